@@ -1,0 +1,178 @@
+"""What the pieces of tandemd promise one another. Read this first.
+
+                  web, protocol         speak HTTP and WebSocket, know no rules
+                        |
+    sessions  <---   rooms   --->  room/          rules: decide(room, command, now)
+    (who is here)       |
+                   IRoomStore      keeps each room's version, fields and log; compare-and-set
+                        |
+                   IArchive        durable SQL behind it, written in batches
+
+All methods are called on the reactor's thread. Times are seconds since 1970 on the store's clock, unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from .room.state import Commit, Room, Version
+
+
+class Conflict(Struct, frozen=True):
+    """The room was not at the version that the commits were made for."""
+
+    version: Version | None
+    """Where the store has it, or None if it has no such room."""
+
+
+class Unavailable(Struct, frozen=True):
+    """The store cannot be asked; it is certain that nothing was changed, now or later."""
+
+    retry_after: float
+    """Seconds after which trying again is sensible."""
+
+
+CommitResult = Conflict | Unavailable | None
+"""None: committed."""
+
+
+class ISession(Interface):
+    """One connection, as the room service sees it."""
+
+    conn: str = Attribute("'node/boot/number': names the connection in the whole cluster, for ever.")
+    address: str = Attribute("Where it comes from, as rules by address use it; '' where addresses mean nothing.")
+
+    def send(frame: bytes) -> None:
+        """Send one encoded WebSocket frame after everything sent before; dropped if the connection is closing."""
+
+    def close(code: int, reason: str) -> None:
+        """Close the connection with a WebSocket close code."""
+
+    def probe(answered: Callable[[bool], None]) -> None:
+        """Ask the peer for a sign of life (WebSocket ping) and say within 5 s whether it came."""
+
+
+class IFollower(Interface):
+    """Whoever follows rooms: the room service."""
+
+    def committed(code: str, commits: Sequence[Commit]) -> None:
+        """Another node has committed; the commits are in order and follow on what was loaded or told before."""
+
+    def relayed(code: str, user_id: str, frame: bytes) -> bool:
+        """A message for one member has come from another node; say whether the member is here to get it."""
+
+
+class IRoomStore(Interface):
+    """Rooms, by code: their version, fields and log. It knows no rules.
+
+    `load`, `replay`, `find_invite` and `take_mail` return Deferreds that may have fired already. They fail with
+    `errors.Refused("unavailable", ...)` while the store cannot be asked.
+    """
+
+    def now() -> float:
+        """Return the time of the cluster's clock."""
+
+    def load(code: str) -> Deferred[Room | None]:
+        """Return a copy of the room as it is, or None only if it is certain that there is none."""
+
+    def commit(room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None]) -> None:
+        """Append commits, all or none, if the store has the room at the version they follow on.
+
+        room: the caller's copy before the commits; it is not changed. A room at seq 0 is created. `done` is called once, perhaps before this
+        returns. A commit that `closes` ends the room: its code is free again.
+        """
+
+    def replay(code: str, after: Version) -> Deferred[Sequence[Commit] | None]:
+        """Return the commits since a version of the present epoch, or None if the log does not reach back to it."""
+
+    def follow(code: str, follower: IFollower) -> None:
+        """Tell `follower` of other nodes' commits and relays from now on."""
+
+    def unfollow(code: str) -> None:
+        """Stop telling."""
+
+    def relay(code: str, user_id: str, frame: bytes) -> None:
+        """Hand a frame to a member of the room who is not connected here: keep it in its mailbox, tell other nodes."""
+
+    def take_mail(code: str, user_id: str) -> Deferred[Sequence[bytes]]:
+        """Return the frames kept for a member, in order, and forget them."""
+
+    def drop_mail(code: str, user_id: str) -> None:
+        """Forget the frames kept for a member."""
+
+    def find_invite(invite: str) -> Deferred[str | None]:
+        """Return the code of the living room that an invite code (lower case) belongs to."""
+
+    def due_rooms(now: float) -> Sequence[str]:
+        """Return the codes of rooms that nobody here follows and whose due time has come, at most 1000."""
+
+    def ready() -> str:
+        """Return '' if commits can be made, else the reason why not, for people."""
+
+
+class IRooms(Interface):
+    """What HTTP may ask of the room service."""
+
+    def invite(code: str, wait: float) -> Deferred[str | None]:
+        """Return the invite code of a living room, for which to wait up to `wait` seconds; None if there is none then."""
+
+    def find_invite(invite: str) -> Deferred[str | None]:
+        """Return the room id that an invite code (lower case) belongs to, or None."""
+
+    def room_of(token: str) -> Deferred[dict[str, object] | None]:
+        """Return the room of the member whose resume secret this is, as /status shows it, or None."""
+
+    def counts() -> dict[str, int]:
+        """Return how many 'rooms' and 'members' are on this node."""
+
+
+class Snapshot(Struct, frozen=True):
+    """What the archive is to know of one room after a batch: the room as it is and what it needs of the commits."""
+
+    room: Room
+    """A copy; it is not changed any more."""
+    users: frozenset[str]
+    """The user ids whose record changed, members or not any more."""
+
+
+class Presence(Struct, frozen=True, gc=False):
+    """How a member is doing, by the node that holds its connection."""
+
+    room_id: str
+    user_id: str
+    position: float
+    playing: bool
+    quality: str
+    """'excellent', 'good', 'fair', 'poor' by the last ping's round trip, or 'unknown'."""
+    heartbeat: float
+    """When the member was last heard of."""
+
+
+class IArchive(Interface):
+    """Durable SQL. Batches come from the journal, never from the message path."""
+
+    def restore(now: float) -> Deferred[Sequence[Room]]:
+        """Return the rooms that are not archived, each under a new epoch that is stored already.
+
+        The new epoch is max(old + 1, now in milliseconds); seq goes on.
+        """
+
+    def write(commits: Sequence[tuple[str, Commit]], snapshots: Sequence[Snapshot]) -> Deferred[None]:
+        """Store commits (room UUID, commit) that have an `event`, and the rooms after them, in one transaction.
+
+        Writing the same again changes nothing: events are unique by (room, epoch, seq), rooms and users change only to a greater
+        (epoch, seq).
+        """
+
+    def presence(records: Sequence[Presence]) -> Deferred[None]:
+        """Update positions, quality and heartbeat of users that are in the archive."""
+
+    def purge(before: float) -> Deferred[int]:
+        """Delete what was archived before a time, and events older than that; return how many rows went."""
+
+    def ready() -> str:
+        """Return '' if the archive can be written, else the reason why not, for people."""

@@ -1,0 +1,50 @@
+"""The ready gate: after a seek everybody pauses and goes on together.
+
+It waits for those who were watching when it closed. It opens when all of them are ready or gone; when a quorum of
+those still there is ready and a short time has passed; and at its deadline whatever happens.
+"""
+
+from __future__ import annotations
+
+import math
+
+from .state import Gate, Room
+
+TOLERANCE = 0.001
+"""Seconds by which the position of a READY may differ from the gate's."""
+
+
+def awaited(room: Room) -> tuple[str, ...]:
+    """Return whom a gate that closes now would wait for."""
+    return tuple(user for user, member in room.members.items() if member.watching and member.conn)
+
+
+def arrived(gate: Gate, user: str) -> Gate:
+    """Return the gate after an awaited member has become ready."""
+    return Gate(gate.position, gate.since, tuple(u for u in gate.awaited if u != user), (*gate.ready, user), gate.resume)
+
+
+def without(gate: Gate, user: str) -> Gate:
+    """Return the gate after a member has gone."""
+    if user not in gate.awaited and user not in gate.ready:
+        return gate
+    return Gate(
+        gate.position,
+        gate.since,
+        tuple(u for u in gate.awaited if u != user),
+        tuple(u for u in gate.ready if u != user),
+        gate.resume,
+    )
+
+
+def opens_at(gate: Gate, deadline: float, quorum: float, quorum_after: float) -> float:
+    """Return the server time at which the gate opens if nothing more happens; its `since` if it may open at once.
+
+    deadline, quorum_after: seconds after it closed. quorum: share of those waited for, 0 to 1.
+    """
+    if not gate.awaited:
+        return gate.since
+    expected = len(gate.awaited) + len(gate.ready)
+    if len(gate.ready) >= math.ceil(quorum * expected - 1e-9):
+        return gate.since + min(quorum_after, deadline)
+    return gate.since + deadline

@@ -1,0 +1,68 @@
+"""Who may send what. A message type that is not in the table does not exist."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from .. import messages as m
+from ..errors import Refused
+from .state import Member, Room
+
+
+class Who(Enum):
+    """The least a sender must be."""
+
+    ANYBODY = "any open connection"
+    MEMBER = "a member"
+    CONTROLLER = "the host; guests while guest control is on, or while the host is gone"
+    HOST = "the host"
+
+
+PERMISSIONS: dict[type[m.ClientMessage], Who] = {
+    m.Join: Who.ANYBODY,
+    m.Ping: Who.ANYBODY,
+    m.Leave: Who.MEMBER,
+    m.PlayPause: Who.CONTROLLER,
+    m.Seek: Who.CONTROLLER,
+    m.UrlChange: Who.CONTROLLER,
+    m.HostHeartbeat: Who.MEMBER,
+    m.PositionUpdate: Who.MEMBER,
+    m.Ready: Who.MEMBER,
+    m.RequestSync: Who.MEMBER,
+    m.UpdateUsername: Who.MEMBER,
+    m.Chat: Who.MEMBER,
+    m.ToggleGuestControl: Who.HOST,
+    m.TransferHost: Who.HOST,
+    m.Offer: Who.MEMBER,
+    m.Answer: Who.MEMBER,
+    m.IceCandidate: Who.MEMBER,
+    m.PlaybackAck: Who.MEMBER,
+    m.SyncResponse: Who.MEMBER,
+}
+
+
+def speaker(room: Room, user: str, conn: str) -> Member:
+    """Return the member that this connection speaks for. Raises Refused otherwise."""
+    member = room.members.get(user)
+    if member is None:
+        raise Refused("not_joined", "You are not in this room (any more); send JOIN.")
+    if member.conn != conn:
+        raise Refused("detached", "Another connection speaks for you now; send JOIN to take over again.")
+    return member
+
+
+def may_control(room: Room, user: str, now: float, host_gone: float) -> bool:
+    """Whether a member's controls count: see `Who.CONTROLLER`. host_gone: seconds of absence that free the controls."""
+    if user == room.host or room.settings.guest_control:
+        return True
+    host = room.members.get(room.host)
+    return host is None or (not host.conn and now - host.lost_at >= host_gone)
+
+
+def check(room: Room, user: str, kind: type[m.ClientMessage], now: float, host_gone: float) -> None:
+    """Raise Refused unless this member may send this type of message now."""
+    who = PERMISSIONS[kind]
+    if who is Who.HOST and user != room.host:
+        raise Refused("forbidden", "Only the host may do that.")
+    if who is Who.CONTROLLER and not may_control(room, user, now, host_gone):
+        raise Refused("forbidden", "Only the host controls the film, until the host lets guests control it.")
