@@ -1,0 +1,36 @@
+# run: the daemon in the foreground. test: the whole suite. check: ruff and mypy. None needs more than python3 and venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# In this mode the plugin is found by twistd; in pip's usual editable mode it is not.
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable
+
+.PHONY: run test check format clean
+
+run: $(VENV)/installed
+	$(BIN)/twistd --nodaemon --pidfile= tandemd $(ARGS)
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m twisted.trial $(TRIAL) tests
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info _trial_temp* .hypothesis .mypy_cache .ruff_cache
+
+$(VENV)/installed: setup.py pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(INSTALL) .[dev]
+	touch $@

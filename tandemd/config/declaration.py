@@ -1,0 +1,315 @@
+"""Every key of the configuration: its kind, default, meaning and environment name, declared once.
+
+What is here is what `load` accepts, what `etc/tandemd.yaml` documents and what the program is given. A default is
+written as an operator would write it. A key's environment name is TANDEMD_ and its path; some have an older name too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from twisted.internet.endpoints import quoteStringArgument
+
+from ..room.titles import CLIP
+from ..room.titles import Titles as AllowedTitles
+from .kinds import ENDPOINT, SWITCH, Kind, choice, duration, integer, number, size, text, texts, url
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Key:
+    """The declaration of one key.
+
+    path: where it is, such as "rooms.grace". default: as it would be written. older: an older environment name, or "".
+    """
+
+    path: str
+    kind: Kind[Any]
+    default: object
+    doc: str
+    older: str
+
+    @property
+    def env(self) -> tuple[str, ...]:
+        """The environment names, the one to document first."""
+        own = "TANDEMD_" + self.path.upper().replace(".", "_")
+        return (self.older, own) if self.older else (own,)
+
+
+def key(kind: Kind[T], default: object, doc: str, *, env: str = "") -> T:
+    """Declare a key of a section; env: an older environment name."""
+    declared = {"kind": kind, "default": default, "doc": doc, "env": env}
+    return dataclasses.field(default=kind.parse(default), repr=not kind.secret, metadata=declared)
+
+
+def section(kind: type[T]) -> T:
+    """Declare a section."""
+    return dataclasses.field(default_factory=kind, metadata={"section": kind})
+
+
+_OPTIONAL_HOST = r"[^\s,;@]*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """The log, on standard output."""
+
+    level: str = key(
+        choice("debug", "info", "warn", "error", "critical", also={"warning": "warn", "fatal": "critical"}),
+        "info",
+        "The least important events to log.",
+        env="LOG_LEVEL",
+    )
+    format: str = key(choice("json", "text"), "json", "json: one object a line. text: for people.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Web:
+    """HTTP, on the same port as the WebSocket."""
+
+    redirect_target: str = key(
+        text("an absolute http(s) URL, or / for the party page", r"/|https?://[^\s/?#]+[^\s?#]*"),
+        "https://www.netflix.com",
+        "Where invite links lead. / is this server's own party page.",
+    )
+    invite_base_url: str = key(
+        url("http", "https", query=False),
+        "",
+        "The beginning of invite links, such as https://party.example.org. Empty: as the client reached this server.",
+    )
+    allowed_origins: tuple[str, ...] = key(
+        texts("origins such as https://www.netflix.com or chrome-extension://ID, or *"),
+        ["*"],
+        "Web origins whose pages may use this server. * is any.",
+    )
+    trusted_proxies: int = key(
+        integer(0, 10),
+        0,
+        "How many reverse proxies stand before this server and add to X-Forwarded-For. With 0 the header is ignored.",
+    )
+    short_id_wait: float = key(
+        duration("0s", "30s"), "2s", "How long the question for a room's invite code waits for the room to be created."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Titles:
+    """What may be watched."""
+
+    allowed: tuple[str, ...] = key(
+        texts(
+            "origins such as https://www.netflix.com, URLs with a path that a title's must begin with, or *",
+            lambda entry: AllowedTitles((entry,)),
+        ),
+        ["https://www.netflix.com", CLIP],
+        "URLs of titles that a room may show: origins (https://www.netflix.com), URLs with a path that the title's "
+        f"must begin with, or * for any http or https URL. {CLIP} stands for the party page's own clip.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rooms:
+    """The rules of a room."""
+
+    grace: float = key(
+        duration("1s", "1h"), "45s", "How long a member may be without a connection before it counts as gone."
+    )
+    room_ttl: float = key(duration("0s", "30d"), "4h", "How long a room is kept after its last member was lost.")
+    host_gone: float = key(
+        duration("0s", "1h"), "10s", "How long the host may be without a connection before guests may control."
+    )
+    gate_deadline: float = key(
+        duration("1s", "60s"), "7s", "After a seek, playback goes on at the latest after this time."
+    )
+    gate_quorum: float = key(
+        number(0, 1), 0.6, "After a seek, the share of those waited for that is enough after gate_quorum_after."
+    )
+    gate_quorum_after: float = key(duration("0s", "60s"), "2s", "After a seek, how long to wait for all in any case.")
+    heartbeat: float = key(
+        duration("500ms", "60s"), "3s", "How often members are told where the room is while it plays."
+    )
+    drift: float = key(
+        duration("50ms", "10s"), "250ms", "How far the host's player may be from the room before the room follows it."
+    )
+    play_state_after: float = key(
+        duration("0s", "60s"),
+        "1500ms",
+        "How long the host's player may play or pause otherwise before the room follows.",
+    )
+    control_quiet: float = key(
+        duration("0s", "60s"), "2s", "How long the host's position is ignored after a control: it may be older."
+    )
+    watching_timeout: float = key(
+        duration("1s", "60s"),
+        "5s",
+        "A member that has not told its position for this long is not waited for at a seek.",
+    )
+    log_length: int = key(integer(10, 100_000), 1000, "How many changes of a room are kept for clients that come back.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one client may ask for."""
+
+    enabled: bool = key(SWITCH, True, "Whether rates are limited. false is for benchmarks only.")
+    frame_bytes: int = key(size("4K", "16M"), "64K", "The longest message a client may send.")
+    members_per_room: int = key(integer(1, 10_000), 250, "How many members a room may have.")
+    username_length: int = key(integer(1, 200), 50, "Characters of a user's name; the rest is cut off.")
+    chat_length: int = key(integer(1, 20_000), 2000, "Characters of a chat message.")
+    url_length: int = key(integer(100, 20_000), 2048, "Characters of a title's URL.")
+    code_lookups: int = key(integer(1, 100_000), 30, "Invite codes that one address may look up in a minute.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """The durable record: PostgreSQL where it is configured, else SQLite."""
+
+    sqlite_file: str = key(text("a file name", r".+"), "tandemd.sqlite", "The SQLite file; relative to state_dir.")
+    flush_interval: float = key(
+        duration("10ms", "10s"), "100ms", "How long a change waits to be written together with others."
+    )
+    positions_interval: float = key(
+        duration("1s", "1h"), "15s", "How often members' positions and connection quality are written."
+    )
+    retention_days: int = key(
+        integer(0, 36_500), 30, "After how many days archived rooms and events are deleted. 0 keeps them."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postgres:
+    """PostgreSQL as the archive; used when host or url is set."""
+
+    host: str = key(
+        text("a host name, an address or the directory of a Unix socket", _OPTIONAL_HOST),
+        "",
+        "The server's name or address, or the directory of its Unix socket.",
+        env="POSTGRES_HOST",
+    )
+    port: int = key(integer(1, 65535), 5432, "The server's port.", env="POSTGRES_PORT")
+    db: str = key(text("a name", r".+"), "tandemd", "The database.", env="POSTGRES_DB")
+    user: str = key(text("a name", r".+"), "tandemd", "The user.", env="POSTGRES_USER")
+    password: str = key(text("a password", secret=True), "", "The password.", env="POSTGRES_PASSWORD")
+    url: str = key(
+        url("postgresql", "postgres", secret=True),
+        "",
+        "All of the above as postgresql://USER:PASSWORD@HOST:PORT/DB, with libpq's parameters; it replaces them.",
+        env="DATABASE_URL",
+    )
+    pool_size: int = key(integer(1, 100), 10, "Connections of this node.", env="POSTGRES_POOL_SIZE")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redis:
+    """Redis as the store of rooms, for several nodes; used when host or url is set. It needs PostgreSQL."""
+
+    host: str = key(
+        text("a host name, an address or the path of a Unix socket", _OPTIONAL_HOST),
+        "",
+        "The server's name or address, or the path of its Unix socket.",
+        env="REDIS_HOST",
+    )
+    port: int = key(integer(1, 65535), 6379, "The server's port.", env="REDIS_PORT")
+    username: str = key(text("a name"), "", "The ACL user; empty for the default user.", env="REDIS_USERNAME")
+    password: str = key(text("a password", secret=True), "", "The password.", env="REDIS_PASSWORD")
+    db: int = key(integer(0, 1_000_000), 0, "The number of the database.", env="REDIS_DB")
+    tls: bool = key(SWITCH, False, "Whether to use TLS.", env="REDIS_TLS")
+    url: str = key(
+        url("redis", "rediss", "unix", secret=True),
+        "",
+        "All of the above as redis://USERNAME:PASSWORD@HOST:PORT/DB, rediss:// for TLS, or unix://PATH?db=DB; "
+        "it replaces them.",
+        env="REDIS_URL",
+    )
+    journal_length: int = key(
+        integer(1000, 100_000_000), 200_000, "Changes kept in Redis while PostgreSQL cannot take them."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The configuration of a node. Durations are in seconds, sizes in bytes."""
+
+    port: str = key(
+        ENDPOINT,
+        4001,
+        "Where to listen: a port number, or a Twisted server endpoint such as systemd:domain=INET:index=0.",
+        env="PORT",
+    )
+    host: str = key(
+        text("a host name or an address", _OPTIONAL_HOST),
+        "0.0.0.0",
+        "The address to listen on, where port is a number.",
+        env="HOST",
+    )
+    node_id: str = key(
+        text("1 to 64 letters, digits, dots, dashes and underscores", r"[A-Za-z0-9._-]{0,64}"),
+        "",
+        "This node's name, unique among the nodes. Empty: the machine's name.",
+        env="NODE_ID",
+    )
+    state_dir: str = key(
+        text("the path of a directory"),
+        "",
+        "The directory for what the node keeps; created if there is none. Empty: the one that systemd provides "
+        "(StateDirectory), else the directory `state` where the program was started.",
+    )
+    drain_seconds: float = key(
+        duration("0s", "1h"), 20, "When the node stops, over how long it sends its clients to other nodes."
+    )
+    fast_path: bool = key(
+        SWITCH, True, "Whether frames are read and written in the fast way. false leaves everything to Autobahn."
+    )
+    log: Log = section(Log)
+    web: Web = section(Web)
+    titles: Titles = section(Titles)
+    rooms: Rooms = section(Rooms)
+    limits: Limits = section(Limits)
+    archive: Archive = section(Archive)
+    postgres: Postgres = section(Postgres)
+    redis: Redis = section(Redis)
+
+    @property
+    def endpoint(self) -> str:
+        """The server endpoint to listen on, for `serverFromString`."""
+        if not self.port.isdecimal():
+            return self.port
+        interface = f":interface={quoteStringArgument(self.host)}" if self.host else ""
+        return f"tcp:{self.port}{interface}"
+
+    @property
+    def uses_postgres(self) -> bool:
+        return bool(self.postgres.host or self.postgres.url)
+
+    @property
+    def uses_redis(self) -> bool:
+        return bool(self.redis.host or self.redis.url)
+
+    @property
+    def sqlite_path(self) -> str:
+        """The absolute path of the SQLite file."""
+        return os.path.join(self.state_dir, self.archive.sqlite_file)
+
+
+def sections() -> dict[str, type[Any]]:
+    """The sections by name, in order; "" is the top level, with the keys that are in no section."""
+    found: dict[str, type[Any]] = {"": Config}
+    for declared in dataclasses.fields(Config):
+        if "section" in declared.metadata:
+            found[declared.name] = declared.metadata["section"]
+    return found
+
+
+def keys() -> Iterator[Key]:
+    """All keys, in order."""
+    for name, kind in sections().items():
+        for declared in dataclasses.fields(kind):
+            meta = declared.metadata
+            if "kind" in meta:
+                path = f"{name}.{declared.name}" if name else declared.name
+                yield Key(path, meta["kind"], meta["default"], meta["doc"], meta["env"])

@@ -1,0 +1,136 @@
+"""The log: one line an event, as JSON for machines or as text for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
+from twisted.python.components import Componentized
+from twisted.python.failure import Failure
+from twisted.python.logfile import LogFile
+from zope.interface import implementer
+
+AT_LEAST: Mapping[str, str] = {
+    # Autobahn tells of every scanner that fails its handshake.
+    "autobahn": "warn",
+    # Every connection makes a factory or two start and stop.
+    "twisted.internet.protocol.Factory": "warn",
+}
+"""Namespaces (and what is below them) of which less than this level is never logged, whatever the level is."""
+
+Render = Callable[[LogEvent], str]
+
+
+class Output(Protocol):
+    """Where lines go."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+    def flush(self) -> object: ...
+
+
+# Of events in the old style: what is in the message already, or makes no sense outside the process.
+_NOT_FIELDS = frozenset(("message", "time", "system", "format", "isError", "failure", "why", "factory", "eventSource"))
+
+_encode = json.JSONEncoder(separators=(",", ":"), default=str, skipkeys=True).encode
+
+
+def json_line(event: LogEvent) -> str:
+    """Return an event as a JSON object.
+
+    time (seconds since 1970), level, logger, message, error and traceback if there are any, the event's own fields.
+    """
+    line: dict[str, object] = {
+        "time": round(event.get("log_time", 0.0), 3),
+        "level": _level(event).name,
+        "logger": event.get("log_namespace"),
+        "message": formatEvent(event),
+    }
+    failure = _failure(event)
+    if failure is not None:
+        line["error"] = failure.type.__name__ if failure.type is not None else "unknown"
+        line["traceback"] = failure.getTraceback()
+    for key, value in event.items():
+        if not key.startswith("log_") and key not in _NOT_FIELDS:
+            line.setdefault(key, value)
+    try:
+        return _encode(line)
+    except (ValueError, RecursionError):  # a field that contains itself
+        return _encode({key: str(value) for key, value in line.items()})
+
+
+def text_line(event: LogEvent) -> str:
+    """Return an event as time (UTC), level, message and logger, and below them the traceback if there is one."""
+    moment = datetime.fromtimestamp(event.get("log_time", 0.0), UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    # What a client sent must not look like a line of its own.
+    message = "".join(c if c.isprintable() else repr(c)[1:-1] for c in formatEvent(event))
+    line = f"{moment} {_level(event).name:<8} {message}  [{event.get('log_namespace', '-')}]"
+    failure = _failure(event)
+    if failure is None:
+        return line
+    return "\n    ".join([line, *failure.getTraceback().splitlines()])
+
+
+FORMATS: Mapping[str, Render] = {"json": json_line, "text": text_line}
+
+
+def _level(event: LogEvent) -> Any:
+    return event.get("log_level", LogLevel.info)
+
+
+def _failure(event: LogEvent) -> Failure | None:
+    failure = event.get("log_failure") or event.get("failure")
+    return failure if isinstance(failure, Failure) else None
+
+
+@implementer(ILogObserver)
+class LineObserver:
+    """Writes the events from a level on; the level may be changed at any time.
+
+    May be called from any thread: a line is one write.
+    """
+
+    def __init__(self, out: Output, render: Render, level: str, at_least: Mapping[str, str] = AT_LEAST):
+        self._out = out
+        self._render = render
+        self._at_least = {name: LogLevel.lookupByName(least) for name, least in at_least.items()}
+        self.set_level(level)
+
+    def set_level(self, level: str) -> None:
+        self._level = LogLevel.lookupByName(level)
+
+    def __call__(self, event: LogEvent) -> None:
+        level = _level(event)
+        if level < self._level or level < self._least(event.get("log_namespace") or ""):
+            return
+        self._out.write(self._render(event).encode("utf-8", "backslashreplace") + b"\n")
+        self._out.flush()
+
+    def _least(self, namespace: str) -> Any:
+        for name, least in self._at_least.items():
+            if namespace.startswith(name) and namespace[len(name) : len(name) + 1] in ("", "."):
+                return least
+        return LogLevel.debug
+
+
+def destination(twistd: Mapping[str, Any]) -> Output | None:
+    """Return where twistd's options want the log, or None if twistd is to do the logging itself (--syslog, --logger).
+
+    Standard output, as it was before the log took `sys.stdout` over; with --logfile, or as a daemon, a file.
+    """
+    if twistd.get("syslog") or twistd.get("logger"):
+        return None
+    name = twistd.get("logfile") or ("-" if twistd.get("nodaemon", True) else "twistd.log")
+    if name == "-":
+        return None if sys.__stdout__ is None else sys.__stdout__.buffer
+    file: Output = LogFile.fromFullPath(name, rotateLength=None)
+    return file
+
+
+def install(application: Componentized, observer: LineObserver) -> None:
+    """Have twistd use the observer. It looks for one right after the plugin's service was given to the application."""
+    application.setComponent(ILogObserver, observer)
