@@ -30,6 +30,7 @@ setup(
         "tandemd.config",
         "tandemd.room",
         "tandemd.roomstore",
+        "tandemd.web",
         "twisted.plugins",
     ],
     package_data={
