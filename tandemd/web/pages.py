@@ -1,0 +1,136 @@
+"""The party page: files of one directory."""
+
+from __future__ import annotations
+
+import os
+import re
+from email.utils import parsedate_to_datetime
+
+from twisted.python.filepath import FilePath, InsecurePath
+from twisted.web.http import Request, datetimeToString
+
+from .answers import Answer, Endpoint, HttpError, Part
+
+TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".ico": "image/x-icon",
+    ".jpg": "image/jpeg",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".mp4": "video/mp4",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+    ".vtt": "text/vtt; charset=utf-8",
+    ".webm": "video/webm",
+    ".webmanifest": "application/manifest+json",
+    ".webp": "image/webp",
+    ".woff2": "font/woff2",
+}
+
+POLICY = (
+    "default-src 'self'; media-src 'self' https: http: blob:; connect-src 'self' ws: wss:; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+_RANGE = re.compile(r"bytes=(?:(?P<first>[0-9]{1,18})-(?P<last>[0-9]{0,18})|-(?P<suffix>[0-9]{1,18}))")
+_NOT_FOUND = "Not found"
+
+
+class Page(Endpoint):
+    """The files of the page's directory, except those whose name begins with a dot and links that lead out of it."""
+
+    plain = True
+
+    def __init__(self, directory: str):
+        self._root = FilePath(os.path.realpath(directory))
+
+    def answer(self, request: Request, path: list[str]) -> Answer:
+        file = self._find(path)
+        try:
+            opened = file.open()
+        except OSError:
+            raise HttpError(404, _NOT_FOUND) from None
+        try:
+            answer = self._answer(request, file.basename(), Part(opened, 0, 0), os.fstat(opened.fileno()))
+        except BaseException:
+            opened.close()
+            raise
+        if not isinstance(answer.body, Part):
+            opened.close()
+        return answer
+
+    def _find(self, path: list[str]) -> FilePath[str]:
+        file = self._root
+        for name in path:
+            if not _NAME.fullmatch(name):
+                raise HttpError(404, _NOT_FOUND)
+            try:
+                file = file.child(name)
+            except InsecurePath:
+                raise HttpError(404, _NOT_FOUND) from None
+        inside = os.path.realpath(file.path).startswith(self._root.path + os.sep)
+        if not inside or not file.isfile():
+            raise HttpError(404, _NOT_FOUND)
+        return file
+
+    def _answer(self, request: Request, name: str, whole: Part, status: os.stat_result) -> Answer:
+        size = status.st_size
+        tag = f'"{status.st_mtime_ns:x}-{size:x}"'
+        modified = datetimeToString(int(status.st_mtime)).decode()
+        headers = (
+            ("ETag", tag),
+            ("Last-Modified", modified),
+            # A new release is seen at once: browsers keep the file but ask whether it is still the same.
+            ("Cache-Control", "no-cache"),
+            ("Content-Security-Policy", POLICY),
+            ("Accept-Ranges", "bytes"),
+        )
+        if _unchanged(request, tag, int(status.st_mtime)):
+            return Answer(304, headers=headers)
+        kind = TYPES.get(os.path.splitext(name)[1].lower(), "application/octet-stream")
+        wanted = _range(request, size) if _header(request, "If-Range") in ("", tag, modified) else (0, size)
+        if wanted is None:
+            return Answer(416, headers=(*headers, ("Content-Range", f"bytes */{size}")))
+        first, count = wanted
+        part = Part(whole.file, first, count)
+        if count == size:
+            return Answer(200, part, kind, headers)
+        return Answer(206, part, kind, (*headers, ("Content-Range", f"bytes {first}-{first + count - 1}/{size}")))
+
+
+def _header(request: Request, name: str) -> str:
+    return (request.getHeader(name.encode()) or b"").decode("latin-1").strip()
+
+
+def _unchanged(request: Request, tag: str, modified: int) -> bool:
+    """Say whether the client has this very file already."""
+    tags = _header(request, "If-None-Match")
+    if tags:
+        return tags == "*" or tag in [entry.strip().removeprefix("W/") for entry in tags.split(",")]
+    since = _header(request, "If-Modified-Since")
+    try:
+        return bool(since) and parsedate_to_datetime(since).timestamp() >= modified
+    except (ValueError, OverflowError):
+        return False
+
+
+def _range(request: Request, size: int) -> tuple[int, int] | None:
+    """Return (offset, size) of the part that is asked for, None if there is no such part.
+
+    What is no single range of bytes is ignored, as HTTP wants it: the whole file is sent.
+    """
+    match = _RANGE.fullmatch(_header(request, "Range"))
+    if match is None:
+        return 0, size
+    if match["suffix"] is not None:
+        count = min(int(match["suffix"]), size)
+        return (size - count, count) if count else None
+    first = int(match["first"])
+    last = min(int(match["last"] or size - 1), size - 1)
+    if match["last"] and int(match["last"]) < first:
+        return 0, size
+    return (first, last - first + 1) if first < size else None

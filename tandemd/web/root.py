@@ -1,0 +1,152 @@
+"""Which path leads to what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.http import Request
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET
+
+from ..interfaces import IRooms
+from .addresses import Addresses
+from .answers import Answer, Delivery, Endpoint, HttpError
+from .cors import Cors
+from .endpoints import Api, Health, InviteCodes, Metrics, RoomLink, Status
+from .lookups import LookupLimit
+from .pages import Page
+
+URL_LIMIT = 4096
+METHODS = "GET, HEAD, OPTIONS"
+
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class NotFound(Endpoint):
+    """Whatever is not there. Errors that come before a path is understood are answered as this does."""
+
+    plain = True
+
+    def answer(self, request: Request, path: list[str]) -> Answer:
+        raise HttpError(404, "Not found")
+
+
+class Root(Resource):
+    """Finds what a path leads to.
+
+    It looks at the whole path by itself: Twisted's own way down the resources decodes wrong escapes to something.
+    """
+
+    isLeaf = True
+
+    def __init__(self, websocket: IResource, endpoints: dict[str, Endpoint], page: Endpoint, cors: Cors):
+        """endpoints: by the first part of the path."""
+        super().__init__()
+        self._websocket = websocket
+        self._endpoints = endpoints
+        self._page = page
+        self._cors = cors
+        self._nowhere = NotFound()
+
+    def render(self, request: Request) -> int | bytes:
+        if request.method == b"GET" and _wants_websocket(request):
+            result: int | bytes = self._websocket.render(request)
+            return result
+        request.setHeader(b"Server", b"tandemd")
+        request.setHeader(b"X-Content-Type-Options", b"nosniff")
+        request.setHeader(b"Referrer-Policy", b"no-referrer")
+        self._cors.apply(request)
+        if request.method == b"OPTIONS":
+            Delivery(request, self._nowhere).send(Answer(200, headers=(("Allow", METHODS),)))
+            return NOT_DONE_YET
+        try:
+            endpoint, path = self._route(_parts(request))
+        except HttpError as error:
+            Delivery(request, self._nowhere).send(self._nowhere.error(error.status, error.text))
+            return NOT_DONE_YET
+        delivery = Delivery(request, endpoint)
+        if request.method in (b"GET", b"HEAD") or endpoint is self._nowhere:
+            delivery.run(path)
+        else:
+            refusal = endpoint.error(405, f"Only {METHODS} can be used here.")
+            delivery.send(msgspec.structs.replace(refusal, headers=(*refusal.headers, ("Allow", METHODS))))
+        return NOT_DONE_YET
+
+    def _route(self, parts: list[str]) -> tuple[Endpoint, list[str]]:
+        match parts:
+            case [""]:
+                return self._page, ["index.html"]
+            case ["page", *rest]:
+                return self._page, rest
+            case [first, *rest] if first in self._endpoints:
+                return self._endpoints[first], rest
+        return self._nowhere, parts
+
+
+def _wants_websocket(request: Request) -> bool:
+    """Say whether a GET is for the WebSocket: at /ws it always is, at / if it asks for the upgrade."""
+    if len(request.uri) > URL_LIMIT:
+        return False
+    if request.path == b"/ws":
+        return True
+    upgrade = b",".join(request.requestHeaders.getRawHeaders(b"Upgrade", []))
+    return request.path == b"/" and b"websocket" in [token.strip().lower() for token in upgrade.split(b",")]
+
+
+def _parts(request: Request) -> list[str]:
+    """Return the decoded parts of the path; an escaped slash stays within its part. Raise HttpError 400 or 414."""
+    if len(request.uri) > URL_LIMIT:
+        raise HttpError(414, f"The URL is longer than {URL_LIMIT} bytes.")
+    path = request.path
+    if not path.startswith(b"/"):
+        raise HttpError(400, "The path has to begin with a slash.")
+    if _BAD_ESCAPE.search(path):
+        raise HttpError(400, "In the path, % has to be followed by two hexadecimal digits; write %25 for itself.")
+    try:
+        parts = [unquote_to_bytes(part).decode() for part in path[1:].split(b"/")]
+    except UnicodeDecodeError:
+        raise HttpError(400, "The path is not UTF-8.") from None
+    if any(_CONTROL.search(part) for part in parts):
+        raise HttpError(400, "The path has a control character.")
+    return parts
+
+
+def root_resource(
+    *,
+    websocket: IResource,
+    rooms: IRooms,
+    readiness: Callable[[], Sequence[str]],
+    metrics_text: Callable[[], bytes],
+    connections: Callable[[], int],
+    node_id: str,
+    version: str,
+    started_at: float,
+    clock: IReactorTime,
+    page_directory: str,
+    addresses: Addresses,
+    allowed_origins: Sequence[str] = ("*",),
+    redirect_target: str = "https://www.netflix.com",
+    invite_base_url: str = "",
+    short_id_wait: float = 2.0,
+    code_lookups: int = 30,
+) -> Root:
+    """Return everything that a node serves by HTTP.
+
+    websocket: takes the connections at /ws and / over. connections: counts them.
+    readiness: see Health. metrics_text: the metrics in Prometheus' text format. started_at: seconds on `clock`.
+    code_lookups: see LookupLimit. The other settings: see the section `web` of the configuration.
+    """
+    codes = InviteCodes(rooms, LookupLimit(clock, code_lookups), addresses)
+    endpoints = {
+        "health": Health(node_id, readiness, addresses),
+        "metrics": Metrics(metrics_text),
+        "status": Status(rooms, node_id, version, started_at, clock, connections),
+        "room": RoomLink(codes, redirect_target),
+        "api": Api(rooms, codes, addresses, invite_base_url, short_id_wait),
+    }
+    return Root(websocket, endpoints, Page(page_directory), Cors(allowed_origins))

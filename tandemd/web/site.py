@@ -1,0 +1,86 @@
+"""The HTTP server below the resources: what a connection may cost before anybody has looked at it."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.http import HTTPChannel
+from twisted.web.http import Request as HTTPRequest
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+
+TIMEOUT = 15.0
+BODY_LIMIT = 16 * 1024
+
+
+class TandemChannel(HTTPChannel):
+    """A connection whose requests have to be complete in time.
+
+    Twisted's own counts from the last byte: one byte now and then would keep a connection for days.
+    """
+
+    _begun = False
+
+    def resetTimeout(self) -> None:
+        """Count from the first byte of a request."""
+        if not self._begun:
+            self._begun = True
+            super().resetTimeout()
+
+    def requestDone(self, request: HTTPRequest) -> None:
+        self._begun = False
+        super().requestDone(request)
+
+
+class TandemRequest(Request):
+    """A request whose body nobody needs, so it has to be short and is kept in memory only."""
+
+    defaultContentType = None
+    _received = 0
+    _refused = False
+
+    def gotLength(self, length: int | None) -> None:
+        self.content = BytesIO()
+        if length is not None and length > BODY_LIMIT:
+            self._refuse()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        if self._refused:
+            return
+        self._received += len(data)
+        if self._received > BODY_LIMIT:
+            self._refuse()
+        else:
+            super().handleContentChunk(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        if not self._refused:
+            super().requestReceived(command, path, version)
+
+    def _refuse(self) -> None:
+        self._refused = True
+        self.channel.write(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        self.channel.loseConnection()
+
+
+class TandemSite(Site):
+    """Serves the root resource by HTTP/1.1.
+
+    A request has to be complete after `timeout` seconds, and a connection may be idle as long. Nothing is logged
+    for a request.
+    """
+
+    protocol = TandemChannel  # type: ignore[assignment]  # declared as what serves HTTP/2 too
+
+    def __init__(self, root: IResource, reactor: IReactorTime, timeout: float = TIMEOUT):
+        super().__init__(
+            root, requestFactory=TandemRequest, timeout=timeout, reactor=reactor, parsePOSTFormSubmission=False
+        )
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Offer no HTTP/2, whatever is installed: a WebSocket could not take such a connection over."""
+        return [b"http/1.1"]
+
+    def log(self, request: HTTPRequest) -> None:
+        """Write no line for a request."""
