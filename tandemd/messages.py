@@ -28,7 +28,9 @@ SERVER = "server"
 # ---- from the client -----------------------------------------------------------------------------------------------
 
 
-class ClientMessage(Struct, tag_field="type", rename="camel", frozen=True, gc=False, omit_defaults=True, kw_only=True):
+class ClientMessage(
+    Struct, tag_field="type", rename="camel", frozen=True, gc=False, omit_defaults=True, kw_only=True
+):  # fmt: skip
     """What every message of a client may carry.
 
     id: a counter of the client's, unique within the `nonce` it gave in JOIN; the answer is ACK or ERROR with the same id.
@@ -44,7 +46,7 @@ class Resume(Struct, rename="camel", frozen=True, gc=False):
     seq: Count
 
 
-class Join(ClientMessage, tag="JOIN", kw_only=True):
+class Join(ClientMessage, tag="JOIN", frozen=True, kw_only=True):
     """Enter a room, which is created if there is none, or come back to it. Any number of times on one connection.
 
     roomId: the room.
@@ -67,15 +69,15 @@ class Join(ClientMessage, tag="JOIN", kw_only=True):
     nonce: Annotated[str, Meta(max_length=64)] | None = None
 
 
-class Leave(ClientMessage, tag="LEAVE", kw_only=True):
+class Leave(ClientMessage, tag="LEAVE", frozen=True, kw_only=True):
     """Leave the room for good. The last one out ends it."""
 
 
-class Ping(ClientMessage, tag="PING", kw_only=True):
+class Ping(ClientMessage, tag="PING", frozen=True, kw_only=True):
     """Ask for a PONG; also before JOIN."""
 
 
-class PlayPause(ClientMessage, tag="PLAY_PAUSE", kw_only=True):
+class PlayPause(ClientMessage, tag="PLAY_PAUSE", frozen=True, kw_only=True):
     """Play or pause for everybody.
 
     currentTime: where my player is; absent: wherever the room is.
@@ -85,7 +87,7 @@ class PlayPause(ClientMessage, tag="PLAY_PAUSE", kw_only=True):
     current_time: Seconds | None = None
 
 
-class Seek(ClientMessage, tag="SEEK", kw_only=True):
+class Seek(ClientMessage, tag="SEEK", frozen=True, kw_only=True):
     """Take everybody to a position. All pause there, and go on together when they are READY.
 
     isPlaying: whether the film was playing, and is to go on afterwards.
@@ -95,7 +97,7 @@ class Seek(ClientMessage, tag="SEEK", kw_only=True):
     is_playing: bool = False
 
 
-class Ready(ClientMessage, tag="READY", kw_only=True):
+class Ready(ClientMessage, tag="READY", frozen=True, kw_only=True):
     """I have paused at the position of the last SEEK_PAUSE and could play at once.
 
     targetTime: `currentTime` of that SEEK_PAUSE.
@@ -104,21 +106,21 @@ class Ready(ClientMessage, tag="READY", kw_only=True):
     target_time: Seconds
 
 
-class HostHeartbeat(ClientMessage, tag="HOST_HEARTBEAT", kw_only=True):
+class HostHeartbeat(ClientMessage, tag="HOST_HEARTBEAT", frozen=True, kw_only=True):
     """The host's player, every few seconds. Means the same as POSITION_UPDATE."""
 
     current_time: Seconds
     is_playing: bool
 
 
-class PositionUpdate(ClientMessage, tag="POSITION_UPDATE", kw_only=True):
+class PositionUpdate(ClientMessage, tag="POSITION_UPDATE", frozen=True, kw_only=True):
     """My player, twice a second while I watch. The room follows the host's; others' say that a seek must wait for them."""
 
     current_time: Seconds
     is_playing: bool
 
 
-class UrlChange(ClientMessage, tag="URL_CHANGE", kw_only=True):
+class UrlChange(ClientMessage, tag="URL_CHANGE", frozen=True, kw_only=True):
     """Take everybody to another title, which starts at its beginning.
 
     url: absolute, http or https, and one that the server allows.
@@ -127,11 +129,11 @@ class UrlChange(ClientMessage, tag="URL_CHANGE", kw_only=True):
     url: Annotated[str, Meta(min_length=1, max_length=8192)]
 
 
-class RequestSync(ClientMessage, tag="REQUEST_SYNC", kw_only=True):
+class RequestSync(ClientMessage, tag="REQUEST_SYNC", frozen=True, kw_only=True):
     """Tell me where the film is. The answer is SYNC_RESPONSE; the host gets none."""
 
 
-class SyncResponse(ClientMessage, tag="SYNC_RESPONSE", kw_only=True):
+class SyncResponse(ClientMessage, tag="SYNC_RESPONSE", frozen=True, kw_only=True):
     """Tell one member where my player is.
 
     to: that member.
@@ -159,7 +161,7 @@ class IceCandidateInit(Struct, rename="camel", frozen=True, gc=False, omit_defau
     username_fragment: str | None = None
 
 
-class Offer(ClientMessage, tag="OFFER", kw_only=True):
+class Offer(ClientMessage, tag="OFFER", frozen=True, kw_only=True):
     """A WebRTC offer to one member.
 
     to: that member.
@@ -169,7 +171,7 @@ class Offer(ClientMessage, tag="OFFER", kw_only=True):
     offer: SessionDescription
 
 
-class Answer(ClientMessage, tag="ANSWER", kw_only=True):
+class Answer(ClientMessage, tag="ANSWER", frozen=True, kw_only=True):
     """A WebRTC answer to one member.
 
     to: that member.
@@ -179,7 +181,7 @@ class Answer(ClientMessage, tag="ANSWER", kw_only=True):
     answer: SessionDescription
 
 
-class IceCandidate(ClientMessage, tag="ICE_CANDIDATE", kw_only=True):
+class IceCandidate(ClientMessage, tag="ICE_CANDIDATE", frozen=True, kw_only=True):
     """A WebRTC candidate to one member; null says there are no more.
 
     to: that member.
@@ -189,7 +191,7 @@ class IceCandidate(ClientMessage, tag="ICE_CANDIDATE", kw_only=True):
     candidate: IceCandidateInit | None
 
 
-class PlaybackAck(ClientMessage, tag="PLAYBACK_ACK", kw_only=True):
+class PlaybackAck(ClientMessage, tag="PLAYBACK_ACK", frozen=True, kw_only=True):
     """Tell one member that its play or pause has been carried out here.
 
     to: that member.
@@ -199,7 +201,7 @@ class PlaybackAck(ClientMessage, tag="PLAYBACK_ACK", kw_only=True):
     control: Literal["play", "pause"] | None = None
 
 
-class UpdateUsername(ClientMessage, tag="UPDATE_USERNAME", kw_only=True):
+class UpdateUsername(ClientMessage, tag="UPDATE_USERNAME", frozen=True, kw_only=True):
     """Change my name.
 
     username: cut to 50 characters.
@@ -208,7 +210,7 @@ class UpdateUsername(ClientMessage, tag="UPDATE_USERNAME", kw_only=True):
     username: Annotated[str, Meta(min_length=1)]
 
 
-class ToggleGuestControl(ClientMessage, tag="TOGGLE_GUEST_CONTROL", kw_only=True):
+class ToggleGuestControl(ClientMessage, tag="TOGGLE_GUEST_CONTROL", frozen=True, kw_only=True):
     """Let guests control the film, or not.
 
     enabled: which.
@@ -217,7 +219,7 @@ class ToggleGuestControl(ClientMessage, tag="TOGGLE_GUEST_CONTROL", kw_only=True
     enabled: bool
 
 
-class TransferHost(ClientMessage, tag="TRANSFER_HOST", kw_only=True):
+class TransferHost(ClientMessage, tag="TRANSFER_HOST", frozen=True, kw_only=True):
     """Make another member the host.
 
     targetUserId: that member.
@@ -226,7 +228,7 @@ class TransferHost(ClientMessage, tag="TRANSFER_HOST", kw_only=True):
     target_user_id: Id
 
 
-class Chat(ClientMessage, tag="CHAT", kw_only=True):
+class Chat(ClientMessage, tag="CHAT", frozen=True, kw_only=True):
     """Say something to everybody.
 
     text: up to 2000 characters.
@@ -247,11 +249,13 @@ CLIENT_MESSAGES: tuple[type[ClientMessage], ...] = (
 # ---- from the server -----------------------------------------------------------------------------------------------
 
 
-class ServerMessage(Struct, tag_field="type", rename="camel", frozen=True, gc=False, omit_defaults=True, kw_only=True):
+class ServerMessage(
+    Struct, tag_field="type", rename="camel", frozen=True, gc=False, omit_defaults=True, kw_only=True
+):  # fmt: skip
     """What the server says."""
 
 
-class Logged(ServerMessage):
+class Logged(ServerMessage, frozen=True, kw_only=True):
     """A message that belongs to a change of the room; everybody gets these in the same order, without hole or double.
 
     seq: the number of the change. It grows; not every number carries a message. Absent in what you alone are told.
@@ -266,7 +270,7 @@ class Logged(ServerMessage):
     replayed: bool = False
 
 
-class Pong(ServerMessage, tag="PONG", kw_only=True):
+class Pong(ServerMessage, tag="PONG", frozen=True, kw_only=True):
     """The answer to PING.
 
     timestamp: the server's clock.
@@ -275,7 +279,7 @@ class Pong(ServerMessage, tag="PONG", kw_only=True):
     timestamp: int
 
 
-class Ack(ServerMessage, tag="ACK", kw_only=True):
+class Ack(ServerMessage, tag="ACK", frozen=True, kw_only=True):
     """The command with this id was carried out, and never will be again.
 
     seq: the change it made, or the room's last if it made none; absent if the command concerns no room.
@@ -285,7 +289,7 @@ class Ack(ServerMessage, tag="ACK", kw_only=True):
     seq: Count | None = None
 
 
-class Error(ServerMessage, tag="ERROR", kw_only=True):
+class Error(ServerMessage, tag="ERROR", frozen=True, kw_only=True):
     """A command was not carried out and will not be; the connection stays.
 
     code: what a program can act on.
@@ -314,7 +318,7 @@ class GateState(Struct, rename="camel", frozen=True, gc=False):
     waiting_for: list[str]
 
 
-class RoomState(ServerMessage, tag="ROOM_STATE", kw_only=True):
+class RoomState(ServerMessage, tag="ROOM_STATE", frozen=True, kw_only=True):
     """The room as it is; the answer to JOIN, and sent again whenever the server cannot tell what you missed.
 
     seq: of the state; the messages that follow have a greater one.
@@ -344,26 +348,26 @@ class RoomState(ServerMessage, tag="ROOM_STATE", kw_only=True):
     gate: GateState | None = None
 
 
-class UserJoined(Logged, tag="USER_JOINED", kw_only=True):
+class UserJoined(Logged, tag="USER_JOINED", frozen=True, kw_only=True):
     """Somebody joined, or came back with a fresh page: offer a new video connection."""
 
     user_id: str
     username: str | None
 
 
-class UserLeft(Logged, tag="USER_LEFT", kw_only=True):
+class UserLeft(Logged, tag="USER_LEFT", frozen=True, kw_only=True):
     """Somebody left; LEAVE comes before it."""
 
     user_id: str
 
 
-class Left(Logged, tag="LEAVE", kw_only=True):
+class Left(Logged, tag="LEAVE", frozen=True, kw_only=True):
     """Somebody left: drop the video connection."""
 
     user_id: str
 
 
-class HostChanged(Logged, tag="HOST_CHANGED", kw_only=True):
+class HostChanged(Logged, tag="HOST_CHANGED", frozen=True, kw_only=True):
     """Who the host is; also sent when it is the same as before.
 
     hostUserId: null while there is none.
@@ -372,20 +376,20 @@ class HostChanged(Logged, tag="HOST_CHANGED", kw_only=True):
     host_user_id: str | None
 
 
-class GuestControl(Logged, tag="GUEST_CONTROL", kw_only=True):
+class GuestControl(Logged, tag="GUEST_CONTROL", frozen=True, kw_only=True):
     """Whether guests may control the film."""
 
     enabled: bool
 
 
-class UsernameUpdated(Logged, tag="USERNAME_UPDATED", kw_only=True):
+class UsernameUpdated(Logged, tag="USERNAME_UPDATED", frozen=True, kw_only=True):
     """A member's new name."""
 
     user_id: str
     username: str
 
 
-class Played(Logged, tag="PLAY_PAUSE", kw_only=True):
+class Played(Logged, tag="PLAY_PAUSE", frozen=True, kw_only=True):
     """Play or pause.
 
     userId: who did it; "server" when a seek is over or you are being brought in step.
@@ -399,7 +403,7 @@ class Played(Logged, tag="PLAY_PAUSE", kw_only=True):
     timestamp: int
 
 
-class SeekPause(Logged, tag="SEEK_PAUSE", kw_only=True):
+class SeekPause(Logged, tag="SEEK_PAUSE", frozen=True, kw_only=True):
     """Go to this position, pause, and answer READY when you could play.
 
     userId: always "server", so that the one who seeked does the same.
@@ -412,14 +416,14 @@ class SeekPause(Logged, tag="SEEK_PAUSE", kw_only=True):
     by: str = ""
 
 
-class UrlChanged(Logged, tag="URL_CHANGE", kw_only=True):
+class UrlChanged(Logged, tag="URL_CHANGE", frozen=True, kw_only=True):
     """Go to this title."""
 
     user_id: str
     url: str
 
 
-class Said(Logged, tag="CHAT", kw_only=True):
+class Said(Logged, tag="CHAT", frozen=True, kw_only=True):
     """Somebody said something."""
 
     user_id: str
@@ -428,7 +432,7 @@ class Said(Logged, tag="CHAT", kw_only=True):
     timestamp: int
 
 
-class Heartbeat(ServerMessage, tag="HOST_HEARTBEAT", kw_only=True):
+class Heartbeat(ServerMessage, tag="HOST_HEARTBEAT", frozen=True, kw_only=True):
     """Where the film is, every 3 s while it plays; not to the host.
 
     seq: of the state it was made from.
@@ -442,7 +446,7 @@ class Heartbeat(ServerMessage, tag="HOST_HEARTBEAT", kw_only=True):
     seq: Count
 
 
-class Synced(ServerMessage, tag="SYNC_RESPONSE", kw_only=True):
+class Synced(ServerMessage, tag="SYNC_RESPONSE", frozen=True, kw_only=True):
     """Where the film is: the answer to REQUEST_SYNC, or what another member says of its player.
 
     to: you.
@@ -460,7 +464,7 @@ class Synced(ServerMessage, tag="SYNC_RESPONSE", kw_only=True):
     user_id: str | None = None
 
 
-class RelayedOffer(ServerMessage, tag="OFFER", kw_only=True):
+class RelayedOffer(ServerMessage, tag="OFFER", frozen=True, kw_only=True):
     """A WebRTC offer to you.
 
     from, userId: who made it.
@@ -472,7 +476,7 @@ class RelayedOffer(ServerMessage, tag="OFFER", kw_only=True):
     offer: SessionDescription
 
 
-class RelayedAnswer(ServerMessage, tag="ANSWER", kw_only=True):
+class RelayedAnswer(ServerMessage, tag="ANSWER", frozen=True, kw_only=True):
     """A WebRTC answer to you.
 
     from, userId: who made it.
@@ -484,7 +488,7 @@ class RelayedAnswer(ServerMessage, tag="ANSWER", kw_only=True):
     answer: SessionDescription
 
 
-class RelayedIceCandidate(ServerMessage, tag="ICE_CANDIDATE", kw_only=True):
+class RelayedIceCandidate(ServerMessage, tag="ICE_CANDIDATE", frozen=True, kw_only=True):
     """A WebRTC candidate to you.
 
     from, userId: whose it is.
@@ -496,7 +500,7 @@ class RelayedIceCandidate(ServerMessage, tag="ICE_CANDIDATE", kw_only=True):
     candidate: IceCandidateInit | None
 
 
-class RelayedPlaybackAck(ServerMessage, tag="PLAYBACK_ACK", kw_only=True):
+class RelayedPlaybackAck(ServerMessage, tag="PLAYBACK_ACK", frozen=True, kw_only=True):
     """A member has carried out your play or pause.
 
     from, userId: that member.
@@ -508,7 +512,7 @@ class RelayedPlaybackAck(ServerMessage, tag="PLAYBACK_ACK", kw_only=True):
     control: str | None = None
 
 
-class ServerRestart(ServerMessage, tag="SERVER_RESTART", kw_only=True):
+class ServerRestart(ServerMessage, tag="SERVER_RESTART", frozen=True, kw_only=True):
     """This server is about to close the connection; nothing is lost.
 
     reconnectAfterMs: when to connect again.
@@ -522,7 +526,32 @@ SERVER_MESSAGES: tuple[type[ServerMessage], ...] = (
     Heartbeat, Synced, RelayedOffer, RelayedAnswer, RelayedIceCandidate, RelayedPlaybackAck, Ack, Error, Pong, ServerRestart,
 )  # fmt: skip
 
-LoggedMessage = UserJoined | UserLeft | Left | HostChanged | GuestControl | UsernameUpdated | Played | SeekPause | UrlChanged | Said
+
+def relayed(message: Relay, sender: str) -> ServerMessage:
+    """Return what the target of a relay gets: the same, but `from` and `userId` tell who really sent it."""
+    match message:
+        case IceCandidate():
+            return RelayedIceCandidate(sender=sender, user_id=sender, to=message.to, candidate=message.candidate)
+        case Offer():
+            return RelayedOffer(sender=sender, user_id=sender, to=message.to, offer=message.offer)
+        case Answer():
+            return RelayedAnswer(sender=sender, user_id=sender, to=message.to, answer=message.answer)
+        case PlaybackAck():
+            return RelayedPlaybackAck(sender=sender, user_id=sender, to=message.to, control=message.control)
+        case SyncResponse():
+            return Synced(
+                to=message.to,
+                from_user_id=sender,
+                user_id=sender,
+                current_time=message.current_time,
+                is_playing=message.is_playing,
+                url="",
+            )
+
+
+LoggedMessage = (
+    UserJoined | UserLeft | Left | HostChanged | GuestControl | UsernameUpdated | Played | SeekPause | UrlChanged | Said
+)
 
 
 # ---- to and from bytes ---------------------------------------------------------------------------------------------

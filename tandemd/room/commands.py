@@ -50,6 +50,13 @@ class Lost(Struct, frozen=True, gc=False):
     id: int | None = None
 
 
+class NodeLost(Struct, frozen=True, gc=False):
+    """A node is gone, and with it all connections whose name begins with `prefix` ("node/boot/"; "" for all)."""
+
+    prefix: str
+    id: int | None = None
+
+
 class Due(Struct, frozen=True, gc=False):
     """Time has passed: do what is due."""
 

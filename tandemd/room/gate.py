@@ -21,7 +21,9 @@ def awaited(room: Room) -> tuple[str, ...]:
 
 def arrived(gate: Gate, user: str) -> Gate:
     """Return the gate after an awaited member has become ready."""
-    return Gate(gate.position, gate.since, tuple(u for u in gate.awaited if u != user), (*gate.ready, user), gate.resume)
+    return Gate(
+        gate.position, gate.since, tuple(u for u in gate.awaited if u != user), (*gate.ready, user), gate.resume
+    )
 
 
 def without(gate: Gate, user: str) -> Gate:

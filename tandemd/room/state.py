@@ -7,7 +7,8 @@ changes; applying it is assigning them. That is all a store has to know about a 
 
 from __future__ import annotations
 
-from typing import Any, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -115,8 +116,8 @@ class Room:
     """
 
     __slots__ = (
-        "id", "code", "created_at", "epoch", "seq", "prev", "at",
-        "playback", "host", "settings", "gate", "members", "departed", "empty_since", "due", "closed",
+        "at", "closed", "code", "created_at", "departed", "due", "empty_since", "epoch", "gate", "host", "id",
+        "members", "playback", "prev", "seq", "settings",
     )  # fmt: skip
 
     def __init__(self, id: str, code: str, created_at: float, epoch: int, seq: int = 0):

@@ -46,7 +46,9 @@ def _entry(text: str) -> SplitResult | None:
         return None
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(f"{text!r} is neither an origin such as 'https://www.netflix.com', nor a URL to begin with, nor '*'")
+        raise ValueError(
+            f"{text!r} is neither an origin such as 'https://www.netflix.com', nor a URL to begin with, nor '*'"
+        )
     return parts
 
 

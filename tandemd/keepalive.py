@@ -1,0 +1,80 @@
+"""Signs of life: WebSocket pings to every connection, and an end to those that do not answer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.interfaces import IReactorTime
+
+INTERVAL = (25.0, 35.0)
+"""Seconds between two pings to one connection; drawn anew each time, so that connections made at once do not stay so."""
+TIMEOUT = 20.0
+"""Seconds within which a pong must come."""
+PROBE = 5.0
+"""The same for a probe."""
+
+
+class Peer(Protocol):
+    """A connection that can be pinged."""
+
+    def sendPing(self, payload: bytes | None = None) -> None: ...
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+
+
+class Pulse:
+    """When one connection was pinged, and who wants to know whether it answers. quality: see interfaces.Presence."""
+
+    __slots__ = ("_asked", "_clock", "_due", "_peer", "_sent", "quality")
+
+    def __init__(self, clock: IReactorTime, peer: Peer):
+        self._clock = clock
+        self._peer = peer
+        self._sent = 0.0
+        self._asked: list[Callable[[bool], None]] = []
+        self.quality = "unknown"
+        # The first one soon: it tells the round trip.
+        self._due = clock.seconds() + random.uniform(1.0, 5.0)
+
+    def check(self, now: float) -> None:
+        """Ping if it is time; drop the connection if it has not answered. To be called about once a second."""
+        if self._sent:
+            if now - self._sent > TIMEOUT:
+                self._peer.abort()
+        elif now >= self._due:
+            self._ping(now)
+
+    def _ping(self, now: float) -> None:
+        self._sent = now
+        self._peer.sendPing(b"")
+
+    def answered(self) -> None:
+        """A pong came."""
+        now = self._clock.seconds()
+        if self._sent:
+            self.quality = _quality(now - self._sent)
+        self._sent = 0.0
+        self._due = now + random.uniform(*INTERVAL)
+        self._tell(True)
+
+    def probe(self, answered: Callable[[bool], None]) -> None:
+        """Ping now, and say whether a pong came within `PROBE` seconds."""
+        self._asked.append(answered)
+        if len(self._asked) == 1:
+            self._ping(self._clock.seconds())
+            self._clock.callLater(PROBE, self._tell, False)
+
+    def _tell(self, alive: bool) -> None:
+        asked, self._asked = self._asked, []
+        for answered in asked:
+            answered(alive)
+
+
+def _quality(round_trip: float) -> str:
+    for limit, name in ((0.1, "excellent"), (0.25, "good"), (0.5, "fair")):
+        if round_trip <= limit:
+            return name
+    return "poor"

@@ -1,0 +1,241 @@
+"""Rooms that this node has open: each with its copy of the state, its queue of commands, and its sessions here.
+
+One queue a room: decide, commit, apply, deliver. While a commit is in flight, commands wait and are then decided one
+after another and committed as one batch.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from . import messages as m
+from .errors import Refused
+from .frames import text_frame
+from .interfaces import CommitResult, Conflict, IRoomStore
+from .metrics import Metrics
+from .room.commands import Command, Decision, Due, StalePin
+from .room.rules import Rules, commit_of
+from .room.state import MEMBER, Commit, Room
+from .sessions import Group, Outbox, Session
+
+log = Logger()
+
+BATCH = 64
+"""How many commands at most are committed together."""
+
+SILENT = "silent"
+"""The event of commits that have none, in the metrics."""
+
+INTERNAL = Refused("internal", "The server made a mistake; it has been logged.")
+
+
+class Entry:
+    """A command that waits for its turn, and what happens to it. session: who sent it, None for the server's own."""
+
+    __slots__ = ("command", "session")
+
+    def __init__(self, command: Command, session: Session | None = None):
+        self.command = command
+        self.session = session
+
+    def refused(self, live: LiveRoom, error: Refused) -> None:
+        """The command was not carried out and never will be."""
+        if self.session is not None:
+            self.session.send(error_frame(error, self.command.body.id))
+
+    def done(self, live: LiveRoom, decision: Decision, seq: int) -> None:
+        """The command was carried out: everything it changed has been applied and told. seq: its commit, or the last."""
+        session = self.session
+        if session is None:
+            return
+        if self.command.body.id is not None:
+            session.send(text_frame(m.encode(m.Ack(id=self.command.body.id, seq=seq))))
+        if decision.reply is not None:
+            session.send(text_frame(m.encode(decision.reply)))
+
+    def stale_pin(self, live: LiveRoom) -> None:
+        """The PIN was hashed with the wrong salt; only a JOIN knows what to do then."""
+        self.refused(live, INTERNAL)
+
+
+Outcome = tuple[Entry, "Decision | Refused | None", "Commit | None"]
+"""What was decided for an entry; None for a stale PIN. The commit that carries it out, if it needs one."""
+
+
+def error_frame(error: Refused, id_: int | None) -> bytes:
+    """Return the ERROR for a refused command."""
+    return text_frame(m.encode(m.Error(code=error.code, message=error.text, id=id_, retry_after_ms=error.retry_after)))
+
+
+class LiveRoom:
+    """An open room. Only it moves its copy of the state.
+
+    room: the state after the last applied commit. group: the members connected here. waiting: JOINs that cannot be
+    granted yet, by session. joining: how many JOINs are being worked out. beat_at: when guests are to hear next where the film is. differs_since: since when the host's
+    player plays while the room is paused, or the other way round; 0.0 if it does not. changed: called after each commit.
+    """
+
+    def __init__(self, room: Room, rules: Rules, store: IRoomStore, clock: IReactorTime, outbox: Outbox, metrics: Metrics,
+                 changed: Callable[[LiveRoom, Commit], None]):  # fmt: skip
+        self.room = room
+        self.group = Group(outbox, self)
+        self.waiting: dict[Session, m.Join] = {}
+        self.joining = 0
+        self.beat_at = 0.0
+        self.differs_since = 0.0
+        self._rules = rules
+        self._store = store
+        self._clock = clock
+        self._metrics = metrics
+        self._changed = changed
+        self._queue: deque[Entry] = deque()
+        self._outcomes: list[Outcome] = []
+        self._running = False
+        self._in_flight = False
+        self._timer: IDelayedCall | None = None
+        self._timer_due = 0.0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing here needs the room to be open."""
+        return not (len(self.group) or self.waiting or self.joining or self._queue or self._running or self._in_flight)
+
+    def close(self) -> None:
+        """Stop the timer; the room is not used any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # -- the queue
+
+    def submit(self, entry: Entry) -> None:
+        """Have a command decided after those that were submitted before."""
+        self._queue.append(entry)
+        if not self._running:
+            self._run()
+
+    def _run(self) -> None:
+        self._running = True
+        try:
+            while self._queue and not self._in_flight:
+                self._step()
+        finally:
+            self._running = False
+
+    def _step(self) -> None:
+        now = max(self._store.now(), self.room.at)
+        room = self.room
+        outcomes: list[Outcome] = []
+        commits: list[Commit] = []
+        while self._queue and len(outcomes) < BATCH:
+            entry = self._queue.popleft()
+            decided = self._decide(room, entry, now)
+            commit = None
+            if isinstance(decided, Decision) and decided.commits:
+                commit = commit_of(room, entry.command.user, decided, now, self._rules)
+                commits.append(commit)
+            outcomes.append((entry, decided, commit))
+            if commit is not None and self._queue:
+                if commit.closes:
+                    break
+                if room is self.room:
+                    room = room.copy()
+                room.apply(commit)
+        if not commits:
+            self._settle(outcomes)
+            return
+        self._in_flight = True
+        self._outcomes = outcomes
+        self._store.commit(self.room, commits, self._committed)
+
+    def _decide(self, room: Room, entry: Entry, now: float) -> Decision | Refused | None:
+        try:
+            return self._rules.decide(room, entry.command, now)
+        except Refused as error:
+            return error
+        except StalePin:
+            return None
+        except Exception:
+            log.failure("deciding {kind} in {room}", kind=type(entry.command.body).__name__, room=room.code)
+            return INTERNAL
+
+    def _committed(self, result: CommitResult) -> None:
+        outcomes, self._outcomes = self._outcomes, []
+        self._in_flight = False
+        if result is None:
+            self._settle(outcomes)
+        elif isinstance(result, Conflict):
+            # The newer commits have been told or will be; whatever was decided is decided again on them.
+            self._queue.extendleft(entry for entry, _, _ in reversed(outcomes))
+            self._metrics.conflicts.value += 1
+        else:
+            retry = int(result.retry_after * 1000)
+            for entry, _, _ in outcomes:
+                entry.refused(self, Refused("unavailable", "The server cannot store changes at the moment.", retry))
+        if not self._running:
+            self._run()
+
+    def _settle(self, outcomes: Sequence[Outcome]) -> None:
+        for entry, decided, commit in outcomes:
+            if commit is not None:
+                self.apply(commit)
+            if decided is None:
+                entry.stale_pin(self)
+            elif isinstance(decided, Refused):
+                self._metrics.refused[decided.code] += 1
+                entry.refused(self, decided)
+            elif commit is not None:
+                entry.done(self, decided, commit.seq)
+            else:
+                entry.done(self, decided, self.room.seq if decided.seq is None else decided.seq)
+
+    # -- what a commit does
+
+    def apply(self, commit: Commit) -> None:
+        """Move to the commit's version and tell the members here."""
+        room = self.room
+        room.apply(commit)
+        self._metrics.commits[commit.event or SILENT] += 1
+        if commit.changes:
+            for name in commit.changes:
+                if name.startswith(MEMBER):
+                    self._reconcile(name[2:])
+        for message in commit.messages:
+            self.group.send(text_frame(m.encode(message)), commit.skip)
+        if room.due != self._timer_due:
+            self._schedule()
+        self._changed(self, commit)
+
+    def _reconcile(self, user: str) -> None:
+        """Let go of a session that does not speak for the member any more. It stays open: it may join again."""
+        session = self.group.get(user)
+        if session is None:
+            return
+        member = self.room.members.get(user)
+        if member is None or member.conn != session.conn:
+            self.group.remove(session)
+
+    def _schedule(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_due = self.room.due
+        if self.room.due:
+            delay = max(0.0, self.room.due - self._store.now())
+            self._timer = self._clock.callLater(delay, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self._timer_due = 0.0
+        self.submit(Entry(Command("", "", Due())))
+        if self.room.due and self._timer is None and not self.room.closed:
+            self._schedule()
+
+    def renew(self, room: Room) -> None:
+        """Go on with another room of the same code, after the old one has ended, or with one just loaded."""
+        self.room = room
+        self._schedule()

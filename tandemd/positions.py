@@ -1,0 +1,122 @@
+"""Players' positions: the room follows its host's, others' show who watches, and guests are told every few seconds.
+
+Positions stay on the node. They are by far the most frequent messages, so one costs a few assignments and comparisons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from msgspec import Struct
+
+from . import messages as m
+from .frames import text_frame
+from .interfaces import IRoomStore, Presence
+from .liverooms import Entry, LiveRoom
+from .room.commands import Command, Follow, Watching
+from .room.state import Commit
+from .room.timeline import drift
+from .sessions import Session
+
+
+class PositionSettings(Struct, frozen=True):
+    """Durations in seconds.
+
+    heartbeat: between two messages to guests. drift: how far the host may be from the timeline before the timeline is
+    corrected. play_state_after: how long the host must play or pause otherwise than the room before the room does as well.
+    control_quiet: after a control, positions may be older than it and are not believed.
+    watching_timeout: without positions for so long, a member does not watch any more.
+    """
+
+    heartbeat: float = 3.0
+    drift: float = 0.25
+    play_state_after: float = 1.5
+    control_quiet: float = 2.0
+    watching_timeout: float = 5.0
+
+
+class Positions:
+    """What members' players say, and what follows from it. rooms: returns the rooms that are open here."""
+
+    def __init__(self, store: IRoomStore, settings: PositionSettings, rooms: Callable[[], Iterable[LiveRoom]]):
+        self._store = store
+        self._settings = settings
+        self._rooms = rooms
+
+    def moved(self, session: Session, live: LiveRoom, message: m.PositionUpdate | m.HostHeartbeat) -> None:
+        """A member's player has said where it is."""
+        now = self._store.now()
+        session.position = message.current_time
+        session.playing = message.is_playing
+        session.heard = now
+        room = live.room
+        if session.user == room.host and room.gate is None:
+            self._follow(session, live, now)
+        if not session.watching:
+            session.watching = True
+            live.submit(Entry(Command(session.user, session.conn, Watching(True))))
+        if message.id is not None:
+            session.send(text_frame(m.encode(m.Ack(id=message.id, seq=live.room.seq))))
+
+    def _follow(self, session: Session, live: LiveRoom, now: float) -> None:
+        playback, settings = live.room.playback, self._settings
+        if now - playback.control_at < settings.control_quiet:
+            live.differs_since = 0.0
+            return
+        if session.playing != playback.playing and playback.known:
+            if not live.differs_since:
+                live.differs_since = now
+                return
+            if now - live.differs_since < settings.play_state_after:
+                return
+        elif playback.known and -settings.drift <= drift(playback, session.position, now) <= settings.drift:
+            live.differs_since = 0.0
+            return
+        live.differs_since = 0.0
+        live.submit(Entry(Command(session.user, session.conn, Follow(session.position, session.playing))))
+
+    def told(self, live: LiveRoom, commit: Commit) -> None:
+        """A commit has been applied: what it told of the film need not be told again at once."""
+        if commit.messages and "playback" in commit.changes:
+            live.beat_at = commit.at + self._settings.heartbeat
+
+    def sweep(self) -> None:
+        """Send the heartbeats that are due, and notice who does not watch any more. To be called a few times a second."""
+        now = self._store.now()
+        for live in self._rooms():
+            room = live.room
+            if room.playback.playing and now >= live.beat_at and room.gate is None:
+                live.beat_at = now + self._settings.heartbeat
+                self._beat(live, now)
+            if room.gate is None:
+                self._notice(live, now)
+
+    def _beat(self, live: LiveRoom, now: float) -> None:
+        room = live.room
+        beat = m.Heartbeat(
+            user_id=m.SERVER,
+            current_time=room.playback.position_at(now),
+            is_playing=True,
+            timestamp=int(now * 1000),
+            seq=room.seq,
+        )
+        live.group.send(text_frame(m.encode(beat)), room.host)
+
+    def _notice(self, live: LiveRoom, now: float) -> None:
+        # Players are silent while a gate is closed and for a moment afterwards.
+        since = now - self._settings.watching_timeout
+        if live.room.playback.control_at > since:
+            return
+        for session in list(live.group):
+            if session.watching and session.heard < since:
+                session.watching = False
+                live.submit(Entry(Command(session.user, session.conn, Watching(False))))
+
+    def presence(self) -> list[Presence]:
+        """Return how the members connected here are doing."""
+        now = self._store.now()
+        return [
+            Presence(live.room.id, session.user, session.position, session.playing, session.quality, now)
+            for live in self._rooms()
+            for session in live.group
+        ]

@@ -1,0 +1,205 @@
+"""WebSocket: Autobahn's protocol, made to carry our connections, and the factory that knows them all.
+
+Autobahn's classes own many names, so these two only pass things on (`Connection`, `Session`, `Pulse`). Its callbacks
+must not raise: it would drop the connection, or lose the error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket.types import ConnectionRequest
+from msgspec import Struct
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from . import messages as m
+from .connection import Connection
+from .frames import text_frame
+from .keepalive import Pulse
+
+RESTART = 1012
+
+
+class ProtocolSettings(Struct, frozen=True):
+    """frame_bytes: the longest message a client may send. allowed_origins: of web pages, or "*"."""
+
+    frame_bytes: int = 64 * 1024
+    allowed_origins: tuple[str, ...] = ("*",)
+
+
+class TandemProtocol(WebSocketServerProtocol):
+    """One WebSocket connection."""
+
+    _log = Logger()
+    factory: TandemFactory
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._connection: Connection | None = None
+        self._pulse: Pulse | None = None
+        self._opened_at = 0.0
+
+    # Autobahn's callbacks
+
+    def onConnect(self, request: ConnectionRequest) -> None:
+        """Accept: who may join is decided by JOIN."""
+
+    def onOpen(self) -> None:
+        try:
+            self.factory.opened(self)
+        except Exception:
+            self._log.failure("opening a connection")
+            self.abort()
+
+    def begin(self, connection: Connection, pulse: Pulse, now: float) -> None:
+        """Take what the factory has made for this connection."""
+        self._connection = connection
+        self._pulse = pulse
+        self._opened_at = now
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        if self._connection is None:
+            return
+        if isBinary:
+            self.close(1003, "only text frames are understood")
+        else:
+            self._connection.received(payload)
+
+    def onPong(self, payload: bytes) -> None:
+        if self._pulse is not None and self._connection is not None:
+            self._pulse.answered()
+            self._connection.session.quality = self._pulse.quality
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            self.factory.closed(self, code, connection.count, self._opened_at)
+            connection.closed()
+        except Exception:
+            self._log.failure("closing a connection")
+
+    # sessions.Wire
+
+    def write(self, data: bytes) -> None:
+        if self.state == self.STATE_OPEN and self.transport is not None:
+            self.transport.write(data)
+
+    def close(self, code: int, reason: str) -> None:
+        if self.state == self.STATE_OPEN:
+            # sendClose() allows only 1000 and 3000-4999.
+            self.sendCloseFrame(code=code, reasonUtf8=reason.encode()[:120])
+
+    def probe(self, answered: Callable[[bool], None]) -> None:
+        if self._pulse is None:
+            answered(False)
+        else:
+            self._pulse.probe(answered)
+
+    def settled(self) -> None:
+        if self._connection is not None:
+            self._connection.settled()
+
+    # keepalive.Peer
+
+    def abort(self) -> None:
+        self.dropConnection(abort=True)
+
+    def check(self, now: float) -> None:
+        """See `Pulse.check`."""
+        if self._pulse is not None and self.state == self.STATE_OPEN:
+            self._pulse.check(now)
+
+
+class TandemFactory(WebSocketServerFactory):
+    """Makes connections, knows the open ones, and sends them away when the node stops.
+
+    connect: makes the Connection for a protocol and its peer's address. counted: is told of each opened (None) or closed
+    (code) connection.
+    """
+
+    protocol: Any = TandemProtocol
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        settings: ProtocolSettings,
+        connect: Callable[[TandemProtocol], Connection],
+        counted: Callable[[int | None, bool], None],
+    ):
+        super().__init__(server="tandemd", reactor=clock)
+        self.setProtocolOptions(
+            versions=[13],
+            webStatus=False,
+            utf8validateIncoming=True,
+            maxFramePayloadSize=settings.frame_bytes,
+            maxMessagePayloadSize=settings.frame_bytes,
+            failByDrop=False,
+            closeHandshakeTimeout=5,
+            openHandshakeTimeout=5,
+            perMessageCompressionAccept=lambda offers: None,
+            allowedOrigins=list(settings.allowed_origins),
+            allowNullOrigin=True,
+        )
+        self._clock = clock
+        self._connect = connect
+        self._counted = counted
+        self._protocols: set[TandemProtocol] = set()
+        self._emptied: Deferred[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._protocols)
+
+    def opened(self, protocol: TandemProtocol) -> None:
+        """A handshake has succeeded."""
+        self._protocols.add(protocol)
+        self._counted(None, True)
+        protocol.begin(self._connect(protocol), Pulse(self._clock, protocol), self._clock.seconds())
+
+    def closed(self, protocol: TandemProtocol, code: int | None, messages: int, opened_at: float) -> None:
+        """An open connection has ended."""
+        self._protocols.discard(protocol)
+        self._counted(code, False)
+        self._log.debug(
+            "connection closed after {seconds:.0f} s and {messages} messages",
+            seconds=self._clock.seconds() - opened_at,
+            messages=messages,
+            code=code,
+        )
+        if not self._protocols and self._emptied is not None:
+            emptied, self._emptied = self._emptied, None
+            emptied.callback(None)
+
+    def check(self) -> None:
+        """Ping those whose turn it is; to be called once a second."""
+        now = self._clock.seconds()
+        for protocol in list(self._protocols):
+            protocol.check(now)
+
+    def send_away(self, limit: float) -> Deferred[None]:
+        """Close all connections with 1012, now; fires when they are closed, or after `limit` seconds."""
+        frame = text_frame(m.encode(m.ServerRestart(reconnect_after_ms=1000)))
+        for protocol in list(self._protocols):
+            protocol.write(frame)
+            protocol.close(RESTART, "the server restarts")
+        done: Deferred[None] = Deferred()
+        if not self._protocols:
+            done.callback(None)
+            return done
+        self._emptied = done
+        timer = self._clock.callLater(limit, self._drop_rest)
+        done.addCallback(lambda _: timer.cancel() if timer.active() else None)
+        return done
+
+    def _drop_rest(self) -> None:
+        for protocol in list(self._protocols):
+            protocol.abort()
+        if self._emptied is not None:
+            emptied, self._emptied = self._emptied, None
+            emptied.callback(None)

@@ -1,0 +1,179 @@
+"""JOIN: who may come in under which name, and what everybody is told of it."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any
+
+import msgspec
+
+from .. import messages as m
+from ..errors import Refused
+from .commands import Command, Decision, Enter, StalePin
+from .notices import host_changed, in_step, parts, user_left
+from .presence import departed
+from .settings import RuleSettings
+from .state import MEMBER, Member, Room
+
+
+def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleSettings) -> Decision:
+    """Admit somebody. Raises Refused, or StalePin if the PIN was hashed with another salt than the room's."""
+    user = command.user
+    if user == m.SERVER:
+        raise Refused("bad_user", "JOIN: `userId` 'server' is the server's own.")
+    name = clean_name(body.username, settings.username_length)
+    member = room.members.get(user)
+    if member is not None:
+        return _come_back(room, member, command, body, name, now)
+    _check_pin(room, body)
+    if len(room.members) >= settings.members_per_room:
+        raise Refused(
+            "room_full", f"The room has {settings.members_per_room} members, which is as many as it may have.", 5000
+        )
+    return _admit(room, command, body, name, now)
+
+
+def _admit(room: Room, command: Command, body: Enter, name: str | None, now: float) -> Decision:
+    user, order, successor = command.user, room.seq + 1, None
+    if room.host in room.members:
+        successor = _lost_host(room, body, name)
+    messages: list[m.LoggedMessage] = []
+    changes: dict[str, Any] = {}
+    if successor is not None:
+        # An old client whose service worker restarted: the same person under a new id.
+        order = successor.order
+        changes[MEMBER + successor.user_id] = None
+        changes["departed"] = departed(room, successor.user_id, now)
+        messages += user_left(room, successor.user_id)
+    changes[MEMBER + user] = Member(
+        user, name, command.conn, order, now, address=body.address, token=body.new_token, proven=False
+    )
+    messages.append(_joined(room, user, name))
+    if successor is not None or room.host not in room.members:
+        changes["host"] = user
+        messages.append(host_changed(room, user))
+    if room.empty_since:
+        changes["empty_since"] = 0.0
+    if room.seq == 0:
+        changes["settings"] = msgspec.structs.replace(room.settings, pin=body.pin, invite=body.invite)
+    details = {"username": name}
+    return Decision("USER_JOINED", changes, parts(*messages), details, skip=user, reschedule=True)
+
+
+def _come_back(room: Room, member: Member, command: Command, body: Enter, name: str | None, now: float) -> Decision:
+    by_token = bool(body.token) and (_same(body.token, member.token) or _same(body.token, member.next_token))
+    if not by_token and member.conn != command.conn:
+        known = body.address and body.address == member.address and not member.proven
+        if not known:
+            raise Refused("identity_conflict", "JOIN: somebody is in this room under this `userId`.", 5000)
+    token, next_token = member.token, member.next_token
+    if by_token and _same(body.token, next_token):
+        token, next_token = next_token, ""
+    elif not by_token and body.new_token:
+        token, next_token = (token, body.new_token) if token else (body.new_token, "")
+    back = msgspec.structs.replace(
+        member,
+        username=name or member.username,
+        conn=command.conn,
+        lost_at=0.0,
+        address=body.address or member.address,
+        token=token,
+        next_token=next_token,
+        proven=member.proven or by_token,
+        # A page that was loaded anew does not watch yet, and a gate does not wait for it.
+        watching=member.watching and body.resume and by_token,
+    )
+    changes: dict[str, Any] = {MEMBER + member.user_id: back}
+    messages: list[m.LoggedMessage] = []
+    host = room.host
+    if not host:
+        changes["host"] = host = member.user_id
+        messages.append(host_changed(room, host))
+    skip = ""
+    if not (body.resume and by_token):
+        skip = member.user_id
+        messages = [_joined(room, member.user_id, back.username)]
+        if host == member.user_id:
+            messages.append(host_changed(room, host))
+    event = "USER_RESUMED" if body.resume and by_token else "USER_REJOINED"
+    return Decision(event, changes, parts(*messages), {"username": back.username}, skip=skip, reschedule=True)
+
+
+def _joined(room: Room, user: str, name: str | None) -> m.UserJoined:
+    return m.UserJoined(seq=room.seq + 1, prev=room.prev, user_id=user, username=name)
+
+
+def _check_pin(room: Room, body: Enter) -> None:
+    pin = room.settings.pin
+    if room.seq == 0 or pin is None:
+        return
+    if body.pin is None:
+        raise Refused("bad_pin", "JOIN: this room has a PIN; give it in `pin`.")
+    if body.pin.salt != pin.salt:
+        raise StalePin
+    if not _same(body.pin.hash, pin.hash):
+        raise Refused("bad_pin", "JOIN: `pin` is not this room's PIN.")
+
+
+def _lost_host(room: Room, body: Enter, name: str | None) -> Member | None:
+    """Return the host, if it is in its grace period and this is the same person by address and name."""
+    host = room.members[room.host]
+    if host.conn or host.proven or not body.address or name is None:
+        return None
+    return host if (host.address, host.username) == (body.address, name) else None
+
+
+def _same(a: str, b: str) -> bool:
+    return bool(b) and hmac.compare_digest(a, b)
+
+
+def clean_name(name: str | None, length: int) -> str | None:
+    """Return a name as it is shown: without control characters, cut to `length`; None if nothing is left of it."""
+    if name is None:
+        return None
+    return " ".join("".join(c if c.isprintable() else " " for c in name[: 4 * length]).split())[:length].strip() or None
+
+
+def greeting(
+    room: Room, user: str, now: float, *, first: bool, controls: bool, resumed: bool | None, token: str | None
+) -> list[m.ServerMessage]:
+    """Return what the joiner gets, in order, once the commit of its JOIN has been applied.
+
+    first: whether this is its first admission. controls: whether it may control the film. resumed: whether everything it
+    missed has been sent; None if it did not ask. token: the secret to hand over, if one was issued.
+    """
+    playback = room.playback
+    state = state_of(room, now, resumed=resumed, token=token)
+    told: list[m.ServerMessage] = [state]
+    if resumed:
+        return told
+    if not first or any(gone.user_id == user for gone in room.departed):
+        # It may still show members who left while it was away; ROOM_STATE takes nobody off the screen of an old client.
+        for gone in room.departed:
+            if gone.user_id not in room.members:
+                told += [m.Left(user_id=gone.user_id), m.UserLeft(user_id=gone.user_id)]
+    if first and not controls and playback.url:
+        told.append(m.UrlChanged(user_id=m.SERVER, url=playback.url))
+    if room.gate is not None or (user != room.host and playback.known):
+        told.append(in_step(room, now))
+    return told
+
+
+def state_of(room: Room, now: float, *, resumed: bool | None = None, token: str | None = None) -> m.RoomState:
+    """Return the ROOM_STATE of the room as it is."""
+    return m.RoomState(
+        room_id=room.code,
+        url=room.playback.url,
+        current_time=room.playback.position_at(now),
+        is_playing=room.playback.playing,
+        host_user_id=room.host or None,
+        guest_control_enabled=room.settings.guest_control,
+        users=[m.User(member.user_id, member.username) for member in room.members.values()],
+        epoch=room.epoch,
+        seq=room.seq,
+        prev=room.prev,
+        server_time=int(now * 1000),
+        token=token,
+        resumed=resumed,
+        gate=m.GateState(room.gate.position, list(room.gate.awaited)) if room.gate else None,
+    )

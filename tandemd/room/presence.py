@@ -1,0 +1,97 @@
+"""Going: lost connections, leaving, the election of a host, and what that does to a gate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from .. import messages as m
+from . import gate as gates
+from .commands import Decision
+from .notices import host_changed, parts, played, user_left
+from .state import MEMBER, Departed, Gate, Member, Room
+
+REMEMBERED = 100
+"""How many who left are remembered, and for how many seconds, for clients that were away meanwhile."""
+REMEMBERED_FOR = 600.0
+
+
+def lost(room: Room, members: Sequence[Member], event: str, now: float) -> Decision:
+    """Connections are gone: the grace period begins, and nobody is told. A gate does not wait for these members."""
+    changes: dict[str, Any] = {
+        MEMBER + member.user_id: msgspec.structs.replace(member, conn="", lost_at=now, watching=False)
+        for member in members
+    }
+    decision = Decision(event, changes, reschedule=True)
+    return _without(room, [member.user_id for member in members], decision, now)
+
+
+def left(room: Room, member: Member, reason: str, now: float) -> Decision:
+    """The member is out, by its own LEAVE ("left") or at the end of its grace period ("lost")."""
+    user = member.user_id
+    others = [other for other in room.members.values() if other.user_id != user]
+    if not others and reason == "left":
+        return Decision("USER_LEFT", {MEMBER + user: None}, (), {"reason": reason}, reschedule=True, closes=True)
+    messages: list[m.LoggedMessage] = [*user_left(room, user)]
+    changes: dict[str, Any] = {MEMBER + user: None, "departed": departed(room, user, now)}
+    if room.host == user:
+        host = elect(others)
+        changes["host"] = host
+        if others:
+            messages.append(host_changed(room, host))
+    if not others:
+        # The film stops where the last one saw it.
+        playback = room.playback
+        changes["playback"] = playback.corrected(playback.position_at(member.lost_at or now), False, now)
+        changes["gate"] = None
+        changes["empty_since"] = now
+        messages = []
+    decision = Decision("USER_LEFT", changes, tuple(messages), {"reason": reason}, reschedule=True)
+    decision = _without(room, [user], decision, now)
+    decision.messages = parts(*decision.messages)
+    return decision
+
+
+def elect(members: list[Member]) -> str:
+    """Return the user id of the longest-present connected member, "" if none is connected."""
+    connected = [(member.order, member.user_id) for member in members if member.conn]
+    return min(connected)[1] if connected else ""
+
+
+def departed(room: Room, user: str, now: float) -> tuple[Departed, ...]:
+    """Return the remembered leavers with one more."""
+    kept = [gone for gone in room.departed if gone.user_id != user and now - gone.at < REMEMBERED_FOR]
+    return (*kept[-(REMEMBERED - 1) :], Departed(user, now))
+
+
+def opened(room: Room, gate: Gate, now: float) -> Decision:
+    """The gate opens: the film goes on from its position if it was playing."""
+    decision = Decision("GATE_OPENED", {"gate": None}, (), _gate_details(gate), reschedule=True)
+    if gate.resume:
+        decision.changes["playback"] = room.playback.controlled(gate.position, True, now)
+        decision.messages = (played(room, m.SERVER, gate.position, True, now),)
+    return decision
+
+
+def _without(room: Room, users: Sequence[str], decision: Decision, now: float) -> Decision:
+    """Take somebody out of the gate, if there is one; the last one it waited for opens it."""
+    if room.gate is None or "gate" in decision.changes:
+        return decision
+    gate = room.gate
+    for user in users:
+        gate = gates.without(gate, user)
+    if gate is room.gate:
+        return decision
+    if gate.awaited:
+        decision.changes["gate"] = gate
+        return decision
+    opening = opened(room, gate, now)
+    decision.changes.update(opening.changes)
+    decision.messages += opening.messages
+    return decision
+
+
+def _gate_details(gate: Gate) -> dict[str, Any]:
+    return {"position": gate.position, "resume": gate.resume, "late": list(gate.awaited)}

@@ -1,0 +1,261 @@
+"""decide(room, command, now): the rules of a room.
+
+Pure: the same room, command and time give the same decision, and nothing is changed. The caller commits the decision,
+and applies it when the store has confirmed it; `commit_of` makes the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from .. import messages as m
+from ..errors import Refused
+from . import gate as gates
+from . import joining, permissions, presence
+from .commands import Command, Decision, Due, Enter, Follow, Lost, NodeLost, Watching
+from .notices import in_step, parts, played, seek_pause
+from .permissions import PERMISSIONS
+from .settings import RuleSettings
+from .state import MEMBER, RECENT, Commit, Gate, Member, Room
+from .titles import Titles
+
+
+class Rules:
+    """Decides commands. Holds nothing but its settings."""
+
+    def __init__(self, settings: RuleSettings, titles: Titles):
+        self.settings = settings
+        self._titles = titles
+        self._client: dict[type, Callable[[Room, Member, Any, float], Decision]] = {
+            m.Leave: self._leave,
+            m.PlayPause: self._play_pause,
+            m.Seek: self._seek,
+            m.Ready: self._ready,
+            m.UrlChange: self._url_change,
+            m.UpdateUsername: self._update_username,
+            m.ToggleGuestControl: self._toggle_guest_control,
+            m.TransferHost: self._transfer_host,
+            m.Chat: self._chat,
+        }
+
+    def decide(self, room: Room, command: Command, now: float) -> Decision:
+        """Return what the command leads to.
+
+        Raises Refused if it is not allowed, StalePin if the PIN of an Enter has to be hashed anew.
+        """
+        body = command.body
+        kind = type(body)
+        act = self._client.get(kind)
+        if act is None:
+            return self._decide_internal(room, command, now)
+        member = permissions.speaker(room, command.user, command.conn)
+        if body.id is None:
+            if PERMISSIONS[kind] is not permissions.Who.MEMBER:
+                permissions.check(room, command.user, kind, now, self.settings.host_gone)
+            return act(room, member, body, now)
+        for nonce, id_, seq in member.recent:
+            if id_ == body.id and nonce == command.nonce:
+                return Decision(seq=seq)
+        permissions.check(room, command.user, kind, now, self.settings.host_gone)
+        return _remember(room, member, command, act(room, member, body, now))
+
+    def _decide_internal(self, room: Room, command: Command, now: float) -> Decision:
+        body = command.body
+        match body:
+            case Enter():
+                return joining.enter(room, command, body, now, self.settings)
+            case Lost():
+                member = room.members.get(command.user)
+                if member is None or member.conn != command.conn:
+                    return Decision()
+                return presence.lost(room, [member], "CONNECTION_LOST", now)
+            case NodeLost():
+                gone = [m_ for m_ in room.members.values() if m_.conn and m_.conn.startswith(body.prefix)]
+                return presence.lost(room, gone, "NODE_LOST", now) if gone else Decision()
+            case Due():
+                return self._due(room, now)
+            case Watching():
+                return self._watching(room, command, body)
+            case Follow():
+                return self._follow(room, command, body, now)
+        raise TypeError(f"no rule for {type(body).__name__}")
+
+    def due(self, room: Room) -> float:
+        """Return when the room wants to be looked at next (a `Due` command), 0.0 for never."""
+        times = [member.lost_at + self.settings.grace for member in room.members.values() if not member.conn]
+        if room.gate is not None:
+            times.append(self._opens_at(room.gate))
+        if room.empty_since:
+            times.append(room.empty_since + self.settings.room_ttl)
+        return min(times, default=0.0)
+
+    def may_control(self, room: Room, user: str, now: float) -> bool:
+        """Whether the member's controls count now."""
+        return permissions.may_control(room, user, now, self.settings.host_gone)
+
+    def _opens_at(self, gate: Gate) -> float:
+        s = self.settings
+        return gates.opens_at(gate, s.gate_deadline, s.gate_quorum, s.gate_quorum_after)
+
+    # -- the film
+
+    def _play_pause(self, room: Room, member: Member, body: m.PlayPause, now: float) -> Decision:
+        playing = body.control == "play"
+        position = body.current_time
+        if position is None:
+            position = room.gate.position if room.gate else room.playback.position_at(now)
+        changes: dict[str, Any] = {"playback": room.playback.controlled(position, playing, now)}
+        if room.gate is not None:
+            changes["gate"] = None
+        return Decision(
+            "PLAY_PAUSE",
+            changes,
+            (played(room, member.user_id, position, playing, now),),
+            {"control": body.control, "position": position},
+            reschedule=room.gate is not None,
+        )
+
+    def _seek(self, room: Room, member: Member, body: m.Seek, now: float) -> Decision:
+        # Whoever seeks again while the gate holds the film still means it to go on.
+        resume = body.is_playing or (room.gate is not None and room.gate.resume)
+        position = body.current_time
+        pause = seek_pause(room, member.user_id, position, now)
+        details = {"position": position, "resume": resume}
+        waiting = gates.awaited(room)
+        if waiting:
+            held: dict[str, Any] = {
+                "playback": room.playback.controlled(position, False, now),
+                "gate": Gate(position, now, waiting, (), resume),
+            }
+            return Decision("SEEK", held, (pause,), details, reschedule=True)
+        changes: dict[str, Any] = {"playback": room.playback.controlled(position, resume, now), "gate": None}
+        messages: tuple[m.LoggedMessage, ...] = (pause,)
+        if resume:
+            messages = parts(pause, played(room, m.SERVER, position, True, now))
+        return Decision("SEEK", changes, messages, details, reschedule=True)
+
+    def _ready(self, room: Room, member: Member, body: m.Ready, now: float) -> Decision:
+        gate = room.gate
+        if gate is None:
+            late = room.playback.known and room.playback.playing
+            return Decision(reply=in_step(room, now) if late else None)
+        if member.user_id not in gate.awaited or abs(body.target_time - gate.position) > gates.TOLERANCE:
+            return Decision()
+        gate = gates.arrived(gate, member.user_id)
+        if self._opens_at(gate) <= now:
+            return presence.opened(room, gate, now)
+        return Decision(changes={"gate": gate}, reschedule=True)
+
+    def _url_change(self, room: Room, member: Member, body: m.UrlChange, now: float) -> Decision:
+        self._titles.check(body.url)
+        changes: dict[str, Any] = {}
+        # A page that reloads tells its title again: that must neither move the film nor cancel a seek.
+        if body.url != room.playback.url:
+            changes = {"playback": room.playback.titled(body.url, now), "gate": None}
+        message = m.UrlChanged(seq=room.seq + 1, prev=room.prev, user_id=member.user_id, url=body.url)
+        return Decision("URL_CHANGE", changes, (message,), {"url": body.url}, reschedule=bool(changes))
+
+    def _follow(self, room: Room, command: Command, body: Follow, now: float) -> Decision:
+        member = room.members.get(command.user)
+        if member is None or member.conn != command.conn or command.user != room.host or room.gate is not None:
+            return Decision()
+        playback = room.playback.corrected(body.position, body.playing, now)
+        if body.playing == room.playback.playing or not room.playback.known:
+            return Decision(changes={"playback": playback})
+        # Heartbeats do not repair a wrong play state, so this is told, as if the host had pressed the button.
+        return Decision(
+            "PLAY_PAUSE",
+            {"playback": playback},
+            (played(room, command.user, body.position, body.playing, now),),
+            {"control": "play" if body.playing else "pause", "position": body.position, "followed": True},
+        )
+
+    # -- the members
+
+    def _leave(self, room: Room, member: Member, body: m.Leave, now: float) -> Decision:
+        return presence.left(room, member, "left", now)
+
+    def _due(self, room: Room, now: float) -> Decision:
+        for member in room.members.values():
+            if not member.conn and member.lost_at + self.settings.grace <= now:
+                return presence.left(room, member, "lost", now)
+        if room.gate is not None and self._opens_at(room.gate) <= now:
+            return presence.opened(room, room.gate, now)
+        if room.empty_since and room.empty_since + self.settings.room_ttl <= now:
+            return Decision("ROOM_EXPIRED", closes=True)
+        return Decision()
+
+    def _watching(self, room: Room, command: Command, body: Watching) -> Decision:
+        member = room.members.get(command.user)
+        if member is None or member.conn != command.conn or member.watching == body.watching:
+            return Decision()
+        return Decision(changes={MEMBER + command.user: msgspec.structs.replace(member, watching=body.watching)})
+
+    def _update_username(self, room: Room, member: Member, body: m.UpdateUsername, now: float) -> Decision:
+        name = joining.clean_name(body.username, self.settings.username_length)
+        if name is None:
+            raise Refused("bad_message", "UPDATE_USERNAME: `username` has no visible character.")
+        message = m.UsernameUpdated(seq=room.seq + 1, prev=room.prev, user_id=member.user_id, username=name)
+        changes = {MEMBER + member.user_id: msgspec.structs.replace(member, username=name)}
+        return Decision("USERNAME_UPDATED", changes, (message,), {"username": name})
+
+    def _toggle_guest_control(self, room: Room, member: Member, body: m.ToggleGuestControl, now: float) -> Decision:
+        settings = msgspec.structs.replace(room.settings, guest_control=body.enabled)
+        message = m.GuestControl(seq=room.seq + 1, prev=room.prev, enabled=body.enabled)
+        return Decision("GUEST_CONTROL", {"settings": settings}, (message,), {"enabled": body.enabled})
+
+    def _transfer_host(self, room: Room, member: Member, body: m.TransferHost, now: float) -> Decision:
+        target = room.members.get(body.target_user_id)
+        if target is None or not target.conn:
+            raise Refused("no_such_member", "TRANSFER_HOST: `targetUserId` is not a connected member of this room.")
+        message = m.HostChanged(seq=room.seq + 1, prev=room.prev, host_user_id=target.user_id)
+        return Decision("HOST_CHANGED", {"host": target.user_id}, (message,), {"host": target.user_id})
+
+    def _chat(self, room: Room, member: Member, body: m.Chat, now: float) -> Decision:
+        text = body.text
+        if len(text) > self.settings.chat_length:
+            raise Refused("bad_message", f"CHAT: `text` is longer than {self.settings.chat_length} characters.")
+        said = m.Said(
+            seq=room.seq + 1,
+            prev=room.prev,
+            user_id=member.user_id,
+            username=member.username,
+            text=text,
+            timestamp=int(now * 1000),
+        )
+        return Decision("CHAT", {}, (said,), {"length": len(text)})
+
+
+def commit_of(room: Room, user: str, decision: Decision, now: float, rules: Rules) -> Commit:
+    """Return the commit that carries a decision out on the room it was made for."""
+    due = room.due
+    if decision.reschedule:
+        after = room.copy()
+        after.assign(decision.changes)
+        due = rules.due(after)
+    return Commit(
+        room.epoch,
+        room.seq + 1,
+        now,
+        decision.event,
+        user,
+        decision.details,
+        decision.changes,
+        decision.messages,
+        decision.skip,
+        due,
+        decision.closes,
+    )
+
+
+def _remember(room: Room, member: Member, command: Command, decision: Decision) -> Decision:
+    """Note the command's id with the member, in the same commit, so that it is never carried out again."""
+    changed = decision.changes.get(MEMBER + member.user_id, member)
+    if not decision.commits or changed is None:
+        return decision
+    recent = (*member.recent, (command.nonce, command.body.id, room.seq + 1))[-RECENT:]
+    changed = msgspec.structs.replace(changed, recent=recent, proven=True)
+    return msgspec.structs.replace(decision, changes={**decision.changes, MEMBER + member.user_id: changed})

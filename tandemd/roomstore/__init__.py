@@ -1,0 +1,1 @@
+"""Where rooms are kept: their version, fields and log, by compare-and-set. No rules in here."""

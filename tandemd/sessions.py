@@ -1,0 +1,201 @@
+"""Who is connected here: one session a connection, grouped by room, and what is about to be written to them.
+
+Everything sent in one turn of the reactor leaves in one write a connection, joined once for a whole room where all its
+members get the same. The order for each connection is that of the calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Protocol
+
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from .interfaces import ISession
+
+if TYPE_CHECKING:
+    from .liverooms import LiveRoom
+
+
+class Wire(Protocol):
+    """The connection below a session."""
+
+    def write(self, data: bytes) -> None:
+        """Write whole frames, unless the connection is closing."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake."""
+
+    def probe(self, answered: Callable[[bool], None]) -> None:
+        """Ping, and say whether a pong came in time."""
+
+    def settled(self) -> None:
+        """The session's JOIN has been answered: messages that came after it may be handled."""
+
+
+@implementer(ISession)
+class Session:
+    """One connection.
+
+    conn, address, send, close, probe: see ISession. user, nonce: the member it speaks for, "" while in no room.
+    position, playing, heard: what its player last said, and when (server time; 0.0: never).
+    watching: whether the room knows that it watches. quality: see interfaces.Presence. gone: the connection is closed.
+    """
+
+    __slots__ = (
+        "_outbox", "_wire", "address", "conn", "extras", "gone", "group", "heard", "nonce", "playing", "position",
+        "quality", "user", "watching",
+    )  # fmt: skip
+
+    def __init__(self, conn: str, address: str, wire: Wire, outbox: Outbox):
+        self.conn = conn
+        self.address = address
+        self._wire = wire
+        self._outbox = outbox
+        self.group: Group | None = None
+        self.user = ""
+        self.nonce = ""
+        self.extras: list[tuple[int, bytes]] = []
+        self.position = 0.0
+        self.playing = False
+        self.heard = 0.0
+        self.watching = False
+        self.quality = "unknown"
+        self.gone = False
+
+    def send(self, frame: bytes) -> None:
+        self._outbox.send(self, frame)
+
+    def write(self, data: bytes) -> None:
+        """Write now. For the outbox."""
+        self._wire.write(data)
+
+    def close(self, code: int, reason: str) -> None:
+        self._outbox.flush()
+        self._wire.close(code, reason)
+
+    def probe(self, answered: Callable[[bool], None]) -> None:
+        self._wire.probe(answered)
+
+    def settled(self) -> None:
+        """Its JOIN has been answered."""
+        self._wire.settled()
+
+
+class Group:
+    """The sessions of one room on this node, by user id, and the frames that wait for all of them."""
+
+    __slots__ = ("_sessions", "live", "outbox", "pending")
+
+    def __init__(self, outbox: Outbox, live: LiveRoom):
+        self.live = live
+        self._sessions: dict[str, Session] = {}
+        self.outbox = outbox
+        self.pending: list[bytes] = []
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(self._sessions.values())
+
+    def get(self, user: str) -> Session | None:
+        return self._sessions.get(user)
+
+    def add(self, session: Session, user: str) -> None:
+        """Let a session speak for a member. Whatever was sent to the group before does not concern it."""
+        if self.pending:
+            self.outbox.flush()
+        session.group = self
+        session.user = user
+        self._sessions[user] = session
+
+    def remove(self, session: Session) -> None:
+        """Take a session out, if it is in; what was sent to the group before still reaches it."""
+        if self._sessions.get(session.user) is session:
+            if self.pending:
+                self.outbox.flush()
+            del self._sessions[session.user]
+            session.group = None
+            session.user = ""
+
+    def send(self, frame: bytes, skip: str = "") -> None:
+        """Send a frame to all, or all but one."""
+        if skip in self._sessions:
+            for user, session in self._sessions.items():
+                if user != skip:
+                    session.send(frame)
+        elif self._sessions:
+            if not self.pending:
+                self.outbox.expect(self)
+            self.pending.append(frame)
+
+
+class Outbox:
+    """What leaves at the end of the reactor's turn.
+
+    delivered: is told how many deliveries a flush made.
+    """
+
+    def __init__(self, clock: IReactorTime, delivered: Callable[[int], None] = lambda count: None):
+        self._clock = clock
+        self._delivered = delivered
+        self._groups: list[Group] = []
+        self._sessions: list[Session] = []
+        self._scheduled = False
+
+    def expect(self, group: Group) -> None:
+        """The group's `pending` is not empty any more."""
+        self._groups.append(group)
+        self._schedule()
+
+    def send(self, session: Session, frame: bytes) -> None:
+        """Send to one session, after what its group was sent."""
+        if not session.extras:
+            self._sessions.append(session)
+            self._schedule()
+        group = session.group
+        session.extras.append((len(group.pending) if group is not None else 0, frame))
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._clock.callLater(0, self._flush_turn)
+
+    def _flush_turn(self) -> None:
+        self._scheduled = False
+        self.flush()
+
+    def flush(self) -> None:
+        """Write everything that waits."""
+        groups, self._groups = self._groups, []
+        sessions, self._sessions = self._sessions, []
+        count = 0
+        for group in groups:
+            frames, group.pending = group.pending, []
+            joined = frames[0] if len(frames) == 1 else b"".join(frames)
+            for session in list(group):
+                if session.extras:
+                    count += len(session.extras)
+                    session.write(b"".join(_merge(frames, session)))
+                else:
+                    session.write(joined)
+            count += len(frames) * len(group)
+        for session in sessions:
+            if session.extras:
+                extras, session.extras = session.extras, []
+                count += len(extras)
+                session.write(extras[0][1] if len(extras) == 1 else b"".join([frame for _, frame in extras]))
+        self._delivered(count)
+
+
+def _merge(frames: list[bytes], session: Session) -> Iterable[bytes]:
+    """Yield a group's frames with those of one of its sessions between them, where they belong."""
+    extras, session.extras = session.extras, []
+    at = 0
+    for position, frame in extras:
+        yield from frames[at:position]
+        at = max(at, position)
+        yield frame
+    yield from frames[at:]
