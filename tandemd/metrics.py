@@ -134,7 +134,6 @@ class Metrics:
         self.received = add(Counts("tandemd_messages_received_total", "Messages from clients", "type", received))
         self.refused = add(Counts("tandemd_messages_refused_total", "Messages answered with ERROR", "code"))
         self.sent = add(Counts("tandemd_messages_sent_total", "Messages made for clients", "type", sent))
-        self.relayed = add(Count("tandemd_messages_relayed_total", "Messages handed on from one member to another"))
         self.relays = add(Count("tandemd_relays_total", "Messages passed from one member to one other on this node"))
         self.deliveries = add(Count("tandemd_deliveries_total", "Messages written to a client"))
         self.dropped = add(Counts("tandemd_deliveries_dropped_total", "Messages not written to a client", "reason"))
