@@ -94,7 +94,7 @@ class Addresses:
         if addresses_mean_nothing(peer, forwarded, self._trusted_hops):
             if not self.suspended:
                 self.suspended = True
-                self._log.warn("{warning}", warning=SUSPENDED)
+                self._log.warn("{text}", text=SUSPENDED)
             return ""
         address = _find(peer, forwarded, self._trusted_hops)
         return "" if address is None else network_of(address)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from math import ceil
-from typing import IO, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -12,22 +12,14 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import Request
-from twisted.web.static import SingleRangeStaticProducer
 
 from ..errors import Refused
+from .parts import Part, PartSender
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 
 _STATUS = {"unavailable": 503, "shutting_down": 503, "rate_limited": 429, "internal": 500}
-
-
-class Part(Struct, frozen=True):
-    """A part of an open file, as the body of an answer: it is closed when it has been sent."""
-
-    file: IO[bytes]
-    offset: int
-    size: int
 
 
 class Answer(Struct, frozen=True):
@@ -146,7 +138,7 @@ class Delivery:
         if answer.status not in (204, 304):
             request.setHeader(b"Content-Length", b"%d" % size)
         if isinstance(body, Part) and not head_only:
-            SingleRangeStaticProducer(request, body.file, body.offset, body.size).start()
+            PartSender(request, body).start()
             return
         if isinstance(body, bytes) and body and not head_only:
             request.write(body)

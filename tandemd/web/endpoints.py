@@ -23,7 +23,7 @@ METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 _CODE = re.compile(r"[0-9A-Za-z]{10}")
 _PIN = re.compile(r"[0-9]{1,32}")
-_BEARER = re.compile(rb"bearer +([\x21-\x7e]{1,200})", re.IGNORECASE)
+_BEARER = re.compile(rb"bearer +([\x21-\x7e]{1,1200})", re.IGNORECASE)
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?")
 
 

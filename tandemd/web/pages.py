@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 from email.utils import parsedate_to_datetime
+from typing import IO
 
 from twisted.python.filepath import FilePath, InsecurePath
 from twisted.web.http import Request, datetimeToString
 
-from .answers import Answer, Endpoint, HttpError, Part
+from .answers import Answer, Endpoint, HttpError
+from .parts import Part
 
 TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -55,7 +57,7 @@ class Page(Endpoint):
         except OSError:
             raise HttpError(404, _NOT_FOUND) from None
         try:
-            answer = self._answer(request, file.basename(), Part(opened, 0, 0), os.fstat(opened.fileno()))
+            answer = self._answer(request, file.basename(), opened)
         except BaseException:
             opened.close()
             raise
@@ -77,7 +79,8 @@ class Page(Endpoint):
             raise HttpError(404, _NOT_FOUND)
         return file
 
-    def _answer(self, request: Request, name: str, whole: Part, status: os.stat_result) -> Answer:
+    def _answer(self, request: Request, name: str, opened: IO[bytes]) -> Answer:
+        status = os.fstat(opened.fileno())
         size = status.st_size
         tag = f'"{status.st_mtime_ns:x}-{size:x}"'
         modified = datetimeToString(int(status.st_mtime)).decode()
@@ -92,14 +95,14 @@ class Page(Endpoint):
         if _unchanged(request, tag, int(status.st_mtime)):
             return Answer(304, headers=headers)
         kind = TYPES.get(os.path.splitext(name)[1].lower(), "application/octet-stream")
-        wanted = _range(request, size) if _header(request, "If-Range") in ("", tag, modified) else (0, size)
+        wanted = _range(request, size) if _header(request, "If-Range") in ("", tag, modified) else None
         if wanted is None:
-            return Answer(416, headers=(*headers, ("Content-Range", f"bytes */{size}")))
+            return Answer(200, Part(opened, 0, size), kind, headers)
         first, count = wanted
-        part = Part(whole.file, first, count)
-        if count == size:
-            return Answer(200, part, kind, headers)
-        return Answer(206, part, kind, (*headers, ("Content-Range", f"bytes {first}-{first + count - 1}/{size}")))
+        if not count:
+            return Answer(416, headers=(*headers, ("Content-Range", f"bytes */{size}")))
+        content_range = ("Content-Range", f"bytes {first}-{first + count - 1}/{size}")
+        return Answer(206, Part(opened, first, count), kind, (*headers, content_range))
 
 
 def _header(request: Request, name: str) -> str:
@@ -119,18 +122,18 @@ def _unchanged(request: Request, tag: str, modified: int) -> bool:
 
 
 def _range(request: Request, size: int) -> tuple[int, int] | None:
-    """Return (offset, size) of the part that is asked for, None if there is no such part.
+    """Return (offset, size) of the part that is asked for; the size is 0 if there is no such part.
 
-    What is no single range of bytes is ignored, as HTTP wants it: the whole file is sent.
+    None if what is asked for is no single range of bytes: then, as HTTP wants it, the whole file is sent.
     """
     match = _RANGE.fullmatch(_header(request, "Range"))
     if match is None:
-        return 0, size
+        return None
     if match["suffix"] is not None:
         count = min(int(match["suffix"]), size)
-        return (size - count, count) if count else None
+        return size - count, count
     first = int(match["first"])
-    last = min(int(match["last"] or size - 1), size - 1)
-    if match["last"] and int(match["last"]) < first:
-        return 0, size
-    return (first, last - first + 1) if first < size else None
+    last = int(match["last"]) if match["last"] else max(first, size - 1)
+    if last < first:
+        return None
+    return first, max(0, min(last, size - 1) - first + 1)

@@ -14,7 +14,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from ..interfaces import IRooms
 from .addresses import Addresses
-from .answers import Answer, Delivery, Endpoint, HttpError
+from .answers import Answer, Delivery, Endpoint, HttpError, text_answer
 from .cors import Cors
 from .endpoints import Api, Health, InviteCodes, Metrics, RoomLink, Status
 from .lookups import LookupLimit
@@ -34,6 +34,17 @@ class NotFound(Endpoint):
 
     def answer(self, request: Request, path: list[str]) -> Answer:
         raise HttpError(404, "Not found")
+
+
+class Upgrade(Endpoint):
+    """/ws, for whoever comes without asking for a WebSocket."""
+
+    plain = True
+
+    def answer(self, request: Request, path: list[str]) -> Answer:
+        if path:
+            raise HttpError(404, "Not found")
+        return text_answer(426, "Here is a WebSocket.", ("Upgrade", "websocket"), ("Connection", "Upgrade"))
 
 
 class Root(Resource):
@@ -89,13 +100,10 @@ class Root(Resource):
 
 
 def _wants_websocket(request: Request) -> bool:
-    """Say whether a GET is for the WebSocket: at /ws it always is, at / if it asks for the upgrade."""
-    if len(request.uri) > URL_LIMIT:
+    if request.path not in (b"/ws", b"/") or len(request.uri) > URL_LIMIT:
         return False
-    if request.path == b"/ws":
-        return True
     upgrade = b",".join(request.requestHeaders.getRawHeaders(b"Upgrade", []))
-    return request.path == b"/" and b"websocket" in [token.strip().lower() for token in upgrade.split(b",")]
+    return b"websocket" in [token.strip().lower() for token in upgrade.split(b",")]
 
 
 def _parts(request: Request) -> list[str]:
@@ -147,6 +155,7 @@ def root_resource(
         "metrics": Metrics(metrics_text),
         "status": Status(rooms, node_id, version, started_at, clock, connections),
         "room": RoomLink(codes, redirect_target),
+        "ws": Upgrade(),
         "api": Api(rooms, codes, addresses, invite_base_url, short_id_wait),
     }
     return Root(websocket, endpoints, Page(page_directory), Cors(allowed_origins))

@@ -1,0 +1,1015 @@
+"""HTTP, from the bytes that a client writes to the bytes that it reads."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPMessage, HTTPResponse
+from io import BytesIO
+from typing import Any, cast
+
+import txaio
+from autobahn.twisted.resource import WebSocketResource
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.interfaces import IAddress, IPushProducer
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
+from twisted.test import iosim
+from twisted.trial.unittest import TestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from tandemd.errors import Refused
+from tandemd.interfaces import IRooms
+from tandemd.web import Addresses, TandemSite, addresses_mean_nothing, client_address, root_resource
+from tandemd.web.lookups import LookupLimit
+from tandemd.web.parts import CHUNK, Part, PartSender
+
+CODE = "abcde12345"
+ROOM = "default_room_1700000000000"
+SCRIPT = b"export const answer = 42;\n"
+CLIP = bytes(range(256)) * 1000
+
+
+@implementer(IRooms)
+class FakeRooms:
+    """Rooms that are what a test says."""
+
+    def __init__(self) -> None:
+        self.invites: dict[str, str] = {ROOM: CODE}
+        self.members: dict[str, dict[str, object]] = {}
+        self.waiting: list[tuple[float, Deferred[str | None]]] = []
+        self.failure: Exception | None = None
+        self.cancelled = 0
+        self.asked: list[str] = []
+
+    def invite(self, code: str, wait: float) -> Deferred[str | None]:
+        if self.failure is not None:
+            return fail(self.failure)
+        if code in self.invites:
+            return succeed(self.invites[code])
+        waiting: Deferred[str | None] = Deferred(self._cancel)
+        self.waiting.append((wait, waiting))
+        return waiting
+
+    def _cancel(self, deferred: Deferred[str | None]) -> None:
+        self.cancelled += 1
+
+    def find_invite(self, invite: str) -> Deferred[str | None]:
+        if self.failure is not None:
+            return fail(self.failure)
+        self.asked.append(invite)
+        return succeed({code: room for room, code in self.invites.items()}.get(invite))
+
+    def room_of(self, token: str) -> Deferred[dict[str, object] | None]:
+        if self.failure is not None:
+            return fail(self.failure)
+        return succeed(self.members.get(token))
+
+    def counts(self) -> dict[str, int]:
+        return {"rooms": 3, "members": 7}
+
+
+class Client(Protocol):
+    """Reads what the server writes."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.closed = False
+
+    def dataReceived(self, data: bytes) -> None:
+        self.data += data
+
+    def connectionLost(self, reason: object = None) -> None:
+        self.closed = True
+
+
+class Socket:
+    """As much of a socket as http.client reads answers from."""
+
+    def __init__(self, data: bytes):
+        self._data = data
+
+    def makefile(self, mode: str) -> BytesIO:
+        return BytesIO(self._data)
+
+
+class Reply:
+    """One answer. status, headers, body."""
+
+    def __init__(self, data: bytes, method: str = "GET"):
+        response = HTTPResponse(cast(Any, Socket(data)), method=method)
+        response.begin()
+        self.status: int = response.status
+        self.headers: HTTPMessage = response.msg
+        self.body: bytes = response.read()
+
+    @property
+    def json(self) -> Any:
+        assert self.headers["Content-Type"] == "application/json", self.headers
+        return json.loads(self.body)
+
+
+class Echo(WebSocketServerProtocol):
+    """Sends everything back."""
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        self.sendMessage(payload, isBinary)
+
+
+class WebTestCase(TestCase):
+    """A site with everything in it."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.reactor.advance(1_700_000_000)
+        self.patch(cast(Any, txaio).config, "loop", self.reactor)
+        self.rooms = FakeRooms()
+        self.reasons: list[str] = []
+        self.page = self.mktemp()
+        os.makedirs(os.path.join(self.page, "lib"))
+        for name, content in {
+            "index.html": b"<!doctype html><title>Tandem</title>",
+            "app.js": SCRIPT,
+            "clip.mp4": CLIP,
+            "lib/part.mjs": b"export {};",
+            "empty.txt": b"",
+            ".secret": b"do not show",
+            "data.unknown": b"?",
+        }.items():
+            with open(os.path.join(self.page, name), "wb") as file:
+                file.write(content)
+        with open(self.page + ".outside.txt", "wb") as file:
+            file.write(b"do not show")
+        self.serve()
+
+    def serve(self, trusted_hops: int = 0, **settings: Any) -> None:
+        """Make the site anew, with other settings."""
+        factory = WebSocketServerFactory(reactor=self.reactor)
+        factory.protocol = Echo
+        factory.setProtocolOptions(webStatus=False, openHandshakeTimeout=0)
+        self.addresses = Addresses(trusted_hops)
+        root = root_resource(
+            **{
+                "websocket": WebSocketResource(factory),
+                "rooms": self.rooms,
+                "readiness": lambda: self.reasons,
+                "metrics_text": lambda: b"tandemd_up 1\n",
+                "connections": lambda: 9,
+                "node_id": "node-1",
+                "version": "1.2.3",
+                "started_at": self.reactor.seconds() - 60,
+                "clock": self.reactor,
+                "page_directory": self.page,
+                "addresses": self.addresses,
+                **settings,
+            }
+        )
+        self.site = TandemSite(root, self.reactor)
+
+    def connect(self, peer: IAddress | None = None) -> tuple[Client, iosim.IOPump]:
+        client = Client()
+        address = peer or IPv4Address("TCP", "203.0.113.9", 1)
+        server = self.site.buildProtocol(address)
+        assert server is not None
+        pump = iosim.connect(
+            server,
+            iosim.FakeTransport(server, isServer=True, peerAddress=address),
+            client,
+            iosim.FakeTransport(client, isServer=False),
+        )
+        return client, pump
+
+    def request(
+        self, path: str | bytes, method: str = "GET", peer: IAddress | None = None, body: bytes = b"", **headers: str
+    ) -> Reply:
+        """Send one request, headers being written with _ for -, and return the answer."""
+        client, pump = self.connect(peer)
+        client.transport.write(head(path, method, **headers) + body)  # type: ignore[union-attr]
+        pump.flush()
+        return Reply(client.data, method)
+
+    @contextmanager
+    def open_file_count_kept(self) -> Iterator[None]:
+        before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+        yield
+        after = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+        self.assertEqual(before, after)
+
+
+def head(path: str | bytes, method: str = "GET", **headers: str) -> bytes:
+    """Return the bytes of a request without a body."""
+    target = path if isinstance(path, bytes) else path.encode()
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in {"Host": "party.example", **headers}.items()]
+    return method.encode() + b" " + target + b" HTTP/1.1\r\n" + "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+
+
+def upgrade(path: str) -> bytes:
+    return head(
+        path,
+        Upgrade="websocket",
+        Connection="Upgrade",
+        Sec_WebSocket_Key="dGhlIHNhbXBsZSBub25jZQ==",
+        Sec_WebSocket_Version="13",
+    )
+
+
+class FakeTests(TestCase):
+    def test_fake_rooms_provide_the_interface(self) -> None:
+        verifyObject(IRooms, FakeRooms())
+
+
+class HealthTests(WebTestCase):
+    def test_alive(self) -> None:
+        self.reasons.append("starting")
+        reply = self.request("/health")
+        self.assertEqual((reply.status, reply.json), (200, {"status": "ok", "nodeId": "node-1"}))
+
+    def test_ready(self) -> None:
+        reply = self.request("/health/ready")
+        self.assertEqual((reply.status, reply.json), (200, {"status": "ready", "nodeId": "node-1"}))
+
+    def test_unready_says_why(self) -> None:
+        self.reasons.append("draining")
+        reply = self.request("/health/ready")
+        self.assertEqual(reply.status, 503)
+        self.assertEqual(reply.json, {"status": "unready", "nodeId": "node-1", "reasons": ["draining"]})
+
+    def test_warns_of_a_proxy_that_is_not_configured(self) -> None:
+        self.request(f"/api/room/{CODE}", peer=IPv4Address("TCP", "10.0.0.1", 1), X_Forwarded_For="203.0.113.7")
+        reply = self.request("/health/ready")
+        self.assertEqual(reply.status, 200)
+        self.assertIn("web.trusted_proxies", reply.json["warnings"][0])
+
+    def test_metrics(self) -> None:
+        reply = self.request("/metrics")
+        self.assertEqual((reply.status, reply.body), (200, b"tandemd_up 1\n"))
+        self.assertEqual(reply.headers["Content-Type"], "text/plain; version=0.0.4; charset=utf-8")
+
+
+class StatusTests(WebTestCase):
+    def test_figures_and_no_rooms(self) -> None:
+        reply = self.request("/status?x=1")
+        self.assertEqual(
+            reply.json,
+            {
+                "nodeId": "node-1",
+                "version": "1.2.3",
+                "timestamp": 1_700_000_000_000,
+                "uptime": 60.0,
+                "localConnections": 9,
+                "localRooms": 3,
+                "localMembers": 7,
+                "rooms": [],
+            },
+        )
+        self.assertEqual(reply.headers["Cache-Control"], "private, max-age=15")
+        self.assertEqual(reply.headers["Vary"], "Authorization")
+
+    def test_a_member_sees_its_room(self) -> None:
+        room: dict[str, object] = {"roomId": ROOM, "users": [{"userId": "user_a"}]}
+        self.rooms.members["s3cret"] = room
+        for header in ("Bearer s3cret", "bearer  s3cret"):
+            self.assertEqual(self.request("/status", Authorization=header).json["rooms"], [room])
+
+    def test_no_other_sees_it(self) -> None:
+        self.rooms.members["s3cret"] = {"roomId": ROOM}
+        for header in (
+            "Bearer wrong",
+            "Bearer ",
+            "Basic s3cret",
+            "s3cret",
+            "Bearer s3cret x",
+            "Bearer \xff",
+            "Bearer " + "x" * 300,
+        ):
+            reply = self.request("/status", Authorization=header)
+            self.assertEqual((reply.status, reply.json["rooms"]), (200, []), header)
+
+    def test_stores_away(self) -> None:
+        self.rooms.failure = Refused("unavailable", "The store is away.", 1500)
+        reply = self.request("/status", Authorization="Bearer s3cret")
+        self.assertEqual(
+            (reply.status, reply.json, reply.headers["Retry-After"]), (503, {"error": "The store is away."}, "2")
+        )
+
+    def test_exact_path(self) -> None:
+        for path in ("/status/", "/status/x", "/Status", "//status"):
+            self.assertEqual(self.request(path).status, 404, path)
+
+
+class RoomLinkTests(WebTestCase):
+    def test_leads_to_the_title(self) -> None:
+        base = f"https://www.netflix.com/?tandemRoom={ROOM}"
+        for path, location in {
+            f"/room/{CODE}": base,
+            f"/room/{CODE}/": base,
+            f"/room/{CODE.upper()}": base,
+            f"/room/{CODE}/123456": base + "&pin=123456",
+            f"/room/{CODE}/123456/": base + "&pin=123456",
+            f"/room/{CODE}?utm=1": base,
+        }.items():
+            reply = self.request(path)
+            self.assertEqual((reply.status, reply.headers["Location"]), (302, location), path)
+
+    def test_leads_to_the_own_page(self) -> None:
+        self.serve(redirect_target="/")
+        self.assertEqual(self.request(f"/room/{CODE}").headers["Location"], f"/?tandemRoom={ROOM}")
+
+    def test_room_ids_cannot_add_anything(self) -> None:
+        self.rooms.invites = {"a b&pin=1#\r\nSet-Cookie: x=ü/": CODE}
+        reply = self.request(f"/room/{CODE}")
+        self.assertTrue(
+            reply.headers["Location"].endswith("/?tandemRoom=a%20b%26pin%3D1%23%0D%0ASet-Cookie%3A%20x%3D%C3%BC%2F")
+        )
+        self.assertNotIn("Set-Cookie", reply.headers)
+
+    def test_no_such_room(self) -> None:
+        paths = [
+            "",
+            "/",
+            f"/{CODE}/12a",
+            f"/{CODE}/1/2",
+            f"/{CODE}//",
+            "/0000000000",
+            "/abc",
+            f"/{CODE}1",
+            "/abcde1234%C3%BC",
+        ]
+        paths.append(f"/{CODE}/{'1' * 33}")
+        for path in paths:
+            reply = self.request("/room" + path)
+            self.assertEqual((reply.status, reply.body), (404, b"Room not found"), path)
+            self.assertTrue(reply.headers["Content-Type"].startswith("text/plain"))
+
+    def test_stores_away(self) -> None:
+        self.rooms.failure = Refused("unavailable", "The store is away.")
+        reply = self.request(f"/room/{CODE}")
+        self.assertEqual((reply.status, reply.body), (503, b"The store is away."))
+
+
+class LookupTests(WebTestCase):
+    def test_found_in_any_case(self) -> None:
+        for code in (CODE, CODE.upper()):
+            reply = self.request(f"/api/room/{code}")
+            self.assertEqual((reply.status, reply.json), (200, {"roomId": ROOM, "shortId": CODE}))
+
+    def test_not_found(self) -> None:
+        for code in ("0000000000", "abc", "", CODE + "/x", "%2e%2e", "%F0%9F%98%80"):
+            reply = self.request(f"/api/room/{code}")
+            self.assertEqual(reply.status, 404, code)
+            self.assertIn("error", reply.json)
+        self.assertEqual(self.request("/api/room/0000000000").json, {"error": "Room not found"})
+
+    def test_what_is_no_code_is_not_looked_up(self) -> None:
+        self.request("/api/room/abc")
+        self.assertEqual(self.rooms.asked, [])
+
+    def test_limit_is_shared_by_both_ways_and_kept_for_each_address(self) -> None:
+        self.serve(code_lookups=2)
+        self.request("/api/room/0000000000")
+        self.request(f"/room/{CODE}")
+        refused = self.request(f"/api/room/{CODE}")
+        self.assertEqual((refused.status, refused.headers["Retry-After"]), (429, "30"))
+        self.assertIn("error", refused.json)
+        self.assertEqual(self.request(f"/room/{CODE}").status, 429)
+        self.assertEqual(self.request(f"/room/{CODE}", peer=IPv4Address("TCP", "203.0.113.8", 1)).status, 302)
+        self.reactor.advance(30)
+        self.assertEqual(self.request(f"/api/room/{CODE}").status, 200)
+        self.assertEqual(self.request(f"/api/room/{CODE}").status, 429)
+
+    def test_an_ipv6_network_is_one_address(self) -> None:
+        self.serve(code_lookups=1)
+        self.request(f"/room/{CODE}", peer=IPv6Address("TCP", "2001:db8::1", 1))
+        self.assertEqual(self.request(f"/room/{CODE}", peer=IPv6Address("TCP", "2001:db8::2", 1)).status, 429)
+        self.assertEqual(self.request(f"/room/{CODE}", peer=IPv6Address("TCP", "2001:db8:0:1::1", 1)).status, 302)
+
+    def test_behind_a_proxy_the_client_counts(self) -> None:
+        self.serve(trusted_hops=1, code_lookups=1)
+        proxy = IPv4Address("TCP", "10.0.0.1", 1)
+        for forwarded, status in (("198.51.100.1", 302), ("6.6.6.6, 198.51.100.1", 429), ("198.51.100.2", 302)):
+            self.assertEqual(self.request(f"/room/{CODE}", peer=proxy, X_Forwarded_For=forwarded).status, status)
+
+    def test_a_forged_header_changes_nothing(self) -> None:
+        self.serve(code_lookups=1)
+        self.assertEqual(self.request(f"/room/{CODE}", peer=IPv4Address("TCP", "8.8.8.8", 1)).status, 302)
+        reply = self.request(f"/room/{CODE}", peer=IPv4Address("TCP", "8.8.8.8", 1), X_Forwarded_For="1.1.1.1")
+        self.assertEqual(reply.status, 429)
+
+    def test_no_limit_where_addresses_mean_nothing(self) -> None:
+        self.serve(code_lookups=1)
+        proxy = IPv4Address("TCP", "10.0.0.1", 1)
+        for _ in range(3):
+            self.assertEqual(self.request(f"/room/{CODE}", peer=proxy, X_Forwarded_For="8.8.8.8").status, 302)
+
+
+class ShortIdTests(WebTestCase):
+    def test_room_is_there(self) -> None:
+        reply = self.request(f"/api/short-id/{ROOM}?x=1")
+        self.assertEqual(reply.json, {"shortId": CODE, "roomId": ROOM, "shortUrl": f"http://party.example/room/{CODE}"})
+
+    def test_any_room_id(self) -> None:
+        self.rooms.invites["a/b ü?"] = CODE
+        self.assertEqual(self.request("/api/short-id/a%2Fb%20%C3%BC%3F").json["roomId"], "a/b ü?")
+
+    def test_waits_for_the_room(self) -> None:
+        client, pump = self.connect()
+        client.transport.write(head("/api/short-id/later"))  # type: ignore[union-attr]
+        pump.flush()
+        self.assertEqual(client.data, b"")
+        [(wait, waiting)] = self.rooms.waiting
+        self.assertEqual(wait, 2.0)
+        waiting.callback(CODE)
+        pump.flush()
+        self.assertEqual(Reply(client.data).json["shortId"], CODE)
+
+    def test_no_room(self) -> None:
+        client, pump = self.connect()
+        client.transport.write(head("/api/short-id/never"))  # type: ignore[union-attr]
+        pump.flush()
+        self.rooms.waiting[0][1].callback(None)
+        pump.flush()
+        reply = Reply(client.data)
+        self.assertEqual((reply.status, reply.json), (404, {"error": "Room not found"}))
+
+    def test_client_goes_away(self) -> None:
+        client, pump = self.connect()
+        client.transport.write(head("/api/short-id/later"))  # type: ignore[union-attr]
+        pump.flush()
+        client.transport.loseConnection()  # type: ignore[union-attr]
+        pump.flush()
+        self.assertEqual(self.rooms.cancelled, 1)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_fault_while_waiting(self) -> None:
+        client, pump = self.connect()
+        client.transport.write(head("/api/short-id/later"))  # type: ignore[union-attr]
+        pump.flush()
+        self.rooms.waiting[0][1].errback(ZeroDivisionError())
+        pump.flush()
+        reply = Reply(client.data)
+        self.assertEqual((reply.status, reply.json), (500, {"error": "A fault of the server; it has been logged."}))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_a_cancelled_wait_of_somebody_who_is_there_is_a_fault(self) -> None:
+        client, pump = self.connect()
+        client.transport.write(head("/api/short-id/later"))  # type: ignore[union-attr]
+        pump.flush()
+        self.rooms.waiting[0][1].cancel()
+        pump.flush()
+        self.assertEqual(Reply(client.data).status, 500)
+        self.assertEqual(len(self.flushLoggedErrors(CancelledError)), 1)
+
+    def test_stores_away(self) -> None:
+        self.rooms.failure = Refused("unavailable", "The store is away.", 200)
+        reply = self.request(f"/api/short-id/{ROOM}")
+        self.assertEqual((reply.status, reply.headers["Retry-After"]), (503, "1"))
+
+    def test_bad_room_ids(self) -> None:
+        for room in ("%", "%2", "%zz", "%FF", "%ED%A0%80", "%00", "a%0D%0Ab", "", "x" * 101):
+            reply = self.request(f"/api/short-id/{room}")
+            self.assertEqual(reply.status, 400, room)
+        self.assertEqual(self.rooms.waiting, [])
+
+    def test_base_url_is_configured(self) -> None:
+        self.serve(invite_base_url="https://go.example/p/")
+        url = self.request(f"/api/short-id/{ROOM}", Host="evil\\host").json["shortUrl"]
+        self.assertEqual(url, f"https://go.example/p/room/{CODE}")
+
+    def test_base_url_follows_the_host(self) -> None:
+        for host in ("localhost:4001", "[::1]:4001", "10.0.0.1", "a-b.example"):
+            url = self.request(f"/api/short-id/{ROOM}", Host=host).json["shortUrl"]
+            self.assertEqual(url, f"http://{host}/room/{CODE}")
+
+    def test_bad_hosts(self) -> None:
+        for host in ("", "a/b", "a b", "a@b", "a:b", "a\xff", "<script>", "a:123456", "x" * 300):
+            self.assertEqual(self.request(f"/api/short-id/{ROOM}", Host=host).status, 400, host)
+
+    def test_scheme_is_the_proxys_word_only_if_it_is_trusted(self) -> None:
+        for hops, proto, scheme in (
+            (0, "https", "http"),
+            (1, "https", "https"),
+            (1, "http", "http"),
+            (1, "https, http", "http"),
+            (2, "https, http", "https"),
+            (2, "https", "https"),
+            (1, "javascript", "http"),
+        ):
+            self.serve(trusted_hops=hops)
+            url = self.request(f"/api/short-id/{ROOM}", X_Forwarded_Proto=proto).json["shortUrl"]
+            self.assertEqual(url, f"{scheme}://party.example/room/{CODE}", (hops, proto))
+
+
+class CorsTests(WebTestCase):
+    PATHS = ("/", "/ws", "/health", "/status", f"/api/room/{CODE}", "/nowhere", "/api/short-id/%", "/page/app.js")
+
+    def test_everything_may_be_read_from_everywhere(self) -> None:
+        for path in self.PATHS[2:] + ("/",):
+            reply = self.request(path, Origin="null")
+            self.assertEqual(reply.headers["Access-Control-Allow-Origin"], "*", path)
+            self.assertEqual(reply.headers["Access-Control-Expose-Headers"], "Location, Retry-After")
+
+    def test_preflight(self) -> None:
+        for path in self.PATHS:
+            reply = self.request(path, "OPTIONS", Origin="https://www.netflix.com", Access_Control_Request_Method="GET")
+            self.assertEqual((reply.status, reply.body), (200, b""), path)
+            self.assertEqual(reply.headers["Access-Control-Allow-Origin"], "*")
+            self.assertEqual(reply.headers["Access-Control-Allow-Methods"], "GET, OPTIONS")
+            self.assertEqual(reply.headers["Access-Control-Allow-Headers"], "Authorization, Content-Type")
+
+    def test_chosen_origins(self) -> None:
+        self.serve(allowed_origins=("https://www.netflix.com", "null"))
+        for origin, allowed in (("https://www.netflix.com", True), ("null", True), ("https://evil.example", False)):
+            reply = self.request("/health", Origin=origin)
+            self.assertEqual(reply.headers["Access-Control-Allow-Origin"], origin if allowed else None)
+            self.assertEqual(reply.headers["Vary"], "Origin")
+        self.assertEqual(self.request("/status").headers.get_all("Vary"), ["Origin", "Authorization"])
+
+
+class MethodTests(WebTestCase):
+    def test_head(self) -> None:
+        for path in ("/", "/health", "/metrics", "/status", f"/api/room/{CODE}", "/page/clip.mp4", "/nowhere"):
+            with self.open_file_count_kept():
+                got, asked = self.request(path), self.request(path, "HEAD")
+            self.assertEqual((asked.status, asked.body), (got.status, b""))
+            self.assertEqual(asked.headers["Content-Length"], str(len(got.body)))
+            self.assertEqual(asked.headers["Content-Type"], got.headers["Content-Type"])
+
+    def test_other_methods(self) -> None:
+        for path in ("/", "/ws", "/health", "/status", f"/room/{CODE}", f"/api/room/{CODE}", "/page/app.js"):
+            for method in ("POST", "PUT", "DELETE", "TRACE", "BREW", "get"):
+                reply = self.request(path, method)
+                self.assertEqual((reply.status, reply.headers["Allow"]), (405, "GET, HEAD, OPTIONS"), path)
+
+    def test_body_is_ignored_if_it_is_short(self) -> None:
+        self.assertEqual(self.request("/health", body=b"x" * 1000, Content_Length="1000").status, 200)
+
+    def test_body_is_refused_if_it_is_long(self) -> None:
+        for headers, body in (
+            ({"Content_Length": "100000000"}, b""),
+            ({"Content_Length": "17000"}, b"x" * 17000),
+            (
+                {"Transfer_Encoding": "chunked"},
+                b"3000\r\n" + b"x" * 0x3000 + b"\r\n2000\r\n" + b"x" * 0x2000 + b"\r\n0\r\n\r\n",
+            ),
+        ):
+            client, pump = self.connect()
+            client.transport.write(head("/health", "POST", **headers) + body)  # type: ignore[union-attr]
+            pump.flush()
+            self.assertEqual(Reply(client.data).status, 413)
+            self.assertEqual(client.data.count(b"HTTP/1.1"), 1)
+            self.assertTrue(client.closed)
+
+
+class BadPathTests(WebTestCase):
+    def test_unknown(self) -> None:
+        for path in (
+            "/nowhere",
+            "/room.php",
+            "/api",
+            "/api/",
+            "/api/x/y",
+            "/health/x",
+            "/metrics/x",
+            "/page",
+            "/page/",
+        ):
+            reply = self.request(path)
+            self.assertEqual(reply.status, 404, path)
+            self.assertLess(len(reply.body), 100)
+
+    def test_wrong_escapes(self) -> None:
+        for path in (
+            b"/%",
+            b"/%2",
+            b"/%g0",
+            b"/%ff",
+            b"/\xff",
+            b"/page/%00",
+            b"/room/%c3",
+            b"/health/%ed%a0%80",
+            b"/a%7f",
+        ):
+            self.assertEqual(self.request(path).status, 400, path)
+
+    def test_no_slash(self) -> None:
+        self.assertEqual(self.request("http://party.example/health").status, 400)
+
+    def test_long(self) -> None:
+        for path in ("/" + "x" * 5000, "/health?" + "x" * 5000, "/ws?" + "x" * 5000):
+            self.assertEqual(self.request(path).status, 414)
+
+    def test_too_long_for_anything(self) -> None:
+        client, pump = self.connect()
+        client.transport.write(b"GET /" + b"x" * 100_000)  # type: ignore[union-attr]
+        pump.flush()
+        self.assertTrue(client.closed)
+
+    @settings(max_examples=200, deadline=None)
+    @given(
+        st.binary(max_size=40),
+        st.sampled_from([b"/", b"/api/", b"/api/short-id/", b"/page/", b"/room/", b"/ws?", b"/?"]),
+    )
+    def test_anything(self, tail: bytes, start: bytes) -> None:
+        """No path makes a fault."""
+        path = start + tail.translate(None, b"\x00\r\n\t\x0b\x0c ")
+        client, pump = self.connect()
+        client.transport.write(head(path))  # type: ignore[union-attr]
+        pump.flush()
+        client.transport.loseConnection()  # type: ignore[union-attr]
+        pump.flush()
+        self.rooms.waiting.clear()
+        self.assertNotIn(b" 500 ", client.data[:20])
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+
+class FaultTests(WebTestCase):
+    def test_a_fault_is_logged_and_not_shown(self) -> None:
+        def broken() -> bytes:
+            raise ZeroDivisionError("with a secret")
+
+        self.serve(metrics_text=broken)
+        reply = self.request("/metrics")
+        self.assertEqual(reply.status, 500)
+        self.assertNotIn(b"secret", reply.body)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class PageTests(WebTestCase):
+    def test_front_page(self) -> None:
+        reply = self.request("/?tandemRoom=x&pin=1")
+        self.assertEqual((reply.status, reply.body), (200, b"<!doctype html><title>Tandem</title>"))
+        self.assertEqual(reply.headers["Content-Type"], "text/html; charset=utf-8")
+        policy = reply.headers["Content-Security-Policy"].split("; ")
+        for directive in (
+            "default-src 'self'",
+            "media-src 'self' https: http: blob:",
+            "connect-src 'self' ws: wss:",
+            "frame-ancestors 'none'",
+        ):
+            self.assertIn(directive, policy)
+        self.assertEqual(reply.headers["X-Content-Type-Options"], "nosniff")
+        self.assertEqual(reply.headers["Referrer-Policy"], "no-referrer")
+
+    def test_types(self) -> None:
+        for name, kind in {
+            "app.js": "text/javascript; charset=utf-8",
+            "lib/part.mjs": "text/javascript; charset=utf-8",
+            "clip.mp4": "video/mp4",
+            "empty.txt": "text/plain; charset=utf-8",
+            "data.unknown": "application/octet-stream",
+        }.items():
+            reply = self.request(f"/page/{name}")
+            self.assertEqual((reply.status, reply.headers["Content-Type"]), (200, kind))
+
+    def test_nothing_else_is_served(self) -> None:
+        os.symlink(os.path.abspath(self.page + ".outside.txt"), os.path.join(self.page, "link.txt"))
+        outside = os.path.basename(self.page) + ".outside.txt"
+        for path in (
+            f"../{outside}",
+            f"%2e%2e/{outside}",
+            f"lib/../../{outside}",
+            f"..%2f{outside}",
+            f"lib%2f..%2f..%2f{outside}",
+            f"..%5c{outside}",
+            os.path.abspath(self.page + ".outside.txt"),
+            "%2fetc%2fpasswd",
+            "link.txt",
+            ".secret",
+            "lib",
+            "lib/",
+            "app.js/",
+            "app.js/x",
+            "missing.js",
+            "x" * 300,
+        ):
+            reply = self.request(f"/page/{path}")
+            self.assertEqual(reply.status, 404, path)
+            self.assertNotIn(b"do not show", reply.body)
+
+    def test_unchanged_files_are_not_sent_again(self) -> None:
+        first = self.request("/page/app.js")
+        tag, modified = first.headers["ETag"], first.headers["Last-Modified"]
+        with self.open_file_count_kept():
+            for headers in (
+                {"If_None_Match": tag},
+                {"If_None_Match": f'"x", W/{tag}'},
+                {"If_None_Match": "*"},
+                {"If_Modified_Since": modified},
+            ):
+                reply = self.request("/page/app.js", **headers)
+                self.assertEqual((reply.status, reply.body, reply.headers["ETag"]), (304, b"", tag), headers)
+            for headers in (
+                {"If_None_Match": '"x"'},
+                {"If_None_Match": '"x"', "If_Modified_Since": modified},
+                {"If_Modified_Since": "Thu, 01 Jan 1970 00:00:00 GMT"},
+                {"If_Modified_Since": "nonsense"},
+                {"If_Modified_Since": "Thu, 99 Jan 99999999999 00:00:00 GMT"},
+            ):
+                self.assertEqual(self.request("/page/app.js", **headers).status, 200, headers)
+
+    def test_changed_files_are(self) -> None:
+        tag = self.request("/page/app.js").headers["ETag"]
+        with open(os.path.join(self.page, "app.js"), "ab") as file:
+            file.write(b"//")
+        self.assertEqual(self.request("/page/app.js", If_None_Match=tag).status, 200)
+
+    def test_ranges(self) -> None:
+        size = len(CLIP)
+        for wanted, first, last in (
+            ("bytes=0-", 0, size - 1),
+            ("bytes=0-0", 0, 0),
+            ("bytes=5-9", 5, 9),
+            (f"bytes=5-{10 * size}", 5, size - 1),
+            ("bytes=-7", size - 7, size - 1),
+            (f"bytes=-{10 * size}", 0, size - 1),
+            (f"bytes=100000-{size - 2}", 100000, size - 2),
+        ):
+            with self.open_file_count_kept():
+                reply = self.request("/page/clip.mp4", Range=wanted)
+            self.assertEqual(reply.body, CLIP[first : last + 1], wanted)
+            if last - first + 1 < size:
+                self.assertEqual(reply.headers["Content-Range"], f"bytes {first}-{last}/{size}")
+            self.assertEqual(reply.status, 206, wanted)
+
+    def test_ranges_that_are_not_there(self) -> None:
+        size = len(CLIP)
+        for wanted in (f"bytes={size}-", f"bytes={size}-{size + 1}", "bytes=-0"):
+            with self.open_file_count_kept():
+                reply = self.request("/page/clip.mp4", Range=wanted)
+            self.assertEqual((reply.status, reply.headers["Content-Range"]), (416, f"bytes */{size}"))
+        self.assertEqual(self.request("/page/empty.txt", Range="bytes=-5").status, 416)
+
+    def test_ranges_that_are_none(self) -> None:
+        for wanted in (
+            "bytes=5-2",
+            "bytes=0-1,3-4",
+            "bytes=-",
+            "bytes=a-b",
+            "lines=1-2",
+            "\xff",
+            "bytes=" + "1" * 30 + "-",
+        ):
+            reply = self.request("/page/clip.mp4", Range=wanted)
+            self.assertEqual((reply.status, len(reply.body)), (200, len(CLIP)), wanted)
+
+    def test_ranges_of_a_file_that_has_changed(self) -> None:
+        first = self.request("/page/clip.mp4")
+        for same in (first.headers["ETag"], first.headers["Last-Modified"]):
+            self.assertEqual(self.request("/page/clip.mp4", Range="bytes=1-2", If_Range=same).status, 206)
+        self.assertEqual(self.request("/page/clip.mp4", Range="bytes=1-2", If_Range='"old"').status, 200)
+
+    def test_client_goes_away(self) -> None:
+        with self.open_file_count_kept():
+            client, pump = self.connect()
+            client.transport.write(head("/page/clip.mp4"))  # type: ignore[union-attr]
+            pump.pump()
+            client.transport.loseConnection()  # type: ignore[union-attr]
+            pump.flush()
+
+
+class Consumer:
+    """A request to which a file is sent. room: how many writes it takes before it wants a pause."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.data = b""
+        self.log: list[str] = []
+        self.producer: Any = None
+
+    def registerProducer(self, producer: object, streaming: bool) -> None:
+        assert streaming
+        self.producer = producer
+
+    def unregisterProducer(self) -> None:
+        self.producer = None
+
+    def write(self, data: bytes) -> None:
+        self.data += data
+        self.room -= 1
+        if self.room <= 0:
+            self.producer.pauseProducing()
+
+    def finish(self) -> None:
+        self.log.append("finish")
+
+    def loseConnection(self) -> None:
+        self.log.append("loseConnection")
+
+
+class PartSenderTests(TestCase):
+    def send(self, consumer: Consumer, part: Part) -> None:
+        sender = PartSender(cast(Any, consumer), part)
+        verifyObject(IPushProducer, sender)
+        sender.start()
+
+    def test_a_slow_client_is_waited_for(self) -> None:
+        data = os.urandom(3 * CHUNK + 5)
+        file = BytesIO(b"xx" + data + b"yy")
+        consumer = Consumer(1)
+        self.send(consumer, Part(file, 2, len(data)))
+        self.assertEqual(len(consumer.data), CHUNK)
+        consumer.room = 2
+        consumer.producer.resumeProducing()
+        self.assertEqual(len(consumer.data), 3 * CHUNK)
+        self.assertEqual((consumer.log, file.closed), ([], False))
+        consumer.room = 2
+        consumer.producer.resumeProducing()
+        self.assertEqual(consumer.data, data)
+        self.assertEqual((consumer.log, file.closed, consumer.producer), (["finish"], True, None))
+
+    def test_the_last_write_may_ask_for_a_pause(self) -> None:
+        consumer = Consumer(1)
+        self.send(consumer, Part(BytesIO(b"abc"), 0, 3))
+        self.assertEqual((consumer.data, consumer.log), (b"abc", ["finish"]))
+
+    def test_a_file_that_became_shorter(self) -> None:
+        file = BytesIO(b"abc")
+        consumer = Consumer(9)
+        self.send(consumer, Part(file, 0, 4))
+        self.assertEqual((consumer.log, file.closed), (["loseConnection"], True))
+
+    def test_a_client_that_goes_away_while_it_is_waited_for(self) -> None:
+        file = BytesIO(bytes(2 * CHUNK))
+        consumer = Consumer(1)
+        self.send(consumer, Part(file, 0, 2 * CHUNK))
+        producer = consumer.producer
+        producer.stopProducing()
+        producer.resumeProducing()
+        self.assertEqual((consumer.log, file.closed, len(consumer.data)), ([], True, CHUNK))
+
+
+class WebSocketTests(WebTestCase):
+    FRAME = b"\x81\x82\x00\x00\x00\x00hi"
+
+    def test_both_paths(self) -> None:
+        for path in ("/ws", "/ws?v=2", "/", "/?x"):
+            client, pump = self.connect()
+            client.transport.write(upgrade(path))  # type: ignore[union-attr]
+            pump.flush()
+            self.assertTrue(client.data.startswith(b"HTTP/1.1 101 "), path)
+            client.transport.write(self.FRAME)  # type: ignore[union-attr]
+            pump.flush()
+            self.assertTrue(client.data.endswith(b"\x81\x02hi"))
+
+    def test_it_outlives_the_time_for_a_request(self) -> None:
+        client, pump = self.connect()
+        client.transport.write(upgrade("/ws"))  # type: ignore[union-attr]
+        pump.flush()
+        self.reactor.advance(100)
+        client.transport.write(self.FRAME)  # type: ignore[union-attr]
+        pump.flush()
+        self.assertTrue(client.data.endswith(b"\x81\x02hi"))
+
+    def test_no_other_path(self) -> None:
+        for path in ("/ws/", "/ws/x", "/WS", "/health"):
+            client, pump = self.connect()
+            client.transport.write(upgrade(path))  # type: ignore[union-attr]
+            pump.flush()
+            self.assertEqual(Reply(client.data).status, 200 if path == "/health" else 404, path)
+
+    def test_without_upgrade(self) -> None:
+        self.assertEqual(self.request("/ws").status, 426)
+        self.assertEqual(self.request("/ws", "HEAD").headers["Upgrade"], "websocket")
+
+
+class ConnectionTests(WebTestCase):
+    def test_keep_alive(self) -> None:
+        client, pump = self.connect()
+        client.transport.write(head("/health") + head("/nowhere"))  # type: ignore[union-attr]
+        pump.flush()
+        self.assertEqual(client.data.count(b"HTTP/1.1 "), 2)
+        self.assertFalse(client.closed)
+
+    def test_slow_headers(self) -> None:
+        client, pump = self.connect()
+        data = iter(head("/health"))
+        for _ in range(14):
+            client.transport.write(bytes([next(data)]))  # type: ignore[union-attr]
+            pump.flush()
+            self.reactor.advance(1)
+        pump.flush()
+        self.assertFalse(client.closed)
+        self.reactor.advance(2)
+        pump.flush()
+        self.assertTrue(client.closed)
+
+    def test_slow_headers_of_a_later_request(self) -> None:
+        client, pump = self.connect()
+        client.transport.write(head("/health"))  # type: ignore[union-attr]
+        pump.flush()
+        self.reactor.advance(14)
+        for char in b"GET /health HTT":
+            client.transport.write(bytes([char]))  # type: ignore[union-attr]
+            pump.flush()
+            self.assertFalse(client.closed)
+            self.reactor.advance(1)
+        pump.flush()
+        self.assertTrue(client.closed)
+
+    def test_idle(self) -> None:
+        client, pump = self.connect()
+        client.transport.write(head("/health"))  # type: ignore[union-attr]
+        pump.flush()
+        self.reactor.advance(16)
+        pump.flush()
+        self.assertTrue(client.closed)
+
+    def test_no_http2(self) -> None:
+        self.assertEqual(self.site.acceptableProtocols(), [b"http/1.1"])
+
+    def test_no_line_for_a_request(self) -> None:
+        self.site.startFactory()
+        self.addCleanup(self.site.stopFactory)
+        lines: list[str] = []
+        self.site._logFile = cast(Any, type("File", (), {"write": lambda self, line: lines.append(line)})())
+        self.request("/health")
+        self.site._logFile = None
+        self.assertEqual(lines, [])
+
+
+class AddressTests(TestCase):
+    PEER = IPv4Address("TCP", "10.0.0.1", 1)
+
+    def test_peer(self) -> None:
+        for host, address in (
+            ("::ffff:1.2.3.4", "1.2.3.4"),
+            ("fe80::1%eth0", "fe80::1"),
+            ("2001:db8::1", "2001:db8::1"),
+        ):
+            self.assertEqual(client_address(IPv6Address("TCP", host, 1), ["8.8.8.8"], 0), address)
+        self.assertEqual(client_address(UNIXAddress("/run/x"), [], 0), "")
+
+    def test_forwarded(self) -> None:
+        for values, hops, address in (
+            (["1.1.1.1"], 1, "1.1.1.1"),
+            (["6.6.6.6, 1.1.1.1"], 1, "1.1.1.1"),
+            (["6.6.6.6", "1.1.1.1"], 1, "1.1.1.1"),
+            (["6.6.6.6, 1.1.1.1, 10.0.0.2"], 2, "1.1.1.1"),
+            (["1.1.1.1"], 2, "10.0.0.1"),
+            ([], 1, "10.0.0.1"),
+            (["unknown"], 1, "10.0.0.1"),
+            (["6.6.6.6,"], 1, "10.0.0.1"),
+            (["1.1.1.1:999"], 1, "1.1.1.1"),
+            (["[2001:db8::1]:999"], 1, "2001:db8::1"),
+            (["2001:db8::1"], 1, "2001:db8::1"),
+        ):
+            self.assertEqual(client_address(self.PEER, values, hops), address, values)
+        self.assertEqual(client_address(UNIXAddress("/run/x"), ["1.1.1.1"], 1), "1.1.1.1")
+
+    def test_meaning_nothing(self) -> None:
+        public = IPv4Address("TCP", "8.8.8.8", 1)
+        shared = IPv4Address("TCP", "100.64.0.1", 1)
+        for peer, values, hops, expected in (
+            (self.PEER, ["1.1.1.1"], 0, True),
+            (shared, ["1.1.1.1"], 0, True),
+            (IPv6Address("TCP", "::1", 1), ["1.1.1.1"], 0, True),
+            (UNIXAddress("/run/x"), ["1.1.1.1"], 0, True),
+            (self.PEER, [], 0, False),
+            (public, ["1.1.1.1"], 0, False),
+            (self.PEER, ["1.1.1.1"], 1, False),
+        ):
+            self.assertEqual(addresses_mean_nothing(peer, values, hops), expected, (peer, values, hops))
+
+    def test_rules(self) -> None:
+        addresses = Addresses()
+        self.assertEqual(addresses.rule(self.PEER, []), "10.0.0.1")
+        self.assertEqual(addresses.rule(IPv6Address("TCP", "2001:db8::1", 1), []), "2001:db8::/64")
+        self.assertFalse(addresses.suspended)
+        self.assertEqual(addresses.rule(self.PEER, ["1.1.1.1"]), "")
+        self.assertTrue(addresses.suspended)
+
+
+class LookupLimitTests(TestCase):
+    def test_memory_is_bounded_and_the_idle_are_forgotten_first(self) -> None:
+        limit = LookupLimit(Clock(), 1, kept=3)
+        for address in ("a", "b", "c", "a", "d"):
+            limit.take(address)
+        self.assertEqual(len(limit), 3)
+        self.assertGreater(limit.take("a"), 0)
+        self.assertEqual(limit.take("b"), 0)
+
+    def test_rest_gives_no_more_than_the_burst(self) -> None:
+        clock = Clock()
+        limit = LookupLimit(clock, 2)
+        clock.advance(3600)
+        self.assertEqual([limit.take("a") for _ in range(3)], [0, 0, 30])
+
+    def test_asking_while_refused_does_not_prolong_it(self) -> None:
+        clock = Clock()
+        limit = LookupLimit(clock, 2)
+        for _ in range(30):
+            limit.take("a")
+        clock.advance(30)
+        self.assertEqual(limit.take("a"), 0)
+
+    def test_off(self) -> None:
+        limit = LookupLimit(Clock(), 0)
+        self.assertEqual([limit.take("a") for _ in range(100)], [0.0] * 100)
