@@ -64,7 +64,7 @@ class Join(ClientMessage, tag="JOIN", frozen=True, kw_only=True):
     username: str | None = None
     pin: Annotated[str, Meta(max_length=100)] | None = None
     keeps_token: bool = False
-    token: Annotated[str, Meta(max_length=200)] | None = None
+    token: Annotated[str, Meta(max_length=1200)] | None = None
     resume: Resume | None = None
     nonce: Annotated[str, Meta(max_length=64)] | None = None
 

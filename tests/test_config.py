@@ -44,7 +44,7 @@ class ConfigTestCase(SynchronousTestCase):
 class Defaults(ConfigTestCase):
     def test_nothing_is_needed(self):
         config = self.load()
-        self.assertEqual(config.endpoint, r"tcp:4001:interface=0.0.0.0")
+        self.assertEqual(config.endpoint, "tcp:4001:interface=0.0.0.0:backlog=4096")
         self.assertEqual(config.node_id, "here.example.org")
         self.assertEqual(config.state_dir, os.path.abspath("state"))
         self.assertEqual(config.sqlite_path, os.path.abspath("state/tandemd.sqlite"))

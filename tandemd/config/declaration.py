@@ -280,7 +280,8 @@ class Config:
         if not self.port.isdecimal():
             return self.port
         interface = f":interface={quoteStringArgument(self.host)}" if self.host else ""
-        return f"tcp:{self.port}{interface}"
+        # Twisted's own backlog of 50 makes clients wait a second and more when many come at once.
+        return f"tcp:{self.port}{interface}:backlog=4096"
 
     @property
     def uses_postgres(self) -> bool:

@@ -1,0 +1,53 @@
+"""`twistd tandemd`: the command line, and the only place that imports the reactor."""
+
+from __future__ import annotations
+
+import os
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from .archive.errors import ArchiveError
+from .config import ConfigError, load
+from .logs import LineObserver, destination, json_line, text_line
+from .node import Node, prepare
+from .services import Sequence
+
+
+class Options(usage.Options):
+    """What `twistd tandemd --help` shows."""
+
+    synopsis = "[options]"
+    longdesc = "A watch-party server. Every key of the configuration is documented in etc/tandemd.yaml."
+    optParameters = [
+        ["config", "c", None, "The configuration file (YAML)."],
+        ["port", "p", None, "Where to listen: a port number, or a Twisted server endpoint such as tcp:4001."],
+        ["state-dir", None, None, "The directory for what the node keeps."],
+        ["log-level", None, None, "debug, info, warn, error or critical."],
+        ["log-format", None, None, "json or text."],
+    ]
+    _keys = {"port": "port", "state-dir": "state_dir", "log-level": "log.level", "log-format": "log.format"}
+
+    def overrides(self) -> dict[str, str]:
+        """Return what was given, by the path of the configuration key."""
+        return {path: self[option] for option, path in self._keys.items() if self[option] is not None}
+
+
+def makeService(options: Options) -> IService:
+    """Return the whole node, ready to be started. Ends the process with one line if it cannot be."""
+    from twisted.internet import reactor  # noqa: PLC0415  # importing it installs it
+
+    try:
+        config = load(options["config"], os.environ, options.overrides())
+        prepare(config)
+    except (ConfigError, ArchiveError) as error:
+        raise SystemExit(f"tandemd: {error}") from None
+    except OSError as error:
+        raise SystemExit(f"tandemd: {error.filename}: {error.strerror}") from None
+    out = destination(options.parent or {})
+    observer = None
+    if out is not None:
+        observer = LineObserver(out, json_line if config.log.format == "json" else text_line, config.log.level)
+    top = Sequence(reactor, observer)
+    Node(config, reactor, top)
+    return top
