@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Protocol
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 INTERVAL = (25.0, 35.0)
 """Seconds between two pings to one connection; drawn anew each time, so that connections made at once do not stay so."""
@@ -28,13 +28,14 @@ class Peer(Protocol):
 class Pulse:
     """When one connection was pinged, and who wants to know whether it answers. quality: see interfaces.Presence."""
 
-    __slots__ = ("_asked", "_clock", "_due", "_peer", "_sent", "quality")
+    __slots__ = ("_asked", "_clock", "_due", "_peer", "_sent", "_timer", "quality")
 
     def __init__(self, clock: IReactorTime, peer: Peer):
         self._clock = clock
         self._peer = peer
         self._sent = 0.0
         self._asked: list[Callable[[bool], None]] = []
+        self._timer: IDelayedCall | None = None
         self.quality = "unknown"
         # The first one soon: it tells the round trip.
         self._due = clock.seconds() + random.uniform(1.0, 5.0)
@@ -60,14 +61,22 @@ class Pulse:
         self._due = now + random.uniform(*INTERVAL)
         self._tell(True)
 
+    def stop(self) -> None:
+        """The connection is gone: whoever asks for a sign of life has the answer."""
+        self._tell(False)
+
     def probe(self, answered: Callable[[bool], None]) -> None:
         """Ping now, and say whether a pong came within `PROBE` seconds."""
         self._asked.append(answered)
-        if len(self._asked) == 1:
+        if self._timer is None:
             self._ping(self._clock.seconds())
-            self._clock.callLater(PROBE, self._tell, False)
+            self._timer = self._clock.callLater(PROBE, self._tell, False)
 
     def _tell(self, alive: bool) -> None:
+        # Left running, the timer would answer the next probe too early.
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
         asked, self._asked = self._asked, []
         for answered in asked:
             answered(alive)

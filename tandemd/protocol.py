@@ -81,6 +81,8 @@ class TandemProtocol(WebSocketServerProtocol):
         try:
             self.factory.closed(self, code, connection.count, self._opened_at)
             connection.closed()
+            if self._pulse is not None:
+                self._pulse.stop()
         except Exception:
             self._log.failure("closing a connection")
 
@@ -96,7 +98,7 @@ class TandemProtocol(WebSocketServerProtocol):
             self.sendCloseFrame(code=code, reasonUtf8=reason.encode()[:120])
 
     def probe(self, answered: Callable[[bool], None]) -> None:
-        if self._pulse is None:
+        if self._pulse is None or self.state != self.STATE_OPEN:
             answered(False)
         else:
             self._pulse.probe(answered)
