@@ -1,0 +1,22 @@
+"""What the archive says when it cannot do something, in one line that names the database and a remedy."""
+
+
+class ArchiveError(Exception):
+    """The database cannot be used as it is configured, or not now."""
+
+
+class MigrationError(ArchiveError):
+    """The schema cannot be brought to what this program needs; the database is as it was before."""
+
+
+class Closing(ArchiveError):
+    """The database is being closed, or was never opened; nothing was done."""
+
+
+class Overloaded(ArchiveError):
+    """Too many transactions wait already; nothing was done."""
+
+
+def one_line(error: BaseException | None) -> str:
+    """Return an error's text on one line, or its type's name if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__

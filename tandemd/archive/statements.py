@@ -1,0 +1,69 @@
+"""The archive's SQL, once for both databases, as `dialect` describes it. `{values}` stands for many rows (`Rows`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from . import records
+
+
+def _columns(names: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def _updates(names: Sequence[str], *fixed: str) -> str:
+    return ", ".join(f'"{name}" = excluded."{name}"' for name in names if name not in fixed)
+
+
+def _newer(table: str) -> str:
+    return f'(excluded."epoch", excluded."seq") > ("{table}"."epoch", "{table}"."seq")'
+
+
+UPSERT_ROOMS = (
+    f'insert into "rooms" as "r" ({_columns(records.ROOM_COLUMNS)}) values {{values}}'
+    f' on conflict ("id") do update set {_updates(records.ROOM_COLUMNS, "id", "code", "created_at")}'
+    f" where {_newer('r')}"
+)
+UPSERT_USERS = (
+    f'insert into "users" as "u" ({_columns(records.USER_COLUMNS)}) values {{values}}'
+    f' on conflict ("id") do update set'
+    f" {_updates(records.USER_COLUMNS, 'id', 'room_id', 'client_id', 'username', 'last_heartbeat', 'created_at')},"
+    f' "username" = coalesce(excluded."username", "u"."username"),'
+    # Who joins again after having left has joined now; anybody else keeps the time.
+    f' "created_at" = case when "u"."left_at" is null then "u"."created_at" else excluded."created_at" end'
+    f" where {_newer('u')}"
+)
+INSERT_EVENTS = (
+    f'insert into "room_events" ({_columns(records.EVENT_COLUMNS)}) values {{values}}'
+    f' on conflict ("room_id", "epoch", "seq") do nothing'
+)
+INSERT_LETTERS = 'insert into "dead_letters" ("table_name", "content", "error", "created_at") values {values}'
+UPDATE_PRESENCE = (
+    'update "users" set "current_time" = cast("v"."column2" as $real), "is_playing" = cast("v"."column3" as $boolean),'
+    ' "connection_quality" = "v"."column4", "last_heartbeat" = cast("v"."column5" as $time)'
+    ' from (values {values}) as "v"'
+    ' where "users"."id" = cast("v"."column1" as $uuid) and "users"."left_at" is null'
+    ' and ("users"."last_heartbeat" is null or "users"."last_heartbeat" < cast("v"."column5" as $time))'
+)
+SELECT_OPEN_WITH_CODE = (
+    'select cast("id" as text), "code", cast("created_at" as text) from "rooms"'
+    ' where "archived_at" is null and "code" in (values {values})'
+)
+SUPERSEDE = 'update "rooms" set "archived_at" = ?, "state" = null where "id" = ? and "archived_at" is null'
+SELECT_OPEN = (
+    'select cast("id" as text), "code", cast("created_at" as text), "epoch", "seq", cast("state" as text) from "rooms"'
+    ' where "archived_at" is null and "state" is not null order by "id"'
+)
+RENEW = 'update "rooms" set "epoch" = ? where "id" = ? and "epoch" < ?'
+PURGE = (
+    'delete from "room_events" where "id" in (select "id" from "room_events" where "created_at" < ? limit ?)',
+    'delete from "users" where "id" in (select "id" from "users" where "left_at" < ? limit ?)',
+    'delete from "dead_letters" where "id" in (select "id" from "dead_letters" where "created_at" < ? limit ?)',
+    # The events of a room are gone before it, however many they were: they are not younger than its end.
+    'delete from "rooms" where "id" in (select "id" from "rooms" where "archived_at" < ? limit ?)',
+)
+
+STATEMENTS = (
+    UPSERT_ROOMS, UPSERT_USERS, INSERT_EVENTS, INSERT_LETTERS, UPDATE_PRESENCE, SELECT_OPEN_WITH_CODE, SUPERSEDE,
+    SELECT_OPEN, RENEW, *PURGE,
+)  # fmt: skip

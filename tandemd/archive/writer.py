@@ -1,0 +1,208 @@
+"""From the memory store to the archive: written behind, in batches, never on the message path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+
+from ..interfaces import IArchive, Presence, Snapshot
+from ..room.state import MEMBER, Commit, Room
+from .errors import one_line
+
+T = TypeVar("T")
+
+DAY = 86400.0
+
+FIRST_PURGE = 600.0
+"""Seconds after the start: a server that is restarted every day purges too."""
+
+SHORTEST_WAIT, LONGEST_WAIT = 0.5, 15.0
+"""Seconds from a failure to the next attempt; doubled each time."""
+
+
+class ArchiveWriter(Service):
+    """Keeps what was committed until the archive has it. Its methods are called on the reactor's thread."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        archive: IArchive,
+        reactor: IReactorTime,
+        presence: Callable[[], Sequence[Presence]] = lambda: (),
+        *,
+        flush_interval: float = 0.1,
+        presence_interval: float = 15.0,
+        retention_days: float = 0.0,
+        at_once: int = 5000,
+        stop_within: float = 10.0,
+    ):
+        """presence: returns how the members connected here are doing.
+
+        flush_interval, presence_interval: seconds. retention_days: how long ended rooms and events are kept; 0: for
+        ever. at_once: the most commits of one transaction. stop_within: seconds that stopping may take to write the
+        rest.
+        """
+        self._archive = archive
+        self._reactor = reactor
+        self._presence = presence
+        self._flush_interval = flush_interval
+        self._presence_interval = presence_interval
+        self._retention_days = retention_days
+        self._at_once = at_once
+        self._stop_within = stop_within
+        self._queue: list[tuple[Room, Commit]] = []
+        self._loops: list[LoopingCall] = []
+        self._purging: Any = None
+        self._flushing: Deferred[None] | None = None
+        self._failure = ""
+        self._wait = SHORTEST_WAIT
+        self._not_before = 0.0
+
+    def committed(self, room: Room, commit: Commit) -> None:
+        """Take note of a commit. Called for every one, so it does next to nothing.
+
+        room: the store's own, after the commit. It is looked at later and may move on until then; after a commit that
+        closes it, it must not.
+        """
+        self._queue.append((room, commit))
+
+    def __len__(self) -> int:
+        """Return how many commits are not in the archive yet."""
+        return len(self._queue)
+
+    @property
+    def lag(self) -> float:
+        """How many seconds ago the oldest commit was made that is not in the archive yet; 0.0 if there is none."""
+        return max(0.0, self._reactor.seconds() - self._queue[0][1].at) if self._queue else 0.0
+
+    def ready(self) -> str:
+        """Return '' if the archive takes what is written, else the reason why not, for people."""
+        return f"{self._failure}; {len(self._queue)} changes wait" if self._failure else ""
+
+    def startService(self) -> None:
+        """Begin to write."""
+        super().startService()
+        self._loop(self._flush_when_due, self._flush_interval)
+        self._loop(self._write_presence, self._presence_interval)
+        if self._retention_days:
+            self._purging = self._reactor.callLater(FIRST_PURGE, self._loop, self._purge, DAY, True)
+
+    def _loop(self, function: Callable[[], Any], interval: float, now: bool = False) -> None:
+        loop = LoopingCall(function)
+        loop.clock = self._reactor
+        self._loops.append(loop)
+        # The functions handle the archive's failures; what escapes is a fault of ours, and ends no loop silently.
+        loop.start(interval, now).addErrback(lambda failure: self.log.failure("the archive writer failed", failure))
+
+    # ---- commits
+
+    def _flush_when_due(self) -> Deferred[None] | None:
+        if not self._queue or self._reactor.seconds() < self._not_before:
+            return None
+        return self._flush()
+
+    def _flush(self) -> Deferred[None]:
+        """Write the oldest commits and their rooms, one batch at a time; whether that worked is in `_failure`."""
+        if self._flushing is None:
+            self._flushing = flushing = Deferred.fromCoroutine(self._write())
+            flushing.addBoth(self._flushed)
+            return flushing
+        return self._flushing
+
+    def _flushed(self, result: T) -> T:
+        self._flushing = None
+        return result
+
+    async def _write(self) -> None:
+        batch = self._queue[: self._at_once]
+        try:
+            await self._archive.write([(room.id, commit) for room, commit in batch], snapshots(batch))
+        except Exception as error:
+            self._failed(error)
+            return
+        del self._queue[: len(batch)]
+        if self._failure:
+            self.log.info("the archive is written again; {count} changes wait", count=len(self._queue))
+            self._failure = ""
+        self._wait = SHORTEST_WAIT
+
+    def _failed(self, error: Exception) -> None:
+        if not self._failure:
+            self.log.error("the archive cannot be written, nothing is lost yet: {error}", error=one_line(error))
+        self._failure = f"the archive cannot be written: {one_line(error)}"
+        self._not_before = self._reactor.seconds() + self._wait
+        self._wait = min(2 * self._wait, LONGEST_WAIT)
+
+    # ---- the rest
+
+    async def _store_presence(self) -> None:
+        records = self._presence()
+        if not records:
+            return
+        try:
+            await self._archive.presence(records)
+        except Exception as error:
+            self.log.warn(
+                "positions and heartbeats of {count} users were not archived: {error}",
+                count=len(records), error=one_line(error),
+            )  # fmt: skip
+
+    def _write_presence(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._store_presence())
+
+    async def _delete_old(self) -> None:
+        try:
+            count = await self._archive.purge(self._reactor.seconds() - self._retention_days * DAY)
+        except Exception as error:
+            self.log.warn("old rows were not deleted from the archive: {error}", error=one_line(error))
+        else:
+            self.log.info("{count} rows older than {days} days were deleted", count=count, days=self._retention_days)
+
+    def _purge(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._delete_old())
+
+    def stopService(self) -> Deferred[None]:
+        """Write everything that was committed, within the limit; what cannot be written is counted in the log."""
+        super().stopService()
+        for loop in self._loops:
+            if loop.running:
+                loop.stop()
+        self._loops.clear()
+        if self._purging is not None and self._purging.active():
+            self._purging.cancel()
+        return Deferred.fromCoroutine(self._write_rest())
+
+    async def _write_rest(self) -> None:
+        deadline = self._reactor.seconds() + self._stop_within
+        while self._queue and (left := deadline - self._reactor.seconds()) > 0:
+            await self._flush().addTimeout(left, self._reactor)
+            if self._failure:
+                left = max(0.0, deadline - self._reactor.seconds())
+                await deferLater(self._reactor, min(SHORTEST_WAIT, left))
+        if self._queue:
+            self.log.error(
+                "{count} changes could not be archived and are lost: {failure}",
+                count=len(self._queue), failure=self._failure or f"no answer within {self._stop_within} s",
+            )  # fmt: skip
+
+
+def snapshots(batch: Sequence[tuple[Room, Commit]]) -> list[Snapshot]:
+    """Return the rooms of a batch as they are now, each once, with the users whose record the batch changed."""
+    rooms: dict[str, Room] = {}
+    users: dict[str, set[str]] = {}
+    for room, commit in batch:
+        if room.id not in rooms:
+            users[room.id] = set()
+        rooms[room.id] = room  # the last: a store may go on with another object for the same room
+        if commit.changes:
+            users[room.id].update(name[len(MEMBER) :] for name in commit.changes if name.startswith(MEMBER))
+        if commit.closes:
+            users[room.id].update(room.members)
+    return [Snapshot(room.copy(), frozenset(users[id])) for id, room in rooms.items()]
