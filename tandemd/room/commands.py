@@ -15,7 +15,7 @@ class Command(Struct, frozen=True, gc=False):
 
     user, conn: the member and its connection; both "" for the server's own commands.
     body: a ClientMessage, or one of the classes below.
-    nonce: gives the body's `id` its meaning; "" if the client gave none.
+    nonce: gives the body's `id` its meaning; "" if the client gave none, then the connection does.
     """
 
     user: str

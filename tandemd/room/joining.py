@@ -26,30 +26,29 @@ def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleS
     if member is not None:
         return _come_back(room, member, command, body, name, now)
     _check_pin(room, body)
-    if len(room.members) >= settings.members_per_room:
+    successor = _lost_host(room, body, name)
+    if successor is None and len(room.members) >= settings.members_per_room:
         raise Refused(
             "room_full", f"The room has {settings.members_per_room} members, which is as many as it may have.", 5000
         )
-    return _admit(room, command, body, name, now)
+    return _admit(room, command, body, name, successor, now)
 
 
-def _admit(room: Room, command: Command, body: Enter, name: str | None, now: float) -> Decision:
-    user, order, successor = command.user, room.seq + 1, None
-    if room.host in room.members:
-        successor = _lost_host(room, body, name)
+def _admit(room: Room, command: Command, body: Enter, name: str | None, old: Member | None, now: float) -> Decision:
+    """old: who this was until now, under another user id: an old client whose service worker restarted."""
+    user, order = command.user, room.seq + 1
     messages: list[m.LoggedMessage] = []
     changes: dict[str, Any] = {}
-    if successor is not None:
-        # An old client whose service worker restarted: the same person under a new id.
-        order = successor.order
-        changes[MEMBER + successor.user_id] = None
-        changes["departed"] = departed(room, successor.user_id, now)
-        messages += user_left(room, successor.user_id)
+    if old is not None:
+        order = old.order
+        changes[MEMBER + old.user_id] = None
+        changes["departed"] = departed(room, old.user_id, now)
+        messages += user_left(room, old.user_id)
     changes[MEMBER + user] = Member(
         user, name, command.conn, order, now, address=body.address, token=body.new_token, proven=False
     )
     messages.append(_joined(room, user, name))
-    if successor is not None or room.host not in room.members:
+    if old is not None or room.host not in room.members:
         changes["host"] = user
         messages.append(host_changed(room, user))
     if room.empty_since:
@@ -117,8 +116,8 @@ def _check_pin(room: Room, body: Enter) -> None:
 
 def _lost_host(room: Room, body: Enter, name: str | None) -> Member | None:
     """Return the host, if it is in its grace period and this is the same person by address and name."""
-    host = room.members[room.host]
-    if host.conn or host.proven or not body.address or name is None:
+    host = room.members.get(room.host)
+    if host is None or host.conn or host.proven or not body.address or name is None:
         return None
     return host if (host.address, host.username) == (body.address, name) else None
 
@@ -128,10 +127,18 @@ def _same(a: str, b: str) -> bool:
 
 
 def clean_name(name: str | None, length: int) -> str | None:
-    """Return a name as it is shown: without control characters, cut to `length`; None if nothing is left of it."""
+    """Return a name as it is shown: without invisible characters, cut to `length`; None if nothing is left of it."""
     if name is None:
         return None
-    return " ".join("".join(c if c.isprintable() else " " for c in name[: 4 * length]).split())[:length].strip() or None
+    shown = " ".join("".join(c if c.isprintable() or c in _JOINERS else " " for c in name[: 4 * length]).split())
+    shown = shown[:length].strip(" " + _JOINERS)
+    return shown if any(c.isprintable() and not c.isspace() and c not in _BLANK for c in shown) else None
+
+
+_JOINERS = "\u200c\u200d"
+"""Not printable, but between others they make letters of some scripts, and emoji, what they are."""
+_BLANK = "\u115f\u1160\u2800\u3164\uffa0\u034f\ufe0e\ufe0f"
+"""Printable, but there is nothing to see."""
 
 
 def greeting(

@@ -20,7 +20,7 @@ from .notices import in_step, parts, played, seek_pause
 from .permissions import PERMISSIONS
 from .settings import RuleSettings
 from .state import MEMBER, RECENT, Commit, Gate, Member, Room
-from .titles import Titles
+from .titles import Titles, same_title
 
 
 class Rules:
@@ -56,8 +56,9 @@ class Rules:
             if PERMISSIONS[kind] is not permissions.Who.MEMBER:
                 permissions.check(room, command.user, kind, now, self.settings.host_gone)
             return act(room, member, body, now)
+        run = _run(command)
         for nonce, id_, seq in member.recent:
-            if id_ == body.id and nonce == command.nonce:
+            if id_ == body.id and nonce == run:
                 return Decision(seq=seq)
         permissions.check(room, command.user, kind, now, self.settings.host_gone)
         return _remember(room, member, command, act(room, member, body, now))
@@ -152,11 +153,14 @@ class Rules:
     def _url_change(self, room: Room, member: Member, body: m.UrlChange, now: float) -> Decision:
         self._titles.check(body.url)
         changes: dict[str, Any] = {}
-        # A page that reloads tells its title again: that must neither move the film nor cancel a seek.
-        if body.url != room.playback.url:
-            changes = {"playback": room.playback.titled(body.url, now), "gate": None}
-        message = m.UrlChanged(seq=room.seq + 1, prev=room.prev, user_id=member.user_id, url=body.url)
-        return Decision("URL_CHANGE", changes, (message,), {"url": body.url}, reschedule=bool(changes))
+        url = room.playback.url
+        # A page that reloads tells its title again: that must neither move the film, nor cancel a seek, nor, because the
+        # URL is written differently, make the others' pages reload.
+        if not same_title(body.url, url):
+            url = body.url
+            changes = {"playback": room.playback.titled(url, now), "gate": None}
+        message = m.UrlChanged(seq=room.seq + 1, prev=room.prev, user_id=member.user_id, url=url)
+        return Decision("URL_CHANGE", changes, (message,), {"url": url}, reschedule=bool(changes))
 
     def _follow(self, room: Room, command: Command, body: Follow, now: float) -> Decision:
         member = room.members.get(command.user)
@@ -231,8 +235,8 @@ class Rules:
 
 def commit_of(room: Room, user: str, decision: Decision, now: float, rules: Rules) -> Commit:
     """Return the commit that carries a decision out on the room it was made for."""
-    due = room.due
-    if decision.reschedule:
+    due = 0.0 if decision.closes else room.due
+    if decision.reschedule and not decision.closes:
         after = room.copy()
         after.assign(decision.changes)
         due = rules.due(after)
@@ -256,6 +260,11 @@ def _remember(room: Room, member: Member, command: Command, decision: Decision) 
     changed = decision.changes.get(MEMBER + member.user_id, member)
     if not decision.commits or changed is None:
         return decision
-    recent = (*member.recent, (command.nonce, command.body.id, room.seq + 1))[-RECENT:]
+    recent = (*member.recent, (_run(command), command.body.id, room.seq + 1))[-RECENT:]
     changed = msgspec.structs.replace(changed, recent=recent, proven=True)
     return msgspec.structs.replace(decision, changes={**decision.changes, MEMBER + member.user_id: changed})
+
+
+def _run(command: Command) -> str:
+    """Return what the command's id is unique within. A client without a nonce may count anew on each connection."""
+    return command.nonce or command.conn

@@ -41,6 +41,17 @@ class Titles:
             raise Refused("bad_url", "This server does not allow titles from there (titles.allowed).")
 
 
+def same_title(one: str, other: str) -> bool:
+    """Whether two URLs lead to the same title, although one may say how somebody got to it ("trackId") and the other not."""
+    return one == other or ("trackId=" in one + other and _untracked(one) == _untracked(other))
+
+
+def _untracked(url: str) -> SplitResult:
+    parts = urlsplit(url)
+    kept = [pair for pair in parts.query.split("&") if not pair.startswith("trackId=")]
+    return parts._replace(query="&".join(kept))
+
+
 def _entry(text: str) -> SplitResult | None:
     if text == "*":
         return None
