@@ -67,6 +67,9 @@ class Admission:
 
     def _submit(self, live: LiveRoom, session: Session, join: m.Join, pin: Pin | None, again: bool) -> None:
         live.joining -= 1
+        if session.asked is not join:
+            # It has asked for something else meanwhile, or is gone.
+            return
         token = tokens.new_token(live.room.code, join.user_id) if join.keeps_token else ""
         body = Enter(
             username=join.username,
@@ -95,7 +98,7 @@ class _JoinEntry(Entry):
         self._again = again
 
     def refused(self, live: LiveRoom, error: Refused) -> None:
-        if self.session.gone:
+        if self.session.asked is not self._join:
             return
         if not self._again or error.code not in PENDING:
             self.session.send(error_frame(error, self._join.id))
@@ -122,11 +125,16 @@ class _JoinEntry(Entry):
     def _welcome(self, live: LiveRoom, decision: Decision, seq: int, missed: Sequence[Commit] | None) -> None:
         session, admission, join, room = self.session, self._admission, self._join, live.room
         user = join.user_id
+        if session.asked is not join:
+            # Gone, or joining something else, since the commit was made. A later JOIN for the same has its own answer.
+            newer = session.asked
+            if newer is None or (newer.room_id, newer.user_id) != (join.room_id, user):
+                admission.moved(live, Command(user, session.conn, Lost() if session.gone else m.Leave()))
+            return
         member = room.members.get(user)
-        if session.gone or member is None or member.conn != session.conn:
-            # Closed, or taken over by another connection, while the commit was under way.
-            if session.gone:
-                admission.moved(live, Command(user, session.conn, Lost()))
+        if member is None or member.conn != session.conn:
+            # Taken over by another connection.
+            session.detached = member is not None
             session.settled()
             return
         before = (session.group.live if session.group else None), session.user

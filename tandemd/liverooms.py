@@ -42,6 +42,10 @@ class Entry:
         self.command = command
         self.session = session
 
+    def decide(self, rules: Rules, room: Room, now: float) -> Decision:
+        """Return what the command leads to. Raises as `Rules.decide` does."""
+        return rules.decide(room, self.command, now)
+
     def refused(self, live: LiveRoom, error: Refused) -> None:
         """The command was not carried out and never will be."""
         if self.session is not None:
@@ -154,7 +158,7 @@ class LiveRoom:
 
     def _decide(self, room: Room, entry: Entry, now: float) -> Decision | Refused | None:
         try:
-            return self._rules.decide(room, entry.command, now)
+            return entry.decide(self._rules, room, now)
         except Refused as error:
             return error
         except StalePin:
@@ -218,6 +222,7 @@ class LiveRoom:
         member = self.room.members.get(user)
         if member is None or member.conn != session.conn:
             self.group.remove(session)
+            session.detached = member is not None
 
     def _schedule(self) -> None:
         if self._timer is not None:

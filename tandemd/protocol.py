@@ -62,7 +62,7 @@ class TandemProtocol(WebSocketServerProtocol):
         self._opened_at = now
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        if self._connection is None:
+        if self._connection is None or self.state != self.STATE_OPEN:
             return
         if isBinary:
             self.close(1003, "only text frames are understood")

@@ -28,7 +28,7 @@ from .interfaces import IFollower, IRooms, IRoomStore, Presence
 from .liverooms import Entry, LiveRoom
 from .metrics import Metrics
 from .positions import Positions, PositionSettings
-from .room.commands import Command, Due, Lost, NodeLost
+from .room.commands import Command, Decision, Due, Lost, NodeLost
 from .room.permissions import PERMISSIONS
 from .room.rules import Rules
 from .room.state import Commit, Pin, Room
@@ -37,6 +37,7 @@ from .sessions import Outbox, Session
 log = Logger()
 
 NOT_JOINED = Refused("not_joined", "You are in no room; send JOIN first.")
+DETACHED = Refused("detached", "Another connection speaks for you now; send JOIN to take over again.")
 NO_SUCH_MEMBER = Refused("no_such_member", "`to` is not a member of this room.")
 
 
@@ -63,7 +64,6 @@ class RoomService(service.Service):
         self._metrics = metrics
         self._live: dict[str, LiveRoom] = {}
         self._stopping = False
-        self._waiting: dict[Session, LiveRoom] = {}
         self._invite_waiters: dict[str, list[Deferred[None]]] = {}
         self.positions = Positions(store, positions, self._live.values)
         self._admission = Admission(store, rules, hash_pin, self._moved, self._conflict)
@@ -100,16 +100,17 @@ class RoomService(service.Service):
     def join(self, session: Session, join: m.Join) -> None:
         """Have a JOIN answered, now or later; then `session.settled` is called. Until then its later messages must wait."""
         self._forget_waiting(session)
+        session.asked = join
         self._with_room(join.room_id, lambda live: self._admission.ask(live, session, join))
 
     def receive(self, session: Session, message: m.ClientMessage) -> None:
         """Carry out any message but JOIN and PING. Raises Refused if it is refused at once."""
         if session.group is None:
-            raise NOT_JOINED
+            raise DETACHED if session.detached else NOT_JOINED
         self._receivers[type(message)](session, session.group.live, message)
 
     def closed(self, session: Session) -> None:
-        """The session's connection is gone."""
+        """The session's connection is gone; to be told once or more."""
         session.gone = True
         self._forget_waiting(session)
         if session.group is None or self._stopping:
@@ -122,23 +123,8 @@ class RoomService(service.Service):
     def _command(self, session: Session, live: LiveRoom, message: m.ClientMessage) -> None:
         live.submit(Entry(Command(session.user, session.conn, message, session.nonce), session))
 
-    def _request_sync(self, session: Session, live: LiveRoom, message: m.ClientMessage) -> None:
-        room, now = live.room, self._store.now()
-        # The host knows best; on an episode change it asks just before it says so, and an old url would send it back.
-        if session.user != room.host and room.playback.known:
-            controls = self._rules.may_control(room, session.user, now)
-            answer = m.Synced(
-                to=session.user,
-                from_user_id=m.SERVER,
-                current_time=room.playback.position_at(now),
-                is_playing=room.playback.playing,
-                url="" if controls else room.playback.url,
-                timestamp=int(now * 1000),
-                seq=room.seq,
-            )
-            session.send(text_frame(m.encode(answer)))
-        if message.id is not None:
-            session.send(text_frame(m.encode(m.Ack(id=message.id, seq=room.seq))))
+    def _request_sync(self, session: Session, live: LiveRoom, message: m.RequestSync) -> None:
+        live.submit(_SyncEntry(Command(session.user, session.conn, message), session, self._store, self._rules))
 
     def _relay(self, session: Session, live: LiveRoom, message: m.Relay) -> None:
         frame = text_frame(m.encode(m.relayed(message, session.user)))
@@ -202,9 +188,10 @@ class RoomService(service.Service):
             for waiter in self._invite_waiters.pop(live.room.code, ()):
                 waiter.callback(None)
         if live.waiting and commit.event in _FREEING:
-            waiting, live.waiting = live.waiting, {}
-            for session, join in reversed(waiting.items()):
-                self._admission.ask(live, session, join, again=True)
+            # Of those who want to be the same member the last one, whose other connections may be dead; else in their order.
+            newest = {join.user_id: session for session, join in live.waiting.items()}
+            for session in sorted(newest.values(), key=list(live.waiting).index):
+                self._admission.ask(live, session, live.waiting.pop(session), again=True)
 
     def _moved(self, live: LiveRoom, command: Command) -> None:
         """A session does not speak for a member any more."""
@@ -214,21 +201,29 @@ class RoomService(service.Service):
     # -- JOINs that cannot be granted yet
 
     def _forget_waiting(self, session: Session) -> None:
-        live = self._waiting.pop(session, None)
-        if live is not None:
-            live.waiting.pop(session, None)
+        asked, session.asked = session.asked, None
+        live = self._live.get(asked.room_id) if asked is not None else None
+        if live is not None and live.waiting.pop(session, None) is not None:
             self._close_if_idle(live)
 
     def _conflict(self, live: LiveRoom, user: str) -> None:
         """Somebody wants to be a member that is here: perhaps that connection is dead and nobody has noticed yet."""
         session = live.group.get(user)
         if session is not None:
-            session.probe(lambda alive: None if alive else session.close(1011, "no answer to a ping"))
+            session.probe(lambda alive: None if alive else self._dead(session))
+
+    def _dead(self, session: Session) -> None:
+        if not session.gone:
+            session.close(1011, "no answer to a ping")
+            # Nobody will answer the closing handshake, and somebody is waiting.
+            self.closed(session)
 
     # -- time
 
     def _swept(self) -> None:
         self.positions.sweep()
+        for live in list(self._live.values()):
+            self._close_if_idle(live)
         for code in self._store.due_rooms(self._store.now()):
             self._with_room(code, lambda live: live.submit(Entry(Command("", "", Due()))))
 
@@ -321,6 +316,38 @@ class RoomService(service.Service):
     def presence(self) -> list[Presence]:
         """Return how the members connected here are doing."""
         return self.positions.presence()
+
+
+class _SyncEntry(Entry):
+    """A REQUEST_SYNC: it changes nothing, but waits for its turn, so that its answer shows what came before it."""
+
+    __slots__ = ("_rules", "_store")
+    session: Session
+
+    def __init__(self, command: Command, session: Session, store: IRoomStore, rules: Rules):
+        super().__init__(command, session)
+        self._store = store
+        self._rules = rules
+
+    def decide(self, rules: Rules, room: Room, now: float) -> Decision:
+        return Decision()
+
+    def done(self, live: LiveRoom, decision: Decision, seq: int) -> None:
+        room, user, now = live.room, self.command.user, self._store.now()
+        # The host knows best; on an episode change it asks just before it says so, and an old url would send it back.
+        if self.session.user == user and user != room.host and room.playback.known:
+            controls = self._rules.may_control(room, user, now)
+            answer = m.Synced(
+                to=user,
+                from_user_id=m.SERVER,
+                current_time=room.playback.position_at(now),
+                is_playing=room.playback.playing,
+                url="" if controls else room.playback.url,
+                timestamp=int(now * 1000),
+                seq=room.seq,
+            )
+            self.session.send(text_frame(m.encode(answer)))
+        super().done(live, decision, seq)
 
 
 _FREEING = frozenset(("USER_LEFT", "CONNECTION_LOST", "NODE_LOST", "ROOM_EXPIRED"))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from . import messages as m
 from .interfaces import ISession
 
 if TYPE_CHECKING:
@@ -41,11 +42,12 @@ class Session:
     conn, address, send, close, probe: see ISession. user, nonce: the member it speaks for, "" while in no room.
     position, playing, heard: what its player last said, and when (server time; 0.0: never).
     watching: whether the room knows that it watches. quality: see interfaces.Presence. gone: the connection is closed.
+    asked: the newest JOIN. detached: whether it is in no room because another connection speaks for its member now.
     """
 
     __slots__ = (
-        "_outbox", "_wire", "address", "conn", "extras", "gone", "group", "heard", "nonce", "playing", "position",
-        "quality", "user", "watching",
+        "_outbox", "_wire", "address", "asked", "conn", "detached", "extras", "gone", "group", "heard", "nonce", "playing",
+        "position", "quality", "user", "watching",
     )  # fmt: skip
 
     def __init__(self, conn: str, address: str, wire: Wire, outbox: Outbox):
@@ -56,6 +58,8 @@ class Session:
         self.group: Group | None = None
         self.user = ""
         self.nonce = ""
+        self.asked: m.Join | None = None
+        self.detached = False
         self.extras: list[tuple[int, bytes]] = []
         self.position = 0.0
         self.playing = False
@@ -109,6 +113,7 @@ class Group:
             self.outbox.flush()
         session.group = self
         session.user = user
+        session.detached = False
         self._sessions[user] = session
 
     def remove(self, session: Session) -> None:

@@ -93,7 +93,7 @@ class Pins:
     def __init__(self) -> None:
         self.holding = False
         self.count = 0
-        self._held: list[tuple[Deferred[Pin], Pin]] = []
+        self.held: list[tuple[Deferred[Pin], Pin]] = []
 
     def hash(self, pin: str, salt: str) -> Deferred[Pin]:
         self.count += 1
@@ -101,12 +101,12 @@ class Pins:
         if not self.holding:
             return succeed(hashed)
         waiting: Deferred[Pin] = Deferred()
-        self._held.append((waiting, hashed))
+        self.held.append((waiting, hashed))
         return waiting
 
     def release(self) -> None:
         self.holding = False
-        held, self._held = self._held, []
+        held, self.held = self.held, []
         for waiting, hashed in held:
             waiting.callback(hashed)
 

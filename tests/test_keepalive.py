@@ -123,11 +123,18 @@ class KeepaliveTest(ServiceTestCase):
         self.world.advance(46)
         self.assertEqual(ann.types(), ["LEAVE", "USER_LEFT"])
 
+    def test_probe_of_an_ending_connection(self) -> None:
+        [client] = self.world.party("ann")
+        [protocol] = self.world.server.factory._protocols
+        said: list[bool] = []
+        protocol.probe(said.append)
+        client.cut()
+        self.assertEqual(said, [False])
+
     def test_probe_of_a_closing_connection(self) -> None:
         self.world.party("ann")
         [protocol] = self.world.server.factory._protocols
         said: list[bool] = []
-        protocol.probe(said.append)
         protocol.close(1000, "")
-        self.world.settle()
+        protocol.probe(said.append)
         self.assertEqual(said, [False])
