@@ -1,0 +1,33 @@
+// The server's clock, as well as it can be known from here.
+
+const KEPT = 12;
+const FRESH_MS = 5 * 60_000;
+
+export class ServerClock {
+  #samples = [];
+  #offset = Date.now() - performance.now();
+
+  // Milliseconds since 1970 on the server's clock.
+  now() {
+    return performance.now() + this.#offset;
+  }
+
+  // A message has just come that says what time it is there; it was some time on its way. Used until a round trip is known.
+  hint(serverTime) {
+    if (!this.#samples.length) this.#offset = serverTime - performance.now();
+  }
+
+  // A round trip: when it began and ended on performance.now(), and the server's clock in between.
+  sample(began, ended, serverTime) {
+    // The server cuts its clock to whole milliseconds.
+    this.#samples.push({ trip: ended - began, at: ended, offset: serverTime + 0.5 - (began + ended) / 2 });
+    this.#samples = this.#samples.filter((one) => ended - one.at < FRESH_MS).slice(-KEPT);
+    // The shortest trip leaves the least room for error.
+    this.#offset = this.#samples.reduce((best, one) => (one.trip < best.trip ? one : best)).offset;
+  }
+
+  // After a new connection it may be another server, or this computer may have slept.
+  forget() {
+    this.#samples = [];
+  }
+}
