@@ -8,24 +8,29 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from . import messages as m
 from .errors import Refused
+from .following import Following
 from .frames import text_frame
 from .interfaces import CommitResult, Conflict, IRoomStore
 from .metrics import Metrics
 from .room.commands import Command, Decision, Due, StalePin
 from .room.rules import Rules, commit_of
-from .room.state import MEMBER, Commit, Room
+from .room.state import MEMBER, Commit, Member, Room
 from .sessions import Group, Outbox, Session
 
 log = Logger()
 
 BATCH = 64
 """How many commands at most are committed together."""
+
+TAIL = 100
+"""How many commits of an open room are kept, to give them back to a store that has lost them."""
 
 SILENT = "silent"
 """The event of commits that have none, in the metrics."""
@@ -75,16 +80,29 @@ def error_frame(error: Refused, id_: int | None) -> bytes:
     return text_frame(m.encode(m.Error(code=error.code, message=error.text, id=id_, retry_after_ms=error.retry_after)))
 
 
+class Strays(Protocol):
+    """Sees to members here, when what others did concerns them."""
+
+    def reloaded(self, live: LiveRoom, room: Room | None) -> None:
+        """The store has another room than what follows on what was known here, or none."""
+
+    def adrift(self, live: LiveRoom, session: Session, member: Member | None) -> None:
+        """The member was taken for lost, or is out (None), though its session is here."""
+
+
 class LiveRoom:
     """An open room. Only it moves its copy of the state.
 
-    room: the state after the last applied commit. group: the members connected here. waiting: JOINs that cannot be
-    granted yet, by session. joining: how many JOINs are being worked out. beat_at: when guests are to hear next where the film is. differs_since: since when the host's
-    player plays while the room is paused, or the other way round; 0.0 if it does not. changed: called after each commit.
+    room: the state after the last applied commit. tail: the last commits that led to it. group: the members connected
+    here. waiting: JOINs that cannot be granted yet, by session. joining: how many JOINs are being worked out. beat_at:
+    when guests are to hear next where the film is. differs_since: since when the host's player plays while the room is
+    paused, or the other way round; 0.0 if it does not. closed: this object is not used any more.
     """
 
     def __init__(self, room: Room, rules: Rules, store: IRoomStore, clock: IReactorTime, outbox: Outbox, metrics: Metrics,
-                 changed: Callable[[LiveRoom, Commit], None]):  # fmt: skip
+                 changed: Callable[[LiveRoom, Commit], None],
+                 strays: Strays):  # fmt: skip
+        """changed: called after each commit."""
         self.room = room
         self.group = Group(outbox, self)
         self.waiting: dict[Session, m.Join] = {}
@@ -96,6 +114,10 @@ class LiveRoom:
         self._clock = clock
         self._metrics = metrics
         self._changed = changed
+        self._strays = strays
+        self.closed = False
+        self.tail: deque[Commit] = deque(maxlen=TAIL)
+        self.following = Following(self, store, clock, metrics, self._go_on, lambda found: strays.reloaded(self, found))
         self._queue: deque[Entry] = deque()
         self._outcomes: list[Outcome] = []
         self._running = False
@@ -106,10 +128,19 @@ class LiveRoom:
     @property
     def idle(self) -> bool:
         """Whether nothing here needs the room to be open."""
-        return not (len(self.group) or self.waiting or self.joining or self._queue or self._running or self._in_flight)
+        return not (
+            len(self.group)
+            or self.waiting
+            or self.joining
+            or self._queue
+            or self._running
+            or self._in_flight
+            or self.following.busy
+        )
 
     def close(self) -> None:
         """Stop the timer; the room is not used any more."""
+        self.closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -125,10 +156,14 @@ class LiveRoom:
     def _run(self) -> None:
         self._running = True
         try:
-            while self._queue and not self._in_flight:
+            while self._queue and not self._in_flight and not self.following.busy:
                 self._step()
         finally:
             self._running = False
+
+    def _go_on(self) -> None:
+        if not self._running:
+            self._run()
 
     def _step(self) -> None:
         now = max(self._store.now(), self.room.at)
@@ -173,19 +208,33 @@ class LiveRoom:
         if result is None:
             self._settle(outcomes)
         elif isinstance(result, Conflict):
-            # The newer commits have been told or will be; whatever was decided is decided again on them.
-            self._queue.extendleft(entry for entry, _, _ in reversed(outcomes))
+            # Somebody else was first. Whatever was decided is decided again on what they have done.
             self._metrics.conflicts.value += 1
+            self._queue.extendleft(entry for entry, _, _ in reversed(outcomes))
+            self.following.catch_up()
         else:
-            retry = int(result.retry_after * 1000)
-            for entry, _, _ in outcomes:
-                entry.refused(self, Refused("unavailable", "The server cannot store changes at the moment.", retry))
-        if not self._running:
-            self._run()
+            self._refuse(outcomes, result.retry_after)
+        self._go_on()
+
+    def _refuse(self, outcomes: Sequence[Outcome], retry_after: float) -> None:
+        """The store cannot be used: tell those who wait. What the server itself wants must happen some time."""
+        error = Refused("unavailable", "The server cannot store changes at the moment.", int(retry_after * 1000))
+        for entry, _, _ in outcomes:
+            if entry.session is not None:
+                self._metrics.refused[error.code] += 1
+                entry.refused(self, error)
+        own = [entry for entry, _, _ in outcomes if entry.session is None]
+        if own and not self.closed:
+            self._clock.callLater(retry_after, self._submit_all, own)
+
+    def _submit_all(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            self.submit(entry)
 
     def _settle(self, outcomes: Sequence[Outcome]) -> None:
         for entry, decided, commit in outcomes:
-            if commit is not None:
+            # Its echo may have come before the answer.
+            if commit is not None and (commit.epoch, commit.seq) > self.room.version:
                 self.apply(commit)
             if decided is None:
                 entry.stale_pin(self)
@@ -203,44 +252,50 @@ class LiveRoom:
         """Move to the commit's version and tell the members here."""
         room = self.room
         room.apply(commit)
+        self.tail.append(commit)
         self._metrics.commits[commit.event or SILENT] += 1
         if commit.changes:
             for name in commit.changes:
                 if name.startswith(MEMBER):
-                    self._reconcile(name[2:])
+                    self._reconcile(name[2:], commit)
         for message in commit.messages:
             self.group.send(text_frame(m.encode(message)), commit.skip)
         if room.due != self._timer_due:
             self._schedule()
         self._changed(self, commit)
 
-    def _reconcile(self, user: str) -> None:
+    def _reconcile(self, user: str, commit: Commit) -> None:
         """Let go of a session that does not speak for the member any more. It stays open: it may join again."""
         session = self.group.get(user)
-        if session is None:
-            return
         member = self.room.members.get(user)
-        if member is None or member.conn != session.conn:
+        if session is None or (member is not None and member.conn == session.conn):
+            return
+        if member is not None and not member.conn:
+            self._strays.adrift(self, session, member)
+        elif member is None and (commit.details or {}).get("reason") == "lost":
+            self._strays.adrift(self, session, None)
+        else:
             self.group.remove(session)
             session.detached = member is not None
 
-    def _schedule(self) -> None:
+    def _schedule(self, at_least: float = 0.0) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._timer_due = self.room.due
         if self.room.due:
-            delay = max(0.0, self.room.due - self._store.now())
+            delay = max(at_least, self.room.due - self._store.now())
             self._timer = self._clock.callLater(delay, self._due)
 
     def _due(self) -> None:
         self._timer = None
         self._timer_due = 0.0
-        self.submit(Entry(Command("", "", Due())))
+        self.submit(Entry(Command("", "", Due(self._store.grace_floor()))))
         if self.room.due and self._timer is None and not self.room.closed:
-            self._schedule()
+            self._schedule(at_least=1.0)
 
     def renew(self, room: Room) -> None:
         """Go on with another room of the same code, after the old one has ended, or with one just loaded."""
         self.room = room
+        self.tail.clear()
         self._schedule()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tandemd.room.settings import RuleSettings
 
 from .harness import TITLE, HeldStore, ServiceTestCase
@@ -402,7 +404,7 @@ class IdentityTest(ServiceTestCase):
         _, bob = self.world.party("ann", "bob")
         eve = self.world.join("bob", peer="66.6.6.6")
         eve.cut()
-        self.assertEqual(self.world.server.rooms.counts(), {"rooms": 1, "members": 2})
+        self.assertEqual(self.world.server.rooms.directory.counts(), {"rooms": 1, "members": 2})
 
     def test_service_worker_restart_of_the_host(self) -> None:
         """X12: the same person under a new id, by address and name, while the old id is in its grace period."""
@@ -415,7 +417,7 @@ class IdentityTest(ServiceTestCase):
 
 
 class TokenTest(ServiceTestCase):
-    def token_of(self, user: str, peer: str = "", **fields: object) -> str:
+    def token_of(self, user: str, peer: str = "", **fields: Any) -> str:
         client = self.world.join(user, peer=peer, keepsToken=True, **fields)
         token = self.the(client.told(), "ROOM_STATE")["token"]
         assert isinstance(token, str)
