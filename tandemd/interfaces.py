@@ -57,13 +57,31 @@ class ISession(Interface):
 
 
 class IFollower(Interface):
-    """Whoever follows rooms: the room service."""
+    """Whoever follows rooms: the room service. With a store of one node, nothing of this is ever called."""
 
     def committed(code: str, commits: Sequence[Commit]) -> None:
-        """Another node has committed; the commits are in order and follow on what was loaded or told before."""
+        """There are commits, by this node or another, in order; some may be known already, and some before them lost."""
 
-    def relayed(code: str, user_id: str, frame: bytes) -> bool:
-        """A message for one member has come from another node; say whether the member is here to get it."""
+    def head(code: str, room_id: str, version: Version) -> None:
+        """The store has the room at this version, ("", (0, 0)) if it does not have it."""
+
+    def renewed(code: str) -> None:
+        """The room may have become another: it is to be loaded anew."""
+
+    def held() -> Sequence[tuple[Room, Sequence[Commit]]]:
+        """Return the rooms that are open here, with the last commits that are known of each."""
+
+    def available() -> None:
+        """The store can be used again."""
+
+    def present(code: str, user_id: str) -> bool:
+        """Say whether the member is connected here."""
+
+    def relayed(code: str, user_id: str, frame: bytes) -> None:
+        """Here is a frame for a member who is connected here."""
+
+    def node_lost(code: str, prefix: str) -> Deferred[None]:
+        """Connections whose names begin with `prefix` are gone; fires when the room has taken note."""
 
 
 class IRoomStore(Interface):
@@ -82,8 +100,8 @@ class IRoomStore(Interface):
     def commit(room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None]) -> None:
         """Append commits, all or none, if the store has the room at the version they follow on.
 
-        room: the caller's copy before the commits; it is not changed. A room at seq 0 is created. `done` is called once, perhaps before this
-        returns. A commit that `closes` ends the room: its code is free again.
+        room: the caller's copy before the commits; it is not changed. A room at seq 0 is created. `done` is called once,
+        perhaps before this returns. A commit that `closes` ends the room: its code is free again.
         """
 
     def replay(code: str, after: Version) -> Deferred[Sequence[Commit] | None]:
@@ -107,8 +125,11 @@ class IRoomStore(Interface):
     def find_invite(invite: str) -> Deferred[str | None]:
         """Return the code of the living room that an invite code (lower case) belongs to."""
 
-    def due_rooms(now: float) -> Sequence[str]:
-        """Return the codes of rooms that nobody here follows and whose due time has come, at most 1000."""
+    def due_rooms(now: float) -> Deferred[Sequence[str]]:
+        """Return the codes of rooms that nobody here follows and whose due time has come, some hundreds at most."""
+
+    def grace_floor() -> float:
+        """Return the time before which no grace period can have begun, because the store was away until then; or 0.0."""
 
     def ready() -> str:
         """Return '' if commits can be made, else the reason why not, for people."""
@@ -160,6 +181,9 @@ class IArchive(Interface):
 
         The new epoch is max(old + 1, now in milliseconds); seq goes on.
         """
+
+    def find(code: str) -> Deferred[Room | None]:
+        """Return the room with this code that is not archived, as it was last written, or None if there is none."""
 
     def write(commits: Sequence[tuple[str, Commit]], snapshots: Sequence[Snapshot]) -> Deferred[None]:
         """Store commits (room UUID, commit) that have an `event`, and the rooms after them, in one transaction.

@@ -141,6 +141,15 @@ class Metrics:
         self.commits = add(Counts("tandemd_commits_total", "Changes of rooms that were accepted", "event"))
         self.conflicts = add(Count("tandemd_commit_conflicts_total", "Decisions made anew: the room had changed"))
 
+        self.resyncs = add(Count("tandemd_room_gaps_total", "Times a room's missing commits were read from the store"))
+        self.canary_age = add(Gauge("tandemd_pubsub_canary_age_seconds", "Since the subscription was last heard of"))
+        self.pubsub_reconnects = add(Count("tandemd_pubsub_reconnects_total", "Times the subscription was lost"))
+        self.takeovers = add(Count("tandemd_node_takeovers_total", "Nodes found dead, whose members were taken over"))
+        self.journal_length = add(Gauge("tandemd_journal_entries", "Entries in the journal that await the archive"))
+        self.journal_age = add(Gauge("tandemd_journal_age_seconds", "Age of the oldest entry in the journal"))
+        self.spooled = add(Gauge("tandemd_journal_spooled_bytes", "Entries in this node's spool: the journal was full"))
+        self.batch = add(Histogram("tandemd_commit_batch_size", "Commands committed together", bounds=SIZES))
+
         self.archive_batch = add(Histogram("tandemd_archive_batch_events", "Events in a batch", bounds=SIZES))
         self.archive_queue = add(Gauge("tandemd_archive_queue_events", "Events that are not in the archive yet"))
         self.archive_lag = add(Gauge("tandemd_archive_lag_seconds", "Age of the oldest event not in the archive yet"))

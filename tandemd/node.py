@@ -187,7 +187,7 @@ class Node:
         site = TandemSite(
             root_resource(
                 websocket=WebSocketResource(self.factory),
-                rooms=self.rooms,
+                rooms=self.rooms.directory,
                 readiness=self.readiness,
                 metrics_text=self._metrics_text,
                 connections=lambda: len(self.factory),
@@ -249,7 +249,7 @@ class Node:
         self.metrics.db_run.observe(ran, name)
 
     def _metrics_text(self) -> bytes:
-        metrics, counts = self.metrics, self.rooms.counts()
+        metrics, counts = self.metrics, self.rooms.directory.counts()
         metrics.connections.value = len(self.factory)
         metrics.rooms.value = counts["rooms"]
         metrics.members.value = counts["members"]

@@ -6,27 +6,25 @@ nobody does any more.
 
 from __future__ import annotations
 
-import hmac
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application import service
-from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from . import messages as m
-from . import tokens
-from .admission import Admission
+from .admission import PENDING, Admission
+from .directory import Directory
 from .errors import Refused
 from .frames import text_frame
-from .interfaces import IFollower, IRooms, IRoomStore, Presence
-from .liverooms import Entry, LiveRoom
+from .interfaces import IRoomStore, Presence
+from .liverooms import Entry, LiveRoom, error_frame
 from .metrics import Metrics
+from .openrooms import OpenRooms
+from .othernodes import OtherNodes
 from .positions import Positions, PositionSettings
 from .room.commands import Command, Decision, Due, Lost, NodeLost
 from .room.permissions import PERMISSIONS
@@ -41,9 +39,12 @@ DETACHED = Refused("detached", "Another connection speaks for you now; send JOIN
 NO_SUCH_MEMBER = Refused("no_such_member", "`to` is not a member of this room.")
 
 
-@implementer(IRooms, IFollower)
 class RoomService(service.Service):
-    """Everything that members do passes through here. hash_pin: hashes a PIN with a salt, in a thread."""
+    """Everything that members do passes through here.
+
+    hash_pin: hashes a PIN with a salt, in a thread. open: the rooms that are open here. others: is told by the store what
+    other nodes do. directory: answers what HTTP asks.
+    """
 
     name = "rooms"
 
@@ -62,10 +63,14 @@ class RoomService(service.Service):
         self._clock = clock
         self._outbox = outbox
         self._metrics = metrics
-        self._live: dict[str, LiveRoom] = {}
+        self.others = OtherNodes(store, self._join_again)
+        self.open = OpenRooms(store, self._make, self.others)
+        self.others.attach(self.open)
+        self.directory = Directory(store, self.open, clock)
+        self._unopened: dict[Session, m.Join] = {}
         self._stopping = False
-        self._invite_waiters: dict[str, list[Deferred[None]]] = {}
-        self.positions = Positions(store, positions, self._live.values)
+        self._asking_due = False
+        self.positions = Positions(store, positions, lambda: self.open)
         self._admission = Admission(store, rules, hash_pin, self._moved, self._conflict)
         self._sweep = LoopingCall(self._swept)
         self._sweep.clock = clock
@@ -88,12 +93,12 @@ class RoomService(service.Service):
         self._stopping = True
         if self._sweep.running:
             self._sweep.stop()
-        for live in self._live.values():
+        for live in self.open:
             live.close()
 
     def start_grace(self, code: str, prefix: str) -> None:
         """Begin the grace period of a room's members whose connections were on a node that is gone."""
-        self._with_room(code, lambda live: live.submit(Entry(Command("", "", NodeLost(prefix)))))
+        self.open.use(code, lambda live: live.submit(Entry(Command("", "", NodeLost(prefix)))))
 
     # -- what connections do
 
@@ -101,7 +106,18 @@ class RoomService(service.Service):
         """Have a JOIN answered, now or later; then `session.settled` is called. Until then its later messages must wait."""
         self._forget_waiting(session)
         session.asked = join
-        self._with_room(join.room_id, lambda live: self._admission.ask(live, session, join))
+        self.open.use(
+            join.room_id,
+            lambda live: self._admission.ask(live, session, join),
+            lambda error: self._not_opened(session, join, error),
+        )
+
+    def _not_opened(self, session: Session, join: m.Join, error: Refused) -> None:
+        self._metrics.refused[error.code] += 1
+        session.send(error_frame(error, join.id))
+        if error.code in PENDING and not session.gone:
+            self._unopened[session] = join
+        session.settled()
 
     def receive(self, session: Session, message: m.ClientMessage) -> None:
         """Carry out any message but JOIN and PING. Raises Refused if it is refused at once."""
@@ -118,7 +134,7 @@ class RoomService(service.Service):
         live, user = session.group.live, session.user
         session.group.remove(session)
         live.submit(Entry(Command(user, session.conn, Lost())))
-        self._close_if_idle(live)
+        self.open.close_if_idle(live)
 
     def _command(self, session: Session, live: LiveRoom, message: m.ClientMessage) -> None:
         live.submit(Entry(Command(session.user, session.conn, message, session.nonce), session))
@@ -141,52 +157,25 @@ class RoomService(service.Service):
 
     # -- rooms come and go
 
-    def _with_room(self, code: str, use: Callable[[LiveRoom], None]) -> None:
-        live = self._live.get(code)
-        if live is not None:
-            use(live)
-            self._close_if_idle(live)
-            return
-        self._store.follow(code, self)
-        loaded = self._store.load(code)
-        loaded.addCallback(self._opened, code, use)
-        loaded.addErrback(lambda failure: log.failure("opening {room}", failure=failure, room=code))
-
-    def _opened(self, room: Room | None, code: str, use: Callable[[LiveRoom], None]) -> None:
-        live = self._live.get(code)
-        if live is None:
-            live = LiveRoom(
-                room or self._blank(code),
-                self._rules,
-                self._store,
-                self._clock,
-                self._outbox,
-                self._metrics,
-                self._changed,
-            )
-            self._live[code] = live
-            live.renew(live.room)
-        use(live)
-        self._close_if_idle(live)
-
-    def _blank(self, code: str) -> Room:
-        now = self._store.now()
-        return Room(str(uuid.uuid4()), code, now, int(now * 1000))
-
-    def _close_if_idle(self, live: LiveRoom) -> None:
-        if live.idle and self._live.get(live.room.code) is live:
-            del self._live[live.room.code]
-            live.close()
-            self._store.unfollow(live.room.code)
+    def _make(self, room: Room) -> LiveRoom:
+        return LiveRoom(
+            room,
+            self._rules,
+            self._store,
+            self._clock,
+            self._outbox,
+            self._metrics,
+            self._changed,
+            self.others.reloaded,
+        )
 
     def _changed(self, live: LiveRoom, commit: Commit) -> None:
         """After each commit of an open room."""
         self.positions.told(live, commit)
         if commit.closes:
-            live.renew(self._blank(live.room.code))
-        elif commit.seq == 1 or commit.event == "USER_JOINED":
-            for waiter in self._invite_waiters.pop(live.room.code, ()):
-                waiter.callback(None)
+            live.renew(self.open.blank(live.room.code))
+        elif commit.event == "USER_JOINED":
+            self.directory.joined(live.room.code)
         if live.waiting and commit.event in _FREEING:
             # Of those who want to be the same member the last one, whose other connections may be dead; else in their order.
             newest = {join.user_id: session for session, join in live.waiting.items()}
@@ -196,15 +185,16 @@ class RoomService(service.Service):
     def _moved(self, live: LiveRoom, command: Command) -> None:
         """A session does not speak for a member any more."""
         live.submit(Entry(command))
-        self._close_if_idle(live)
+        self.open.close_if_idle(live)
 
     # -- JOINs that cannot be granted yet
 
     def _forget_waiting(self, session: Session) -> None:
         asked, session.asked = session.asked, None
-        live = self._live.get(asked.room_id) if asked is not None else None
+        self._unopened.pop(session, None)
+        live = self.open.get(asked.room_id) if asked is not None else None
         if live is not None and live.waiting.pop(session, None) is not None:
-            self._close_if_idle(live)
+            self.open.close_if_idle(live)
 
     def _conflict(self, live: LiveRoom, user: str) -> None:
         """Somebody wants to be a member that is here: perhaps that connection is dead and nobody has noticed yet."""
@@ -218,100 +208,33 @@ class RoomService(service.Service):
             # Nobody will answer the closing handshake, and somebody is waiting.
             self.closed(session)
 
+    def _join_again(self) -> None:
+        """The store is back: JOINs that waited for it."""
+        unopened, self._unopened = self._unopened, {}
+        for session, join in unopened.items():
+            self.join(session, join)
+        for live in self.open:
+            for session, join in list(live.waiting.items()):
+                del live.waiting[session]
+                self._admission.ask(live, session, join, again=True)
+
     # -- time
 
     def _swept(self) -> None:
         self.positions.sweep()
-        for live in list(self._live.values()):
-            self._close_if_idle(live)
-        for code in self._store.due_rooms(self._store.now()):
-            self._with_room(code, lambda live: live.submit(Entry(Command("", "", Due()))))
-
-    # -- IFollower: there is one node until there are several
-
-    def committed(self, code: str, commits: Sequence[Commit]) -> None:
-        live = self._live.get(code)
-        if live is not None:
-            for commit in commits:
-                live.apply(commit)
-
-    def relayed(self, code: str, user_id: str, frame: bytes) -> bool:
-        live = self._live.get(code)
-        session = live.group.get(user_id) if live is not None else None
-        if session is None:
-            return False
-        session.send(frame)
-        return True
-
-    # -- IRooms
-
-    def invite(self, code: str, wait: float) -> Deferred[str | None]:
-        return defer.ensureDeferred(self._invite(code, wait))
-
-    async def _invite(self, code: str, wait: float) -> str | None:
-        room = await self._store.load(code)
-        if room is None:
-            waiter: Deferred[None] = Deferred()
-            waiters = self._invite_waiters.setdefault(code, [])
-            waiters.append(waiter)
-            timeout = self._clock.callLater(wait, waiter.callback, None)
-            try:
-                await waiter
-            finally:
-                if timeout.active():
-                    timeout.cancel()
-                if waiter in waiters:
-                    waiters.remove(waiter)
-                    if not waiters:
-                        self._invite_waiters.pop(code, None)
-            room = await self._store.load(code)
-        return room.settings.invite if room is not None else None
-
-    def find_invite(self, invite: str) -> Deferred[str | None]:
-        return self._store.find_invite(invite)
-
-    def room_of(self, token: str) -> Deferred[dict[str, object] | None]:
-        return defer.ensureDeferred(self._room_of(token))
-
-    async def _room_of(self, token: str) -> dict[str, object] | None:
-        owner = tokens.token_owner(token)
-        room = await self._store.load(owner[0]) if owner else None
-        member = room.members.get(owner[1]) if room is not None and owner else None
-        if room is None or member is None:
-            return None
-        hashed = tokens.hash_token(token)
-        if not any(kept and hmac.compare_digest(hashed, kept) for kept in (member.token, member.next_token)):
-            return None
-        return self._shown(room)
-
-    def _shown(self, room: Room) -> dict[str, object]:
-        now, live = self._store.now(), self._live.get(room.code)
-        users = []
-        for member in room.members.values():
-            session = live.group.get(member.user_id) if live else None
-            users.append(
-                {
-                    "userId": member.user_id,
-                    "username": member.username,
-                    "currentTime": session.position if session else 0.0,
-                    "isPlaying": session.playing if session else False,
-                    "connectionQuality": session.quality if session else "unknown",
-                }
+        for live in self.open:
+            self.open.close_if_idle(live)
+        if not self._asking_due:
+            self._asking_due = True
+            self._store.due_rooms(self._store.now()).addCallback(self._do_due).addErrback(
+                lambda failure: log.failure("rooms that are due", failure=failure)
             )
-        return {
-            "roomId": room.code,
-            "connectionCount": sum(1 for member in room.members.values() if member.conn),
-            "currentTime": room.playback.position_at(now),
-            "isPlaying": room.playback.playing,
-            "currentUrl": room.playback.url,
-            "hostUserId": room.host or None,
-            "users": users,
-        }
 
-    def counts(self) -> dict[str, int]:
-        """Return how many 'rooms' have members here, and how many 'members' those are."""
-        groups = [live.group for live in self._live.values() if len(live.group)]
-        return {"rooms": len(groups), "members": sum(map(len, groups))}
+    def _do_due(self, codes: Sequence[str]) -> None:
+        self._asking_due = False
+        floor = self._store.grace_floor()
+        for code in codes:
+            self.open.use(code, lambda live: live.submit(Entry(Command("", "", Due(floor)))))
 
     def presence(self) -> list[Presence]:
         """Return how the members connected here are doing."""

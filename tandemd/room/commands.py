@@ -57,9 +57,16 @@ class NodeLost(Struct, frozen=True, gc=False):
     id: int | None = None
 
 
-class Due(Struct, frozen=True, gc=False):
-    """Time has passed: do what is due."""
+class Reattach(Struct, frozen=True, gc=False):
+    """The member was taken for lost, but its connection is here and alive."""
 
+    id: int | None = None
+
+
+class Due(Struct, frozen=True, gc=False):
+    """Time has passed: do what is due. floor: no grace period counts from before this time."""
+
+    floor: float = 0.0
     id: int | None = None
 
 

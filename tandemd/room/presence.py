@@ -28,6 +28,16 @@ def lost(room: Room, members: Sequence[Member], event: str, now: float) -> Decis
     return _without(room, [member.user_id for member in members], decision, now)
 
 
+def reattached(room: Room, member: Member, conn: str) -> Decision:
+    """A connection that was taken for lost is alive: the member has it back, and nobody is told."""
+    back = msgspec.structs.replace(member, conn=conn, lost_at=0.0)
+    decision = Decision("USER_RESUMED", {MEMBER + member.user_id: back}, reschedule=True)
+    if room.host not in room.members:
+        decision.changes["host"] = member.user_id
+        decision.messages = (host_changed(room, member.user_id),)
+    return decision
+
+
 def left(room: Room, member: Member, reason: str, now: float) -> Decision:
     """The member is out, by its own LEAVE ("left") or at the end of its grace period ("lost")."""
     user = member.user_id

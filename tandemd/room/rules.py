@@ -15,7 +15,7 @@ from .. import messages as m
 from ..errors import Refused
 from . import gate as gates
 from . import joining, permissions, presence
-from .commands import Command, Decision, Due, Enter, Follow, Lost, NodeLost, Watching
+from .commands import Command, Decision, Due, Enter, Follow, Lost, NodeLost, Reattach, Watching
 from .notices import in_step, parts, played, seek_pause
 from .permissions import PERMISSIONS
 from .settings import RuleSettings
@@ -76,8 +76,13 @@ class Rules:
             case NodeLost():
                 gone = [m_ for m_ in room.members.values() if m_.conn and m_.conn.startswith(body.prefix)]
                 return presence.lost(room, gone, "NODE_LOST", now) if gone else Decision()
+            case Reattach():
+                member = room.members.get(command.user)
+                if member is None or member.conn:
+                    return Decision()
+                return presence.reattached(room, member, command.conn)
             case Due():
-                return self._due(room, now)
+                return self._due(room, now, body.floor)
             case Watching():
                 return self._watching(room, command, body)
             case Follow():
@@ -182,9 +187,9 @@ class Rules:
     def _leave(self, room: Room, member: Member, body: m.Leave, now: float) -> Decision:
         return presence.left(room, member, "left", now)
 
-    def _due(self, room: Room, now: float) -> Decision:
+    def _due(self, room: Room, now: float, floor: float) -> Decision:
         for member in room.members.values():
-            if not member.conn and member.lost_at + self.settings.grace <= now:
+            if not member.conn and max(member.lost_at, floor) + self.settings.grace <= now:
                 return presence.left(room, member, "lost", now)
         if room.gate is not None and self._opens_at(room.gate) <= now:
             return presence.opened(room, room.gate, now)

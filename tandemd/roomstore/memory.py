@@ -136,14 +136,17 @@ class MemoryStore:
     def find_invite(self, invite: str) -> Deferred[str | None]:
         return defer.succeed(self._invites.get(invite))
 
-    def due_rooms(self, now: float) -> Sequence[str]:
+    def due_rooms(self, now: float) -> Deferred[Sequence[str]]:
         codes: list[str] = []
         while self._due and self._due[0][0] <= now and len(codes) < 1000:
             due, code = heapq.heappop(self._due)
             kept = self._rooms.get(code)
             if kept is not None and kept.room.due == due and code not in self._followed:
                 codes.append(code)
-        return codes
+        return defer.succeed(codes)
+
+    def grace_floor(self) -> float:
+        return 0.0
 
     def ready(self) -> str:
         return ""

@@ -1,0 +1,98 @@
+"""What may be asked about rooms from outside: by invite code, or by a member's token."""
+
+from __future__ import annotations
+
+import hmac
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from . import tokens
+from .interfaces import IRooms, IRoomStore
+from .openrooms import OpenRooms
+from .room.state import Room
+
+
+@implementer(IRooms)
+class Directory:
+    """See IRooms."""
+
+    def __init__(self, store: IRoomStore, rooms: OpenRooms, clock: IReactorTime):
+        self._store = store
+        self._open = rooms
+        self._clock = clock
+        self._invite_waiters: dict[str, list[Deferred[None]]] = {}
+
+    def joined(self, code: str) -> None:
+        """Somebody has joined a room, which may have been created by that."""
+        for waiter in self._invite_waiters.pop(code, ()):
+            waiter.callback(None)
+
+    def invite(self, code: str, wait: float) -> Deferred[str | None]:
+        return Deferred.fromCoroutine(self._invite(code, wait))
+
+    async def _invite(self, code: str, wait: float) -> str | None:
+        room = await self._store.load(code)
+        if room is None:
+            waiter: Deferred[None] = Deferred()
+            waiters = self._invite_waiters.setdefault(code, [])
+            waiters.append(waiter)
+            timeout = self._clock.callLater(wait, waiter.callback, None)
+            try:
+                await waiter
+            finally:
+                if timeout.active():
+                    timeout.cancel()
+                if waiter in waiters:
+                    waiters.remove(waiter)
+                    if not waiters:
+                        self._invite_waiters.pop(code, None)
+            room = await self._store.load(code)
+        return room.settings.invite if room is not None else None
+
+    def find_invite(self, invite: str) -> Deferred[str | None]:
+        return self._store.find_invite(invite)
+
+    def room_of(self, token: str) -> Deferred[dict[str, object] | None]:
+        return Deferred.fromCoroutine(self._room_of(token))
+
+    async def _room_of(self, token: str) -> dict[str, object] | None:
+        owner = tokens.token_owner(token)
+        room = await self._store.load(owner[0]) if owner else None
+        member = room.members.get(owner[1]) if room is not None and owner else None
+        if room is None or member is None:
+            return None
+        hashed = tokens.hash_token(token)
+        if not any(kept and hmac.compare_digest(hashed, kept) for kept in (member.token, member.next_token)):
+            return None
+        return self._shown(room)
+
+    def _shown(self, room: Room) -> dict[str, object]:
+        now, live = self._store.now(), self._open.get(room.code)
+        users = []
+        for member in room.members.values():
+            session = live.group.get(member.user_id) if live else None
+            users.append(
+                {
+                    "userId": member.user_id,
+                    "username": member.username,
+                    "currentTime": session.position if session else 0.0,
+                    "isPlaying": session.playing if session else False,
+                    "connectionQuality": session.quality if session else "unknown",
+                }
+            )
+        return {
+            "roomId": room.code,
+            "connectionCount": sum(1 for member in room.members.values() if member.conn),
+            "currentTime": room.playback.position_at(now),
+            "isPlaying": room.playback.playing,
+            "currentUrl": room.playback.url,
+            "hostUserId": room.host or None,
+            "users": users,
+        }
+
+    def counts(self) -> dict[str, int]:
+        """Return how many 'rooms' have members here, and how many 'members' those are."""
+        groups = [live.group for live in self._open if len(live.group)]
+        return {"rooms": len(groups), "members": sum(map(len, groups))}

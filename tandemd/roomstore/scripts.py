@@ -1,0 +1,165 @@
+"""The Lua scripts. They know no rules: they compare, write and publish, so that all of it happens or nothing does."""
+
+from __future__ import annotations
+
+import hashlib
+
+
+class Script:
+    """A script, called by its hash."""
+
+    def __init__(self, text: str):
+        self.text = text.encode()
+        self.sha = hashlib.sha1(self.text).hexdigest().encode()
+
+
+NOW = "local t = redis.call('TIME') local now = t[1] + t[2] / 1000000 "
+
+COMMIT = Script(
+    NOW
+    + """
+-- KEYS: room log journal due invites store tombstone places
+-- ARGV: 1 expected version ('' if the room is new) 2 new version 3 incarnation 4 not after (s) 5 log length
+--   6 channel 7 publication 8 code 9 due ('' for none) 10 invite ('' for none) 11 '1' if the room ends 12 batch id
+--   13 room id 14 journal bound 15 number of commits 16 number of fields to set
+--   then for each commit: stream id, commit, its journal entry ('' for none); then fields and values; then fields to delete
+-- returns {'ok', {journal ids}, '1' if the journal was full} or {reason, version in the store}
+if redis.call('HGET', KEYS[6], 'number') ~= ARGV[3] then return {'incarnation', ''} end
+if now > tonumber(ARGV[4]) then return {'late', ''} end
+local had = redis.call('HMGET', KEYS[1], 'v', 'i')
+local version = had[1] or ''
+if version ~= '' and had[2] ~= ARGV[3] then return {'incarnation', version} end
+if version ~= ARGV[1] then return {'conflict', version} end
+local commits, fields = tonumber(ARGV[15]), tonumber(ARGV[16])
+local full = redis.call('XLEN', KEYS[3]) >= tonumber(ARGV[14])
+local ids = {}
+local at = 17
+for _ = 1, commits do
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], ARGV[at], 'c', ARGV[at + 1], 'b', ARGV[12])
+  if ARGV[at + 2] ~= '' and not full then
+    ids[#ids + 1] = redis.call('XADD', KEYS[3], '*', 'r', ARGV[13], 'k', ARGV[8], 'c', ARGV[at + 2])
+  end
+  at = at + 3
+end
+if ARGV[11] == '1' then
+  redis.call('DEL', KEYS[1])
+  redis.call('EXPIRE', KEYS[2], 600)
+  redis.call('ZREM', KEYS[4], ARGV[8])
+  redis.call('SET', KEYS[7], ARGV[13], 'EX', 86400)
+  if ARGV[10] ~= '' then redis.call('HDEL', KEYS[5], ARGV[10]) end
+else
+  redis.call('HSET', KEYS[1], 'v', ARGV[2], 'i', ARGV[3], unpack(ARGV, at, at + 2 * fields - 1))
+  for i = at + 2 * fields, #ARGV do redis.call('HDEL', KEYS[1], ARGV[i]) end
+  if ARGV[9] ~= '' then redis.call('ZADD', KEYS[4], ARGV[9], ARGV[8]) else redis.call('ZREM', KEYS[4], ARGV[8]) end
+  if version == '' then
+    redis.call('PERSIST', KEYS[2])
+    redis.call('DEL', KEYS[7])
+    if ARGV[10] ~= '' then redis.call('HSET', KEYS[5], ARGV[10], ARGV[8]) end
+  end
+  redis.call('SADD', KEYS[8], ARGV[8])
+end
+redis.call('PUBLISH', ARGV[6], ARGV[7])
+return {'ok', ids, full and '1' or ''}
+"""
+)
+
+ENTER = Script(
+    NOW
+    + """
+-- KEYS: store. ARGV: run_id, seconds in which rooms may be offered.
+-- Opens a new incarnation if the server is another than the one that the data was written under.
+-- returns {number, time at which it opens, now}
+if redis.call('HGET', KEYS[1], 'run_id') ~= ARGV[1] then
+  local number = math.max((tonumber(redis.call('HGET', KEYS[1], 'number') or '0') + 1), math.floor(now * 1000))
+  redis.call('HSET', KEYS[1], 'run_id', ARGV[1], 'number', string.format('%d', number),
+    'opens', string.format('%.6f', now + tonumber(ARGV[2])), 'floor', string.format('%.6f', now))
+end
+local got = redis.call('HMGET', KEYS[1], 'number', 'opens')
+return {got[1], got[2], string.format('%.6f', now)}
+"""
+)
+
+OFFER = Script(
+    NOW
+    + """
+-- KEYS: room log invites due. ARGV: 1 room id 2 epoch 3 seq 4 code 5 invite 6 due ('' for none) 7 log length
+--   8 number of commits; then stream id and commit of each; then the room's fields and values
+-- Replaces the room by what a node holds, if that is newer. returns 1 if it did
+local version = redis.call('HGET', KEYS[1], 'v')
+if version then
+  local id, epoch, seq = string.match(version, '^(.*):(%d+):(%d+)$')
+  epoch, seq = tonumber(epoch), tonumber(seq)
+  local mine, count = tonumber(ARGV[2]), tonumber(ARGV[3])
+  if epoch > mine or (epoch == mine and seq >= count) then return 0 end
+end
+redis.call('DEL', KEYS[1], KEYS[2])
+local commits = tonumber(ARGV[8])
+local at = 9
+for _ = 1, commits do
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[7], ARGV[at], 'c', ARGV[at + 1], 'b', '')
+  at = at + 2
+end
+redis.call('HSET', KEYS[1], 'v', ARGV[1] .. ':' .. ARGV[2] .. ':' .. ARGV[3], 'i', '', unpack(ARGV, at, #ARGV))
+if ARGV[5] ~= '' then redis.call('HSET', KEYS[3], ARGV[5], ARGV[4]) end
+if ARGV[6] ~= '' then redis.call('ZADD', KEYS[4], ARGV[6], ARGV[4]) end
+return 1
+"""
+)
+
+REVIVE = Script(
+    NOW
+    + """
+-- KEYS: room store. ARGV: channel.
+-- Gives a room that was written under an older incarnation a new epoch, and returns all its fields and the incarnation.
+local had = redis.call('HMGET', KEYS[1], 'v', 'i')
+if not had[1] then return {} end
+local number = redis.call('HGET', KEYS[2], 'number')
+if had[2] ~= number then
+  local opens = tonumber(redis.call('HGET', KEYS[2], 'opens') or '0')
+  if now < opens then return {'wait', string.format('%.6f', opens - now)} end
+  local id, epoch, seq = string.match(had[1], '^(.*):(%d+):(%d+)$')
+  epoch = math.max(tonumber(epoch) + 1, math.floor(now * 1000))
+  redis.call('HSET', KEYS[1], 'v', id .. ':' .. string.format('%d', epoch) .. ':' .. seq, 'i', number)
+  redis.call('PUBLISH', ARGV[1], 'e')
+end
+return redis.call('HGETALL', KEYS[1])
+"""
+)
+
+RELAY = Script(
+    """
+-- KEYS: mailbox. ARGV: letter, how many are kept, seconds they are kept, channel, publication
+redis.call('RPUSH', KEYS[1], ARGV[1])
+redis.call('LTRIM', KEYS[1], -tonumber(ARGV[2]), -1)
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+redis.call('PUBLISH', ARGV[4], ARGV[5])
+return 1
+"""
+)
+
+EMPTY = Script(
+    """
+-- KEYS: mailbox. returns its letters, which are gone then
+local letters = redis.call('LRANGE', KEYS[1], 0, -1)
+redis.call('DEL', KEYS[1])
+return letters
+"""
+)
+
+BEAT = Script(
+    NOW
+    + """
+-- KEYS: nodes store. ARGV: own name, seconds after which a node without a sign of life is dead
+-- If nobody has given one for so long, the store was away for all: grace periods begin anew.
+-- returns {now, floor of grace periods, dead nodes}
+local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
+if last[2] and now - tonumber(last[2]) > tonumber(ARGV[2]) then
+  redis.call('HSET', KEYS[2], 'floor', string.format('%.6f', now))
+end
+redis.call('ZADD', KEYS[1], string.format('%.6f', now), ARGV[1])
+local floor = redis.call('HGET', KEYS[2], 'floor') or '0'
+return {string.format('%.6f', now), floor, redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[2]))}
+"""
+)
+
+SCRIPTS = (COMMIT, ENTER, OFFER, REVIVE, RELAY, EMPTY, BEAT)
