@@ -25,11 +25,16 @@ Observe = Callable[[str, float, float], None]
 
 
 class _PooledConnection(adbapi.Connection):
-    """adbapi's own logs two tracebacks for a lost connection, and asks the server something after each rollback."""
+    """adbapi's own logs two tracebacks for each connection that is lost."""
 
     def rollback(self) -> None:
         connection: Any = self._connection
         try:
+            connection.rollback()
+            # The driver may have read the server's last words without noticing the end behind them: ask for an answer.
+            cursor = connection.cursor()
+            cursor.execute("select 1")
+            cursor.close()
             connection.rollback()
         except Exception:
             self._pool.disconnect(connection)  # lost: the next transaction of this thread opens another one
@@ -87,6 +92,7 @@ class _Here:
 class Database(Service):
     """The connections to one database. Its methods are called on the reactor's thread."""
 
+    name = "database"
     log = Logger()
 
     def __init__(
@@ -131,8 +137,8 @@ class Database(Service):
         """Run function(cursor, ...) in a transaction in a thread and return its result.
 
         The function may be run a second time if the first was lost with its connection, perhaps after the commit: its
-        effect must be the same. Its result must not hold on to the cursor. Fails with what the function raised, with the
-        driver's error, with Closing, or with Overloaded.
+        effect must be the same. Its result must not hold on to the cursor. Fails with what the function raised, with
+        the driver's error, with Closing, or with Overloaded.
         """
         if self._pool is None:
             return fail(Closing(f"{self.dialect.where} is not open"))

@@ -74,7 +74,7 @@ def room_row(room: Room, superseded: bool = False) -> Row:
         if _NUL in state:
             state = json_text(msgspec.json.decode(state))
     return (
-        room.id, room.code, user_key(room.id, room.host) if room.host else None, _text(playback.url),
+        str(uuid.UUID(room.id)), room.code, user_key(room.id, room.host) if room.host else None, _text(playback.url),
         playback.position_at(room.at), playback.playing, room.settings.guest_control, room.epoch, room.seq,
         state, at if ended else None, timestamp(room.created_at), at,
     )  # fmt: skip

@@ -54,6 +54,10 @@ SELECT_OPEN = (
     'select cast("id" as text), "code", cast("created_at" as text), "epoch", "seq", cast("state" as text) from "rooms"'
     ' where "archived_at" is null and "state" is not null order by "id"'
 )
+SELECT_OPEN_BY_CODE = (
+    'select cast("id" as text), "code", cast("created_at" as text), "epoch", "seq", cast("state" as text) from "rooms"'
+    ' where "archived_at" is null and "state" is not null and "code" = ?'
+)
 RENEW = 'update "rooms" set "epoch" = ? where "id" = ? and "epoch" < ?'
 PURGE = (
     'delete from "room_events" where "id" in (select "id" from "room_events" where "created_at" < ? limit ?)',
@@ -65,5 +69,5 @@ PURGE = (
 
 STATEMENTS = (
     UPSERT_ROOMS, UPSERT_USERS, INSERT_EVENTS, INSERT_LETTERS, UPDATE_PRESENCE, SELECT_OPEN_WITH_CODE, SUPERSEDE,
-    SELECT_OPEN, RENEW, *PURGE,
+    SELECT_OPEN, SELECT_OPEN_BY_CODE, RENEW, *PURGE,
 )  # fmt: skip

@@ -24,6 +24,7 @@ from .statements import (
     PURGE,
     RENEW,
     SELECT_OPEN,
+    SELECT_OPEN_BY_CODE,
     SELECT_OPEN_WITH_CODE,
     SUPERSEDE,
     UPDATE_PRESENCE,
@@ -56,6 +57,7 @@ class SQLArchive:
         self._presences = Rows(dialect, len(records.PRESENCE_COLUMNS), UPDATE_PRESENCE)
         self._open_with_code = Rows(dialect, 1, SELECT_OPEN_WITH_CODE)
         self._supersede = dialect.sql(SUPERSEDE)
+        self._open_by_code = dialect.sql(SELECT_OPEN_BY_CODE)
         self._renew = dialect.sql(RENEW)
         self._purge = [dialect.sql(statement) for statement in PURGE]
         self._reason = ""
@@ -65,6 +67,10 @@ class SQLArchive:
     def restore(self, now: float) -> Deferred[Sequence[Room]]:
         """As IArchive says. A room whose state cannot be read is left as it is, with a line in the log."""
         return self._watch(self._database.run("restore", self._restore, now))
+
+    def find(self, code: str) -> Deferred[Room | None]:
+        """As IArchive says. A room whose state cannot be read is none, with a line in the log."""
+        return self._watch(self._database.run("find", self._find, code))
 
     def write(self, commits: Sequence[tuple[str, Commit]], snapshots: Sequence[Snapshot]) -> Deferred[None]:
         """As IArchive says. What the database will never take goes to `dead_letters`, the rest is stored.
@@ -182,19 +188,27 @@ class SQLArchive:
 
     def _restore(self, cursor: Cursor, now: float) -> list[Room]:
         cursor.execute(SELECT_OPEN)
+        rooms = self._load(cursor.fetchall())
+        for room in rooms:
+            room.epoch = max(room.epoch + 1, int(now * 1000))
+            cursor.execute(self._renew, (room.epoch, room.id, room.epoch))
+        return rooms
+
+    def _find(self, cursor: Cursor, code: str) -> Room | None:
+        cursor.execute(self._open_by_code, (code,))
+        rooms = self._load(cursor.fetchall())
+        return rooms[0] if rooms else None
+
+    def _load(self, rows: Sequence[Any]) -> list[Room]:
         rooms: list[Room] = []
-        for id, code, created_at, epoch, seq, state in cursor.fetchall():
+        for id, code, created_at, epoch, seq, state in rows:
             try:
-                room = load(id, code, _seconds(created_at), max(epoch + 1, int(now * 1000)), seq, state)
+                rooms.append(load(id, code, _seconds(created_at), epoch, seq, state))
             except ValueError as error:
                 self.log.error(
                     "the room {room} ({code}) cannot be read from the archive and is left there: {error}",
                     room=id, code=code, error=one_line(error),
                 )  # fmt: skip
-                continue
-            rooms.append(room)
-        for room in rooms:
-            cursor.execute(self._renew, (room.epoch, room.id, room.epoch))
         return rooms
 
 

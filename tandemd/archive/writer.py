@@ -29,6 +29,7 @@ SHORTEST_WAIT, LONGEST_WAIT = 0.5, 15.0
 class ArchiveWriter(Service):
     """Keeps what was committed until the archive has it. Its methods are called on the reactor's thread."""
 
+    name = "archive writer"
     log = Logger()
 
     def __init__(
@@ -36,6 +37,7 @@ class ArchiveWriter(Service):
         archive: IArchive,
         reactor: IReactorTime,
         presence: Callable[[], Sequence[Presence]] = lambda: (),
+        observe: Callable[[int, bool], None] = lambda count, written: None,
         *,
         flush_interval: float = 0.1,
         presence_interval: float = 15.0,
@@ -45,6 +47,7 @@ class ArchiveWriter(Service):
     ):
         """presence: returns how the members connected here are doing.
 
+        observe: told of every batch: how many commits, and whether they were written.
         flush_interval, presence_interval: seconds. retention_days: how long ended rooms and events are kept; 0: for
         ever. at_once: the most commits of one transaction. stop_within: seconds that stopping may take to write the
         rest.
@@ -52,6 +55,7 @@ class ArchiveWriter(Service):
         self._archive = archive
         self._reactor = reactor
         self._presence = presence
+        self._observe = observe
         self._flush_interval = flush_interval
         self._presence_interval = presence_interval
         self._retention_days = retention_days
@@ -126,12 +130,14 @@ class ArchiveWriter(Service):
             await self._archive.write([(room.id, commit) for room, commit in batch], snapshots(batch))
         except Exception as error:
             self._failed(error)
+            self._observe(len(batch), False)
             return
         del self._queue[: len(batch)]
         if self._failure:
             self.log.info("the archive is written again; {count} changes wait", count=len(self._queue))
             self._failure = ""
         self._wait = SHORTEST_WAIT
+        self._observe(len(batch), True)
 
     def _failed(self, error: Exception) -> None:
         if not self._failure:

