@@ -59,6 +59,7 @@ class Start {
     this.#invitedFields();
     showScreen('start');
     if (error.code === 'bad_pin') {
+      element('pin-optional').hidden = true;
       this.complain(element('pin').value ? 'This is not the PIN of that party.' : 'This party has a PIN.');
       element('pin').focus();
       element('pin').select();
