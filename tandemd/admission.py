@@ -141,6 +141,7 @@ class _JoinEntry(Entry):
         if session.group is not None and before != (live, user):
             session.group.remove(session)
         session.watching = member.watching
+        session.heard = admission.store.now()
         session.nonce = join.nonce or ""
         live.group.add(session, user)
         resumed = None if join.resume is None else missed is not None

@@ -79,6 +79,10 @@ class Positions:
         """A commit has been applied: what it told of the film need not be told again at once."""
         if commit.messages and "playback" in commit.changes:
             live.beat_at = commit.at + self._settings.heartbeat
+        if "gate" in commit.changes and live.room.gate is None:
+            # Players were silent while it was closed.
+            for session in live.group:
+                session.heard = max(session.heard, commit.at)
 
     def sweep(self) -> None:
         """Send the heartbeats that are due, and notice who does not watch any more. To be called a few times a second."""

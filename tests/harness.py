@@ -25,7 +25,7 @@ from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
 
 from tandemd.connection import Connection
-from tandemd.interfaces import CommitResult, IRoomStore
+from tandemd.interfaces import CommitResult, IFollower, IRoomStore
 from tandemd.metrics import Metrics
 from tandemd.positions import PositionSettings
 from tandemd.protocol import ProtocolSettings, TandemFactory, TandemProtocol
@@ -52,6 +52,22 @@ MakeStore = Callable[[Any, Journal], IRoomStore]
 def memory_store(clock: Any, journal: Journal) -> MemoryStore:
     """Return a store with a log of 100 commits."""
     return MemoryStore(clock, 100, journal)
+
+
+class WatchedStore(MemoryStore):
+    """Knows what is followed. following: the codes."""
+
+    def __init__(self, clock: Any, journal: Journal):
+        super().__init__(clock, 100, journal)
+        self.following: set[str] = set()
+
+    def follow(self, code: str, follower: IFollower) -> None:
+        super().follow(code, follower)
+        self.following.add(code)
+
+    def unfollow(self, code: str) -> None:
+        super().unfollow(code)
+        self.following.remove(code)
 
 
 class HeldStore(MemoryStore):

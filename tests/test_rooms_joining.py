@@ -6,7 +6,7 @@ from typing import Any
 
 from tandemd.room.settings import RuleSettings
 
-from .harness import TITLE, HeldStore, ServiceTestCase
+from .harness import TITLE, HeldStore, ServiceTestCase, WatchedStore
 
 
 class FirstJoinTest(ServiceTestCase):
@@ -399,13 +399,6 @@ class IdentityTest(ServiceTestCase):
         bob.send("LEAVE")
         self.assertEqual((first.types(), second.types()), ([], ["ROOM_STATE"]))
 
-    def test_room_of_pending_joins_is_let_go(self) -> None:
-        """B2: what nobody here needs any more is not followed any more."""
-        _, bob = self.world.party("ann", "bob")
-        eve = self.world.join("bob", peer="66.6.6.6")
-        eve.cut()
-        self.assertEqual(self.world.server.rooms.directory.counts(), {"rooms": 1, "members": 2})
-
     def test_service_worker_restart_of_the_host(self) -> None:
         """X12: the same person under a new id, by address and name, while the old id is in its grace period."""
         ann, bob = self.world.party("ann", "bob")
@@ -488,6 +481,59 @@ class FullRoomTest(ServiceTestCase):
         bob.cut()
         self.world.advance(46)
         self.assertEqual(cid.types(), ["ROOM_STATE"])
+
+
+class FollowingTest(ServiceTestCase):
+    """B2: nothing was ever unsubscribed."""
+
+    options = {"make_store": WatchedStore}
+
+    def assertFollowing(self, *codes: str) -> None:
+        self.world.advance(0.5)
+        self.assertEqual(self.world.store.following, set(codes))
+
+    def test_leave(self) -> None:
+        ann, bob = self.world.party("ann", "bob")
+        ann.send("LEAVE")
+        self.assertFollowing("room")
+        bob.send("LEAVE")
+        self.assertFollowing()
+
+    def test_lost(self) -> None:
+        [ann] = self.world.party("ann")
+        ann.cut()
+        self.assertFollowing()
+        self.world.advance(5 * 3600)
+        self.assertEqual((self.world.store.codes(), self.world.store.following), ([], set()))
+
+    def test_moved(self) -> None:
+        [ann] = self.world.party("ann")
+        ann.send("JOIN", userId="ann", roomId="second")
+        self.assertFollowing("second")
+
+    def test_refused(self) -> None:
+        self.world.join("server")
+        self.assertFollowing()
+
+    def test_pending(self) -> None:
+        _, bob = self.world.party("ann", "bob")
+        eve = self.world.join("bob", peer="66.6.6.6")
+        bob.send("JOIN", userId="bob", roomId="second")
+        eve.send("JOIN", userId="eve", roomId="third")
+        self.assertFollowing("room", "second", "third")
+
+    def test_gone_while_pending(self) -> None:
+        ann, bob = self.world.party("ann", "bob")
+        eve = self.world.join("bob", peer="66.6.6.6")
+        for client in (eve, ann, bob):
+            client.cut()
+        self.assertFollowing()
+
+    def test_gone_while_the_pin_is_hashed(self) -> None:
+        self.world.server.pins.holding = True
+        self.world.join("ann", pin="1").cut()
+        self.world.server.pins.release()
+        self.assertFollowing()
 
 
 class SlowStoreTest(ServiceTestCase):
