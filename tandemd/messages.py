@@ -8,6 +8,7 @@ server's clock. Fields that are not declared are ignored; so is `userId` in a cl
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -33,7 +34,7 @@ class ClientMessage(
 ):  # fmt: skip
     """What every message of a client may carry.
 
-    id: a counter of the client's, unique within the `nonce` it gave in JOIN; the answer is ACK or ERROR with the same id.
+    id: a counter of the client's, unique within the `nonce` of its JOIN; the answer is ACK or ERROR with the same id.
     """
 
     id: Count | None = None
@@ -56,7 +57,7 @@ class Join(ClientMessage, tag="JOIN", frozen=True, kw_only=True):
     keepsToken: the client can keep a secret: ROOM_STATE then brings a `token`.
     token: the secret of an earlier ROOM_STATE. It proves that the user id is mine.
     resume: with a token: send me what I missed since then.
-    nonce: a random word for this run of the client; gives its `id`s their meaning.
+    nonce: a random word for this run of the client; within it its `id`s are unique. Without one, within a connection.
     """
 
     room_id: Id
@@ -66,7 +67,7 @@ class Join(ClientMessage, tag="JOIN", frozen=True, kw_only=True):
     keeps_token: bool = False
     token: Annotated[str, Meta(max_length=1200)] | None = None
     resume: Resume | None = None
-    nonce: Annotated[str, Meta(max_length=64)] | None = None
+    nonce: Annotated[str, Meta(max_length=64, pattern=r"\A[^\x00-\x1f\x7f]*\Z")] | None = None
 
 
 class Leave(ClientMessage, tag="LEAVE", frozen=True, kw_only=True):
@@ -574,26 +575,68 @@ class _Envelope(Struct):
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _TYPES = frozenset(message.__struct_config__.tag for message in CLIENT_MESSAGES)
 
+_QUOTED = 40
+"""How many characters of a client's own words are said back to it."""
+
 
 def explain(payload: bytes, error: Exception) -> Error:
     """Return the ERROR for a frame that `decode` refused with `error`."""
     try:
         envelope = _decode_envelope(payload)
-    except (ValueError, RecursionError):
-        if isinstance(error, RecursionError):
-            return Error(code="bad_message", message="The message is nested too deeply.")
-        return Error(code="bad_message", message=f"A message is one JSON object with a type: {_reason(error)}.")
+    except (ValueError, RecursionError) as outer:
+        return Error(code="bad_message", message=f"A message is one JSON object, but {_fault(outer)}.")
     id_ = envelope.id if type(envelope.id) is int and 0 <= envelope.id <= 2**53 else None
     if not isinstance(envelope.type, str):
-        return Error(code="bad_message", message="A message needs a 'type', which is a string.", id=id_)
+        return Error(code="bad_message", message="A message needs a `type`, which is a string.", id=id_)
     if envelope.type not in _TYPES:
-        return Error(code="unknown_type", message=f"There is no message type {envelope.type[:40]!r}.", id=id_)
-    return Error(code="bad_message", message=f"{envelope.type}: {_reason(error)}.", id=id_)
+        return Error(code="unknown_type", message=f"There is no message type {envelope.type[:_QUOTED]!r}.", id=id_)
+    return Error(code="bad_message", message=f"{envelope.type}: {_fault(error)}.", id=id_)
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return "a string is not valid UTF-8"
+def _fault(error: Exception) -> str:
+    """Return what is wrong with a message, in words that name the field."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    return str(error).replace(" - at `$.", " in `").replace(" - at `$`", "")
+    if isinstance(error, UnicodeDecodeError):
+        return "a string in it is not valid UTF-8"
+    said, _, path = str(error).partition(" - at `$")
+    path = path.rstrip("`").removeprefix(".")
+    field = f"`{path}`" if path else "it"
+    for pattern, words in _FAULTS:
+        match = re.fullmatch(pattern, said, re.DOTALL)
+        if match:
+            found = {name: _KINDS.get(value, value[:_QUOTED]) for name, value in match.groupdict().items()}
+            return words.format(field=field, inside=f"{path}." if path else "", **found)
+    return f"{field}: {said[: 4 * _QUOTED]}"
+
+
+_KINDS = {
+    "str": "a string",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "object": "an object",
+    "array": "an array",
+    "null": "null",
+    "int | null": "a whole number or null",
+    "float | null": "a number or null",
+    "str | null": "a string or null",
+    "object | null": "an object or null",
+}
+
+_FAULTS = (
+    (r"Object missing required field `(?P<name>[^`]*)`", "`{inside}{name}` is missing"),
+    (r"Expected `str` matching regex .*", "{field} contains a control character or is empty"),
+    (r"Expected `str` of length >= 1", "{field} is empty"),
+    (r"Expected `str` of length <= (?P<most>\d+)", "{field} is longer than {most} characters"),
+    (r"Expected `(?:float|int)` >= (?P<least>[\d.]+?)(?:\.0)?", "{field} is less than {least}"),
+    (r"Expected `(?:float|int)` <= (?P<most>[\d.]+?)(?:\.0)?", "{field} is greater than {most}"),
+    (r"Expected `(?P<kind>[^`]*)`, got `(?P<got>[^`]*)`", "{field} is {got}, not {kind}"),
+    (r"Expected `(?P<kind>[^`]*)`", "{field} is not {kind}"),
+    (r"Invalid enum value '(?P<value>.*)'", "{field} cannot be '{value}'"),
+    (r"Number out of range", "{field} is a number out of range"),
+    (r"JSON is malformed: (?P<fault>.*)", "the JSON is malformed: {fault}"),
+    (r"Input data was truncated", "the JSON ends too early, or a string in it ends in the middle of a character"),
+    (r"Invalid (?:unicode|UTF).*", "a string in it is not valid Unicode"),
+)
+"""What the decoder says, and what we make of it. What is not in the list is passed on as it is."""
