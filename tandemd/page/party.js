@@ -104,7 +104,11 @@ export class Party {
   // -- what the person does
 
   toggle() {
-    if (this.player.blocked) this.player.unblock();
+    if (this.player.blocked && this.playing) {
+      // The film plays for everybody but us: this click is the one that the browser wanted.
+      this.player.unblock();
+      return;
+    }
     this.control(this.playing ? 'pause' : 'play');
   }
 

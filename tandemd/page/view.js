@@ -75,6 +75,7 @@ export class PartyView {
   #shownLines = [];
   #shownPeople = '';
   #inviteFor = '';
+  #shownUrl = null;
 
   constructor(party) {
     this.#party = party;
@@ -198,10 +199,10 @@ export class PartyView {
   // -- what is shown
 
   #moving() {
-    const { party, app } = { party: this.#party, app: this.#app };
+    const party = this.#party;
     const drift = party.connection.state === 'connected' && party.room.url ? party.player.drift : null;
     const ms = drift === null ? '' : String(Math.round(drift * 1000));
-    app.dataset.driftMs = ms;
+    this.#app.dataset.driftMs = ms;
     const output = element('drift');
     say(output, ms === '' ? '–' : `${Number(ms) > 0 ? '+' : ''}${ms.replace('-', '\u2212')} ms`);
     output.dataset.far = String(Math.abs(Number(ms)) > 250);
@@ -223,13 +224,15 @@ export class PartyView {
   }
 
   #player() {
-    const { party } = { party: this.#party };
+    const party = this.#party;
     const { player, room } = party;
     const video = element('video');
     this.#app.dataset.playing = String(party.playing);
     this.#app.dataset.blocked = String(player.blocked);
     this.#app.dataset.control = String(party.mayControl);
-    element('play').setAttribute('aria-label', party.playing ? 'Pause' : 'Play');
+    const pauses = party.playing && !player.blocked;
+    this.#app.dataset.button = pauses ? 'pause' : 'play';
+    element('play').setAttribute('aria-label', pauses ? 'Pause' : 'Play');
     element('play').disabled = !room.url;
     element('mute').setAttribute('aria-pressed', String(!video.muted));
     element('join-playback').hidden = !(player.blocked && party.playing);
@@ -239,7 +242,7 @@ export class PartyView {
   #note(player, room) {
     if (!room.id) return '';
     if (!room.url) return this.#party.mayControl ? 'Choose a video below.' : 'The host has not chosen a video yet.';
-    if (player.failed) return 'This video cannot be played here. Is it the address of a video file?';
+    if (player.failed) return 'This page cannot play that title: it is no video file, or cannot be reached.';
     if (room.hold?.playing && room.hold.ready) return 'Waiting for everybody…';
     return player.stalled && !player.blocked ? 'Loading…' : '';
   }
@@ -258,8 +261,8 @@ export class PartyView {
     element('guest-control').checked = room.guestControl;
     element('guest-control').disabled = !host;
     element('title-form').hidden = !mayControl;
-    const text = host ? 'You are the host: you control the film.' : room.guestControl ? 'Everybody controls the film.' : 'The host controls the film.';
-    say(element('who-controls'), text);
+    const guest = room.guestControl ? 'Everybody controls the film.' : 'The host controls the film.';
+    say(element('who-controls'), host ? 'You are the host: you control the film.' : guest);
     if (document.activeElement !== element('rename')) element('rename').value = room.users.get(me) ?? '';
   }
 
@@ -303,13 +306,24 @@ export class PartyView {
     const head = made('p', 'said-by', line.name);
     const time = made('time', '', new Date(line.at).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' }));
     time.dateTime = new Date(line.at).toISOString();
-    head.append(time);
+    head.append(' ', time);
     item.append(head, made('p', 'said-text', line.text));
     return item;
   }
 
   #title() {
-    element('title-url').placeholder = this.#party.room.url === CLIP ? 'Address of a video file' : this.#party.room.url || 'Address of a video file';
+    const { url } = this.#party.room;
+    const link = element('title-link');
+    if (this.#shownUrl === url) return;
+    this.#shownUrl = url;
+    say(element('title-error'), '');
+    const known = url && url !== CLIP;
+    link.hidden = !known;
+    // The room's title may be anybody's word: only what the browser opens as a web page becomes a link.
+    if (known && /^https?:/i.test(url)) link.href = url;
+    else link.removeAttribute('href');
+    link.textContent = known ? url.replace(/^https?:\/\//i, '') : '';
+    say(element('title-name'), url === CLIP ? 'The sample clip' : url ? '' : 'Nothing yet');
   }
 
   #invite() {
