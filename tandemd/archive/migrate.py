@@ -83,7 +83,7 @@ def migrate(dialect: Dialect, directory: pathlib.Path = SCHEMA) -> list[str]:
     def apply(connection: Connection) -> None:
         cursor = connection.cursor()
         try:
-            applied.extend(_apply(dialect, cursor, wanted))
+            applied[:] = _apply(dialect, cursor, wanted)
             connection.commit()
         except BaseException:
             connection.rollback()

@@ -46,8 +46,8 @@ class SQLite(Dialect):
                 "newer: use another Python, or PostgreSQL"
             )
         try:
-            if not os.path.exists(self.path):
-                self._create(apply)
+            if not os.path.exists(self.path) and self._create(apply):
+                return
             with closing(self.connect()) as connection:
                 apply(connection)
         except OSError as error:
@@ -55,8 +55,11 @@ class SQLite(Dialect):
         except sqlite3.Error as error:
             raise ArchiveError(f"cannot use {self.where}: {one_line(error)}; {_remedy(error)}") from error
 
-    def _create(self, apply: Callable[[Connection], None]) -> None:
-        """Make the file under another name first: whoever sees it under its own sees it complete."""
+    def _create(self, apply: Callable[[Connection], None]) -> bool:
+        """Make the file under another name first: whoever sees it under its own sees it complete.
+
+        Return whether it became the file, because no other process was faster.
+        """
         number, path = tempfile.mkstemp(
             prefix=os.path.basename(self.path) + ".", suffix=".new", dir=os.path.dirname(self.path)
         )
@@ -67,9 +70,10 @@ class SQLite(Dialect):
             try:
                 os.link(path, self.path)
             except FileExistsError:
-                pass  # another process was faster
+                return False
             except OSError:  # a file system without links
                 os.rename(path, self.path)
+            return True
         finally:
             for leftover in (path, path + "-journal"):
                 if os.path.exists(leftover):

@@ -117,6 +117,8 @@ class SQLArchive:
             return result
 
         def failed(failure: Failure) -> Failure:
+            if self._dialect.refused(failure.value):
+                return failure  # which says nothing about the database
             if not self._reason:
                 self.log.error(
                     "the archive cannot be used: {where}: {error}",
@@ -178,7 +180,10 @@ class SQLArchive:
     def _write_presence(self, cursor: Cursor, presences: Sequence[Presence]) -> None:
         newest: dict[str, Row] = {}
         for presence in sorted(presences, key=_heartbeat):
-            row = records.presence_row(presence)
+            try:
+                row = records.presence_row(presence)
+            except ValueError:
+                continue  # no such user can be in the archive
             newest[row[0]] = row
         self._presences.execute(cursor, [newest[key] for key in sorted(newest)])
 

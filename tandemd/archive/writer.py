@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
@@ -63,7 +63,7 @@ class ArchiveWriter(Service):
         self._stop_within = stop_within
         self._queue: list[tuple[Room, Commit]] = []
         self._loops: list[LoopingCall] = []
-        self._purging: Any = None
+        self._purging: IDelayedCall | None = None
         self._flushing: Deferred[None] | None = None
         self._failure = ""
         self._wait = SHORTEST_WAIT
@@ -133,32 +133,25 @@ class ArchiveWriter(Service):
             self._observe(len(batch), False)
             return
         del self._queue[: len(batch)]
-        if self._failure:
-            self.log.info("the archive is written again; {count} changes wait", count=len(self._queue))
-            self._failure = ""
+        self._failure = ""
         self._wait = SHORTEST_WAIT
         self._observe(len(batch), True)
 
     def _failed(self, error: Exception) -> None:
-        if not self._failure:
-            self.log.error("the archive cannot be written, nothing is lost yet: {error}", error=one_line(error))
-        self._failure = f"the archive cannot be written: {one_line(error)}"
+        text = "it does not answer" if isinstance(error, CancelledError) else one_line(error)
+        self._failure = self._archive.ready() or f"the archive cannot be written: {text}"
         self._not_before = self._reactor.seconds() + self._wait
         self._wait = min(2 * self._wait, LONGEST_WAIT)
 
     # ---- the rest
 
     async def _store_presence(self) -> None:
-        records = self._presence()
-        if not records:
-            return
         try:
-            await self._archive.presence(records)
-        except Exception as error:
-            self.log.warn(
-                "positions and heartbeats of {count} users were not archived: {error}",
-                count=len(records), error=one_line(error),
-            )  # fmt: skip
+            records = self._presence()
+            if records:
+                await self._archive.presence(records)
+        except Exception as error:  # there will be newer ones soon
+            self.log.warn("positions and heartbeats of users were not archived: {error}", error=one_line(error))
 
     def _write_presence(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._store_presence())
@@ -194,8 +187,8 @@ class ArchiveWriter(Service):
                 await deferLater(self._reactor, min(SHORTEST_WAIT, left))
         if self._queue:
             self.log.error(
-                "{count} changes could not be archived and are lost: {failure}",
-                count=len(self._queue), failure=self._failure or f"no answer within {self._stop_within} s",
+                "{count} changes could not be archived and are lost: {reason}",
+                count=len(self._queue), reason=self._failure or f"there was no time within {self._stop_within} s",
             )  # fmt: skip
 
 
