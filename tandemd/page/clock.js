@@ -12,7 +12,8 @@ export class ServerClock {
     return performance.now() + this.#offset;
   }
 
-  // A message has just come that says what time it is there; it was some time on its way. Used until a round trip is known.
+  // A message has just come that says what time it is there; it was some time on its way. Good enough until a round
+  // trip is known.
   hint(serverTime) {
     if (!this.#samples.length) this.#offset = serverTime - performance.now();
   }

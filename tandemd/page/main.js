@@ -2,10 +2,16 @@
 
 import { Identity, randomWord } from './identity.js';
 import { CLIP, Party } from './party.js';
-import { PartyView, element, hideNotice, showConnection, showNotice, showScreen } from './view.js';
+import { element, hideNotice, showConnection, showNotice, showScreen } from './shell.js';
+import { PartyView } from './view.js';
 
 const query = new URLSearchParams(location.search);
 const invited = { roomId: query.get('room') ?? query.get('tandemRoom') ?? '', pin: query.get('pin') ?? '' };
+
+const WAITING = {
+  room_full: 'The party is full. You come in as soon as somebody leaves.',
+  identity_conflict: 'Taking over from your former connection…',
+};
 
 class Start {
   #identity;
@@ -97,7 +103,9 @@ class Start {
 
   #newRoom() {
     const url = element('start-url').value.trim();
-    if (url && !/^https?:\/\/./i.test(url)) throw new Error('The video needs its whole address, with https:// before it.');
+    if (url && !/^https?:\/\/./i.test(url)) {
+      throw new Error('The video needs its whole address, with https:// before it.');
+    }
     return { roomId: `room_${randomWord(16)}`, url: url || CLIP };
   }
 
@@ -155,19 +163,20 @@ function run(identity) {
         }
         break;
       case 'waiting':
-        showNotice(error.code === 'room_full' ? 'The party is full. You come in as soon as somebody leaves.' : waiting(error), again);
+        showNotice(WAITING[error.code] ?? error.message, { label: 'Try again', run: () => party.connection.join() });
         break;
       case 'refused':
         start.refused(error, (pin) => party.retry(pin));
         break;
       case 'elsewhere':
-        showNotice('This party is open in another tab.', { label: 'Continue here', run: () => party.connection.join() });
+        party.rest();
+        showNotice('This party is open in another tab.', {
+          label: 'Continue here',
+          run: () => party.connection.join(),
+        });
         break;
     }
   }
-
-  const again = { label: 'Try again', run: () => party.connection.join() };
-  const waiting = (error) => (error.code === 'identity_conflict' ? 'Taking over from your former connection…' : error.message);
 
   element('leave').onclick = () => {
     party.leave();

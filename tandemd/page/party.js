@@ -95,6 +95,11 @@ export class Party {
     this.connection.join();
   }
 
+  // Another tab plays for this person: be quiet here.
+  rest() {
+    this.player.follow({ position: this.player.position, at: 0, playing: false });
+  }
+
   leave() {
     this.#identity.forgetRoom();
     this.connection.stop();

@@ -1,4 +1,5 @@
-// The video: keeps it where the room's timeline is, and tells what the person did with it by other means than our buttons.
+// The video: keeps it where the room's timeline is, and tells what the person did with it by other means than our
+// buttons.
 
 const TICK_MS = 250;
 const JUMP = 0.5;
@@ -116,10 +117,10 @@ export class Player {
     this.#timeline = { position, at: 0, playing: false };
     this.#align();
     const began = performance.now();
-    const ready = () => this.loaded && !this.#video.seeking && this.#video.readyState >= HTMLMediaElement.HAVE_FUTURE_DATA;
-    const atEnd = () => this.loaded && !this.#video.seeking && position >= this.duration - 0.1;
+    const there = () => this.loaded && !this.#video.seeking;
+    const enough = () => this.#video.readyState >= HTMLMediaElement.HAVE_FUTURE_DATA || position >= this.duration - 0.1;
     // Events would be quicker by some ms, and there are a dozen ways in which one of them does not come.
-    while (!(ready() || atEnd()) && performance.now() - began < READY_WITHIN_MS) {
+    while (!(there() && enough()) && performance.now() - began < READY_WITHIN_MS) {
       await new Promise((resolve) => setTimeout(resolve, 20));
       if (this.#holding !== holding) return false;
     }
@@ -202,7 +203,8 @@ export class Player {
     } else if (!playing) {
       this.#steer(1);
       if (!this.#video.paused) this.#pause();
-      if (Math.abs(drift) > 0.02 && performance.now() - this.#jumpedAt > JUMP_PAUSE_MS) this.#jump(this.#target(), false);
+      const may = performance.now() - this.#jumpedAt > JUMP_PAUSE_MS;
+      if (may && Math.abs(drift) > 0.02) this.#jump(this.#target(), false);
       this.aligned = Math.abs(drift) <= 0.02 || this.#atEnd();
     } else if (!this.#video.paused) {
       this.#approach(drift);

@@ -116,7 +116,12 @@ export class Room {
         this.guestControl = message.enabled;
         return 'people';
       case 'CHAT':
-        this.#line({ from: message.userId, name: message.username || 'Somebody', text: message.text, at: message.timestamp });
+        this.#line({
+          from: message.userId,
+          name: message.username || 'Somebody',
+          text: message.text,
+          at: message.timestamp,
+        });
         return 'chat';
     }
     // What was missed is shown, but does not drive the player: ROOM_STATE follows and does.

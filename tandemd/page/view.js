@@ -1,71 +1,15 @@
 // What a party looks like: puts its state into the page's elements, and what is clicked there into the party.
 
 import { CLIP } from './party.js';
+import { element, made, say, showNotice } from './shell.js';
 
 const SEEK_STEPS = 10;
-const SAYS = {
-  offline: 'Not connected',
-  connecting: 'Connecting…',
-  joining: 'Joining…',
-  waiting: 'Waiting to be let in…',
-  connected: 'Connected',
-  reconnecting: 'Reconnecting…',
-  refused: 'Not connected',
-  elsewhere: 'Open in another tab',
-};
-
-export const element = (id) => document.getElementById(id);
 
 function clock(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
   const [h, m, s] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60), whole % 60];
   const two = (n) => String(n).padStart(2, '0');
   return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
-}
-
-function made(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
-// Setting what is set already would make screen readers say it again.
-function say(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
-
-export function showScreen(screen) {
-  element('app').dataset.screen = screen;
-  element('start').hidden = screen !== 'start';
-  element('party').hidden = screen !== 'party';
-}
-
-export function showConnection(state) {
-  element('app').dataset.state = state;
-  say(element('connection-text'), SAYS[state]);
-}
-
-let noticeTimer = 0;
-
-// A line at the bottom. action: {label, run}; with one, it stays until it is clicked or hidden.
-export function showNotice(text, action = null) {
-  clearTimeout(noticeTimer);
-  const button = element('notice-action');
-  element('notice').hidden = false;
-  say(element('notice-text'), text);
-  button.hidden = !action;
-  button.textContent = action?.label ?? '';
-  button.onclick = () => {
-    hideNotice();
-    action.run();
-  };
-  if (!action) noticeTimer = setTimeout(hideNotice, 6000);
-}
-
-export function hideNotice() {
-  clearTimeout(noticeTimer);
-  element('notice').hidden = true;
 }
 
 export class PartyView {
@@ -164,7 +108,11 @@ export class PartyView {
     });
     on('title-form', () => this.#show(element('title-url').value.trim()));
     element('title-clip').onclick = () => this.#show(CLIP);
-    element('guest-control').onchange = (event) => party.letGuestsControl(event.target.checked).then(() => this.#people());
+    element('guest-control').onchange = async (event) => {
+      await party.letGuestsControl(event.target.checked);
+      // Refused, the switch goes back.
+      this.#people();
+    };
     element('invite-copy').onclick = () => this.#copy();
   }
 
