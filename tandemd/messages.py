@@ -41,7 +41,11 @@ class ClientMessage(
 
 
 class Resume(Struct, rename="camel", frozen=True, gc=False):
-    """The version of the room that the client has seen all messages of."""
+    """The version of the room that the client has seen all messages of.
+
+    epoch: of the last ROOM_STATE.
+    seq: of the last message that had one.
+    """
 
     epoch: Count
     seq: Count
@@ -147,14 +151,21 @@ class SyncResponse(ClientMessage, tag="SYNC_RESPONSE", frozen=True, kw_only=True
 
 
 class SessionDescription(Struct, frozen=True, gc=False):
-    """A WebRTC session description."""
+    """A WebRTC session description.
+
+    type: as in RTCSessionDescription.
+    sdp: the same.
+    """
 
     type: Literal["offer", "answer", "pranswer", "rollback"]
     sdp: str = ""
 
 
 class IceCandidateInit(Struct, rename="camel", frozen=True, gc=False, omit_defaults=True):
-    """A WebRTC ICE candidate."""
+    """A WebRTC ICE candidate.
+
+    candidate, sdpMid, sdpMLineIndex, usernameFragment: as in RTCIceCandidate.
+    """
 
     candidate: str = ""
     sdp_mid: str | None = msgspec.field(default=None, name="sdpMid")
@@ -283,6 +294,7 @@ class Pong(ServerMessage, tag="PONG", frozen=True, kw_only=True):
 class Ack(ServerMessage, tag="ACK", frozen=True, kw_only=True):
     """The command with this id was carried out, and never will be again.
 
+    id: of the command.
     seq: the change it made, or the room's last if it made none; absent if the command concerns no room.
     """
 
@@ -313,7 +325,11 @@ class User(Struct, rename="camel", frozen=True, gc=False):
 
 
 class GateState(Struct, rename="camel", frozen=True, gc=False):
-    """A seek that waits."""
+    """A seek that waits.
+
+    currentTime: where it leads to.
+    waitingFor: user ids of those who are not READY yet.
+    """
 
     current_time: float
     waiting_for: list[str]
