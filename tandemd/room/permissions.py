@@ -46,7 +46,7 @@ def speaker(room: Room, user: str, conn: str) -> Member:
     member = room.members.get(user)
     if member is None:
         raise Refused("not_joined", "You are not in this room (any more); send JOIN.")
-    if member.conn != conn:
+    if member.conn != conn or not conn:
         raise Refused("detached", "Another connection speaks for you now; send JOIN to take over again.")
     return member
 

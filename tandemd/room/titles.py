@@ -71,6 +71,7 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
 def _below(path: str, prefix: str) -> bool:
     if not prefix:
         return True
-    if ".." in path.split("/"):
+    # Browsers take "%2e" for a dot.
+    if ".." in path.lower().replace("%2e", ".").split("/"):
         return False
     return path == prefix or path.startswith(prefix + "/")
