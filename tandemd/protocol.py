@@ -22,6 +22,8 @@ from .frames import text_frame
 from .keepalive import Pulse
 
 RESTART = 1012
+RECONNECT_MS = 1000
+"""When clients of a single node are to come back after a restart."""
 
 
 class ProtocolSettings(Struct, frozen=True):
@@ -184,18 +186,29 @@ class TandemFactory(WebSocketServerFactory):
         for protocol in list(self._protocols):
             protocol.check(now)
 
-    def send_away(self, limit: float) -> Deferred[None]:
-        """Close all connections with 1012, now; fires when they are closed, or after `limit` seconds."""
-        frame = text_frame(m.encode(m.ServerRestart(reconnect_after_ms=1000)))
-        for protocol in list(self._protocols):
-            protocol.write(frame)
-            protocol.close(RESTART, "the server restarts")
+    def send_away(self, over: float, closing: float) -> Deferred[None]:
+        """Close all connections with 1012, spread over `over` seconds; fires when they are closed, at last after `closing` more.
+
+        Each is told beforehand when it should come back.
+        """
+        protocols = list(self._protocols)
         done: Deferred[None] = Deferred()
-        if not self._protocols:
+        if not protocols:
             done.callback(None)
             return done
+        frame = text_frame(m.encode(m.ServerRestart(reconnect_after_ms=0 if over else RECONNECT_MS)))
+        for number, protocol in enumerate(protocols):
+            # All are told at once, so that each knows when its turn is.
+            after = over * number / len(protocols)
+            if over:
+                frame = text_frame(m.encode(m.ServerRestart(reconnect_after_ms=int(after * 1000))))
+            protocol.write(frame)
+            if after:
+                self._clock.callLater(after, protocol.close, RESTART, "the server restarts")
+            else:
+                protocol.close(RESTART, "the server restarts")
         self._emptied = done
-        timer = self._clock.callLater(limit, self._drop_rest)
+        timer = self._clock.callLater(over + closing, self._drop_rest)
         done.addCallback(lambda _: timer.cancel() if timer.active() else None)
         return done
 

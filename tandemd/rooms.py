@@ -166,7 +166,7 @@ class RoomService(service.Service):
             self._outbox,
             self._metrics,
             self._changed,
-            self.others.reloaded,
+            self.others,
         )
 
     def _changed(self, live: LiveRoom, commit: Commit) -> None:

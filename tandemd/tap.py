@@ -10,8 +10,9 @@ from twisted.python import usage
 from .archive.errors import ArchiveError
 from .config import ConfigError, load
 from .logs import LineObserver, destination, json_line, text_line
-from .node import Node, prepare
+from .node import Node
 from .services import Sequence
+from .stores import prepare
 
 
 class Options(usage.Options):

@@ -138,7 +138,7 @@ class Link:
     """One connection that is made again whenever it is lost.
 
     up: called with nothing when it can be used. down: called when it cannot any more. heard: for a subscription, called
-    with (kind, channel, payload) of everything that comes.
+    with (kind, channel, payload) of everything that comes. patience: seconds an answer may take.
     """
 
     _log = Logger()
@@ -152,6 +152,7 @@ class Link:
         up: Callable[[], None],
         down: Callable[[], None],
         heard: Callable[[bytes, bytes, Any], None] | None = None,
+        patience: float = PATIENCE,
     ):
         self.name = name
         self.clock = clock
@@ -161,6 +162,7 @@ class Link:
         self._up = up
         self._down = down
         self._heard = heard
+        self._patience = patience
         self._factory = _Factory(self, _Answers if heard is None else _Subscription, options)
         self._protocol: Any = None
         self._watch = LoopingCall(self._check)
@@ -207,8 +209,12 @@ class Link:
 
     def _check(self) -> None:
         protocol = self._protocol
-        if protocol is not None and protocol.silent_since and self.clock.seconds() - protocol.silent_since > PATIENCE:
-            self._log.warn("redis: {link}: no answer for {seconds} s", link=self.name, seconds=PATIENCE)
+        if (
+            protocol is not None
+            and protocol.silent_since
+            and self.clock.seconds() - protocol.silent_since > self._patience
+        ):
+            self._log.warn("redis: {link}: no answer for {seconds} s", link=self.name, seconds=self._patience)
             protocol.transport.abortConnection()
 
     # from the protocols

@@ -17,13 +17,15 @@ class Members:
     """This node's signs of life, and the taking over of dead nodes' members.
 
     name: "node/boot/" of this node. places: returns the key of the set of rooms in which a node has members.
-    floor: server time before which no grace period began, as far as it matters: the store was away until then.
+    alive: how many nodes have given a sign of life lately, this one included. floor: server time before which no grace
+    period began, as far as it matters: the store was away until then.
     """
 
     def __init__(
         self, link: Link, nodes: bytes, store: bytes, name: str, places: Callable[[str], bytes], metrics: Metrics
     ):
         self.floor = 0.0
+        self.alive = 1
         self._link = link
         self._nodes = nodes
         self._store = store
@@ -39,10 +41,11 @@ class Members:
 
     async def beat(self) -> tuple[float, Sequence[str]]:
         """Give a sign of life; return the time and the names of dead nodes. Raises Disconnected or RedisError."""
-        now, floor, dead = await self._link.run(
+        now, floor, dead, alive = await self._link.run(
             scripts.BEAT, [self._nodes, self._store], self._name.encode(), b"%f" % DEAD_AFTER
         )
         self.floor = float(floor)
+        self.alive = int(alive)
         return float(now), [name.decode() for name in dead]
 
     async def take_over(self, dead: Sequence[str]) -> None:

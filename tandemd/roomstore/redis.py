@@ -226,8 +226,16 @@ class RedisStore(service.Service):
         return self._commands.usable
 
     async def _restore(self, room: Room, commits: Sequence[Commit]) -> None:
-        words = [room.id.encode(), b"%d" % room.epoch, b"%d" % room.seq, room.code.encode(),
-                 room.settings.invite.encode(), _due(room.due), b"%d" % self._settings.log_length, b"%d" % len(commits)]  # fmt: skip
+        words = [
+            room.id.encode(),
+            b"%d" % room.epoch,
+            b"%d" % room.seq,
+            room.code.encode(),
+            room.settings.invite.encode(),
+            _due(room.due),
+            b"%d" % self._settings.log_length,
+            b"%d" % len(commits),
+        ]
         for commit in commits:
             words += (b"%d-%d" % (commit.epoch, commit.seq), codec.encode_commit(commit))
         words += (codec.HEAD.encode(), codec.encode_head(room))

@@ -151,14 +151,16 @@ BEAT = Script(
     + """
 -- KEYS: nodes store. ARGV: own name, seconds after which a node without a sign of life is dead
 -- If nobody has given one for so long, the store was away for all: grace periods begin anew.
--- returns {now, floor of grace periods, dead nodes}
+-- returns {now, floor of grace periods, dead nodes, how many are alive}
 local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
 if last[2] and now - tonumber(last[2]) > tonumber(ARGV[2]) then
   redis.call('HSET', KEYS[2], 'floor', string.format('%.6f', now))
 end
 redis.call('ZADD', KEYS[1], string.format('%.6f', now), ARGV[1])
 local floor = redis.call('HGET', KEYS[2], 'floor') or '0'
-return {string.format('%.6f', now), floor, redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[2]))}
+local dead = now - tonumber(ARGV[2])
+return {string.format('%.6f', now), floor, redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', dead),
+  redis.call('ZCOUNT', KEYS[1], dead, '+inf')}
 """
 )
 

@@ -1,0 +1,203 @@
+"""From the journal in Redis to the archive. Every node does this; each entry goes through one of them at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.application import service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from ..interfaces import IArchive, Snapshot
+from ..metrics import Metrics
+from ..room.state import MEMBER, Commit, Room
+from ..services import Tasks
+from . import codec
+from .link import Disconnected, Link, RedisError
+
+GROUP = b"archive"
+AT_ONCE = 1000
+"""Entries in one transaction."""
+ABANDONED = 30_000
+"""Milliseconds after which an entry that another node has taken, and not finished, is taken over."""
+RETRY = (0.2, 5.0)
+"""Seconds until the archive is tried again: at first, and at most."""
+
+
+class JournalConsumer(service.Service):
+    """Reads the journal, writes it to the archive, and deletes it only then.
+
+    It has a connection of its own: waiting for entries must not hold up commits. Its group gets every entry to one
+    consumer; what comes twice all the same, because a node died between the archive and Redis, the archive ignores.
+    """
+
+    name = "journal"
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        endpoint: IStreamClientEndpoint,
+        options: dict[str, Any],
+        prefix: bytes,
+        consumer: str,
+        archive: IArchive,
+        metrics: Metrics,
+    ):
+        self._clock = clock
+        self._prefix = prefix
+        self._stream = prefix + b"journal"
+        self._consumer = consumer.encode()
+        self._archive = archive
+        self._metrics = metrics
+        self._tasks = Tasks(clock)
+        self._link = Link("journal", clock, endpoint, options, self._up, lambda: None, patience=10.0)
+        self._running = False
+        self._stopping = False
+        self._failure = ""
+        self._claim_at = 0.0
+
+    def startService(self) -> None:
+        super().startService()
+        self._stopping = False
+        self._link.start()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        self._stopping = True
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await self._tasks.finish(3.0)
+        await self._link.stop()
+
+    def ready(self) -> str:
+        """Return '' if what is committed gets into the archive, else the reason why not, for people."""
+        return self._failure
+
+    def _up(self) -> None:
+        if not self._running:
+            self._running = True
+            self._tasks.spawn("archiving", self._run())
+
+    async def _run(self) -> None:
+        wait = RETRY[0]
+        try:
+            while not self._stopping and self._link.usable:
+                try:
+                    entries = await self._next()
+                    if entries:
+                        await self._archive_all(entries)
+                    wait = RETRY[0]
+                    if self._failure:
+                        self._log.info("the archive is written again")
+                        self._failure = ""
+                except RedisError as error:
+                    if "NOGROUP" not in str(error):
+                        raise
+                    await self._make_group()
+                except Disconnected:
+                    return
+                except Exception as error:
+                    if not self._failure:
+                        self._log.error("the archive cannot be written, nothing is lost yet: {error}", error=str(error))
+                    self._failure = f"the archive cannot be written: {error}"
+                    await deferLater(self._clock, wait)
+                    wait = min(2 * wait, RETRY[1])
+        finally:
+            self._running = False
+            if self._link.usable and not self._stopping:
+                self._up()
+
+    async def _make_group(self) -> None:
+        try:
+            await self._link.call(b"XGROUP", b"CREATE", self._stream, GROUP, b"0", b"MKSTREAM")
+        except RedisError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    async def _next(self) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        """Return entries to archive: own ones that failed before, then abandoned ones of others, then new ones."""
+        own = await self._read(b"0")
+        if own:
+            return own
+        now = self._clock.seconds()
+        if now >= self._claim_at:
+            self._claim_at = now + ABANDONED / 2000
+            claimed = await self._link.call(
+                b"XAUTOCLAIM", self._stream, GROUP, self._consumer, b"%d" % ABANDONED, b"0", b"COUNT", b"%d" % AT_ONCE
+            )
+            found = _entries(claimed[1])
+            if found:
+                return found
+        return await self._read(b">")
+
+    async def _read(self, after: bytes) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        words = [b"XREADGROUP", b"GROUP", GROUP, self._consumer, b"COUNT", b"%d" % AT_ONCE]
+        if after == b">":
+            words += (b"BLOCK", b"1000")
+        answer = await self._link.call(*words, b"STREAMS", self._stream, after)
+        return _entries(answer[0][1]) if answer else []
+
+    async def _archive_all(self, entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> None:
+        commits: list[tuple[str, Commit]] = []
+        users: dict[str, set[str]] = {}
+        codes: dict[str, str] = {}
+        ended: dict[str, Commit] = {}
+        for id_, fields in entries:
+            room_id = fields[b"r"].decode()
+            try:
+                commit = codec.decode_commit(fields[b"c"])
+            except ValueError as error:
+                self._log.error("the journal's entry {id} cannot be read: {error}", id=id_.decode(), error=str(error))
+                continue
+            commits.append((room_id, commit))
+            codes[room_id] = fields[b"k"].decode()
+            changed = users.setdefault(room_id, set())
+            changed.update(name[2:] for name in commit.changes if name.startswith(MEMBER))
+            if commit.closes:
+                ended[room_id] = commit
+        self._metrics.archive_batch.observe(len(commits))
+        rooms = await self._rooms(codes, commits, ended)
+        await self._archive.write(commits, [Snapshot(room, frozenset(users[room.id])) for room in rooms])
+        ids = [id_ for id_, _ in entries]
+        await self._link.call(b"XACK", self._stream, GROUP, *ids)
+        await self._link.call(b"XDEL", self._stream, *ids)
+        oldest = int(ids[0].partition(b"-")[0]) / 1000
+        self._metrics.journal_age.value = max(0.0, self._clock.seconds() - oldest)
+
+    async def _rooms(
+        self, codes: dict[str, str], commits: Sequence[tuple[str, Commit]], ended: dict[str, Commit]
+    ) -> list[Room]:
+        """Return each room as it is, or if it is not any more, as far as the entries tell."""
+        asked = {room_id: self._link.call(b"HGETALL", self._key(code)) for room_id, code in codes.items()}
+        rooms = []
+        for room_id, code in codes.items():
+            flat = await asked[room_id]
+            fields = {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}
+            room = codec.decode_room(code, fields) if codec.VERSION in fields else None
+            if room is None or room.id != room_id or room_id in ended:
+                room = _told(room_id, code, [commit for id_, commit in commits if id_ == room_id])
+            rooms.append(room)
+        return rooms
+
+    def _key(self, code: str) -> bytes:
+        return self._prefix + b"room:" + code.encode()
+
+
+def _told(room_id: str, code: str, commits: Sequence[Commit]) -> Room:
+    """Return what the entries of a room that is gone tell of it: enough for its row and those of its users."""
+    first, last = commits[0], commits[-1]
+    room = Room(room_id, code, first.at, last.epoch, last.seq)
+    for commit in commits:
+        room.assign(commit.changes)
+        room.closed = room.closed or commit.closes
+    room.at = last.at
+    return room
+
+
+def _entries(answer: Sequence[Any]) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    return [(id_, dict(zip(flat[::2], flat[1::2], strict=True))) for id_, flat in answer if flat]

@@ -1,0 +1,201 @@
+"""Which store and archive the configuration asks for: everything in this process and SQLite, or Redis and PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Protocol
+
+from twisted.application import service
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.logger import Logger
+
+from .archive.database import Database
+from .archive.dialect import Dialect
+from .archive.migrate import migrate
+from .archive.tables import SQLArchive
+from .archive.writer import ArchiveWriter
+from .config import Config
+from .interfaces import IArchive, IRoomStore, Presence
+from .metrics import Metrics
+from .rooms import RoomService
+from .roomstore.memory import MemoryStore
+
+
+class Stores(Protocol):
+    """A room store with the archive behind it."""
+
+    @property
+    def store(self) -> IRoomStore:
+        """Where the rooms are."""
+
+    def services(self, rooms: RoomService) -> list[service.Service]:
+        """Return what must run before the room service does, in order."""
+
+    def ready(self) -> list[str]:
+        """Return the reasons why clients should not be sent here, for people."""
+
+    def measure(self) -> None:
+        """Set the gauges."""
+
+    def others_alive(self) -> bool:
+        """Whether another node could take this one's clients over."""
+
+
+def dialect_of(config: Config) -> Dialect:
+    """Return the database that the configuration names; its schema is brought up to date by `prepare`."""
+    if config.uses_postgres:
+        from .archive.postgresql import PostgreSQL  # noqa: PLC0415  # psycopg2 only where it is wanted
+
+        postgres = config.postgres
+        if postgres.url:
+            return PostgreSQL(postgres.pool_size, dsn=postgres.url)
+        return PostgreSQL(
+            postgres.pool_size,
+            host=postgres.host,
+            port=postgres.port,
+            dbname=postgres.db,
+            user=postgres.user,
+            password=postgres.password,
+        )
+    from .archive.sqlite import SQLite  # noqa: PLC0415
+
+    return SQLite(config.sqlite_path)
+
+
+def prepare(config: Config) -> None:
+    """Do what must be done before the reactor runs: the state directory, and the schema of the archive.
+
+    Raises OSError or archive.errors.ArchiveError, whose texts say what to do. Blocks.
+    """
+    os.makedirs(config.state_dir, mode=0o700, exist_ok=True)
+    migrate(dialect_of(config))
+
+
+def stores_of(config: Config, reactor: Any, metrics: Metrics, conn_prefix: str) -> Stores:
+    """Return what the configuration asks for. conn_prefix: "node/boot/"."""
+    return (Clustered if config.uses_redis else Embedded)(config, reactor, metrics, conn_prefix)
+
+
+class _Archived:
+    """What both have in common: the archive."""
+
+    def __init__(self, config: Config, reactor: Any, metrics: Metrics):
+        self._config = config
+        self._reactor = reactor
+        self._metrics = metrics
+        self.database = Database(dialect_of(config), reactor, self._observe)
+        self.archive = SQLArchive(self.database)
+        self._rooms: RoomService | None = None
+
+    def _writer(self) -> ArchiveWriter:
+        settings = self._config.archive
+        return ArchiveWriter(
+            self.archive,
+            self._reactor,
+            self._presence,
+            flush_interval=settings.flush_interval,
+            presence_interval=settings.positions_interval,
+            retention_days=settings.retention_days,
+        )
+
+    def _presence(self) -> list[Presence]:
+        return self._rooms.presence() if self._rooms is not None else []
+
+    def _observe(self, name: str, waited: float, ran: float) -> None:
+        self._metrics.db_queue.observe(waited, name)
+        self._metrics.db_run.observe(ran, name)
+
+
+class Embedded(_Archived):
+    """Rooms in this process; what must survive a restart is in the archive."""
+
+    def __init__(self, config: Config, reactor: Any, metrics: Metrics, conn_prefix: str):
+        super().__init__(config, reactor, metrics)
+        self.writer = self._writer()
+        self.store: MemoryStore = MemoryStore(reactor, config.rooms.log_length, self.writer.committed)
+
+    def services(self, rooms: RoomService) -> list[service.Service]:
+        self._rooms = rooms
+        return [self.database, self.writer, Restore(self.archive, self.store, rooms)]
+
+    def ready(self) -> list[str]:
+        return [reason for reason in (self.writer.ready(),) if reason]
+
+    def measure(self) -> None:
+        self._metrics.archive_queue.value = len(self.writer)
+        self._metrics.archive_lag.value = self.writer.lag
+
+    def others_alive(self) -> bool:
+        return False
+
+
+class Clustered(_Archived):
+    """Rooms in Redis, for any number of nodes; the archive gets them from the journal there."""
+
+    def __init__(self, config: Config, reactor: Any, metrics: Metrics, conn_prefix: str):
+        from .roomstore.consumer import JournalConsumer  # noqa: PLC0415  # txredisapi only where it is wanted
+        from .roomstore.redis import PREFIX, RedisSettings, RedisStore  # noqa: PLC0415
+
+        super().__init__(config, reactor, metrics)
+        endpoint, options = redis_of(config, reactor)
+        settings = RedisSettings(config.rooms.log_length, int(config.rooms.grace) + 15, config.redis.journal_length)
+        spool = os.path.join(config.state_dir, "journal.spool")
+        self.store: RedisStore = RedisStore(
+            reactor, endpoint, options, conn_prefix, settings, self.archive, metrics, spool
+        )
+        self.consumer = JournalConsumer(reactor, endpoint, options, PREFIX, conn_prefix, self.archive, metrics)
+
+    def services(self, rooms: RoomService) -> list[service.Service]:
+        self._rooms = rooms
+        self.store.attach(rooms.others)
+        return [self.database, self.store, self.consumer, self._writer()]
+
+    def ready(self) -> list[str]:
+        # While PostgreSQL is away everything goes on; that is no reason to send clients elsewhere.
+        return [reason for reason in (self.store.ready(),) if reason]
+
+    def measure(self) -> None:
+        pass
+
+    def others_alive(self) -> bool:
+        return self.store.members.alive > 1
+
+
+def redis_of(config: Config, reactor: Any) -> tuple[IStreamClientEndpoint, dict[str, Any]]:
+    """Return where Redis is, and how to log in there."""
+    redis = config.redis
+    endpoint: IStreamClientEndpoint
+    if redis.host.startswith("/"):
+        endpoint = UNIXClientEndpoint(reactor, redis.host, timeout=3)
+    else:
+        endpoint = HostnameEndpoint(reactor, redis.host, redis.port, timeout=3)
+    if redis.tls:
+        endpoint = wrapClientTLS(optionsForClientTLS(redis.host), endpoint)
+    return endpoint, {"dbid": redis.db or None, "password": redis.password or None, "username": redis.username or None}
+
+
+class Restore(service.Service):
+    """Brings the rooms back that were there when the process ended; their members have their grace period to return."""
+
+    name = "restore"
+    _log = Logger()
+
+    def __init__(self, archive: IArchive, store: MemoryStore, rooms: RoomService):
+        self._archive = archive
+        self._store = store
+        self._rooms = rooms
+
+    def startService(self) -> Deferred[None]:
+        super().startService()
+        return Deferred.fromCoroutine(self._restore())
+
+    async def _restore(self) -> None:
+        found = await self._archive.restore(self._store.now())
+        self._store.restore(found)
+        for room in found:
+            self._rooms.start_grace(room.code, "")
+        if found:
+            self._log.info("{count} rooms are back", count=len(found))
