@@ -112,7 +112,7 @@ def _apply(dialect: Dialect, cursor: Cursor, wanted: Sequence[Migration]) -> lis
     for migration in missing:
         _run(dialect, cursor, migration)
     if carry:
-        nodejs.carry_over(cursor)
+        nodejs.carry_over(dialect, cursor)
     return [migration.name for migration in missing]
 
 

@@ -79,7 +79,7 @@ class PostgreSQL(Dialect):
                 apply(connection)
             except psycopg2.Error as error:
                 raise ArchiveError(
-                    f"cannot use {self.where}: {one_line(error)}; check the rights of the user"
+                    f"cannot use {self.where}: {one_line(error)}; check the user's rights, and what else is in it"
                 ) from error
 
     def connect(self) -> Connection:
