@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
 from tandemd.errors import CODES, Refused
-from tandemd.room.commands import Command, Decision, Due, Enter, Follow, Lost, NodeLost, StalePin, Watching
+from tandemd.room.commands import Command, Decision, Due, Enter, Follow, Lost, NodeLost, Reattach, StalePin, Watching
 from tandemd.room.permissions import PERMISSIONS, Who
 from tandemd.room.presence import REMEMBERED
 from tandemd.room.rules import commit_of
@@ -239,6 +239,15 @@ class RoomMachine(RuleBasedStateMachine):
         self.command("", "", NodeLost(prefix))
         assert not [x for x in self.room.members.values() if x.conn and x.conn.startswith(prefix)]
 
+    @rule(user=users)
+    def reattach(self, user: str) -> None:
+        """A node was taken for dead, and finds its member's connection alive."""
+        member, conn = self.room.members.get(user), self.conn_of(user, 0)
+        decision = self.command(user, conn, Reattach())
+        assert decision is not None and decision.commits == (member is not None and not member.conn)
+        if decision.commits:
+            assert self.room.members[user].conn == conn
+
     @rule(user=users, watching=st.booleans())
     def watch(self, user: str, watching: bool) -> None:
         self.command(user, self.conn_of(user, 0), Watching(watching))
@@ -296,6 +305,16 @@ class RoomMachine(RuleBasedStateMachine):
         else:
             raise AssertionError("the timer never comes to rest")
         self.now = max(self.now, until)
+
+    @rule()
+    def the_store_was_away(self) -> None:
+        """Whoever is in its grace period now has all of it again."""
+        self.now += 50.0
+        before = set(self.room.members)
+        for _ in range(3):
+            self.command("", "", Due(floor=self.now))
+            assert set(self.room.members) == before
+        self.do_due()
 
     def do_due(self) -> None:
         for _ in range(len(self.room.members) + 3):

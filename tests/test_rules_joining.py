@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
 from tandemd.errors import Refused
-from tandemd.room.commands import Command, Enter, Lost, NodeLost, StalePin, Watching
+from tandemd.room.commands import Command, Due, Enter, Lost, NodeLost, Reattach, StalePin, Watching
 from tandemd.room.joining import clean_name, greeting, state_of
 from tandemd.room.presence import REMEMBERED
 from tandemd.room.state import Pin
@@ -268,6 +268,7 @@ class LostHostTests(SynchronousTestCase):
         self.assertEqual(told(decision), ["LEAVE", "USER_LEFT", "USER_JOINED", "HOST_CHANGED"])
         self.assertEqual([x.part for x in decision.messages], [(i, 4) for i in (1, 2, 3, 4)])
         self.assertEqual((self.world.host, set(self.world.room.members)), ("a2", {"a2", "b"}))
+        self.assertEqual(decision.details, {"username": "Ann", "was": "a"})
         self.assertEqual([gone.user_id for gone in self.world.room.departed], ["a"])
         self.world.leave("a2")
         self.assertEqual(self.world.host, "b")
@@ -317,7 +318,7 @@ class GoingTests(SynchronousTestCase):
     def test_leaving_is_told_at_once(self) -> None:
         """X13: on USER_LEFT alone the others' video connection to somebody who is gone stays."""
         decision = self.world.leave("c")
-        self.assertEqual((told(decision), decision.details), (["LEAVE", "USER_LEFT"], {"reason": "left"}))
+        self.assertEqual((told(decision), decision.details), (["LEAVE", "USER_LEFT"], {"reason": "left", "user": "c"}))
 
     def test_the_longest_present_connected_member_becomes_host(self) -> None:
         """B10, B37: no election after a lost connection, and an arbitrary one after LEAVE."""
@@ -333,7 +334,7 @@ class GoingTests(SynchronousTestCase):
         self.assertEqual(self.world.host, "a")
         self.assertEqual(types(self.world.advance(0.2)), ["LEAVE", "USER_LEFT", "HOST_CHANGED"])
         self.assertEqual(self.world.host, "b")
-        self.assertEqual(self.world.log[-1].details, {"reason": "lost"})
+        self.assertEqual(self.world.log[-1].details, {"reason": "lost", "user": "a"})
 
     def test_who_is_back_in_time_stays(self) -> None:
         self.world.lose("a")
@@ -354,6 +355,7 @@ class GoingTests(SynchronousTestCase):
         self.world.join("d", node="m")
         decision = self.world.do("", NodeLost("n/boot/"))
         self.assertEqual((told(decision), decision.event), ([], "NODE_LOST"))
+        self.assertEqual(decision.details, {"users": ["a", "b", "c"]})
         self.assertEqual([x.user_id for x in self.world.room.connected()], ["d"])
         self.assertFalse(self.world.do("", NodeLost("n/boot/")).commits)
         self.world.do("", NodeLost(""))
@@ -417,6 +419,45 @@ class GoingTests(SynchronousTestCase):
         self.world.advance(601)
         self.world.leave("c")
         self.assertEqual([gone.user_id for gone in self.world.room.departed], ["c"])
+
+
+class NodeTests(SynchronousTestCase):
+    """What several nodes make possible."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.world.join_all("a", "b")
+
+    def test_a_living_connection_of_a_node_taken_for_dead_gets_its_member_back(self) -> None:
+        self.world.do("", NodeLost("n/boot/"))
+        decision = self.world.do("a", Reattach())
+        self.assertEqual((told(decision), self.world.member("a").conn), ([], self.world.conns["a"]))
+        self.assertEqual(types(self.world.advance(46)), ["LEAVE", "USER_LEFT"])
+        self.assertEqual(self.world.host, "a")
+
+    def test_but_not_from_a_newer_connection(self) -> None:
+        old = self.world.conns["a"]
+        self.world.join("a")
+        self.assertFalse(self.world.do("a", Reattach(), conn=old).commits)
+
+    def test_nor_after_the_grace_period(self) -> None:
+        self.world.lose("a")
+        self.world.advance(46)
+        self.assertFalse(self.world.do("a", Reattach()).commits)
+
+    def test_a_room_without_host_gets_one_with_it(self) -> None:
+        self.world.lose("b")
+        self.world.leave("a")
+        self.assertEqual(told(self.world.do("b", Reattach())), ["HOST_CHANGED"])
+        self.assertEqual(self.world.host, "b")
+
+    def test_time_in_which_the_store_was_away_does_not_count(self) -> None:
+        self.world.lose("a")
+        self.world.now += 50
+        floor = self.world.now - 5
+        self.assertFalse(self.world.do("", Due(floor=floor)).commits)
+        self.world.now += 40
+        self.assertEqual(told(self.world.do("", Due(floor=floor))), ["LEAVE", "USER_LEFT", "HOST_CHANGED"])
 
 
 class GreetingTests(SynchronousTestCase):

@@ -55,7 +55,7 @@ def _admit(room: Room, command: Command, body: Enter, name: str | None, old: Mem
         changes["empty_since"] = 0.0
     if room.seq == 0:
         changes["settings"] = msgspec.structs.replace(room.settings, pin=body.pin, invite=body.invite)
-    details = {"username": name}
+    details = {"username": name} if old is None else {"username": name, "was": old.user_id}
     return Decision("USER_JOINED", changes, parts(*messages), details, skip=user, reschedule=True)
 
 

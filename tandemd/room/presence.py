@@ -24,7 +24,7 @@ def lost(room: Room, members: Sequence[Member], event: str, now: float) -> Decis
         MEMBER + member.user_id: msgspec.structs.replace(member, conn="", lost_at=now, watching=False)
         for member in members
     }
-    decision = Decision(event, changes, reschedule=True)
+    decision = Decision(event, changes, (), {"users": [member.user_id for member in members]}, reschedule=True)
     return _without(room, [member.user_id for member in members], decision, now)
 
 
@@ -41,9 +41,11 @@ def reattached(room: Room, member: Member, conn: str) -> Decision:
 def left(room: Room, member: Member, reason: str, now: float) -> Decision:
     """The member is out, by its own LEAVE ("left") or at the end of its grace period ("lost")."""
     user = member.user_id
+    # Who was lost goes by no command of its own, so the archive has to be told who it was.
+    details = {"reason": reason, "user": user}
     others = [other for other in room.members.values() if other.user_id != user]
     if not others and reason == "left":
-        return Decision("USER_LEFT", {MEMBER + user: None}, (), {"reason": reason}, reschedule=True, closes=True)
+        return Decision("USER_LEFT", {MEMBER + user: None}, (), details, reschedule=True, closes=True)
     messages: list[m.LoggedMessage] = [*user_left(room, user)]
     changes: dict[str, Any] = {MEMBER + user: None, "departed": departed(room, user, now)}
     if room.host == user:
@@ -58,7 +60,7 @@ def left(room: Room, member: Member, reason: str, now: float) -> Decision:
         changes["gate"] = None
         changes["empty_since"] = now
         messages = []
-    decision = Decision("USER_LEFT", changes, tuple(messages), {"reason": reason}, reschedule=True)
+    decision = Decision("USER_LEFT", changes, tuple(messages), details, reschedule=True)
     decision = _without(room, [user], decision, now)
     decision.messages = parts(*decision.messages)
     return decision
