@@ -112,14 +112,14 @@ class _JoinEntry(Entry):
         self._admission.ask(live, self.session, self._join, again=self._again)
 
     def done(self, live: LiveRoom, decision: Decision, seq: int) -> None:
-        session, resume = self.session, self._join.resume
+        resume = self._join.resume
         if decision.event == "USER_RESUMED" and resume is not None:
             missed = self._admission.store.replay(live.room.code, (resume.epoch, resume.seq))
             missed.addCallback(lambda commits: self._welcome(live, decision, seq, commits))
             missed.addErrback(lambda failure: self._welcome(live, decision, seq, None))
             missed.addErrback(lambda failure: log.failure("admitting to {room}", failure=failure, room=live.room.code))
         else:
-            self._admission.store.drop_mail(live.room.code, session.user)
+            self._admission.store.drop_mail(live.room.code, self._join.user_id)
             self._welcome(live, decision, seq, None)
 
     def _welcome(self, live: LiveRoom, decision: Decision, seq: int, missed: Sequence[Commit] | None) -> None:

@@ -109,6 +109,18 @@ class TandemProtocol(WebSocketServerProtocol):
         if self._connection is not None:
             self._connection.settled()
 
+    # for the factory
+
+    def say(self, frame: bytes) -> None:
+        """Send a frame after everything that was sent before."""
+        if self._connection is not None:
+            self._connection.session.send(frame)
+
+    def send_away(self) -> None:
+        """Close with 1012, after everything that was sent before."""
+        if self._connection is not None:
+            self._connection.session.close(RESTART, "the server restarts")
+
     # keepalive.Peer
 
     def abort(self) -> None:
@@ -202,11 +214,11 @@ class TandemFactory(WebSocketServerFactory):
             after = over * number / len(protocols)
             if over:
                 frame = text_frame(m.encode(m.ServerRestart(reconnect_after_ms=int(after * 1000))))
-            protocol.write(frame)
+            protocol.say(frame)
             if after:
-                self._clock.callLater(after, protocol.close, RESTART, "the server restarts")
+                self._clock.callLater(after, protocol.send_away)
             else:
-                protocol.close(RESTART, "the server restarts")
+                protocol.send_away()
         self._emptied = done
         timer = self._clock.callLater(over + closing, self._drop_rest)
         done.addCallback(lambda _: timer.cancel() if timer.active() else None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -186,9 +187,9 @@ class Server:
         if self.rooms.running:
             self.rooms.stopService()
 
-    def drain(self, limit: float = 5.0) -> Deferred[None]:
+    def drain(self, over: float = 0.0, closing: float = 5.0) -> Deferred[None]:
         """Send everybody away and stop, as a node does that is told to end."""
-        return self.factory.send_away(limit).addCallback(lambda _: self.stop())
+        return self.factory.send_away(over, closing).addCallback(lambda _: self.stop())
 
 
 class Client(WebSocketClientProtocol):
@@ -387,8 +388,7 @@ class World:
         end = self.now + seconds
         self.settle()
         while True:
-            calls = self.reactor.getDelayedCalls()
-            due = min([call.getTime() for call in calls], default=end)
+            due = min([call.getTime() for call in self.reactor.getDelayedCalls()], default=math.inf)
             if due > end:
                 break
             self.reactor.advance(max(0.0, due - self.now))

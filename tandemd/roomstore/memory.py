@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from ..interfaces import CommitResult, Conflict, IFollower, IRoomStore
-from ..room.state import Commit, Room, Version
+from ..room.state import MEMBER, Commit, Room, Version
 
 MAILBOX = 200
 """How many frames are kept for one member; a WebRTC handshake with ten others needs about half of it."""
@@ -45,9 +45,11 @@ class MemoryStore:
         self._invites: dict[str, str] = {}
         self._due: list[tuple[float, str]] = []
         self._followed: set[str] = set()
+        self._restored_at = 0.0
 
     def restore(self, rooms: Sequence[Room]) -> None:
         """Take over rooms from the archive. To be called before the first commit."""
+        self._restored_at = self._clock.seconds()
         for room in rooms:
             self._keep(room)
 
@@ -87,6 +89,9 @@ class MemoryStore:
         for commit in commits:
             due, invite = stored.due, stored.settings.invite
             stored.apply(commit)
+            for name, value in commit.changes.items():
+                if value is None and name.startswith(MEMBER):
+                    kept.mail.pop(name.removeprefix(MEMBER), None)
             kept.log.append(commit)
             if stored.due != due and stored.due:
                 heapq.heappush(self._due, (stored.due, room.code))
@@ -146,7 +151,7 @@ class MemoryStore:
         return defer.succeed(codes)
 
     def grace_floor(self) -> float:
-        return 0.0
+        return self._restored_at
 
     def ready(self) -> str:
         return ""

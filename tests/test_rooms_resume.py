@@ -1,0 +1,287 @@
+"""Coming back: what one missed, whom one does not see any more, and a server that was started anew."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tandemd.room.settings import RuleSettings
+
+from .harness import TITLE, Client, ServiceTestCase
+
+
+class ResumeTest(ServiceTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        [self.ann] = self.world.party("ann")
+        self.bob = self.world.join("bob", keepsToken=True, nonce="n")
+        self.state: dict[str, Any] = self.the(self.bob.told(), "ROOM_STATE")
+        self.ann.told()
+
+    def resume(self, **fields: Any) -> Client:
+        resume = {"epoch": self.state["epoch"], "seq": self.state["seq"]}
+        return self.world.join("bob", peer="10.9.9.9", **{"token": self.state["token"], "resume": resume, **fields})
+
+    def test_nothing_missed(self) -> None:
+        self.bob.cut()
+        self.assertHas(self.the(self.resume().told(), "ROOM_STATE"), resumed=True, hostUserId="ann")
+        self.assertEqual(self.ann.told(), [], "the others' video goes on")
+
+    def test_missed_messages_come_in_order_before_the_state(self) -> None:
+        self.bob.cut()
+        self.ann.send("CHAT", text="1")
+        self.ann.send("PLAY_PAUSE", control="play", currentTime=10)
+        cid = self.world.join("cid")
+        self.ann.send("CHAT", text="2")
+        cid.send("LEAVE")
+        told = self.resume().told()
+        kinds = ["CHAT", "PLAY_PAUSE", "USER_JOINED", "CHAT", "LEAVE", "USER_LEFT", "ROOM_STATE"]
+        self.assertEqual([m["type"] for m in told], kinds)
+        self.assertTrue(all(m["replayed"] for m in told[:-1]))
+        self.assertHas(told[-1], resumed=True, isPlaying=True)
+        # No hole: each names the one before it.
+        seen = self.state["seq"]
+        for message in told[:-1]:
+            self.assertIn(seen, (message["prev"], message["seq"]))
+            seen = message["seq"]
+        self.assertEqual(told[-1]["prev"], seen)
+
+    def test_live_messages_follow_on(self) -> None:
+        self.bob.cut()
+        self.ann.send("CHAT", text="1")
+        bob = self.resume()
+        state = bob.told()[-1]
+        self.ann.send("CHAT", text="2")
+        [chat] = bob.told()
+        self.assertHas(chat, text="2", prev=state["prev"])
+        self.assertNotIn("replayed", chat)
+
+    def test_connection_that_is_not_known_to_be_lost(self) -> None:
+        """The client notices first."""
+        self.ann.send("CHAT", text="1")
+        bob = self.resume()
+        self.assertEqual(bob.types(), ["CHAT", "ROOM_STATE"])
+        self.assertFalse(self.bob.closed)
+        self.ann.told()
+        self.world.advance(100)
+        self.assertEqual(self.ann.told(), [])
+
+    def test_log_does_not_reach_back(self) -> None:
+        self.bob.cut()
+        for i in range(101):
+            self.ann.send("CHAT", text=str(i))
+        told = self.resume().told()
+        self.assertHas(told[0], type="ROOM_STATE", resumed=False)
+        self.assertEqual([m["type"] for m in told], ["ROOM_STATE"])
+
+    def test_numbers_from_nowhere(self) -> None:
+        self.bob.cut()
+        for resume in ({"epoch": 1, "seq": 1}, {"epoch": self.state["epoch"], "seq": 10**9}):
+            told = self.resume(resume=resume).told()
+            self.assertHas(told[0], type="ROOM_STATE", resumed=False)
+        self.refused(self.resume(resume={"epoch": 1}).told(), "bad_message")
+
+    def test_without_the_token(self) -> None:
+        """Numbers prove nothing, and a page that was loaded anew needs everything told."""
+        self.bob.cut()
+        self.refused(self.resume(token=None).told(), "identity_conflict")
+        bob = self.world.join("bob", resume={"epoch": self.state["epoch"], "seq": 1})
+        self.assertEqual(bob.types(), ["ROOM_STATE"])
+        self.assertEqual(self.ann.types(), ["USER_JOINED"])
+
+    def test_after_the_grace_period(self) -> None:
+        """It is a first admission again."""
+        self.bob.cut()
+        self.world.advance(46)
+        self.ann.told()
+        self.assertHas(self.resume().told()[0], type="ROOM_STATE", resumed=False)
+        self.assertEqual(self.ann.types(), ["USER_JOINED"])
+
+    def test_one_who_watched_still_watches(self) -> None:
+        self.ann.send("PLAY_PAUSE", control="play", currentTime=10)
+        self.world.advance(3)
+        self.bob.send("POSITION_UPDATE", currentTime=13, isPlaying=True)
+        count = len(self.world.server.journal)
+        bob = self.resume()
+        for _ in range(10):
+            bob.send("POSITION_UPDATE", currentTime=13, isPlaying=True)
+            self.world.advance(0.5)
+        events = [commit.event for _, commit in self.world.server.journal[count:]]
+        self.assertEqual(events, ["USER_RESUMED"])
+
+
+class TilesTest(ServiceTestCase):
+    """X20: ROOM_STATE takes nobody off the screen of an old client."""
+
+    def test_those_who_left_meanwhile(self) -> None:
+        _, bob, cid, dan = self.world.party("ann", "bob", "cid", "dan")
+        bob.cut()
+        cid.send("LEAVE")
+        dan.cut()
+        self.world.advance(10)
+        self.world.join("bob").told()
+        bob = self.world.join("bob")
+        told = bob.told()
+        self.assertEqual([m["type"] for m in told], ["ROOM_STATE", "LEAVE", "USER_LEFT"])
+        self.assertEqual([m["userId"] for m in told[1:]], ["cid", "cid"])
+        for message in told[1:]:
+            self.assertNotIn("seq", message, "it is not a message of the log")
+
+    def test_after_the_own_grace_period(self) -> None:
+        _, bob, cid = self.world.party("ann", "bob", "cid")
+        bob.cut()
+        cid.send("LEAVE")
+        self.world.advance(60)
+        told = self.world.join("bob").told()
+        self.assertEqual([m["type"] for m in told], ["ROOM_STATE", "LEAVE", "USER_LEFT"])
+        self.assertEqual({m["userId"] for m in told[1:]}, {"cid"})
+
+    def test_not_those_who_came_back(self) -> None:
+        _, bob, cid = self.world.party("ann", "bob", "cid")
+        bob.cut()
+        cid.send("LEAVE")
+        cid.send("JOIN", userId="cid", roomId="room")
+        self.assertEqual(self.world.join("bob").types(), ["ROOM_STATE"])
+
+    def test_not_for_newcomers(self) -> None:
+        _, cid = self.world.party("ann", "cid")
+        cid.send("LEAVE")
+        self.assertEqual(self.world.join("dan").types(), ["ROOM_STATE"])
+
+
+class RestartTest(ServiceTestCase):
+    """B38: every deployment ended every party."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ann = self.world.join("ann", pin="123456", keepsToken=True, nonce="n")
+        self.state = self.the(self.ann.told(), "ROOM_STATE")
+        self.bob = self.world.join("bob", pin="123456")
+        self.ann.send("URL_CHANGE", url=TITLE)
+        self.ann.send("TOGGLE_GUEST_CONTROL", enabled=True)
+        self.ann.send("PLAY_PAUSE", control="play", currentTime=100)
+        self.world.advance(10)
+        self.ann.told(), self.bob.told()
+
+    def restart(self, pause: float = 3.0) -> None:
+        rooms = self.world.crash()
+        self.assertTrue(self.ann.closed and self.bob.closed)
+        self.world.advance(pause)
+        self.world.start(rooms)
+
+    def test_everything_is_back(self) -> None:
+        self.restart()
+        ann = self.world.join("ann", pin=None, username=None)
+        state = self.the(ann.told(), "ROOM_STATE")
+        self.assertHas(state, hostUserId="ann", url=TITLE, isPlaying=True, guestControlEnabled=True)
+        self.assertAlmostEqual(state["currentTime"], 113, 0)
+        self.assertEqual([u["userId"] for u in state["users"]], ["ann", "bob"])
+        self.assertEqual(state["users"][0]["username"], "Ann")
+        self.assertGreater(state["epoch"], self.state["epoch"])
+        self.assertGreater(state["seq"], 5)
+        self.refused(self.world.join("cid", pin="000000").told(), "bad_pin")
+        self.assertEqual(self.world.join("cid", pin="123456").types()[0], "ROOM_STATE")
+
+    def test_those_who_do_not_come_back(self) -> None:
+        self.restart()
+        bob = self.world.join("bob")
+        bob.told()
+        self.world.advance(40)
+        self.assertEqual(bob.told("LEAVE", "USER_LEFT", "HOST_CHANGED"), [])
+        self.world.advance(6)
+        told = bob.told("LEAVE", "USER_LEFT", "HOST_CHANGED")
+        self.assertEqual([m["type"] for m in told], ["LEAVE", "USER_LEFT", "HOST_CHANGED"])
+        self.assertEqual(told[-1]["hostUserId"], "bob")
+
+    def test_grace_begins_with_the_start(self) -> None:
+        """However long the server was away, everybody has the whole period to come back."""
+        self.bob.cut()
+        self.world.advance(40)
+        self.restart(pause=600)
+        self.world.advance(40)
+        self.assertHas(self.the(self.world.join("ann").told(), "ROOM_STATE"), hostUserId="ann")
+        bob = self.world.join("bob")
+        self.assertEqual(self.the(bob.told(), "ROOM_STATE")["users"][1]["userId"], "bob")
+        self.assertNotIn("LEAVE", bob.types())
+
+    def test_resume_from_before(self) -> None:
+        """The log is gone, and the numbers begin anew."""
+        self.restart()
+        ann = self.world.join(
+            "ann", peer="9.9.9.9", token=self.state["token"], resume={"epoch": self.state["epoch"], "seq": 5}
+        )
+        self.assertHas(self.the(ann.told(), "ROOM_STATE"), resumed=False, hostUserId="ann")
+
+    def test_command_ids_are_remembered(self) -> None:
+        told = self.ann.send("CHAT", text="once", id=1)
+        self.restart()
+        ann = self.world.join("ann", peer="9.9.9.9", token=self.state["token"], nonce="n")
+        ann.told()
+        self.assertEqual(ann.send("CHAT", text="once", id=1), [{"type": "ACK", "id": 1, "seq": told[-1]["seq"]}])
+
+    def test_gate_that_was_closed(self) -> None:
+        """B17: the gate lived in the process."""
+        self.ann.send("POSITION_UPDATE", currentTime=110, isPlaying=True)
+        self.ann.send("SEEK", currentTime=500, isPlaying=True)
+        self.restart()
+        state = self.the(self.world.join("ann").told(), "ROOM_STATE")
+        self.assertHas(state, isPlaying=True, gate=None)
+        self.assertGreaterEqual(state["currentTime"], 500)
+
+    def test_nobody_comes_back(self) -> None:
+        self.restart()
+        self.world.advance(46)
+        self.assertEqual(self.world.store.codes(), ["room"])
+        self.world.advance(4 * 3600)
+        self.assertEqual(self.world.store.codes(), [])
+
+    def test_twice(self) -> None:
+        self.restart()
+        self.restart()
+        self.assertHas(self.the(self.world.join("ann").told(), "ROOM_STATE"), hostUserId="ann", url=TITLE)
+
+    def test_drain(self) -> None:
+        """B38: clients are told, closed with 1012, and nobody is taken for gone."""
+        self.ann.say("CHAT", text="last words")
+        self.ann.link.pump()  # it is received, but the turn in which it is passed on has not come
+        done = self.world.server.drain()
+        told = self.ann.told()
+        self.assertEqual([m["type"] for m in told], ["CHAT", "SERVER_RESTART"])
+        self.assertEqual((self.ann.code, self.bob.code), (1012, 1012))
+        self.successResultOf(done)
+        self.assertEqual([c.event for _, c in self.world.server.journal if c.event == "USER_LEFT"], [])
+
+    def test_drain_to_other_nodes(self) -> None:
+        """Each is told when its turn is, and not all come at once."""
+        done = self.world.server.drain(over=10.0)
+        self.assertEqual(self.ann.told()[-1]["type"], "SERVER_RESTART")
+        self.assertEqual(self.bob.told()[-1]["type"], "SERVER_RESTART")
+        self.world.advance(1)
+        self.assertEqual(sorted([self.ann.closed, self.bob.closed]), [False, True])
+        self.world.advance(5)
+        self.assertEqual((self.ann.code, self.bob.code), (1012, 1012))
+        self.successResultOf(done)
+
+    def test_drain_of_a_dead_connection(self) -> None:
+        self.bob.link.frozen = True
+        done = self.world.server.drain(closing=5)
+        self.world.settle()
+        self.assertNoResult(done)
+        self.world.advance(6)
+        self.successResultOf(done)
+
+    def test_drain_of_an_idle_server(self) -> None:
+        self.ann.leave(), self.bob.leave()
+        self.successResultOf(self.world.server.drain())
+
+
+class ShortGraceTest(ServiceTestCase):
+    options = {"rules": RuleSettings(grace=5, room_ttl=10)}
+
+    def test_settings_count(self) -> None:
+        ann, bob = self.world.party("ann", "bob")
+        bob.cut()
+        self.world.advance(5.5)
+        self.assertEqual(ann.types(), ["LEAVE", "USER_LEFT"])
+        ann.cut()
+        self.world.advance(15.8)
+        self.assertEqual(self.world.store.codes(), [])
