@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.application import service
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -13,6 +14,8 @@ from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from . import __version__
+from .archive.errors import one_line
 from .config import Config
 from .metrics import Metrics
 from .protocol import TandemFactory
@@ -59,16 +62,22 @@ class Connections(service.Service):
 
 
 class Listener(service.Service):
-    """Takes connections, and says in the log where."""
+    """Takes connections, and says in the log where. Raises CannotStart if Twisted does not understand `port`."""
 
     name = "listener"
     _log = Logger()
 
     def __init__(self, reactor: Any, site: TandemSite, config: Config):
-        self._reactor = reactor
         self._site = site
         self._config = config
         self._port: IListeningPort | None = None
+        try:
+            self._endpoint = serverFromString(reactor, config.endpoint)
+        except Exception as error:  # each kind of endpoint complains in its own way
+            raise CannotStart(
+                f"port: {config.port!r} is no endpoint that Twisted understands ({one_line(error)}); "
+                "write a port number, or an endpoint such as tcp:4001:interface=127.0.0.1"
+            ) from None
 
     @property
     def address(self) -> Any:
@@ -81,15 +90,28 @@ class Listener(service.Service):
 
     async def _start(self) -> None:
         try:
-            self._port = await serverFromString(self._reactor, self._config.endpoint).listen(self._site)
-        except CannotListenError as error:
+            self._port = await self._endpoint.listen(self._site)
+        except (CannotListenError, OSError) as error:
+            cause = getattr(error, "socketError", error)
             raise CannotStart(
-                f"cannot listen on {self._config.endpoint}: {error.socketError}; choose another `port`"
+                f"cannot listen on {self._config.endpoint}: {getattr(cause, 'strerror', None) or cause}; stop what "
+                "listens there, or choose another `port` (PORT, --port) or `host` (HOST)"
             ) from error
-        host = self.address
-        place = f"localhost:{host.port}" if hasattr(host, "port") else str(host)
-        self._log.info("ready: the party page is at http://{place}/", place=place, node=self._config.node_id)
-        self._log.info("ready: clients connect to ws://{place}/ws", place=place)
+        place = self._place()
+        s = "s" if self._config.port.startswith("ssl:") else ""
+        self._log.info(
+            "ready: the party page is at http{s}://{place}/",
+            s=s, place=place, node=self._config.node_id, version=__version__, state_dir=self._config.state_dir,
+        )  # fmt: skip
+        self._log.info("ready: clients connect to ws{s}://{place}/ws", s=s, place=place)
+
+    def _place(self) -> str:
+        """Return host and port as this machine's browser would write them."""
+        address = self.address
+        if not isinstance(address, IPv4Address | IPv6Address):
+            return str(address)
+        host = f"[{address.host}]" if isinstance(address, IPv6Address) else address.host
+        return f"{'localhost' if host in _THIS_MACHINE else host}:{address.port}"
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
@@ -99,3 +121,6 @@ class Listener(service.Service):
         port, self._port = self._port, None
         if port is not None:
             await maybeDeferred(port.stopListening)
+
+
+_THIS_MACHINE = ("0.0.0.0", "127.0.0.1", "[::]", "[::1]")

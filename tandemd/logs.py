@@ -19,6 +19,9 @@ AT_LEAST: Mapping[str, str] = {
     "autobahn": "warn",
     # Every connection makes a factory or two start and stop.
     "twisted.internet.protocol.Factory": "warn",
+    # What remains of the old style is "TandemSite starting on 4001", and twistd's description of itself.
+    "log_legacy": "warn",
+    "twisted.scripts": "warn",
 }
 """Namespaces (and what is below them) of which less than this level is never logged, whatever the level is."""
 

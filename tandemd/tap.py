@@ -9,9 +9,10 @@ from twisted.python import usage
 
 from .archive.errors import ArchiveError
 from .config import ConfigError, load
-from .logs import LineObserver, destination, json_line, text_line
+from .logs import FORMATS, LineObserver, destination
 from .node import Node
-from .services import Sequence
+from .services import CannotStart, Sequence
+from .statedir import claim
 from .stores import prepare
 
 
@@ -40,15 +41,17 @@ def makeService(options: Options) -> IService:
 
     try:
         config = load(options["config"], os.environ, options.overrides())
+        out = destination(options.parent or {})
+        observer = None
+        if out is not None:
+            observer = LineObserver(out, FORMATS[config.log.format], config.log.level)
+        top = Sequence(reactor, observer)
+        Node(config, reactor, top)
+        # What else can be wrong was found by now: nothing is left half-done.
+        claim(config.state_dir)
         prepare(config)
-    except (ConfigError, ArchiveError) as error:
+    except (ConfigError, CannotStart, ArchiveError) as error:
         raise SystemExit(f"tandemd: {error}") from None
     except OSError as error:
         raise SystemExit(f"tandemd: {error.filename}: {error.strerror}") from None
-    out = destination(options.parent or {})
-    observer = None
-    if out is not None:
-        observer = LineObserver(out, json_line if config.log.format == "json" else text_line, config.log.level)
-    top = Sequence(reactor, observer)
-    Node(config, reactor, top)
     return top

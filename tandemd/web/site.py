@@ -71,6 +71,7 @@ class TandemSite(Site):
     for a request.
     """
 
+    noisy = False
     protocol = TandemChannel  # type: ignore[assignment]  # declared as what serves HTTP/2 too
 
     def __init__(self, root: IResource, reactor: IReactorTime, timeout: float = TIMEOUT):
