@@ -97,21 +97,22 @@ class Listener(service.Service):
                 f"cannot listen on {self._config.endpoint}: {getattr(cause, 'strerror', None) or cause}; stop what "
                 "listens there, or choose another `port` (PORT, --port) or `host` (HOST)"
             ) from error
-        place = self._place()
-        s = "s" if self._config.port.startswith("ssl:") else ""
+        page, socket = self._urls()
         self._log.info(
-            "ready: the party page is at http{s}://{place}/",
-            s=s, place=place, node=self._config.node_id, version=__version__, state_dir=self._config.state_dir,
+            "ready: the party page is at {page}",
+            page=page, node=self._config.node_id, version=__version__, state_dir=self._config.state_dir,
         )  # fmt: skip
-        self._log.info("ready: clients connect to ws{s}://{place}/ws", s=s, place=place)
+        self._log.info("ready: clients connect to {socket}", socket=socket)
 
-    def _place(self) -> str:
-        """Return host and port as this machine's browser would write them."""
+    def _urls(self) -> tuple[str, str]:
+        """Return where this machine's browser finds the page, and a client the WebSocket."""
         address = self.address
         if not isinstance(address, IPv4Address | IPv6Address):
-            return str(address)
+            return self._config.port, self._config.port
         host = f"[{address.host}]" if isinstance(address, IPv6Address) else address.host
-        return f"{'localhost' if host in _THIS_MACHINE else host}:{address.port}"
+        place = f"{'localhost' if host in _THIS_MACHINE else host}:{address.port}"
+        s = "s" if self._config.port.startswith("ssl:") else ""
+        return f"http{s}://{place}/", f"ws{s}://{place}/ws"
 
     def stopService(self) -> Deferred[None]:
         super().stopService()

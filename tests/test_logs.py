@@ -61,9 +61,8 @@ class JSON(LogsTestCase):
         self.assertIn("Traceback", line["traceback"])
 
     def test_legacy_events(self):
-        legacy = LegacyPublisher(
-            observerPublisher=(publisher := LogPublisher(self.observer())), publishPublisher=publisher
-        )
+        publisher = LogPublisher(logs.LineObserver(self.out, logs.json_line, "info", at_least={}))
+        legacy = LegacyPublisher(observerPublisher=publisher, publishPublisher=publisher)
         legacy.msg("plain", system="x")
         legacy.msg(failure=Failure(ValueError("v")), why="because", isError=1)
         plain, error = self.objects
