@@ -17,7 +17,7 @@ from .liverooms import Entry, LiveRoom, error_frame
 from .room import joining
 from .room.commands import Command, Decision, Enter, Lost
 from .room.rules import Rules
-from .room.state import Commit, Pin, Room
+from .room.state import Commit, Pin, Room, Version
 from .sessions import Session
 
 log = Logger()
@@ -100,6 +100,10 @@ class _JoinEntry(Entry):
     def refused(self, live: LiveRoom, error: Refused) -> None:
         if self.session.asked is not self._join:
             return
+        if error.code == "bad_pin" and self._join.pin and self.command.body.pin is None:
+            # It was still a member, who needs no PIN, when the PIN was left unhashed.
+            self.stale_pin(live)
+            return
         if not self._again or error.code not in PENDING:
             self.session.send(error_frame(error, self._join.id))
         if error.code in PENDING:
@@ -114,13 +118,28 @@ class _JoinEntry(Entry):
     def done(self, live: LiveRoom, decision: Decision, seq: int) -> None:
         resume = self._join.resume
         if decision.event == "USER_RESUMED" and resume is not None:
-            missed = self._admission.store.replay(live.room.code, (resume.epoch, resume.seq))
+            missed = Deferred.fromCoroutine(self._missed(live, (resume.epoch, resume.seq)))
             missed.addCallback(lambda commits: self._welcome(live, decision, seq, commits))
-            missed.addErrback(lambda failure: self._welcome(live, decision, seq, None))
             missed.addErrback(lambda failure: log.failure("admitting to {room}", failure=failure, room=live.room.code))
         else:
             self._admission.store.drop_mail(live.room.code, self._join.user_id)
             self._welcome(live, decision, seq, None)
+
+    async def _missed(self, live: LiveRoom, after: Version) -> list[Commit] | None:
+        """Return what was committed after a version, up to where the room is here, or None if that is not known."""
+        missed: list[Commit] = []
+        while True:
+            try:
+                found = await self._admission.store.replay(live.room.code, after)
+            except Refused:
+                return None
+            if found is None:
+                return None
+            missed += found
+            # The room may have gone on while the store was asked.
+            after = (missed[-1].epoch, missed[-1].seq) if missed else after
+            if after >= live.room.version:
+                return missed
 
     def _welcome(self, live: LiveRoom, decision: Decision, seq: int, missed: Sequence[Commit] | None) -> None:
         session, admission, join, room = self.session, self._admission, self._join, live.room
@@ -146,7 +165,7 @@ class _JoinEntry(Entry):
         live.group.add(session, user)
         resumed = None if join.resume is None else missed is not None
         for commit in missed or ():
-            if commit.seq < seq and commit.skip != user:
+            if commit.seq <= room.seq and commit.skip != user:
                 for message in commit.messages:
                     session.send(text_frame(m.encode(msgspec.structs.replace(message, replayed=True))))
         issued = bool(self._token) and tokens.hash_token(self._token) in (member.token, member.next_token)

@@ -260,7 +260,7 @@ class LiveRoom:
                     self._reconcile(name[2:], commit)
         for message in commit.messages:
             self.group.send(text_frame(m.encode(message)), commit.skip)
-        if room.due != self._timer_due:
+        if room.due != self._timer_due or (room.due and room.due <= commit.at):
             self._schedule()
         self._changed(self, commit)
 
