@@ -270,7 +270,8 @@ class RestartTest(ServiceTestCase):
         self.successResultOf(done)
 
     def test_drain_of_an_idle_server(self) -> None:
-        self.ann.leave(), self.bob.leave()
+        self.ann.leave()
+        self.bob.leave()
         self.successResultOf(self.world.server.drain())
 
 
