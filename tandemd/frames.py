@@ -1,10 +1,15 @@
-"""WebSocket frames as bytes (RFC 6455, section 5.2)."""
+"""WebSocket frames as bytes (RFC 6455, section 5.2). Pure functions."""
+
+from __future__ import annotations
 
 from struct import Struct
 
 _SHORT = [bytes((0x81, length)) for length in range(126)]
 _medium = Struct("!BBH").pack
 _long = Struct("!BBQ").pack
+
+FINAL_TEXT = 0x81
+"""The first byte of a frame that is a whole text message, without extensions."""
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -13,5 +18,46 @@ def text_frame(payload: bytes) -> bytes:
     if length < 126:
         return _SHORT[length] + payload
     if length < 65536:
-        return _medium(0x81, 126, length) + payload
-    return _long(0x81, 127, length) + payload
+        return _medium(FINAL_TEXT, 126, length) + payload
+    return _long(FINAL_TEXT, 127, length) + payload
+
+
+def take_texts(data: bytes, limit: int) -> tuple[list[bytes], bytes]:
+    """Return the text messages at the beginning of `data`, and the rest, which somebody else has to understand.
+
+    Taken are frames that are complete, masked, final, without extensions, at most `limit` and 65535 bytes, and valid
+    UTF-8. The rest begins with the first frame that is anything else, or that has not arrived completely.
+    """
+    texts: list[bytes] = []
+    at, end = 0, len(data)
+    while end - at >= 6 and data[at] == FINAL_TEXT:
+        length = data[at + 1] - 0x80
+        start = at + 6
+        if length == 126:
+            length = data[at + 2] << 8 | data[at + 3]
+            if length < 126:
+                break  # not the shortest form: a violation, which is not ours to punish
+            start = at + 8
+        elif not 0 <= length < 126:
+            break
+        after = start + length
+        if after > end or length > limit:
+            break
+        text = unmask(data[start:after], data[start - 4 : start])
+        if not text.isascii():
+            try:
+                text.decode()
+            except UnicodeDecodeError:
+                break
+        texts.append(text)
+        at = after
+    return texts, data[at:] if at else data
+
+
+def unmask(payload: bytes, mask: bytes) -> bytes:
+    """Return a payload that was masked with 4 bytes; one exclusive-or of two long integers."""
+    length = len(payload)
+    if mask == b"\0\0\0\0":
+        return payload
+    key = (mask * (length // 4 + 1))[:length]
+    return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(length, "little")

@@ -57,7 +57,7 @@ class Node:
         self.addresses = Addresses(config.web.trusted_proxies)
         self.factory = TandemFactory(
             reactor,
-            ProtocolSettings(config.limits.frame_bytes, tuple(config.web.allowed_origins)),
+            ProtocolSettings(config.limits.frame_bytes, tuple(config.web.allowed_origins), config.fast_path),
             self._connect,
             self._counted,
         )

@@ -16,9 +16,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from . import fastpath
 from . import messages as m
 from .connection import Connection
-from .frames import text_frame
+from .frames import take_texts, text_frame
 from .keepalive import Pulse
 
 RESTART = 1012
@@ -27,10 +28,11 @@ RECONNECT_MS = 1000
 
 
 class ProtocolSettings(Struct, frozen=True):
-    """frame_bytes: the longest message a client may send. allowed_origins: of web pages, or "*"."""
+    """frame_bytes: the longest message a client may send. allowed_origins: of web pages, or "*". fast: see `fastpath`."""
 
     frame_bytes: int = 64 * 1024
     allowed_origins: tuple[str, ...] = ("*",)
+    fast: bool = True
 
 
 class TandemProtocol(WebSocketServerProtocol):
@@ -62,6 +64,8 @@ class TandemProtocol(WebSocketServerProtocol):
         self._connection = connection
         self._pulse = pulse
         self._opened_at = now
+        if self.factory.fast:
+            fastpath.forget_handshake(self)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         if self._connection is None or self.state != self.STATE_OPEN:
@@ -88,11 +92,27 @@ class TandemProtocol(WebSocketServerProtocol):
         except Exception:
             self._log.failure("closing a connection")
 
+    # the message path
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.factory.fast and self._connection is not None and fastpath.at_boundary(self):
+            texts, data = take_texts(data, self.factory.frame_bytes)
+            for text in texts:
+                if self.state != self.STATE_OPEN or self._connection is None:
+                    return
+                self._connection.received(text)
+            if not data:
+                return
+        self._dataReceived(data)
+
     # sessions.Wire
 
     def write(self, data: bytes) -> None:
         if self.state == self.STATE_OPEN and self.transport is not None:
-            self.transport.write(data)
+            if self.factory.fast:
+                fastpath.write(self.transport, data)
+            else:
+                self.transport.write(data)
 
     def close(self, code: int, reason: str) -> None:
         if self.state == self.STATE_OPEN:
@@ -163,6 +183,10 @@ class TandemFactory(WebSocketServerFactory):
             allowedOrigins=list(settings.allowed_origins),
             allowNullOrigin=True,
         )
+        self.fast = settings.fast
+        self.frame_bytes = settings.frame_bytes
+        if settings.fast:
+            self.protocol = fastpath.with_options(TandemProtocol, self)
         self._clock = clock
         self._connect = connect
         self._counted = counted

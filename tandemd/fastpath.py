@@ -1,0 +1,69 @@
+"""What the message path takes from the insides of Autobahn and Twisted, and nothing else does.
+
+Reading: a chunk that begins with complete text messages is taken apart by us, when Autobahn is not in the middle of
+something. Writing: the first bytes go straight to the socket, when nothing waits before them; Twisted would ask the
+reactor to tell when the socket can be written, twice a message. tests/test_fastpath.py pins what is assumed here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.tcp import Server
+
+
+def at_boundary(protocol: Any) -> bool:
+    """Whether Autobahn is open, has nothing buffered, and is inside neither a frame nor a fragmented message."""
+    return (
+        protocol.state == protocol.STATE_OPEN
+        and not protocol.data
+        and protocol.current_frame is None
+        and not protocol.inside_message
+    )
+
+
+def write(transport: Any, data: bytes) -> None:
+    """Write like `transport.write`, but at once as far as the socket takes it. Any transport; plain TCP is fast."""
+    if (
+        type(transport) is Server
+        and transport.connected
+        and not transport.dataBuffer
+        and not transport._tempDataBuffer
+        and not transport.disconnecting
+        and not transport._writeDisconnected
+    ):
+        try:
+            sent = transport.socket.send(data)
+        except OSError:
+            # Full, or broken: Twisted's own writing finds out which.
+            sent = 0
+        if sent < len(data):
+            transport.write(data[sent:] if sent else data)
+    else:
+        transport.write(data)
+
+
+HANDSHAKE = (
+    "http_request_data", "http_headers", "http_response_data", "http_status_line", "http_request_uri",
+    "http_request_params", "http_request_path", "http_request_host", "websocket_extensions", "websocket_protocols",
+)  # fmt: skip
+"""What Autobahn keeps of the handshake for as long as a connection lives, and nobody reads after it."""
+
+
+def forget_handshake(protocol: Any) -> None:
+    """Let go of what only the handshake needed, and of the HTTP channel that is still the transport's producer."""
+    for name in HANDSHAKE:
+        if name in protocol.__dict__:
+            setattr(protocol, name, None)
+    protocol._transport_details = None
+    protocol.transport.unregisterProducer()
+
+
+def with_options(protocol: type, factory: Any) -> type:
+    """Return a protocol class that has the factory's options itself.
+
+    Autobahn copies some thirty of them into every connection, and formats them all for a log line that nobody reads.
+    """
+    options = {name: getattr(factory, name) for name in protocol.CONFIG_ATTRS}  # type: ignore[attr-defined]
+    options = {name: staticmethod(value) if callable(value) else value for name, value in options.items()}
+    return type(protocol.__name__, (protocol,), {**options, "CONFIG_ATTRS": ()})
