@@ -85,12 +85,13 @@ class TandemProtocol(WebSocketServerProtocol):
         if connection is None:
             return
         try:
-            self.factory.closed(self, code, connection.count, self._opened_at)
             connection.closed()
             if self._pulse is not None:
                 self._pulse.stop()
         except Exception:
             self._log.failure("closing a connection")
+        # Last: when the node stops and this was the last connection, the room service goes next, and must have heard of it.
+        self.factory.closed(self, code, connection.count, self._opened_at)
 
     # the message path
 

@@ -236,6 +236,9 @@ class Archived(DaemonTestCase):
         await ann.do("TRANSFER_HOST", targetUserId="bob")
         ann.say("LEAVE")
         await bob.hear("USER_LEFT")
+        ann.sendClose()
+        await ann.closed
+        # Of the last connection to be closed, too, the room takes note.
         daemon.kill(signal.SIGTERM)
         await daemon.ended()
         rows = self.query('select "event_type", "client_id", "room_events"."seq" from "room_events" '
