@@ -14,6 +14,7 @@ from .frames import text_frame
 from .interfaces import IRoomStore, Presence
 from .liverooms import Entry, LiveRoom
 from .room.commands import Command, Follow, Watching
+from .room.notices import in_step
 from .room.state import Commit
 from .room.timeline import drift
 from .sessions import Session
@@ -26,6 +27,8 @@ class PositionSettings(Struct, frozen=True):
     corrected. play_state_after: how long the host must play or pause otherwise than the room before the room does as well.
     control_quiet: after a control, positions may be older than it and are not believed.
     watching_timeout: without positions for so long, a member does not watch any more.
+    steer_after: how long a guest must play or pause otherwise than the room, or be elsewhere while it is paused, before it
+    is told again where the room is. steer_drift: what is elsewhere.
     """
 
     heartbeat: float = 3.0
@@ -33,6 +36,12 @@ class PositionSettings(Struct, frozen=True):
     play_state_after: float = 1.5
     control_quiet: float = 2.0
     watching_timeout: float = 5.0
+    steer_after: float = 3.0
+    steer_drift: float = 0.5
+
+
+STEERS = 5
+"""How often a guest is steered in vain until there is another control: some players cannot get there."""
 
 
 class Positions:
@@ -50,8 +59,11 @@ class Positions:
         session.playing = message.is_playing
         session.heard = now
         room = live.room
-        if session.user == room.host and room.gate is None:
-            self._follow(session, live, now)
+        if room.gate is None:
+            if session.user == room.host:
+                self._follow(session, live, now)
+            else:
+                self._steer(session, live, now)
         if not session.watching:
             session.watching = True
             live.submit(Entry(Command(session.user, session.conn, Watching(True))))
@@ -74,6 +86,23 @@ class Positions:
             return
         live.differs_since = 0.0
         live.submit(Entry(Command(session.user, session.conn, Follow(session.position, session.playing))))
+
+    def _steer(self, session: Session, live: LiveRoom, now: float) -> None:
+        """Tell a guest that is out of step, where heartbeats would not: they end with the film, and leave play states."""
+        playback, settings = live.room.playback, self._settings
+        if session.playing == playback.playing and (
+            playback.playing or abs(drift(playback, session.position, now)) <= settings.steer_drift
+        ):
+            session.off_since = 0.0
+        elif not playback.known or now - playback.control_at < settings.control_quiet:
+            session.off_since = 0.0
+            session.steered = 0
+        elif not session.off_since:
+            session.off_since = now
+        elif now - session.off_since >= settings.steer_after and session.steered < STEERS:
+            session.off_since = 0.0
+            session.steered += 1
+            session.send(text_frame(m.encode(in_step(live.room, now))))
 
     def told(self, live: LiveRoom, commit: Commit) -> None:
         """A commit has been applied: what it told of the film need not be told again at once."""

@@ -180,7 +180,12 @@ class RoomService(service.Service):
             # Of those who want to be the same member the last one, whose other connections may be dead; else in their order.
             newest = {join.user_id: session for session, join in live.waiting.items()}
             for session in sorted(newest.values(), key=list(live.waiting).index):
-                self._admission.ask(live, session, live.waiting.pop(session), again=True)
+                join = live.waiting.pop(session)
+                for older, wanted in list(live.waiting.items()):
+                    # Let in later, it would take over from the newer one.
+                    if (wanted.user_id, older.address) == (join.user_id, session.address):
+                        del live.waiting[older]
+                self._admission.ask(live, session, join, again=True)
 
     def _moved(self, live: LiveRoom, command: Command) -> None:
         """A session does not speak for a member any more."""

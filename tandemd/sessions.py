@@ -42,12 +42,13 @@ class Session:
     conn, address, send, close, probe: see ISession. user, nonce: the member it speaks for, "" while in no room.
     position, playing, heard: what its player last said, and when (server time; 0.0: never).
     watching: whether the room knows that it watches. quality: see interfaces.Presence. gone: the connection is closed.
+    off_since: since when it is out of step (server time; 0.0: it is not). steered: how often it was told so.
     asked: the newest JOIN. detached: whether it is in no room because another connection speaks for its member now.
     """
 
     __slots__ = (
-        "_outbox", "_wire", "address", "asked", "conn", "detached", "extras", "gone", "group", "heard", "nonce", "playing",
-        "position", "quality", "user", "watching",
+        "_outbox", "_wire", "address", "asked", "conn", "detached", "extras", "gone", "group", "heard", "nonce", "off_since",
+        "playing", "position", "quality", "steered", "user", "watching",
     )  # fmt: skip
 
     def __init__(self, conn: str, address: str, wire: Wire, outbox: Outbox):
@@ -65,6 +66,8 @@ class Session:
         self.playing = False
         self.heard = 0.0
         self.watching = False
+        self.off_since = 0.0
+        self.steered = 0
         self.quality = "unknown"
         self.gone = False
 

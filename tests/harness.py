@@ -319,7 +319,7 @@ class Link:
             self._client.reportDisconnect()
 
     def crash(self) -> None:
-        """End it for the client alone: the server's process is gone."""
+        """End it for the client alone; the server is gone, or does not notice."""
         if not self.over:
             self.over = True
             self._client.reportDisconnect()
@@ -332,6 +332,7 @@ class World:
         self.reactor = reactor
         self.links: list[Link] = []
         self.options = options
+        self.down = False
         self._boots = 1
         self.server = Server(reactor, **options)
         self.server.start()
@@ -411,6 +412,7 @@ class World:
             rooms.append(room)
         # The dead process must not act any more, though in here it is still alive.
         self.server.stop()
+        self.down = True
         links, self.links = self.links, []
         for link in links:
             link.crash()
@@ -419,6 +421,7 @@ class World:
     def start(self, rooms: Sequence[Room]) -> None:
         """Start a new server with rooms of an earlier one, each under a new epoch."""
         self._boots += 1
+        self.down = False
         self.server = Server(self.reactor, boot=f"boot{self._boots}", **self.options)
         now = int(self.now * 1000)
         self.server.start(

@@ -503,6 +503,64 @@ class PositionsTest(FilmTestCase):
         self.assertHas(told[1], userId="server", control="play")
         self.assertAlmostEqual(told[1]["currentTime"], 100, 3)
 
+    def report(
+        self, client: Client, position: float | None, playing: bool, seconds: float = 4.0
+    ) -> list[dict[str, Any]]:
+        """Return what a client is told that says twice a second where it is (None: where the room is), but no heartbeats."""
+        told = []
+        for _ in range(int(seconds * 2)):
+            client.say(
+                "POSITION_UPDATE", currentTime=self.position() if position is None else position, isPlaying=playing
+            )
+            self.world.advance(0.5)
+            told += [message for message in client.told() if message["type"] != "HOST_HEARTBEAT"]
+        return told
+
+    def test_guest_that_plays_in_a_paused_room(self) -> None:
+        """There are no heartbeats then, and nothing else would ever stop it."""
+        self.playing(100)
+        self.ann.send("PLAY_PAUSE", control="pause", currentTime=100)
+        self.world.advance(3)
+        self.quiet()
+        told = self.report(self.bob, 101, True)
+        self.assertEqual(len(told), 1)
+        self.assertHas(told[0], type="PLAY_PAUSE", userId="server", control="pause", currentTime=100)
+        self.assertNotIn("seq", told[0])
+        self.assertEqual((self.ann.told(), self.cid.told()), ([], []))
+
+    def test_guest_that_is_paused_in_a_playing_room(self) -> None:
+        """X21: a heartbeat does not repair a wrong play state."""
+        self.playing(100)
+        told = self.report(self.bob, None, False)
+        self.assertEqual(len(told), 1)
+        self.assertHas(told[0], type="PLAY_PAUSE", userId="server", control="play")
+
+    def test_guest_elsewhere_in_a_paused_room(self) -> None:
+        self.playing(100)
+        self.ann.send("PLAY_PAUSE", control="pause", currentTime=100)
+        self.world.advance(3)
+        self.quiet()
+        self.assertHas(self.report(self.bob, 50, False)[0], control="pause", currentTime=100)
+        self.assertEqual(self.report(self.cid, 100.4, False), [])
+
+    def test_guest_in_step_is_left_alone(self) -> None:
+        self.playing(100)
+        self.assertEqual(self.report(self.bob, None, True, 30), [])
+
+    def test_guest_that_cannot_be_steered(self) -> None:
+        """It is let be until there is another control."""
+        self.playing(100)
+        self.assertEqual(len(self.report(self.bob, None, False, 100)), 5)
+        self.ann.send("PLAY_PAUSE", control="play", currentTime=100)
+        self.assertEqual(len(self.report(self.bob, None, False, 100)), 6)
+
+    def test_guest_just_after_a_control(self) -> None:
+        self.playing(100)
+        self.report(self.bob, None, True, 5)
+        self.ann.send("PLAY_PAUSE", control="pause", currentTime=100)
+        self.bob.told()
+        self.assertEqual(self.report(self.bob, 120, True, 4.5), [])
+
     def test_positions_before_anything_is_known(self) -> None:
         self.refused(self.world.connect().send("POSITION_UPDATE", currentTime=1, isPlaying=True), "not_joined")
 

@@ -399,6 +399,17 @@ class IdentityTest(ServiceTestCase):
         bob.send("LEAVE")
         self.assertEqual((first.types(), second.types()), ([], ["ROOM_STATE"]))
 
+    def test_older_pending_join_does_not_take_over_later(self) -> None:
+        _, bob, cid = self.world.party("ann", "bob", "cid")
+        older = self.world.join("bob", peer="10.9.9.1")
+        newer = self.world.join("bob", peer="10.9.9.1")
+        older.told()
+        newer.told()
+        bob.send("LEAVE")
+        self.assertEqual((older.types(), newer.types()), ([], ["ROOM_STATE"]))
+        cid.send("LEAVE")
+        self.assertEqual((older.types(), newer.types()), ([], ["LEAVE", "USER_LEFT"]))
+
     def test_service_worker_restart_of_the_host(self) -> None:
         """X12: the same person under a new id, by address and name, while the old id is in its grace period."""
         ann, bob = self.world.party("ann", "bob")
