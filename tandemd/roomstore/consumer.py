@@ -17,6 +17,7 @@ from ..room.state import MEMBER, Commit, Room
 from ..services import Tasks
 from . import codec
 from .link import Disconnected, Link, RedisError
+from .refusals import one_line
 
 GROUP = b"archive"
 AT_ONCE = 1000
@@ -76,7 +77,7 @@ class JournalConsumer(service.Service):
 
     def ready(self) -> str:
         """Return '' if what is committed gets into the archive, else the reason why not, for people."""
-        return self._failure
+        return self._failure or self._link.failure
 
     def _up(self) -> None:
         if not self._running:
@@ -85,9 +86,13 @@ class JournalConsumer(service.Service):
 
     async def _run(self) -> None:
         wait = RETRY[0]
+        missing = False
         try:
             while not self._stopping and self._link.usable:
                 try:
+                    if missing:
+                        await self._make_group()
+                        missing = False
                     entries = await self._next()
                     if entries:
                         await self._archive_all(entries)
@@ -95,22 +100,26 @@ class JournalConsumer(service.Service):
                     if self._failure:
                         self._log.info("the archive is written again")
                         self._failure = ""
-                except RedisError as error:
-                    if "NOGROUP" not in str(error):
-                        raise
-                    await self._make_group()
                 except Disconnected:
                     return
                 except Exception as error:
-                    if not self._failure:
-                        self._log.error("the archive cannot be written, nothing is lost yet: {error}", error=str(error))
-                    self._failure = f"the archive cannot be written: {error}"
+                    if not missing and isinstance(error, RedisError) and "NOGROUP" in str(error):
+                        missing = True
+                        continue
+                    self._failed(error)
                     await deferLater(self._clock, wait)
                     wait = min(2 * wait, RETRY[1])
         finally:
             self._running = False
             if self._link.usable and not self._stopping:
                 self._up()
+
+    def _failed(self, error: Exception) -> None:
+        what = "the journal cannot be read" if isinstance(error, RedisError) else "the archive cannot be written"
+        reason = f"{what}: {one_line(error)}"
+        if not self._failure:
+            self._log.error("{reason}; nothing is lost, it is tried again", reason=reason)
+        self._failure = reason
 
     async def _make_group(self) -> None:
         try:

@@ -1,7 +1,7 @@
 """Connections to Redis that stay up: they come back by themselves, and one that does not answer is dropped.
 
-txredisapi makes the connection, authenticates and speaks the protocol; its own waiting and queueing is not used: a
-command that would wait for a connection fails at once.
+txredisapi makes the connection and speaks the protocol. Its own waiting and queueing is not used: a command that would
+wait for a connection fails at once. Nor is its login, which does not tell why it failed.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from typing import Any
 
 import txredisapi
 from twisted.internet import defer
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
 
+from .refusals import WrongRole, explained
 from .scripts import SCRIPTS, Script
 
 PATIENCE = 3.0
@@ -31,15 +34,47 @@ class RedisError(Exception):
     """Redis has refused a command; its text is Redis' own."""
 
 
-class _Answers(txredisapi.RedisProtocol):  # type: ignore[misc]
-    """A connection for commands: what is asked is answered in order."""
+class Unreachable(Exception):
+    """There is nothing to connect to. Its text is one line for people, which names the key and the remedy."""
+
+
+class _Introducing:
+    """Logs in, and makes sure that it is a master that answers, before the library takes the connection for usable."""
 
     link: Link
+    _end: BaseException | None = None
+
+    def connectionMade(self) -> Any:
+        Deferred.fromCoroutine(self._introduce())
+
+    async def _introduce(self) -> None:
+        try:
+            for words in self.link.login:
+                await self.execute_command(*words)  # type: ignore[attr-defined]
+            await self._check_role()
+        except Exception as error:
+            self.link.refused(*explained(error if self._end is None else self._end))
+            self.transport.abortConnection()  # type: ignore[attr-defined]
+            return
+        super().connectionMade()  # type: ignore[misc]
+
+    async def _check_role(self) -> None:
+        try:
+            role = await self.execute_command(b"ROLE")  # type: ignore[attr-defined]
+        except txredisapi.ResponseError as error:
+            if "unknown command" in str(error):
+                return  # what stands between us and the server does not know it
+            raise
+        if role[0] != b"master":
+            raise WrongRole("a sentinel" if role[0] == b"sentinel" else "a replica", self.link.failover)
+
+
+class _Answers(_Introducing, txredisapi.RedisProtocol):  # type: ignore[misc]
+    """A connection for commands: what is asked is answered in order."""
 
     def connectionMade(self) -> Any:
         self._asked: deque[tuple[float, Deferred[Any]]] = deque()
         self._ours = False
-        # Registered first: it fires after AUTH and SELECT have been answered.
         self.whenConnected().addCallback(self._usable)
         return super().connectionMade()
 
@@ -63,7 +98,10 @@ class _Answers(txredisapi.RedisProtocol):  # type: ignore[misc]
             return
         _, answer = self._asked.popleft()
         if isinstance(reply, Exception):
-            answer.errback(RedisError(str(reply)))
+            text = str(reply)
+            if "READONLY" in text:
+                self.link.drop()  # it was made a replica: there is another master
+            answer.errback(RedisError(text))
         else:
             answer.callback(reply)
 
@@ -74,6 +112,7 @@ class _Answers(txredisapi.RedisProtocol):  # type: ignore[misc]
 
     def connectionLost(self, reason: Any) -> None:
         self._ours = False
+        self._end = reason.value
         super().connectionLost(reason)
         self.link.lost(self)
         asked, self._asked = self._asked, deque()
@@ -81,10 +120,9 @@ class _Answers(txredisapi.RedisProtocol):  # type: ignore[misc]
             answer.errback(Disconnected("the connection to Redis was lost"))
 
 
-class _Subscription(txredisapi.SubscriberProtocol):  # type: ignore[misc]
+class _Subscription(_Introducing, txredisapi.SubscriberProtocol):  # type: ignore[misc]
     """A connection that listens."""
 
-    link: Link
     silent_since = 0.0
 
     def connectionMade(self) -> Any:
@@ -108,8 +146,11 @@ class _Subscription(txredisapi.SubscriberProtocol):  # type: ignore[misc]
             super().replyReceived(reply)
         elif isinstance(reply, list) and len(reply) == 3:
             self.link.heard(bytes(reply[0]), bytes(reply[1]), reply[2])
+        elif isinstance(reply, Exception):
+            self.link.refused(*explained(reply))
 
     def connectionLost(self, reason: Any) -> None:
+        self._end = reason.value
         super().connectionLost(reason)
         self.link.lost(self)
 
@@ -117,9 +158,10 @@ class _Subscription(txredisapi.SubscriberProtocol):  # type: ignore[misc]
 class _Factory(txredisapi.RedisFactory):  # type: ignore[misc]
     initialDelay, maxDelay = 0.1, 2.0
 
-    def __init__(self, link: Link, protocol: Any, options: dict[str, Any]):
-        super().__init__("tandemd", options.get("dbid"), 1, isLazy=True, charset=None, convertNumbers=False,
-                         replyTimeout=PATIENCE, password=options.get("password"), username=options.get("username"))  # fmt: skip
+    def __init__(self, link: Link, protocol: Any):
+        super().__init__(
+            "tandemd", None, 1, isLazy=True, charset=None, convertNumbers=False, replyTimeout=PATIENCE
+        )  # fmt: skip
         self.link = link
         self.protocol = protocol
         self.deferred.addErrback(lambda failure: None)
@@ -129,9 +171,17 @@ class _Factory(txredisapi.RedisFactory):  # type: ignore[misc]
         protocol.link = self.link
         return protocol
 
-    def stopTrying(self) -> Any:
-        # The library gives up for ever when a connection is lost during AUTH or SELECT.
-        return super().stopTrying() if self.disconnectCalled else defer.succeed(None)
+
+@implementer(IStreamClientEndpoint)
+class _Observed:
+    """An endpoint whose failures are told."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint, failed: Callable[[Failure], Failure]):
+        self._endpoint = endpoint
+        self._failed = failed
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        return self._endpoint.connect(factory).addErrback(self._failed)
 
 
 class Link:
@@ -139,6 +189,10 @@ class Link:
 
     up: called with nothing when it can be used. down: called when it cannot any more. heard: for a subscription, called
     with (kind, channel, payload) of everything that comes. patience: seconds an answer may take.
+    options: "username", "password" and "dbid" (the number of the database), where they are needed; "where": what to
+    call the server when people are told of it; "failover": whether the endpoint leads to another server when it must.
+    failure: why it cannot be used, in one line for people that names the remedy; "" if it can.
+    hopeless: whether trying again will not mend that: the server has refused what is configured.
     """
 
     _log = Logger()
@@ -157,13 +211,18 @@ class Link:
         self.name = name
         self.clock = clock
         self.reconnects = 0
-        self.failure = "not connected yet"
-        self._endpoint = endpoint
+        self.where = options.get("where") or "Redis"
+        self.failure = f"{self.where} has not answered yet"
+        self.hopeless = False
+        self.failover = bool(options.get("failover"))
+        self.login = _login(options)
+        self._said: set[str] = set()
+        self._endpoint = _Observed(endpoint, self._unreachable)
         self._up = up
         self._down = down
         self._heard = heard
         self._patience = patience
-        self._factory = _Factory(self, _Answers if heard is None else _Subscription, options)
+        self._factory = _Factory(self, _Answers if heard is None else _Subscription)
         self._protocol: Any = None
         self._watch = LoopingCall(self._check)
         self._watch.clock = clock
@@ -221,6 +280,8 @@ class Link:
 
     def connected(self, protocol: Any) -> None:
         self._protocol = protocol
+        self.failure, self.hopeless = "", False
+        self._said.clear()
         self._log.info("redis: {link}: connected", link=self.name)
         self._up()
 
@@ -228,8 +289,29 @@ class Link:
         if self._protocol is protocol:
             self._protocol = None
             self.reconnects += 1
-            self._log.warn("redis: {link}: connection lost", link=self.name)
+            self.failure = f"the connection to {self.where} is lost"
+            if self._watch.running:
+                self._log.warn("redis: {link}: connection lost", link=self.name)
             self._down()
+
+    def refused(self, why: str, hopeless: bool) -> None:
+        """The server does not let us do what we came for. why: goes on after the server's name."""
+        self._failed(f"{self.where} {why}", hopeless)
+
+    def _unreachable(self, failure: Failure) -> Failure:
+        if failure.check(Unreachable):
+            self._failed(str(failure.value), False)
+        elif not failure.check(CancelledError):
+            assert failure.value is not None
+            why, _ = explained(failure.value)
+            self._failed(f"{self.where} {why}", False)
+        return failure
+
+    def _failed(self, text: str, hopeless: bool) -> None:
+        self.failure, self.hopeless = text, hopeless
+        if text not in self._said:  # it is tried again many times
+            self._said.add(text)
+            self._log.warn("redis: {link}: {failure}", link=self.name, failure=text)
 
     def heard(self, kind: bytes, channel: bytes, payload: Any) -> None:
         try:
@@ -237,3 +319,13 @@ class Link:
             self._heard(kind, channel, payload)
         except Exception:
             self._log.failure("redis: {link}: handling a message", link=self.name)
+
+
+def _login(options: dict[str, Any]) -> list[tuple[bytes, ...]]:
+    login: list[tuple[bytes, ...]] = []
+    if options.get("password"):
+        words = [options["username"], options["password"]] if options.get("username") else [options["password"]]
+        login.append((b"AUTH", *(word.encode() for word in words)))
+    if options.get("dbid"):
+        login.append((b"SELECT", b"%d" % options["dbid"]))
+    return login

@@ -25,12 +25,15 @@ from .clusterclock import ClusterClock
 from .journal import Journal
 from .link import Disconnected, Link, RedisError
 from .members import Members
+from .refusals import passing, remedy, withheld
 
 PREFIX = b"tandem:"
 OFFERS = 1.0
 """Seconds in which nodes offer the rooms they hold to a server that may have lost them."""
 PATIENCE = 2.0
 """Seconds for which a command waits while Redis is away, and after which Redis will not carry it out any more."""
+START_WITHIN = 6.0
+"""Seconds in which Redis must answer when the node starts. A wrong password is no reason to wait."""
 HEADS = 5.0
 """Seconds between two comparisons of all followed rooms with Redis."""
 LETTERS = 200
@@ -92,8 +95,10 @@ class RedisStore(service.Service):
         self._incarnation: bytes | None = None
         self._known = b""
         self._waiting: list[Callable[[], None]] = []
-        self._failure = "not connected to Redis yet"
-        self._fatal = ""
+        self._failure = ""
+        self._fatal = False
+        self._entering: object = None
+        self._listens = False
         self._heard_canary = 0.0
         self._loops: list[LoopingCall] = []
         self._stopping = False
@@ -112,12 +117,10 @@ class RedisStore(service.Service):
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
-        limit = self._clock.seconds() + 10.0
-        while self.ready():
-            if self._fatal or self._clock.seconds() > limit:
-                raise CannotStart(
-                    self._fatal or f"Redis: {self.ready()}; check redis.host, redis.port and redis.password"
-                )
+        limit = self._clock.seconds() + START_WITHIN
+        while reason := self.ready():
+            if self._fatal or self._commands.hopeless or self._listening.hopeless or self._clock.seconds() > limit:
+                raise CannotStart(reason)
             await deferLater(self._clock, 0.02)
         for seconds, function in (
             (1.0, self._canary),
@@ -148,9 +151,9 @@ class RedisStore(service.Service):
 
     def ready(self) -> str:
         if self._incarnation is None:
-            return self._failure
-        if not self._listening.usable:
-            return "the subscription to Redis is being made"
+            return self._commands.failure or self._failure
+        if not self._listens:
+            return self._listening.failure or "the subscription to Redis is being made"
         return ""
 
     def now(self) -> float:
@@ -163,35 +166,43 @@ class RedisStore(service.Service):
 
     def _down(self) -> None:
         self._incarnation = None
-        self._failure = "the connection to Redis is lost"
 
     async def _enter(self) -> None:
-        try:
-            await self._commands.load_scripts()
-            info = _info(await self._commands.call(b"INFO"))
-            self._fatal = _unsuitable(info)
-            if self._fatal:
-                self._failure = self._fatal
+        """Begin to use the server, as soon as it can be used."""
+        entering = self._entering = object()
+        wait = 0.1
+        while self._commands.usable and self._entering is entering and not self._stopping:
+            try:
+                await self._try_to_enter(entering)
                 return
-            number, opens, now = await self._ask_time(scripts.ENTER, [STORE], info["run_id"].encode(), b"%f" % OFFERS)
-        except (Disconnected, RedisError) as error:
-            self._failure = f"Redis: {error}"
-            if isinstance(error, RedisError):
-                self._log.error("redis: {error}", error=str(error))
-                self._commands.drop()
-            return
-        before, self._known = self._known, number
+            except Disconnected:
+                return
+            except (RedisError, CannotStart) as error:
+                self._fatal = isinstance(error, CannotStart) or not passing(str(error))
+                self._fail(str(error))
+            await deferLater(self._clock, wait)
+            wait = min(2 * wait, 1.0)
+
+    async def _try_to_enter(self, entering: object) -> None:
+        await self._commands.load_scripts()
+        info = _info(await self._commands.call(b"INFO"))
+        reason = _unsuitable(info)
+        if reason:
+            raise CannotStart(reason)
+        number, opens, now = await self._ask_time(scripts.ENTER, [STORE], info["run_id"].encode(), b"%f" % OFFERS)
+        before = self._known
         if before and before != number:
             self._log.warn(
                 "redis: another server, or one that was restarted: incarnation {number}", number=number.decode()
             )
-            if not await self._offer(float(opens) - float(now)):
-                return
+            await self._offer(float(opens) - float(now))
         elif float(opens) > float(now):
             await deferLater(self._clock, float(opens) - float(now))
-        if not self._commands.usable:
+        if not self._commands.usable or self._entering is not entering:
             return
-        self._incarnation = number
+        # Only now: if the offering was interrupted, it is to be done again.
+        self._known = self._incarnation = number
+        self._fatal, self._failure = False, ""
         waiting, self._waiting = self._waiting, []
         if self._follower is not None:
             if before and before != number:
@@ -204,6 +215,19 @@ class RedisStore(service.Service):
         for go_on in waiting:
             go_on()
 
+    def _suspend(self, error: str) -> None:
+        """The server answers, and does not do what it is asked: wait until it does."""
+        if self._incarnation is not None and withheld(error):
+            self._incarnation = None
+            self._fail(error)
+            self._up()
+
+    def _fail(self, error: str) -> None:
+        reason = f"{self._commands.where} cannot be used: {error}{remedy(error)}"
+        if reason != self._failure:
+            self._log.error("redis: {reason}", reason=reason)
+        self._failure = reason
+
     async def _ask_time(self, script: scripts.Script, keys: list[bytes], *arguments: bytes) -> list[Any]:
         asked = self._clock.seconds()
         answer: list[Any] = await self._commands.run(script, keys, *arguments)
@@ -212,18 +236,13 @@ class RedisStore(service.Service):
         self._time.sample(asked, self._clock.seconds(), float(answer[2] if script is scripts.ENTER else answer[0]))
         return answer
 
-    async def _offer(self, seconds: float) -> bool:
+    async def _offer(self, seconds: float) -> None:
         """Give a server that may have lost them the rooms that are open here, and wait until all nodes have done so."""
         end = self._clock.seconds() + max(0.0, seconds)
         if self._follower is not None:
             for room, commits in self._follower.held():
-                try:
-                    await self._restore(room, commits)
-                except (Disconnected, RedisError) as error:
-                    self._log.warn("redis: {room} was not offered: {error}", room=room.code, error=str(error))
-                    return False
+                await self._restore(room, commits)
         await deferLater(self._clock, max(0.0, end - self._clock.seconds()) + 0.05)
-        return self._commands.usable
 
     async def _restore(self, room: Room, commits: Sequence[Commit]) -> None:
         words = [
@@ -268,15 +287,21 @@ class RedisStore(service.Service):
     # -- commits
 
     def commit(self, room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None]) -> None:
+        self._commit(room, commits, done, again=True)
+
+    def _commit(
+        self, room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None], *, again: bool
+    ) -> None:
+        """again: whether to wait for a server that refuses this commit, for the moment, and then try it once more."""
         if self._incarnation is None:
-            self._wait(lambda: self.commit(room, commits, done), lambda: done(Unavailable(PATIENCE)))
+            self._wait(lambda: self._commit(room, commits, done, again=again), lambda: done(Unavailable(PATIENCE)))
             return
         batch = secrets.token_hex(8)
         not_after = self.now() + PATIENCE
         keys, words, entries = self._words(room, commits, batch, not_after)
         answer = self._commands.run(scripts.COMMIT, keys, *words)
         answer.addCallbacks(
-            self._answered, self._unsure, (room, entries, done), {}, (room, commits, batch, not_after, done), {}
+            self._answered, self._unsure, (room, entries, done), {}, (room, commits, batch, not_after, done, again), {}
         )
         answer.addErrback(lambda failure: self._log.failure("redis: after a commit in {room}", failure, room=room.code))
 
@@ -360,12 +385,18 @@ class RedisStore(service.Service):
         batch: str,
         not_after: float,
         done: Callable[[CommitResult], None],
+        again: bool,
     ) -> None:
         if failure.check(RedisError):
-            self._log.error("redis: commit in {room}: {error}", room=room.code, error=str(failure.value))
-            if self._commands.usable and "NOSCRIPT" in str(failure.value):
-                self._commands.drop()
-            done(Unavailable(PATIENCE))
+            # Nothing was changed: what Redis refuses, it refuses at the script's first write.
+            error = str(failure.value)
+            if not withheld(error):
+                self._log.error("redis: commit in {room}: {error}", room=room.code, error=error)
+            self._suspend(error)
+            if again and withheld(error):
+                self._commit(room, commits, done, again=False)
+            else:
+                done(Unavailable(PATIENCE))
         elif failure.check(Disconnected):
             self._tasks.spawn("a commit without an answer", self._resolve(room, commits, batch, not_after, done))
         else:
@@ -513,6 +544,7 @@ class RedisStore(service.Service):
         self._tasks.spawn("comparing", self._compare_soon())
 
     def _deaf(self) -> None:
+        self._listens = False
         self._confirmed.clear()
         self._metrics.pubsub_reconnects.value += 1
 
@@ -520,6 +552,7 @@ class RedisStore(service.Service):
         what, _, name = channel[len(PREFIX) :].partition(b":")
         if what == b"canary":
             self._heard_canary = self._clock.seconds()
+            self._listens = True
             return
         code = name.decode()
         if kind == b"subscribe" and code in self._followed:
@@ -579,7 +612,9 @@ class RedisStore(service.Service):
             self._time.sample(asked, self._clock.seconds(), now)
             if self._follower is not None:
                 await self.members.take_over(dead)
-        except (Disconnected, RedisError):
+        except RedisError as error:
+            self._suspend(str(error))
+        except Disconnected:
             return
 
     # -- relays
@@ -645,9 +680,9 @@ def _unsuitable(info: dict[str, str]) -> str:
     """Return '' if the server will do, else one line that says why not."""
     version = tuple(int(part) for part in info.get("redis_version", "0").split(".")[:2])
     if version < (6, 2):
-        return f"Redis is version {info.get('redis_version')}; tandemd needs 6.2 or newer"
+        return f"it is version {info.get('redis_version')}; tandemd needs Redis 6.2 or newer"
     if info.get("cluster_enabled") == "1":
-        return "Redis runs as a cluster, which tandemd does not use: give it a single server in redis.host"
+        return "it runs as a cluster, which tandemd does not use; name a single server in redis.host"
     if info.get("maxmemory", "0") != "0" and info.get("maxmemory_policy") not in (None, "noeviction"):
-        return f"Redis may throw rooms away (maxmemory-policy {info['maxmemory_policy']}): set it to noeviction"
+        return f"it may throw rooms away (its maxmemory-policy is {info['maxmemory_policy']}); set that to noeviction"
     return ""

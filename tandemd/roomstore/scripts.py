@@ -67,13 +67,15 @@ ENTER = Script(
     NOW
     + """
 -- KEYS: store. ARGV: run_id, seconds in which rooms may be offered.
--- Opens a new incarnation if the server is another than the one that the data was written under.
+-- Opens a new incarnation if the server is another than the one that the data was written under. It always writes:
+-- that shows whether the server lets us.
 -- returns {number, time at which it opens, now}
 if redis.call('HGET', KEYS[1], 'run_id') ~= ARGV[1] then
   local number = math.max((tonumber(redis.call('HGET', KEYS[1], 'number') or '0') + 1), math.floor(now * 1000))
   redis.call('HSET', KEYS[1], 'run_id', ARGV[1], 'number', string.format('%d', number),
     'opens', string.format('%.6f', now + tonumber(ARGV[2])), 'floor', string.format('%.6f', now))
 end
+redis.call('HSET', KEYS[1], 'entered', string.format('%.6f', now))
 local got = redis.call('HMGET', KEYS[1], 'number', 'opens')
 return {got[1], got[2], string.format('%.6f', now)}
 """

@@ -1,0 +1,92 @@
+"""Why Redis does not do what is asked of it, in words that say what to do."""
+
+from __future__ import annotations
+
+import txredisapi
+from OpenSSL import SSL
+from service_identity import VerificationError
+from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost, DNSLookupError, TCPTimedOutError
+
+_LOGIN = (
+    # What Redis says, the remedy, and whether trying again is no use.
+    ("called without any password configured", "it has no password: leave redis.password away", True),
+    ("WRONGPASS", "check redis.username and redis.password", True),
+    ("invalid password", "check redis.username and redis.password", True),
+    ("NOAUTH", "set redis.password (REDIS_PASSWORD), and redis.username if it has ACL users", True),
+    ("DB index is out of range", "choose another redis.db", True),
+    ("SELECT is not allowed in cluster mode", "it is a cluster: name a single server in redis.host", True),
+    ("NOPERM", "give redis.username the rights ~tandem:* &tandem:* +@all -@dangerous +role +info", True),
+    ("DENIED", "it wants a password, or a connection from its own machine: see its protected-mode", True),
+    ("max number of clients", "raise its maxclients", False),
+)
+
+_NOT_NOW = ("NOREPLICAS", "READONLY", "MISCONF", "OOM ", "LOADING", "BUSY ", "MASTERDOWN")
+
+
+class WrongRole(Exception):
+    """The server is not a master."""
+
+    def __init__(self, role: str, failover: bool):
+        """role: what it is. failover: whether there will be another server to connect to."""
+        super().__init__(role)
+        self.role = role
+        self.failover = failover
+
+
+def explained(error: BaseException) -> tuple[str, bool]:
+    """Return why a connection cannot be used, to follow the server's name, and whether trying again is no use."""
+    text = one_line(error)
+    if isinstance(error, WrongRole):
+        if error.failover:
+            return f"is {error.role}: the sentinels have not made another the master yet", False
+        if error.role == "a sentinel":
+            return "is a sentinel: name it in redis.sentinels, and leave redis.host away", True
+        return f"is {error.role}: name its master in redis.host, or the sentinels in redis.sentinels", True
+    if isinstance(error, SSL.Error | VerificationError):
+        return f"does not speak TLS as it should: {_tls(error)}; check redis.tls, redis.tls_ca and redis.host", True
+    if isinstance(error, ConnectionDone | ConnectionLost):
+        return "closed the connection before it was usable; check redis.tls, and its log", False
+    if isinstance(error, txredisapi.TimeoutError | TCPTimedOutError):
+        return "does not answer; see whether it hangs", False
+    if isinstance(error, ConnectError | DNSLookupError | OSError):
+        return f"cannot be reached: {text}; check redis.host and redis.port, and that it runs", False
+    for said, remedy, hopeless in _LOGIN:
+        if said in text:
+            return f"refuses the connection: {text}; {remedy}", hopeless
+    return f"cannot be used: {text}", False
+
+
+def passing(text: str) -> bool:
+    """Whether an error of Redis means that it carries out no command now, but may in a moment."""
+    return any(word in text for word in _NOT_NOW)
+
+
+def withheld(text: str) -> bool:
+    """Whether an error of Redis means that the whole server is of no use at the moment, not one command."""
+    return passing(text) or "NOSCRIPT" in text or "NOPERM" in text
+
+
+def remedy(text: str) -> str:
+    """Return what an operator can do about an error of Redis, to follow its text, or ''."""
+    for said, what, _ in (
+        *_LOGIN,
+        ("NOREPLICAS", "its replicas do not follow it: see min-replicas-to-write and the replicas", False),
+        ("MISCONF", "it cannot save to disk: see its log", False),
+        ("OOM ", "its memory is full: raise its maxmemory", False),
+        ("LOADING", "it is reading its data: wait", False),
+    ):
+        if said in text:
+            return f"; {what}"
+    return ""
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's text on one line, or its type's name if it has none."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def _tls(error: BaseException) -> str:
+    if isinstance(error, VerificationError):
+        return "its certificate is for another name"
+    reasons = [entry[-1] for entry in error.args[0]] if error.args and isinstance(error.args[0], list) else []
+    return ", ".join(reasons) or one_line(error)
