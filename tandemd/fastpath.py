@@ -9,38 +9,65 @@ from __future__ import annotations
 
 from typing import Any
 
+from autobahn.websocket.protocol import WebSocketProtocol
 from twisted.internet.tcp import Server
+
+from .frames import take_texts
+
+OPEN: int = WebSocketProtocol.STATE_OPEN
 
 
 def at_boundary(protocol: Any) -> bool:
     """Whether Autobahn is open, has nothing buffered, and is inside neither a frame nor a fragmented message."""
     return (
-        protocol.state == protocol.STATE_OPEN
-        and not protocol.data
-        and protocol.current_frame is None
-        and not protocol.inside_message
+        protocol.state == OPEN and not protocol.data and protocol.current_frame is None and not protocol.inside_message
     )
 
 
-def write(transport: Any, data: bytes) -> None:
-    """Write like `transport.write`, but at once as far as the socket takes it. Any transport; plain TCP is fast."""
-    if (
-        type(transport) is Server
-        and transport.connected
-        and not transport.dataBuffer
-        and not transport._tempDataBuffer
-        and not transport.disconnecting
-        and not transport._writeDisconnected
-    ):
-        try:
-            sent = transport.socket.send(data)
-        except OSError:
-            # Full, or broken: Twisted's own writing finds out which.
-            sent = 0
-        if sent < len(data):
-            transport.write(data[sent:] if sent else data)
-    else:
-        transport.write(data)
+class FastPath:
+    """Reads and writes for a protocol, before Autobahn's and Twisted's own ways, which are taken whenever this one is not.
+
+    connection: what is given the messages, None before and after the connection is open.
+    """
+
+    connection: Any
+    transport: Any
+    state: int
+    factory: Any
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.connection is not None and at_boundary(self):
+            texts, data = take_texts(data, self.factory.frame_bytes)
+            for text in texts:
+                if self.state != OPEN or self.connection is None:
+                    return
+                self.connection.received(text)
+            if not data:
+                return
+        self._dataReceived(data)  # type: ignore[attr-defined]  # Autobahn's, behind its log line
+
+    def write(self, data: bytes) -> None:
+        """Write whole frames, at once as far as the socket takes them. On plain TCP only: anything else does it its way."""
+        transport = self.transport
+        if self.state != OPEN or transport is None:
+            return
+        if (
+            type(transport) is Server
+            and transport.connected
+            and not transport.dataBuffer
+            and not transport._tempDataBuffer
+            and not transport.disconnecting
+            and not transport._writeDisconnected
+        ):
+            try:
+                sent = transport.socket.send(data)
+            except OSError:
+                # Full, or broken: Twisted's own writing finds out which.
+                sent = 0
+            if sent != len(data):
+                transport.write(data[sent:] if sent else data)
+        else:
+            transport.write(data)
 
 
 HANDSHAKE = (
@@ -59,11 +86,11 @@ def forget_handshake(protocol: Any) -> None:
     protocol.transport.unregisterProducer()
 
 
-def with_options(protocol: type, factory: Any) -> type:
-    """Return a protocol class that has the factory's options itself.
+def fast(protocol: type, factory: Any) -> type:
+    """Return a protocol class that has the fast path, and the factory's options itself.
 
     Autobahn copies some thirty of them into every connection, and formats them all for a log line that nobody reads.
     """
     options = {name: getattr(factory, name) for name in protocol.CONFIG_ATTRS}  # type: ignore[attr-defined]
     options = {name: staticmethod(value) if callable(value) else value for name, value in options.items()}
-    return type(protocol.__name__, (protocol,), {**options, "CONFIG_ATTRS": ()})
+    return type(protocol.__name__, (FastPath, protocol), {**options, "CONFIG_ATTRS": ()})

@@ -13,6 +13,7 @@ from . import messages as m
 from .config import Config
 from .connection import Connection
 from .hasher import Hasher
+from .interpreter import Interpreter
 from .listener import Connections, Listener
 from .metrics import GcPause, Metrics, ReactorLag
 from .positions import PositionSettings
@@ -67,6 +68,7 @@ class Node:
                 websocket=WebSocketResource(self.factory),
                 rooms=self.rooms.directory,
                 readiness=self.readiness,
+                warnings=self.stores.warnings,
                 metrics_text=self._metrics_text,
                 connections=lambda: len(self.factory),
                 node_id=config.node_id,
@@ -92,6 +94,7 @@ class Node:
             GcPause(reactor.seconds, metrics.gc_pause),
             Connections(self.factory, reactor, metrics, self.stores.others_alive, config.drain_seconds),
             self.listener,
+            Interpreter(),
         ):
             child.setServiceParent(top)
 

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from . import fastpath
 from . import messages as m
 from .connection import Connection
-from .frames import take_texts, text_frame
+from .frames import text_frame
 from .keepalive import Pulse
 
 RESTART = 1012
@@ -43,7 +43,7 @@ class TandemProtocol(WebSocketServerProtocol):
 
     def __init__(self) -> None:
         super().__init__()
-        self._connection: Connection | None = None
+        self.connection: Connection | None = None
         self._pulse: Pulse | None = None
         self._opened_at = 0.0
 
@@ -61,27 +61,27 @@ class TandemProtocol(WebSocketServerProtocol):
 
     def begin(self, connection: Connection, pulse: Pulse, now: float) -> None:
         """Take what the factory has made for this connection."""
-        self._connection = connection
+        self.connection = connection
         self._pulse = pulse
         self._opened_at = now
         if self.factory.fast:
             fastpath.forget_handshake(self)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        if self._connection is None or self.state != self.STATE_OPEN:
+        if self.connection is None or self.state != self.STATE_OPEN:
             return
         if isBinary:
             self.close(1003, "only text frames are understood")
         else:
-            self._connection.received(payload)
+            self.connection.received(payload)
 
     def onPong(self, payload: bytes) -> None:
-        if self._pulse is not None and self._connection is not None:
+        if self._pulse is not None and self.connection is not None:
             self._pulse.answered()
-            self._connection.session.quality = self._pulse.quality
+            self.connection.session.quality = self._pulse.quality
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        connection, self._connection = self._connection, None
+        connection, self.connection = self.connection, None
         if connection is None:
             return
         try:
@@ -93,27 +93,11 @@ class TandemProtocol(WebSocketServerProtocol):
         # Last: when the node stops and this was the last connection, the room service goes next, and must have heard of it.
         self.factory.closed(self, code, connection.count, self._opened_at)
 
-    # the message path
-
-    def dataReceived(self, data: bytes) -> None:
-        if self.factory.fast and self._connection is not None and fastpath.at_boundary(self):
-            texts, data = take_texts(data, self.factory.frame_bytes)
-            for text in texts:
-                if self.state != self.STATE_OPEN or self._connection is None:
-                    return
-                self._connection.received(text)
-            if not data:
-                return
-        self._dataReceived(data)
-
     # sessions.Wire
 
     def write(self, data: bytes) -> None:
         if self.state == self.STATE_OPEN and self.transport is not None:
-            if self.factory.fast:
-                fastpath.write(self.transport, data)
-            else:
-                self.transport.write(data)
+            self.transport.write(data)
 
     def close(self, code: int, reason: str) -> None:
         if self.state == self.STATE_OPEN:
@@ -127,20 +111,20 @@ class TandemProtocol(WebSocketServerProtocol):
             self._pulse.probe(answered)
 
     def settled(self) -> None:
-        if self._connection is not None:
-            self._connection.settled()
+        if self.connection is not None:
+            self.connection.settled()
 
     # for the factory
 
     def say(self, frame: bytes) -> None:
         """Send a frame after everything that was sent before."""
-        if self._connection is not None:
-            self._connection.session.send(frame)
+        if self.connection is not None:
+            self.connection.session.send(frame)
 
     def send_away(self) -> None:
         """Close with 1012, after everything that was sent before."""
-        if self._connection is not None:
-            self._connection.session.close(RESTART, "the server restarts")
+        if self.connection is not None:
+            self.connection.session.close(RESTART, "the server restarts")
 
     # keepalive.Peer
 
@@ -187,7 +171,7 @@ class TandemFactory(WebSocketServerFactory):
         self.fast = settings.fast
         self.frame_bytes = settings.frame_bytes
         if settings.fast:
-            self.protocol = fastpath.with_options(TandemProtocol, self)
+            self.protocol = fastpath.fast(TandemProtocol, self)
         self._clock = clock
         self._connect = connect
         self._counted = counted

@@ -44,17 +44,19 @@ class Session:
     watching: whether the room knows that it watches. quality: see interfaces.Presence. gone: the connection is closed.
     off_since: since when it is out of step (server time; 0.0: it is not). steered: how often it was told so.
     asked: the newest JOIN. detached: whether it is in no room because another connection speaks for its member now.
+    write: writes now; for the outbox.
     """
 
     __slots__ = (
         "_outbox", "_wire", "address", "asked", "conn", "detached", "extras", "gone", "group", "heard", "nonce", "off_since",
-        "playing", "position", "quality", "steered", "user", "watching",
+        "playing", "position", "quality", "steered", "user", "watching", "write",
     )  # fmt: skip
 
     def __init__(self, conn: str, address: str, wire: Wire, outbox: Outbox):
         self.conn = conn
         self.address = address
         self._wire = wire
+        self.write = wire.write
         self._outbox = outbox
         self.group: Group | None = None
         self.user = ""
@@ -73,10 +75,6 @@ class Session:
 
     def send(self, frame: bytes) -> None:
         self._outbox.send(self, frame)
-
-    def write(self, data: bytes) -> None:
-        """Write now. For the outbox."""
-        self._wire.write(data)
 
     def close(self, code: int, reason: str) -> None:
         self._outbox.flush()
