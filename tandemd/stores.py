@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any, Protocol
 
+from OpenSSL.SSL import Error as SSLError
 from twisted.application import service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.ssl import optionsForClientTLS
+from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.logger import Logger
 
 from .archive.database import Database
@@ -18,10 +20,14 @@ from .archive.migrate import migrate
 from .archive.tables import SQLArchive
 from .archive.writer import ArchiveWriter
 from .config import Config
+from .config.kinds import sentinel
 from .interfaces import IArchive, IRoomStore, Presence
 from .metrics import Metrics
 from .rooms import RoomService
 from .roomstore.memory import MemoryStore
+from .services import CannotStart
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class Stores(Protocol):
@@ -36,6 +42,9 @@ class Stores(Protocol):
 
     def ready(self) -> list[str]:
         """Return the reasons why clients should not be sent here, for people."""
+
+    def warnings(self) -> list[str]:
+        """Return what is wrong and no reason to send clients elsewhere, for people."""
 
     def measure(self) -> None:
         """Set the gauges."""
@@ -124,6 +133,9 @@ class Embedded(_Archived):
     def ready(self) -> list[str]:
         return [reason for reason in (self.writer.ready(),) if reason]
 
+    def warnings(self) -> list[str]:
+        return []
+
     def measure(self) -> None:
         self._metrics.archive_queue.value = len(self.writer)
         self._metrics.archive_lag.value = self.writer.lag
@@ -154,8 +166,11 @@ class Clustered(_Archived):
         return [self.database, self.store, self.consumer, self._writer()]
 
     def ready(self) -> list[str]:
-        # While PostgreSQL is away everything goes on; that is no reason to send clients elsewhere.
         return [reason for reason in (self.store.ready(),) if reason]
+
+    def warnings(self) -> list[str]:
+        # While PostgreSQL is away everything goes on; that is no reason to send clients elsewhere.
+        return [reason for reason in (self.consumer.ready(),) if reason]
 
     def measure(self) -> None:
         pass
@@ -165,16 +180,46 @@ class Clustered(_Archived):
 
 
 def redis_of(config: Config, reactor: Any) -> tuple[IStreamClientEndpoint, dict[str, Any]]:
-    """Return where Redis is, and how to log in there."""
+    """Return where Redis is, and what else `roomstore.link.Link` needs. Raises CannotStart."""
+    from .roomstore.link import login  # noqa: PLC0415  # txredisapi only where it is wanted
+    from .roomstore.sentinel import SentinelEndpoint  # noqa: PLC0415
+
     redis = config.redis
-    endpoint: IStreamClientEndpoint
+    trusted = authorities(redis.tls_ca) if redis.tls and redis.tls_ca else None
+
+    def server(host: str, port: int) -> IStreamClientEndpoint:
+        endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, host, port, timeout=3)
+        if redis.tls:
+            endpoint = wrapClientTLS(optionsForClientTLS(host, trusted), endpoint)
+        return endpoint
+
+    options: dict[str, Any] = {"dbid": redis.db, "password": redis.password, "username": redis.username}
+    if redis.sentinels:
+        options |= {"where": f"the Redis master {redis.sentinel_master!r} (redis.sentinels)", "failover": True}
+        return SentinelEndpoint(
+            reactor,
+            [(written, server(*sentinel(written))) for written in redis.sentinels],
+            login({"password": redis.sentinel_password, "username": redis.sentinel_username}),
+            redis.sentinel_master,
+            server,
+        ), options
     if redis.host.startswith("/"):
-        endpoint = UNIXClientEndpoint(reactor, redis.host, timeout=3)
-    else:
-        endpoint = HostnameEndpoint(reactor, redis.host, redis.port, timeout=3)
-    if redis.tls:
-        endpoint = wrapClientTLS(optionsForClientTLS(redis.host), endpoint)
-    return endpoint, {"dbid": redis.db or None, "password": redis.password or None, "username": redis.username or None}
+        return UNIXClientEndpoint(reactor, redis.host, timeout=3), options | {"where": f"Redis at {redis.host}"}
+    host = f"[{redis.host}]" if ":" in redis.host else redis.host
+    return server(redis.host, redis.port), options | {"where": f"Redis at {host}:{redis.port}"}
+
+
+def authorities(path: str) -> Any:
+    """Return whom to trust: the certificates in a PEM file. Raises CannotStart."""
+    try:
+        with open(path, encoding="ascii") as file:
+            blocks = _CERTIFICATE.findall(file.read())
+        if not blocks:
+            raise ValueError("there is no certificate in it")
+        return trustRootFromCertificates([Certificate.loadPEM(block) for block in blocks])
+    except (OSError, ValueError, SSLError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or "it is damaged"
+        raise CannotStart(f"redis.tls_ca: {path} cannot be used: {reason}; name a PEM file with certificates") from None
 
 
 class Restore(service.Service):

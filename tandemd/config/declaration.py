@@ -16,7 +16,7 @@ from twisted.internet.endpoints import quoteStringArgument
 
 from ..room.titles import CLIP
 from ..room.titles import Titles as AllowedTitles
-from .kinds import ENDPOINT, SWITCH, Kind, choice, duration, integer, number, size, text, texts, url
+from .kinds import ENDPOINT, SWITCH, Kind, choice, duration, integer, number, sentinel, size, text, texts, url
 
 T = TypeVar("T")
 
@@ -206,7 +206,7 @@ class Postgres:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redis:
-    """Redis as the store of rooms, for several nodes; used when host or url is set. It needs PostgreSQL."""
+    """Redis as the store of rooms, for several nodes; used when host, url or sentinels is set. It needs PostgreSQL."""
 
     host: str = key(
         text("a host name, an address or the path of a Unix socket", _OPTIONAL_HOST),
@@ -218,7 +218,12 @@ class Redis:
     username: str = key(text("a name"), "", "The ACL user; empty for the default user.", env="REDIS_USERNAME")
     password: str = key(text("a password", secret=True), "", "The password.", env="REDIS_PASSWORD")
     db: int = key(integer(0, 1_000_000), 0, "The number of the database.", env="REDIS_DB")
-    tls: bool = key(SWITCH, False, "Whether to use TLS.", env="REDIS_TLS")
+    tls: bool = key(SWITCH, False, "Whether to use TLS, with the sentinels too.", env="REDIS_TLS")
+    tls_ca: str = key(
+        text("the path of a file"),
+        "",
+        "A PEM file with the certificates of the authorities that may have signed the server's. Empty: the system's.",
+    )
     url: str = key(
         url("redis", "rediss", "unix", secret=True),
         "",
@@ -226,6 +231,14 @@ class Redis:
         "it replaces them.",
         env="REDIS_URL",
     )
+    sentinels: tuple[str, ...] = key(
+        texts("sentinels such as redis-a.example.org:26379 or [2001:db8::1]:26379; the port is optional", sentinel),
+        [],
+        "The sentinels that know where the master is; in the place of host and port, and url.",
+    )
+    sentinel_master: str = key(text("a name", r"\S+"), "mymaster", "The name by which the sentinels know the master.")
+    sentinel_username: str = key(text("a name"), "", "The sentinels' ACL user; empty for the default user.")
+    sentinel_password: str = key(text("a password", secret=True), "", "The sentinels' password.")
     journal_length: int = key(
         integer(1000, 100_000_000), 200_000, "Changes kept in Redis while PostgreSQL cannot take them."
     )
@@ -289,7 +302,7 @@ class Config:
 
     @property
     def uses_redis(self) -> bool:
-        return bool(self.redis.host or self.redis.url)
+        return bool(self.redis.host or self.redis.url or self.redis.sentinels)
 
     @property
     def sqlite_path(self) -> str:

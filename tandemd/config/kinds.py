@@ -169,6 +169,17 @@ def texts(says: str, check: Callable[[str], object] = str) -> Kind[tuple[str, ..
     return Kind(f"a list of {says}", parse)
 
 
+_SENTINEL = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?", re.ASCII)
+
+
+def sentinel(written: str) -> tuple[str, int]:
+    """Return host and port of HOST, HOST:PORT or [IPv6]:PORT. Raises ValueError."""
+    match = _SENTINEL.fullmatch(written)
+    if match is None:
+        raise ValueError
+    return match[1] or match[2], int(_within(int(match[3] or 26379), 1, 65535))
+
+
 def _endpoint(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise ValueError

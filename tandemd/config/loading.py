@@ -192,8 +192,17 @@ def _build(values: Mapping[str, object]) -> Config:
 
 def _check(config: Config, given: _Layer) -> None:
     """Refuse what each key allows but together makes no sense."""
+    redis = config.redis
+    if redis.sentinels and (redis.host or redis.url):
+        source = given["redis.url" if redis.url else "redis.host"].source
+        raise ConfigError(
+            f"{source}: the sentinels in redis.sentinels say where Redis is; leave one of the two away (the rest of an "
+            "URL has keys of its own: redis.username, redis.password, redis.db, redis.tls)"
+        )
+    if redis.tls and redis.host.startswith("/"):
+        raise ConfigError(f"{given['redis.tls'].source}: a Unix socket (redis.host) has no TLS; leave redis.tls away")
     if config.uses_redis and not config.uses_postgres:
-        source = given["redis.url" if config.redis.url else "redis.host"].source
+        source = given["redis.url" if redis.url else "redis.host" if redis.host else "redis.sentinels"].source
         raise ConfigError(
             f"{source}: Redis needs PostgreSQL beside it; set postgres.host (POSTGRES_HOST) or postgres.url "
             "(DATABASE_URL), or leave Redis out"

@@ -215,7 +215,7 @@ class Link:
         self.failure = f"{self.where} has not answered yet"
         self.hopeless = False
         self.failover = bool(options.get("failover"))
-        self.login = _login(options)
+        self.login = login(options)
         self._said: set[str] = set()
         self._endpoint = _Observed(endpoint, self._unreachable)
         self._up = up
@@ -240,6 +240,12 @@ class Link:
     @property
     def usable(self) -> bool:
         return self._protocol is not None
+
+    @property
+    def silent(self) -> float:
+        """Seconds for which an answer has been waited for; 0.0 if none is."""
+        since = self._protocol.silent_since if self._protocol is not None else 0.0
+        return self.clock.seconds() - since if since else 0.0
 
     def call(self, *words: bytes) -> Deferred[Any]:
         """Send a command, at once or never. Fails with RedisError or Disconnected."""
@@ -321,11 +327,12 @@ class Link:
             self._log.failure("redis: {link}: handling a message", link=self.name)
 
 
-def _login(options: dict[str, Any]) -> list[tuple[bytes, ...]]:
-    login: list[tuple[bytes, ...]] = []
+def login(options: dict[str, Any]) -> list[tuple[bytes, ...]]:
+    """Return the commands to begin a connection with. options: as for Link."""
+    commands: list[tuple[bytes, ...]] = []
     if options.get("password"):
         words = [options["username"], options["password"]] if options.get("username") else [options["password"]]
-        login.append((b"AUTH", *(word.encode() for word in words)))
+        commands.append((b"AUTH", *(word.encode() for word in words)))
     if options.get("dbid"):
-        login.append((b"SELECT", b"%d" % options["dbid"]))
-    return login
+        commands.append((b"SELECT", b"%d" % options["dbid"]))
+    return commands

@@ -5,6 +5,7 @@ from __future__ import annotations
 import txredisapi
 from OpenSSL import SSL
 from service_identity import VerificationError
+from twisted.internet.defer import TimeoutError
 from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost, DNSLookupError, TCPTimedOutError
 
 _LOGIN = (
@@ -46,7 +47,7 @@ def explained(error: BaseException) -> tuple[str, bool]:
         return f"does not speak TLS as it should: {_tls(error)}; check redis.tls, redis.tls_ca and redis.host", True
     if isinstance(error, ConnectionDone | ConnectionLost):
         return "closed the connection before it was usable; check redis.tls, and its log", False
-    if isinstance(error, txredisapi.TimeoutError | TCPTimedOutError):
+    if isinstance(error, txredisapi.TimeoutError | TCPTimedOutError | TimeoutError):
         return "does not answer; see whether it hangs", False
     if isinstance(error, ConnectError | DNSLookupError | OSError):
         return f"cannot be reached: {text}; check redis.host and redis.port, and that it runs", False
