@@ -133,6 +133,7 @@ class WebTestCase(TestCase):
         self.patch(cast(Any, txaio).config, "loop", self.reactor)
         self.rooms = FakeRooms()
         self.reasons: list[str] = []
+        self.warnings: list[str] = []
         self.page = self.mktemp()
         os.makedirs(os.path.join(self.page, "lib"))
         for name, content in {
@@ -161,6 +162,7 @@ class WebTestCase(TestCase):
                 "websocket": WebSocketResource(factory),
                 "rooms": self.rooms,
                 "readiness": lambda: self.reasons,
+                "warnings": lambda: self.warnings,
                 "metrics_text": lambda: b"tandemd_up 1\n",
                 "connections": lambda: 9,
                 "node_id": "node-1",
@@ -241,6 +243,12 @@ class HealthTests(WebTestCase):
         reply = self.request("/health/ready")
         self.assertEqual(reply.status, 503)
         self.assertEqual(reply.json, {"status": "unready", "nodeId": "node-1", "reasons": ["draining"]})
+
+    def test_warnings_are_no_reason_to_stay_away(self) -> None:
+        self.warnings.append("the archive cannot be written")
+        reply = self.request("/health/ready")
+        self.assertEqual((reply.status, reply.json["status"]), (200, "ready"))
+        self.assertEqual(reply.json["warnings"], ["the archive cannot be written"])
 
     def test_warns_of_a_proxy_that_is_not_configured(self) -> None:
         self.request(f"/api/room/{CODE}", peer=IPv4Address("TCP", "10.0.0.1", 1), X_Forwarded_For="203.0.113.7")

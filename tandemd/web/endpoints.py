@@ -30,12 +30,19 @@ _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{
 class Health(Endpoint):
     """/health: the process is alive. /health/ready: whether it should be sent clients.
 
-    readiness: returns the reasons why not, for people; empty if it should.
+    readiness: returns the reasons why not, for people; empty if it should. warnings: returns what else is wrong.
     """
 
-    def __init__(self, node_id: str, readiness: Callable[[], Sequence[str]], addresses: Addresses):
+    def __init__(
+        self,
+        node_id: str,
+        readiness: Callable[[], Sequence[str]],
+        warnings: Callable[[], Sequence[str]],
+        addresses: Addresses,
+    ):
         self._node_id = node_id
         self._readiness = readiness
+        self._warnings = warnings
         self._addresses = addresses
 
     def answer(self, request: Request, path: list[str]) -> Answer:
@@ -47,8 +54,9 @@ class Health(Endpoint):
         body: dict[str, object] = {"status": "unready" if reasons else "ready", "nodeId": self._node_id}
         if reasons:
             body["reasons"] = reasons
-        if self._addresses.suspended:
-            body["warnings"] = [SUSPENDED]
+        warnings = [*self._warnings(), *([SUSPENDED] if self._addresses.suspended else [])]
+        if warnings:
+            body["warnings"] = warnings
         return json_answer(503 if reasons else 200, body, NO_STORE)
 
 

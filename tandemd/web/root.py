@@ -129,6 +129,7 @@ def root_resource(
     websocket: IResource,
     rooms: IRooms,
     readiness: Callable[[], Sequence[str]],
+    warnings: Callable[[], Sequence[str]],
     metrics_text: Callable[[], bytes],
     connections: Callable[[], int],
     node_id: str,
@@ -146,12 +147,12 @@ def root_resource(
     """Return everything that a node serves by HTTP.
 
     websocket: takes the connections at /ws and / over. connections: counts them.
-    readiness: see Health. metrics_text: the metrics in Prometheus' text format. started_at: seconds on `clock`.
+    readiness, warnings: see Health. metrics_text: the metrics in Prometheus' text format. started_at: seconds on `clock`.
     code_lookups: see LookupLimit. The other settings: see the section `web` of the configuration.
     """
     codes = InviteCodes(rooms, LookupLimit(clock, code_lookups), addresses)
     endpoints = {
-        "health": Health(node_id, readiness, addresses),
+        "health": Health(node_id, readiness, warnings, addresses),
         "metrics": Metrics(metrics_text),
         "status": Status(rooms, node_id, version, started_at, clock, connections),
         "room": RoomLink(codes, redirect_target),
