@@ -15,7 +15,7 @@ from .interfaces import IRoomStore, Presence
 from .liverooms import Entry, LiveRoom
 from .room.commands import Command, Follow, Watching
 from .room.notices import in_step
-from .room.state import Commit
+from .room.state import Commit, Room
 from .room.timeline import drift
 from .sessions import Session
 
@@ -102,7 +102,10 @@ class Positions:
         elif now - session.off_since >= settings.steer_after and session.steered < STEERS:
             session.off_since = 0.0
             session.steered += 1
-            session.send(text_frame(m.encode(in_step(live.room, now))))
+            # Old clients take no 0 from PLAY_PAUSE, and no play state from a heartbeat without a drift.
+            far = abs(drift(playback, session.position, now)) > settings.steer_drift
+            steer = self._heartbeat(live.room, now) if far else in_step(live.room, now)
+            session.send(text_frame(m.encode(steer)))
 
     def told(self, live: LiveRoom, commit: Commit) -> None:
         """A commit has been applied: what it told of the film need not be told again at once."""
@@ -125,15 +128,16 @@ class Positions:
                 self._notice(live, now)
 
     def _beat(self, live: LiveRoom, now: float) -> None:
-        room = live.room
-        beat = m.Heartbeat(
+        live.group.send(text_frame(m.encode(self._heartbeat(live.room, now))), live.room.host)
+
+    def _heartbeat(self, room: Room, now: float) -> m.Heartbeat:
+        return m.Heartbeat(
             user_id=m.SERVER,
             current_time=room.playback.position_at(now),
-            is_playing=True,
+            is_playing=room.playback.playing,
             timestamp=int(now * 1000),
             seq=room.seq,
         )
-        live.group.send(text_frame(m.encode(beat)), room.host)
 
     def _notice(self, live: LiveRoom, now: float) -> None:
         # Players are silent while a gate is closed and for a moment afterwards.
