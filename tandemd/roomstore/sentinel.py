@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import hiredis
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
 from twisted.internet.endpoints import connectProtocol
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
@@ -69,7 +69,11 @@ class SentinelEndpoint:
             ) from error
 
     async def _find(self) -> tuple[str, int]:
-        answers = await gatherResults([Deferred.fromCoroutine(self._opinion(*named)) for named in self._sentinels])
+        asked = [Deferred.fromCoroutine(self._opinion(*named)) for named in self._sentinels]
+        try:
+            answers = await gatherResults(asked, consumeErrors=True)
+        except FirstError as error:
+            raise CancelledError from error  # there is no other
         found = [answer for answer in answers if not isinstance(answer, str)]
         if not found:
             raise Unreachable(
@@ -152,7 +156,9 @@ def _epoch(details: Any) -> int:
 
 def _why(error: BaseException) -> str:
     if isinstance(error, hiredis.ReplyError):
-        return f"says {one_line(error)}, check redis.sentinel_password"
+        text = one_line(error)
+        what = "it is no sentinel" if "unknown command" in text else "check redis.sentinel_password"
+        return f"says {text}, {what}"
     return _unreachable(error)
 
 
