@@ -16,6 +16,7 @@ from .interfaces import IRoomStore
 from .liverooms import Entry, LiveRoom, error_frame
 from .room import joining
 from .room.commands import Command, Decision, Enter, Lost
+from .room.permissions import chooses_title
 from .room.rules import Rules
 from .room.state import Commit, Pin, Room, Version
 from .sessions import Session
@@ -175,11 +176,13 @@ class _JoinEntry(Entry):
             user,
             now,
             first=decision.event == "USER_JOINED",
-            controls=admission.rules.may_control(room, user, now),
+            controls=chooses_title(room, user),
             resumed=resumed,
             token=self._token if issued else None,
         ):
             session.send(text_frame(m.encode(told)))
+            if isinstance(told, m.RoomState) and decision.reply is not None:
+                session.send(text_frame(m.encode(decision.reply)))
         if join.id is not None:
             session.send(text_frame(m.encode(m.Ack(id=join.id, seq=seq))))
         if decision.event == "USER_RESUMED":

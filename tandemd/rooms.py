@@ -27,7 +27,7 @@ from .openrooms import OpenRooms
 from .othernodes import OtherNodes
 from .positions import Positions, PositionSettings
 from .room.commands import Command, Decision, Due, Lost, NodeLost
-from .room.permissions import PERMISSIONS
+from .room.permissions import PERMISSIONS, chooses_title
 from .room.rules import Rules
 from .room.state import Commit, Pin, Room
 from .sessions import Outbox, Session
@@ -140,7 +140,7 @@ class RoomService(service.Service):
         live.submit(Entry(Command(session.user, session.conn, message, session.nonce), session))
 
     def _request_sync(self, session: Session, live: LiveRoom, message: m.RequestSync) -> None:
-        live.submit(_SyncEntry(Command(session.user, session.conn, message), session, self._store, self._rules))
+        live.submit(_SyncEntry(Command(session.user, session.conn, message), session, self._store))
 
     def _relay(self, session: Session, live: LiveRoom, message: m.Relay) -> None:
         frame = text_frame(m.encode(m.relayed(message, session.user)))
@@ -231,12 +231,16 @@ class RoomService(service.Service):
             self.open.close_if_idle(live)
         if not self._asking_due:
             self._asking_due = True
-            self._store.due_rooms(self._store.now()).addCallback(self._do_due).addErrback(
-                lambda failure: log.failure("rooms that are due", failure=failure)
-            )
+            due = self._store.due_rooms(self._store.now())
+            due.addBoth(self._asked_due)
+            due.addCallback(self._do_due)
+            due.addErrback(lambda failure: log.failure("rooms that are due", failure=failure))
+
+    def _asked_due(self, result: Any) -> Any:
+        self._asking_due = False
+        return result
 
     def _do_due(self, codes: Sequence[str]) -> None:
-        self._asking_due = False
         floor = self._store.grace_floor()
         for code in codes:
             self.open.use(code, lambda live: live.submit(Entry(Command("", "", Due(floor)))))
@@ -249,13 +253,12 @@ class RoomService(service.Service):
 class _SyncEntry(Entry):
     """A REQUEST_SYNC: it changes nothing, but waits for its turn, so that its answer shows what came before it."""
 
-    __slots__ = ("_rules", "_store")
+    __slots__ = ("_store",)
     session: Session
 
-    def __init__(self, command: Command, session: Session, store: IRoomStore, rules: Rules):
+    def __init__(self, command: Command, session: Session, store: IRoomStore):
         super().__init__(command, session)
         self._store = store
-        self._rules = rules
 
     def decide(self, rules: Rules, room: Room, now: float) -> Decision:
         return Decision()
@@ -264,13 +267,12 @@ class _SyncEntry(Entry):
         room, user, now = live.room, self.command.user, self._store.now()
         # The host knows best; on an episode change it asks just before it says so, and an old url would send it back.
         if self.session.user == user and user != room.host and room.playback.known:
-            controls = self._rules.may_control(room, user, now)
             answer = m.Synced(
                 to=user,
                 from_user_id=m.SERVER,
                 current_time=room.playback.position_at(now),
                 is_playing=room.playback.playing,
-                url="" if controls else room.playback.url,
+                url="" if chooses_title(room, user) else room.playback.url,
                 timestamp=int(now * 1000),
                 seq=room.seq,
             )

@@ -183,8 +183,37 @@ class TitlesTest(FilmTestCase):
         self.assertHas(told[1], userId="server", url=TITLE)
         self.assertNotIn("currentTime", told[1])
         self.assertEqual([m["type"] for m in dan.send("JOIN", userId="dan", roomId="room")], ["ROOM_STATE"])
+        self.world.advance(61)
         dan.cut()
         self.assertEqual(self.world.join("dan").types(), ["ROOM_STATE"])
+
+    def test_guest_that_was_away_when_the_title_changed(self) -> None:
+        """It comes back on a new connection, and nothing else would ever take it there."""
+        self.ann.send("URL_CHANGE", url=TITLE)
+        self.bob.cut()
+        self.ann.send("URL_CHANGE", url=OTHER_TITLE)
+        self.world.advance(40)
+        bob = self.world.join("bob")
+        told = bob.told()
+        self.assertEqual([m["type"] for m in told], ["ROOM_STATE", "URL_CHANGE"])
+        self.assertHas(told[1], userId="server", url=OTHER_TITLE)
+        self.assertNotIn("seq", told[1])
+        # Its page is loaded, and joins again on the same connection: once is enough, and more could go on for ever.
+        self.assertEqual([m["type"] for m in bob.send("JOIN", userId="bob", roomId="room")], ["ROOM_STATE"])
+
+    def test_host_that_was_away_when_the_title_changed(self) -> None:
+        """X5: whoever tells titles is told none."""
+        self.ann.cut()
+        self.world.advance(11)
+        self.bob.send("URL_CHANGE", url=OTHER_TITLE)
+        self.assertEqual(self.world.join("ann").types(), ["ROOM_STATE"])
+
+    def test_guest_that_joins_while_the_host_is_gone(self) -> None:
+        """Its controls would count, but it does not know that."""
+        self.ann.send("URL_CHANGE", url=TITLE)
+        self.ann.cut()
+        self.world.advance(11)
+        self.assertEqual(self.world.join("dan").types(), ["ROOM_STATE", "URL_CHANGE"])
 
     def test_nobody_who_may_control_is_sent_anywhere(self) -> None:
         self.ann.send("TOGGLE_GUEST_CONTROL", enabled=True)

@@ -29,7 +29,7 @@ class PlaybackTests(SynchronousTestCase):
 
     def test_a_new_title_is_at_its_beginning_and_known_to_nobody(self) -> None:
         playback = Playback("u", 50.0, 1.0, True, 2.0, True, 1.0).titled("v", 9.0)
-        self.assertEqual(playback, Playback("v", 0.0, 9.0, False, 1.0, False, 9.0))
+        self.assertEqual(playback, Playback("v", 0.0, 9.0, False, 1.0, False, 9.0, 9.0))
 
     def test_drift_is_positive_for_who_is_ahead(self) -> None:
         playback = Playback(position=10.0, at=100.0, playing=True)

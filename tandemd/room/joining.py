@@ -11,9 +11,13 @@ from .. import messages as m
 from ..errors import Refused
 from .commands import Command, Decision, Enter, StalePin
 from .notices import host_changed, in_step, parts, user_left
+from .permissions import chooses_title
 from .presence import departed
 from .settings import RuleSettings
 from .state import MEMBER, Member, Room
+
+UNNOTICED = 60.0
+"""Seconds for which nobody may notice that a connection is dead; what was said on it then was not heard."""
 
 
 def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleSettings) -> Decision:
@@ -95,7 +99,12 @@ def _come_back(room: Room, member: Member, command: Command, body: Enter, name: 
         if host == member.user_id:
             messages.append(host_changed(room, host))
     event = "USER_RESUMED" if body.resume and by_token else "USER_REJOINED"
-    return Decision(event, changes, parts(*messages), {"username": back.username}, skip=skip, reschedule=True)
+    decision = Decision(event, changes, parts(*messages), {"username": back.username}, skip=skip, reschedule=True)
+    if member.conn != command.conn and not body.resume and not chooses_title(room, member.user_id):
+        playback = room.playback
+        if playback.url and playback.titled_at > (member.lost_at or now) - UNNOTICED:
+            decision.reply = m.UrlChanged(user_id=m.SERVER, url=playback.url)
+    return decision
 
 
 def _joined(room: Room, user: str, name: str | None) -> m.UserJoined:

@@ -59,6 +59,15 @@ def may_control(room: Room, user: str, now: float, host_gone: float) -> bool:
     return host is None or (not host.conn and now - host.lost_at >= host_gone)
 
 
+def chooses_title(room: Room, user: str) -> bool:
+    """Whether the member's client believes that it may control, and tells the title of its page by itself.
+
+    Such a client must not be sent to a title: the two would chase each other for ever. Whoever may control only because
+    the host is gone does not know.
+    """
+    return user == room.host or room.settings.guest_control
+
+
 def check(room: Room, user: str, kind: type[m.ClientMessage], now: float, host_gone: float) -> None:
     """Raise Refused unless this member may send this type of message now."""
     who = PERMISSIONS[kind]

@@ -11,6 +11,7 @@ class Playback(Struct, frozen=True, gc=False):
     rate: seconds of film per second while playing.
     known: whether anybody has said where the film is since the title was chosen.
     control_at: server time of the last control by a person (or of the gate's opening); 0.0 if there was none.
+    titled_at: server time at which the title was chosen; 0.0 while none was.
     """
 
     url: str = ""
@@ -20,6 +21,7 @@ class Playback(Struct, frozen=True, gc=False):
     rate: float = 1.0
     known: bool = False
     control_at: float = 0.0
+    titled_at: float = 0.0
 
     def position_at(self, now: float) -> float:
         """Return the position in seconds at server time `now`; it never runs backwards from `position`."""
@@ -29,15 +31,15 @@ class Playback(Struct, frozen=True, gc=False):
 
     def controlled(self, position: float, playing: bool, now: float) -> "Playback":
         """Return the timeline as somebody who may control it has just set it."""
-        return Playback(self.url, position, now, playing, self.rate, True, now)
+        return Playback(self.url, position, now, playing, self.rate, True, now, self.titled_at)
 
     def corrected(self, position: float, playing: bool, now: float) -> "Playback":
         """Return the timeline as the host's player shows it, which is not a control."""
-        return Playback(self.url, position, now, playing, self.rate, True, self.control_at)
+        return Playback(self.url, position, now, playing, self.rate, True, self.control_at, self.titled_at)
 
     def titled(self, url: str, now: float) -> "Playback":
         """Return the timeline of a new title: at its beginning, paused, and known to nobody yet."""
-        return Playback(url, 0.0, now, False, 1.0, False, now)
+        return Playback(url, 0.0, now, False, 1.0, False, now, now)
 
 
 def drift(playback: Playback, position: float, now: float) -> float:
