@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from .errors import Refused
 from .interfaces import IRoomStore
 from .metrics import Metrics
 from .room.state import Commit, Room, Version
@@ -21,9 +23,15 @@ RETRY = 0.3
 
 
 class Following:
-    """Follows the log of one open room. caught_up: called when the room may decide again. reloaded: see LiveRoom."""
+    """Follows the log of one open room. caught_up: called when the room may decide again. reloaded: see LiveRoom.
 
-    __slots__ = ("_again", "_caught_up", "_clock", "_live", "_metrics", "_reloaded", "_store", "busy", "stale")
+    busy: whether the store is being read; nothing is decided until that is done. stale: whether the whole room is to be
+    read, because it may be another one or have a new epoch.
+    """
+
+    __slots__ = (
+        "_again", "_caught_up", "_clock", "_live", "_metrics", "_reloaded", "_store", "_timer", "busy", "stale",
+    )  # fmt: skip
 
     _log = Logger()
 
@@ -43,14 +51,21 @@ class Following:
         self._caught_up = caught_up
         self._reloaded = reloaded
         self._again = False
+        self._timer: IDelayedCall | None = None
         self.busy = False
         self.stale = False
+
+    def close(self) -> None:
+        """Ask no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def receive(self, commits: Sequence[Commit]) -> None:
         """Apply what follows; if something is missing before it, fetch that first."""
         for commit in commits:
             room = self._live.room
-            if commit.epoch == room.epoch and commit.seq == room.seq + 1 and not self.stale:
+            if commit.epoch == room.epoch and commit.seq == room.seq + 1:
                 self._live.apply(commit)
             elif (commit.epoch, commit.seq) > room.version:
                 self.catch_up()
@@ -76,31 +91,63 @@ class Following:
         if self.busy:
             self._again = True
             return
+        self.close()
         self.busy = True
         self._again = False
         self._metrics.resyncs.value += 1
-        code, version = self._live.room.code, self._live.room.version
         if self.stale:
             self._load()
         else:
-            self._store.replay(code, version).addCallback(self._replayed).addErrback(self._failed)
+            self._replay().addCallback(self._replayed).addErrback(self._failed)
+
+    def _replay(self) -> Deferred[Sequence[Commit] | None]:
+        room = self._live.room
+        return self._store.replay(room.code, room.version)
+
+    def _replayed(self, commits: Sequence[Commit] | None) -> None:
+        if commits is None or any(commit.epoch != self._live.room.epoch for commit in commits):
+            self._load()
+            return
+        self._apply(commits)
+        self._finish()
+
+    def _apply(self, commits: Sequence[Commit]) -> None:
+        for commit in commits:
+            room = self._live.room
+            if commit.seq == room.seq + 1 and commit.epoch >= room.epoch:
+                room.epoch = commit.epoch  # seq goes on from one epoch to the next
+                self._live.apply(commit)
 
     def _load(self) -> None:
         self.stale = False
-        self._store.load(self._live.room.code).addCallback(self._loaded).addErrback(self._failed)
+        self._store.load(self._live.room.code).addCallback(self._loaded).addErrback(self._load_failed)
 
-    def _replayed(self, commits: Sequence[Commit] | None) -> None:
-        if commits is None or self.stale:
-            self._load()
+    def _loaded(self, found: Room | None) -> None:
+        mine = self._live.room
+        if found is not None and found.id == mine.id and found.version <= mine.version:
+            self._finish()  # read before what has been applied meanwhile
+        elif not mine.seq or (found is not None and found.id != mine.id):
+            self._renew(found)
+        else:
+            # The same room under a new epoch, or ended: members here are to see first what they have missed.
+            self._replay().addCallback(self._bridged, found).addErrback(self._load_failed)
+
+    def _bridged(self, commits: Sequence[Commit] | None, found: Room | None) -> None:
+        mine = self._live.room
+        if found is None:
+            self._apply(commits or ())
+            if not self._live.room.seq:  # its end was among them
+                self._finish()
+                return
+        elif found.version <= mine.version:
+            self._finish()
             return
-        for commit in commits:
-            room = self._live.room
-            if commit.epoch == room.epoch and commit.seq == room.seq + 1:
-                self._live.apply(commit)
-        self._finish()
+        else:
+            self._apply([commit for commit in commits or () if commit.seq <= found.seq])
+        self._renew(found)
 
-    def _loaded(self, room: Room | None) -> None:
-        self._reloaded(room)
+    def _renew(self, found: Room | None) -> None:
+        self._reloaded(found)
         self._finish()
 
     def _finish(self) -> None:
@@ -110,12 +157,18 @@ class Following:
         else:
             self._caught_up()
 
+    def _load_failed(self, failure: Failure) -> None:
+        self.stale = True
+        self._failed(failure)
+
     def _failed(self, failure: Failure) -> None:
         self.busy = False
-        self.stale = True
-        if not self._live.closed:
-            self._clock.callLater(RETRY, self._retry)
+        if not failure.check(Refused):
+            self._log.failure("reading {room}", failure=failure, room=self._live.room.code)
+        if not self._live.closed and self._timer is None:
+            self._timer = self._clock.callLater(RETRY, self._retry)
 
     def _retry(self) -> None:
+        self._timer = None
         if not self._live.closed and not self.busy:
             self.catch_up()

@@ -77,6 +77,9 @@ class IFollower(Interface):
     def present(code: str, user_id: str) -> bool:
         """Say whether the member is connected here."""
 
+    def members_here(code: str) -> Sequence[str]:
+        """Return the user ids of the room's members who are connected here."""
+
     def relayed(code: str, user_id: str, frame: bytes) -> None:
         """Here is a frame for a member who is connected here."""
 
@@ -105,7 +108,10 @@ class IRoomStore(Interface):
         """
 
     def replay(code: str, after: Version) -> Deferred[Sequence[Commit] | None]:
-        """Return the commits since a version of the present epoch, or None if the log does not reach back to it."""
+        """Return the commits since a version of this room, or None if the log does not reach back to it.
+
+        Also of an earlier epoch, where the log shows that the version is part of the room's history; seq goes on over them.
+        """
 
     def follow(code: str, follower: IFollower) -> None:
         """Tell `follower` of other nodes' commits and relays from now on."""

@@ -141,6 +141,7 @@ class LiveRoom:
     def close(self) -> None:
         """Stop the timer; the room is not used any more."""
         self.closed = True
+        self.following.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -141,6 +141,10 @@ class Metrics:
         self.commits = add(Counts("tandemd_commits_total", "Changes of rooms that were accepted", "event"))
         self.conflicts = add(Count("tandemd_commit_conflicts_total", "Decisions made anew: the room had changed"))
 
+        self.retries = add(
+            Count("tandemd_commit_retries_total", "Commits that waited for the store, or lost its answer")
+        )
+
         self.resyncs = add(Count("tandemd_room_gaps_total", "Times a room's missing commits were read from the store"))
         self.canary_age = add(Gauge("tandemd_pubsub_canary_age_seconds", "Since the subscription was last heard of"))
         self.pubsub_reconnects = add(Count("tandemd_pubsub_reconnects_total", "Times the subscription was lost"))

@@ -58,6 +58,10 @@ class OtherNodes:
         live = self._open.get(code)
         return live is not None and live.group.get(user_id) is not None
 
+    def members_here(self, code: str) -> Sequence[str]:
+        live = self._open.get(code)
+        return [session.user for session in live.group] if live is not None else []
+
     def relayed(self, code: str, user_id: str, frame: bytes) -> None:
         live = self._open.get(code)
         session = live.group.get(user_id) if live is not None else None

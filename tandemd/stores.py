@@ -149,7 +149,7 @@ class Clustered(_Archived):
 
     def __init__(self, config: Config, reactor: Any, metrics: Metrics, conn_prefix: str):
         from .roomstore.consumer import JournalConsumer  # noqa: PLC0415  # txredisapi only where it is wanted
-        from .roomstore.redis import PREFIX, RedisSettings, RedisStore  # noqa: PLC0415
+        from .roomstore.redis import RedisSettings, RedisStore  # noqa: PLC0415
 
         super().__init__(config, reactor, metrics)
         endpoint, options = redis_of(config, reactor)
@@ -158,7 +158,7 @@ class Clustered(_Archived):
         self.store: RedisStore = RedisStore(
             reactor, endpoint, options, conn_prefix, settings, self.archive, metrics, spool
         )
-        self.consumer = JournalConsumer(reactor, endpoint, options, PREFIX, conn_prefix, self.archive, metrics)
+        self.consumer = JournalConsumer(reactor, endpoint, options, conn_prefix, self.archive, metrics)
 
     def services(self, rooms: RoomService) -> list[service.Service]:
         self._rooms = rooms

@@ -60,6 +60,11 @@ _decode_commit = msgspec.json.Decoder(_Commit).decode
 _decode_publication = msgspec.json.Decoder(Publication).decode
 
 
+def pairs(flat: Sequence[bytes]) -> dict[str, bytes]:
+    """Return what Redis lists as names and values by turns."""
+    return {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}
+
+
 def version_text(room_id: str, version: Version) -> bytes:
     """Return what the commit script compares."""
     return f"{room_id}:{version[0]}:{version[1]}".encode()

@@ -13,10 +13,11 @@ from twisted.logger import Logger
 
 from ..interfaces import IArchive, Snapshot
 from ..metrics import Metrics
-from ..room.state import MEMBER, Commit, Room
+from ..room.state import MEMBER, Commit, Room, Version
 from ..services import Tasks
 from . import codec
-from .link import Disconnected, Link, RedisError
+from .keys import JOURNAL, room_key
+from .link import Disconnected, Link, RedisError, answers
 from .refusals import one_line
 
 GROUP = b"archive"
@@ -43,14 +44,11 @@ class JournalConsumer(service.Service):
         clock: IReactorTime,
         endpoint: IStreamClientEndpoint,
         options: dict[str, Any],
-        prefix: bytes,
         consumer: str,
         archive: IArchive,
         metrics: Metrics,
     ):
         self._clock = clock
-        self._prefix = prefix
-        self._stream = prefix + b"journal"
         self._consumer = consumer.encode()
         self._archive = archive
         self._metrics = metrics
@@ -123,7 +121,7 @@ class JournalConsumer(service.Service):
 
     async def _make_group(self) -> None:
         try:
-            await self._link.call(b"XGROUP", b"CREATE", self._stream, GROUP, b"0", b"MKSTREAM")
+            await self._link.call(b"XGROUP", b"CREATE", JOURNAL, GROUP, b"0", b"MKSTREAM")
         except RedisError as error:
             if "BUSYGROUP" not in str(error):
                 raise
@@ -137,7 +135,7 @@ class JournalConsumer(service.Service):
         if now >= self._claim_at:
             self._claim_at = now + ABANDONED / 2000
             claimed = await self._link.call(
-                b"XAUTOCLAIM", self._stream, GROUP, self._consumer, b"%d" % ABANDONED, b"0", b"COUNT", b"%d" % AT_ONCE
+                b"XAUTOCLAIM", JOURNAL, GROUP, self._consumer, b"%d" % ABANDONED, b"0", b"COUNT", b"%d" % AT_ONCE
             )
             found = _entries(claimed[1])
             if found:
@@ -148,7 +146,7 @@ class JournalConsumer(service.Service):
         words = [b"XREADGROUP", b"GROUP", GROUP, self._consumer, b"COUNT", b"%d" % AT_ONCE]
         if after == b">":
             words += (b"BLOCK", b"1000")
-        answer = await self._link.call(*words, b"STREAMS", self._stream, after)
+        answer = await self._link.call(*words, b"STREAMS", JOURNAL, after)
         return _entries(answer[0][1]) if answer else []
 
     async def _archive_all(self, entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> None:
@@ -173,39 +171,42 @@ class JournalConsumer(service.Service):
         rooms = await self._rooms(codes, commits, ended)
         await self._archive.write(commits, [Snapshot(room, frozenset(users[room.id])) for room in rooms])
         ids = [id_ for id_, _ in entries]
-        await self._link.call(b"XACK", self._stream, GROUP, *ids)
-        await self._link.call(b"XDEL", self._stream, *ids)
-        oldest = int(ids[0].partition(b"-")[0]) / 1000
-        self._metrics.journal_age.value = max(0.0, self._clock.seconds() - oldest)
+        await self._link.call(b"XACK", JOURNAL, GROUP, *ids)
+        await self._link.call(b"XDEL", JOURNAL, *ids)
 
     async def _rooms(
         self, codes: dict[str, str], commits: Sequence[tuple[str, Commit]], ended: dict[str, Commit]
     ) -> list[Room]:
-        """Return each room as it is, or if it is not any more, as far as the entries tell."""
-        asked = {room_id: self._link.call(b"HGETALL", self._key(code)) for room_id, code in codes.items()}
+        """Return each room as it is, or if Redis does not have it, as far as the archive and the entries tell."""
+        asked = [self._link.call(b"HGETALL", room_key(code)) for code in codes.values()]
         rooms = []
-        for room_id, code in codes.items():
-            flat = await asked[room_id]
-            fields = {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}
+        for (room_id, code), flat in zip(codes.items(), await answers(asked), strict=True):
+            fields = codec.pairs(flat)
             room = codec.decode_room(code, fields) if codec.VERSION in fields else None
             if room is None or room.id != room_id or room_id in ended:
-                room = _told(room_id, code, [commit for id_, commit in commits if id_ == room_id])
+                archived = await self._archive.find(code)
+                room = _told(room_id, code, archived, [commit for id_, commit in commits if id_ == room_id])
             rooms.append(room)
         return rooms
 
-    def _key(self, code: str) -> bytes:
-        return self._prefix + b"room:" + code.encode()
 
-
-def _told(room_id: str, code: str, commits: Sequence[Commit]) -> Room:
-    """Return what the entries of a room that is gone tell of it: enough for its row and those of its users."""
-    first, last = commits[0], commits[-1]
-    room = Room(room_id, code, first.at, last.epoch, last.seq)
+def _told(room_id: str, code: str, archived: Room | None, commits: Sequence[Commit]) -> Room:
+    """Return a room that Redis does not have, or has no more, as the entries in the journal lead to it."""
+    commits = sorted(commits, key=_version)
+    first = commits[0]
+    room = (
+        archived if archived is not None and archived.id == room_id else Room(room_id, code, first.at, first.epoch, 0)
+    )
     for commit in commits:
-        room.assign(commit.changes)
-        room.closed = room.closed or commit.closes
-    room.at = last.at
+        if _version(commit) > room.version:
+            room.assign(commit.changes)
+            room.epoch, room.seq, room.at, room.due = commit.epoch, commit.seq, commit.at, commit.due
+            room.closed = room.closed or commit.closes
     return room
+
+
+def _version(commit: Commit) -> Version:
+    return commit.epoch, commit.seq
 
 
 def _entries(answer: Sequence[Any]) -> list[tuple[bytes, dict[bytes, bytes]]]:

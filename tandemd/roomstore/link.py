@@ -7,7 +7,7 @@ wait for a connection fails at once. Nor is its login, which does not tell why i
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import txredisapi
@@ -325,6 +325,20 @@ class Link:
             self._heard(kind, channel, payload)
         except Exception:
             self._log.failure("redis: {link}: handling a message", link=self.name)
+
+
+async def answers(asked: Sequence[Deferred[Any]]) -> list[Any]:
+    """Return the answers to commands that were sent together. Raises the first failure, when all have been answered."""
+    failures: list[Exception] = []
+    results = []
+    for answer in asked:
+        try:
+            results.append(await answer)
+        except (Disconnected, RedisError) as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return results
 
 
 def login(options: dict[str, Any]) -> list[tuple[bytes, ...]]:

@@ -23,9 +23,10 @@ COMMIT = Script(
 --   6 channel 7 publication 8 code 9 due ('' for none) 10 invite ('' for none) 11 '1' if the room ends 12 batch id
 --   13 room id 14 journal bound 15 number of commits 16 number of fields to set
 --   then for each commit: stream id, commit, its journal entry ('' for none); then fields and values; then fields to delete
--- returns {'ok', {journal ids}, '1' if the journal was full} or {reason, version in the store}
-if redis.call('HGET', KEYS[6], 'number') ~= ARGV[3] then return {'incarnation', ''} end
-if now > tonumber(ARGV[4]) then return {'late', ''} end
+-- returns {'ok', {journal ids}, '1' if the journal was full} or {reason, version in the store, or for 'late' the time}.
+--   'astray': the store's data is of another incarnation; 'incarnation': only this room is, it is to be revived first
+if redis.call('HGET', KEYS[6], 'number') ~= ARGV[3] then return {'astray', ''} end
+if now > tonumber(ARGV[4]) then return {'late', string.format('%.6f', now)} end
 local had = redis.call('HMGET', KEYS[1], 'v', 'i')
 local version = had[1] or ''
 if version ~= '' and had[2] ~= ARGV[3] then return {'incarnation', version} end
@@ -34,6 +35,7 @@ local commits, fields = tonumber(ARGV[15]), tonumber(ARGV[16])
 local full = redis.call('XLEN', KEYS[3]) >= tonumber(ARGV[14])
 local ids = {}
 local at = 17
+if version == '' then redis.call('DEL', KEYS[2]) end -- the log of a room that had this code before
 for _ = 1, commits do
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], ARGV[at], 'c', ARGV[at + 1], 'b', ARGV[12])
   if ARGV[at + 2] ~= '' and not full then
@@ -43,6 +45,7 @@ for _ = 1, commits do
 end
 if ARGV[11] == '1' then
   redis.call('DEL', KEYS[1])
+  redis.call('SREM', KEYS[8], ARGV[8])
   redis.call('EXPIRE', KEYS[2], 600)
   redis.call('ZREM', KEYS[4], ARGV[8])
   redis.call('SET', KEYS[7], ARGV[13], 'EX', 86400)
@@ -51,11 +54,7 @@ else
   redis.call('HSET', KEYS[1], 'v', ARGV[2], 'i', ARGV[3], unpack(ARGV, at, at + 2 * fields - 1))
   for i = at + 2 * fields, #ARGV do redis.call('HDEL', KEYS[1], ARGV[i]) end
   if ARGV[9] ~= '' then redis.call('ZADD', KEYS[4], ARGV[9], ARGV[8]) else redis.call('ZREM', KEYS[4], ARGV[8]) end
-  if version == '' then
-    redis.call('PERSIST', KEYS[2])
-    redis.call('DEL', KEYS[7])
-    if ARGV[10] ~= '' then redis.call('HSET', KEYS[5], ARGV[10], ARGV[8]) end
-  end
+  if version == '' and ARGV[10] ~= '' then redis.call('HSET', KEYS[5], ARGV[10], ARGV[8]) end
   redis.call('SADD', KEYS[8], ARGV[8])
 end
 redis.call('PUBLISH', ARGV[6], ARGV[7])
@@ -69,39 +68,57 @@ ENTER = Script(
 -- KEYS: store. ARGV: run_id, seconds in which rooms may be offered.
 -- Opens a new incarnation if the server is another than the one that the data was written under. It always writes:
 -- that shows whether the server lets us.
--- returns {number, time at which it opens, now}
+-- returns {number, time at which it opens, now, '1' if there was no data at all}
+local fresh = ''
 if redis.call('HGET', KEYS[1], 'run_id') ~= ARGV[1] then
+  if redis.call('EXISTS', KEYS[1]) == 0 then fresh = '1' end
   local number = math.max((tonumber(redis.call('HGET', KEYS[1], 'number') or '0') + 1), math.floor(now * 1000))
   redis.call('HSET', KEYS[1], 'run_id', ARGV[1], 'number', string.format('%d', number),
     'opens', string.format('%.6f', now + tonumber(ARGV[2])), 'floor', string.format('%.6f', now))
 end
 redis.call('HSET', KEYS[1], 'entered', string.format('%.6f', now))
 local got = redis.call('HMGET', KEYS[1], 'number', 'opens')
-return {got[1], got[2], string.format('%.6f', now)}
+return {got[1], got[2], string.format('%.6f', now), fresh}
 """
 )
 
 OFFER = Script(
     NOW
     + """
--- KEYS: room log invites due. ARGV: 1 room id 2 epoch 3 seq 4 code 5 invite 6 due ('' for none) 7 log length
---   8 number of commits; then stream id and commit of each; then the room's fields and values
--- Replaces the room by what a node holds, if that is newer. returns 1 if it did
+-- KEYS: room log invites due tombstone nodes, then the places of nodes that the room's members are connected to
+-- ARGV: 1 room id 2 epoch 3 seq 4 code 5 invite 6 due ('' for none) 7 log length 8 '1' if only where there is none
+--   9 number of those nodes; then their names; then the number of commits; then stream id and commit of each; then the
+--   room's fields and values
+-- Replaces the room by what a node holds, if that is newer. returns 1 if it did, 0 if not, -1 if the room has ended
+if redis.call('GET', KEYS[5]) == ARGV[1] then return -1 end
+local nodes = tonumber(ARGV[9])
+local at = 10 + nodes
 local version = redis.call('HGET', KEYS[1], 'v')
+local newer = true
 if version then
   local id, epoch, seq = string.match(version, '^(.*):(%d+):(%d+)$')
   epoch, seq = tonumber(epoch), tonumber(seq)
   local mine, count = tonumber(ARGV[2]), tonumber(ARGV[3])
-  if epoch > mine or (epoch == mine and seq >= count) then return 0 end
+  newer = ARGV[8] == '' and (mine > epoch or (mine == epoch and count > seq))
+  if id ~= ARGV[1] and not newer then return 0 end
 end
+-- Should such a node be dead, it will be missed: somebody will take over its members.
+for i = 1, nodes do
+  redis.call('SADD', KEYS[6 + i], ARGV[4])
+  redis.call('ZADD', KEYS[6], 'NX', string.format('%.6f', now), ARGV[9 + i])
+end
+if not newer then return 0 end
 redis.call('DEL', KEYS[1], KEYS[2])
-local commits = tonumber(ARGV[8])
-local at = 9
+local commits = tonumber(ARGV[at])
+at = at + 1
 for _ = 1, commits do
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[7], ARGV[at], 'c', ARGV[at + 1], 'b', '')
   at = at + 2
 end
-redis.call('HSET', KEYS[1], 'v', ARGV[1] .. ':' .. ARGV[2] .. ':' .. ARGV[3], 'i', '', unpack(ARGV, at, #ARGV))
+redis.call('HSET', KEYS[1], 'v', ARGV[1] .. ':' .. ARGV[2] .. ':' .. ARGV[3], 'i', '')
+for first = at, #ARGV, 1000 do
+  redis.call('HSET', KEYS[1], unpack(ARGV, first, math.min(first + 999, #ARGV)))
+end
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[3], ARGV[5], ARGV[4]) end
 if ARGV[6] ~= '' then redis.call('ZADD', KEYS[4], ARGV[6], ARGV[4]) end
 return 1
@@ -111,11 +128,13 @@ return 1
 REVIVE = Script(
     NOW
     + """
--- KEYS: room store. ARGV: channel.
--- Gives a room that was written under an older incarnation a new epoch, and returns all its fields and the incarnation.
+-- KEYS: room store. ARGV: channel, incarnation.
+-- Gives a room that was written under an older incarnation a new epoch, and returns all its fields. Other returns: {} if
+-- there is none, {'wait', seconds} while rooms are offered, {'astray', ''} if the store is of another incarnation.
+local number = redis.call('HGET', KEYS[2], 'number')
+if number ~= ARGV[2] then return {'astray', ''} end
 local had = redis.call('HMGET', KEYS[1], 'v', 'i')
 if not had[1] then return {} end
-local number = redis.call('HGET', KEYS[2], 'number')
 if had[2] ~= number then
   local opens = tonumber(redis.call('HGET', KEYS[2], 'opens') or '0')
   if now < opens then return {'wait', string.format('%.6f', opens - now)} end
@@ -148,22 +167,34 @@ return letters
 """
 )
 
+HEADS = Script(
+    """
+-- KEYS: rooms. returns their versions, '' for one that is not there
+local versions = {}
+for i = 1, #KEYS do versions[i] = redis.call('HGET', KEYS[i], 'v') or '' end
+return versions
+"""
+)
+
 BEAT = Script(
     NOW
     + """
--- KEYS: nodes store. ARGV: own name, seconds after which a node without a sign of life is dead
--- If nobody has given one for so long, the store was away for all: grace periods begin anew.
--- returns {now, floor of grace periods, dead nodes, how many are alive}
+-- KEYS: nodes store. ARGV: own name, seconds after which a node without a sign of life is dead, seconds without one of
+--   anybody after which the store must have been away
+-- When it was away, grace periods begin anew, and all nodes have the same time as ever to give their next sign.
+-- returns {now, floor of grace periods, incarnation, dead nodes, how many are alive}
 local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
-if last[2] and now - tonumber(last[2]) > tonumber(ARGV[2]) then
-  redis.call('HSET', KEYS[2], 'floor', string.format('%.6f', now))
+local at = string.format('%.6f', now)
+if last[2] and now - tonumber(last[2]) > tonumber(ARGV[3]) then
+  redis.call('HSET', KEYS[2], 'floor', at)
+  for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do redis.call('ZADD', KEYS[1], at, name) end
 end
-redis.call('ZADD', KEYS[1], string.format('%.6f', now), ARGV[1])
-local floor = redis.call('HGET', KEYS[2], 'floor') or '0'
-local dead = now - tonumber(ARGV[2])
-return {string.format('%.6f', now), floor, redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', dead),
+redis.call('ZADD', KEYS[1], at, ARGV[1])
+local got = redis.call('HMGET', KEYS[2], 'floor', 'number')
+local dead = string.format('%.6f', now - tonumber(ARGV[2]))
+return {at, got[1] or '0', got[2] or '', redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. dead),
   redis.call('ZCOUNT', KEYS[1], dead, '+inf')}
 """
 )
 
-SCRIPTS = (COMMIT, ENTER, OFFER, REVIVE, RELAY, EMPTY, BEAT)
+SCRIPTS = (COMMIT, ENTER, OFFER, REVIVE, RELAY, EMPTY, HEADS, BEAT)

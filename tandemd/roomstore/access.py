@@ -1,0 +1,255 @@
+"""The way to Redis: whether it can be used, under which incarnation of its data, and what time it is there.
+
+Redis may come back with older data than it had, or none. So its data carries the run_id it was written under; whoever
+finds another opens a new incarnation, for which nodes offer the rooms they hold before anybody uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from ..errors import Refused
+from ..services import CannotStart, Tasks
+from . import scripts
+from .clusterclock import ClusterClock
+from .keys import STORE
+from .link import Disconnected, Link, RedisError
+from .refusals import passing, remedy, withheld
+
+PATIENCE = 2.0
+"""Seconds for which a command waits while Redis is away, and after which Redis will not carry it out any more."""
+STALLED = 0.7
+"""Seconds without an answer after which nothing new is sent: what has not been sent can be refused with certainty."""
+
+
+def unavailable() -> Refused:
+    return Refused("unavailable", "The server cannot reach its store at the moment.", int(PATIENCE * 1000))
+
+
+class Access:
+    """Keeps the connection for commands, and says when it can be used.
+
+    offer: gives the server the rooms that are open here, for which `offer_seconds` are given. entered: called when the
+    server can be used, with whether its data may be other than before. link: for commands that do not mind whether that
+    is so. time: the cluster's clock. incarnation: the number that commits must name; None while the server cannot be
+    used. fresh: whether the server had no data at all when this node opened its incarnation. fatal: whether waiting will
+    not mend what is wrong.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        endpoint: IStreamClientEndpoint,
+        options: dict[str, Any],
+        tasks: Tasks,
+        offer_seconds: float,
+        offer: Callable[[], Awaitable[None]],
+        entered: Callable[[bool], None],
+    ):
+        self.link = Link("commands", clock, endpoint, options, self._up, self._down)
+        self.time = ClusterClock(clock)
+        self.incarnation: bytes | None = None
+        self.fresh = False
+        self.fatal = False
+        self.stopping = False
+        self._clock = clock
+        self._tasks = tasks
+        self._offer_seconds = offer_seconds
+        self._offer = offer
+        self._entered = entered
+        self._entering: object = None
+        self._known = b""
+        self._failure = ""
+        self._stalled = False
+        self._waiting: dict[_Waiting, None] = {}
+
+    def start(self) -> None:
+        self.link.start()
+
+    def give_up(self) -> None:
+        """Let nobody wait any longer, now and from now on: the node stops."""
+        self.stopping = True
+        for waiting in list(self._waiting):
+            waiting.expired()
+
+    def ready(self) -> str:
+        """Return '' if Redis can be used, else the reason why not, for people."""
+        if self.incarnation is None:
+            return self.link.failure or self._failure
+        if not self.usable:
+            return f"{self.link.where} does not answer"
+        return ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether something that is sent now will be answered soon, as far as can be known."""
+        if self.incarnation is None or self._stalled:
+            return False
+        if self.link.silent > STALLED:
+            self._stalled = True
+            # Answers come in order: with this one, everything before it has been answered too.
+            self.link.call(b"PING").addCallbacks(self._flows, lambda failure: None)
+            return False
+        return True
+
+    def _flows(self, answer: Any) -> None:
+        self._stalled = False
+        self._go_on()
+
+    # -- waiting for it
+
+    def wait(self, go_on: Callable[[], None], give_up: Callable[[], None]) -> None:
+        """Call `go_on` when Redis can be used, or `give_up` if that takes too long."""
+        if self.stopping:
+            give_up()
+        else:
+            self._waiting[_Waiting(self._clock, self._waiting, go_on, give_up)] = None
+
+    async def available(self) -> None:
+        """Wait a moment for Redis. Raises Refused if it does not come back."""
+        if self.usable:
+            return
+        came: Deferred[None] = Deferred()
+        self.wait(lambda: came.callback(None), lambda: came.errback(unavailable()))
+        await came
+
+    async def entered(self) -> None:
+        """Wait until Redis can be used, however long that takes, or the node stops."""
+        while self.incarnation is None and not self.stopping:
+            await deferLater(self._clock, 0.05)
+
+    def _go_on(self) -> None:
+        for waiting in list(self._waiting):
+            waiting.over()
+
+    # -- entering
+
+    def _up(self) -> None:
+        self._tasks.spawn("entering Redis", self._enter())
+
+    def _down(self) -> None:
+        self.incarnation = None
+        self._stalled = False
+
+    def astray(self) -> None:
+        """The server's data is not of the incarnation we know, though the connection was not lost: somebody emptied it."""
+        if self.incarnation is not None:
+            self.incarnation = None
+            self._log.warn("redis: the data is not what it was; entering again")
+            self._up()
+
+    def suspend(self, error: str) -> None:
+        """The server has refused a command with this error. If it would refuse any other too, wait until it does not."""
+        if self.incarnation is not None and withheld(error):
+            self.incarnation = None
+            self._fail(error)
+            self._up()
+
+    async def _enter(self) -> None:
+        """Begin to use the server, as soon as it can be used."""
+        entering = self._entering = object()
+        wait = 0.1
+        while self.link.usable and self._entering is entering and not self.stopping:
+            try:
+                await self._try_to_enter(entering)
+                return
+            except Disconnected:
+                return
+            except (RedisError, CannotStart) as error:
+                self.fatal = isinstance(error, CannotStart) or not passing(str(error))
+                self._fail(str(error))
+            await deferLater(self._clock, wait)
+            wait = min(2 * wait, 1.0)
+
+    async def _try_to_enter(self, entering: object) -> None:
+        await self.link.load_scripts()
+        info = _info(await self.link.call(b"INFO"))
+        reason = _unsuitable(info)
+        if reason:
+            raise CannotStart(reason)
+        asked = self._clock.seconds()
+        number, opens, now, fresh = await self.link.run(
+            scripts.ENTER, [STORE], info["run_id"].encode(), b"%f" % self._offer_seconds
+        )
+        if number != self._known:
+            self.time.anchor()
+        self.time.sample(asked, self._clock.seconds(), float(now))
+        renewed = bool(self._known) and number != self._known
+        if renewed:
+            self._log.warn(
+                "redis: another server, or one that was restarted: incarnation {number}", number=number.decode()
+            )
+            await self._offer()
+        left = float(opens) - self.time.now()
+        if left > 0:
+            await deferLater(self._clock, left + 0.02)
+        if not self.link.usable or self._entering is not entering:
+            return
+        # Only now: if the offering was interrupted, it is to be done again.
+        self._known = self.incarnation = number
+        self.fresh = self.fresh or fresh == b"1"
+        self.fatal, self._failure = False, ""
+        self._entered(renewed)
+        self._go_on()
+
+    def _fail(self, error: str) -> None:
+        reason = f"{self.link.where} cannot be used: {error}{remedy(error)}"
+        if reason != self._failure:
+            self._log.error("redis: {reason}", reason=reason)
+        self._failure = reason
+
+
+class _Waiting:
+    """Something that waits for Redis, for a while."""
+
+    __slots__ = ("_all", "_give_up", "_go_on", "_timer")
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        all_: dict[_Waiting, None],
+        go_on: Callable[[], None],
+        give_up: Callable[[], None],
+    ):
+        self._all = all_
+        self._go_on = go_on
+        self._give_up = give_up
+        self._timer: IDelayedCall = clock.callLater(PATIENCE, self.expired)
+
+    def _end(self) -> None:
+        del self._all[self]
+        if self._timer.active():
+            self._timer.cancel()
+
+    def expired(self) -> None:
+        self._end()
+        self._give_up()
+
+    def over(self) -> None:
+        if self in self._all:  # what went on before it may have ended it
+            self._end()
+            self._go_on()
+
+
+def _info(text: bytes) -> dict[str, str]:
+    return dict(line.split(":", 1) for line in text.decode("utf-8", "replace").splitlines() if ":" in line)
+
+
+def _unsuitable(info: dict[str, str]) -> str:
+    """Return '' if the server will do, else one line that says why not."""
+    version = tuple(int(part) for part in info.get("redis_version", "0").split(".")[:2])
+    if version < (6, 2):
+        return f"it is version {info.get('redis_version')}; tandemd needs Redis 6.2 or newer"
+    if info.get("cluster_enabled") == "1":
+        return "it runs as a cluster, which tandemd does not use; name a single server in redis.host"
+    if info.get("maxmemory", "0") != "0" and info.get("maxmemory_policy") not in (None, "noeviction"):
+        return f"it may throw rooms away (its maxmemory-policy is {info['maxmemory_policy']}); set that to noeviction"
+    return ""

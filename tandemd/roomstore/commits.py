@@ -1,0 +1,257 @@
+"""Committing to Redis: one script a batch, and finding out what became of it when the answer was lost."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ..interfaces import CommitResult, Conflict, Unavailable
+from ..metrics import Metrics
+from ..room.state import MEMBER, Commit, Room
+from ..services import Tasks
+from . import codec, scripts
+from .access import PATIENCE, Access
+from .journal import Journal
+from .keys import DUE, INVITES, JOURNAL, STORE, ended_key, log_key, places_key, room_key
+from .link import Disconnected, RedisError, answers
+from .refusals import withheld
+
+
+class Commits:
+    """Appends commits to rooms. name: "node/boot/" of this node. log_length: commits kept for each room."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        access: Access,
+        journal: Journal,
+        clock: IReactorTime,
+        tasks: Tasks,
+        metrics: Metrics,
+        name: str,
+        log_length: int,
+        journal_length: int,
+    ):
+        self._access = access
+        self._journal = journal
+        self._clock = clock
+        self._tasks = tasks
+        self._metrics = metrics
+        self._places = places_key(name)
+        self._log_length = b"%d" % log_length
+        self._journal_length = b"%d" % journal_length
+
+    def commit(self, room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None]) -> None:
+        """As IRoomStore says."""
+        self._metrics.batch.observe(len(commits))
+        _Attempt(self, room, commits, done).send()
+
+    # -- for attempts
+
+    def submit(self, attempt: _Attempt) -> None:
+        access = self._access
+        if not access.usable:
+            self._metrics.retries.value += 1
+            access.wait(attempt.send, attempt.given_up)
+            return
+        attempt.sent_at = self._clock.seconds()
+        attempt.not_after = access.time.now() + PATIENCE
+        attempt.incarnation = access.incarnation or b""
+        keys, words = self._words(attempt)
+        access.link.run(scripts.COMMIT, keys, *words).addCallbacks(
+            self._answered, self._unsure, (attempt,), {}, (attempt,), {}
+        ).addErrback(self._failed, attempt)
+
+    def _failed(self, failure: Failure, attempt: _Attempt) -> None:
+        self._log.failure("redis: after a commit in {room}", failure, room=attempt.room.code)
+
+    def _words(self, attempt: _Attempt) -> tuple[list[bytes], list[bytes]]:
+        room, commits = attempt.room, attempt.commits
+        first, last, code = commits[0], commits[-1], room.code
+        creates = first.seq == 1
+        changes: dict[str, Any] = room.fields() if creates else {}
+        prev = room.prev
+        attempt.entries = entries = []
+        log: list[bytes] = []
+        told: list[bytes] = []
+        for commit in commits:
+            changes.update(commit.changes)
+            if commit.messages:
+                prev = commit.seq
+            whole = codec.encode_commit(commit)
+            entry = codec.encode_commit(commit, messages=False) if commit.event else b""
+            log += (b"%d-%d" % (commit.epoch, commit.seq), whole, entry)
+            told.append(whole)
+            if entry:
+                entries.append(entry)
+        settings = changes.get("settings", room.settings)
+        set_: list[bytes] = [codec.HEAD.encode(), codec.encode_head_of(room.created_at, prev, last.at, last.due)]
+        delete: list[bytes] = []
+        for name, value in changes.items():
+            if value is None and name.startswith(MEMBER):
+                delete.append(name.encode())
+            else:
+                set_ += (name.encode(), codec.encode_field(value))
+        channel = room_key(code)
+        keys = [channel, log_key(code), JOURNAL, DUE, INVITES, STORE, ended_key(code), self._places]
+        words = [
+            # The caller's copy may have moved on meanwhile: what counts is what the commits were made for.
+            b"" if creates else codec.version_text(room.id, (first.epoch, first.seq - 1)),
+            codec.version_text(room.id, (last.epoch, last.seq)),
+            attempt.incarnation,
+            b"%f" % attempt.not_after,
+            self._log_length,
+            channel,
+            codec.publication(attempt.batch, told),
+            code.encode(),
+            b"%f" % last.due if last.due else b"",
+            settings.invite.encode() if creates or last.closes else b"",
+            b"1" if last.closes else b"",
+            attempt.batch.encode(),
+            room.id.encode(),
+            self._journal_length,
+            b"%d" % len(commits),
+            b"%d" % (len(set_) // 2),
+            *log,
+            *set_,
+            *delete,
+        ]
+        return keys, words
+
+    def _answered(self, answer: list[Any], attempt: _Attempt) -> None:
+        verdict = answer[0]
+        if verdict == b"ok":
+            self._journal.written(attempt.room, attempt.entries, answer[1], full=bool(answer[2]))
+            attempt.done(None)
+        elif verdict == b"conflict":
+            version = None
+            if answer[1]:
+                room_id, found = codec.parse_version(answer[1])
+                version = found if room_id == attempt.room.id else None
+            attempt.done(Conflict(version))
+        elif verdict == b"late":
+            self._late(attempt, float(answer[1]))
+        elif verdict == b"astray":
+            self._access.astray()
+            attempt.done(Conflict(None))
+        else:  # the room was written under another incarnation: it is to be read anew, which brings it into this one
+            attempt.done(Conflict(None))
+
+    def _late(self, attempt: _Attempt, theirs: float) -> None:
+        """Redis has refused the batch because of the time."""
+        now = self._clock.seconds()
+        if now - attempt.sent_at < PATIENCE / 2 and not attempt.again:
+            # It was not under way for so long: our idea of Redis' clock is wrong.
+            self._access.time.anchor()
+            self._access.time.sample(attempt.sent_at, now, theirs)
+            attempt.again = True
+            attempt.send()
+        else:
+            attempt.done(Unavailable(PATIENCE))
+
+    def _unsure(self, failure: Failure, attempt: _Attempt) -> None:
+        if failure.check(RedisError):
+            # Nothing was changed: what Redis refuses, it refuses at the script's first write.
+            error = str(failure.value)
+            self._access.suspend(error)
+            if withheld(error) and not attempt.again:
+                attempt.again = True
+                attempt.send()
+            else:
+                if not withheld(error):
+                    self._log.error("redis: commit in {room}: {error}", room=attempt.room.code, error=error)
+                attempt.done(Unavailable(PATIENCE))
+        elif failure.check(Disconnected):
+            self._metrics.retries.value += 1
+            self._tasks.spawn("a commit without an answer", self._resolve(attempt))
+        else:
+            failure.raiseException()
+
+    async def _resolve(self, attempt: _Attempt) -> None:
+        """Find out whether a batch whose answer was lost was committed. Redis refuses it after `not_after`."""
+        access, room, first, last = self._access, attempt.room, attempt.commits[0], attempt.commits[-1]
+        name = b"%d-%d" % (first.epoch, first.seq)
+        while True:
+            await access.entered()
+            if access.stopping:
+                return
+            number = access.incarnation
+            try:
+                found, ended, time = await answers(
+                    [
+                        access.link.call(b"XRANGE", log_key(room.code), name, name),
+                        access.link.call(b"GET", ended_key(room.code)),
+                        access.link.call(b"TIME"),
+                    ]
+                )
+            except (Disconnected, RedisError):
+                await deferLater(self._clock, 0.1)
+                continue
+            if number != access.incarnation:
+                continue
+            if _is(found, attempt) or (last.closes and ended == room.id.encode()):
+                # If Redis has lost some of its data, the entries may be among that.
+                self._journal.put(room, attempt.entries)
+                attempt.done(None)
+                return
+            if found or number != attempt.incarnation or _time(time) > attempt.not_after:
+                attempt.done(Conflict(None))
+                return
+            await deferLater(self._clock, 0.1)
+
+
+class _Attempt:
+    """A batch on its way. batch: its commit id. again: whether it has been refused once for the moment."""
+
+    __slots__ = (
+        "_commits",
+        "again",
+        "batch",
+        "commits",
+        "done",
+        "entries",
+        "incarnation",
+        "not_after",
+        "room",
+        "sent_at",
+    )
+
+    def __init__(self, through: Commits, room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None]):
+        self._commits = through
+        self.room = room
+        self.commits = commits
+        self.done = done
+        self.batch = secrets.token_hex(8)
+        self.entries: list[bytes] = []
+        self.incarnation = b""
+        self.not_after = 0.0
+        self.sent_at = 0.0
+        self.again = False
+
+    def send(self) -> None:
+        self._commits.submit(self)
+
+    def given_up(self) -> None:
+        self.done(Unavailable(PATIENCE))
+
+
+def _is(found: Sequence[Any], attempt: _Attempt) -> bool:
+    """Whether an entry of a room's log is the batch's first commit."""
+    if not found:
+        return False
+    fields = codec.pairs(found[0][1])
+    if fields["b"]:
+        return fields["b"] == attempt.batch.encode()
+    # A node has given the room back to a server that had lost it, and knows no commit ids.
+    return codec.encode_commit(codec.decode_commit(fields["c"])) == codec.encode_commit(attempt.commits[0])
+
+
+def _time(answer: Sequence[bytes]) -> float:
+    return int(answer[0]) + int(answer[1]) / 1e6

@@ -1,0 +1,46 @@
+"""The names under which everything is kept in Redis; docs/architecture.md tells what is kept there."""
+
+from __future__ import annotations
+
+PREFIX = b"tandem:"
+
+STORE = PREFIX + b"store"
+NODES = PREFIX + b"nodes"
+DUE = PREFIX + b"due"
+INVITES = PREFIX + b"invites"
+JOURNAL = PREFIX + b"journal"
+_ROOM = PREFIX + b"room:"
+
+
+def room_key(code: str) -> bytes:
+    """Return the key of a room's hash. The channel on which the room's followers are told things has the same name."""
+    return _ROOM + code.encode()
+
+
+def log_key(code: str) -> bytes:
+    return PREFIX + b"log:" + code.encode()
+
+
+def ended_key(code: str) -> bytes:
+    """Return the key that holds the UUID of the room that had this code last, for a day after its end."""
+    return PREFIX + b"ended:" + code.encode()
+
+
+def mail_key(code: str, user_id: str) -> bytes:
+    return PREFIX + b"mail:" + code.encode() + b"\x00" + user_id.encode()
+
+
+def places_key(prefix: str) -> bytes:
+    """Return the key of the set of rooms in which a node ("node/boot/") has, or had, members."""
+    return PREFIX + b"at:" + prefix.encode()
+
+
+def canary_key(prefix: str) -> bytes:
+    """Return the channel on which a node hears itself."""
+    return PREFIX + b"canary:" + prefix.encode()
+
+
+def split(channel: bytes) -> tuple[bytes, bytes]:
+    """Return the kind and the name of what a key or channel is about."""
+    kind, _, name = channel[len(PREFIX) :].partition(b":")
+    return kind, name

@@ -1,0 +1,239 @@
+"""Redis stores on a real, private server: nodes without anything above them, for tests of the store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+from zope.interface import implementer
+
+from tandemd import messages as m
+from tandemd.interfaces import CommitResult, IArchive, IFollower, Presence, Snapshot
+from tandemd.metrics import Metrics
+from tandemd.room.state import MEMBER, Commit, Member, Room, Settings, Version
+from tandemd.roomstore.redis import RedisSettings, RedisStore
+
+from .servers import Redis
+
+reactor = cast(Any, _reactor)
+
+
+@implementer(IArchive)
+class FakeArchive:
+    """Rooms by code, as an archive would have them. away: it cannot be asked."""
+
+    def __init__(self) -> None:
+        self.rooms: dict[str, Room] = {}
+        self.events: dict[tuple[str, int, int], Commit] = {}
+        self.written: list[Snapshot] = []
+        self.away = False
+        self.asked = 0
+
+    def _answer(self, answer: Any) -> Deferred[Any]:
+        return fail(RuntimeError("the archive is away")) if self.away else succeed(answer)
+
+    def find(self, code: str) -> Deferred[Room | None]:
+        self.asked += 1
+        room = self.rooms.get(code)
+        return self._answer(room.copy() if room is not None and not room.closed else None)
+
+    def restore(self, now: float) -> Deferred[Sequence[Room]]:
+        rooms = [room.copy() for room in self.rooms.values() if not room.closed]
+        for room in rooms:
+            room.epoch = max(room.epoch + 1, int(now * 1000))
+        return self._answer(rooms)
+
+    def write(self, commits: Sequence[tuple[str, Commit]], snapshots: Sequence[Snapshot]) -> Deferred[None]:
+        if not self.away:
+            for room_id, commit in commits:
+                self.events.setdefault((room_id, commit.epoch, commit.seq), commit)
+            self.written += snapshots
+            for room in (snapshot.room for snapshot in snapshots):
+                had = self.rooms.get(room.code)
+                if had is None or had.id != room.id or room.version > had.version:
+                    self.rooms[room.code] = room
+        return self._answer(None)
+
+    def presence(self, records: Sequence[Presence]) -> Deferred[None]:
+        return self._answer(None)
+
+    def purge(self, before: float) -> Deferred[int]:
+        return self._answer(0)
+
+    def ready(self) -> str:
+        return "it is away" if self.away else ""
+
+
+@implementer(IFollower)
+class Recorder:
+    """Writes down what it is told. rooms: what is open here. here: (code, user id) of those connected here."""
+
+    def __init__(self) -> None:
+        self.commits: dict[str, list[Commit]] = {}
+        self.heads: list[tuple[str, str, Version]] = []
+        self.renewals: list[str] = []
+        self.letters: list[tuple[str, str, bytes]] = []
+        self.lost: list[tuple[str, str]] = []
+        self.rooms: dict[str, tuple[Room, list[Commit]]] = {}
+        self.here: set[tuple[str, str]] = set()
+        self.times_available = 0
+
+    def committed(self, code: str, commits: Sequence[Commit]) -> None:
+        self.commits.setdefault(code, []).extend(commits)
+
+    def seqs(self, code: str) -> list[int]:
+        return [commit.seq for commit in self.commits.get(code, ())]
+
+    def head(self, code: str, room_id: str, version: Version) -> None:
+        self.heads.append((code, room_id, version))
+
+    def renewed(self, code: str) -> None:
+        self.renewals.append(code)
+
+    def held(self) -> Sequence[tuple[Room, Sequence[Commit]]]:
+        return list(self.rooms.values())
+
+    def available(self) -> None:
+        self.times_available += 1
+
+    def present(self, code: str, user_id: str) -> bool:
+        return (code, user_id) in self.here
+
+    def members_here(self, code: str) -> Sequence[str]:
+        return [user for room, user in self.here if room == code]
+
+    def relayed(self, code: str, user_id: str, frame: bytes) -> None:
+        self.letters.append((code, user_id, frame))
+
+    def node_lost(self, code: str, prefix: str) -> Deferred[None]:
+        self.lost.append((code, prefix))
+        return succeed(None)
+
+
+class Hand:
+    """Makes commits of a room and keeps its own copy of it, as the room service does."""
+
+    def __init__(self, store: Any, code: str, room: Room | None = None):
+        self.store = store
+        now = store.now()
+        self.room = room or Room(f"id-{code}-{now}", code, now, int(now * 1000))
+        self.log: list[Commit] = []
+
+    def next(
+        self, changes: dict[str, Any] | None = None, *, text: str = "", event: str = "CHAT", **fields: Any
+    ) -> Commit:
+        """Return a commit that follows on the room."""
+        room = self.room
+        if changes is None:
+            changes = {}
+        if not room.seq:
+            changes = {"settings": Settings(invite=f"inv-{room.code}"), **changes}
+        said = m.Said(seq=room.seq + 1, prev=room.prev, user_id="ann", username="Ann", text=text, timestamp=0)
+        messages = (said,) if text else ()
+        due = fields.pop("due", room.due)
+        return Commit(
+            room.epoch, room.seq + 1, self.store.now(), event, "ann", {"n": room.seq + 1}, changes, messages, due=due,
+            **fields,
+        )  # fmt: skip
+
+    def batch(self, *texts: str) -> list[Commit]:
+        before, self.room = self.room, self.room.copy()
+        commits = []
+        for text in texts:
+            commits.append(self.next(text=text))
+            self.room.apply(commits[-1])
+        self.room = before
+        return commits
+
+    def send(self, *commits: Commit) -> Deferred[CommitResult]:
+        """Commit; the copy moves on if that worked."""
+        done: Deferred[CommitResult] = Deferred()
+
+        def answered(result: CommitResult) -> None:
+            if result is None:
+                for commit in commits:
+                    self.room.apply(commit)
+                    self.log.append(commit)
+            done.callback(result)
+
+        self.store.commit(self.room, commits, answered)
+        return done
+
+    def say(self, text: str = "x", **fields: Any) -> Deferred[CommitResult]:
+        return self.send(self.next(text=text, **fields))
+
+
+def member(user: str, conn: str, order: int = 1) -> dict[str, Any]:
+    """Return the change that makes somebody a member."""
+    return {MEMBER + user: Member(user, user.title(), conn, order, 0.0)}
+
+
+async def until(true: Callable[[], Any], limit: float = 10.0) -> Any:
+    """Wait until something is true, and return it."""
+    end = reactor.seconds() + limit
+    while not (found := true()):
+        if reactor.seconds() > end:
+            raise AssertionError(f"it does not become true: {true}")
+        await deferLater(reactor, 0.01)
+    return found
+
+
+class RedisTestCase(TestCase):
+    """Has a `server` of its own, and makes stores on it. options: of redis-server."""
+
+    options: tuple[str, ...] = ()
+    timeout = 60
+
+    def setUp(self) -> None:
+        self.server = Redis(*self.options)
+        self.addCleanup(self.server.stop)
+        self.directory = tempfile.mkdtemp(prefix="tandemd-test-")
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.archive = FakeArchive()
+        self.stores: list[RedisStore] = []
+
+    async def tearDown(self) -> None:
+        for store in self.stores:
+            if store.running:
+                await store.stopService()
+
+    async def node(self, name: str = "a/1/", path: str = "", follower: Recorder | None = None, **settings: Any) -> Any:
+        """Return a running store with its `follower` and `metrics` as attributes. path: of Redis' socket, or a proxy's."""
+        metrics = Metrics("test", name)
+        store: Any = RedisStore(
+            reactor,
+            UNIXClientEndpoint(reactor, path or self.server.path),
+            {},
+            name,
+            RedisSettings(**{"offer_seconds": 0.1, **settings}),
+            self.archive,
+            metrics,
+            os.path.join(self.directory, name.replace("/", "-") + "spool"),
+        )
+        store.follower = follower or Recorder()
+        store.metrics = metrics
+        store.attach(store.follower)
+        self.stores.append(store)
+        await store.startService()
+        return store
+
+    def ask(self, store: Any, *words: bytes) -> Deferred[Any]:
+        """Send Redis a command by a store's own connection."""
+        answer: Deferred[Any] = store._access.link.call(*words)
+        return answer
+
+    async def open(self, store: Any, code: str = "room") -> Hand:
+        """Return a new room, followed, with one commit."""
+        store.follow(code, store.follower)
+        hand = Hand(store, code)
+        assert await store.load(code) is None
+        assert await hand.say("first", event="USER_JOINED") is None
+        return hand
