@@ -28,6 +28,7 @@ setup(
         "tandemd",
         "tandemd.archive",
         "tandemd.config",
+        "tandemd.messages",
         "tandemd.room",
         "tandemd.roomstore",
         "tandemd.web",

@@ -143,7 +143,7 @@ def _texts(kind: type[Struct]) -> dict[str, str]:
     """Return what each field means, by its name on the wire."""
     texts = dict(USUAL)
     for base in reversed(kind.__mro__):
-        if not (issubclass(base, Struct) and base.__module__ == m.__name__):
+        if not (issubclass(base, Struct) and base.__module__.startswith(m.__name__)):
             continue
         for line in _lines(base):
             match = _FIELD.match(line)

@@ -1,0 +1,117 @@
+"""Messages to and from bytes, and what to say of bytes that are no message."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from .client import (
+    CLIENT_MESSAGES,
+    Answer,
+    Chat,
+    HostHeartbeat,
+    IceCandidate,
+    Join,
+    Leave,
+    Offer,
+    Ping,
+    PlaybackAck,
+    PlayPause,
+    PositionUpdate,
+    Ready,
+    RequestSync,
+    Seek,
+    SyncResponse,
+    ToggleGuestControl,
+    TransferHost,
+    UpdateUsername,
+    UrlChange,
+)
+from .server import Error
+
+encode = msgspec.json.Encoder().encode
+"""encode(message) -> bytes."""
+
+decode: Any = msgspec.json.Decoder(
+    Join | Leave | Ping | PlayPause | Seek | Ready | HostHeartbeat | PositionUpdate | UrlChange | RequestSync
+    | UpdateUsername | ToggleGuestControl | TransferHost | Chat | Offer | Answer | IceCandidate | PlaybackAck | SyncResponse
+).decode  # fmt: skip
+"""decode(bytes) -> ClientMessage. Raises ValueError (msgspec's errors among it) or RecursionError; see `explain`."""
+
+
+class _Envelope(Struct):
+    type: Any = None
+    id: Any = None
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_TYPES = frozenset(message.__struct_config__.tag for message in CLIENT_MESSAGES)
+
+_QUOTED = 40
+"""How many characters of a client's own words are said back to it."""
+
+
+def explain(payload: bytes, error: Exception) -> Error:
+    """Return the ERROR for a frame that `decode` refused with `error`."""
+    try:
+        envelope = _decode_envelope(payload)
+    except (ValueError, RecursionError) as outer:
+        return Error(code="bad_message", message=f"A message is one JSON object, but {_fault(outer)}.")
+    id_ = envelope.id if type(envelope.id) is int and 0 <= envelope.id <= 2**53 else None
+    if not isinstance(envelope.type, str):
+        return Error(code="bad_message", message="A message needs a `type`, which is a string.", id=id_)
+    if envelope.type not in _TYPES:
+        return Error(code="unknown_type", message=f"There is no message type {envelope.type[:_QUOTED]!r}.", id=id_)
+    return Error(code="bad_message", message=f"{envelope.type}: {_fault(error)}.", id=id_)
+
+
+def _fault(error: Exception) -> str:
+    """Return what is wrong with a message, in words that name the field."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return "a string in it is not valid UTF-8"
+    said, _, path = str(error).partition(" - at `$")
+    path = path.rstrip("`").removeprefix(".")
+    field = f"`{path}`" if path else "it"
+    for pattern, words in _FAULTS:
+        match = re.fullmatch(pattern, said, re.DOTALL)
+        if match:
+            found = {name: _KINDS.get(value, value[:_QUOTED]) for name, value in match.groupdict().items()}
+            return words.format(field=field, inside=f"{path}." if path else "", **found)
+    return f"{field}: {said[: 4 * _QUOTED]}"
+
+
+_KINDS = {
+    "str": "a string",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "object": "an object",
+    "array": "an array",
+    "null": "null",
+    "int | null": "a whole number or null",
+    "float | null": "a number or null",
+    "str | null": "a string or null",
+    "object | null": "an object or null",
+}
+
+_FAULTS = (
+    (r"Object missing required field `(?P<name>[^`]*)`", "`{inside}{name}` is missing"),
+    (r"Expected `str` matching regex .*", "{field} contains a control character or is empty"),
+    (r"Expected `str` of length >= 1", "{field} is empty"),
+    (r"Expected `str` of length <= (?P<most>\d+)", "{field} is longer than {most} characters"),
+    (r"Expected `(?:float|int)` >= (?P<least>[\d.]+?)(?:\.0)?", "{field} is less than {least}"),
+    (r"Expected `(?:float|int)` <= (?P<most>[\d.]+?)(?:\.0)?", "{field} is greater than {most}"),
+    (r"Expected `(?P<kind>[^`]*)`, got `(?P<got>[^`]*)`", "{field} is {got}, not {kind}"),
+    (r"Expected `(?P<kind>[^`]*)`", "{field} is not {kind}"),
+    (r"Invalid enum value '(?P<value>.*)'", "{field} cannot be '{value}'"),
+    (r"Number out of range", "{field} is a number out of range"),
+    (r"JSON is malformed: (?P<fault>.*)", "the JSON is malformed: {fault}"),
+    (r"Input data was truncated", "the JSON ends too early, or a string in it ends in the middle of a character"),
+    (r"Invalid (?:unicode|UTF).*", "a string in it is not valid Unicode"),
+)
+"""What the decoder says, and what we make of it. What is not in the list is passed on as it is."""
