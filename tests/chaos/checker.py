@@ -1,0 +1,392 @@
+"""What must be true of the histories that clients wrote down, and of what the archive has in the end. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+Place = tuple[int, int]
+"""(epoch, seq)"""
+
+LOGGED = frozenset(
+    ("USER_JOINED", "USER_LEFT", "LEAVE", "HOST_CHANGED", "GUEST_CONTROL", "USERNAME_UPDATED", "PLAY_PAUSE", "SEEK_PAUSE",
+     "URL_CHANGE", "CHAT")
+)  # fmt: skip
+"""Messages that belong to a commit, if they have a seq."""
+
+
+@dataclass
+class History:
+    """What one client has seen, in its order.
+
+    entries: (time, kind, data): "open" node; "said" message; "heard" message; "lost" close code; "do" command id,
+    "abandoned" command id: it was refused and is not tried again.
+    stays: whether it is never out of the room for longer than a moment, under this user id.
+    fresh: whether it has joined as a fresh page after its first time, which drops its mail.
+    present: whether it is in the room at the end.
+    """
+
+    user: str
+    room: str
+    old: bool = False
+    stays: bool = True
+    fresh: bool = False
+    present: bool = False
+    entries: list[tuple[float, str, Any]] = field(default_factory=list)
+
+    def add(self, time: float, kind: str, data: Any) -> None:
+        self.entries.append((time, kind, data))
+
+    def heard(self) -> Iterable[Json]:
+        return (data for _, kind, data in self.entries if kind == "heard")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of room_events. room: the room's code. user: the client's user id, "" for the server."""
+
+    room: str
+    epoch: int
+    seq: int
+    event: str
+    user: str
+    details: Json
+
+
+@dataclass(frozen=True)
+class RoomRow:
+    """A row of rooms. place: its (epoch, seq)."""
+
+    room: str
+    place: Place
+    guest_control: bool
+    url: str
+
+
+@dataclass
+class Told:
+    """What one client was told of the log. at: where it is in the end. resets: times of a ROOM_STATE that replaced commits."""
+
+    history: History
+    commits: list[tuple[Place, int, Json]] = field(default_factory=list)
+    at: Place = (0, 0)
+    resets: list[float] = field(default_factory=list)
+
+
+class Checker:
+    """Runs all checks. problems: what is wrong, in words.
+
+    may_renew: whether epochs may change: Redis has lost its data, or was restarted.
+    """
+
+    def __init__(self, histories: Sequence[History], *, may_renew: bool = False):
+        self.histories = histories
+        self.problems: list[str] = []
+        self.gaps = 0
+        """Commits replaced by a ROOM_STATE of a new epoch; see `may_renew`."""
+        self._may_renew = may_renew
+        self.told = [self._follow(history) for history in histories]
+        self._log: dict[str, dict[tuple[Place, int], Json]] = defaultdict(dict)
+        self._same_content()
+
+    def check(self, rows: Sequence[Row] | None = None, rooms: Sequence[RoomRow] = ()) -> list[str]:
+        """Return what is wrong. rows, rooms: what the archive has after everything got there; None if there is none."""
+        self._in_step()
+        self._hosts()
+        self._nobody_left()
+        self._commands(rows)
+        self._relays()
+        if rows is not None:
+            self._archive(rows, rooms)
+        return self.problems
+
+    def _wrong(self, history: History | None, text: str) -> None:
+        self.problems.append(f"{history.user}@{history.room}: {text}" if history is not None else text)
+
+    # -- order
+
+    def _follow(self, history: History) -> Told:
+        """Go through what a client was told: in order, without hole, without double."""
+        told = Told(history)
+        part: tuple[int, int] = (1, 1)
+        joined = False
+        fresh = False
+        for time, kind, message in history.entries:
+            if kind == "said" and message["type"] == "JOIN":
+                fresh = "resume" not in message
+            elif kind == "heard" and message["type"] == "ROOM_STATE":
+                self._state(told, time, message, first=not joined, fresh=fresh)
+                told.at, part, joined = (message["epoch"], message["seq"]), (1, 1), True
+                fresh = False
+            elif kind == "heard" and message["type"] in LOGGED and "seq" in message:
+                if not joined:
+                    self._wrong(history, f"was told {_short(message)} before ROOM_STATE")
+                    continue
+                part = self._message(told, part, message)
+        return told
+
+    def _state(self, told: Told, time: float, state: Json, *, first: bool, fresh: bool) -> None:
+        place, before = (state["epoch"], state["seq"]), told.at
+        if first:
+            return
+        if place < before:
+            self._wrong(told.history, f"ROOM_STATE went back from {before} to {place}")
+        if fresh:
+            return  # it did not ask for what it missed
+        missed = state.get("prev", 0) > before[1]
+        if place[0] != before[0]:
+            if missed:
+                self.gaps += 1
+            if not self._may_renew:
+                self._wrong(told.history, f"the epoch changed from {before} to {place}")
+        elif missed:
+            told.resets.append(time)
+            resumed = state.get("resumed")
+            self._wrong(told.history, f"hole: has seen {before}, ROOM_STATE is at {place}, {resumed=}")
+
+    def _message(self, told: Told, part: tuple[int, int], message: Json) -> tuple[int, int]:
+        epoch, seen = told.at
+        seq, now = message["seq"], tuple(message.get("part", (1, 1)))
+        if seq == seen and now == (part[0] + 1, part[1]):
+            pass
+        elif seq <= seen:
+            self._wrong(told.history, f"double or out of order: {_short(message)} after {seen}")
+        else:
+            if part[0] != part[1]:
+                self._wrong(told.history, f"part of {seen} is missing")
+            if message.get("prev", 0) > seen:
+                self._wrong(told.history, f"hole: {_short(message)} follows {message['prev']}, has seen {seen}")
+            if now[0] != 1:
+                self._wrong(told.history, f"begins in the middle: {_short(message)} {now}")
+        told.commits.append(((epoch, seq), now[0], message))
+        told.at = (epoch, max(seq, seen))
+        return now[0], now[1]
+
+    def _same_content(self) -> None:
+        for told in self.told:
+            log = self._log[told.history.room]
+            for place, part, message in told.commits:
+                content = {name: value for name, value in message.items() if name != "replayed"}
+                known = log.setdefault((place, part), content)
+                if known != content:
+                    self._wrong(told.history, f"{place} is {content}, for others {known}")
+
+    def _in_step(self) -> None:
+        ends: dict[str, Place] = {}
+        for told in self.told:
+            room = told.history.room
+            ends[room] = max(ends.get(room, (0, 0)), max((place for place, _, _ in told.commits), default=(0, 0)))
+        for told in self.told:
+            if told.history.present and told.at < ends[told.history.room]:
+                self._wrong(told.history, f"is at {told.at} in the end, others at {ends[told.history.room]}")
+
+    # -- the room
+
+    def _hosts(self) -> None:
+        """Who the host is changes only by a commit that says so."""
+        for room in {history.room for history in self.histories}:
+            points: dict[tuple[Place, int], tuple[str, str]] = {}
+            for told in self.told:
+                if told.history.room != room:
+                    continue
+                for message in told.history.heard():
+                    if message["type"] == "ROOM_STATE":
+                        key = ((message["epoch"], message["seq"]), 99)
+                        host = ("state", message["hostUserId"] or "")
+                        if points.setdefault(key, host) != host:
+                            self._wrong(told.history, f"two hosts at {key[0]}: {host[1]} and {points[key][1]}")
+                for place, part, message in told.commits:
+                    if message["type"] == "HOST_CHANGED":
+                        points[place, part] = ("changed", message["hostUserId"] or "")
+            before = ""
+            for key in sorted(points):
+                how, host = points[key]
+                if how == "state" and before and host != before:
+                    self._wrong(None, f"{room}: the host is {host} at {key[0]}, and was {before}, without a change")
+                before = host
+
+    def _nobody_left(self) -> None:
+        stay = {(history.room, history.user) for history in self.histories if history.stays}
+        for history in self.histories:
+            for message in history.heard():
+                if message["type"] in ("USER_LEFT", "LEAVE") and (history.room, message["userId"]) in stay:
+                    self._wrong(history, f"was told that {message['userId']} left")
+
+    # -- commands
+
+    def _commands(self, rows: Sequence[Row] | None) -> None:
+        heard: dict[str, Counter[tuple[Any, ...]]] = defaultdict(Counter)
+        places: dict[tuple[Any, ...], set[int]] = defaultdict(set)
+        for room, log in self._log.items():
+            for (place, _), message in log.items():
+                effect = effect_of(message)
+                heard[room][effect] += 1
+                places[(room, *effect)].add(place[1])
+        archived: Counter[tuple[str, int]] = Counter((row.room, row.seq) for row in rows or ())
+        for history in self.histories:
+            for id_, command in commands(history).items():
+                effect = wanted(history.user, command.body)
+                if effect is None:
+                    continue
+                count = heard[history.room][effect]
+                if command.acked is not None:
+                    # Everybody may have been away: then the archive knows.
+                    if count != 1 and not (count == 0 and archived[history.room, command.acked]):
+                        self._wrong(history, f"command {id_} {effect} was acknowledged and is {count} times in the log")
+                    if count and command.acked not in places[(history.room, *effect)]:
+                        self._wrong(history, f"command {id_} {effect} was acknowledged as {command.acked}")
+                elif command.refused and count:
+                    self._wrong(history, f"command {id_} {effect} was refused and took effect")
+                elif count > 1:
+                    self._wrong(history, f"command {id_} {effect} took effect {count} times")
+
+    def _relays(self) -> None:
+        got: dict[tuple[str, str], Counter[str]] = {}
+        for history in self.histories:
+            got[history.room, history.user] = Counter(
+                message["offer"]["sdp"] for message in history.heard() if message["type"] == "OFFER"
+            )
+        targets = {(history.room, history.user): history for history in self.histories}
+        for history in self.histories:
+            for command in commands(history).values():
+                if command.body["type"] != "OFFER":
+                    continue
+                target = targets.get((history.room, command.body["to"]))
+                if target is None or target.fresh or not target.present:
+                    continue
+                count = got[history.room, target.user][command.body["offer"]["sdp"]]
+                if count > 1 or (count == 0 and command.acked is not None):
+                    self._wrong(
+                        history, f"the OFFER {command.body['offer']['sdp']} to {target.user} came {count} times"
+                    )
+
+    # -- the archive
+
+    def _archive(self, rows: Sequence[Row], rooms: Sequence[RoomRow]) -> None:
+        by_place: Counter[tuple[str, int, int]] = Counter((row.room, row.epoch, row.seq) for row in rows)
+        for place, count in by_place.items():
+            if count > 1:
+                self._wrong(None, f"{place} is {count} times in room_events")
+        for room, log in self._log.items():
+            missing = {place for place, _ in log} - {(row.epoch, row.seq) for row in rows if row.room == room}
+            for place in sorted(missing):
+                self._wrong(None, f"{room}: {place} was told and is not in room_events: {_short(log_at(log, place))}")
+        details: Counter[tuple[Any, ...]] = Counter(_row_effect(row) for row in rows)
+        acked: Counter[tuple[str, int]] = Counter((row.room, row.seq) for row in rows)
+        for history in self.histories:
+            for id_, command in commands(history).items():
+                effect = wanted(history.user, command.body)
+                if command.acked is None or effect is None:
+                    continue
+                if not acked[history.room, command.acked]:
+                    self._wrong(history, f"command {id_}, acknowledged as {command.acked}, is not in room_events")
+                unique = _unique(history, command.body)
+                if unique is not None and details[unique] != 1:
+                    self._wrong(history, f"command {id_} {unique} is {details[unique]} times in room_events")
+        last: dict[str, Place] = {}
+        for row in rows:
+            last[row.room] = max(last.get(row.room, (0, 0)), (row.epoch, row.seq))
+        for kept in rooms:
+            if kept.place < last.get(kept.room, (0, 0)):
+                self._wrong(None, f"{kept.room}: its row is at {kept.place}, its events at {last[kept.room]}")
+        self._kept_state(rooms)
+
+    def _kept_state(self, rooms: Sequence[RoomRow]) -> None:
+        """What was said last of guest control is what the archive has."""
+        for kept in rooms:
+            said = [(place, message["enabled"]) for (place, _), message in self._log[kept.room].items()
+                    if message["type"] == "GUEST_CONTROL"]  # fmt: skip
+            if said and max(said)[1] != kept.guest_control and max(said)[0] <= kept.place:
+                self._wrong(
+                    None, f"{kept.room}: guest control is {kept.guest_control} in the archive, and was told else"
+                )
+
+
+@dataclass
+class Issued:
+    """A command with an id. acked: the seq it was acknowledged with. refused: it got ERROR, and was not tried again."""
+
+    body: Json
+    acked: int | None = None
+    refused: bool = False
+
+
+def commands(history: History) -> dict[int, Issued]:
+    """Return a client's commands by id."""
+    issued: dict[int, Issued] = {}
+    refused: set[int] = set()
+    for _, kind, data in history.entries:
+        if kind == "do":
+            issued[data["id"]] = Issued(data)
+        elif kind == "abandoned":
+            refused.add(data)
+        elif kind == "heard" and data["type"] == "ACK" and data["id"] in issued:
+            issued[data["id"]].acked = data.get("seq")
+    for id_ in refused:
+        issued[id_].refused = issued[id_].acked is None
+    return issued
+
+
+def effect_of(message: Json) -> tuple[Any, ...]:
+    """Return what identifies the command that a logged message came of."""
+    match message["type"]:
+        case "CHAT":
+            return "CHAT", message["userId"], message["text"]
+        case "PLAY_PAUSE":
+            return "PLAY_PAUSE", message["userId"], message["currentTime"]
+        case "SEEK_PAUSE":
+            return "SEEK", message.get("by", ""), message["currentTime"]
+        case "USERNAME_UPDATED":
+            return "UPDATE_USERNAME", message["userId"], message["username"]
+        case "URL_CHANGE":
+            return "URL_CHANGE", message["userId"], message["url"]
+        case other:
+            return (other,)
+
+
+def wanted(user: str, body: Json) -> tuple[Any, ...] | None:
+    """Return what a command must lead to; None if nothing that could be told apart."""
+    match body["type"]:
+        case "CHAT":
+            return "CHAT", user, body["text"]
+        case "PLAY_PAUSE":
+            return "PLAY_PAUSE", user, body["currentTime"]
+        case "SEEK":
+            return "SEEK", user, body["currentTime"]
+        case "UPDATE_USERNAME":
+            return "UPDATE_USERNAME", user, body["username"]
+        case "URL_CHANGE":
+            return "URL_CHANGE", user, body["url"]
+        case _:
+            return None
+
+
+def _unique(history: History, body: Json) -> tuple[Any, ...] | None:
+    room, user = history.room, history.user
+    match body["type"]:
+        case "PLAY_PAUSE" | "SEEK":
+            return room, user, body["type"], body["currentTime"]
+        case "UPDATE_USERNAME":
+            return room, user, "USERNAME_UPDATED", body["username"]
+        case "URL_CHANGE":
+            return room, user, "URL_CHANGE", body["url"]
+        case _:
+            return None
+
+
+def _row_effect(row: Row) -> tuple[Any, ...]:
+    details = row.details
+    return row.room, row.user, row.event, details.get("position", details.get("username", details.get("url")))
+
+
+def log_at(log: dict[tuple[Place, int], Json], place: Place) -> Json:
+    """Return the first message of a commit."""
+    return next(message for (at, _), message in log.items() if at == place)
+
+
+def _short(message: Json) -> str:
+    seq, replayed = message.get("seq"), message.get("replayed", False)
+    return f"{message['type']} seq {seq}{' (replayed)' if replayed else ''}"

@@ -1,0 +1,36 @@
+"""The end of every run: everything gets into the archive, and all that was seen is checked."""
+
+from __future__ import annotations
+
+from twisted.internet.threads import deferToThread
+
+from .checker import Checker
+from .cluster import Cluster
+from .party import Party
+
+
+async def archived(cluster: Cluster, party: Party) -> None:
+    """Wait until the journal is empty."""
+
+    def empty() -> bool:
+        return bool(cluster.ask_redis("XLEN", "tandem:journal") == 0)
+
+    # What a consumer has taken that was killed is taken over after half a minute.
+    assert await party.clock.until(empty, 75), (
+        f"the journal does not empty: {cluster.ask_redis('XINFO', 'CONSUMERS', 'tandem:journal', 'archive')}"
+    )
+
+
+async def finish(cluster: Cluster, party: Party, *, may_renew: bool) -> list[str]:
+    """Return what is wrong. may_renew: see Checker."""
+    await party.settled("in the end")
+    await party.quiet()
+    await archived(cluster, party)
+    # The last thing said was read by all before the journal was empty: nothing is under way any more.
+    histories = party.stop()
+    rows, rooms = await deferToThread(cluster.archived)
+    checker = Checker(histories, may_renew=may_renew)
+    problems = checker.check(rows, rooms)
+    heard = sum(1 for history in histories for _ in history.heard())
+    party.reports.append(f"{len(rows)} events, {heard} messages, {checker.gaps} gaps over a new epoch")
+    return problems
