@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -15,11 +15,18 @@ from .interfaces import IRoomStore
 from .metrics import Metrics
 from .room.state import Commit, Room, Version
 
-if TYPE_CHECKING:
-    from .liverooms import LiveRoom
-
 RETRY = 0.3
 """Seconds until a store that could not be read is asked again."""
+
+
+class Open(Protocol):
+    """An open room, as it is seen from here."""
+
+    room: Room
+    closed: bool
+
+    def apply(self, commit: Commit) -> None:
+        """Move to the commit's version."""
 
 
 class Following:
@@ -37,7 +44,7 @@ class Following:
 
     def __init__(
         self,
-        live: LiveRoom,
+        live: Open,
         store: IRoomStore,
         clock: IReactorTime,
         metrics: Metrics,
