@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
@@ -124,7 +126,7 @@ class Hand:
     def __init__(self, store: Any, code: str, room: Room | None = None):
         self.store = store
         now = store.now()
-        self.room = room or Room(f"id-{code}-{now}", code, now, int(now * 1000))
+        self.room = room or Room(str(uuid.uuid4()), code, now, int(now * 1000))
         self.log: list[Commit] = []
 
     def next(
@@ -237,3 +239,84 @@ class RedisTestCase(TestCase):
         assert await store.load(code) is None
         assert await hand.say("first", event="USER_JOINED") is None
         return hand
+
+
+class Proxy(Factory):
+    """Stands between stores and Redis, on a Unix socket of its own. deaf: answers get lost. mute: questions get lost."""
+
+    def __init__(self, path: str, target: str):
+        self.path = path
+        self.target = target
+        self.deaf = False
+        self.mute = False
+        self.links: list[_Near] = []
+        self.port = reactor.listenUNIX(path, self)
+
+    def buildProtocol(self, addr: Any) -> _Near:
+        near = _Near(self)
+        self.links.append(near)
+        return near
+
+    def cut(self) -> None:
+        """Lose all connections."""
+        for near in list(self.links):
+            near.transport.abortConnection()
+
+    async def stop(self) -> None:
+        await self.port.stopListening()
+        self.cut()
+        await until(lambda: not self.links)
+
+
+class _Near(Protocol):
+    """The connection of a store."""
+
+    transport: Any
+
+    def __init__(self, proxy: Proxy):
+        self.proxy = proxy
+        self.far: _Far | None = None
+        self.early = b""
+        self.over = False
+
+    def connectionMade(self) -> None:
+        endpoint = UNIXClientEndpoint(reactor, self.proxy.target)
+        connectProtocol(endpoint, _Far(self)).addErrback(lambda failure: self.transport.abortConnection())
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.proxy.mute:
+            return
+        if self.far is None:
+            self.early += data
+        else:
+            self.far.transport.write(data)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.over = True
+        self.proxy.links.remove(self)
+        if self.far is not None:
+            self.far.transport.abortConnection()
+
+
+class _Far(Protocol):
+    """The connection to Redis that belongs to a store's."""
+
+    transport: Any
+
+    def __init__(self, near: _Near):
+        self.near = near
+
+    def connectionMade(self) -> None:
+        if self.near.over:
+            self.transport.abortConnection()
+            return
+        self.near.far = self
+        self.transport.write(self.near.early)
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self.near.proxy.deaf:
+            self.near.transport.write(data)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        if not self.near.over:
+            self.near.transport.abortConnection()

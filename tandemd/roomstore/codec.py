@@ -9,11 +9,11 @@ import msgspec
 from msgspec import Struct
 
 from ..messages import LoggedMessage
-from ..room.state import FIELD_TYPES, MEMBER, Commit, Room, Version
+from ..room.state import FIELD_TYPES, MEMBER, Commit, Member, Room, Version
 
 _encode = msgspec.json.Encoder().encode
 _decoders = {name: msgspec.json.Decoder(kind).decode for name, kind in FIELD_TYPES.items()}
-_decode_member = _decoders[MEMBER]
+_decode_member = msgspec.json.Decoder(Member | None).decode
 
 HEAD = "@"
 """The field of a room's hash that holds what is not a field of the room: see `Head`."""
@@ -83,7 +83,7 @@ def encode_field(value: Any) -> bytes:
 def decode_field(name: str, value: bytes | msgspec.Raw) -> Any:
     """Return a room's field. Raises msgspec.MsgspecError."""
     if name.startswith(MEMBER):
-        return _decode_member(value)
+        return _decode_member(value)  # None in a commit: the member is out
     return _decoders[name](value)
 
 
@@ -154,8 +154,7 @@ def _commit(wire: _Commit) -> Commit:
         wire.event,
         wire.user,
         wire.details,
-        {name: None if value == b"null" and name.startswith(MEMBER) else decode_field(name, value)
-         for name, value in wire.changes.items()},
+        {name: decode_field(name, value) for name, value in wire.changes.items()},
         tuple(wire.messages),
         wire.skip,
         wire.due,

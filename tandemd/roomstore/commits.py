@@ -18,7 +18,7 @@ from ..services import Tasks
 from . import codec, scripts
 from .access import PATIENCE, Access
 from .journal import Journal
-from .keys import DUE, INVITES, JOURNAL, STORE, ended_key, log_key, places_key, room_key
+from .keys import DUE, INVITES, JOURNAL, STORE, ended_key, log_key, mail_key, places_key, room_key
 from .link import Disconnected, RedisError, answers
 from .refusals import withheld
 
@@ -94,13 +94,15 @@ class Commits:
         settings = changes.get("settings", room.settings)
         set_: list[bytes] = [codec.HEAD.encode(), codec.encode_head_of(room.created_at, prev, last.at, last.due)]
         delete: list[bytes] = []
+        mailboxes: list[bytes] = []
         for name, value in changes.items():
             if value is None and name.startswith(MEMBER):
                 delete.append(name.encode())
+                mailboxes.append(mail_key(code, name.removeprefix(MEMBER)))
             else:
                 set_ += (name.encode(), codec.encode_field(value))
         channel = room_key(code)
-        keys = [channel, log_key(code), JOURNAL, DUE, INVITES, STORE, ended_key(code), self._places]
+        keys = [channel, log_key(code), JOURNAL, DUE, INVITES, STORE, ended_key(code), self._places, *mailboxes]
         words = [
             # The caller's copy may have moved on meanwhile: what counts is what the commits were made for.
             b"" if creates else codec.version_text(room.id, (first.epoch, first.seq - 1)),

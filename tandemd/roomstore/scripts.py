@@ -18,7 +18,7 @@ NOW = "local t = redis.call('TIME') local now = t[1] + t[2] / 1000000 "
 COMMIT = Script(
     NOW
     + """
--- KEYS: room log journal due invites store tombstone places
+-- KEYS: room log journal due invites store tombstone places, then mailboxes of members who are out
 -- ARGV: 1 expected version ('' if the room is new) 2 new version 3 incarnation 4 not after (s) 5 log length
 --   6 channel 7 publication 8 code 9 due ('' for none) 10 invite ('' for none) 11 '1' if the room ends 12 batch id
 --   13 room id 14 journal bound 15 number of commits 16 number of fields to set
@@ -53,6 +53,7 @@ if ARGV[11] == '1' then
 else
   redis.call('HSET', KEYS[1], 'v', ARGV[2], 'i', ARGV[3], unpack(ARGV, at, at + 2 * fields - 1))
   for i = at + 2 * fields, #ARGV do redis.call('HDEL', KEYS[1], ARGV[i]) end
+  for i = 9, #KEYS do redis.call('DEL', KEYS[i]) end
   if ARGV[9] ~= '' then redis.call('ZADD', KEYS[4], ARGV[9], ARGV[8]) else redis.call('ZREM', KEYS[4], ARGV[8]) end
   if version == '' and ARGV[10] ~= '' then redis.call('HSET', KEYS[5], ARGV[10], ARGV[8]) end
   redis.call('SADD', KEYS[8], ARGV[8])
