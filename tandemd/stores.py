@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from .archive.database import Database
 from .archive.dialect import Dialect
+from .archive.errors import ArchiveError
 from .archive.migrate import migrate
 from .archive.tables import SQLArchive
 from .archive.writer import ArchiveWriter
@@ -77,10 +78,16 @@ def dialect_of(config: Config) -> Dialect:
 def prepare(config: Config) -> None:
     """Do what must be done before the reactor runs: the state directory, and the schema of the archive.
 
-    Raises OSError or archive.errors.ArchiveError, whose texts say what to do. Blocks.
+    Raises OSError or CannotStart, whose text says what to do. Blocks.
     """
     os.makedirs(config.state_dir, mode=0o700, exist_ok=True)
-    migrate(dialect_of(config))
+    try:
+        migrate(dialect_of(config))
+    except ArchiveError as error:
+        key = "archive.sqlite_file"
+        if config.uses_postgres:
+            key = "postgres.url (DATABASE_URL)" if config.postgres.url else "postgres.host (POSTGRES_HOST)"
+        raise CannotStart(f"{key}: {error}") from error
 
 
 def stores_of(config: Config, reactor: Any, metrics: Metrics, conn_prefix: str) -> Stores:
