@@ -209,7 +209,7 @@ class Said(Logged, tag="CHAT", frozen=True, kw_only=True):
 
 
 class Heartbeat(ServerMessage, tag="HOST_HEARTBEAT", frozen=True, kw_only=True):
-    """Where the film is, every 3 s while it plays; not to the host.
+    """Where the film is: to guests every 3 s while it plays, and to one that is elsewhere; not to the host.
 
     seq: of the state it was made from.
     timestamp: the server's clock.
