@@ -201,11 +201,16 @@ class RedisTestCase(TestCase):
         self.addCleanup(shutil.rmtree, self.directory)
         self.archive = FakeArchive()
         self.stores: list[RedisStore] = []
+        self.proxies: list[Proxy] = []
 
-    async def tearDown(self) -> None:
+        self.addCleanup(self._end)
+
+    async def _end(self) -> None:
         for store in self.stores:
             if store.running:
                 await store.stopService()
+        for proxy in self.proxies:
+            await proxy.stop()
 
     async def node(self, name: str = "a/1/", path: str = "", follower: Recorder | None = None, **settings: Any) -> Any:
         """Return a running store with its `follower` and `metrics` as attributes. path: of Redis' socket, or a proxy's."""
@@ -227,6 +232,12 @@ class RedisTestCase(TestCase):
         await store.startService()
         return store
 
+    async def proxied(self, name: str = "a/1/") -> tuple[Proxy, Any]:
+        """Return a proxy, and a store that reaches Redis through it."""
+        proxy = Proxy(os.path.join(self.directory, "proxy"), self.server.path)
+        self.proxies.append(proxy)
+        return proxy, await self.node(name, proxy.path)
+
     def ask(self, store: Any, *words: bytes) -> Deferred[Any]:
         """Send Redis a command by a store's own connection."""
         answer: Deferred[Any] = store._access.link.call(*words)
@@ -242,12 +253,15 @@ class RedisTestCase(TestCase):
 
 
 class Proxy(Factory):
-    """Stands between stores and Redis, on a Unix socket of its own. deaf: answers get lost. mute: questions get lost."""
+    """Stands between stores and Redis, on a Unix socket of its own.
+
+    deaf: which connections get no answers: "", "all", or only "subscriptions". mute: questions get lost.
+    """
 
     def __init__(self, path: str, target: str):
         self.path = path
         self.target = target
-        self.deaf = False
+        self.deaf = ""
         self.mute = False
         self.links: list[_Near] = []
         self.port = reactor.listenUNIX(path, self)
@@ -278,6 +292,7 @@ class _Near(Protocol):
         self.far: _Far | None = None
         self.early = b""
         self.over = False
+        self.listens = False
 
     def connectionMade(self) -> None:
         endpoint = UNIXClientEndpoint(reactor, self.proxy.target)
@@ -286,6 +301,7 @@ class _Near(Protocol):
     def dataReceived(self, data: bytes) -> None:
         if self.proxy.mute:
             return
+        self.listens = self.listens or b"SUBSCRIBE" in data
         if self.far is None:
             self.early += data
         else:
@@ -314,7 +330,8 @@ class _Far(Protocol):
         self.transport.write(self.near.early)
 
     def dataReceived(self, data: bytes) -> None:
-        if not self.near.proxy.deaf:
+        deaf = self.near.proxy.deaf
+        if not deaf or (deaf == "subscriptions" and not self.near.listens):
             self.near.transport.write(data)
 
     def connectionLost(self, reason: Any = None) -> None:

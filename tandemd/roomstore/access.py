@@ -83,7 +83,9 @@ class Access:
     def ready(self) -> str:
         """Return '' if Redis can be used, else the reason why not, for people."""
         if self.incarnation is None:
-            return self.link.failure or self._failure
+            return (
+                self.link.failure or self._failure or f"{self.link.where} is looked at, and given the rooms it may lack"
+            )
         if not self.usable:
             return f"{self.link.where} does not answer"
         return ""

@@ -42,6 +42,7 @@ class Journal:
         self._moving = spool + ".moving"
         self._metrics = metrics
         self._kept: deque[tuple[tuple[int, int], Entry]] = deque(maxlen=KEPT)
+        self._unwritten: deque[Entry] = deque(maxlen=KEPT)
         self._moved = 0
         self._full = False
         _end_line(spool)
@@ -106,6 +107,8 @@ class Journal:
         self._metrics.journal_age.value = max(0.0, self._access.time.now() - oldest[0] / 1000) if oldest else 0.0
         while self._kept and self._kept[0][0] <= last and (oldest is None or self._kept[0][0] < oldest):
             self._kept.popleft()
+        for _ in range(len(self._unwritten)):
+            self._add(self._unwritten.popleft())
         if self._spooled and length < self._length // 2:
             await self._unspool(min(MOVED_AT_ONCE, max(1, self._length // 2)))
 
@@ -117,8 +120,16 @@ class Journal:
 
     def _spool(self, entries: Sequence[Entry]) -> None:
         lines = b"".join(b" ".join(base64.b64encode(part) for part in entry) + b"\n" for entry in entries)
-        with open(self._path, "ab", opener=_private) as file:
-            file.write(lines)
+        try:
+            with open(self._path, "ab", opener=_private) as file:
+                file.write(lines)
+        except OSError as error:
+            if not self._unwritten:
+                self._log.error(
+                    "changes for the archive are kept in memory: {path}: {error}", path=self._path, error=error
+                )
+            self._unwritten.extend(entries)
+            return
         self._spooled += len(lines)
         self._metrics.spooled.value = self._spooled
 

@@ -259,8 +259,9 @@ class Link:
         return self.call(b"EVALSHA", script.sha, b"%d" % len(keys), *keys, *arguments)
 
     def load_scripts(self) -> Deferred[Any]:
-        """Load all scripts into the server."""
-        return defer.gatherResults([self.call(b"SCRIPT", b"LOAD", s.text) for s in SCRIPTS], consumeErrors=True)
+        """Load all scripts into the server. Fails as `call` does."""
+        loaded = defer.gatherResults([self.call(b"SCRIPT", b"LOAD", s.text) for s in SCRIPTS], consumeErrors=True)
+        return loaded.addErrback(_first)
 
     def tell(self, *words: bytes) -> None:
         """Send SUBSCRIBE or UNSUBSCRIBE, if there is a connection."""
@@ -339,6 +340,12 @@ async def answers(asked: Sequence[Deferred[Any]]) -> list[Any]:
     if failures:
         raise failures[0]
     return results
+
+
+def _first(failure: Failure) -> Failure:
+    failure.trap(defer.FirstError)
+    first: Failure = failure.value.subFailure  # type: ignore[union-attr]
+    return first
 
 
 def login(options: dict[str, Any]) -> list[tuple[bytes, ...]]:

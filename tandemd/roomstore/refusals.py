@@ -16,7 +16,7 @@ _LOGIN = (
     ("NOAUTH", "set redis.password (REDIS_PASSWORD), and redis.username if it has ACL users", True),
     ("DB index is out of range", "choose another redis.db", True),
     ("SELECT is not allowed in cluster mode", "it is a cluster: name a single server in redis.host", True),
-    ("NOPERM", "give redis.username the rights ~tandem:* &tandem:* +@all -@dangerous +role +info", True),
+    ("NOPERM", "give redis.username the rights ~tandem:* resetchannels &tandem:* +@all -@dangerous +role +info", True),
     ("DENIED", "it wants a password, or a connection from its own machine: see its protected-mode", True),
     ("max number of clients", "raise its maxclients", False),
 )
@@ -48,7 +48,7 @@ def explained(error: BaseException) -> tuple[str, bool]:
     if isinstance(error, ConnectionDone | ConnectionLost):
         return "closed the connection before it was usable; check redis.tls, and its log", False
     if isinstance(error, txredisapi.TimeoutError | TCPTimedOutError | TimeoutError):
-        return "does not answer; see whether it hangs", False
+        return "does not answer; see whether it hangs, and check redis.tls", False
     if isinstance(error, ConnectError | DNSLookupError | OSError):
         return f"cannot be reached: {text}; check redis.host and redis.port, and that it runs", False
     for said, remedy, hopeless in _LOGIN:

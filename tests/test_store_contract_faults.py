@@ -1,0 +1,365 @@
+"""What the Redis store promises when answers, publications, connections or time get lost."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any, cast
+
+from twisted.internet.task import deferLater
+
+from tandemd.errors import Refused
+from tandemd.interfaces import Conflict, Unavailable
+from tandemd.room.state import Room
+from tandemd.roomstore.keys import PREFIX, log_key, room_key
+
+from .redisworld import Hand, RedisTestCase, member, reactor, until
+
+
+class FollowingTest(RedisTestCase):
+    async def test_others_are_told_in_order(self) -> None:
+        a, b = await self.node("a/1/"), await self.node("b/1/")
+        hand = await self.open(a)
+        b.follow("room", b.follower)
+        await b.load("room")
+        for i in range(50):
+            await hand.say(str(i))
+        await until(lambda: len(b.follower.seqs("room")) == 50)
+        self.assertEqual(b.follower.commits["room"], hand.log[1:])
+
+    async def test_what_is_read_and_what_is_told_leave_no_gap(self) -> None:
+        """Whoever follows and then loads is told of everything after what was loaded."""
+        a, b = await self.node("a/1/"), await self.node("b/1/")
+        hand = await self.open(a)
+        loaded = []
+        for i in range(100):
+            await hand.say(str(i))
+            if i % 10 == 0:
+                b.follow("room", b.follower)
+                room = await b.load("room")
+                b.follower.commits.clear()
+                loaded.append(room.seq)
+                await hand.say("next")
+                await until(lambda: b.follower.seqs("room"))
+                self.assertEqual(b.follower.seqs("room")[0], room.seq + 1)
+                b.unfollow("room")
+        self.assertEqual(len(loaded), 10)
+
+    async def test_nothing_is_told_of_a_room_not_followed_any_more(self) -> None:
+        a, b = await self.node("a/1/"), await self.node("b/1/")
+        hand = await self.open(a)
+        b.follow("room", b.follower)
+        await b.load("room")
+        b.unfollow("room")
+        await hand.say()
+        b.follow("other", b.follower)
+        await b.load("other")  # the connection is in order: by now it would have come
+        self.assertEqual(b.follower.seqs("room"), [])
+
+    async def test_a_killed_subscription_comes_back_and_compares(self) -> None:
+        a, b = await self.node("a/1/"), await self.node("b/1/")
+        hand = await self.open(a)
+        b.follow("room", b.follower)
+        await b.load("room")
+        await self.ask(a, b"CLIENT", b"KILL", b"TYPE", b"pubsub")
+        await until(lambda: not b._subscription.link.usable)
+        await hand.say("nobody heard this")
+        await until(lambda: ("room", hand.room.id, hand.room.version) in b.follower.heads)
+        b.follower.commits.clear()
+        await hand.say("heard again")
+        await until(lambda: b.follower.seqs("room") == [3])
+        self.assertEqual(b.metrics.pubsub_reconnects.value, 1)
+
+    async def test_a_silent_subscription_is_noticed(self) -> None:
+        a = await self.node("a/1/")
+        proxy, b = await self.proxied("b/1/")
+        hand = await self.open(a)
+        b.follow("room", b.follower)
+        await b.load("room")
+        proxy.deaf = "subscriptions"
+        await hand.say("lost")
+        began = reactor.seconds()
+        await until(lambda: b.metrics.pubsub_reconnects.value == 1)
+        self.assertLess(reactor.seconds() - began, 5.0)
+        self.assertGreater(b.metrics.canary_age.value, 2.5)
+        self.assertEqual(b.follower.seqs("room"), [])
+        proxy.deaf = ""
+        proxy.cut()
+        await until(lambda: ("room", hand.room.id, hand.room.version) in b.follower.heads)
+        await until(lambda: not b.ready())
+
+    async def test_heads_are_compared_now_and_then(self) -> None:
+        """A lost last publication leaves no hole."""
+        a = await self.node("a/1/")
+        hand = await self.open(a)
+        await until(lambda: ("room", hand.room.id, hand.room.version) in a.follower.heads)
+        a.follow("nothing", a.follower)
+        await a._subscription.compare()
+        self.assertIn(("nothing", "", (0, 0)), a.follower.heads)
+
+    async def test_a_room_cannot_be_opened_while_nothing_is_heard(self) -> None:
+        proxy, a = await self.proxied()
+        proxy.deaf = "subscriptions"
+        a.follow("room", a.follower)
+        error = await self.assertFailure(a.load("room"), Refused)
+        self.assertEqual(error.code, "unavailable")
+
+
+class MailTest(RedisTestCase):
+    async def party(self) -> tuple[Any, Any, Hand]:
+        a, b = await self.node("a/1/"), await self.node("b/1/")
+        hand = await self.open(a)
+        await hand.send(hand.next({**member("ann", "a/1/1"), **member("bob", "b/1/1")}))
+        b.follow("room", b.follower)
+        await b.load("room")
+        return a, b, hand
+
+    async def test_delivered_by_the_node_that_has_the_member(self) -> None:
+        a, b, _ = await self.party()
+        c = await self.node("c/1/")
+        c.follow("room", c.follower)
+        await c.load("room")
+        b.follower.here.add(("room", "bob"))
+        for i in range(20):
+            a.relay("room", "bob", b"%d" % i)
+        await until(lambda: len(b.follower.letters) == 20)
+        self.assertEqual(b.follower.letters, [("room", "bob", b"%d" % i) for i in range(20)])
+        self.assertEqual(c.follower.letters, [])
+        self.assertEqual(await a.take_mail("room", "bob"), [])
+
+    async def test_claimed_once(self) -> None:
+        """Two nodes that both believe to have the member: a frozen one has woken up."""
+        a, b, _ = await self.party()
+        a.follower.here.add(("room", "bob"))
+        b.follower.here.add(("room", "bob"))
+        for i in range(20):
+            a.relay("room", "bob", b"%d" % i)
+        await until(lambda: len(a.follower.letters) + len(b.follower.letters) >= 20)
+        self.assertEqual(await a.take_mail("room", "bob"), [])
+        got = [letter for _, _, letter in a.follower.letters + b.follower.letters]
+        self.assertEqual(sorted(got, key=int), [b"%d" % i for i in range(20)])
+
+    async def test_kept_for_a_member_who_is_nowhere(self) -> None:
+        a, b, _ = await self.party()
+        a.relay("room", "bob", b"1")
+        await self.ask(a, b"PING")  # until then it may be under way, and b would be told of it
+        self.assertEqual(await b.take_mail("room", "bob"), [b"1"])
+
+    async def test_letters_die(self) -> None:
+        a = await self.node(mail_seconds=1)
+        await self.open(a)
+        a.relay("room", "ann", b"1")
+        self.assertEqual(await self.ask(a, b"TTL", PREFIX + b"mail:room\x00ann"), 1)
+
+    async def test_what_a_deaf_node_did_not_hear_of_is_delivered(self) -> None:
+        a, b, _ = await self.party()
+        b.follower.here.add(("room", "bob"))
+        await self.ask(a, b"CLIENT", b"KILL", b"TYPE", b"pubsub")
+        await until(lambda: not b._subscription.link.usable)
+        a.relay("room", "bob", b"1")
+        await until(lambda: b.follower.letters == [("room", "bob", b"1")])
+        self.assertEqual(await a.take_mail("room", "bob"), [])
+
+
+class LostAnswerTest(RedisTestCase):
+    async def test_committed(self) -> None:
+        proxy, a = await self.proxied()
+        b = await self.node("b/1/")
+        hand = await self.open(a)
+        proxy.deaf = "all"
+        result = hand.send(*hand.batch("x", "y"))
+        other = Hand(b, "room", await b.load("room"))
+        while other.room.seq < 3:
+            other.room = await b.load("room")
+        proxy.deaf = ""
+        proxy.cut()
+        self.assertIsNone(await result)
+        self.assertEqual((await a.load("room")).version, hand.room.version)
+        self.assertEqual(await self.ask(a, b"XLEN", log_key("room")), 3)
+        self.assertEqual(a.metrics.retries.value, 1)
+
+    async def test_not_committed(self) -> None:
+        proxy, a = await self.proxied()
+        hand = await self.open(a)
+        proxy.mute = True
+        result = hand.say("lost")
+        await deferLater(reactor, 0.05)
+        proxy.mute = False
+        proxy.cut()
+        # Not before it is certain: until then Redis might still find it in its socket.
+        self.assertEqual(await result, Conflict(None))
+        self.assertEqual((await a.load("room")).seq, 1)
+        self.assertIsNone(await hand.say("again"))
+
+    async def test_the_end_of_a_room(self) -> None:
+        proxy, a = await self.proxied()
+        b = await self.node("b/1/")
+        hand = await self.open(a)
+        proxy.deaf = "all"
+        result = hand.send(hand.next({}, event="USER_LEFT", closes=True))
+        while await b.load("room") is not None:
+            pass
+        self.assertIsNone(await Hand(b, "room").say("a new one under the same code"))
+        proxy.deaf = ""
+        proxy.cut()
+        self.assertIsNone(await result)
+
+    async def test_somebody_else_was_first(self) -> None:
+        proxy, a = await self.proxied()
+        b = await self.node("b/1/")
+        hand = await self.open(a)
+        other = Hand(b, "room", await b.load("room"))
+        proxy.mute = True
+        result = hand.say("lost")
+        await deferLater(reactor, 0.05)
+        self.assertIsNone(await other.say("first"))
+        proxy.mute = False
+        proxy.cut()
+        self.assertEqual(await result, Conflict(None))
+        self.assertEqual((await b.load("room")).version, other.room.version)
+
+
+class WaitingTest(RedisTestCase):
+    async def test_a_short_absence_is_not_noticed(self) -> None:
+        a = await self.node()
+        hand = await self.open(a)
+        await self.ask(a, b"CLIENT", b"KILL", b"TYPE", b"normal", b"SKIPME", b"no").addErrback(lambda failure: None)
+        await until(lambda: a._access.incarnation is None)
+        self.assertNotEqual(a.ready(), "")
+        self.assertIsNone(await hand.say("waits"))
+        self.assertEqual(await a.find_invite("inv-room"), "room")
+        await until(lambda: not a.ready())
+
+    async def test_a_batch_that_waits_is_what_it_was_made_for(self) -> None:
+        """The caller's room may move on while its batch waits; compared with that, it would be taken for another."""
+        a, b = await self.node("a/1/"), await self.node("b/1/")
+        hand = await self.open(a)
+        other = Hand(b, "room", await b.load("room"))
+        theirs = other.next(text="first")
+        a._access.link.drop()
+        await until(lambda: a._access.incarnation is None)
+        result = Hand(a, "room", hand.room).say("second")
+        self.assertIsNone(await other.send(theirs))
+        hand.room.apply(theirs)  # it heard of that by the subscription
+        self.assertEqual(await result, Conflict(hand.room.version))
+        self.assertEqual((await b.load("room")).version, other.room.version)
+
+    async def test_a_long_absence_is_told(self) -> None:
+        a = await self.node()
+        hand = await self.open(a)
+        self.server.stop()
+        await until(lambda: a._access.incarnation is None)
+        began = reactor.seconds()
+        self.assertIsInstance(await hand.say("x"), Unavailable)
+        self.assertLess(reactor.seconds() - began, 2.5)
+        for reading in (a.load("room"), a.replay("room", hand.room.version), a.take_mail("room", "ann")):
+            error = await self.assertFailure(reading, Refused)
+            self.assertEqual(error.code, "unavailable")
+        self.assertEqual(await a.due_rooms(a.now()), [])
+
+    async def test_stopping_lets_nobody_wait(self) -> None:
+        a = await self.node()
+        hand = await self.open(a)
+        self.server.stop()
+        await until(lambda: a._access.incarnation is None)
+        result, loaded = hand.say("x"), self.assertFailure(a.load("room"), Refused)
+        await a.stopService()
+        self.assertIsInstance(await result, Unavailable)
+        await loaded
+
+    async def test_a_frozen_server(self) -> None:
+        a = await self.node()
+        hand = await self.open(a)
+        others = [Hand(a, f"room{i}") for i in range(3)]
+        for other in others:
+            await other.say("first")
+        process = cast(Any, self.server.process)
+        process.send_signal(signal.SIGSTOP)
+        sent = hand.say("on its way when the server froze")
+        await until(a.ready)
+        began = reactor.seconds()
+        refused = [await other.say("refused") for other in others]
+        self.assertLess(reactor.seconds() - began, 2.5 * 3)
+        self.assertEqual([type(result) for result in refused], [Unavailable] * 3)
+        self.assertFalse(sent.called)  # it may have been committed: there is nothing certain to say
+        process.send_signal(signal.SIGCONT)
+        began = reactor.seconds()
+        self.assertEqual(await sent, Conflict(None))
+        await until(lambda: not a.ready())
+        self.assertLess(reactor.seconds() - began, 5.0)
+        for other in others:
+            self.assertEqual((await a.load(other.room.code)).seq, 1)
+            self.assertIsNone(await other.say("goes on"))
+        self.assertEqual((await a.load("room")).seq, 1)
+
+    async def test_a_wrong_idea_of_the_time(self) -> None:
+        a = await self.node()
+        hand = await self.open(a)
+        a._access.time._offset -= 100.0
+        self.assertIsNone(await hand.say("x"))
+        self.assertLess(abs(a.now() - reactor.seconds()), 0.5)
+
+    async def test_too_late(self) -> None:
+        """What Redis finds in its socket after the time is not carried out."""
+        a = await self.node()
+        hand = await self.open(a)
+        a._access.time._offset -= 100.0
+        result = hand.say("x")
+        # As if it had been under way for long.
+        hand.store._commits._clock = _Later(reactor, 1.5)
+        self.assertIsInstance(await result, Unavailable)
+        self.assertEqual((await a.load("room")).seq, 1)
+
+    async def test_an_error_in_one_room_stops_no_other(self) -> None:
+        a = await self.node()
+        hand = await self.open(a)
+        other = Hand(a, "other")
+        await other.say("first")
+        await self.ask(a, b"SET", log_key("room"), b"nonsense")
+        self.assertIsInstance(await hand.say("x"), Unavailable)
+        self.assertIsNone(await other.say("x"))
+        self.assertEqual(a.ready(), "")
+
+
+class ArchiveTest(RedisTestCase):
+    async def test_a_room_redis_does_not_have(self) -> None:
+        a = await self.node()
+        kept = Hand(a, "kept")
+        kept.room.apply(kept.next(member("ann", "dead/1/1")))
+        self.archive.rooms["kept"] = kept.room
+        room = await a.load("kept")
+        self.assertEqual((room.id, room.seq), (kept.room.id, 1))
+        self.assertGreater(room.epoch, kept.room.epoch)
+        self.assertEqual(await a.find_invite("inv-kept"), "kept")
+        self.assertIsNone(await Hand(a, "kept", room).say("x"))
+
+    async def test_whether_there_is_a_room_must_be_known(self) -> None:
+        a = await self.node()
+        self.archive.away = True
+        error = await self.assertFailure(a.load("room"), Refused)
+        self.assertEqual(error.code, "unavailable")
+        before = a.follower.times_available
+        self.archive.away = False
+        await until(lambda: a.follower.times_available > before)
+        self.assertIsNone(await a.load("room"))
+
+    async def test_an_ended_room_stays_so(self) -> None:
+        """The archive does not know yet that it has ended."""
+        a = await self.node()
+        hand = await self.open(a)
+        self.archive.rooms["room"] = hand.room.copy()
+        await hand.send(hand.next({}, event="USER_LEFT", closes=True))
+        self.assertIsNone(await a.load("room"))
+        stale: Room = self.archive.rooms["room"]
+        self.assertEqual(await a._offers.one(stale, ()), -1)
+        self.assertEqual(await self.ask(a, b"EXISTS", room_key("room")), 0)
+
+
+class _Later:
+    """A clock that is ahead."""
+
+    def __init__(self, clock: Any, ahead: float):
+        self._clock = clock
+        self._ahead = ahead
+
+    def seconds(self) -> float:
+        return cast(float, self._clock.seconds()) + self._ahead
