@@ -319,7 +319,9 @@ class Refused(DaemonTestCase):
     async def test_the_archive_is_something_else(self) -> None:
         self.state.mkdir()
         (self.state / "tandemd.sqlite").write_text("no database " * 100)
-        await self.says(r"cannot use the SQLite file .*/tandemd.sqlite: .*; move it away, or restore a backup of it")
+        await self.says(
+            r"archive.sqlite_file: cannot use the SQLite file .*/tandemd.sqlite: .*; move it away, or restore a backup of it"
+        )
         self.assertEqual((self.state / "tandemd.sqlite").read_text(), "no database " * 100)
 
     async def test_another_has_the_state_directory(self) -> None:
