@@ -6,7 +6,7 @@ import os
 import re
 from typing import Any, Protocol
 
-from OpenSSL.SSL import Error as SSLError
+from OpenSSL.crypto import Error as CertificateError
 from twisted.application import service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
@@ -224,9 +224,13 @@ def authorities(path: str) -> Any:
         if not blocks:
             raise ValueError("there is no certificate in it")
         return trustRootFromCertificates([Certificate.loadPEM(block) for block in blocks])
-    except (OSError, ValueError, SSLError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or "it is damaged"
-        raise CannotStart(f"redis.tls_ca: {path} cannot be used: {reason}; name a PEM file with certificates") from None
+    except CertificateError:
+        reason = "a certificate in it is damaged"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except ValueError as error:
+        reason = str(error)
+    raise CannotStart(f"redis.tls_ca: {path} cannot be used: {reason}; name a PEM file with certificates")
 
 
 class Restore(service.Service):

@@ -159,7 +159,9 @@ class PostgreSQL(_Server):
         self.start()
 
     def start(self) -> None:
-        """Start the cluster and wait until it answers."""
+        """Start the cluster and wait until it answers, if it does not run."""
+        if self.process is not None and self.process.poll() is None:
+            return
         settings = {
             "listen_addresses": "", "unix_socket_directories": self.directory, "max_connections": "100", "fsync": "off",
             "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "16MB",
@@ -202,11 +204,14 @@ class PostgreSQL(_Server):
         self.execute(f'drop database if exists "{database}" with (force)')
 
 
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port(most: int = 65535) -> int:
+    """Return a port of 127.0.0.1 that nobody listens on, at most this."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port <= most:
+            return port
 
 
 class Redis(_Server):

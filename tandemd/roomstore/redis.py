@@ -107,8 +107,10 @@ class RedisStore(service.Service):
     async def _start(self) -> None:
         limit = self._clock.seconds() + START_WITHIN
         while reason := self.ready():
-            hopeless = self._access.fatal or self._access.link.hopeless or self._subscription.link.hopeless
-            if hopeless or self._clock.seconds() > limit:
+            for link in (self._access.link, self._subscription.link):
+                if link.hopeless:
+                    raise CannotStart(link.failure)
+            if self._access.fatal or self._clock.seconds() > limit:
                 raise CannotStart(reason)
             await deferLater(self._clock, 0.02)
         self._loop(1.0, self._subscription.watch)
