@@ -71,6 +71,7 @@ class Node:
                 warnings=self.stores.warnings,
                 metrics_text=self._metrics_text,
                 connections=lambda: len(self.factory),
+                taking=lambda: bool(self.service.running),
                 node_id=config.node_id,
                 version=__version__,
                 started_at=reactor.seconds(),
@@ -92,8 +93,9 @@ class Node:
             self.rooms,
             ReactorLag(reactor, metrics.reactor_lag),
             GcPause(reactor.seconds, metrics.gc_pause),
-            Connections(self.factory, reactor, metrics, self.stores.others_alive, config.drain_seconds),
             self.listener,
+            # The first to stop: while clients are sent away, the port still answers that the node is not ready.
+            Connections(self.factory, reactor, metrics, self.stores.others_alive, config.drain_seconds),
             Interpreter(),
         ):
             child.setServiceParent(top)

@@ -99,6 +99,14 @@ class StartAndStop(DaemonTestCase):
         answer = await asking.chunks.next(lambda data: b"HTTP/1.1" in data)
         self.assertIn(b" 503 ", answer)
         self.assertIn(b"the node is stopping", answer)
+        # The port stays open until all are gone: whoever asks anew is told the same, and gets no WebSocket.
+        late = await connectProtocol(endpoint, Raw())
+        late.transport.write(
+            b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + b"\r\n\r\n"
+        )
+        self.assertIn(b" 503 ", await late.chunks.next(lambda data: b"HTTP/1.1" in data))
+        late.transport.loseConnection()
         stubborn.transport.loseConnection()
         await daemon.ended()
         asking.transport.loseConnection()

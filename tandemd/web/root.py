@@ -23,6 +23,9 @@ from .pages import Page
 URL_LIMIT = 4096
 METHODS = "GET, HEAD, OPTIONS"
 
+LEAVING = text_answer(503, "This node is about to stop; connect again.\n", ("Retry-After", "1"))
+"""To whoever wants a WebSocket while the node sends its clients away."""
+
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -55,17 +58,28 @@ class Root(Resource):
 
     isLeaf = True
 
-    def __init__(self, websocket: IResource, endpoints: dict[str, Endpoint], page: Endpoint, cors: Cors):
-        """endpoints: by the first part of the path."""
+    def __init__(
+        self,
+        websocket: IResource,
+        endpoints: dict[str, Endpoint],
+        page: Endpoint,
+        cors: Cors,
+        taking: Callable[[], bool],
+    ):
+        """endpoints: by the first part of the path. taking: whether new WebSocket connections are taken."""
         super().__init__()
         self._websocket = websocket
         self._endpoints = endpoints
         self._page = page
         self._cors = cors
+        self._taking = taking
         self._nowhere = NotFound()
 
     def render(self, request: Request) -> int | bytes:
         if request.method == b"GET" and _wants_websocket(request):
+            if not self._taking():
+                Delivery(request, self._nowhere).send(LEAVING)
+                return NOT_DONE_YET
             result: int | bytes = self._websocket.render(request)
             return result
         request.setHeader(b"Server", b"tandemd")
@@ -132,6 +146,7 @@ def root_resource(
     warnings: Callable[[], Sequence[str]],
     metrics_text: Callable[[], bytes],
     connections: Callable[[], int],
+    taking: Callable[[], bool] = lambda: True,
     node_id: str,
     version: str,
     started_at: float,
@@ -146,7 +161,7 @@ def root_resource(
 ) -> Root:
     """Return everything that a node serves by HTTP.
 
-    websocket: takes the connections at /ws and / over. connections: counts them.
+    websocket: takes the connections at /ws and / over, while `taking`. connections: counts them.
     readiness, warnings: see Health. metrics_text: the metrics in Prometheus' text format. started_at: seconds on `clock`.
     code_lookups: see LookupLimit. The other settings: see the section `web` of the configuration.
     """
@@ -159,4 +174,4 @@ def root_resource(
         "ws": Upgrade(),
         "api": Api(rooms, codes, addresses, invite_base_url, short_id_wait),
     }
-    return Root(websocket, endpoints, Page(page_directory), Cors(allowed_origins))
+    return Root(websocket, endpoints, Page(page_directory), Cors(allowed_origins), taking)
