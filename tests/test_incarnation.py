@@ -1,0 +1,286 @@
+"""Redis comes back with all of its data, with some of it, or with none; and nodes and the archive fill it up."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+from typing import Any
+
+from tandemd.interfaces import Conflict
+from tandemd.room.state import Member, Room
+from tandemd.roomstore.keys import DUE, JOURNAL, NODES, PREFIX, STORE, log_key, places_key
+
+from .redisworld import Hand, RedisTestCase, member, reactor, until
+
+SAVED = ("--save", "3600 1", "--dbfilename", "dump.rdb")
+
+
+class RestartTestCase(RedisTestCase):
+    options = SAVED
+
+    def dump(self) -> str:
+        return os.path.join(self.server.directory, "dump.rdb")
+
+    async def save(self, store: Any) -> None:
+        """Have Redis write its data to the disk."""
+        await self.ask(store, b"SAVE")
+        shutil.copy(self.dump(), self.dump() + ".kept")
+
+    async def restart(self, *stores: Any, data: str) -> None:
+        """Restart Redis with the data that was saved last ("kept"), or "none"; wait until the stores can use it."""
+        before = [store._access.incarnation for store in stores]
+        self.server.stop()
+        if data == "none":
+            pathlib.Path(self.dump()).unlink(missing_ok=True)
+        else:
+            shutil.copy(self.dump() + ".kept", self.dump())
+        self.server.start()
+        for store, number in zip(stores, before, strict=True):
+            await until(lambda store=store, number=number: store._access.incarnation not in (None, number))
+            await until(lambda store=store: not store.ready())
+
+    async def held(self, store: Any, code: str = "room", says: int = 3) -> Hand:
+        """Return a room that the store's node has open, with members."""
+        hand = await self.open(store, code)
+        await hand.send(hand.next({**member("ann", "a/1/1"), **member("bob", "dead/1/2"), "host": "ann"}, due=99.0))
+        for i in range(says):
+            await hand.say(str(i))
+        store.follower.rooms[code] = (hand.room, hand.log)
+        return hand
+
+    def is_like(self, room: Room | None, before: Room) -> None:
+        assert room is not None
+        self.assertGreater(room.epoch, before.epoch)
+        self.assertEqual(room.seq, before.seq)
+        self.assertEqual(room.fields(), before.fields())
+        for name in ("id", "created_at", "prev", "due"):
+            self.assertEqual(getattr(room, name), getattr(before, name), name)
+
+
+class IncarnationTest(RestartTestCase):
+    async def test_complete(self) -> None:
+        a, b = await self.node("a/1/"), await self.node("b/1/")
+        hand = await self.held(a)
+        before = hand.room.copy()
+        await self.save(a)
+        await self.restart(a, b, data="kept")
+        self.assertIn("room", a.follower.renewals)
+        self.assertEqual(await hand.say("to the old epoch"), Conflict(None))
+        room = await b.load("room")
+        self.is_like(room, before)
+        self.assertEqual((await a.load("room")).version, room.version)
+        goes_on = Hand(a, "room", room)
+        self.assertIsNone(await goes_on.say("x"))
+        # Whoever was there before misses nothing, across the epochs.
+        missed = await a.replay("room", (before.epoch, before.seq - 1))
+        self.assertEqual(missed, [hand.log[-1], *goes_on.log])
+        self.assertEqual(await a.replay("room", before.version), goes_on.log)
+
+    async def test_older(self) -> None:
+        a, b = await self.node("a/1/"), await self.node("b/1/")
+        hand = await self.held(a)
+        await self.save(a)
+        for i in range(5):
+            await hand.say(f"not saved {i}")
+        before = hand.room.copy()
+        await self.restart(a, b, data="kept")
+        self.is_like(await b.load("room"), before)
+        self.assertEqual(await b.replay("room", (before.epoch, 3)), hand.log[3:])
+
+    async def test_a_node_that_knows_less_changes_nothing(self) -> None:
+        a, b = await self.node("a/1/"), await self.node("b/1/")
+        hand = await self.held(a)
+        b.follower.rooms["room"] = (hand.room.copy(), hand.log[:])
+        for i in range(5):
+            await hand.say(f"b has not heard {i}")
+        before = hand.room.copy()
+        await self.restart(a, b, data="none")
+        self.is_like(await b.load("room"), before)
+
+    async def test_none_and_held(self) -> None:
+        a, b = await self.node("a/1/"), await self.node("b/1/")
+        hand = await self.held(a)
+        before = hand.room.copy()
+        await self.restart(a, b, data="none")
+        room = await b.load("room")
+        self.is_like(room, before)
+        self.assertEqual(await b.find_invite("inv-room"), "room")
+        self.assertEqual(await b.replay("room", (before.epoch, 1)), hand.log[1:])
+        self.assertIsNone(await Hand(b, "room", room).say("x"))
+        # What is to happen to the room later on is known again as well.
+        self.assertEqual(await self.ask(a, b"ZRANGE", DUE, b"0", b"-1"), [b"room"])
+        for prefix in ("a/1/", "dead/1/"):
+            self.assertEqual(await self.ask(a, b"SMEMBERS", places_key(prefix)), [b"room"])
+            self.assertIsNotNone(await self.ask(a, b"ZSCORE", NODES, prefix.encode()))
+
+    async def test_none_and_nobody_holds_it(self) -> None:
+        a = await self.node()
+        hand = await self.held(a)
+        self.archive.rooms["room"] = hand.room.copy()
+        a.follower.rooms.clear()
+        a.unfollow("room")
+        await self.restart(a, data="none")
+        # Without anybody asking for it: it must end some time too.
+        while await a.find_invite("inv-room") is None:
+            pass
+        self.is_like(await a.load("room"), hand.room)
+        self.assertEqual(await self.ask(a, b"SMEMBERS", places_key("dead/1/")), [b"room"])
+
+    async def test_the_archive_knows_less_than_a_node(self) -> None:
+        a = await self.node()
+        hand = await self.held(a)
+        self.archive.rooms["room"] = hand.room.copy()
+        await hand.say("not archived yet")
+        before = hand.room.copy()
+        await self.restart(a, data="none")
+        self.is_like(await a.load("room"), before)
+
+    async def test_the_archive_is_away_meanwhile(self) -> None:
+        a = await self.node()
+        hand = await self.held(a)
+        self.archive.rooms["room"] = hand.room.copy()
+        a.follower.rooms.clear()
+        self.archive.away = True
+        await self.restart(a, data="none")
+        self.assertIsNone(await a.find_invite("inv-room"))
+        self.archive.away = False
+        while await a.find_invite("inv-room") is None:
+            pass
+        self.is_like(await a.load("room"), hand.room)
+
+    async def test_too_late(self) -> None:
+        """A node that was away while rooms were offered: what goes on without it stays."""
+        a = await self.node("a/1/")
+        b = await self.node("b/1/")
+        hand = await self.held(a)
+        await self.save(a)
+        await hand.say("only a knows")
+        a._access.link._factory.maxDelay = a._access.link._factory.initialDelay = 4.0  # it takes long to come back
+        await self.restart(b, data="kept")
+        late = await b.load("room")
+        self.assertEqual(late.seq, hand.room.seq - 1)
+        goes_on = Hand(b, "room", late)
+        self.assertIsNone(await goes_on.say("x"))
+        await until(lambda: not a.ready())
+        self.assertIn("room", a.follower.renewals)
+        self.assertEqual((await a.load("room")).version, goes_on.room.version)
+        self.assertIsNone(await a.replay("room", hand.room.version))
+
+    async def test_emptied_while_running(self) -> None:
+        a = await self.node()
+        hand = await self.held(a)
+        before = hand.room.copy()
+        number = a._access.incarnation
+        await self.ask(a, b"FLUSHALL")
+        self.assertEqual(await hand.say("x"), Conflict(None))
+        await until(lambda: a._access.incarnation not in (None, number))
+        self.is_like(await a.load("room"), before)
+
+    async def test_emptied_and_nobody_commits(self) -> None:
+        a = await self.node()
+        await self.held(a)
+        number = a._access.incarnation
+        await self.ask(a, b"FLUSHALL")
+        await until(lambda: a._access.incarnation not in (None, number))
+        self.assertIn("room", a.follower.renewals)
+
+    async def test_an_ended_room_is_not_offered_back(self) -> None:
+        a, b = await self.node("a/1/"), await self.node("b/1/")
+        hand = await self.held(a)
+        b.follower.rooms["room"] = (hand.room.copy(), hand.log[:])
+        await hand.send(hand.next({}, event="USER_LEFT", closes=True))
+        a.follower.rooms.clear()
+        await self.save(a)
+        await self.restart(a, b, data="kept")
+        self.assertIsNone(await a.load("room"))
+
+    async def test_the_same_server_is_the_same_incarnation(self) -> None:
+        a = await self.node()
+        hand = await self.held(a)
+        number = a._access.incarnation
+        a._access.link.drop()
+        await until(lambda: a._access.incarnation is None)
+        await until(lambda: a._access.incarnation == number)
+        self.assertEqual(a.follower.renewals, [])
+        self.assertIsNone(await hand.say("x"))
+
+    async def test_large_rooms(self) -> None:
+        a = await self.node()
+        hand = await self.held(a)
+        crowd = {f"m:u{i}": Member(f"u{i}", "x", "", 1, 0.0) for i in range(5000)}
+        for name, value in crowd.items():
+            hand.room.members[name[2:]] = value
+        before = hand.room.copy()
+        await self.restart(a, data="none")
+        self.is_like(await a.load("room"), before)
+
+
+class LostAnswerTest(RestartTestCase):
+    """A commit whose answer was lost because Redis went away, and what Redis, or another node, knows of it afterwards."""
+
+    async def sent(self, a: Any, b: Any, hand: Hand, proxy: Any) -> Any:
+        """Return the promise of the result of a batch that was committed, whose answer was lost."""
+        proxy.deaf = "all"
+        result = hand.send(*hand.batch("x", "y"))
+        while (await b.load("room")).seq != hand.room.seq + 2:
+            pass
+        return result
+
+    async def begin(self) -> tuple[Any, Any, Any, Hand]:
+        b = await self.node("b/1/")
+        proxy, a = await self.proxied("a/1/")
+        return proxy, a, b, await self.held(a)
+
+    async def test_redis_has_it(self) -> None:
+        proxy, a, b, hand = await self.begin()
+        result = await self.sent(a, b, hand, proxy)
+        await self.save(b)
+        proxy.deaf = ""
+        await self.restart(a, b, data="kept")
+        self.assertIsNone(await result)
+        self.assertEqual((await a.load("room")).seq, hand.room.seq)
+
+    async def test_nobody_has_it(self) -> None:
+        proxy, a, b, hand = await self.begin()
+        await self.save(b)
+        result = await self.sent(a, b, hand, proxy)
+        proxy.deaf = ""
+        began = reactor.seconds()
+        await self.restart(a, b, data="kept")
+        self.assertEqual(await result, Conflict(None))
+        self.assertLess(reactor.seconds() - began, 5.0)
+        self.assertEqual((await a.load("room")).seq, hand.room.seq)
+
+    async def test_another_node_has_it(self) -> None:
+        """Decided again, it would be done twice."""
+        proxy, a, b, hand = await self.begin()
+        b.follow("room", b.follower)
+        room = await b.load("room")
+        result = await self.sent(a, b, hand, proxy)
+        await until(lambda: len(b.follower.seqs("room")) == 2)
+        for commit in b.follower.commits["room"]:
+            room.apply(commit)
+        b.follower.rooms["room"] = (room, b.follower.commits["room"])
+        proxy.deaf = ""
+        await self.restart(a, b, data="none")
+        self.assertIsNone(await result)
+        self.assertEqual((await a.load("room")).seq, hand.room.seq)
+        # The archive gets to know of it, though the journal that it was written to is lost.
+        entries = await self.ask(a, b"XRANGE", JOURNAL, b"-", b"+")
+        found = {fields[5] for _, fields in entries}
+        self.assertEqual(len([entry for entry in found if b',"CHAT",' in entry]), 5 + 1)
+
+
+class KeysTest(RedisTestCase):
+    async def test_everything_has_our_name(self) -> None:
+        a = await self.node()
+        hand = await self.open(a)
+        a.relay("room", "ann", b"1")
+        await hand.send(hand.next({}, closes=True, due=0.0))
+        await self.open(a, "other")
+        await until(lambda: a.members.floor is not None)
+        names = await self.ask(a, b"KEYS", b"*")
+        self.assertEqual([name for name in names if not name.startswith(PREFIX)], [])
+        self.assertIn(STORE, names)
+        self.assertIn(log_key("other"), names)
