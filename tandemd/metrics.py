@@ -119,8 +119,8 @@ class Metrics:
 
     _log = Logger()
 
-    def __init__(self, version: str, node_id: str, received: Iterable[str] = (), sent: Iterable[str] = ()):
-        """received, sent: the message types of clients and of the server."""
+    def __init__(self, version: str, node_id: str, received: Iterable[str] = ()):
+        """received: the message types of clients."""
         self._all: list[Instrument] = []
         add = self._add
 
@@ -133,10 +133,8 @@ class Metrics:
         self.closed = add(Counts("tandemd_connections_closed_total", "WebSocket connections that ended", "code"))
         self.received = add(Counts("tandemd_messages_received_total", "Messages from clients", "type", received))
         self.refused = add(Counts("tandemd_messages_refused_total", "Messages answered with ERROR", "code"))
-        self.sent = add(Counts("tandemd_messages_sent_total", "Messages made for clients", "type", sent))
         self.relays = add(Count("tandemd_relays_total", "Messages passed from one member to one other on this node"))
         self.deliveries = add(Count("tandemd_deliveries_total", "Messages written to a client"))
-        self.dropped = add(Counts("tandemd_deliveries_dropped_total", "Messages not written to a client", "reason"))
 
         self.commits = add(Counts("tandemd_commits_total", "Changes of rooms that were accepted", "event"))
         self.conflicts = add(Count("tandemd_commit_conflicts_total", "Decisions made anew: the room had changed"))

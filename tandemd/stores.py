@@ -112,10 +112,17 @@ class _Archived:
             self.archive,
             self._reactor,
             self._presence,
+            self._wrote,
             flush_interval=settings.flush_interval,
             presence_interval=settings.positions_interval,
             retention_days=settings.retention_days,
         )
+
+    def _wrote(self, commits: int, written: bool) -> None:
+        if written:
+            self._metrics.archive_batch.observe(commits)
+        else:
+            self._metrics.archive_failures.value += 1
 
     def _presence(self) -> list[Presence]:
         return self._rooms.presence() if self._rooms is not None else []
