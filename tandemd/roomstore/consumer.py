@@ -115,6 +115,7 @@ class JournalConsumer(service.Service):
     def _failed(self, error: Exception) -> None:
         what = "the journal cannot be read" if isinstance(error, RedisError) else "the archive cannot be written"
         reason = f"{what}: {one_line(error)}"
+        self._metrics.archive_failures.value += 1
         if not self._failure:
             self._log.error("{reason}; nothing is lost, it is tried again", reason=reason)
         self._failure = reason
