@@ -56,8 +56,6 @@ class FastPath:
             and transport.connected
             and not transport.dataBuffer
             and not transport._tempDataBuffer
-            and not transport.disconnecting
-            and not transport._writeDisconnected
         ):
             try:
                 sent = transport.socket.send(data)
