@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import hiredis
 import txredisapi
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
@@ -69,7 +70,26 @@ class _Introducing:
             raise WrongRole("a sentinel" if role[0] == b"sentinel" else "a replica", self.link.failover)
 
 
-class _Answers(_Introducing, txredisapi.RedisProtocol):  # type: ignore[misc]
+class _Replies(_Introducing):
+    """Takes replies as the parser makes them, once the connection is ours: the library would look into each and copy it."""
+
+    _ours = False
+    _reader: Any
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self._ours:
+            super().dataReceived(data)  # type: ignore[misc]
+            return
+        reader = self._reader
+        reader.feed(data)
+        while (reply := reader.gets()) is not False:
+            self.replyReceived(reply)
+
+    def replyReceived(self, reply: Any) -> None:
+        super().replyReceived(reply)  # type: ignore[misc]
+
+
+class _Answers(_Replies, txredisapi.RedisProtocol):  # type: ignore[misc]
     """A connection for commands: what is asked is answered in order."""
 
     def connectionMade(self) -> Any:
@@ -85,11 +105,8 @@ class _Answers(_Introducing, txredisapi.RedisProtocol):  # type: ignore[misc]
     def call(self, *words: bytes) -> Deferred[Any]:
         """Send a command; fails with RedisError or Disconnected."""
         answer: Deferred[Any] = Deferred()
-        parts = [b"*%d\r\n" % len(words)]
-        for word in words:
-            parts.append(b"$%d\r\n%b\r\n" % (len(word), word))
         self._asked.append((self.link.clock.seconds(), answer))
-        self.transport.write(b"".join(parts))
+        self.transport.write(hiredis.pack_command(words))  # type: ignore[arg-type]
         return answer
 
     def replyReceived(self, reply: Any) -> None:
@@ -120,29 +137,26 @@ class _Answers(_Introducing, txredisapi.RedisProtocol):  # type: ignore[misc]
             answer.errback(Disconnected("the connection to Redis was lost"))
 
 
-class _Subscription(_Introducing, txredisapi.SubscriberProtocol):  # type: ignore[misc]
+class _Subscription(_Replies, txredisapi.SubscriberProtocol):  # type: ignore[misc]
     """A connection that listens."""
 
     silent_since = 0.0
 
     def connectionMade(self) -> Any:
-        self._usable = False
-        self.whenConnected().addCallback(self._made)
+        self._ours = False
+        self.whenConnected().addCallback(self._usable)
         return super().connectionMade()
 
-    def _made(self, protocol: Any) -> None:
-        self._usable = True
+    def _usable(self, protocol: Any) -> None:
+        self._ours = True
         self.link.connected(self)
 
     def call(self, *words: bytes) -> None:
         """Send SUBSCRIBE or UNSUBSCRIBE; the confirmations come as messages."""
-        parts = [b"*%d\r\n" % len(words)]
-        for word in words:
-            parts.append(b"$%d\r\n%b\r\n" % (len(word), word))
-        self.transport.write(b"".join(parts))
+        self.transport.write(hiredis.pack_command(words))  # type: ignore[arg-type]
 
     def replyReceived(self, reply: Any) -> None:
-        if not self._usable:
+        if not self._ours:
             super().replyReceived(reply)
         elif isinstance(reply, list) and len(reply) == 3:
             self.link.heard(bytes(reply[0]), bytes(reply[1]), reply[2])
@@ -156,7 +170,8 @@ class _Subscription(_Introducing, txredisapi.SubscriberProtocol):  # type: ignor
 
 
 class _Factory(txredisapi.RedisFactory):  # type: ignore[misc]
-    initialDelay, maxDelay = 0.1, 2.0
+    # After a failover rooms wait for nothing but this.
+    initialDelay, factor, maxDelay = 0.1, 1.6, 0.7
 
     def __init__(self, link: Link, protocol: Any):
         super().__init__(
