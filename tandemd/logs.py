@@ -19,6 +19,8 @@ AT_LEAST: Mapping[str, str] = {
     "autobahn": "warn",
     # Every connection makes a factory or two start and stop.
     "twisted.internet.protocol.Factory": "warn",
+    # "Scheduling retry 4 to connect <object at 0x...>": we say ourselves what is lost and found again.
+    "twisted.application._client_service": "warn",
     # What remains of the old style is "TandemSite starting on 4001", and twistd's description of itself.
     "log_legacy": "warn",
     "twisted.scripts": "warn",

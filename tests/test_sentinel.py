@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import signal
 from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
@@ -15,6 +17,7 @@ from tandemd.roomstore.link import Unreachable, login
 from tandemd.roomstore.sentinel import PATIENCE, SentinelEndpoint
 
 from . import servers
+from .daemon import Client, Daemon, DaemonTestCase
 from .scriptedredis import ScriptedFactory
 
 Json = dict[str, Any]
@@ -137,3 +140,132 @@ class EndpointTests(TestCase):
         await self.assertFailure(connecting, CancelledError)
         await silent.empty()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class Speaker:
+    """Says one thing after another as fast as they are acknowledged; what is refused is said again, under the same id."""
+
+    def __init__(self, client: Client, name: str):
+        self.acknowledged: list[str] = []
+        self.refusals: list[Json] = []
+        self.stopping = False
+        self._client = client
+        self._name = name
+        self._number = 0
+
+    async def speak(self) -> None:
+        while not self.stopping:
+            self._number += 1
+            text = f"{self._name} {self._number}"
+            while True:
+                self._client.say("CHAT", id=self._number, text=text)
+                answer = await self._client.messages.next(
+                    lambda it: it["type"] in ("ACK", "ERROR") and it.get("id") == self._number
+                )
+                if answer["type"] == "ACK":
+                    self.acknowledged.append(text)
+                    await deferLater(reactor, 0.002)
+                    break
+                self.refusals.append(answer)
+                await deferLater(reactor, answer["retryAfterMs"] / 1000)
+
+
+class FailoverTests(DaemonTestCase):
+    """A master, two replicas, three sentinels, two nodes, and people who talk all the time while the master is killed."""
+
+    timeout = 60
+
+    def setUp(self) -> None:
+        super().setUp()
+        options = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2", "--repl-diskless-sync-delay", "0",
+                   "--repl-ping-replica-period", "1")  # fmt: skip
+        self.master = servers.Redis(*options, port=servers.free_port())
+        replica_of = ("--replicaof", "127.0.0.1", str(self.master.port))
+        self.replicas = [servers.Redis(*options, *replica_of, port=servers.free_port()) for _ in range(2)]
+        self.sentinels = [servers.Sentinel(self.master.port) for _ in range(3)]
+        for server in (self.master, *self.replicas, *self.sentinels):
+            self.addCleanup(server.stop)
+        self.postgres = servers.postgresql()
+        self.postgres.create("failover")
+        self.addCleanup(self.postgres.drop, "failover")
+
+    async def until(self, what: str, true: Callable[[], bool], seconds: float = 15) -> float:
+        """Wait until something is true; return how long that took."""
+        began = reactor.seconds()
+        while not true():
+            self.assertLess(reactor.seconds() - began, seconds, what)
+            await deferLater(reactor, 0.02)
+        return reactor.seconds() - began
+
+    async def node(self, name: str) -> Daemon:
+        return await self.running(
+            "--state-dir",
+            str(self.home / name),
+            NODE_ID=name,
+            POSTGRES_HOST=self.postgres.directory,
+            POSTGRES_USER="postgres",
+            POSTGRES_DB="failover",
+            TANDEMD_REDIS_SENTINELS=",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels),
+            TANDEMD_LIMITS_ENABLED="false",
+        )
+
+    def archived(self) -> int:
+        """Return how many things that were said are in the archive."""
+        rows = self.postgres.execute("select count(*) from room_events where event_type = 'CHAT'", "failover")
+        return int(rows[0][0])
+
+    async def test_the_master_is_killed_while_all_talk(self) -> None:
+        await self.until(
+            "the replicas follow", lambda: b"min_slaves_good_slaves:2" in self.master.execute("INFO", "replication")
+        )
+        await self.until(
+            "the sentinels know all",
+            lambda: all(
+                b"num-slaves\r\n$1\r\n2\r\n" in said and b"num-other-sentinels\r\n$1\r\n2\r\n" in said
+                for said in (sentinel.execute("SENTINEL", "MASTER", "mymaster") for sentinel in self.sentinels)
+            ),
+        )
+        nodes = [await self.node("a"), await self.node("b")]
+        clients = [await self.connect(node) for node in nodes]
+        speakers = []
+        for name, client in zip(("ann", "bob"), clients, strict=True):
+            await client.join("movie", name, nonce=f"nonce-{name}")
+            speakers.append(Speaker(client, name))
+        talking = [ensureDeferred(speaker.speak()) for speaker in speakers]
+        await self.until("they talk", lambda: all(len(s.acknowledged) > 50 for s in speakers))
+
+        self.master.stop(signal.SIGKILL)
+        before = [len(speaker.acknowledged) for speaker in speakers]
+        took = await self.until(
+            "they go on",
+            lambda: all(len(s.acknowledged) > n + 50 for s, n in zip(speakers, before, strict=True)),
+        )
+        self.assertLess(took, 10)
+        # The old master comes back, empty, and believes for some seconds that it is still the master.
+        self.master.start()
+        before = [len(speaker.acknowledged) for speaker in speakers]
+        await self.until(
+            "they go on still",
+            lambda: all(len(s.acknowledged) > n + 300 for s, n in zip(speakers, before, strict=True)),
+        )
+        for speaker in speakers:
+            speaker.stopping = True
+        for done in talking:
+            await done
+
+        said = {text for speaker in speakers for text in speaker.acknowledged}
+        for client in clients:
+            heard = [it["text"] for it in client.messages.seen if it["type"] == "CHAT"]
+            await self.until("all is heard", lambda heard=heard: said <= set(heard))
+            self.assertEqual(len(heard), len(set(heard)))
+            self.assertEqual(set(heard), said)
+            self.assertEqual([text for text in heard if text.startswith("ann")], speakers[0].acknowledged)
+        await self.until("all is archived", lambda: self.archived() == len(said))
+        for speaker in speakers:
+            self.assertEqual({refusal["code"] for refusal in speaker.refusals} - {"unavailable"}, set())
+            self.assertLess(len(speaker.refusals), 10)
+        for node in nodes:
+            told = [line for line in node.log if line["level"] in ("warn", "error", "critical")]
+            self.assertLess(len(told), 60)
+            self.assertNotIn("traceback", json.dumps(told))
+            self.assertEqual((await self.get(f"http://127.0.0.1:{node.port}/health/ready"))[0], 200)

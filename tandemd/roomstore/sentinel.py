@@ -8,9 +8,8 @@ from typing import Any
 
 import hiredis
 from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
-from twisted.internet.endpoints import connectProtocol
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -94,7 +93,10 @@ class SentinelEndpoint:
 
     async def _ask(self, endpoint: IStreamClientEndpoint) -> tuple[int, str, int] | None:
         protocol = _Questions(self._questions)
-        asking = connectProtocol(endpoint, protocol)
+        factory: Any = Factory()
+        factory.protocol = lambda: protocol
+        factory.noisy = False
+        asking: Deferred[Any] = endpoint.connect(factory)
         asking.addCallback(lambda connected: protocol.answers)
         asking.addTimeout(PATIENCE, self._clock)
         try:

@@ -161,6 +161,8 @@ class Subscription:
 
     def watch(self) -> None:
         """Notice a subscription that is silent without being closed. To be called every second."""
+        if not self._access.link.usable:
+            self._heard_at = max(self._heard_at, self._clock.seconds() - 1.0)  # the canary cannot be sent
         silent = self._clock.seconds() - self._heard_at
         self._metrics.canary_age.value = silent if self._heard_at else 0.0
         if self.link.usable and silent > SILENCE:
