@@ -32,6 +32,9 @@ BATCH = 64
 TAIL = 100
 """How many commits of an open room are kept, to give them back to a store that has lost them."""
 
+PATIENCE = 2.0
+"""Seconds for which commands wait while the store is away."""
+
 SILENT = "silent"
 """The event of commits that have none, in the metrics."""
 
@@ -228,6 +231,13 @@ class LiveRoom:
         if own and not self.closed:
             self._clock.callLater(retry_after, self._submit_all, own)
 
+    def refuse_waiting(self) -> None:
+        """The store has been away for long: tell those whose commands wait behind what is under way."""
+        if self._in_flight or self.following.busy:
+            waiting = [entry for entry in self._queue if entry.session is not None]
+            self._queue = deque(entry for entry in self._queue if entry.session is None)
+            self._refuse([(entry, None, None) for entry in waiting], PATIENCE)
+
     def _submit_all(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             self.submit(entry)
@@ -284,7 +294,7 @@ class LiveRoom:
             self._timer.cancel()
             self._timer = None
         self._timer_due = self.room.due
-        if self.room.due:
+        if self.room.due and not self.closed:
             delay = max(at_least, self.room.due - self._store.now())
             self._timer = self._clock.callLater(delay, self._due)
 

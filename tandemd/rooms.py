@@ -21,7 +21,7 @@ from .directory import Directory
 from .errors import Refused
 from .frames import text_frame
 from .interfaces import IRoomStore, Presence
-from .liverooms import Entry, LiveRoom, error_frame
+from .liverooms import PATIENCE, Entry, LiveRoom, error_frame
 from .metrics import Metrics
 from .openrooms import OpenRooms
 from .othernodes import OtherNodes
@@ -70,6 +70,7 @@ class RoomService(service.Service):
         self._unopened: dict[Session, m.Join] = {}
         self._stopping = False
         self._asking_due = False
+        self._away_since = 0.0
         self.positions = Positions(store, positions, lambda: self.open)
         self._admission = Admission(store, rules, hash_pin, self._moved, self._conflict)
         self._sweep = LoopingCall(self._swept)
@@ -229,12 +230,23 @@ class RoomService(service.Service):
         self.positions.sweep()
         for live in self.open:
             self.open.close_if_idle(live)
+        self._refuse_waiting()
         if not self._asking_due:
             self._asking_due = True
             due = self._store.due_rooms(self._store.now())
             due.addBoth(self._asked_due)
             due.addCallback(self._do_due)
             due.addErrback(lambda failure: log.failure("rooms that are due", failure=failure))
+
+    def _refuse_waiting(self) -> None:
+        now = self._clock.seconds()
+        if not self._store.ready():
+            self._away_since = 0.0
+        elif not self._away_since:
+            self._away_since = now
+        elif now >= self._away_since + PATIENCE:
+            for live in self.open:
+                live.refuse_waiting()
 
     def _asked_due(self, result: Any) -> Any:
         self._asking_due = False

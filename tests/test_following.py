@@ -1,0 +1,218 @@
+"""An open room stays at the store's version: holes are filled, another epoch is gone over to, and nothing is told twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+
+from tandemd.errors import Refused
+from tandemd.following import RETRY, Following
+from tandemd.liverooms import PATIENCE, LiveRoom
+from tandemd.metrics import Metrics
+from tandemd.room.state import Commit, Room
+
+from .harness import HeldStore, ServiceTestCase
+
+
+class Live:
+    """What Following moves."""
+
+    def __init__(self, room: Room):
+        self.room = room
+        self.closed = False
+        self.told: list[tuple[int, int]] = []
+
+    def apply(self, commit: Commit) -> None:
+        self.room.apply(commit)
+        self.told.append((commit.epoch, commit.seq))
+
+
+class Store:
+    """Answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Deferred[Any]]] = []
+
+    def replay(self, code: str, after: tuple[int, int]) -> Deferred[Any]:
+        self.asked.append((f"replay {after[0]} {after[1]}", Deferred()))
+        return self.asked[-1][1]
+
+    def load(self, code: str) -> Deferred[Any]:
+        self.asked.append(("load", Deferred()))
+        return self.asked[-1][1]
+
+
+class FollowingTest(TestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.store = Store()
+        self.live = Live(self.room_at(1, 5))
+        self.caught_up: list[tuple[int, int]] = []
+        self.reloads: list[Room | None] = []
+        self.following = Following(
+            cast(LiveRoom, self.live),
+            cast(Any, self.store),
+            self.clock,
+            Metrics("test", "n"),
+            lambda: self.caught_up.append(self.live.room.version),
+            self.reloaded,
+        )
+
+    def room_at(self, epoch: int, seq: int, id: str = "id") -> Room:
+        return Room(id, "room", 0.0, epoch, seq)
+
+    def reloaded(self, room: Room | None) -> None:
+        self.reloads.append(room)
+        self.live.room = room or self.room_at(99, 0, "blank")
+
+    def commits(self, epoch: int, *seqs: int) -> Sequence[Commit]:
+        return [Commit(epoch, seq, 0.0, "CHAT", "ann", None, {}, ()) for seq in seqs]
+
+    def answer(self, question: str, result: Any) -> None:
+        """Answer the only open question, which must be this one."""
+        [(asked, answer)] = self.store.asked
+        self.assertEqual(asked, question)
+        self.store.asked.clear()
+        if isinstance(result, Exception):
+            answer.errback(result)
+        else:
+            answer.callback(result)
+
+    def test_in_order(self) -> None:
+        self.following.receive(self.commits(1, 6, 7))
+        self.following.receive(self.commits(1, 7, 8))
+        self.assertEqual(self.live.told, [(1, 6), (1, 7), (1, 8)])
+        self.assertEqual(self.store.asked, [])
+
+    def test_a_hole_is_filled(self) -> None:
+        self.following.receive(self.commits(1, 8))
+        self.assertTrue(self.following.busy)
+        self.following.receive(self.commits(1, 6))
+        self.answer("replay 1 5", self.commits(1, 6, 7, 8))
+        self.assertEqual(self.live.told, [(1, 6), (1, 7), (1, 8)])
+        self.assertEqual(self.caught_up, [(1, 8)])
+
+    def test_what_is_heard_meanwhile_is_asked_for_again(self) -> None:
+        self.following.receive(self.commits(1, 8))
+        self.following.receive(self.commits(1, 9))
+        self.answer("replay 1 5", self.commits(1, 6, 7, 8))
+        self.assertEqual(self.caught_up, [])
+        self.answer("replay 1 8", self.commits(1, 9))
+        self.assertEqual(self.caught_up, [(1, 9)])
+
+    def test_a_newer_head_is_a_hole(self) -> None:
+        self.following.head("id", (1, 5))
+        self.following.head("id", (1, 4))  # it was read before we moved on
+        self.assertEqual(self.store.asked, [])
+        self.following.head("id", (1, 6))
+        self.answer("replay 1 5", self.commits(1, 6))
+        self.assertEqual(self.live.told, [(1, 6)])
+
+    def test_before_a_new_epoch_what_was_missed_is_told(self) -> None:
+        self.following.reload()
+        self.answer("load", self.room_at(2, 8))
+        self.answer("replay 1 5", [*self.commits(1, 6, 7), *self.commits(2, 8, 9)])
+        self.assertEqual(self.live.told, [(1, 6), (1, 7), (2, 8)])
+        self.assertEqual([room.version for room in self.reloads if room], [(2, 8)])
+        self.assertEqual(self.caught_up, [(2, 8)])
+
+    def test_a_new_epoch_without_a_way_there(self) -> None:
+        self.following.head("id", (2, 8))
+        self.answer("load", self.room_at(2, 8))
+        self.answer("replay 1 5", None)
+        self.assertEqual(self.live.told, [])
+        self.assertEqual(self.live.room.version, (2, 8))
+
+    def test_a_commit_of_a_new_epoch(self) -> None:
+        self.following.receive(self.commits(2, 6))
+        self.answer("replay 1 5", self.commits(2, 6))
+        self.answer("load", self.room_at(2, 6))
+        self.answer("replay 1 5", self.commits(2, 6))
+        self.assertEqual(self.live.told, [(2, 6)])
+        self.assertEqual(len(self.reloads), 1)
+
+    def test_never_back(self) -> None:
+        """The room was read, and before the answer came, a commit was heard of."""
+        self.following.reload()
+        self.following.receive(self.commits(1, 6))
+        self.answer("load", self.room_at(1, 5))
+        self.assertEqual(self.live.room.version, (1, 6))
+        self.assertEqual(self.reloads, [])
+        self.following.receive(self.commits(1, 7))
+        self.assertEqual(self.live.told, [(1, 6), (1, 7)])
+
+    def test_another_room(self) -> None:
+        self.following.head("other", (7, 1))
+        self.answer("load", self.room_at(7, 1, "other"))
+        self.assertEqual(self.live.room.id, "other")
+        self.assertEqual(self.store.asked, [])
+
+    def test_ended(self) -> None:
+        self.following.head("", (0, 0))
+        self.answer("load", None)
+        self.answer("replay 1 5", None)
+        self.assertEqual(self.reloads, [None])
+
+    def test_a_blank_room_is_not_there_either(self) -> None:
+        self.live.room = self.room_at(1, 0)
+        self.following.head("", (0, 0))
+        self.assertEqual(self.store.asked, [])
+
+    def test_tried_again(self) -> None:
+        self.following.reload()
+        self.answer("load", Refused("unavailable", "not now"))
+        self.assertFalse(self.following.busy)
+        self.clock.advance(RETRY)
+        self.answer("load", self.room_at(2, 5))
+        self.answer("replay 1 5", Refused("unavailable", "not now"))
+        self.clock.advance(RETRY)
+        self.answer("load", self.room_at(2, 5))
+        self.answer("replay 1 5", [])
+        self.assertEqual(self.live.room.version, (2, 5))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_hole_stays_one_while_the_store_is_away(self) -> None:
+        """Read as a whole, the room would be right, and its members would have missed something."""
+        self.following.receive(self.commits(1, 7))
+        self.answer("replay 1 5", Refused("unavailable", "not now"))
+        self.clock.advance(RETRY)
+        self.answer("replay 1 5", self.commits(1, 6, 7))
+        self.assertEqual(self.live.told, [(1, 6), (1, 7)])
+
+    def test_closing_leaves_no_timer(self) -> None:
+        self.following.reload()
+        self.answer("load", Refused("unavailable", "not now"))
+        self.following.close()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class AwayStore(HeldStore):
+    away = False
+
+    def ready(self) -> str:
+        return "it is away" if self.away else ""
+
+
+class AwayTest(ServiceTestCase):
+    options = {"make_store": AwayStore}
+
+    def test_what_waits_behind_an_uncertain_commit_is_refused(self) -> None:
+        """What was sent may have been committed: about that nothing can be said. The others need not wait for it."""
+        ann, bob = self.world.party("ann", "bob")
+        self.world.store.holding = self.world.store.away = True
+        ann.say("CHAT", text="sent", id=1)
+        bob.say("CHAT", text="waits", id=1)
+        self.world.advance(PATIENCE - 0.5)
+        self.assertEqual(bob.told("ERROR"), [])
+        self.world.advance(1.0)
+        self.refused(bob.told("ERROR"), "unavailable")
+        self.assertEqual(ann.told(), [])
+        self.world.store.away = False
+        self.world.store.release()
+        self.assertEqual([said["text"] for said in bob.told("CHAT")], ["sent"])
+        self.the(ann.told("ACK"), "ACK")
+        self.assertEqual([said["text"] for said in ann.send("CHAT", text="again") if said["type"] == "CHAT"], ["again"])
