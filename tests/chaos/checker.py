@@ -26,7 +26,7 @@ class History:
     "abandoned" command id: it was refused and is not tried again.
     stays: whether it is never out of the room for longer than a moment, under this user id.
     fresh: whether it has joined as a fresh page after its first time, which drops its mail.
-    present: whether it is in the room at the end.
+    present: whether it is in the room at the end. gone: whether it went away for good, so long ago that all must know.
     """
 
     user: str
@@ -35,6 +35,7 @@ class History:
     stays: bool = True
     fresh: bool = False
     present: bool = False
+    gone: bool = False
     entries: list[tuple[float, str, Any]] = field(default_factory=list)
 
     def add(self, time: float, kind: str, data: Any) -> None:
@@ -97,6 +98,7 @@ class Checker:
         self._in_step()
         self._hosts()
         self._nobody_left()
+        self._no_ghosts()
         self._commands(rows)
         self._relays()
         if rows is not None:
@@ -215,6 +217,21 @@ class Checker:
                 if message["type"] in ("USER_LEFT", "LEAVE") and (history.room, message["userId"]) in stay:
                     self._wrong(history, f"was told that {message['userId']} left")
 
+    def _no_ghosts(self) -> None:
+        gone = {(history.room, history.user) for history in self.histories if history.gone}
+        for history in self.histories:
+            shown: set[str] = set()
+            for message in history.heard() if history.present else ():
+                if message["type"] == "ROOM_STATE":
+                    shown = {user["userId"] for user in message["users"]}
+                elif message["type"] == "USER_JOINED":
+                    shown.add(message["userId"])
+                elif message["type"] == "USER_LEFT":
+                    shown.discard(message["userId"])
+            for user in sorted(shown):
+                if (history.room, user) in gone:
+                    self._wrong(history, f"still shows {user}, who is gone for long")
+
     # -- commands
 
     def _commands(self, rows: Sequence[Row] | None) -> None:
@@ -225,7 +242,7 @@ class Checker:
                 effect = effect_of(message)
                 heard[room][effect] += 1
                 places[(room, *effect)].add(place[1])
-        archived: Counter[tuple[str, int]] = Counter((row.room, row.seq) for row in rows or ())
+        archived = {(row.room, row.seq, row.user) for row in rows or ()}
         for history in self.histories:
             for id_, command in commands(history).items():
                 effect = wanted(history.user, command.body)
@@ -234,7 +251,7 @@ class Checker:
                 count = heard[history.room][effect]
                 if command.acked is not None:
                     # Everybody may have been away: then the archive knows.
-                    if count != 1 and not (count == 0 and archived[history.room, command.acked]):
+                    if count != 1 and not (count == 0 and (history.room, command.acked, history.user) in archived):
                         self._wrong(history, f"command {id_} {effect} was acknowledged and is {count} times in the log")
                     if count and command.acked not in places[(history.room, *effect)]:
                         self._wrong(history, f"command {id_} {effect} was acknowledged as {command.acked}")
@@ -275,13 +292,13 @@ class Checker:
             for place in sorted(missing):
                 self._wrong(None, f"{room}: {place} was told and is not in room_events: {_short(log_at(log, place))}")
         details: Counter[tuple[Any, ...]] = Counter(_row_effect(row) for row in rows)
-        acked: Counter[tuple[str, int]] = Counter((row.room, row.seq) for row in rows)
+        acked = {(row.room, row.seq, row.user) for row in rows}
         for history in self.histories:
             for id_, command in commands(history).items():
                 effect = wanted(history.user, command.body)
                 if command.acked is None or effect is None:
                     continue
-                if not acked[history.room, command.acked]:
+                if (history.room, command.acked, history.user) not in acked:
                     self._wrong(history, f"command {id_}, acknowledged as {command.acked}, is not in room_events")
                 unique = _unique(history, command.body)
                 if unique is not None and details[unique] != 1:
@@ -301,7 +318,8 @@ class Checker:
                     if message["type"] == "GUEST_CONTROL"]  # fmt: skip
             if said and max(said)[1] != kept.guest_control and max(said)[0] <= kept.place:
                 self._wrong(
-                    None, f"{kept.room}: guest control is {kept.guest_control} in the archive, and was told else"
+                    None,
+                    f"{kept.room}: in the archive guest control is {kept.guest_control} at {kept.place}, told was {max(said)}",
                 )
 
 

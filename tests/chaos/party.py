@@ -240,15 +240,16 @@ class _Mark:
         client, id_ = self._said
         if id_ not in client.unanswered and id_ not in client.acked:
             # It was told to try again, and is not among those who do.
-            client, id_ = self._said = client, client.do("CHAT", text=self._text + "'")
             self._text += "'"
+            id_ = client.do("CHAT", text=self._text)
+            self._said = client, id_
         return id_ in client.acked
 
     def missing(self, old: bool) -> list[str]:
         """Return who does not know of it. Who was given a whole ROOM_STATE instead has nothing to miss."""
         place = max(self._places(), default=(1 << 62, 0))
         return [
-            client.user
+            f"{client.user} on {client.port} at {client.at if client.joined else None}, not {place}"
             for client in self._members
             if client.old == old and self._text not in client.texts and not (client.joined and client.at >= place)
         ]

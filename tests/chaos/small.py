@@ -1,0 +1,167 @@
+"""Nodes without a process of their own: the store, the rooms and the WebSocket, with pieces that can be exchanged."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.endpoints import UNIXClientEndpoint
+
+from tandemd.connection import Connection
+from tandemd.interfaces import IArchive, IFollower, Presence, Snapshot
+from tandemd.metrics import Metrics
+from tandemd.positions import PositionSettings
+from tandemd.protocol import ProtocolSettings, TandemFactory, TandemProtocol
+from tandemd.room.rules import Rules
+from tandemd.room.settings import RuleSettings
+from tandemd.room.state import Commit, Pin, Room
+from tandemd.room.titles import Titles
+from tandemd.rooms import RoomService
+from tandemd.roomstore.consumer import JournalConsumer
+from tandemd.roomstore.redis import RedisSettings, RedisStore
+from tandemd.sessions import Outbox, Session
+
+from .checker import RoomRow, Row
+from .proxy import Proxy
+
+
+class DictArchive:
+    """An archive in dictionaries, for all nodes together."""
+
+    def __init__(self) -> None:
+        self.rooms: dict[str, Room] = {}
+        self.events: dict[tuple[str, int, int], Commit] = {}
+
+    def keep(self, room: Room) -> None:
+        """Take a room's row, if it is newer than the one there is."""
+        had = self.rooms.get(room.id)
+        if had is None or had.version < room.version:
+            self.rooms[room.id] = room
+
+    def write(self, commits: Sequence[tuple[str, Commit]], snapshots: Sequence[Snapshot]) -> Deferred[None]:
+        for room_id, commit in commits:
+            self.events.setdefault((room_id, commit.epoch, commit.seq), commit)
+        for snapshot in snapshots:
+            self.keep(snapshot.room)
+        return succeed(None)
+
+    def find(self, code: str) -> Deferred[Room | None]:
+        found = [room for room in self.rooms.values() if room.code == code and not room.closed]
+        return succeed(found[0].copy() if found else None)
+
+    def restore(self, now: float) -> Deferred[Sequence[Room]]:
+        return succeed([room.copy() for room in self.rooms.values() if not room.closed])
+
+    def presence(self, records: Sequence[Presence]) -> Deferred[None]:
+        return succeed(None)
+
+    def purge(self, before: float) -> Deferred[int]:
+        return succeed(0)
+
+    def ready(self) -> str:
+        return ""
+
+    def read(self) -> tuple[list[Row], list[RoomRow]]:
+        """Return everything for the checker."""
+        rows = [
+            Row(self.rooms[id_].code, epoch, seq, commit.event, commit.user, commit.details or {})
+            for (id_, epoch, seq), commit in self.events.items()
+        ]
+        rooms = [
+            RoomRow(room.code, room.version, room.settings.guest_control, room.playback.url)
+            for room in self.rooms.values()
+        ]
+        return rows, rooms
+
+
+class SmallNode:
+    """One node in this process.
+
+    prefix: "node/boot/". make: makes the store. follow: what the store tells of others' doings goes through it.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        directory: str,
+        redis: str,
+        prefix: str,
+        archive: DictArchive,
+        make: Callable[..., RedisStore] = RedisStore,
+        follow: Callable[[IFollower], Any] = lambda follower: follower,
+        grace: float = 45.0,
+    ):
+        self.prefix = prefix
+        self.port = 0
+        self.accepts = False
+        self._reactor = reactor
+        path = os.path.join(directory, prefix.replace("/", "-"))
+        self.proxy = Proxy(reactor, path + "redis", redis)
+        self.metrics = metrics = Metrics("test", prefix)
+        endpoint = UNIXClientEndpoint(reactor, path + "redis")
+        settings = RedisSettings(offer_seconds=0.2)
+        kept = cast(IArchive, archive)
+        self.store = make(reactor, endpoint, {}, prefix, settings, kept, metrics, path + "spool")
+        self.consumer = JournalConsumer(reactor, endpoint, {}, prefix, kept, metrics)
+        self._outbox = Outbox(reactor)
+        self.rooms = RoomService(
+            self.store,
+            Rules(RuleSettings(grace=grace), Titles(["https://www.netflix.com"])),
+            reactor,
+            self._outbox,
+            metrics,
+            lambda pin, salt: succeed(Pin(salt, pin)),
+            PositionSettings(),
+        )
+        self.store.attach(follow(self.rooms.others))
+        self._factory = TandemFactory(reactor, ProtocolSettings(), self._connect, lambda code, opened: None)
+        self._numbers = 0
+        self._listening: Any = None
+
+    def _connect(self, protocol: TandemProtocol) -> Connection:
+        self._numbers += 1
+        assert protocol.transport is not None
+        session = Session(f"{self.prefix}{self._numbers}", protocol.transport.getPeer().host, protocol, self._outbox)
+        return Connection(session, self.rooms, self.store, self.metrics)
+
+    async def start(self) -> None:
+        await self.proxy.start()
+        await self.store.startService()
+        self.consumer.startService()
+        self.rooms.startService()
+        self._listening = self._reactor.listenTCP(self.port, self._factory, interface="127.0.0.1")
+        self.port = self._listening.getHost().port
+        self.accepts = True
+
+    async def crash(self) -> None:
+        """End so that Redis and the others are told nothing."""
+        self.proxy.close()
+        await self.stop()
+
+    async def stop(self) -> None:
+        self.accepts = False
+        if self._listening is None:
+            return
+        listening, self._listening = self._listening, None
+        await maybeDeferred(listening.stopListening)
+        await self._factory.send_away(0.0, 0.5)
+        self.rooms.stopService()
+        await self.consumer.stopService()
+        await self.store.stopService()
+        await self.proxy.stop()
+
+
+def choice(nodes: Sequence[SmallNode]) -> Callable[[random.Random], Callable[[], int | None]]:
+    """Return what makes clients' choices of a node."""
+
+    def choose(rng: random.Random) -> Callable[[], int | None]:
+        def one() -> int | None:
+            ports = [node.port for node in nodes if node.accepts]
+            return rng.choice(ports) if ports else None
+
+        return one
+
+    return choose
