@@ -245,10 +245,13 @@ class Redis(_Server):
     def _answers(self) -> bool:
         return _answers_ping(socket.AF_UNIX, self.path)
 
-    def execute(self, *words: str) -> bytes:
+    def execute(self, *words: str, password: str = "") -> bytes:
         """Execute a command and return the beginning of Redis' answer, as it is sent."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(self.path)
+            if password:
+                connection.sendall(_command(("AUTH", password)))
+                connection.recv(64)
             connection.sendall(_command(words))
             return connection.recv(65536)
 
