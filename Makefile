@@ -1,14 +1,14 @@
-# run: the daemon in the foreground. test: the whole suite. check: ruff and mypy. None needs more than python3 and venv.
+# run: the daemon in the foreground. test: the whole suite. check: ruff and mypy. bench: figures. None needs more than python3 and venv.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-ARGS ?= --log-format=text
 # In this mode the plugin is found by twistd; in pip's usual editable mode it is not.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable
 
-.PHONY: run test check format clean
+.PHONY: run test check bench format clean
 
+run: ARGS ?= --log-format=text
 run: $(VENV)/installed
 	$(BIN)/twistd --nodaemon --pidfile= tandemd $(ARGS)
 
@@ -19,6 +19,9 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python -m bench $(ARGS)
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .

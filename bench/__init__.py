@@ -1,0 +1,1 @@
+"""Figures about tandemd: `make bench`. See docs/performance.md."""
