@@ -255,7 +255,7 @@ class NotNowTests(NodesTestCase):
         self.assertEqual(stores.ready(), [])
         self.assertEqual(hand.room.seq, 2)
         await until(lambda: self.archived() == [1, 2])
-        self.assertEqual(stores.warnings(), [])
+        await until(lambda: stores.warnings() == [])
 
     async def test_it_is_made_a_replica(self) -> None:
         server, other = self.redis(), self.redis(port=servers.free_port())
