@@ -25,6 +25,8 @@ AT_ONCE = 1000
 """Entries in one transaction."""
 ABANDONED = 30_000
 """Milliseconds after which an entry that another node has taken, and not finished, is taken over."""
+FORGOTTEN = 3_600_000
+"""Milliseconds after which a consumer that has not read, and owes nothing, is forgotten."""
 RETRY = (0.2, 5.0)
 """Seconds until the archive is tried again: at first, and at most."""
 
@@ -47,7 +49,10 @@ class JournalConsumer(service.Service):
         consumer: str,
         archive: IArchive,
         metrics: Metrics,
+        abandoned: int = ABANDONED,
     ):
+        self._abandoned = abandoned
+        self._forgotten = FORGOTTEN
         self._clock = clock
         self._consumer = consumer.encode()
         self._archive = archive
@@ -134,14 +139,22 @@ class JournalConsumer(service.Service):
             return own
         now = self._clock.seconds()
         if now >= self._claim_at:
-            self._claim_at = now + ABANDONED / 2000
+            self._claim_at = now + self._abandoned / 2000
             claimed = await self._link.call(
-                b"XAUTOCLAIM", JOURNAL, GROUP, self._consumer, b"%d" % ABANDONED, b"0", b"COUNT", b"%d" % AT_ONCE
+                b"XAUTOCLAIM", JOURNAL, GROUP, self._consumer, b"%d" % self._abandoned, b"0", b"COUNT", b"%d" % AT_ONCE
             )
             found = _entries(claimed[1])
             if found:
                 return found
+            await self._forget_consumers()
         return await self._read(b">")
+
+    async def _forget_consumers(self) -> None:
+        """Forget consumers of boots that are long gone: every boot has a name of its own."""
+        for flat in await self._link.call(b"XINFO", b"CONSUMERS", JOURNAL, GROUP):
+            about = dict(zip(flat[::2], flat[1::2], strict=True))
+            if about[b"pending"] == 0 and about[b"idle"] > self._forgotten:
+                await self._link.call(b"XGROUP", b"DELCONSUMER", JOURNAL, GROUP, about[b"name"])
 
     async def _read(self, after: bytes) -> list[tuple[bytes, dict[bytes, bytes]]]:
         words = [b"XREADGROUP", b"GROUP", GROUP, self._consumer, b"COUNT", b"%d" % AT_ONCE]
