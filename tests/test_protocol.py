@@ -194,6 +194,10 @@ class MessageTest(WireTestCase):
         self.assertFalse(stranger.closed)
         self.assertUnharmed()
 
+
+class AnythingTest(WireTestCase):
+    """Not to be derived from: Hypothesis wants each of its tests in one class."""
+
     @given(st.binary(max_size=200))
     def test_any_bytes(self, payload: bytes) -> None:
         client = self.world.connect("10.7.7.7")
