@@ -9,6 +9,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --config-setti
 .PHONY: run test check bench format clean
 
 run: ARGS ?= --log-format=text
+TRIAL ?= -j2
 run: $(VENV)/installed
 	$(BIN)/twistd --nodaemon --pidfile= tandemd $(ARGS)
 
