@@ -1,15 +1,17 @@
-# run: the daemon in the foreground. test: the whole suite. check: ruff and mypy. bench: figures. None needs more than python3 and venv.
+# run: the daemon in the foreground. test: the whole suite. check: ruff and mypy. bench: figures.
+# None needs more than python3 and venv.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Options of trial: two processes take half the time.
+TRIAL ?= -j2
 # In this mode the plugin is found by twistd; in pip's usual editable mode it is not.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable
 
 .PHONY: run test check bench format clean
 
 run: ARGS ?= --log-format=text
-TRIAL ?= -j2
 run: $(VENV)/installed
 	$(BIN)/twistd --nodaemon --pidfile= tandemd $(ARGS)
 
