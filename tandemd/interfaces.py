@@ -19,6 +19,7 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+from .errors import Refused
 from .room.state import Commit, Room, Version
 
 
@@ -119,8 +120,13 @@ class IRoomStore(Interface):
     def unfollow(code: str) -> None:
         """Stop telling."""
 
-    def relay(code: str, user_id: str, frame: bytes) -> None:
-        """Hand a frame to a member of the room who is not connected here: keep it in its mailbox, tell other nodes."""
+    def relay(
+        code: str, user_id: str, frame: bytes, done: Callable[[Refused | None], None] = lambda error: None
+    ) -> None:
+        """Hand a frame to a member of the room who is not connected here: keep it in its mailbox, tell other nodes.
+
+        `done` is called once, perhaps before this returns: with None when it is kept, else with why it may not be.
+        """
 
     def take_mail(code: str, user_id: str) -> Deferred[Sequence[bytes]]:
         """Return the frames kept for a member, in order, and forget them."""

@@ -144,17 +144,24 @@ class RoomService(service.Service):
         live.submit(_SyncEntry(Command(session.user, session.conn, message), session, self._store))
 
     def _relay(self, session: Session, live: LiveRoom, message: m.Relay) -> None:
+        def done(error: Refused | None = None) -> None:
+            if error is not None:
+                self._metrics.refused[error.code] += 1
+                session.send(error_frame(error, message.id))
+            elif message.id is not None:
+                session.send(text_frame(m.encode(m.Ack(id=message.id, seq=live.room.seq))))
+
         frame = text_frame(m.encode(m.relayed(message, session.user)))
         target = live.group.get(message.to)
         if target is not None:
             target.send(frame)
             self._metrics.relays.value += 1
+            done()
         elif message.to in live.room.members:
-            self._store.relay(live.room.code, message.to, frame)
+            # Acknowledged when it is kept: a sender that is told otherwise can send it again.
+            self._store.relay(live.room.code, message.to, frame, done)
         else:
             raise NO_SUCH_MEMBER
-        if message.id is not None:
-            session.send(text_frame(m.encode(m.Ack(id=message.id, seq=live.room.seq))))
 
     # -- rooms come and go
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -14,6 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import TestCase
 
+from tandemd.errors import Refused
 from tandemd.interfaces import CommitResult, IFollower, Snapshot
 from tandemd.room.state import Commit, Room
 from tandemd.roomstore.redis import RedisStore
@@ -80,7 +82,10 @@ class DirectStore(RedisStore):
 
     nodes: Sequence[SmallNode] = ()
 
-    def relay(self, code: str, user_id: str, frame: bytes) -> None:
+    def relay(
+        self, code: str, user_id: str, frame: bytes, done: Callable[[Refused | None], None] = lambda error: None
+    ) -> None:
+        done(None)
         for node in self.nodes:
             if node.rooms.others.present(code, user_id):
                 node.rooms.others.relayed(code, user_id, frame)
@@ -283,6 +288,30 @@ class MailTests(CheckerTestCase):
     async def test_to_somebody_in_the_grace_period(self) -> None:
         await self.scene()
         self.assertEqual(await self._relay(), [])
+
+    async def test_while_redis_does_not_answer(self) -> None:
+        await self.scene()
+        await self.quiet()
+        sender = self.people(self.nodes[0])[0]
+        target = self.people(self.nodes[1])[0]
+        assert self.redis.process is not None
+        self.redis.process.send_signal(signal.SIGSTOP)
+        # From now on nothing is sent to it any more.
+        await self.party.clock.until(lambda: not self.nodes[0].store._access.usable, 5)
+        for number in range(10):
+            sender.do("OFFER", to=target.user, offer={"type": "offer", "sdp": f"while it is away {number}"})
+
+        def arrived() -> int:
+            heard = [message for message in target.history.heard() if message["type"] == "OFFER"]
+            return sum(message["offer"]["sdp"].startswith("while") for message in heard)
+
+        # Some it gives up when they are refused; others it repeats.
+        refused = await self.party.clock.until(lambda: len(sender.unanswered) < 10, 5)
+        self.assertTrue(refused)
+        self.assertEqual(arrived(), 0)
+        self.redis.process.send_signal(signal.SIGCONT)
+        self.assertEqual(await self.judge(), [])
+        self.assertIn(arrived(), range(1, 10))
 
     async def test_the_mailbox_is_skipped(self) -> None:
         await self.scene(make=DirectStore)

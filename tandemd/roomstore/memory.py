@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from ..errors import Refused
 from ..interfaces import CommitResult, Conflict, IFollower, IRoomStore
 from ..room.state import MEMBER, Commit, Room, Version
 
@@ -124,10 +125,13 @@ class MemoryStore:
         if kept is not None and kept.room.due:
             heapq.heappush(self._due, (kept.room.due, code))
 
-    def relay(self, code: str, user_id: str, frame: bytes) -> None:
+    def relay(
+        self, code: str, user_id: str, frame: bytes, done: Callable[[Refused | None], None] = lambda error: None
+    ) -> None:
         kept = self._rooms.get(code)
         if kept is not None and user_id in kept.room.members:
             kept.mail.setdefault(user_id, deque(maxlen=MAILBOX)).append(frame)
+        done(None)
 
     def take_mail(self, code: str, user_id: str) -> Deferred[Sequence[bytes]]:
         kept = self._rooms.get(code)

@@ -240,8 +240,10 @@ class RedisStore(service.Service):
     def unfollow(self, code: str) -> None:
         self._subscription.unfollow(code)
 
-    def relay(self, code: str, user_id: str, frame: bytes) -> None:
-        self._mail.relay(code, user_id, frame)
+    def relay(
+        self, code: str, user_id: str, frame: bytes, done: Callable[[Refused | None], None] = lambda error: None
+    ) -> None:
+        self._mail.relay(code, user_id, frame, done)
 
     def take_mail(self, code: str, user_id: str) -> Deferred[Sequence[bytes]]:
         return Deferred.fromCoroutine(self._mail.take(code, user_id))

@@ -34,8 +34,7 @@ def _arguments() -> argparse.Namespace:
 def _pick(rng: random.Random, only: list[str]) -> list[Fault]:
     pool = [fault for fault in faults.ALL if not only or fault.__name__ in only]
     chosen = rng.sample(pool, min(len(pool), rng.choice((1, 1, 2, 3))))
-    data_loss = [fault for fault in chosen if fault in (faults.restart_redis_older, faults.restart_redis_empty)]
-    if data_loss:
+    if any(fault in faults.DATA_LOSS for fault in chosen):
         # What a node and Redis both lose in the same second is lost: that is a stated limit.
         chosen = [fault for fault in chosen if fault not in (faults.kill_node, faults.freeze_node)]
     on_redis = [fault for fault in chosen if fault in (*faults.REDIS, faults.freeze_redis, faults.kill_subscriptions)]
@@ -56,8 +55,10 @@ async def _main(options: argparse.Namespace) -> list[str]:
         await party.settled("at first")
         print(party.reports[-1], flush=True)
         end = time.monotonic() + options.seconds
+        used: set[Fault] = set()
         while time.monotonic() < end:
             chosen = _pick(rng, options.only)
+            used.update(chosen)
             name = " + ".join(fault.__name__ for fault in chosen)
             print(f"... {name}", flush=True)
             await gatherResults([Deferred.fromCoroutine(fault(stage)) for fault in chosen], consumeErrors=True)  # type: ignore[arg-type]
@@ -66,7 +67,9 @@ async def _main(options: argparse.Namespace) -> list[str]:
             await faults.start_nodes(stage)
             await stage.wait(rng.uniform(0.5, 3))
         await party.quiet()
-        return await finish(cluster, party, may_renew=True)
+        return await finish(
+            cluster, party, may_renew=not used.isdisjoint(faults.REDIS), may_lose=not used.isdisjoint(faults.DATA_LOSS)
+        )
     finally:
         party.stop()
         for node in cluster.nodes:

@@ -73,6 +73,8 @@ class Told:
 
     history: History
     commits: list[tuple[Place, int, Json]] = field(default_factory=list)
+    states: list[tuple[int, int]] = field(default_factory=list)
+    """For each ROOM_STATE, how many commits came before it, and its epoch."""
     at: Place = (0, 0)
     resets: list[float] = field(default_factory=list)
 
@@ -80,16 +82,18 @@ class Told:
 class Checker:
     """Runs all checks. problems: what is wrong, in words.
 
-    may_renew: whether epochs may change: Redis has lost its data, or was restarted.
+    may_renew: whether epochs may change: Redis was restarted. may_lose: whether it lost its data, and the mail with it.
     """
 
-    def __init__(self, histories: Sequence[History], *, may_renew: bool = False):
+    def __init__(self, histories: Sequence[History], *, may_renew: bool = False, may_lose: bool = False):
         self.histories = histories
         self.problems: list[str] = []
         self.gaps = 0
         """Commits replaced by a ROOM_STATE of a new epoch; see `may_renew`."""
         self._may_renew = may_renew
+        self._may_lose = may_lose
         self.told = [self._follow(history) for history in histories]
+        self._place()
         self._log: dict[str, dict[tuple[Place, int], Json]] = defaultdict(dict)
         self._same_content()
 
@@ -121,6 +125,7 @@ class Checker:
                 fresh = "resume" not in message
             elif kind == "heard" and message["type"] == "ROOM_STATE":
                 self._state(told, time, message, first=not joined, fresh=fresh)
+                told.states.append((len(told.commits), message["epoch"]))
                 told.at, part, joined = (message["epoch"], message["seq"]), (1, 1), True
                 fresh = False
             elif kind == "heard" and message["type"] in LOGGED and "seq" in message:
@@ -167,11 +172,27 @@ class Checker:
         told.at = (epoch, max(seq, seen))
         return now[0], now[1]
 
+    def _place(self) -> None:
+        """Who was away while the epoch changed is told the missed commits first, and then the epoch that they are in."""
+        epochs: dict[tuple[Any, ...], set[int]] = defaultdict(set)
+        for told in self.told:
+            for place, part, message in told.commits:
+                epochs[_identity(told.history, part, message)].add(place[0])
+        for told in self.told:
+            states = list(told.states)
+            for index, (place, part, message) in enumerate(told.commits):
+                while states and states[0][0] <= index:
+                    states.pop(0)
+                known = epochs[_identity(told.history, part, message)]
+                if len(known) > 1 and states:
+                    epoch = max((epoch for epoch in known if epoch <= states[0][1]), default=place[0])
+                    told.commits[index] = ((max(epoch, place[0]), place[1]), part, message)
+
     def _same_content(self) -> None:
         for told in self.told:
             log = self._log[told.history.room]
             for place, part, message in told.commits:
-                content = {name: value for name, value in message.items() if name != "replayed"}
+                content = _content(message)
                 known = log.setdefault((place, part), content)
                 if known != content:
                     self._wrong(told.history, f"{place} is {content}, for others {known}")
@@ -275,7 +296,9 @@ class Checker:
                 if target is None or target.fresh or not target.present:
                     continue
                 count = got[history.room, target.user][command.body["offer"]["sdp"]]
-                if count > 1 or (count == 0 and command.acked is not None):
+                lost = count == 0 and command.acked is not None and not self._may_lose
+                lost = lost and not _cut_off(target, command.at)
+                if count > 1 or lost:
                     self._wrong(
                         history, f"the OFFER {command.body['offer']['sdp']} to {target.user} came {count} times"
                     )
@@ -325,8 +348,10 @@ class Checker:
 
 @dataclass
 class Issued:
-    """A command with an id. acked: the seq it was acknowledged with. refused: it got ERROR, and was not tried again."""
+    """A command with an id. at: when it was first said. acked: the seq it was acknowledged with. refused: it got ERROR, and
+    was not tried again."""
 
+    at: float
     body: Json
     acked: int | None = None
     refused: bool = False
@@ -336,9 +361,9 @@ def commands(history: History) -> dict[int, Issued]:
     """Return a client's commands by id."""
     issued: dict[int, Issued] = {}
     refused: set[int] = set()
-    for _, kind, data in history.entries:
+    for time, kind, data in history.entries:
         if kind == "do":
-            issued[data["id"]] = Issued(data)
+            issued[data["id"]] = Issued(time, data)
         elif kind == "abandoned":
             refused.add(data)
         elif kind == "heard" and data["type"] == "ACK" and data["id"] in issued:
@@ -346,6 +371,11 @@ def commands(history: History) -> dict[int, Issued]:
     for id_ in refused:
         issued[id_].refused = issued[id_].acked is None
     return issued
+
+
+def _cut_off(target: History, at: float) -> bool:
+    """Whether a client lost its connection just after a time: what was written to it may have been lost with that."""
+    return any(kind == "lost" and at <= time < at + 1.0 for time, kind, _ in target.entries)
 
 
 def effect_of(message: Json) -> tuple[Any, ...]:
@@ -398,6 +428,14 @@ def _unique(history: History, body: Json) -> tuple[Any, ...] | None:
 def _row_effect(row: Row) -> tuple[Any, ...]:
     details = row.details
     return row.room, row.user, row.event, details.get("position", details.get("username", details.get("url")))
+
+
+def _content(message: Json) -> Json:
+    return {name: value for name, value in message.items() if name != "replayed"}
+
+
+def _identity(history: History, part: int, message: Json) -> tuple[Any, ...]:
+    return history.room, part, *sorted((name, repr(value)) for name, value in _content(message).items())
 
 
 def log_at(log: dict[tuple[Place, int], Json], place: Place) -> Json:

@@ -11,7 +11,7 @@ from twisted.internet.task import deferLater
 
 from .client import OldClient
 from .cluster import Cluster, NodeProcess
-from .party import USABLE_WITHIN, Party
+from .party import Party
 
 
 @dataclass
@@ -117,11 +117,11 @@ Fault = Callable[[Stage], Awaitable[None]]
 REDIS: tuple[Fault, ...] = (restart_redis_complete, restart_redis_older, restart_redis_empty)
 """After these the rooms go on under new epochs."""
 
+DATA_LOSS: tuple[Fault, ...] = (restart_redis_older, restart_redis_empty)
+
 POSTGRES: tuple[Fault, ...] = (stop_postgres, kill_postgres_connections)
 """During these the rooms are always usable."""
 
 ALL: tuple[Fault, ...] = (
     kill_node, freeze_node, *REDIS, freeze_redis, kill_subscriptions, cut_redis, black_hole, *POSTGRES, restart_worker,
 )  # fmt: skip
-
-OLD_WITHIN = USABLE_WITHIN

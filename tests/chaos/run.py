@@ -21,15 +21,15 @@ async def archived(cluster: Cluster, party: Party) -> None:
     )
 
 
-async def finish(cluster: Cluster, party: Party, *, may_renew: bool) -> list[str]:
-    """Return what is wrong. may_renew: see Checker."""
+async def finish(cluster: Cluster, party: Party, *, may_renew: bool, may_lose: bool) -> list[str]:
+    """Return what is wrong. may_renew, may_lose: see Checker."""
     await party.settled("in the end")
     await party.quiet()
     await archived(cluster, party)
     # The last thing said was read by all before the journal was empty: nothing is under way any more.
     histories = party.stop()
     rows, rooms = await deferToThread(cluster.archived)
-    checker = Checker(histories, may_renew=may_renew)
+    checker = Checker(histories, may_renew=may_renew, may_lose=may_lose)
     problems = checker.check(rows, rooms)
     heard = sum(1 for history in histories for _ in history.heard())
     party.reports.append(f"{len(rows)} events, {heard} messages, {checker.gaps} gaps over a new epoch")
