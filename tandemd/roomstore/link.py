@@ -15,7 +15,7 @@ import txredisapi
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -249,8 +249,8 @@ class Link:
     def stop(self) -> Deferred[Any]:
         if self._watch.running:
             self._watch.stop()
-        done: Deferred[Any] = self._factory.disconnect()
-        return done
+        # Not now: whoever stops may have been told so by the loss of this very connection.
+        return deferLater(self.clock, 0, self._factory.disconnect)
 
     @property
     def usable(self) -> bool:
