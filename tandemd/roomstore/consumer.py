@@ -61,6 +61,7 @@ class JournalConsumer(service.Service):
         self._link = Link("journal", clock, endpoint, options, self._up, lambda: None, patience=10.0)
         self._running = False
         self._stopping = False
+        self._waits = False
         self._failure = ""
         self._claim_at = 0.0
 
@@ -75,6 +76,8 @@ class JournalConsumer(service.Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        if self._waits:
+            await self._link.stop()
         await self._tasks.finish(3.0)
         await self._link.stop()
 
@@ -160,7 +163,11 @@ class JournalConsumer(service.Service):
         words = [b"XREADGROUP", b"GROUP", GROUP, self._consumer, b"COUNT", b"%d" % AT_ONCE]
         if after == b">":
             words += (b"BLOCK", b"1000")
-        answer = await self._link.call(*words, b"STREAMS", JOURNAL, after)
+        self._waits = after == b">"
+        try:
+            answer = await self._link.call(*words, b"STREAMS", JOURNAL, after)
+        finally:
+            self._waits = False
         return _entries(answer[0][1]) if answer else []
 
     async def _archive_all(self, entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> None:
@@ -181,9 +188,9 @@ class JournalConsumer(service.Service):
             changed.update(name[2:] for name in commit.changes if name.startswith(MEMBER))
             if commit.closes:
                 ended[room_id] = commit
-        self._metrics.archive_batch.observe(len(commits))
         rooms = await self._rooms(codes, commits, ended)
         await self._archive.write(commits, [Snapshot(room, frozenset(users[room.id])) for room in rooms])
+        self._metrics.archive_batch.observe(len(commits))
         ids = [id_ for id_, _ in entries]
         await self._link.call(b"XACK", JOURNAL, GROUP, *ids)
         await self._link.call(b"XDEL", JOURNAL, *ids)

@@ -61,7 +61,11 @@ async def _main(options: argparse.Namespace) -> list[str]:
             used.update(chosen)
             name = " + ".join(fault.__name__ for fault in chosen)
             print(f"... {name}", flush=True)
-            await gatherResults([Deferred.fromCoroutine(fault(stage)) for fault in chosen], consumeErrors=True)  # type: ignore[arg-type]
+            happening = gatherResults([Deferred.fromCoroutine(fault(stage)) for fault in chosen], consumeErrors=True)  # type: ignore[arg-type]
+            if all(fault in faults.POSTGRES for fault in chosen):
+                await stage.wait(0.5)
+                await party.settled(f"during {name}")
+            await happening
             await party.settled(name)
             print(party.reports[-1], flush=True)
             await faults.start_nodes(stage)

@@ -14,6 +14,9 @@ from .client import TITLE, Client, NewClient, OldClient, histories_of
 USABLE_WITHIN = 5.0
 """Seconds after the end of a fault in which a room takes commands again, and everybody is in step."""
 
+KINDS = {"CHAT": 6, "PLAY_PAUSE": 5, "SEEK": 1, "URL_CHANGE": 1, "OFFER": 2, "UPDATE_USERNAME": 1}
+"""What new clients do, and how often."""
+
 
 class FairClock:
     """Seconds in which this process really ran: on a machine with too much to do, less of them pass.
@@ -63,8 +66,9 @@ class Party:
         layout: Sequence[tuple[int, int]],
         seed: int,
         rate: float = 3.0,
+        kinds: dict[str, int] | None = None,
     ):
-        """rate: commands a second in each room."""
+        """rate: commands a second in each room. kinds: how often there is which, if not as by default."""
         self.reactor = reactor
         self.random = random.Random(seed)
         self.clock = FairClock(reactor)
@@ -74,6 +78,7 @@ class Party:
         """How long it took until all was well, after each fault."""
         self._uniques = 0
         self._rate = rate
+        self._kinds = kinds or KINDS
         self._load = LoopingCall(self._act)
         self._load.clock = reactor
         for number, (new, old) in enumerate(layout):
@@ -151,16 +156,14 @@ class Party:
                 client = self.random.choice(members)
                 if isinstance(client, NewClient):
                     self._command(client, members)
-                elif isinstance(client, OldClient) and client.joined:
+                elif isinstance(client, OldClient) and client.joined and "PLAY_PAUSE" in self._kinds:
                     client.press(not client.playing)
 
     def _command(self, client: NewClient, members: Sequence[Client]) -> None:
         number = self.unique()
         if len(client.unanswered) > 20:
             return
-        kind = self.random.choices(
-            ("CHAT", "PLAY_PAUSE", "SEEK", "URL_CHANGE", "OFFER", "UPDATE_USERNAME"), (6, 5, 1, 1, 2, 1)
-        )[0]
+        kind = self.random.choices(list(self._kinds), list(self._kinds.values()))[0]
         if kind == "CHAT":
             client.do("CHAT", text=f"chat {number}")
         elif kind == "OFFER":
@@ -179,13 +182,19 @@ class Party:
 
     # -- whether all is well
 
-    async def settled(self, what: str, *, usable: float = USABLE_WITHIN, old: float = USABLE_WITHIN) -> None:
+    async def settled(
+        self, what: str, *, usable: float = USABLE_WITHIN, old: float = USABLE_WITHIN, aside: int = 0
+    ) -> None:
         """Have somebody say something in every room, now; fail unless it is done and everybody knows of it in time.
 
         usable: limit for its acknowledgment and for new clients; old: for old clients; both in fair seconds.
+        aside: the port of a node that is frozen; who is there cannot be in step.
         """
         began = self.clock.now
-        marks = {room: _Mark(self, room, members) for room, members in self.rooms.items()}
+        marks = {
+            room: _Mark(self, [client for client in members if client.port != aside])
+            for room, members in self.rooms.items()
+        }
         done = await self.clock.until(lambda: all(m.done for m in marks.values()), usable)
         late = self.clock.now - began
         if not done:
@@ -210,7 +219,7 @@ class Party:
 class _Mark:
     """Something said in a room, to see whether it arrives."""
 
-    def __init__(self, party: Party, room: str, members: Sequence[Client]):
+    def __init__(self, party: Party, members: Sequence[Client]):
         self._party = party
         self._members = members
         self._text = f"mark {party.unique()}"
