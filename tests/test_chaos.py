@@ -74,7 +74,7 @@ class FaultTests(ChaosTestCase):
             await party.settled(fault.__name__)
 
         # None of these costs anybody a commit, nor the room its epoch.
-        for fault in (faults.kill_subscriptions, faults.cut_redis, faults.black_hole, faults.freeze_redis):
+        for fault in (faults.kill_subscriptions, faults.cut_redis, faults.black_hole):
             await one(fault)
         await one(faults.kill_node)
         await faults.start_nodes(stage)
@@ -94,7 +94,7 @@ class FaultTests(ChaosTestCase):
         frozen = stage.node()
         frozen.freeze()
         began = reactor.seconds()  # type: ignore[attr-defined]
-        for fault in faults.REDIS:
+        for fault in (faults.freeze_redis, *faults.REDIS):
             await fault(stage)
             await party.settled(fault.__name__, aside=frozen.port)
         # Its members have been put in their grace period by now, under another epoch.
@@ -136,7 +136,7 @@ class ContentionTests(ChaosTestCase):
 class RestartTests(ChaosTestCase):
     """Every node is restarted, one after another, as with a new version."""
 
-    DRAIN = 3.0
+    DRAIN = 1.5
     environ = {"TANDEMD_DRAIN_SECONDS": str(DRAIN)}
 
     async def test_nobody_notices(self) -> None:
