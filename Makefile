@@ -9,7 +9,7 @@ TRIAL ?= -j2
 # In this mode the plugin is found by twistd; in pip's usual editable mode it is not.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable
 
-.PHONY: run test check bench format clean
+.PHONY: run test chaos check bench format clean
 
 run: ARGS ?= --log-format=text
 run: $(VENV)/installed
@@ -17,6 +17,11 @@ run: $(VENV)/installed
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m twisted.trial $(TRIAL) tests
+
+# ARGS: --seconds N --seed S. Faults at random, then the tests that are too long or too hard for every run.
+chaos: $(VENV)/installed-dev
+	$(BIN)/python -m tests.chaos $(ARGS)
+	TANDEMD_TEST_CHAOS=1 $(BIN)/python -m twisted.trial tests.test_chaos tests.test_checker
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .

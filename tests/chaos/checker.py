@@ -257,12 +257,12 @@ class Checker:
 
     def _commands(self, rows: Sequence[Row] | None) -> None:
         heard: dict[str, Counter[tuple[Any, ...]]] = defaultdict(Counter)
-        places: dict[tuple[Any, ...], set[int]] = defaultdict(set)
+        places: dict[tuple[Any, ...], set[Place]] = defaultdict(set)
         for room, log in self._log.items():
             for (place, _), message in log.items():
                 effect = effect_of(message)
                 heard[room][effect] += 1
-                places[(room, *effect)].add(place[1])
+                places[(room, *effect)].add(place)
         archived = {(row.room, row.seq, row.user) for row in rows or ()}
         for history in self.histories:
             for id_, command in commands(history).items():
@@ -270,16 +270,17 @@ class Checker:
                 if effect is None:
                     continue
                 count = heard[history.room][effect]
+                where = sorted(places[(history.room, *effect)])
                 if command.acked is not None:
                     # Everybody may have been away: then the archive knows.
                     if count != 1 and not (count == 0 and (history.room, command.acked, history.user) in archived):
-                        self._wrong(history, f"command {id_} {effect} was acknowledged and is {count} times in the log")
-                    if count and command.acked not in places[(history.room, *effect)]:
-                        self._wrong(history, f"command {id_} {effect} was acknowledged as {command.acked}")
+                        self._wrong(history, f"command {id_} {effect} was acknowledged and is in the log at {where}")
+                    if count and command.acked not in {seq for _, seq in where}:
+                        self._wrong(history, f"command {id_} {effect} was acknowledged as {command.acked}, is at {where}")
                 elif command.refused and count:
-                    self._wrong(history, f"command {id_} {effect} was refused and took effect")
+                    self._wrong(history, f"command {id_} {effect} was refused and took effect at {where}")
                 elif count > 1:
-                    self._wrong(history, f"command {id_} {effect} took effect {count} times")
+                    self._wrong(history, f"command {id_} {effect} took effect at {where}")
 
     def _relays(self) -> None:
         got: dict[tuple[str, str], Counter[str]] = {}
