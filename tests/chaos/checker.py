@@ -276,7 +276,9 @@ class Checker:
                     if count != 1 and not (count == 0 and (history.room, command.acked, history.user) in archived):
                         self._wrong(history, f"command {id_} {effect} was acknowledged and is in the log at {where}")
                     if count and command.acked not in {seq for _, seq in where}:
-                        self._wrong(history, f"command {id_} {effect} was acknowledged as {command.acked}, is at {where}")
+                        self._wrong(
+                            history, f"command {id_} {effect} was acknowledged as {command.acked}, is at {where}"
+                        )
                 elif command.refused and count:
                     self._wrong(history, f"command {id_} {effect} was refused and took effect at {where}")
                 elif count > 1:
