@@ -33,6 +33,7 @@ CODES: dict[str, str] = {
     "identity_conflict": "this user id is in the room; the JOIN stays pending until it is free",
     "room_full": "the room has as many members as it may have; the JOIN stays pending",
     "bad_url": "the title's URL is not one this server allows",
+    "forgotten": "the command's `id` is so old that nobody knows whether it was carried out; it is not done now",
     "no_such_member": "the addressed member is not in this room",
     "unavailable": "the server cannot do this at the moment",
     "rate_limited": "too many of these in too short a time",

@@ -494,6 +494,23 @@ class CommandIdTests(SynchronousTestCase):
             self.assertEqual(self.world.member("a").username, f"A{number}")
         self.assertEqual([entry[1] for entry in self.world.member("a").recent], list(range(2, RECENT + 2)))
 
+    def test_what_is_older_than_the_last_few_is_not_done_again(self) -> None:
+        for number in range(RECENT + 2):
+            self.world.do("a", m.UpdateUsername(id=number, username=f"A{number}"), nonce="n")
+        for number in (0, 1):
+            again = m.UpdateUsername(id=number, username=f"A{number}")
+            self.assertEqual(self.world.refused("a", again, nonce="n"), "forgotten")
+        # The others are acknowledged again, a new one is done, and so is an old number of another run.
+        self.assertFalse(self.world.do("a", m.UpdateUsername(id=2, username="A2"), nonce="n").commits)
+        self.assertTrue(self.world.do("a", m.UpdateUsername(id=RECENT + 2, username="B"), nonce="n").commits)
+        self.assertTrue(self.world.do("a", m.UpdateUsername(id=0, username="C"), nonce="o").commits)
+        self.assertEqual(self.world.member("a").forgotten, -1)
+
+    def test_one_that_was_refused_may_be_tried_again_later(self) -> None:
+        for number in range(1, RECENT + 1):
+            self.world.do("a", m.UpdateUsername(id=number, username=f"A{number}"), nonce="n")
+        self.assertTrue(self.world.do("a", m.UpdateUsername(id=0, username="late"), nonce="n").commits)
+
     def test_a_leave_with_an_id(self) -> None:
         self.world.do("a", m.Leave(id=1), nonce="n")
         self.assertNotIn("a", self.world.room.members)

@@ -60,6 +60,11 @@ class Rules:
         for nonce, id_, seq in member.recent:
             if id_ == body.id and nonce == run:
                 return Decision(seq=seq)
+        if member.recent and member.recent[-1][0] == run and body.id <= member.forgotten:
+            raise Refused(
+                "forgotten",
+                f"`id`: too old to say whether it was carried out; have at most {RECENT} commands without an answer.",
+            )
         permissions.check(room, command.user, kind, now, self.settings.host_gone)
         return _remember(room, member, command, act(room, member, body, now))
 
@@ -265,8 +270,13 @@ def _remember(room: Room, member: Member, command: Command, decision: Decision) 
     changed = decision.changes.get(MEMBER + member.user_id, member)
     if not decision.commits or changed is None:
         return decision
-    recent = (*member.recent, (_run(command), command.body.id, room.seq + 1))[-RECENT:]
-    changed = msgspec.structs.replace(changed, recent=recent, proven=True)
+    run = _run(command)
+    recent = (*member.recent, (run, command.body.id, room.seq + 1))
+    forgotten = member.forgotten if member.recent and member.recent[-1][0] == run else -1
+    for nonce, id_, _ in recent[:-RECENT]:
+        if nonce == run:
+            forgotten = max(forgotten, id_)
+    changed = msgspec.structs.replace(changed, recent=recent[-RECENT:], forgotten=forgotten, proven=True)
     return msgspec.structs.replace(decision, changes={**decision.changes, MEMBER + member.user_id: changed})
 
 

@@ -49,6 +49,7 @@ class Member(Struct, frozen=True, gc=False):
     token, next_token: SHA-256 (hexadecimal) of the resume secrets that are valid; "" for none.
     proven: whether the member ever used a token or a command id; its user id alone then proves nothing.
     recent: (nonce, id, seq) of the last commands that carried an id, oldest first.
+    forgotten: the highest id, under the nonce of the newest of them, for which there is no room in `recent` any more.
     """
 
     user_id: str
@@ -63,6 +64,7 @@ class Member(Struct, frozen=True, gc=False):
     next_token: str = ""
     proven: bool = False
     recent: tuple[tuple[str, int, int], ...] = ()
+    forgotten: int = -1
 
 
 class Gate(Struct, frozen=True, gc=False):

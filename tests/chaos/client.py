@@ -151,13 +151,14 @@ class NewClient(Client):
         """How many commands got an ACK."""
         self._ids = 0
         self._nonce = f"{self.random.getrandbits(64):x}"
-        self._restart_after: float | None = None
+        self._repeats = False
         self._retries: set[IDelayedCall] = set()
 
     def opened(self) -> None:
         fields: Json = {"username": self.user, "keepsToken": True, "nonce": self._nonce}
         if self.token:
             fields |= {"token": self.token, "resume": {"epoch": self.at[0], "seq": self.at[1]}}
+        self._repeats = True
         self.say("JOIN", **fields)
 
     def lost(self, code: int | None) -> None:
@@ -179,8 +180,10 @@ class NewClient(Client):
             self.token = message.get("token") or self.token
             if message.get("gate") is not None:
                 self.say("READY", targetTime=message["gate"]["currentTime"])
-            for body in list(self.unanswered.values()):
-                self.say(**body)
+            if self._repeats:
+                self._repeats = False
+                for body in list(self.unanswered.values()):
+                    self.say(**body)
         elif kind == "SEEK_PAUSE" and not message.get("replayed"):
             self.say("READY", targetTime=message["currentTime"])
         elif kind == "ACK":
@@ -195,6 +198,8 @@ class NewClient(Client):
         if "retryAfterMs" in error and self.random.random() < 0.7:
             call = self.reactor.callLater(error["retryAfterMs"] / 1000, lambda: self._again(id_, call))
             self._retries.add(call)
+        elif error["code"] == "forgotten":
+            del self.unanswered[id_]
         else:
             # It is certain now that this is never done.
             del self.unanswered[id_]
