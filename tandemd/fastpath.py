@@ -13,6 +13,7 @@ from autobahn.websocket.protocol import WebSocketProtocol
 from twisted.internet.tcp import Server
 
 from .frames import take_texts
+from .handshake import FastHandshake
 
 OPEN: int = WebSocketProtocol.STATE_OPEN
 
@@ -91,4 +92,4 @@ def fast(protocol: type, factory: Any) -> type:
     """
     options = {name: getattr(factory, name) for name in protocol.CONFIG_ATTRS}  # type: ignore[attr-defined]
     options = {name: staticmethod(value) if callable(value) else value for name, value in options.items()}
-    return type(protocol.__name__, (FastPath, protocol), {**options, "CONFIG_ATTRS": ()})
+    return type(protocol.__name__, (FastPath, FastHandshake, protocol), {**options, "CONFIG_ATTRS": ()})

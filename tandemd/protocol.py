@@ -170,6 +170,7 @@ class TandemFactory(WebSocketServerFactory):
         )
         self.fast = settings.fast
         self.frame_bytes = settings.frame_bytes
+        self.any_origin = "*" in settings.allowed_origins
         if settings.fast:
             self.protocol = fastpath.fast(TandemProtocol, self)
         self._clock = clock

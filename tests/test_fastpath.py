@@ -29,6 +29,7 @@ from twisted.trial.unittest import TestCase
 
 from tandemd import fastpath
 from tandemd.frames import text_frame
+from tandemd.handshake import FastHandshake
 from tandemd.protocol import ProtocolSettings, TandemFactory, TandemProtocol
 
 from . import test_protocol
@@ -245,7 +246,7 @@ class AssumedOfAutobahnTest(ReadingTestCase):
 
     def test_where_it_comes_from(self) -> None:
         kinds = type(self.protocol).__mro__
-        self.assertEqual(kinds[1:3], (fastpath.FastPath, TandemProtocol))
+        self.assertEqual(kinds[1:4], (fastpath.FastPath, FastHandshake, TandemProtocol))
         self.assertIs(fastpath.FastPath.dataReceived, type(self.protocol).dataReceived)
         self.assertTrue(callable(WebSocketServerProtocol._dataReceived))
         self.assertEqual(fastpath.OPEN, WebSocketProtocol.STATE_OPEN)

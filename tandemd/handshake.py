@@ -1,0 +1,105 @@
+"""The opening handshake of WebSocket (RFC 6455, section 4.2) in the one form that clients send it.
+
+Autobahn looks at every side of it, and formats log lines about them that nobody reads: most of what a new connection
+costs. Whatever does not look exactly as usual is left to Autobahn, which also knows how to refuse it.
+tests/test_handshake.py pins what is assumed here.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from typing import Any
+
+import txaio
+from autobahn.twisted.util import create_transport_details
+from autobahn.websocket.protocol import WebSocketProtocol
+
+_REQUEST_LINE = re.compile(r"GET /[!-\"$-~]* HTTP/1\.1")
+_HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
+_EXTENSIONS = re.compile(r"[a-z-]+(; [a-z_]+(=[0-9]+)?)*")
+_ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://[A-Za-z0-9.-]+(:[0-9]{1,5})?")
+_CONNECTION = re.compile(r"(keep-alive, ?)?upgrade", re.IGNORECASE)
+
+
+def usual(request: bytes) -> dict[str, str] | None:
+    """Return the headers, by their names in lower case, of a handshake that leaves nothing to decide; else None.
+
+    Of its extensions and its origin is only known that they are well-formed. A subprotocol is always left to others.
+    """
+    try:
+        line, *lines = request.decode("ascii").split("\r\n")
+    except UnicodeDecodeError:
+        return None
+    headers: dict[str, str] = {}
+    for header in lines[:-2]:
+        name, colon, value = header.partition(":")
+        name = name.lower()
+        if not colon or name in headers:
+            return None
+        headers[name] = value.strip()
+    get = headers.get
+    if (
+        _REQUEST_LINE.fullmatch(line)
+        and _HOST.fullmatch(get("host", ""))
+        and get("upgrade", "").lower() == "websocket"
+        and _CONNECTION.fullmatch(get("connection", ""))
+        and get("sec-websocket-version") == "13"
+        and _KEY.fullmatch(get("sec-websocket-key", ""))
+        and ("sec-websocket-extensions" not in headers or _EXTENSIONS.fullmatch(headers["sec-websocket-extensions"]))
+        and ("origin" not in headers or _ORIGIN.fullmatch(headers["origin"]))
+        and "sec-websocket-protocol" not in headers
+    ):
+        return headers
+    return None
+
+
+def answer(key: str, server: str) -> bytes:
+    """Return the whole answer that accepts a handshake with this Sec-WebSocket-Key."""
+    accept = base64.b64encode(hashlib.sha1(key.encode() + WebSocketProtocol._WS_MAGIC).digest())
+    return (
+        b"HTTP/1.1 101 Switching Protocols\r\nServer: %s\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: %s\r\n\r\n" % (server.encode(), accept)
+    )
+
+
+class FastHandshake:
+    """Answers usual handshakes for a protocol, where any origin is welcome; all others are Autobahn's."""
+
+    data: bytes
+    factory: Any
+    transport: Any
+
+    def connectionMade(self) -> None:
+        """Do what Autobahn does, without describing the transport for a log line."""
+        self.peer = ""
+        self._transport_details = None
+        if hasattr(self.transport, "setTcpNoDelay"):
+            self.transport.setTcpNoDelay(True)
+        self._connectionMade()  # type: ignore[attr-defined]
+
+    def processHandshake(self) -> None:
+        end = self.data.find(b"\r\n\r\n")
+        headers = usual(self.data[: end + 4]) if end >= 0 and self.factory.any_origin else None
+        if headers is None:
+            self._transport_details = create_transport_details(self.transport, True)
+            super().processHandshake()  # type: ignore[misc]
+            return
+        self.data = self.data[end + 4 :]
+        self.http_headers = headers
+        self.websocket_version = 13
+        self.websocket_protocol_in_use = None
+        self.websocket_extensions_in_use: list[Any] = []
+        self.sendData(answer(headers["sec-websocket-key"], self.factory.server))  # type: ignore[attr-defined]
+        self.state = WebSocketProtocol.STATE_OPEN
+        if self.openHandshakeTimeoutCall is not None:
+            self.openHandshakeTimeoutCall.cancel()
+            self.openHandshakeTimeoutCall = None
+        self.inside_message = False
+        self.current_frame = None
+        self.onOpen()  # type: ignore[attr-defined]
+        txaio.resolve(self.is_open, None)  # type: ignore[attr-defined]
+        if self.data:
+            self.consumeData()  # type: ignore[attr-defined]

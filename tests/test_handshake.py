@@ -1,0 +1,157 @@
+"""The opening handshake: what the fast path answers by itself, Autobahn would have answered alike."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import txaio
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address
+from twisted.internet.testing import MemoryReactorClock
+from twisted.test.iosim import FakeTransport
+from twisted.trial.unittest import TestCase
+
+from tandemd import fastpath
+from tandemd.handshake import answer, usual
+from tandemd.protocol import ProtocolSettings, TandemFactory, TandemProtocol
+
+from .harness import frame
+
+TEXT = 1
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+HEADERS = {
+    "Host": "localhost:4001",
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Key": KEY,
+    "Sec-WebSocket-Version": "13",
+}
+BROWSER = {
+    **HEADERS,
+    "Connection": "keep-alive, Upgrade",
+    "Origin": "chrome-extension://abcdefgh",
+    "Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits",
+    "User-Agent": "Mozilla/5.0",
+}
+
+
+def request(headers: dict[str, str], line: str = "GET /ws HTTP/1.1") -> bytes:
+    return "".join([f"{line}\r\n", *(f"{name}: {value}\r\n" for name, value in headers.items()), "\r\n"]).encode()
+
+
+class Heard:
+    """Stands for a Connection."""
+
+    def __init__(self) -> None:
+        self.session = self
+        self.count = 0
+        self.texts: list[bytes] = []
+
+    def received(self, text: bytes) -> None:
+        self.texts.append(text)
+
+    def closed(self) -> None:
+        pass
+
+
+class Door:
+    """A protocol that was sent a handshake. answer: what it wrote. texts: the messages it heard."""
+
+    def __init__(self, data: bytes, fast: bool, origins: tuple[str, ...] = ("*",)):
+        heard = Heard()
+        clock = MemoryReactorClock()
+        connect = cast(Any, lambda protocol: heard)
+        settings = ProtocolSettings(fast=fast, allowed_origins=origins)
+        factory = TandemFactory(clock, settings, connect, lambda code, opened: None)
+        self.protocol: TandemProtocol = factory.buildProtocol(IPv4Address("TCP", "10.0.0.1", 1))
+        transport = FakeTransport(self.protocol, isServer=True)
+        cast(Any, self.protocol).makeConnection(transport)
+        self.protocol.dataReceived(data)
+        self.answer = transport.getOutBuffer() or b""
+        self.texts = heard.texts
+        self.open = self.protocol.state == fastpath.OPEN
+        self.timers = len(clock.getDelayedCalls())
+        transport.reportDisconnect()
+
+
+class HandshakeTest(TestCase):
+    def setUp(self) -> None:
+        self.patch(cast(Any, txaio).config, "loop", MemoryReactorClock())
+
+    def both(self, data: bytes, origins: tuple[str, ...] = ("*",)) -> Door:
+        """Return what came of the data; it has to be the same on both paths."""
+        doors = [Door(data, fast, origins) for fast in (True, False)]
+        for seen in ("answer", "texts", "open", "timers"):
+            self.assertEqual(getattr(doors[0], seen), getattr(doors[1], seen), (seen, data))
+        return doors[0]
+
+    def test_usual(self) -> None:
+        for headers in (HEADERS, BROWSER, {**HEADERS, "Origin": "null"}, {**HEADERS, "Host": "[::1]:80"}):
+            self.assertIsNotNone(usual(request(headers)), headers)
+            self.assertTrue(self.both(request(headers)).open)
+
+    def test_answer_of_the_standard(self) -> None:
+        """The example of RFC 6455, section 1.3."""
+        self.assertIn(b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n", answer(KEY, "tandemd"))
+
+    def test_messages_right_behind_it(self) -> None:
+        self.assertEqual(self.both(request(HEADERS) + frame(TEXT, b"a") + frame(TEXT, b"b")).texts, [b"a", b"b"])
+
+    def test_left_to_autobahn(self) -> None:
+        for name, value in (
+            ("Host", "a,b"), ("Host", "localhost:port"), ("Upgrade", "h2c"), ("Connection", "close"),
+            ("Sec-WebSocket-Version", "8"), ("Sec-WebSocket-Version", "13,8"), ("Sec-WebSocket-Key", "short"),
+            ("Sec-WebSocket-Key", KEY[:-2] + "=a"), ("Origin", "nonsense"), ("Sec-WebSocket-Protocol", "chat"),
+            ("Sec-WebSocket-Extensions", "=;,"),
+        ):  # fmt: skip
+            data = request({**HEADERS, name: value})
+            self.assertIsNone(usual(data), (name, value))
+            self.both(data)
+        for line in ("POST /ws HTTP/1.1", "GET /ws HTTP/1.0", "GET /ws#here HTTP/1.1", "GET  HTTP/1.1"):
+            self.assertIsNone(usual(request(HEADERS, line)), line)
+            self.assertFalse(self.both(request(HEADERS, line)).open, line)
+        for name in HEADERS:
+            data = request({key: value for key, value in HEADERS.items() if key != name})
+            self.assertIsNone(usual(data), name)
+            self.assertFalse(self.both(data).open, name)
+            twice = request(HEADERS)[:-2] + f"{name}: {HEADERS[name]}\r\n\r\n".encode()
+            self.assertIsNone(usual(twice), name)
+            self.both(twice)
+
+    def test_only_some_origins(self) -> None:
+        origins = ("https://www.netflix.com:443",)
+        for origin, welcome in (("https://www.netflix.com", True), ("https://evil.example", False)):
+            self.assertEqual(self.both(request({**HEADERS, "Origin": origin}), origins).open, welcome, origin)
+
+    @given(
+        st.dictionaries(
+            st.sampled_from([*BROWSER, "X-Forwarded-For", "Sec-WebSocket-Protocol", "Cookie"]),
+            st.one_of(
+                st.none(),
+                st.sampled_from([*BROWSER.values(), "a, b", "WebSocket", "upgrade , x", "http://a:b@c/", "https://ä"]),
+                st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=30),
+            ),
+            max_size=4,
+        )
+    )
+    def test_alike(self, changes: dict[str, str | None]) -> None:
+        merged = {**BROWSER, **changes}
+        self.both(request({name: value for name, value in merged.items() if value is not None}))
+
+    def test_same_state_afterwards(self) -> None:
+        """Whatever Autobahn has noted after its handshake, and goes by later, is noted after ours."""
+        fast, plain = (vars(Door(request(BROWSER), fast).protocol) for fast in (True, False))
+        ignored = {*fastpath.HANDSHAKE, *TandemProtocol.CONFIG_ATTRS, "_wskey", "websocket_origin", "peer"}
+        ignored |= {
+            "_transport_details",
+            "factory",
+            "transport",
+            "is_open",
+            "is_closed",
+            "trafficStats",
+            "utf8validator",
+        }
+        for name in sorted(set(plain) - ignored):
+            if isinstance(plain[name], int | str | bytes | list | tuple | None):
+                self.assertEqual(fast.get(name, getattr(TandemProtocol, name, "missing")), plain[name], name)
