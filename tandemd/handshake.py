@@ -71,6 +71,8 @@ class FastHandshake:
     data: bytes
     factory: Any
     transport: Any
+    openHandshakeTimeoutCall: Any
+    _transport_details: Any
 
     def connectionMade(self) -> None:
         """Do what Autobahn does, without describing the transport for a log line."""

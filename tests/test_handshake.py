@@ -111,11 +111,11 @@ class HandshakeTest(TestCase):
         for line in ("POST /ws HTTP/1.1", "GET /ws HTTP/1.0", "GET /ws#here HTTP/1.1", "GET  HTTP/1.1"):
             self.assertIsNone(usual(request(HEADERS, line)), line)
             self.assertFalse(self.both(request(HEADERS, line)).open, line)
-        for name in HEADERS:
-            data = request({key: value for key, value in HEADERS.items() if key != name})
+        for name, value in HEADERS.items():
+            data = request({key: kept for key, kept in HEADERS.items() if key != name})
             self.assertIsNone(usual(data), name)
             self.assertFalse(self.both(data).open, name)
-            twice = request(HEADERS)[:-2] + f"{name}: {HEADERS[name]}\r\n\r\n".encode()
+            twice = request(HEADERS)[:-2] + f"{name}: {value}\r\n\r\n".encode()
             self.assertIsNone(usual(twice), name)
             self.both(twice)
 
