@@ -91,7 +91,7 @@ class Heard:
 class Reader:
     """A protocol that has been connected, and what it made of what it was sent."""
 
-    def __init__(self, fast: bool, until: int = 0, request: bytes = REQUEST):
+    def __init__(self, fast: bool, until: int = 0, request: bytes = REQUEST, limit: int = LIMIT):
         self.clock = MemoryReactorClock()
         self.heard: Heard | None = None
 
@@ -99,7 +99,7 @@ class Reader:
             self.heard = Heard(protocol, until)
             return self.heard
 
-        settings = ProtocolSettings(frame_bytes=LIMIT, fast=fast)
+        settings = ProtocolSettings(frame_bytes=limit, fast=fast)
         self.factory = TandemFactory(self.clock, settings, connect, lambda code, opened: None)
         self.protocol: Any = self.factory.buildProtocol(IPv4Address("TCP", "10.0.0.1", 1))
         self.transport = FakeTransport(self.protocol, isServer=True)

@@ -114,7 +114,7 @@ class Root(Resource):
 
 
 def _wants_websocket(request: Request) -> bool:
-    if request.path not in (b"/ws", b"/") or len(request.uri) > URL_LIMIT:
+    if request.path not in (b"/ws", b"/") or len(request.uri) > URL_LIMIT or request.clientproto != b"HTTP/1.1":
         return False
     upgrade = b",".join(request.requestHeaders.getRawHeaders(b"Upgrade", []))
     return b"websocket" in [token.strip().lower() for token in upgrade.split(b",")]
