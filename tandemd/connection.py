@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from twisted.logger import Logger
 
 from . import messages as m
@@ -35,7 +33,7 @@ class Connection:
         self._store = store
         self._metrics = metrics
         self._joining = False
-        self._held: deque[bytes] = deque()
+        self._held: list[bytes] = []
 
     def received(self, payload: bytes) -> None:
         """Handle one message of the client. Never raises."""
@@ -75,7 +73,7 @@ class Connection:
         self._joining = False
         while self._held and not self._joining:
             self.count -= 1
-            self.received(self._held.popleft())
+            self.received(self._held.pop(0))
 
     def closed(self) -> None:
         """The connection is gone."""

@@ -77,11 +77,13 @@ HANDSHAKE = (
 
 
 def forget_handshake(protocol: Any) -> None:
-    """Let go of what only the handshake needed, and of the HTTP channel that is still the transport's producer."""
+    """Let go of what is not needed after the handshake, and of the HTTP channel that is still the transport's producer."""
     for name in HANDSHAKE:
         if name in protocol.__dict__:
             setattr(protocol, name, None)
     protocol._transport_details = None
+    # Of what is sent in pieces or one by one, which is never done here. An empty deque has 760 bytes.
+    protocol.send_queue = ()
     protocol.transport.unregisterProducer()
 
 

@@ -293,6 +293,8 @@ class AssumedOfAutobahnTest(ReadingTestCase):
         kept = [name for name in fastpath.HANDSHAKE if vars(plain.protocol).get(name)]
         self.assertIn("http_headers", kept)
         self.assertIn("http_request_data", kept)
+        # Only ever asked for its length, and appended to by what is never done here.
+        self.assertEqual((vars(self.protocol)["send_queue"], len(vars(plain.protocol)["send_queue"])), ((), 0))
 
 
 # ---- writing
