@@ -19,6 +19,7 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+from .budgets import Taken, Way
 from .errors import Refused
 from .room.state import Commit, Room, Version
 
@@ -91,7 +92,7 @@ class IFollower(Interface):
 class IRoomStore(Interface):
     """Rooms, by code: their version, fields and log. It knows no rules.
 
-    `load`, `replay`, `find_invite` and `take_mail` return Deferreds that may have fired already. They fail with
+    `load`, `replay`, `find_invite`, `take` and `take_mail` return Deferreds that may have fired already. They fail with
     `errors.Refused("unavailable", ...)` while the store cannot be asked.
     """
 
@@ -139,6 +140,21 @@ class IRoomStore(Interface):
 
     def due_rooms(now: float) -> Deferred[Sequence[str]]:
         """Return the codes of rooms that nobody here follows and whose due time has come, some hundreds at most."""
+
+    def take(ways: Sequence[Way]) -> Deferred[Taken]:
+        """Take the first way of which everything can be had; nothing if there is none. For what protects rooms.
+
+        Fails with `errors.Refused("unavailable", ...)` while the store cannot be asked; it may have been taken then.
+        """
+
+    def give_back(way: Way) -> None:
+        """Undo the taking of a way, soon."""
+
+    def mark(name: str, seconds: float) -> None:
+        """Mark a name for some time, soon."""
+
+    def size() -> int:
+        """Return how many rooms take memory of this process, whether or not they are open."""
 
     def grace_floor() -> float:
         """Return the time before which no grace period can have begun, because the store was away until then; or 0.0."""

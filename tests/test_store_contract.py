@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import DeferredList
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
+from tandemd.budgets import Budget, Mark, Share
 from tandemd.interfaces import Conflict, IRoomStore
 from tandemd.room.state import Room
 from tandemd.roomstore.memory import MemoryStore
@@ -228,6 +230,78 @@ class StoreContract:
         await hand.send(hand.next({"m:ann": None}))
         await hand.send(hand.next(member("ann", "")))
         self.assertEqual(await store.take_mail("room", "ann"), [])
+
+    async def test_a_budget_is_taken_and_grows_back(self) -> None:
+        store = await self.make()
+        budget = Budget("tries:room", 2, 0.4)
+        self.assertEqual([(await store.take([[budget]])).way for _ in range(3)], [0, 0, -1])
+        refused = await store.take([[budget]])
+        self.assertEqual((refused.way, refused.lacking), (-1, "tries:room"))
+        self.assertTrue(0 < refused.wait <= 0.2, refused)
+        await deferLater(reactor, refused.wait + 0.01)
+        self.assertEqual((await store.take([[budget]])).way, 0)
+
+    async def test_budgets_have_names_of_every_kind(self) -> None:
+        store = await self.make()
+        for name in ("a:\u2028\U0001f600", "a:", "a:b:c", "a:2001:db8::/64"):
+            self.assertEqual([(await store.take([[Budget(name, 1, 60)]])).way for _ in range(2)], [0, -1])
+
+    async def test_a_way_is_taken_as_a_whole(self) -> None:
+        store = await self.make()
+        few, many = Budget("few:x", 1, 60), Budget("many:x", 2, 60)
+        self.assertEqual((await store.take([[few, many]])).way, 0)
+        refused = await store.take([[few, many]])
+        self.assertEqual((refused.way, refused.lacking), (-1, "few:x"))
+        self.assertTrue(59 < refused.wait <= 60, refused)
+        self.assertEqual((await store.take([[many]])).way, 0)
+        self.assertEqual((await store.take([[many]])).way, -1)
+
+    async def test_the_first_way_that_can_be_gone(self) -> None:
+        store = await self.make()
+        ways = [[Budget("a:x", 1, 60)], [Budget("b:x", 1, 30)]]
+        self.assertEqual([(await store.take(ways)).way for _ in range(2)], [0, 1])
+        refused = await store.take(ways)
+        self.assertEqual((refused.way, refused.lacking), (-1, "b:x"))
+
+    async def test_some_may_have_to_be_left(self) -> None:
+        store = await self.make()
+        reserved, all_ = Budget("a:x", 4, 60, keep=2), Budget("a:x", 4, 60)
+        self.assertEqual([(await store.take([[reserved]])).way for _ in range(3)], [0, 0, -1])
+        self.assertEqual([(await store.take([[all_]])).way for _ in range(3)], [0, 0, -1])
+
+    async def test_only_who_has_taken_none_lately(self) -> None:
+        store = await self.make()
+        fresh = Budget("a:x", 3, 60, keep=2)
+        self.assertEqual([(await store.take([[fresh]])).way for _ in range(2)], [0, -1])
+
+    async def test_what_is_given_back_can_be_taken(self) -> None:
+        store = await self.make()
+        way = [Budget("a:x", 1, 60), Budget("b:x", 2, 60), Share("c:x", "room", 1)]
+        for _ in range(5):
+            self.assertEqual((await store.take([way])).way, 0)
+            store.give_back(way)
+        self.assertEqual((await store.take([[Share("c:x", "other", 1)]])).way, 0)
+
+    async def test_marks(self) -> None:
+        store = await self.make()
+        mark = Mark("seen:room\x00ann")
+        self.assertEqual((await store.take([[mark, Budget("a:x", 1, 60)]])).lacking, mark.name)
+        store.mark(mark.name, 0.3)
+        self.assertEqual((await store.take([[mark, Budget("a:x", 1, 60)]])).way, 0)
+        await deferLater(reactor, 0.35)
+        self.assertEqual((await store.take([[mark]])).way, -1)
+
+    async def test_a_share_is_of_rooms_that_there_are(self) -> None:
+        store = await self.make()
+        for code in ("one", "two"):
+            self.assertEqual((await store.take([[Share("s:ann", code, 2)]])).way, 0)
+        hand = await self._another(store, "one")
+        await self._another(store, "two")
+        refused = await store.take([[Share("s:ann", "three", 2)]])
+        self.assertEqual((refused.way, refused.lacking), (-1, "s:ann"))
+        self.assertEqual((await store.take([[Share("s:ann", "two", 2)]])).way, 0)
+        await hand.send(hand.next({}, event="USER_LEFT", closes=True))
+        self.assertEqual([(await store.take([[Share("s:ann", code, 2)]])).way for code in ("three", "four")], [0, 0])
 
     async def test_text_of_every_kind(self) -> None:
         store = await self.make()

@@ -9,12 +9,12 @@ NODES = PREFIX + b"nodes"
 DUE = PREFIX + b"due"
 INVITES = PREFIX + b"invites"
 JOURNAL = PREFIX + b"journal"
-_ROOM = PREFIX + b"room:"
+ROOM = PREFIX + b"room:"
 
 
 def room_key(code: str) -> bytes:
     """Return the key of a room's hash. The channel on which the room's followers are told things has the same name."""
-    return _ROOM + code.encode()
+    return ROOM + code.encode()
 
 
 def log_key(code: str) -> bytes:
@@ -28,6 +28,11 @@ def ended_key(code: str) -> bytes:
 
 def mail_key(code: str, user_id: str) -> bytes:
     return PREFIX + b"mail:" + code.encode() + b"\x00" + user_id.encode()
+
+
+def budget_key(name: str) -> bytes:
+    """Return the key of a budget, a mark or a share."""
+    return PREFIX + b"budget:" + name.encode()
 
 
 def places_key(prefix: str) -> bytes:

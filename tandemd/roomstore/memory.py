@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from ..budgets import Budgets, Taken, Way
 from ..errors import Refused
 from ..interfaces import CommitResult, Conflict, IFollower, IRoomStore
 from ..room.state import MEMBER, Commit, Room, Version
@@ -47,6 +48,7 @@ class MemoryStore:
         self._due: list[tuple[float, str]] = []
         self._followed: set[str] = set()
         self._restored_at = 0.0
+        self._budgets = Budgets(self._rooms.__contains__)
 
     def restore(self, rooms: Sequence[Room]) -> None:
         """Take over rooms from the archive. To be called before the first commit."""
@@ -153,6 +155,18 @@ class MemoryStore:
             if kept is not None and kept.room.due == due and code not in self._followed:
                 codes.append(code)
         return defer.succeed(codes)
+
+    def take(self, ways: Sequence[Way]) -> Deferred[Taken]:
+        return defer.succeed(self._budgets.take(ways, self._clock.seconds()))
+
+    def give_back(self, way: Way) -> None:
+        self._budgets.give_back(way, self._clock.seconds())
+
+    def mark(self, name: str, seconds: float) -> None:
+        self._budgets.mark(name, self._clock.seconds() + seconds)
+
+    def size(self) -> int:
+        return len(self._rooms)
 
     def grace_floor(self) -> float:
         return self._restored_at

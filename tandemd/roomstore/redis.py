@@ -13,6 +13,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from ..budgets import Taken, Way
 from ..errors import Refused
 from ..interfaces import CommitResult, IArchive, IFollower, IRoomStore
 from ..metrics import Metrics
@@ -20,6 +21,7 @@ from ..room.state import Commit, Room, Version
 from ..services import CannotStart, Tasks
 from .access import Access
 from .commits import Commits
+from .counters import Counters
 from .journal import Journal
 from .link import Disconnected, RedisError
 from .mail import Mail
@@ -80,6 +82,7 @@ class RedisStore(service.Service):
         self.journal = Journal(access, settings.journal_length, spool, metrics)
         self.members = Members(access.link, name, metrics)
         self._offers = Offers(access.link, settings.log_length)
+        self._counters = Counters(access)
         self._mail = Mail(access, self._tasks, settings.mail_seconds)
         self._subscription = subscription = Subscription(
             access, self._mail, clock, endpoint, options, self._tasks, metrics, name
@@ -230,6 +233,18 @@ class RedisStore(service.Service):
 
     def due_rooms(self, now: float) -> Deferred[Sequence[str]]:
         return Deferred.fromCoroutine(self._reading.due_rooms(now))
+
+    def take(self, ways: Sequence[Way]) -> Deferred[Taken]:
+        return Deferred.fromCoroutine(self._counters.take(ways))
+
+    def give_back(self, way: Way) -> None:
+        self._counters.give_back(way)
+
+    def mark(self, name: str, seconds: float) -> None:
+        self._counters.mark(name, seconds)
+
+    def size(self) -> int:
+        return 0
 
     def grace_floor(self) -> float:
         return self.members.floor

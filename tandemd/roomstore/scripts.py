@@ -198,4 +198,73 @@ return {at, got[1] or '0', got[2] or '', redis.call('ZRANGEBYSCORE', KEYS[1], '-
 """
 )
 
-SCRIPTS = (COMMIT, ENTER, OFFER, REVIVE, RELAY, EMPTY, HEADS, BEAT)
+TAKE = Script(
+    NOW
+    + """
+-- KEYS: budgets, marks and shares. ARGV: 1 beginning of rooms' keys 2 seconds after which to ask again for a mark or share
+--   3 seconds that shares are kept; then for each way: number of needs, then for each of these four:
+--   number of the key, 'b' interval room, 'm' '' '', or 's' code most
+-- Takes the first way of which everything can be had. returns {its number from 0, '', 0}, or {-1, seconds to wait, number of
+-- the key of what is lacking}
+local best, lacking, at, way = nil, 0, 4, 0
+while at <= #ARGV do
+  local first, count, wait, short = at + 1, tonumber(ARGV[at]), 0, 0
+  for need = 0, count - 1 do
+    local i = first + 4 * need
+    local number, needed = tonumber(ARGV[i]), 0
+    local key = KEYS[number]
+    if ARGV[i + 1] == 'b' then
+      local till = math.max(tonumber(redis.call('GET', key) or '0'), now)
+      needed = till + tonumber(ARGV[i + 2]) - tonumber(ARGV[i + 3]) - now - 0.000002
+    elseif ARGV[i + 1] == 'm' then
+      if redis.call('EXISTS', key) == 0 then needed = tonumber(ARGV[2]) end
+    elseif redis.call('SCARD', key) >= tonumber(ARGV[i + 3]) and redis.call('SISMEMBER', key, ARGV[i + 2]) == 0 then
+      for _, code in ipairs(redis.call('SMEMBERS', key)) do
+        if redis.call('EXISTS', ARGV[1] .. code) == 0 then redis.call('SREM', key, code) end
+      end
+      if redis.call('SCARD', key) >= tonumber(ARGV[i + 3]) then needed = tonumber(ARGV[2]) end
+    end
+    if needed > wait then wait, short = needed, number end
+  end
+  if wait == 0 then
+    for need = 0, count - 1 do
+      local i = first + 4 * need
+      local key = KEYS[tonumber(ARGV[i])]
+      if ARGV[i + 1] == 'b' then
+        local till = math.max(tonumber(redis.call('GET', key) or '0'), now) + tonumber(ARGV[i + 2])
+        redis.call('SET', key, string.format('%.6f', till), 'PX', math.ceil((till - now) * 1000))
+      elseif ARGV[i + 1] == 's' then
+        redis.call('SADD', key, ARGV[i + 2])
+        redis.call('EXPIRE', key, ARGV[3])
+      end
+    end
+    return {way, '', 0}
+  end
+  if best == nil or wait < best then best, lacking = wait, short end
+  way, at = way + 1, first + 4 * count
+end
+return {-1, string.format('%.6f', best), lacking}
+"""
+)
+
+GIVE_BACK = Script(
+    NOW
+    + """
+-- KEYS: budgets and shares. ARGV: for each key 'b' and its interval, or 's' and the code
+for i, key in ipairs(KEYS) do
+  if ARGV[2 * i - 1] == 's' then
+    redis.call('SREM', key, ARGV[2 * i])
+  else
+    local till = tonumber(redis.call('GET', key) or '0') - tonumber(ARGV[2 * i])
+    if till - now > 0.001 then
+      redis.call('SET', key, string.format('%.6f', till), 'PX', math.ceil((till - now) * 1000))
+    else
+      redis.call('DEL', key)
+    end
+  end
+end
+return 1
+"""
+)
+
+SCRIPTS = (COMMIT, ENTER, OFFER, REVIVE, RELAY, EMPTY, HEADS, BEAT, TAKE, GIVE_BACK)
