@@ -18,10 +18,9 @@ run: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(BIN)/python -m twisted.trial $(TRIAL) tests
 
-# ARGS: --seconds N --seed S. Faults at random, then the tests that are too long or too hard for every run.
+# ARGS: --seconds N --seed S. Many people, faults at random, for long.
 chaos: $(VENV)/installed-dev
 	$(BIN)/python -m tests.chaos $(ARGS)
-	TANDEMD_TEST_CHAOS=1 $(BIN)/python -m twisted.trial tests.test_chaos tests.test_checker
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import statistics
@@ -89,27 +88,24 @@ class FaultTests(ChaosTestCase):
         await self.judge(party)
 
 
-if os.environ.get("TANDEMD_TEST_CHAOS"):
-    # In some runs a command is found twice in the log: `make chaos` shows it, until it is mended.
+class LossTests(ChaosTestCase):
+    """Redis loses data while a node is frozen."""
 
-    class LossTests(ChaosTestCase):
-        """Redis loses data while a node is frozen."""
-
-        async def test_nobody_loses_anything_that_redis_or_a_frozen_node_has_lost(self) -> None:
-            party = await self.party((5, 0), (3, 3), (0, 4))
-            stage = Stage(reactor, self.cluster, party, random.Random(2))
-            party.load()
-            frozen = stage.node()
-            frozen.freeze()
-            began = reactor.seconds()  # type: ignore[attr-defined]
-            for fault in (faults.freeze_redis, *faults.REDIS):
-                await fault(stage)
-                await party.settled(fault.__name__, aside=frozen.port)
-            # Its members have been put in their grace period by now, under another epoch.
-            await stage.wait(max(0.0, began + 11 - reactor.seconds()))  # type: ignore[attr-defined]
-            frozen.thaw()
-            await party.settled("freeze_node")
-            await self.judge(party, redis_lost=True)
+    async def test_nobody_loses_anything_that_redis_or_a_frozen_node_has_lost(self) -> None:
+        party = await self.party((5, 0), (3, 3), (0, 4))
+        stage = Stage(reactor, self.cluster, party, random.Random(2))
+        party.load()
+        frozen = stage.node()
+        frozen.freeze()
+        began = reactor.seconds()  # type: ignore[attr-defined]
+        for fault in (faults.freeze_redis, *faults.REDIS):
+            await fault(stage)
+            await party.settled(fault.__name__, aside=frozen.port)
+        # Its members have been put in their grace period by now, under another epoch.
+        await stage.wait(max(0.0, began + 11 - reactor.seconds()))  # type: ignore[attr-defined]
+        frozen.thaw()
+        await party.settled("freeze_node")
+        await self.judge(party, redis_lost=True)
 
 
 class ContentionTests(ChaosTestCase):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import tempfile
@@ -261,19 +260,16 @@ class OutageTests(CheckerTestCase):
         await self._older_dump(keep_epoch=False)
         self.assertEqual(await self.judge(may_renew=True), [])
 
-    if os.environ.get("TANDEMD_TEST_CHAOS"):
-        # It leaves a failure behind that sometimes blames the test: see `make chaos`.
-
-        async def test_redis_comes_back_with_an_older_dump_and_the_epoch_is_kept(self) -> None:
-            await self.scene()
-            await self._older_dump(keep_epoch=True)
-            # Who has not seen how far the room was goes on from where it is now.
-            port = self.nodes[1].port
-            await self.nodes.pop(1).crash()
-            await self.node("b/2/", port)
-            back = self.party.clients
-            await self.party.clock.until(lambda: all(c.joined for c in back), 10)
-            self.assertSeen(await self.judge(may_renew=True, settle=False, quiet=False), "went back")
+    async def test_redis_comes_back_with_an_older_dump_and_the_epoch_is_kept(self) -> None:
+        await self.scene()
+        await self._older_dump(keep_epoch=True)
+        # Who has not seen how far the room was goes on from where it is now.
+        port = self.nodes[1].port
+        await self.nodes.pop(1).crash()
+        await self.node("b/2/", port)
+        back = self.party.clients
+        await self.party.clock.until(lambda: all(c.joined for c in back), 10)
+        self.assertSeen(await self.judge(may_renew=True, settle=False, quiet=False), "went back")
 
 
 class MailTests(CheckerTestCase):

@@ -256,6 +256,18 @@ class WaitingTest(RedisTestCase):
             self.assertEqual(error.code, "unavailable")
         self.assertEqual(await a.due_rooms(a.now()), [])
 
+    async def test_questions_without_an_answer(self) -> None:
+        """Every question that was under way fails, and none of them twice: trial would see a failure that nobody took."""
+        proxy, a = await self.proxied()
+        hand = await self.open(a)
+        proxy.deaf = "all"
+        asked = [a.load("room"), a.replay("room", hand.room.version), a.take_mail("room", "ann"), a.find_invite("x")]
+        await deferLater(reactor, 0.05)
+        proxy.deaf = ""
+        proxy.cut()
+        for question in asked:
+            await self.assertFailure(question, Refused)
+
     async def test_stopping_lets_nobody_wait(self) -> None:
         a = await self.node()
         hand = await self.open(a)

@@ -13,7 +13,7 @@ from ..room.state import Commit, Room, Version
 from . import codec, scripts
 from .access import Access, unavailable
 from .keys import DUE, INVITES, STORE, log_key, room_key
-from .link import Disconnected, RedisError
+from .link import Disconnected, RedisError, answers
 from .offers import Offers
 
 DUE_AT_ONCE = 1000
@@ -98,9 +98,10 @@ class Reading:
         await self._access.available()
         first = b"%d-%d" % after
         try:
-            asked = self._access.link.call(b"HMGET", room_key(code), b"v", b"i")
-            entries = self._access.link.call(b"XRANGE", log_key(code), first, b"+")
-            (at, written), found = await asked, await entries
+            call = self._access.link.call
+            (at, written), found = await answers(
+                [call(b"HMGET", room_key(code), b"v", b"i"), call(b"XRANGE", log_key(code), first, b"+")]
+            )
         except (Disconnected, RedisError):
             raise unavailable() from None
         if at is not None and written != self._access.incarnation:
@@ -116,7 +117,8 @@ class Reading:
             if commit.seq != after[1] + 1 + place:
                 return None
         if version is not None:
-            return commits if after[1] + len(commits) == version[1] else None
+            # The log was read last: it may be ahead.
+            return commits if after[1] + len(commits) >= version[1] else None
         return commits if commits and commits[-1].closes else None
 
     async def find_invite(self, invite: str) -> str | None:
