@@ -69,3 +69,16 @@ class ScriptedFactory(Factory):
         if not self.connections:
             self.lost()
         return waiting
+
+
+def naming(host: str, port: int, epoch: int) -> Callable[[list[str]], Any]:
+    """Return what a sentinel answers who knows a master."""
+
+    def answer(words: list[str]) -> Any:
+        if words[:2] == ["SENTINEL", "GET-MASTER-ADDR-BY-NAME"]:
+            return [host, str(port)] if words[2] == "mymaster" else None
+        if words[:2] == ["SENTINEL", "MASTER"]:
+            return ["name", "mymaster", "config-epoch", str(epoch)]
+        return "OK"
+
+    return answer

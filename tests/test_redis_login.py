@@ -6,6 +6,7 @@ import datetime
 import ipaddress
 import os
 import pathlib
+import re
 from typing import Any, cast
 
 from cryptography import x509
@@ -23,12 +24,14 @@ from twisted.trial.unittest import TestCase
 from tandemd.config import load
 from tandemd.interfaces import Unavailable
 from tandemd.metrics import Metrics
+from tandemd.roomstore import scripts
 from tandemd.roomstore.refusals import _LOGIN
 from tandemd.services import CannotStart
 from tandemd.stores import Clustered, prepare, stores_of
 
 from . import servers
 from .redisworld import Hand, Recorder, member, until
+from .scriptedredis import ScriptedFactory, naming
 
 reactor = cast(Any, _reactor)
 
@@ -137,6 +140,34 @@ class LoginTests(NodesTestCase):
         await self.works(REDIS_URL=f"unix://tandemd:geheim@{server.path}?db=0")
         self.assertNotIn(b"tandemd", server.execute("ACL", "LOG"))
 
+    async def test_all_rights_are_looked_at_first(self) -> None:
+        """The probe knows every command that scripts or pieces use."""
+        probed = set(re.findall(r"{'(\w+)'", scripts.PROBE.text.decode()))
+        for script in scripts.SCRIPTS:
+            self.assertEqual(set(re.findall(r"redis\.call\('(\w+)'", script.text.decode())) - probed, set())
+        server = self.redis()
+        await self.works(REDIS_HOST=server.path)
+        stats = server.execute("INFO", "commandstats").decode()
+        used = {name.upper() for name in re.findall("cmdstat_([a-z]+)", stats)}
+        # Without these nobody gets as far as the probe, or hears anything.
+        first = {"AUTH", "SELECT", "ROLE", "SCRIPT", "INFO", "EVALSHA", "SUBSCRIBE", "UNSUBSCRIBE"}
+        self.assertEqual(used - probed - first, set())
+
+    async def test_rights_that_are_taken_away(self) -> None:
+        """Readiness says which, as soon as one is missed; and all goes on when it is given back."""
+        server = self.redis()
+        every = "on >pw ~tandem:* resetchannels &tandem:* +@all"
+        self.assertEqual(server.execute("ACL", "SETUSER", "ann", *every.split()), b"+OK\r\n")
+        stores = await self.stores(REDIS_HOST=server.path, REDIS_USERNAME="ann", REDIS_PASSWORD="pw")
+        hand = Hand(stores.store, "movie")
+        self.assertIsNone(await hand.say("one"))
+        server.execute("ACL", "SETUSER", "ann", "-xadd")
+        self.assertIsInstance(await hand.say("two"), Unavailable)
+        await until(lambda: "its user may not use XADD" in "".join(stores.ready()))
+        server.execute("ACL", "SETUSER", "ann", "+xadd")
+        await until(lambda: stores.ready() == [])
+        self.assertIsNone(await hand.say("two"))
+
     async def test_sentinels_with_passwords(self) -> None:
         server = self.redis("--requirepass", "geheim", "--masterauth", "geheim", port=servers.free_port())
         lines = ("sentinel auth-pass mymaster geheim", "requirepass other")
@@ -210,6 +241,17 @@ class TLSTests(NodesTestCase):
         self.addCleanup(port.stopListening)
         return {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(port.getHost().port), "REDIS_TLS": "on"}
 
+    def sentinel(self, server: dict[str, str], address: str = "127.0.0.1") -> dict[str, str]:
+        """Return what leads to a sentinel with TLS that names this server.
+
+        A sentinel of a server built without TLS could only name a port without it.
+        """
+        self.said = said = ScriptedFactory(naming(server["REDIS_HOST"], int(server["REDIS_PORT"]), 1))
+        port = reactor.listenSSL(0, said, self.authority.server(address), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        named = f"127.0.0.1:{port.getHost().port}"
+        return {"TANDEMD_REDIS_SENTINELS": named, "TANDEMD_REDIS_SENTINEL_PASSWORD": "other", "REDIS_TLS": "on"}
+
     async def refused(self, **environ: str) -> str:
         with self.assertRaises(CannotStart) as caught:
             await self.stores(**environ)
@@ -230,6 +272,30 @@ class TLSTests(NodesTestCase):
     async def test_without_tls_to_a_server_with_it(self) -> None:
         text = await self.refused(**{**self.tunnel(), "REDIS_TLS": "off"})
         self.assertIn("check redis.tls", text)
+
+    async def test_sentinels(self) -> None:
+        sentinel = self.sentinel(self.tunnel())
+        await self.works(**sentinel, TANDEMD_REDIS_TLS_CA=self.authority.path)
+        self.assertEqual(self.said.asked[0], ["AUTH", "other"])
+
+    async def test_a_sentinel_signed_by_nobody_we_know(self) -> None:
+        text = await self.refused(**self.sentinel(self.tunnel()))
+        self.assertRegex(
+            text, "no sentinel in redis.sentinels tells .* certificate verify failed, check redis.tls and redis.tls_ca"
+        )
+        self.assertEqual(self.said.asked, [])
+
+    async def test_a_sentinel_with_a_certificate_for_another_name(self) -> None:
+        text = await self.refused(**self.sentinel(self.tunnel(), "127.0.0.2"), TANDEMD_REDIS_TLS_CA=self.authority.path)
+        self.assertRegex(
+            text, "no sentinel in redis.sentinels tells .* its certificate is for another name, check redis.tls and"
+        )
+
+    async def test_sentinels_with_tls_and_a_master_without(self) -> None:
+        server = self.redis(port=servers.free_port())
+        sentinel = self.sentinel({"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(server.port)})
+        text = await self.refused(**sentinel, TANDEMD_REDIS_TLS_CA=self.authority.path)
+        self.assertRegex(text, "the Redis master 'mymaster' .*check redis.tls")
 
 
 class NotNowTests(NodesTestCase):

@@ -18,22 +18,9 @@ from tandemd.roomstore.sentinel import PATIENCE, SentinelEndpoint
 
 from . import servers
 from .daemon import Client, Daemon, DaemonTestCase
-from .scriptedredis import ScriptedFactory
+from .scriptedredis import ScriptedFactory, naming
 
 Json = dict[str, Any]
-
-
-def naming(host: str, port: int, epoch: int) -> Callable[[list[str]], Any]:
-    """Return what a sentinel answers who knows a master."""
-
-    def answer(words: list[str]) -> Any:
-        if words[:2] == ["SENTINEL", "GET-MASTER-ADDR-BY-NAME"]:
-            return [host, str(port)] if words[2] == "mymaster" else None
-        if words[:2] == ["SENTINEL", "MASTER"]:
-            return ["name", "mymaster", "config-epoch", str(epoch)]
-        return "OK"
-
-    return answer
 
 
 class Named(Exception):

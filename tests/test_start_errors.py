@@ -108,6 +108,16 @@ class RedisTests(StoreTestCase):
             text = await self.refused(REDIS_HOST=server.path, REDIS_USERNAME=name, REDIS_PASSWORD="pw")
             self.assertRegex(text, r"NOPERM.*; give redis\.username the rights ~tandem:\*", name)
 
+    async def test_a_command_that_is_used_late_is_missed_early(self) -> None:
+        """A commit that is stopped halfway leaves half of itself."""
+        server = self.redis()
+        for taken, told in (("-publish", "PUBLISH"), ("-hdel -xack", "HDEL, XACK"), ("-xautoclaim", "XAUTOCLAIM")):
+            rights = f"reset on >pw ~tandem:* resetchannels &tandem:* +@all {taken}"
+            self.assertEqual(server.execute("ACL", "SETUSER", "ann", *rights.split()), b"+OK\r\n")
+            text = await self.refused(REDIS_HOST=server.path, REDIS_USERNAME="ann", REDIS_PASSWORD="pw")
+            self.assertIn(f"its user may not use {told}; give redis.username the rights ~tandem:*", text)
+        self.assertEqual(server.execute("KEYS", "*"), b"*0\r\n")
+
     async def test_a_replica(self) -> None:
         master = self.redis(port=servers.free_port())
         replica = self.redis("--replicaof", "127.0.0.1", str(master.port))

@@ -18,7 +18,7 @@ from ..errors import Refused
 from ..services import CannotStart, Tasks
 from . import scripts
 from .clusterclock import ClusterClock
-from .keys import STORE
+from .keys import PROBE, STORE, room_key
 from .link import Disconnected, Link, RedisError
 from .refusals import passing, remedy, withheld
 
@@ -177,6 +177,9 @@ class Access:
         reason = _unsuitable(info)
         if reason:
             raise CannotStart(reason)
+        missing = await self.link.run(scripts.PROBE, [PROBE], room_key(""))
+        if missing:
+            raise CannotStart(f"NOPERM: its user may not use {', '.join(map(bytes.decode, missing))}")
         asked = self._clock.seconds()
         number, opens, now, fresh = await self.link.run(
             scripts.ENTER, [STORE], info["run_id"].encode(), b"%f" % self._offer_seconds

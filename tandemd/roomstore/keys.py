@@ -9,6 +9,7 @@ NODES = PREFIX + b"nodes"
 DUE = PREFIX + b"due"
 INVITES = PREFIX + b"invites"
 JOURNAL = PREFIX + b"journal"
+PROBE = PREFIX + b"probe"
 ROOM = PREFIX + b"room:"
 
 

@@ -64,7 +64,8 @@ def passing(text: str) -> bool:
 
 def withheld(text: str) -> bool:
     """Whether an error of Redis means that the whole server is of no use at the moment, not one command."""
-    return passing(text) or "NOSCRIPT" in text or "NOPERM" in text
+    # "executing the script": what 6.2 says instead of NOPERM, within one.
+    return passing(text) or any(word in text for word in ("NOSCRIPT", "NOPERM", "executing the script"))
 
 
 def remedy(text: str) -> str:

@@ -267,4 +267,30 @@ return 1
 """
 )
 
-SCRIPTS = (COMMIT, ENTER, OFFER, REVIVE, RELAY, EMPTY, HEADS, BEAT, TAKE, GIVE_BACK)
+PROBE = Script(
+    """
+-- KEYS: one that holds nothing. ARGV: a channel.
+-- Tries every command that is used later, here or by itself: a script that is stopped halfway leaves half of its work.
+-- returns the names of those that the user may not use
+local key = KEYS[1]
+local missing = {}
+for _, words in ipairs({
+  {'SET', key, '', 'EX', '60'}, {'GET', key}, {'EXISTS', key}, {'EXPIRE', key, '60'},
+  {'HSET', key, 'f', ''}, {'HGET', key, 'f'}, {'HMGET', key, 'f'}, {'HGETALL', key}, {'HDEL', key, 'f'},
+  {'SADD', key, 'm'}, {'SCARD', key}, {'SISMEMBER', key, 'm'}, {'SMEMBERS', key}, {'SREM', key, 'm'},
+  {'ZADD', key, '1', 'm'}, {'ZRANGE', key, '0', '0'}, {'ZRANGEBYSCORE', key, '0', '1'}, {'ZCOUNT', key, '0', '1'},
+  {'ZREM', key, 'm'}, {'RPUSH', key, ''}, {'LTRIM', key, '0', '0'}, {'LRANGE', key, '0', '0'}, {'LREM', key, '1', ''},
+  {'XADD', key, '*', 'f', ''}, {'XLEN', key}, {'XRANGE', key, '-', '+'}, {'XGROUP', 'CREATE', key, 'g', '0'},
+  {'XREADGROUP', 'GROUP', 'g', 'c', 'STREAMS', key, '>'}, {'XAUTOCLAIM', key, 'g', 'c', '0', '0'},
+  {'XINFO', 'CONSUMERS', key, 'g'}, {'XACK', key, 'g', '0-1'}, {'XDEL', key, '0-1'},
+  {'PUBLISH', ARGV[1], ''}, {'TIME'}, {'PING'}, {'DEL', key},
+}) do
+  local answer = redis.pcall(unpack(words))
+  local wrong = type(answer) == 'table' and answer.err or ''
+  if string.find(wrong, 'NOPERM') or string.find(wrong, 'executing the script') then missing[#missing + 1] = words[1] end
+end
+return missing
+"""
+)
+
+SCRIPTS = (PROBE, COMMIT, ENTER, OFFER, REVIVE, RELAY, EMPTY, HEADS, BEAT, TAKE, GIVE_BACK)

@@ -165,4 +165,5 @@ def _why(error: BaseException) -> str:
 
 
 def _unreachable(error: BaseException) -> str:
-    return explained(error)[0].split(";")[0]
+    text = explained(error)[0].split(";")[0]
+    return f"{text}, check redis.tls and redis.tls_ca" if "TLS" in text else text
