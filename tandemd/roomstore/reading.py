@@ -117,8 +117,9 @@ class Reading:
             if commit.seq != after[1] + 1 + place:
                 return None
         if version is not None:
+            end = after[1] + len(commits)
             # The log was read last: it may be ahead.
-            return commits if after[1] + len(commits) >= version[1] else None
+            return commits if end == version[1] or (commits and end > version[1]) else None
         return commits if commits and commits[-1].closes else None
 
     async def find_invite(self, invite: str) -> str | None:
