@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from socket import SO_REUSEPORT, SOL_SOCKET
 from typing import Any
 
 from twisted.application import service
@@ -20,6 +21,7 @@ from .config import Config
 from .metrics import Metrics
 from .protocol import TandemFactory
 from .services import CannotStart
+from .tls import Certificates, places
 from .web import TandemSite
 
 CLOSING = 5.0
@@ -29,19 +31,27 @@ CLOSING = 5.0
 class Connections(service.Service):
     """Keeps an eye on all connections, and sends them away when the node stops.
 
-    elsewhere: says whether another node can take them. drain: over how many seconds they are sent there.
+    elsewhere: says whether another node can take them. drain: over how many seconds they are sent there. last: is called
+    when no other node can.
     """
 
     name = "connections"
     _log = Logger()
 
     def __init__(
-        self, factory: TandemFactory, clock: IReactorTime, metrics: Metrics, elsewhere: Callable[[], bool], drain: float
+        self,
+        factory: TandemFactory,
+        clock: IReactorTime,
+        metrics: Metrics,
+        elsewhere: Callable[[], bool],
+        drain: float,
+        last: Callable[[], None],
     ):
         self._factory = factory
         self._metrics = metrics
         self._elsewhere = elsewhere
         self._drain = drain
+        self._last = last
         self._check = LoopingCall(factory.check)
         self._check.clock = clock
 
@@ -57,8 +67,11 @@ class Connections(service.Service):
         count = len(self._factory)
         if count:
             self._log.info("closing {count} connections; clients come back by themselves", count=count)
-        # Where there is no other node, the sooner the better: the next process takes them.
-        return self._factory.send_away(self._drain if self._elsewhere() else 0.0, CLOSING)
+        if self._elsewhere():
+            return self._factory.send_away(self._drain, CLOSING)
+        # The sooner the better: the next process takes them.
+        self._last()
+        return self._factory.send_away(0.0, CLOSING)
 
 
 class Listener(service.Service):
@@ -68,12 +81,20 @@ class Listener(service.Service):
     _log = Logger()
 
     def __init__(self, reactor: Any, site: TandemSite, config: Config):
-        self._site = site
         self._config = config
         self._port: IListeningPort | None = None
+        endpoint, files = places(config)
+        self.certificates = Certificates(files, reactor) if files else None
+        """What TLS needs; None without it. A service to start before this one."""
+        self._factory: Any = site if self.certificates is None else self.certificates.below(site)
+        self._inherited = endpoint.startswith("systemd:")
         try:
-            self._endpoint = serverFromString(reactor, config.endpoint)
+            self._endpoint = serverFromString(reactor, endpoint)
         except Exception as error:  # each kind of endpoint complains in its own way
+            if self._inherited:
+                raise CannotStart(
+                    f"port: {config.port!r}: systemd has given no such socket; start the socket unit, or write a port number"
+                ) from None
             raise CannotStart(
                 f"port: {config.port!r} is no endpoint that Twisted understands ({one_line(error)}); "
                 "write a port number, or an endpoint such as tcp:4001:interface=127.0.0.1"
@@ -90,19 +111,35 @@ class Listener(service.Service):
 
     async def _start(self) -> None:
         try:
-            self._port = await self._endpoint.listen(self._site)
+            self._port = await self._endpoint.listen(self._factory)
         except (CannotListenError, OSError) as error:
             cause = getattr(error, "socketError", error)
             raise CannotStart(
                 f"cannot listen on {self._config.endpoint}: {getattr(cause, 'strerror', None) or cause}; stop what "
                 "listens there, or choose another `port` (PORT, --port) or `host` (HOST)"
             ) from error
+        if self._shared() and not self._config.uses_redis:
+            raise CannotStart(
+                f"port: {self._config.port!r}: other processes may have this port too (SO_REUSEPORT), and each would have "
+                "rooms of its own; set redis.host (REDIS_HOST), or take a socket that is not shared (tandemd.socket)"
+            )
         page, socket = self._urls()
         self._log.info(
             "ready: the party page is at {page}",
             page=page, node=self._config.node_id, version=__version__, state_dir=self._config.state_dir,
         )  # fmt: skip
         self._log.info("ready: clients connect to {socket}", socket=socket)
+
+    def _shared(self) -> bool:
+        """Whether the kernel may give connections to this port to other processes."""
+        shared = getattr(self._port, "socket", None)
+        return shared is not None and bool(shared.getsockopt(SOL_SOCKET, SO_REUSEPORT))
+
+    def leave_to_next(self) -> None:
+        """Take no more connections, if somebody else keeps the socket: they wait for the next process there."""
+        if self._inherited and self._port is not None:
+            port, self._port = self._port, None
+            port.stopListening()
 
     def _urls(self) -> tuple[str, str]:
         """Return where this machine's browser finds the page, and a client the WebSocket."""
@@ -111,7 +148,7 @@ class Listener(service.Service):
             return self._config.port, self._config.port
         host = f"[{address.host}]" if isinstance(address, IPv6Address) else address.host
         place = f"{'localhost' if host in _THIS_MACHINE else host}:{address.port}"
-        s = "s" if self._config.port.startswith("ssl:") else ""
+        s = "s" if self.certificates is not None or self._config.port.startswith("ssl:") else ""
         return f"http{s}://{place}/", f"ws{s}://{place}/ws"
 
     def stopService(self) -> Deferred[None]:

@@ -127,6 +127,9 @@ class Metrics:
         self.connections = add(Gauge("tandemd_connections", "Open WebSocket connections"))
         self.rooms = add(Gauge("tandemd_rooms", "Rooms with members on this node"))
         self.members = add(Gauge("tandemd_members", "Members connected to this node"))
+        self.certificate_expiry = add(
+            Gauge("tandemd_tls_certificate_expiry_timestamp_seconds", "When the TLS certificate ends; 0 without TLS")
+        )
         self.draining = add(Gauge("tandemd_draining", "1 while the node sends its clients away, else 0"))
 
         self.opened = add(Count("tandemd_connections_opened_total", "WebSocket connections that were opened"))

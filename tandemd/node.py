@@ -68,7 +68,7 @@ class Node:
                 websocket=WebSocketResource(self.factory),
                 rooms=self.rooms.directory,
                 readiness=self.readiness,
-                warnings=self.stores.warnings,
+                warnings=self._warnings,
                 metrics_text=self._metrics_text,
                 connections=lambda: len(self.factory),
                 taking=lambda: bool(self.service.running),
@@ -87,6 +87,11 @@ class Node:
             reactor,
         )
         self.listener = Listener(reactor, site, config)
+        self._certificates = self.listener.certificates
+        if self._certificates is not None:
+            certificates = self._certificates
+            certificates.setServiceParent(top)
+            metrics.certificate_expiry.read = lambda: certificates.expires
         for child in (
             *self.stores.services(self.rooms),
             self.hasher,
@@ -95,7 +100,14 @@ class Node:
             GcPause(reactor.seconds, metrics.gc_pause),
             self.listener,
             # The first to stop: while clients are sent away, the port still answers that the node is not ready.
-            Connections(self.factory, reactor, metrics, self.stores.others_alive, config.drain_seconds),
+            Connections(
+                self.factory,
+                reactor,
+                metrics,
+                self.stores.others_alive,
+                config.drain_seconds,
+                self.listener.leave_to_next,
+            ),
             Interpreter(),
         ):
             child.setServiceParent(top)
@@ -107,6 +119,19 @@ class Node:
         if not self.service.started:
             return ["the node is starting"]
         return self.stores.ready()
+
+    @property
+    def reloads(self) -> bool:
+        """Whether there is anything to reload."""
+        return self._certificates is not None
+
+    def reload(self) -> None:
+        """Read again what may change while the node runs: the TLS certificate."""
+        if self._certificates is not None:
+            self._certificates.reload()
+
+    def _warnings(self) -> list[str]:
+        return [*self.stores.warnings(), *(self._certificates.warnings() if self._certificates is not None else [])]
 
     def _connect(self, protocol: TandemProtocol) -> Connection:
         self._numbers += 1

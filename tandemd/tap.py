@@ -11,6 +11,7 @@ from .archive.errors import ArchiveError
 from .config import ConfigError, load
 from .logs import FORMATS, LineObserver, destination
 from .node import Node
+from .notify import Notifier
 from .services import CannotStart, Sequence
 from .statedir import claim
 from .stores import prepare
@@ -46,7 +47,8 @@ def makeService(options: Options) -> IService:
         if out is not None:
             observer = LineObserver(out, FORMATS[config.log.format], config.log.level)
         top = Sequence(reactor, observer)
-        Node(config, reactor, top)
+        node = Node(config, reactor, top)
+        Notifier(os.environ, reactor, os.getpid(), node.reload, always=node.reloads).setServiceParent(top)
         # What else can be wrong was found by now: nothing is left half-done.
         claim(config.state_dir)
         prepare(config)

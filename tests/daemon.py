@@ -6,7 +6,9 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import signal
+import socket
 import sqlite3
 import sys
 from collections.abc import Callable, Sequence
@@ -76,9 +78,18 @@ class Arrivals:
 
 
 class Daemon(protocol.ProcessProtocol):
-    """One `twistd --nodaemon tandemd`. lines: its standard output. errors: its standard error, as bytes."""
+    """One `twistd --nodaemon tandemd`. lines: its standard output. errors: its standard error, as bytes.
 
-    def __init__(self, state_dir: pathlib.Path, arguments: Sequence[str] = (), environ: dict[str, str] | None = None):
+    sockets: what it is given as systemd gives sockets.
+    """
+
+    def __init__(
+        self,
+        state_dir: pathlib.Path,
+        arguments: Sequence[str] = (),
+        environ: dict[str, str] | None = None,
+        sockets: Sequence[socket.socket] = (),
+    ):
         self.lines = Arrivals()
         self.errors = b""
         self.output = b""
@@ -90,7 +101,12 @@ class Daemon(protocol.ProcessProtocol):
         command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile="]
         command += ["tandemd", "--state-dir", str(state_dir), *arguments]
         env = {"PATH": os.environ["PATH"], "HOME": str(state_dir.parent), "PYTHONPATH": str(ROOT), **(environ or {})}
-        reactor.spawnProcess(self, sys.executable, command, env, str(state_dir.parent))
+        if sockets:
+            # Only the process itself knows its number.
+            command = ["/bin/sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", *command]
+            env |= {"LISTEN_FDS": str(len(sockets)), "LISTEN_FDNAMES": ":".join("x" for _ in sockets)}
+        fds: Any = {0: "w", 1: "r", 2: "r"} | {3 + i: one.fileno() for i, one in enumerate(sockets)}
+        reactor.spawnProcess(self, command[0], command, env, str(state_dir.parent), childFDs=fds)
 
     # ProcessProtocol
 
@@ -114,8 +130,10 @@ class Daemon(protocol.ProcessProtocol):
 
     async def ready(self) -> None:
         """Wait until it takes connections."""
-        line = await self.lines.next(lambda line: "clients connect to ws://" in line)
-        self.port = int(line.partition("ws://localhost:")[2].partition("/")[0])
+        line = await self.lines.next(lambda line: "clients connect to ws" in line)
+        found = re.search(r"clients connect to wss?://[^/]*:(\d+)/", line)
+        assert found is not None, line
+        self.port = int(found[1])
 
     def kill(self, sig: int = signal.SIGKILL) -> None:
         if self.status is None:
@@ -207,9 +225,9 @@ class DaemonTestCase(TestCase):
                 client.dropConnection(abort=True)
             await client.closed
 
-    def start(self, *arguments: str, port: int = 0, **environ: str) -> Daemon:
+    def start(self, *arguments: str, port: int = 0, sockets: Sequence[socket.socket] = (), **environ: str) -> Daemon:
         """Start a daemon; it need not get ready."""
-        daemon = Daemon(self.state, ["--port", f"tcp:{port}:interface=127.0.0.1", *arguments], environ)
+        daemon = Daemon(self.state, ["--port", f"tcp:{port}:interface=127.0.0.1", *arguments], environ, sockets)
         self._daemons.append(daemon)
         return daemon
 
@@ -225,11 +243,11 @@ class DaemonTestCase(TestCase):
         await daemon.ended()
         return daemon
 
-    async def connect(self, daemon: Daemon) -> Client:
+    async def connect(self, daemon: Daemon, host: str = "127.0.0.1") -> Client:
         factory = WebSocketClientFactory(f"ws://127.0.0.1:{daemon.port}/ws", reactor=reactor)
         factory.protocol = Client
         factory.noisy = False
-        client = await HostnameEndpoint(reactor, "127.0.0.1", daemon.port).connect(factory)
+        client = await HostnameEndpoint(reactor, host, daemon.port).connect(factory)
         self._clients.append(client)
         await client.opened
         return client

@@ -108,9 +108,9 @@ class Layers(ConfigTestCase):
                 except ValueError:
                     continue
             own = "TANDEMD_" + key.path.upper().replace(".", "_")
-            # What Kubernetes injects is not ours, and Redis is not used alone.
+            # What Kubernetes injects is not ours; Redis is not used alone, and neither is a key of TLS.
             name = key.env[0] if own.startswith("TANDEMD_PORT") else own
-            config = self.load(**({"TANDEMD_POSTGRES_HOST": "db"} | {name: value}))
+            config = self.load(**({"TANDEMD_POSTGRES_HOST": "db", "TANDEMD_TLS_CERTIFICATE": "c"} | {name: value}))
             found = config
             for part in key.path.split("."):
                 found = getattr(found, part)

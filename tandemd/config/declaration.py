@@ -69,6 +69,21 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """TLS without a proxy: https and wss, wherever `port` says. The files are read again when they change, and on SIGHUP."""
+
+    certificate: str = key(
+        text("the path of a file"),
+        "",
+        "A PEM file with the server's certificate and, after it, those of the authorities between it and the root. "
+        "Empty: no TLS.",
+    )
+    key: str = key(
+        text("the path of a file"), "", "A PEM file with its private key, without passphrase. Empty: the same file."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Web:
     """HTTP, on the same port as the WebSocket."""
 
@@ -251,7 +266,8 @@ class Config:
     port: str = key(
         ENDPOINT,
         4001,
-        "Where to listen: a port number, or a Twisted server endpoint such as systemd:domain=INET:index=0.",
+        "Where to listen: a port number, or a Twisted server endpoint such as systemd:domain=INET:index=0, or "
+        "tls:DIRECTORY:port=443, which takes certificate and key from the PEM files there.",
         env="PORT",
     )
     host: str = key(
@@ -279,6 +295,7 @@ class Config:
         SWITCH, True, "Whether frames are read and written in the fast way. false leaves everything to Autobahn."
     )
     log: Log = section(Log)
+    tls: Tls = section(Tls)
     web: Web = section(Web)
     titles: Titles = section(Titles)
     rooms: Rooms = section(Rooms)

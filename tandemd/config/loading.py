@@ -207,6 +207,13 @@ def _check(config: Config, given: _Layer) -> None:
             f"{source}: Redis needs PostgreSQL beside it; set postgres.host (POSTGRES_HOST) or postgres.url "
             "(DATABASE_URL), or leave Redis out"
         )
+    if config.tls.key and not config.tls.certificate:
+        raise ConfigError(f"{given['tls.key'].source}: the key alone is no use; set tls.certificate too")
+    if config.tls.certificate and config.port.startswith(("tls:", "ssl:")):
+        raise ConfigError(
+            f"{given['tls.certificate'].source}: `port` names a certificate too ({config.port.partition(':')[0]}:); "
+            "write the number alone there, or leave this away"
+        )
     if config.rooms.gate_quorum_after > config.rooms.gate_deadline:
         raise ConfigError("rooms.gate_quorum_after is longer than rooms.gate_deadline: make it shorter")
 
