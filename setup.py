@@ -9,6 +9,7 @@ README = HERE / "README.md"
 
 TEST = [
     "hypothesis>=6.100",
+    "schemathesis>=4,<5",
     "treq>=24.9",
     # Private servers for the tests: only the programs in these packages are used.
     "pgserver>=0.1.4; python_version<'3.13'",
