@@ -1,4 +1,5 @@
-# run: the daemon in the foreground. test: the whole suite. check: ruff and mypy. bench: figures.
+# run: the daemon in the foreground. test: the whole suite. check: ruff and mypy. bench: figures. site: the documents as
+# a website.
 # None needs more than python3 and venv.
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ TRIAL ?= -j2
 # In this mode the plugin is found by twistd; in pip's usual editable mode it is not.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable
 
-.PHONY: run test chaos check bench format clean
+.PHONY: run test chaos check bench site format clean
 
 run: ARGS ?= --log-format=text
 run: $(VENV)/installed
@@ -36,6 +37,10 @@ format: $(VENV)/installed-dev
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .hypothesis .mypy_cache .ruff_cache
+
+site: $(VENV)/installed
+	$(INSTALL) .[docs]
+	$(BIN)/mkdocs build --quiet
 
 $(VENV)/installed: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)

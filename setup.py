@@ -52,6 +52,7 @@ setup(
     ],
     extras_require={
         "test": TEST,
+        "docs": ["mkdocs>=1.6,<2"],
         "dev": [
             *TEST,
             "ruff>=0.14",

@@ -18,6 +18,7 @@ from tandemd.interfaces import Snapshot
 from tandemd.room.state import Commit
 
 from . import servers
+from .daemon import ROOT
 
 OLD = """
 create table rooms (
@@ -68,6 +69,19 @@ class NodeJSTests(SynchronousTestCase):
         database.startService()
         self.addCleanup(database.stopService)
         return SQLArchive(database)
+
+    def test_way_back(self) -> None:
+        """What docs/migration.md says leaves the Node.js server what it had."""
+        self.query(OLD)
+        tables = {name: f'select * from "{name}" order by "id"' for name in nodejs.TABLES}
+        before = {name: self.query(statement) for name, statement in tables.items()}
+        migrate(self.dialect)
+        text = (ROOT / "docs/migration.md").read_text()
+        self.query(text[text.index("    begin;") : text.index("    commit;")] + "commit;")
+        self.assertEqual({name: self.query(statement) for name, statement in tables.items()}, before)
+        self.assertEqual(self.query("select count(*) from pg_tables where schemaname = 'public'"), [(3,)])
+        # And once more there.
+        self.assertEqual(len(migrate(self.dialect)), 1)
 
     def test_carried_over(self) -> None:
         self.query(OLD)

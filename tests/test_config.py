@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tandemd.config import Config, ConfigError, load
 from tandemd.config.declaration import keys
 from tandemd.config.kinds import duration, size
-from tandemd.config.reference import yaml_file
+from tandemd.config.reference import page, yaml_file
 from tandemd.room.settings import RuleSettings
 from tandemd.room.titles import CLIP, Titles
 
@@ -300,6 +300,8 @@ class Reference(ConfigTestCase):
     def test_the_file_is_what_the_declaration_makes(self):
         written = (ROOT / "etc/tandemd.yaml").read_text()
         self.assertEqual(written, yaml_file(), "run: python -m tandemd.config.reference > etc/tandemd.yaml")
+        written = (ROOT / "docs/configuration.md").read_text()
+        self.assertEqual(written, page(), "run: python -m tandemd.config.reference --markdown > docs/configuration.md")
 
     def test_the_file_as_it_is_changes_nothing(self):
         self.assertEqual(self.load(yaml_file()), self.load())

@@ -1,6 +1,6 @@
-"""The configuration file with every key, its default and its meaning, made from the declaration.
+"""The configuration file with every key, its default and its meaning, and a page about them, made from the declaration.
 
-`python -m tandemd.config.reference > etc/tandemd.yaml` writes it anew.
+`python -m tandemd.config.reference > etc/tandemd.yaml` and `... --markdown > docs/configuration.md` write them anew.
 """
 
 from __future__ import annotations
@@ -13,12 +13,18 @@ import yaml
 
 from .declaration import Key, keys, sections
 
-_HEAD = """\
-The configuration of tandemd. Every key is here, with its default; take the # away before a key to change it.
-The environment overrides this file, and the command line overrides both. The name in brackets is the key's in the
-environment. Durations are seconds or have a unit (250ms, 45s, 2m, 4h), sizes are bytes or have one (64K, 1M).
+_VALUES = """\
+Durations are seconds or have a unit (250ms, 45s, 2m, 4h), sizes are bytes or have one (64K, 1M).
 A password may be in a file of its own: password_file: PATH instead of password, or NAME_FILE in the environment.
 """
+_HEAD = f"""\
+The configuration of tandemd. Every key is here, with its default; take the # away before a key to change it.
+The environment overrides this file, and the command line overrides both. The name in brackets is the key's in the
+environment. {_VALUES}"""
+_PAGE = f"""\
+Nothing has to be configured. A key may be given in a YAML file (`--config`), where `web.invite_base_url` is the key
+`invite_base_url` of the section `web`, or in the environment, which overrides the file. A few are options of the command line
+too, which override both. {_VALUES}"""
 
 
 def yaml_file() -> str:
@@ -37,6 +43,29 @@ def yaml_file() -> str:
     return "\n".join(lines) + "\n"
 
 
+def page() -> str:
+    """Return the text of docs/configuration.md."""
+    blocks = [
+        "# Configuration",
+        "<!-- made by python -m tandemd.config.reference --markdown -->",
+        " ".join(_PAGE.split()),
+    ]
+    for name, kind in sections().items():
+        declared = [key for key in keys() if key.path.rpartition(".")[0] == name]
+        blocks += [f"## {name}", inspect.getdoc(kind) or ""] if name else []
+        blocks.append(
+            "\n".join(["| key | default | environment | meaning |", "|---|---|---|---|", *map(_row, declared)])
+        )
+    return "\n\n".join(blocks) + "\n"
+
+
+def _row(key: Key) -> str:
+    default = yaml.safe_dump(key.default, default_flow_style=True, allow_unicode=True, width=1000)
+    default = default.removesuffix("...\n").strip()
+    cells = (f"`{key.path}`", f"`{default}`", " ".join(f"`{name}`" for name in key.env), key.doc)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
 def _comment(text: str, indent: str) -> list[str]:
     return textwrap.wrap(
         text, 110, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ", break_long_words=False
@@ -50,4 +79,4 @@ def _entry(key: Key) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(yaml_file())
+    sys.stdout.write(page() if "--markdown" in sys.argv else yaml_file())
