@@ -15,6 +15,7 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tandemd.roomstore.members import DEAD_AFTER
 from tandemd.roomstore.redis import BEAT
 
 from .chaos import faults
@@ -82,9 +83,17 @@ class FaultTests(ChaosTestCase):
         await self.cluster.stop_postgres()
         # Nobody is to notice, not even while it is away.
         await party.settled("PostgreSQL is away")
+        await deferLater(reactor, 1.2)  # every second a node looks at the journal
+        for name in ("journal_entries", "journal_age_seconds", "archive_failures_total"):
+            self.assertGreater(await self.metric(f"tandemd_{name}"), 0, name)
         await self.cluster.start_postgres()
         await one(faults.kill_postgres_connections)
         await one(faults.restart_worker)
+        for name in (
+            "commits_total", "commit_batch_size_count", "room_gaps_total", "pubsub_canary_age_seconds",
+            "pubsub_reconnects_total", "archive_batch_events_count", "db_queue_seconds_count", "db_run_seconds_count",
+        ):  # fmt: skip
+            self.assertGreater(await self.metric(f"tandemd_{name}"), 0, name)
         await self.judge(party)
 
 
@@ -97,14 +106,15 @@ class LossTests(ChaosTestCase):
         party.load()
         frozen = stage.node()
         frozen.freeze()
-        began = reactor.seconds()  # type: ignore[attr-defined]
         for fault in (faults.freeze_redis, *faults.REDIS):
             await fault(stage)
             await party.settled(fault.__name__, aside=frozen.port)
-        # Its members have been put in their grace period by now, under another epoch.
-        await stage.wait(max(0.0, began + 11 - reactor.seconds()))  # type: ignore[attr-defined]
+        # Time in which Redis was away does not count: only now is the node taken for dead, and its members for lost.
+        await stage.wait(DEAD_AFTER + BEAT + 1)
         frozen.thaw()
         await party.settled("freeze_node")
+        for name in ("commit_retries_total", "node_takeovers_total"):
+            self.assertGreater(await self.metric(f"tandemd_{name}"), 0, name)
         await self.judge(party, redis_lost=True)
 
 

@@ -7,8 +7,11 @@ import pathlib
 import shutil
 from typing import Any
 
+import msgspec
+
 from tandemd.interfaces import Conflict
 from tandemd.room.state import Member, Room
+from tandemd.roomstore import codec
 from tandemd.roomstore.keys import DUE, JOURNAL, NODES, PREFIX, STORE, log_key, places_key
 
 from .redisworld import Hand, RedisTestCase, member, reactor, until
@@ -270,6 +273,24 @@ class LostAnswerTest(RestartTestCase):
         entries = await self.ask(a, b"XRANGE", JOURNAL, b"-", b"+")
         found = {fields[5] for _, fields in entries}
         self.assertEqual(len([entry for entry in found if b',"CHAT",' in entry]), 5 + 1)
+
+
+class LostNodeTest(RestartTestCase):
+    """A node dies, and soon after it Redis loses what that node had put into the journal."""
+
+    async def test_others_put_it_there_again(self) -> None:
+        a, b = await self.node("a/1/"), await self.node("b/1/")
+        hand = await self.held(a)
+        hand.log[:3] = [msgspec.structs.replace(commit, at=commit.at - 100.0) for commit in hand.log[:3]]
+        b.follower.rooms["room"] = (hand.room.copy(), hand.log[:])
+        await a.stopService()
+        self.stores.remove(a)
+        await self.restart(b, data="none")
+        await until(lambda: b.journal._kept)
+        entries = await self.ask(b, b"XRANGE", JOURNAL, b"-", b"+")
+        told = [codec.decode_commit(fields[5]).seq for _, fields in entries]
+        # What was committed long before is in the archive, or will never be.
+        self.assertEqual(told, [commit.seq for commit in hand.log[3:]])
 
 
 class KeysTest(RedisTestCase):

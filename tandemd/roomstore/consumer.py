@@ -23,8 +23,9 @@ from .refusals import one_line
 GROUP = b"archive"
 AT_ONCE = 1000
 """Entries in one transaction."""
-ABANDONED = 30_000
-"""Milliseconds after which an entry that another node has taken, and not finished, is taken over."""
+ABANDONED = 5_000
+"""Milliseconds after which an entry that another node has taken, and not finished, is taken over. Until then only Redis has
+what a dead node took, and it may lose it; should the node be slow and not dead, the work is done twice, and no harm."""
 FORGOTTEN = 3_600_000
 """Milliseconds after which a consumer that has not read, and owes nothing, is forgotten."""
 RETRY = (0.2, 5.0)

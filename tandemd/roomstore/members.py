@@ -25,12 +25,14 @@ class Members:
     """This node's signs of life, and the taking over of dead nodes' members.
 
     name: "node/boot/" of this node. alive: how many nodes have given a sign of life lately, this one included. floor:
-    server time before which no grace period began, as far as it matters: the store was away until then.
+    server time before which no grace period began, as far as it matters: the store was away until then. heard_at: server
+    time of this node's last sign of life.
     """
 
     def __init__(self, link: Link, name: str, metrics: Metrics):
         self.floor = 0.0
         self.alive = 1
+        self.heard_at = 0.0
         self._link = link
         self._name = name
         self._metrics = metrics
@@ -52,7 +54,8 @@ class Members:
         )
         self.floor = float(floor)
         self.alive = int(alive)
-        return float(now), number, [name.decode() for name in dead]
+        self.heard_at = float(now)
+        return self.heard_at, number, [name.decode() for name in dead]
 
     async def take_over(self, dead: Sequence[str]) -> None:
         """Begin the grace period of dead nodes' members. All nodes try; the first commit in each room counts.

@@ -19,8 +19,10 @@ from ..interfaces import CommitResult, IArchive, IFollower, IRoomStore
 from ..metrics import Metrics
 from ..room.state import Commit, Room, Version
 from ..services import CannotStart, Tasks
+from . import codec
 from .access import Access
 from .commits import Commits
+from .consumer import ABANDONED
 from .counters import Counters
 from .journal import Journal
 from .link import Disconnected, RedisError
@@ -36,6 +38,8 @@ HEADS = 5.0
 """Seconds between two comparisons of all followed rooms with Redis."""
 BEAT = 2.0
 """Seconds between two signs of life of a node."""
+RECENT = 3 * ABANDONED / 1000
+"""Seconds before a loss of Redis' data: what was committed in them may not be in the archive, and its node be gone too."""
 
 
 class RedisSettings(Struct, frozen=True):
@@ -160,7 +164,7 @@ class RedisStore(service.Service):
 
     def _entered(self, renewed: bool) -> None:
         if renewed:
-            self.journal.again()
+            self._journal_again()
         if self._access.fresh:
             self._access.fresh = False
             self._tasks.spawn("bringing rooms back from the archive", self._bring_back())
@@ -172,6 +176,14 @@ class RedisStore(service.Service):
         else:
             self._tasks.spawn("comparing", self._subscription.compare())
         self._follower.available()
+
+    def _journal_again(self) -> None:
+        """Put into the journal what it may have lost: own commits, and recent ones of others, which may be dead by now."""
+        self.journal.again()
+        since = self.members.heard_at - RECENT
+        for room, commits in self._follower.held() if self._follower is not None else ():
+            recent = [codec.encode_commit(it, messages=False) for it in commits if it.event and it.at >= since]
+            self.journal.put(room, recent)
 
     async def _bring_back(self) -> None:
         """Give a server that had nothing the rooms of the archive that nobody has offered: they must end some time too."""

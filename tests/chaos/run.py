@@ -15,8 +15,8 @@ async def archived(cluster: Cluster, party: Party) -> None:
     def empty() -> bool:
         return bool(cluster.ask_redis("XLEN", "tandem:journal") == 0)
 
-    # What a consumer has taken that was killed is taken over after half a minute.
-    assert await party.clock.until(empty, 75), (
+    # What a consumer has taken that was killed is taken over after some seconds.
+    assert await party.clock.until(empty, 45), (
         f"the journal does not empty: {cluster.ask_redis('XINFO', 'CONSUMERS', 'tandem:journal', 'archive')}"
     )
 
