@@ -50,10 +50,9 @@ class FastPath:
     def write(self, data: bytes) -> None:
         """Write whole frames, at once as far as the socket takes them. On plain TCP only: anything else does it its way."""
         transport = self.transport
-        if self.state != OPEN or transport is None:
-            return
         if (
             type(transport) is Server
+            and self.state == OPEN
             and transport.connected
             and not transport.dataBuffer
             and not transport._tempDataBuffer
@@ -63,10 +62,10 @@ class FastPath:
             except OSError:
                 # Full, or broken: Twisted's own writing finds out which.
                 sent = 0
-            if sent != len(data):
-                transport.write(data[sent:] if sent else data)
-        else:
-            transport.write(data)
+            if sent == len(data):
+                return
+            data = data[sent:] if sent else data
+        super().write(data)  # type: ignore[misc]  # the protocol's
 
 
 HANDSHAKE = (
@@ -77,14 +76,13 @@ HANDSHAKE = (
 
 
 def forget_handshake(protocol: Any) -> None:
-    """Let go of what is not needed after the handshake, and of the HTTP channel that is still the transport's producer."""
+    """Let go of what is not needed after the handshake."""
     for name in HANDSHAKE:
         if name in protocol.__dict__:
             setattr(protocol, name, None)
     protocol._transport_details = None
     # Of what is sent in pieces or one by one, which is never done here. An empty deque has 760 bytes.
     protocol.send_queue = ()
-    protocol.transport.unregisterProducer()
 
 
 def fast(protocol: type, factory: Any) -> type:

@@ -21,8 +21,8 @@ class Peer(Protocol):
 
     def sendPing(self, payload: bytes | None = None) -> None: ...
 
-    def abort(self) -> None:
-        """Drop the connection at once."""
+    def silent(self) -> None:
+        """It has not answered: drop the connection at once."""
 
 
 class Pulse:
@@ -44,7 +44,7 @@ class Pulse:
         """Ping if it is time; drop the connection if it has not answered. To be called about once a second."""
         if self._sent:
             if now - self._sent > TIMEOUT:
-                self._peer.abort()
+                self._peer.silent()
         elif now >= self._due:
             self._ping(now)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from socket import SO_REUSEPORT, SOL_SOCKET
+from socket import IPPROTO_TCP, SO_REUSEPORT, SOL_SOCKET, TCP_NOTSENT_LOWAT
 from typing import Any
 
 from twisted.application import service
@@ -23,6 +24,10 @@ from .protocol import TandemFactory
 from .services import CannotStart
 from .tls import Certificates, places
 from .web import TandemSite
+
+UNSENT = 128 * 1024
+"""How many bytes the kernel is to keep for a connection beside those on their way. Left alone it keeps some megabytes for a
+client that does not read, and what we know of what has been read is as old."""
 
 CLOSING = 5.0
 """Seconds that the closing handshake may take."""
@@ -123,6 +128,7 @@ class Listener(service.Service):
                 f"port: {self._config.port!r}: other processes may have this port too (SO_REUSEPORT), and each would have "
                 "rooms of its own; set redis.host (REDIS_HOST), or take a socket that is not shared (tandemd.socket)"
             )
+        keep_little(self._port)
         page, socket = self._urls()
         self._log.info(
             "ready: the party page is at {page}",
@@ -159,6 +165,12 @@ class Listener(service.Service):
         port, self._port = self._port, None
         if port is not None:
             await maybeDeferred(port.stopListening)
+
+
+def keep_little(port: Any) -> None:
+    """Have the kernel keep at most `UNSENT` bytes for each connection that the port takes, where it knows how."""
+    with contextlib.suppress(AttributeError, OSError):
+        port.socket.setsockopt(IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT)
 
 
 _THIS_MACHINE = ("0.0.0.0", "127.0.0.1", "[::]", "[::1]")

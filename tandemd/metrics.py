@@ -23,6 +23,9 @@ from twisted.logger import Logger
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 SIZES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0)
 
+GIVEN_UP = ("no_pong", "output_bytes", "output_stall")
+"""Why connections are ended whose clients do not answer or do not read."""
+
 
 class Count:
     """A number that only grows: `count += 1`."""
@@ -134,6 +137,11 @@ class Metrics:
 
         self.opened = add(Count("tandemd_connections_opened_total", "WebSocket connections that were opened"))
         self.closed = add(Counts("tandemd_connections_closed_total", "WebSocket connections that ended", "code"))
+        self.given_up = add(
+            Counts(
+                "tandemd_connections_given_up_total", "Connections ended for their clients' silence", "reason", GIVEN_UP
+            )
+        )
         self.received = add(Counts("tandemd_messages_received_total", "Messages from clients", "type", received))
         self.refused = add(Counts("tandemd_messages_refused_total", "Messages answered with ERROR", "code"))
         self.relays = add(Count("tandemd_relays_total", "Messages passed from one member to one other on this node"))

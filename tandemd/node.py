@@ -10,6 +10,7 @@ from autobahn.twisted.resource import WebSocketResource
 
 from . import __version__
 from . import messages as m
+from .backlog import BacklogLimits
 from .config import Config
 from .connection import Connection
 from .hasher import Hasher
@@ -58,9 +59,15 @@ class Node:
         self.addresses = Addresses(config.web.trusted_proxies)
         self.factory = TandemFactory(
             reactor,
-            ProtocolSettings(config.limits.frame_bytes, tuple(config.web.allowed_origins), config.fast_path),
+            ProtocolSettings(
+                config.limits.frame_bytes,
+                tuple(config.web.allowed_origins),
+                config.fast_path,
+                BacklogLimits(config.limits.output_bytes, config.limits.output_stall),
+            ),
             self._connect,
             self._counted,
+            self._given_up,
         )
         self._numbers = 0
         site = TandemSite(
@@ -146,6 +153,9 @@ class Node:
             self.metrics.opened.value += 1
         else:
             self.metrics.closed[str(code) if code in _CLOSE_CODES else "other"] += 1
+
+    def _given_up(self, reason: str) -> None:
+        self.metrics.given_up[reason] += 1
 
     def _delivered(self, count: int) -> None:
         self.metrics.deliveries.value += count

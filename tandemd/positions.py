@@ -102,6 +102,8 @@ class Positions:
         elif now - session.off_since >= settings.steer_after and session.steered < STEERS:
             session.off_since = 0.0
             session.steered += 1
+            if self._spared(session):
+                return
             # Old clients take no 0 from PLAY_PAUSE, and no play state from a heartbeat without a drift.
             far = abs(drift(playback, session.position, now)) > settings.steer_drift
             steer = self._heartbeat(live.room, now) if far else in_step(live.room, now)
@@ -128,7 +130,23 @@ class Positions:
                 self._notice(live, now)
 
     def _beat(self, live: LiveRoom, now: float) -> None:
-        live.group.send(text_frame(m.encode(self._heartbeat(live.room, now))), live.room.host)
+        frame, host = text_frame(m.encode(self._heartbeat(live.room, now))), live.room.host
+        for session in live.group:
+            if session.user != host and not self._spared(session):
+                session.send(frame)
+
+    def _spared(self, session: Session) -> bool:
+        """Whether a client does not read, so that a message from the timeline would be old when it does; a new one follows."""
+        if session.behind and session.owed is None:
+            session.owed = lambda: self._refresh(session)
+        return session.behind
+
+    def _refresh(self, session: Session) -> None:
+        if session.group is not None:
+            room = session.group.live.room
+            # The host's own player is what the room follows; and who waits at a gate is told when it opens.
+            if session.user != room.host and room.gate is None:
+                session.send(text_frame(m.encode(in_step(room, self._store.now()))))
 
     def _heartbeat(self, room: Room, now: float) -> m.Heartbeat:
         return m.Heartbeat(

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 
 from . import fastpath
 from . import messages as m
+from .backlog import Backlog, BacklogLimits
 from .connection import Connection
 from .frames import text_frame
 from .keepalive import Pulse
@@ -28,11 +29,15 @@ RECONNECT_MS = 1000
 
 
 class ProtocolSettings(Struct, frozen=True):
-    """frame_bytes: the longest message a client may send. allowed_origins: of web pages, or "*". fast: see `fastpath`."""
+    """frame_bytes: the longest message a client may send. allowed_origins: of web pages, or "*". fast: see `fastpath`.
+
+    backlog: how much output may wait, and for how long.
+    """
 
     frame_bytes: int = 64 * 1024
     allowed_origins: tuple[str, ...] = ("*",)
     fast: bool = True
+    backlog: BacklogLimits = BacklogLimits()
 
 
 class TandemProtocol(WebSocketServerProtocol):
@@ -44,6 +49,7 @@ class TandemProtocol(WebSocketServerProtocol):
     def __init__(self) -> None:
         super().__init__()
         self.connection: Connection | None = None
+        self._backlog: Backlog | None = None
         self._pulse: Pulse | None = None
         self._opened_at = 0.0
 
@@ -59,9 +65,10 @@ class TandemProtocol(WebSocketServerProtocol):
             self._log.failure("opening a connection")
             self.abort()
 
-    def begin(self, connection: Connection, pulse: Pulse, now: float) -> None:
+    def begin(self, connection: Connection, backlog: Backlog, pulse: Pulse, now: float) -> None:
         """Take what the factory has made for this connection."""
         self.connection = connection
+        self._backlog = backlog
         self._pulse = pulse
         self._opened_at = now
         if self.factory.fast:
@@ -75,6 +82,16 @@ class TandemProtocol(WebSocketServerProtocol):
         else:
             self.connection.received(payload)
 
+    def onPing(self, payload: bytes) -> None:
+        # Whoever reads no answers gets none; only the last one would matter.
+        if self._backlog is None or not self._backlog.paused:
+            super().onPing(payload)
+
+    def sendCloseFrame(self, *args: Any, **kwargs: Any) -> None:
+        if self._backlog is not None and self.state == self.STATE_OPEN:
+            self._backlog.release()
+        super().sendCloseFrame(*args, **kwargs)
+
     def onPong(self, payload: bytes) -> None:
         if self._pulse is not None and self.connection is not None:
             self._pulse.answered()
@@ -82,6 +99,7 @@ class TandemProtocol(WebSocketServerProtocol):
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         connection, self.connection = self.connection, None
+        self._backlog = None
         if connection is None:
             return
         try:
@@ -96,8 +114,8 @@ class TandemProtocol(WebSocketServerProtocol):
     # sessions.Wire
 
     def write(self, data: bytes) -> None:
-        if self.state == self.STATE_OPEN and self.transport is not None:
-            self.transport.write(data)
+        if self.state == self.STATE_OPEN and self._backlog is not None:
+            self._backlog.write(data)
 
     def close(self, code: int, reason: str) -> None:
         if self.state == self.STATE_OPEN:
@@ -126,22 +144,44 @@ class TandemProtocol(WebSocketServerProtocol):
         if self.connection is not None:
             self.connection.session.close(RESTART, "the server restarts")
 
-    # keepalive.Peer
-
     def abort(self) -> None:
+        """Drop the connection at once."""
         self.dropConnection(abort=True)
 
     def check(self, now: float) -> None:
-        """See `Pulse.check`."""
+        """See `Pulse.check` and `Backlog.check`."""
+        if self._backlog is not None and self.state == self.STATE_OPEN:
+            self._backlog.check(now)
         if self._pulse is not None and self.state == self.STATE_OPEN:
             self._pulse.check(now)
+
+    # keepalive.Peer
+
+    def silent(self) -> None:
+        self.factory.given_up("no_pong")
+        self.abort()
+
+    # backlog.Reader
+
+    def fell_behind(self) -> None:
+        if self.connection is not None:
+            self.connection.session.behind = True
+
+    def caught_up(self) -> None:
+        if self.connection is not None:
+            self.connection.session.caught_up()
+
+    def too_slow(self, reason: str) -> None:
+        self.factory.given_up(reason)
+        # If it does not read this either, Autobahn's timer drops it.
+        self.close(1008, "you do not read what you are sent")
 
 
 class TandemFactory(WebSocketServerFactory):
     """Makes connections, knows the open ones, and sends them away when the node stops.
 
     connect: makes the Connection for a protocol and its peer's address. counted: is told of each opened (None) or closed
-    (code) connection.
+    (code) connection. given_up: is told why a connection is ended whose client does not read or does not answer.
     """
 
     protocol: Any = TandemProtocol
@@ -153,6 +193,7 @@ class TandemFactory(WebSocketServerFactory):
         settings: ProtocolSettings,
         connect: Callable[[TandemProtocol], Connection],
         counted: Callable[[int | None, bool], None],
+        given_up: Callable[[str], None] = lambda reason: None,
     ):
         super().__init__(server="tandemd", reactor=clock)
         self.setProtocolOptions(
@@ -176,6 +217,8 @@ class TandemFactory(WebSocketServerFactory):
         self._clock = clock
         self._connect = connect
         self._counted = counted
+        self.given_up = given_up
+        self._backlog_limits = settings.backlog
         self._protocols: set[TandemProtocol] = set()
         self._emptied: Deferred[None] | None = None
 
@@ -186,7 +229,8 @@ class TandemFactory(WebSocketServerFactory):
         """A handshake has succeeded."""
         self._protocols.add(protocol)
         self._counted(None, True)
-        protocol.begin(self._connect(protocol), Pulse(self._clock, protocol), self._clock.seconds())
+        backlog = Backlog(protocol.transport, protocol, self._clock, self._backlog_limits)
+        protocol.begin(self._connect(protocol), backlog, Pulse(self._clock, protocol), self._clock.seconds())
 
     def closed(self, protocol: TandemProtocol, code: int | None, messages: int, opened_at: float) -> None:
         """An open connection has ended."""

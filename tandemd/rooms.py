@@ -283,9 +283,17 @@ class _SyncEntry(Entry):
         return Decision()
 
     def done(self, live: LiveRoom, decision: Decision, seq: int) -> None:
+        if self.session.behind:
+            # It would be old when it is read, and is asked for again and again meanwhile.
+            self.session.owed = lambda: self._answer(live)
+        else:
+            self._answer(live)
+        super().done(live, decision, seq)
+
+    def _answer(self, live: LiveRoom) -> None:
         room, user, now = live.room, self.command.user, self._store.now()
         # The host knows best; on an episode change it asks just before it says so, and an old url would send it back.
-        if self.session.user == user and user != room.host and room.playback.known:
+        if self.session.group is live.group and self.session.user == user and user != room.host and room.playback.known:
             answer = m.Synced(
                 to=user,
                 from_user_id=m.SERVER,
@@ -296,7 +304,6 @@ class _SyncEntry(Entry):
                 seq=room.seq,
             )
             self.session.send(text_frame(m.encode(answer)))
-        super().done(live, decision, seq)
 
 
 _FREEING = frozenset(("USER_LEFT", "CONNECTION_LOST", "NODE_LOST", "ROOM_EXPIRED"))

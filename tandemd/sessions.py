@@ -43,13 +43,14 @@ class Session:
     position, playing, heard: what its player last said, and when (server time; 0.0: never).
     watching: whether the room knows that it watches. quality: see interfaces.Presence. gone: the connection is closed.
     off_since: since when it is out of step (server time; 0.0: it is not). steered: how often it was told so.
+    behind: whether its client does not read as fast as it is written to. owed: what to tell it when it reads again.
     asked: the newest JOIN. detached: whether it is in no room because another connection speaks for its member now.
     write: writes now; for the outbox.
     """
 
     __slots__ = (
-        "_outbox", "_wire", "address", "asked", "conn", "detached", "extras", "gone", "group", "heard", "nonce", "off_since",
-        "playing", "position", "quality", "steered", "user", "watching", "write",
+        "_outbox", "_wire", "address", "asked", "behind", "conn", "detached", "extras", "gone", "group", "heard", "nonce",
+        "off_since", "owed", "playing", "position", "quality", "steered", "user", "watching", "write",
     )  # fmt: skip
 
     def __init__(self, conn: str, address: str, wire: Wire, outbox: Outbox):
@@ -71,6 +72,8 @@ class Session:
         self.off_since = 0.0
         self.steered = 0
         self.quality = "unknown"
+        self.behind = False
+        self.owed: Callable[[], None] | None = None
         self.gone = False
 
     def send(self, frame: bytes) -> None:
@@ -82,6 +85,13 @@ class Session:
 
     def probe(self, answered: Callable[[bool], None]) -> None:
         self._wire.probe(answered)
+
+    def caught_up(self) -> None:
+        """Its client has read everything: tell it what it was spared, as it is now."""
+        self.behind = False
+        owed, self.owed = self.owed, None
+        if owed is not None:
+            owed()
 
     def settled(self) -> None:
         """Its JOIN has been answered."""

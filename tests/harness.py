@@ -155,7 +155,15 @@ class Server:
             self.pins.hash,
             positions or PositionSettings(),
         )
-        self.factory = TandemFactory(reactor, protocol or ProtocolSettings(), self._connect, lambda code, opened: None)
+        self.given_up: list[str] = []
+        """Why connections were ended whose clients did not read or did not answer."""
+        self.factory = TandemFactory(
+            reactor,
+            protocol or ProtocolSettings(),
+            self._connect,
+            lambda code, opened: None,
+            self.given_up.append,
+        )
         root = Resource()
         root.putChild(b"ws", WebSocketResource(self.factory))
         self.site = TandemSite(root, reactor)

@@ -93,6 +93,7 @@ class Layers(ConfigTestCase):
                 "0.5",
                 "6",
                 "5000",
+                "100K",
                 "false",
                 "true",
                 "https://a.example",

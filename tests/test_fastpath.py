@@ -7,15 +7,11 @@ from __future__ import annotations
 
 import socket
 import struct
-from datetime import datetime, timedelta
 from typing import Any, cast
 
 import txaio
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketServerProtocol
 from autobahn.websocket.protocol import WebSocketProtocol
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet import ssl, tcp
@@ -33,17 +29,13 @@ from tandemd.handshake import FastHandshake
 from tandemd.protocol import ProtocolSettings, TandemFactory, TandemProtocol
 
 from . import test_protocol
-from .harness import Client, Link, Server, ServiceTestCase, frame
+from .harness import Client, Link, ServiceTestCase, frame
+from .realsocket import REQUEST, SocketTestCase, certificate
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 PLAIN = ProtocolSettings(fast=False)
 LIMIT = 200
 """The longest message in the tests of reading, so that some are too long."""
-
-REQUEST = (
-    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
 
 
 class PlainMessageTest(test_protocol.MessageTest):
@@ -300,98 +292,6 @@ class AssumedOfAutobahnTest(ReadingTestCase):
 # ---- writing
 
 
-def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    """Return two ends of a connection on this machine, neither of which blocks."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        near = socket.create_connection(listener.getsockname())
-        far, _ = listener.accept()
-    near.setblocking(False)
-    far.setblocking(False)
-    return near, far
-
-
-class SocketTestCase(TestCase):
-    """One connection on a real socket, below the whole of a server. The reactor is a fake: the tests are the kernel's voice."""
-
-    fast = True
-
-    def setUp(self) -> None:
-        self.clock = MemoryReactorClock()
-        self.patch(cast(Any, txaio).config, "loop", self.clock)
-        self.server = Server(self.clock, protocol=ProtocolSettings(fast=self.fast))
-        self.server.start()
-        self.addCleanup(self.server.stop)
-        self.client, far = tcp_pair()
-        self.addCleanup(self.client.close)
-        far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        peer = far.getpeername()
-        protocol = self.server.site.buildProtocol(IPv4Address("TCP", *peer))
-        assert protocol is not None
-        self.transport: Any = tcp.Server(far, protocol, peer, cast(Any, None), 1, cast(Any, self.clock))
-        self.addCleanup(far.close)
-        protocol.makeConnection(self.transport)
-        self.say(REQUEST)
-        self.pump()
-        self.assertTrue(self.received().startswith(b"HTTP/1.1 101"))
-        self.protocol = self.transport.protocol
-        self.session = self.protocol.connection.session
-        self.lost = False
-
-    def tearDown(self) -> None:
-        if not self.lost:
-            self.transport.connectionLost(Failure(CONNECTION_DONE))
-
-    def say(self, data: bytes) -> None:
-        """Have the server read what the client sends."""
-        self.client.sendall(data)
-        self.assertIsNone(self.transport.doRead())
-        self.clock.advance(0)
-
-    def pump(self) -> Any:
-        """Write what waits, as far as the socket takes it now, and return what Twisted says of it."""
-        while self.transport in self.clock.writers:
-            result = self.transport.doWrite()
-            if result is not None or self.transport.dataBuffer:
-                return result
-        return None
-
-    def received(self) -> bytes:
-        """Return what the client has got up to now."""
-        data = b""
-        while True:
-            try:
-                more = self.client.recv(1 << 20)
-            except BlockingIOError:
-                return data
-            if not more:
-                return data
-            data += more
-
-    def drained(self) -> bytes:
-        """Return everything that was written until now, whatever waits."""
-        data = self.received()
-        for _ in range(10_000):
-            if self.transport not in self.clock.writers:
-                return data + self.received()
-            self.pump()
-            data += self.received()
-        raise AssertionError("there is no end to it")
-
-    def fill(self) -> list[bytes]:
-        """Write until the socket is full and something waits; return all frames."""
-        frames = []
-        while not self.transport.dataBuffer and not self.transport._tempDataBuffer and len(frames) < 1000:
-            frames.append(text_frame(b"%06d" % len(frames) * 50_000))
-            self.session.send(frames[-1])
-            self.clock.advance(0)
-            if not self.fast:
-                self.pump()
-        self.assertLess(len(frames), 1000)
-        return frames
-
-
 class WritingTest(SocketTestCase):
     def test_order_when_the_socket_is_full(self) -> None:
         """The rest waits, and everything later waits behind it."""
@@ -490,7 +390,7 @@ class AssumedOfTwistedTest(SocketTestCase):
         self.assertIs(type(self.transport), tcp.Server)
         self.assertEqual((self.transport.dataBuffer, self.transport._tempDataBuffer), (b"", []))
         self.assertTrue(self.transport.connected)
-        self.assertIsNone(self.transport.producer)
+        self.assertIs(self.transport.producer, self.protocol._backlog)
 
     def test_what_waits_is_in_one_of_two_buffers(self) -> None:
         self.transport.write(b"abc")
@@ -513,24 +413,9 @@ class AssumedOfTwistedTest(SocketTestCase):
 class TlsTest(ServiceTestCase):
     """A connection below TLS has another transport: everything is written through it, never past it."""
 
-    def certificate(self) -> ssl.PrivateCertificate:
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-        now = datetime(2020, 1, 1)
-        signed = (
-            x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-            .not_valid_before(now)
-            .not_valid_after(now + timedelta(days=36500))
-            .sign(key, hashes.SHA256())
-        )
-        pem = signed.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        return ssl.PrivateCertificate.loadPEM(pem)
-
     def test_party(self) -> None:
         address = IPv4Address("TCP", "10.0.0.9", 1)
-        server = TLSMemoryBIOFactory(self.certificate().options(), False, self.world.server.site, self.reactor)
+        server = TLSMemoryBIOFactory(certificate().options(), False, self.world.server.site, self.reactor)
         wrapped: list[TLSMemoryBIOProtocol] = []
 
         class Linked(Link):

@@ -20,7 +20,7 @@ class FakePeer:
     def sendPing(self, payload: bytes | None = None) -> None:
         self.pings += 1
 
-    def abort(self) -> None:
+    def silent(self) -> None:
         self.aborted = True
 
 

@@ -173,6 +173,16 @@ class Limits:
 
     enabled: bool = key(SWITCH, True, "Whether rates are limited. false is for benchmarks only.")
     frame_bytes: int = key(size("4K", "16M"), "64K", "The longest message a client may send.")
+    output_bytes: int = key(
+        size("64K", "1G"),
+        "1M",
+        "How much may wait for a client that does not read; beyond that its connection is closed.",
+    )
+    output_stall: float = key(
+        duration("1s", "10m"),
+        "10s",
+        "For how long a client may read nothing of what waits until its connection is closed.",
+    )
     members_per_room: int = key(integer(1, 10_000), 250, "How many members a room may have.")
     username_length: int = key(integer(1, 200), 50, "Characters of a user's name; the rest is cut off.")
     chat_length: int = key(integer(1, 20_000), 2000, "Characters of a chat message.")

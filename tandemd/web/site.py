@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from io import BytesIO
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 TIMEOUT = 15.0
+UNREAD = 15.0
+"""Seconds within which a client has to take what is written to it, about 64 KiB at a time."""
 BODY_LIMIT = 16 * 1024
 
 
 class TandemChannel(HTTPChannel):
-    """A connection whose requests have to be complete in time.
+    """A connection whose requests have to be complete, and whose answers have to be read, in time.
 
-    Twisted's own counts from the last byte: one byte now and then would keep a connection for days.
+    Twisted's own counts from the last byte: one byte now and then would keep a connection for days. For a client that
+    reads nothing it waits without end.
     """
 
+    abortTimeout = int(UNREAD)
     _begun = False
+    _unread: IDelayedCall | None = None
 
     def resetTimeout(self) -> None:
         """Count from the first byte of a request."""
@@ -30,7 +37,40 @@ class TandemChannel(HTTPChannel):
 
     def requestDone(self, request: HTTPRequest) -> None:
         self._begun = False
+        if (self._buffer or self._dataBuffer) and self._waitingForTransport:
+            # The next request is here, but the last answers have not been read: hundreds could follow.
+            self.persistent = 0
         super().requestDone(request)
+
+    def pauseProducing(self) -> None:
+        super().pauseProducing()
+        if self._unread is None:
+            self._unread = self.callLater(UNREAD, self._give_up)
+
+    def resumeProducing(self) -> None:
+        self._stop_waiting()
+        super().resumeProducing()
+
+    def loseConnection(self) -> None:
+        self._stop_waiting()
+        if self._abortingCall is None:
+            self._abortingCall = self.callLater(UNREAD, self.forceAbortClient)
+        super().loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._stop_waiting()
+        super().connectionLost(reason)
+
+    def _give_up(self) -> None:
+        self._unread = None
+        # None: a WebSocket has taken the connection over.
+        if self.transport is not None:
+            self.forceAbortClient()
+
+    def _stop_waiting(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
 
 class TandemRequest(Request):
