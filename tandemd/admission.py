@@ -23,7 +23,7 @@ from .sessions import Session
 
 log = Logger()
 
-PENDING = frozenset(("identity_conflict", "room_full", "unavailable"))
+PENDING = frozenset(("identity_conflict", "room_full", "locked", "unavailable"))
 """Refusals after which a JOIN stays pending: an old client joins only when it connects, and would stay outside."""
 
 

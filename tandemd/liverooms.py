@@ -13,6 +13,7 @@ from typing import Protocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from . import asides
 from . import messages as m
 from .errors import Refused
 from .following import Following
@@ -271,6 +272,8 @@ class LiveRoom:
                     self._reconcile(name[2:], commit)
         for message in commit.messages:
             self.group.send(text_frame(m.encode(message)), commit.skip)
+        if commit.event in asides.CONTROLS:
+            asides.tell_controllers(self.group, room, commit)
         if room.due != self._timer_due or (room.due and room.due <= commit.at):
             self._schedule()
         self._changed(self, commit)
@@ -288,6 +291,8 @@ class LiveRoom:
         else:
             self.group.remove(session)
             session.detached = member is not None
+            if commit.event in asides.KICKS:
+                asides.show_out(session, self.room, commit)
 
     def _schedule(self, at_least: float = 0.0) -> None:
         if self._timer is not None:

@@ -180,6 +180,7 @@ def rules_of(config: Config) -> Rules:
             grace=rooms.grace,
             room_ttl=rooms.room_ttl,
             host_gone=rooms.host_gone,
+            kick=rooms.kick,
             gate_deadline=rooms.gate_deadline,
             gate_quorum=rooms.gate_quorum,
             gate_quorum_after=rooms.gate_quorum_after,

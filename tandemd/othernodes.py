@@ -15,6 +15,7 @@ from .liverooms import Entry, LiveRoom
 from .openrooms import OpenRooms
 from .room import joining
 from .room.commands import Command, Decision, NodeLost, Reattach
+from .room.permissions import own_control
 from .room.state import Commit, Member, Room, Version
 from .sessions import Session
 
@@ -86,6 +87,8 @@ class OtherNodes:
                 continue
             if member is not None:
                 session.send(state)
+                if session.user in live.room.moderation.delegates:
+                    session.send(text_frame(m.encode(own_control(live.room, session.user))))
             if member is None or not member.conn:
                 self.adrift(live, session, member)
 

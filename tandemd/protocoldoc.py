@@ -54,16 +54,18 @@ USUAL = {
     "candidate": "the candidate; null says that there are no more.",
     "control": "which of the two.",
     "text": "what was said.",
+    "targetUserId": "that member.",
+    "locked": "which.",
     "fromUserId": "who says so; `server` if it is the room's position.",
 }
 """What fields mean wherever a docstring says nothing else."""
 
-_OBJECTS: tuple[type[Struct], ...] = (m.Resume, m.SessionDescription, m.IceCandidateInit, m.User, m.GateState)
+_OBJECTS: tuple[type[Struct], ...] = (m.Resume, m.SessionDescription, m.IceCandidateInit, m.User, m.GateState, m.Barred)
 
 _PERMISSION = {
     Who.ANYBODY: "Anybody may send it, also before JOIN.",
     Who.MEMBER: "Members may send it.",
-    Who.CONTROLLER: "The host may send it; guests too while guest control is on, or when the host has been gone for 10 s.",
+    Who.CONTROLLER: "The host may send it, and whom the host lets; guests while guest control is on, or the host is gone for 10 s.",
     Who.HOST: "The host may send it.",
 }
 

@@ -306,5 +306,7 @@ class _SyncEntry(Entry):
             self.session.send(text_frame(m.encode(answer)))
 
 
-_FREEING = frozenset(("USER_LEFT", "CONNECTION_LOST", "NODE_LOST", "ROOM_EXPIRED"))
+_FREEING = frozenset(
+    ("USER_LEFT", "USER_KICKED", "USER_BANNED", "CONNECTION_LOST", "NODE_LOST", "ROOM_EXPIRED", "ROOM_LOCKED")
+)
 """Events after which a JOIN that was waiting may be granted."""

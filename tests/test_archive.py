@@ -24,7 +24,7 @@ from tandemd.archive.postgresql import PostgreSQL
 from tandemd.archive.sqlite import SQLite
 from tandemd.archive.tables import PURGED_AT_ONCE, SQLArchive
 from tandemd.interfaces import IArchive, Presence, Snapshot
-from tandemd.room.state import Commit, Member, Pin, Room, Settings
+from tandemd.room.state import Bar, Commit, Member, Moderation, Pin, Room, Settings
 from tandemd.room.timeline import Playback
 
 from . import servers
@@ -126,6 +126,7 @@ class Contract:
         room.host = "ann"
         room.settings = Settings(True, Pin("aa", "bb"), "abcdefghij")
         room.playback = Playback("https://example.org/?a=1&b=%20?", 12.5, NOW, True, known=True)
+        room.moderation = Moderation(True, ("ann",), (Bar("eve", "Eve ☃", "10.0.0.2", NOW), Bar("mal", None)))
         room.due = NOW + 45
         self.write(room, step(room))
         self.reopen()

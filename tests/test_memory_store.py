@@ -13,7 +13,7 @@ from zope.interface.verify import verifyClass, verifyObject
 
 from tandemd import messages as m
 from tandemd.interfaces import CommitResult, Conflict, IFollower, IRoomStore
-from tandemd.room.state import Commit, Departed, Gate, Member, Pin, Room, Settings, Version
+from tandemd.room.state import Bar, Commit, Departed, Gate, Member, Moderation, Pin, Room, Settings, Version
 from tandemd.room.timeline import Playback
 from tandemd.roomstore.memory import MAILBOX, MemoryStore
 
@@ -118,7 +118,8 @@ class StoreContract:
             "host": "bob \u00e9\U0001f600",
             "settings": Settings(True, Pin("salt", "hash"), "invite1234"),
             "gate": Gate(5.25, EPOCH, ("ann",), ("bob",), True),
-            "departed": (Departed("cid", EPOCH),),
+            "departed": (Departed("cid", EPOCH, "10.0.0.1"),),
+            "moderation": Moderation(True, ("ann",), (Bar("eve", "Eve", "10.0.0.2", EPOCH),)),
             "empty_since": EPOCH,
             "m:bob \u00e9\U0001f600": member("bob", token="t", next_token="n", proven=True, recent=(("n", 1, 2),)),
             "m:ann": None,

@@ -47,6 +47,15 @@ bodies = st.one_of(
     st.builds(m.Chat, id=ids, text=st.sampled_from(["hi", "x" * 2001])),
     st.builds(m.ToggleGuestControl, id=ids, enabled=st.booleans()),
     st.builds(m.TransferHost, id=ids, target_user_id=users),
+    st.builds(m.DelegateControl, id=ids, target_user_id=users, enabled=st.sampled_from([True, True, False])),
+)
+moderations = st.one_of(
+    st.builds(m.DelegateControl, id=ids, target_user_id=users, enabled=st.booleans()),
+    st.builds(m.LockRoom, id=ids, locked=st.booleans()),
+    st.builds(m.Kick, id=ids, target_user_id=users, reason=st.sampled_from([None, "lost", "x" * 300])),
+    st.builds(m.Ban, id=ids, target_user_id=users, by_address=st.booleans()),
+    st.builds(m.Unban, id=ids, target_user_id=users),
+    st.builds(m.Unban, id=ids, target_user_id=users),
 )
 
 LIMIT = 3
@@ -107,7 +116,12 @@ class RoomMachine(RuleBasedStateMachine):
         assert member is not None and member.conn == command.conn, "somebody without a place here changed something"
         if who is Who.HOST:
             assert command.user == self.room.host
-        elif who is Who.CONTROLLER and command.user != self.room.host and not self.room.settings.guest_control:
+        elif (
+            who is Who.CONTROLLER
+            and command.user != self.room.host
+            and not self.room.settings.guest_control
+            and command.user not in self.room.moderation.delegates
+        ):
             host = self.room.members[self.room.host]
             assert not host.conn and self.now - host.lost_at >= 10
 
@@ -192,9 +206,16 @@ class RoomMachine(RuleBasedStateMachine):
             token = (member.next_token or member.token) if member is not None else ""
         new_token = f"T{self.count}-{len(self.log)}" if keeps else ""
         size, known = len(self.room.members), user in self.room.members
+        before, host = self.room.moderation, self.room.host
         decision = self.command(user, conn, Enter(name, address, pin, token, new_token, resume, "inv"))
         if decision is None:
             return
+        if not known:
+            assert not before.locked or self.room.host == user != host, "a newcomer came into a locked room"
+            for bar in before.bars:
+                if not bar.until or self.now < bar.until:
+                    assert bar.user_id != user, "somebody came in who may not"
+                    assert not address or bar.address != address, "somebody came in from where nobody may"
         self.conns[user].append(conn)
         joined = self.room.members[user]
         assert joined.conn == conn and not joined.lost_at
@@ -269,6 +290,24 @@ class RoomMachine(RuleBasedStateMachine):
         """The host's own, or there would be little of it: most commands of others are refused."""
         if self.room.host:
             self.command(self.room.host, self.conn_of(self.room.host, 0), body)
+
+    @rule(body=moderations)
+    def moderate(self, body: Any) -> None:
+        """Of the host, who has more to decide in a test than in a film."""
+        room, host = self.room, self.room.host
+        if not host:
+            return
+        before = set(room.members)
+        decision = self.command(host, self.conn_of(host, 0), body)
+        if decision is None or not decision.commits:
+            return
+        assert room.host == host
+        gone = before - set(room.members)
+        assert gone == ({body.target_user_id} & before if isinstance(body, m.Kick | m.Ban) else set())
+        if isinstance(body, m.Kick | m.Ban):
+            bar = room.moderation.bars[-1]
+            assert bar.user_id == body.target_user_id and bool(bar.until) == isinstance(body, m.Kick)
+            assert not bar.address or bar.address != room.members[host].address
 
     @rule(seconds=st.sampled_from([0.0, 20.0, 46.0]), user=users)
     def all_lost_and_one_comes(self, seconds: float, user: str) -> None:
@@ -360,6 +399,10 @@ class RoomMachine(RuleBasedStateMachine):
             assert member.conn or not member.watching
             assert len(member.recent) <= RECENT
             assert member.username is None or 0 < len(member.username) <= 50
+        assert set(room.moderation.delegates) <= set(room.members)
+        assert len(room.moderation.delegates) == len(set(room.moderation.delegates))
+        assert len({bar.user_id for bar in room.moderation.bars}) == len(room.moderation.bars)
+        assert room.members or not room.moderation.locked
         assert len(room.departed) <= REMEMBERED
         assert len({gone.user_id for gone in room.departed}) == len(room.departed)
 

@@ -55,6 +55,8 @@ class ProtocolDocTests(SynchronousTestCase):
             f"*grace period* of {rules.grace:.0f} s",
             f"gone for more than {rules.host_gone:.0f} s",
             f"kept for {rules.room_ttl / 3600:.0f} hours",
+            f"for {rules.kick / 60:.0f} minutes",
+            f"under this user id after {rules.kick / 60:.0f} minutes",
             f"after {rules.gate_deadline:.0f} s at the latest",
             f"when {rules.gate_quorum_after:.0f} s have passed and {rules.gate_quorum:.0%}".replace("%", " %"),
             f"A name is cut to {rules.username_length} characters",

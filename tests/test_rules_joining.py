@@ -7,7 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tandemd import messages as m
 from tandemd.errors import Refused
 from tandemd.room.commands import Command, Due, Enter, Lost, NodeLost, Reattach, StalePin, Watching
-from tandemd.room.joining import clean_name, greeting, state_of
+from tandemd.room.joining import greeting, state_of
+from tandemd.room.names import clean_name
 from tandemd.room.presence import REMEMBERED
 from tandemd.room.state import Pin
 

@@ -28,8 +28,9 @@ from tandemd.sessions import Outbox, Session
 
 from .world import START, TITLE, World, make_rules
 
-ROLES = ("stranger", "guest", "controller", "host", "detached", "grace", "early", "late")
-"""stranger: in no room. controller: a guest while guest control is on. detached: a guest's older connection.
+ROLES = ("stranger", "guest", "controller", "delegate", "host", "detached", "grace", "early", "late")
+"""stranger: in no room. controller: a guest while guest control is on. delegate: a guest to whom control was
+delegated. detached: a guest's older connection.
 grace: a lost connection, heard once more. early, late: a guest while the host has been gone for less, or more, than 10 s."""
 
 _ = "ok"
@@ -38,26 +39,31 @@ N = "not_joined"
 D = "detached"
 
 EXPECTED: dict[type[m.ClientMessage], tuple[str, ...]] = {
-    #                     stranger guest controller host detached grace early late
-    m.Join:               (_,      _,    _,         _,   _,       _,    _,    _),
-    m.Ping:               (_,      _,    _,         _,   _,       _,    _,    _),
-    m.Leave:              (N,      _,    _,         _,   D,       D,    _,    _),
-    m.PlayPause:          (N,      F,    _,         _,   D,       D,    F,    _),
-    m.Seek:               (N,      F,    _,         _,   D,       D,    F,    _),
-    m.UrlChange:          (N,      F,    _,         _,   D,       D,    F,    _),
-    m.HostHeartbeat:      (N,      _,    _,         _,   D,       D,    _,    _),
-    m.PositionUpdate:     (N,      _,    _,         _,   D,       D,    _,    _),
-    m.Ready:              (N,      _,    _,         _,   D,       D,    _,    _),
-    m.RequestSync:        (N,      _,    _,         _,   D,       D,    _,    _),
-    m.UpdateUsername:     (N,      _,    _,         _,   D,       D,    _,    _),
-    m.Chat:               (N,      _,    _,         _,   D,       D,    _,    _),
-    m.ToggleGuestControl: (N,      F,    F,         _,   D,       D,    F,    F),
-    m.TransferHost:       (N,      F,    F,         _,   D,       D,    F,    F),
-    m.Offer:              (N,      _,    _,         _,   D,       D,    _,    _),
-    m.Answer:             (N,      _,    _,         _,   D,       D,    _,    _),
-    m.IceCandidate:       (N,      _,    _,         _,   D,       D,    _,    _),
-    m.PlaybackAck:        (N,      _,    _,         _,   D,       D,    _,    _),
-    m.SyncResponse:       (N,      _,    _,         _,   D,       D,    _,    _),
+    #                     stranger guest controller delegate host detached grace early late
+    m.Join:               (_,     _,    _,        _,       _,   _,       _,    _,    _),
+    m.Ping:               (_,     _,    _,        _,       _,   _,       _,    _,    _),
+    m.Leave:              (N,     _,    _,        _,       _,   D,       D,    _,    _),
+    m.PlayPause:          (N,     F,    _,        _,       _,   D,       D,    F,    _),
+    m.Seek:               (N,     F,    _,        _,       _,   D,       D,    F,    _),
+    m.UrlChange:          (N,     F,    _,        _,       _,   D,       D,    F,    _),
+    m.HostHeartbeat:      (N,     _,    _,        _,       _,   D,       D,    _,    _),
+    m.PositionUpdate:     (N,     _,    _,        _,       _,   D,       D,    _,    _),
+    m.Ready:              (N,     _,    _,        _,       _,   D,       D,    _,    _),
+    m.RequestSync:        (N,     _,    _,        _,       _,   D,       D,    _,    _),
+    m.UpdateUsername:     (N,     _,    _,        _,       _,   D,       D,    _,    _),
+    m.Chat:               (N,     _,    _,        _,       _,   D,       D,    _,    _),
+    m.ToggleGuestControl: (N,     F,    F,        F,       _,   D,       D,    F,    F),
+    m.TransferHost:       (N,     F,    F,        F,       _,   D,       D,    F,    F),
+    m.DelegateControl:    (N,     F,    F,        F,       _,   D,       D,    F,    F),
+    m.LockRoom:           (N,     F,    F,        F,       _,   D,       D,    F,    F),
+    m.Kick:               (N,     F,    F,        F,       _,   D,       D,    F,    F),
+    m.Ban:                (N,     F,    F,        F,       _,   D,       D,    F,    F),
+    m.Unban:              (N,     F,    F,        F,       _,   D,       D,    F,    F),
+    m.Offer:              (N,     _,    _,        _,       _,   D,       D,    _,    _),
+    m.Answer:             (N,     _,    _,        _,       _,   D,       D,    _,    _),
+    m.IceCandidate:       (N,     _,    _,        _,       _,   D,       D,    _,    _),
+    m.PlaybackAck:        (N,     _,    _,        _,       _,   D,       D,    _,    _),
+    m.SyncResponse:       (N,     _,    _,        _,       _,   D,       D,    _,    _),
 }  # fmt: skip
 
 EXAMPLES: dict[type[m.ClientMessage], dict[str, Any]] = {
@@ -75,6 +81,11 @@ EXAMPLES: dict[type[m.ClientMessage], dict[str, Any]] = {
     m.Chat: {"text": "hi"},
     m.ToggleGuestControl: {"enabled": False},
     m.TransferHost: {"targetUserId": "other"},
+    m.DelegateControl: {"targetUserId": "other", "enabled": True},
+    m.LockRoom: {"locked": True},
+    m.Kick: {"targetUserId": "other"},
+    m.Ban: {"targetUserId": "other"},
+    m.Unban: {"targetUserId": "banned"},
     m.Offer: {"to": "other", "offer": {"type": "offer", "sdp": "v=0"}},
     m.Answer: {"to": "other", "answer": {"type": "answer", "sdp": "v=0"}},
     m.IceCandidate: {"to": "other", "candidate": {"candidate": "c", "sdpMid": "0", "sdpMLineIndex": 0}},
@@ -107,7 +118,10 @@ class FakeWire:
 
 
 class Party:
-    """The real room service and its connections, without sockets: "host", "guest" and "other" are in room "r"."""
+    """The real room service and its connections, without sockets.
+
+    "host", "guest" and "other" are in room "r"; "banned" may not come in.
+    """
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -127,6 +141,7 @@ class Party:
         self.count = 0
         self.wires: dict[Connection, FakeWire] = {}
         self.host, self.guest, self.other = self.join("host"), self.join("guest"), self.join("other")
+        self.send(self.host, {"type": "BAN", "targetUserId": "banned"})
 
     def connect(self, address: str) -> Connection:
         self.count += 1
@@ -157,6 +172,8 @@ class Party:
             return "host", self.host
         if role == "controller":
             self.send(self.host, {"type": "TOGGLE_GUEST_CONTROL", "enabled": True})
+        elif role == "delegate":
+            self.send(self.host, {"type": "DELEGATE_CONTROL", "targetUserId": "guest", "enabled": True})
         elif role == "detached":
             self.join("guest")
         elif role in ("early", "late"):

@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 
 from tandemd.budgets import Budget, Mark, Share
 from tandemd.interfaces import Conflict, IRoomStore
-from tandemd.room.state import Room
+from tandemd.room.state import Bar, Moderation, Room
 from tandemd.roomstore.memory import MemoryStore
 
 from .redisworld import Hand, Recorder, RedisTestCase, member, reactor, until
@@ -53,6 +53,8 @@ class StoreContract:
         await hand.send(hand.next({**member("ann", "n/b/1"), "host": "ann"}, due=12345.5))
         await hand.send(hand.next({**member("bob", "n/b/2", 3)}, text="hello"))
         await hand.send(hand.next({"m:ann": None}, event=""))
+        moderation = Moderation(True, ("bob",), (Bar("eve", "Eve", "10.0.0.2"), Bar("mal", None, until=12345.5)))
+        await hand.send(hand.next({"moderation": moderation}))
         self.same(await store.load("room"), hand.room)
 
     async def test_what_is_loaded_is_a_copy(self) -> None:

@@ -138,6 +138,7 @@ class Rooms:
     host_gone: float = key(
         duration("0s", "1h"), "10s", "How long the host may be without a connection before guests may control."
     )
+    kick: float = key(duration("1s", "7d"), "5m", "How long somebody whom the host kicked cannot come back.")
     gate_deadline: float = key(
         duration("1s", "60s"), "7s", "After a seek, playback goes on at the latest after this time."
     )

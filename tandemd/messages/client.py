@@ -221,6 +221,58 @@ class TransferHost(ClientMessage, tag="TRANSFER_HOST", frozen=True, kw_only=True
     target_user_id: Id
 
 
+class DelegateControl(ClientMessage, tag="DELEGATE_CONTROL", frozen=True, kw_only=True):
+    """Let one member control the film, or not any more. It lasts until the member leaves.
+
+    targetUserId: that member.
+    """
+
+    target_user_id: Id
+    enabled: bool
+
+
+class LockRoom(ClientMessage, tag="LOCK_ROOM", frozen=True, kw_only=True):
+    """Let nobody new come in, or let them come in again. Members come back as always.
+
+    locked: which.
+    """
+
+    locked: bool
+
+
+class Kick(ClientMessage, tag="KICK", frozen=True, kw_only=True):
+    """Send a member out. It can come back under this user id after 5 minutes.
+
+    targetUserId: that member.
+    reason: to tell it, and for the record. Cut to 200 characters.
+    """
+
+    target_user_id: Id
+    reason: str | None = None
+
+
+class Ban(ClientMessage, tag="BAN", frozen=True, kw_only=True):
+    """Send somebody out, or keep somebody out who is not in, for the life of the room.
+
+    targetUserId: the user id that may not come in any more.
+    reason: as in KICK.
+    byAddress: whether newcomers from its last address may not come in either; never yours. BANS tells what became of it.
+    """
+
+    target_user_id: Id
+    reason: str | None = None
+    by_address: bool = True
+
+
+class Unban(ClientMessage, tag="UNBAN", frozen=True, kw_only=True):
+    """Let somebody come in again who was kicked or banned.
+
+    targetUserId: the user id of the kick or ban.
+    """
+
+    target_user_id: Id
+
+
 class Chat(ClientMessage, tag="CHAT", frozen=True, kw_only=True):
     """Say something to everybody.
 
@@ -235,5 +287,6 @@ Relay = Offer | Answer | IceCandidate | PlaybackAck | SyncResponse
 
 CLIENT_MESSAGES: tuple[type[ClientMessage], ...] = (
     Join, Leave, Ping, PlayPause, Seek, Ready, HostHeartbeat, PositionUpdate, UrlChange, RequestSync, UpdateUsername,
-    ToggleGuestControl, TransferHost, Chat, Offer, Answer, IceCandidate, PlaybackAck, SyncResponse,
+    ToggleGuestControl, TransferHost, DelegateControl, LockRoom, Kick, Ban, Unban, Chat, Offer, Answer, IceCandidate,
+    PlaybackAck, SyncResponse,
 )  # fmt: skip

@@ -106,6 +106,8 @@ class RoomState(ServerMessage, tag="ROOM_STATE", frozen=True, kw_only=True):
     token: a secret, if you asked for one: keep it, and give it in your next JOIN.
     resumed: in the answer to a `resume`: whether everything that you missed came before this.
     gate: while a seek waits for somebody: the position, and for whom.
+    locked: whether nobody new comes in.
+    controllers: user ids of those to whom control is delegated.
     """
 
     room_id: str
@@ -122,6 +124,8 @@ class RoomState(ServerMessage, tag="ROOM_STATE", frozen=True, kw_only=True):
     token: str | None = None
     resumed: bool | None = None
     gate: GateState | None = None
+    locked: bool = False
+    controllers: list[str] = []
 
 
 class UserJoined(Logged, tag="USER_JOINED", frozen=True, kw_only=True):
@@ -132,9 +136,13 @@ class UserJoined(Logged, tag="USER_JOINED", frozen=True, kw_only=True):
 
 
 class UserLeft(Logged, tag="USER_LEFT", frozen=True, kw_only=True):
-    """Somebody left; LEAVE comes before it."""
+    """Somebody left; LEAVE comes before it.
+
+    reason: there if it was the host's doing.
+    """
 
     user_id: str
+    reason: Literal["kicked", "banned"] | None = None
 
 
 class Left(Logged, tag="LEAVE", frozen=True, kw_only=True):
@@ -153,9 +161,22 @@ class HostChanged(Logged, tag="HOST_CHANGED", frozen=True, kw_only=True):
 
 
 class GuestControl(Logged, tag="GUEST_CONTROL", frozen=True, kw_only=True):
-    """Whether guests may control the film."""
+    """Whether guests may control the film. Without `seq`: whether you may, to whom control is or was delegated."""
 
     enabled: bool
+
+
+class ControlDelegated(Logged, tag="CONTROL_DELEGATED", frozen=True, kw_only=True):
+    """Whether this member may control the film, even if guests may not."""
+
+    user_id: str
+    enabled: bool
+
+
+class RoomLocked(Logged, tag="ROOM_LOCKED", frozen=True, kw_only=True):
+    """Whether nobody new comes in."""
+
+    locked: bool
 
 
 class UsernameUpdated(Logged, tag="USERNAME_UPDATED", frozen=True, kw_only=True):
@@ -288,6 +309,43 @@ class RelayedPlaybackAck(ServerMessage, tag="PLAYBACK_ACK", frozen=True, kw_only
     control: str | None = None
 
 
+class Barred(Struct, rename="camel", frozen=True, gc=False, omit_defaults=True):
+    """Somebody who may not come in.
+
+    byAddress: whether newcomers from the same address may not come in either.
+    until: a timestamp; absent for the life of the room.
+    """
+
+    user_id: str
+    username: str | None
+    by_address: bool = False
+    until: int | None = None
+
+
+class Bans(ServerMessage, tag="BANS", frozen=True, kw_only=True):
+    """Who may not come in. To the host: after KICK, BAN and UNBAN, and after ROOM_STATE if there are any.
+
+    bans: the kicks that have not ended, and all bans.
+    """
+
+    bans: list[Barred]
+
+
+class Kicked(ServerMessage, tag="KICKED", frozen=True, kw_only=True):
+    """The host has sent you out: you are in no room now. LEAVE and USER_LEFT for everybody in it follow.
+
+    by: the host.
+    banned: whether it is for the life of the room.
+    reason: what the host says of it.
+    retryAfterMs: when you may come back; absent if you are banned.
+    """
+
+    by: str
+    banned: bool = False
+    reason: str | None = None
+    retry_after_ms: Count | None = None
+
+
 class ServerRestart(ServerMessage, tag="SERVER_RESTART", frozen=True, kw_only=True):
     """This server is about to close the connection; nothing is lost.
 
@@ -298,8 +356,9 @@ class ServerRestart(ServerMessage, tag="SERVER_RESTART", frozen=True, kw_only=Tr
 
 
 SERVER_MESSAGES: tuple[type[ServerMessage], ...] = (
-    RoomState, UserJoined, UserLeft, Left, HostChanged, GuestControl, UsernameUpdated, Played, SeekPause, UrlChanged, Said,
-    Heartbeat, Synced, RelayedOffer, RelayedAnswer, RelayedIceCandidate, RelayedPlaybackAck, Ack, Error, Pong, ServerRestart,
+    RoomState, UserJoined, UserLeft, Left, HostChanged, GuestControl, ControlDelegated, RoomLocked, UsernameUpdated, Played,
+    SeekPause, UrlChanged, Said, Kicked, Bans, Heartbeat, Synced, RelayedOffer, RelayedAnswer, RelayedIceCandidate,
+    RelayedPlaybackAck, Ack, Error, Pong, ServerRestart,
 )  # fmt: skip
 
 
@@ -326,5 +385,6 @@ def relayed(message: Relay, sender: str) -> ServerMessage:
 
 
 LoggedMessage = (
-    UserJoined | UserLeft | Left | HostChanged | GuestControl | UsernameUpdated | Played | SeekPause | UrlChanged | Said
-)
+    UserJoined | UserLeft | Left | HostChanged | GuestControl | ControlDelegated | RoomLocked | UsernameUpdated | Played
+    | SeekPause | UrlChanged | Said
+)  # fmt: skip

@@ -11,11 +11,15 @@ from msgspec import Struct
 from .client import (
     CLIENT_MESSAGES,
     Answer,
+    Ban,
     Chat,
+    DelegateControl,
     HostHeartbeat,
     IceCandidate,
     Join,
+    Kick,
     Leave,
+    LockRoom,
     Offer,
     Ping,
     PlaybackAck,
@@ -27,6 +31,7 @@ from .client import (
     SyncResponse,
     ToggleGuestControl,
     TransferHost,
+    Unban,
     UpdateUsername,
     UrlChange,
 )
@@ -37,7 +42,8 @@ encode = msgspec.json.Encoder().encode
 
 decode: Any = msgspec.json.Decoder(
     Join | Leave | Ping | PlayPause | Seek | Ready | HostHeartbeat | PositionUpdate | UrlChange | RequestSync
-    | UpdateUsername | ToggleGuestControl | TransferHost | Chat | Offer | Answer | IceCandidate | PlaybackAck | SyncResponse
+    | UpdateUsername | ToggleGuestControl | TransferHost | DelegateControl | LockRoom | Kick | Ban | Unban | Chat
+    | Offer | Answer | IceCandidate | PlaybackAck | SyncResponse
 ).decode  # fmt: skip
 """decode(bytes) -> ClientMessage. Raises ValueError (msgspec's errors among it) or RecursionError; see `explain`."""
 

@@ -7,6 +7,7 @@ export class Room {
   url = '';
   hostId = null;
   guestControl = false;
+  controllers = new Set();
   users = new Map();
   // Where the film is: `position` in seconds at server time `at` in ms.
   timeline = { position: 0, at: 0, playing: false };
@@ -35,7 +36,7 @@ export class Room {
   }
 
   mayControl(userId) {
-    return this.hostId === userId || this.guestControl;
+    return this.hostId === userId || this.guestControl || this.controllers.has(userId);
   }
 
   // Where the film is at server time `now`, in seconds.
@@ -75,6 +76,7 @@ export class Room {
     this.url = state.url;
     this.hostId = state.hostUserId;
     this.guestControl = state.guestControlEnabled;
+    this.controllers = new Set(state.controllers);
     this.users = new Map(state.users.map((user) => [user.userId, user.username]));
     this.timeline = { position: state.currentTime, at: state.serverTime, playing: state.isPlaying };
     this.hold = state.gate ? { position: state.gate.currentTime, playing: true, begun: false, ready: false } : null;
@@ -97,8 +99,9 @@ export class Room {
       }
       case 'USER_LEFT':
         if (!this.users.has(message.userId)) return '';
-        this.#note(`${this.name(message.userId)} has left.`);
+        this.#note(`${this.name(message.userId)} ${message.reason ? `was ${message.reason}` : 'has left'}.`);
         this.users.delete(message.userId);
+        this.controllers.delete(message.userId);
         return 'people';
       case 'USERNAME_UPDATED':
         this.users.set(message.userId, message.username);
@@ -109,7 +112,19 @@ export class Room {
         }
         this.hostId = message.hostUserId;
         return 'people';
+      case 'CONTROL_DELEGATED':
+        this.#note(`${this.name(message.userId)} may ${message.enabled ? '' : 'not '}control the film now.`);
+        this.controllers[message.enabled ? 'add' : 'delete'](message.userId);
+        return 'people';
+      case 'ROOM_LOCKED':
+        this.#note(message.locked ? 'The host has locked the room.' : 'The room is open again.');
+        return 'people';
+      case 'KICKED':
+        this.#note(`The host has sent you out${message.reason ? `: ${message.reason}` : '.'}`);
+        return 'people';
       case 'GUEST_CONTROL':
+        // Without a number it repeats CONTROL_DELEGATED, for clients that do not know it.
+        if (message.seq === undefined) return '';
         if (message.enabled !== this.guestControl) {
           this.#note(message.enabled ? 'Guests may control the film now.' : 'Only the host controls the film now.');
         }

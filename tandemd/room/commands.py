@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..messages import LoggedMessage
+from ..messages import LoggedMessage, ServerMessage
 from .state import Pin
 
 
@@ -100,7 +100,7 @@ class Decision(Struct, gc=False):
     details: dict[str, Any] | None = None
     skip: str = ""
     closes: bool = False
-    reply: LoggedMessage | None = None
+    reply: ServerMessage | None = None
     reschedule: bool = False
     seq: int | None = None
 

@@ -9,7 +9,9 @@ import msgspec
 
 from .. import messages as m
 from ..errors import Refused
+from . import moderation, permissions
 from .commands import Command, Decision, Enter, StalePin
+from .names import clean_name
 from .notices import host_changed, in_step, parts, user_left
 from .permissions import chooses_title
 from .presence import departed
@@ -29,8 +31,11 @@ def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleS
     member = room.members.get(user)
     if member is not None:
         return _come_back(room, member, command, body, name, now)
-    _check_pin(room, body)
+    permissions.check_entry(room, user, body.address, now)
     successor = _lost_host(room, body, name)
+    if room.moderation.locked and successor is None:
+        raise Refused("locked", "JOIN: the host has locked this room.", 5000)
+    _check_pin(room, body)
     if successor is None and len(room.members) >= settings.members_per_room:
         raise Refused(
             "room_full", f"The room has {settings.members_per_room} members, which is as many as it may have.", 5000
@@ -46,7 +51,9 @@ def _admit(room: Room, command: Command, body: Enter, name: str | None, old: Mem
     if old is not None:
         order = old.order
         changes[MEMBER + old.user_id] = None
-        changes["departed"] = departed(room, old.user_id, now)
+        changes["departed"] = departed(room, old, now)
+        if old.user_id in room.moderation.delegates:
+            changes["moderation"] = room.moderation.without(old.user_id)
         messages += user_left(room, old.user_id)
     changes[MEMBER + user] = Member(
         user, name, command.conn, order, now, address=body.address, token=body.new_token, proven=False
@@ -135,21 +142,6 @@ def _same(a: str, b: str) -> bool:
     return bool(b) and hmac.compare_digest(a, b)
 
 
-def clean_name(name: str | None, length: int) -> str | None:
-    """Return a name as it is shown: without invisible characters, cut to `length`; None if nothing is left of it."""
-    if name is None:
-        return None
-    shown = " ".join("".join(c if c.isprintable() or c in _JOINERS else " " for c in name[: 4 * length]).split())
-    shown = shown[:length].strip(" " + _JOINERS)
-    return shown if any(c.isprintable() and not c.isspace() and c not in _BLANK for c in shown) else None
-
-
-_JOINERS = "\u200c\u200d"
-"""Not printable, but between others they make letters of some scripts, and emoji, what they are."""
-_BLANK = "\u115f\u1160\u2800\u3164\uffa0\u034f\ufe0e\ufe0f"
-"""Printable, but there is nothing to see."""
-
-
 def greeting(
     room: Room, user: str, now: float, *, first: bool, controls: bool, resumed: bool | None, token: str | None
 ) -> list[m.ServerMessage]:
@@ -161,6 +153,10 @@ def greeting(
     playback = room.playback
     state = state_of(room, now, resumed=resumed, token=token)
     told: list[m.ServerMessage] = [state]
+    if user in room.moderation.delegates:
+        told.append(permissions.own_control(room, user))
+    if user == room.host and (bars := moderation.in_force(room.moderation, now)):
+        told.append(moderation.listed(bars))
     if resumed:
         return told
     if not first or any(gone.user_id == user for gone in room.departed):
@@ -192,4 +188,6 @@ def state_of(room: Room, now: float, *, resumed: bool | None = None, token: str 
         token=token,
         resumed=resumed,
         gate=m.GateState(room.gate.position, list(room.gate.awaited)) if room.gate else None,
+        locked=room.moderation.locked,
+        controllers=list(room.moderation.delegates),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from .. import messages as m
@@ -40,10 +42,10 @@ def seek_pause(room: Room, by: str, position: float, now: float) -> m.SeekPause:
     )
 
 
-def user_left(room: Room, user: str) -> tuple[m.Left, m.UserLeft]:
+def user_left(room: Room, user: str, reason: Literal["kicked", "banned"] | None = None) -> tuple[m.Left, m.UserLeft]:
     """Return what tells that somebody is gone: clients drop the video connection on one, the tile on the other."""
     seq, prev = room.seq + 1, room.prev
-    return m.Left(seq=seq, prev=prev, user_id=user), m.UserLeft(seq=seq, prev=prev, user_id=user)
+    return m.Left(seq=seq, prev=prev, user_id=user), m.UserLeft(seq=seq, prev=prev, user_id=user, reason=reason)
 
 
 def host_changed(room: Room, host: str) -> m.HostChanged:

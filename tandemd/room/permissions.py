@@ -14,7 +14,7 @@ class Who(Enum):
 
     ANYBODY = "any open connection"
     MEMBER = "a member"
-    CONTROLLER = "the host; guests while guest control is on, or while the host is gone"
+    CONTROLLER = "the host; whom the host lets; guests while guest control is on, or while the host is gone"
     HOST = "the host"
 
 
@@ -33,6 +33,11 @@ PERMISSIONS: dict[type[m.ClientMessage], Who] = {
     m.Chat: Who.MEMBER,
     m.ToggleGuestControl: Who.HOST,
     m.TransferHost: Who.HOST,
+    m.DelegateControl: Who.HOST,
+    m.LockRoom: Who.HOST,
+    m.Kick: Who.HOST,
+    m.Ban: Who.HOST,
+    m.Unban: Who.HOST,
     m.Offer: Who.MEMBER,
     m.Answer: Who.MEMBER,
     m.IceCandidate: Who.MEMBER,
@@ -53,7 +58,7 @@ def speaker(room: Room, user: str, conn: str) -> Member:
 
 def may_control(room: Room, user: str, now: float, host_gone: float) -> bool:
     """Whether a member's controls count: see `Who.CONTROLLER`. host_gone: seconds of absence that free the controls."""
-    if user == room.host or room.settings.guest_control:
+    if chooses_title(room, user):
         return True
     host = room.members.get(room.host)
     return host is None or (not host.conn and now - host.lost_at >= host_gone)
@@ -65,7 +70,27 @@ def chooses_title(room: Room, user: str) -> bool:
     Such a client must not be sent to a title: the two would chase each other for ever. Whoever may control only because
     the host is gone does not know.
     """
-    return user == room.host or room.settings.guest_control
+    return user == room.host or room.settings.guest_control or user in room.moderation.delegates
+
+
+def own_control(room: Room, user: str) -> m.GuestControl:
+    """Return the GUEST_CONTROL that tells one member whether its controls count while it is a guest.
+
+    An old client knows of no delegates: one that may control must be told that guests may, and others not.
+    """
+    return m.GuestControl(enabled=room.settings.guest_control or user in room.moderation.delegates)
+
+
+def check_entry(room: Room, user: str, address: str, now: float) -> None:
+    """Raise Refused if the host has barred this user id, or newcomers from this address ("": it means nothing)."""
+    for bar in room.moderation.bars:
+        if bar.user_id == user or (address and bar.address == address):
+            if not bar.until:
+                raise Refused("banned", "JOIN: the host has banned you from this room.")
+            if now < bar.until:
+                raise Refused(
+                    "kicked", "JOIN: the host has sent you out of this room.", int((bar.until - now) * 1000) + 1
+                )
 
 
 def check(room: Room, user: str, kind: type[m.ClientMessage], now: float, host_gone: float) -> None:
@@ -74,4 +99,4 @@ def check(room: Room, user: str, kind: type[m.ClientMessage], now: float, host_g
     if who is Who.HOST and user != room.host:
         raise Refused("forbidden", "Only the host may do that.")
     if who is Who.CONTROLLER and not may_control(room, user, now, host_gone):
-        raise Refused("forbidden", "Only the host controls the film, until the host lets guests control it.")
+        raise Refused("forbidden", "Only the host controls the film, until the host lets others control it.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -11,7 +11,7 @@ from .. import messages as m
 from . import gate as gates
 from .commands import Decision
 from .notices import host_changed, parts, played, user_left
-from .state import MEMBER, Departed, Gate, Member, Room
+from .state import MEMBER, Departed, Gate, Member, Moderation, Room
 
 REMEMBERED = 100
 """How many who left are remembered, and for how many seconds, for clients that were away meanwhile."""
@@ -38,16 +38,19 @@ def reattached(room: Room, member: Member, conn: str) -> Decision:
     return decision
 
 
-def left(room: Room, member: Member, reason: str, now: float) -> Decision:
-    """The member is out, by its own LEAVE ("left") or at the end of its grace period ("lost")."""
+def left(room: Room, member: Member, reason: Literal["left", "lost", "kicked", "banned"], now: float) -> Decision:
+    """The member is out: by its own LEAVE, at the end of its grace period, or by the host's doing."""
     user = member.user_id
     # Who was lost goes by no command of its own, so the archive has to be told who it was.
     details = {"reason": reason, "user": user}
     others = [other for other in room.members.values() if other.user_id != user]
     if not others and reason == "left":
         return Decision("USER_LEFT", {MEMBER + user: None}, (), details, reschedule=True, closes=True)
-    messages: list[m.LoggedMessage] = [*user_left(room, user)]
-    changes: dict[str, Any] = {MEMBER + user: None, "departed": departed(room, user, now)}
+    by_host = reason if reason == "kicked" or reason == "banned" else None
+    messages: list[m.LoggedMessage] = [*user_left(room, user, by_host)]
+    changes: dict[str, Any] = {MEMBER + user: None, "departed": departed(room, member, now)}
+    if user in room.moderation.delegates:
+        changes["moderation"] = room.moderation.without(user)
     if room.host == user:
         host = elect(others)
         changes["host"] = host
@@ -59,6 +62,9 @@ def left(room: Room, member: Member, reason: str, now: float) -> Decision:
         changes["playback"] = playback.corrected(playback.position_at(member.lost_at or now), False, now)
         changes["gate"] = None
         changes["empty_since"] = now
+        if room.moderation.locked:
+            # There is nobody who could let anybody in.
+            changes["moderation"] = Moderation(bars=room.moderation.bars)
         messages = []
     decision = Decision("USER_LEFT", changes, tuple(messages), details, reschedule=True)
     decision = _without(room, [user], decision, now)
@@ -72,10 +78,10 @@ def elect(members: list[Member]) -> str:
     return min(connected)[1] if connected else ""
 
 
-def departed(room: Room, user: str, now: float) -> tuple[Departed, ...]:
+def departed(room: Room, member: Member, now: float) -> tuple[Departed, ...]:
     """Return the remembered leavers with one more."""
-    kept = [gone for gone in room.departed if gone.user_id != user and now - gone.at < REMEMBERED_FOR]
-    return (*kept[-(REMEMBERED - 1) :], Departed(user, now))
+    kept = [gone for gone in room.departed if gone.user_id != member.user_id and now - gone.at < REMEMBERED_FOR]
+    return (*kept[-(REMEMBERED - 1) :], Departed(member.user_id, now, member.address))
 
 
 def opened(room: Room, gate: Gate, now: float) -> Decision:

@@ -6,6 +6,7 @@ and applies it when the store has confirmed it; `commit_of` makes the commit.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +15,9 @@ import msgspec
 from .. import messages as m
 from ..errors import Refused
 from . import gate as gates
-from . import joining, permissions, presence
+from . import joining, moderation, permissions, presence
 from .commands import Command, Decision, Due, Enter, Follow, Lost, NodeLost, Reattach, Watching
+from .names import clean_name
 from .notices import in_step, parts, played, seek_pause
 from .permissions import PERMISSIONS
 from .settings import RuleSettings
@@ -38,6 +40,11 @@ class Rules:
             m.UpdateUsername: self._update_username,
             m.ToggleGuestControl: self._toggle_guest_control,
             m.TransferHost: self._transfer_host,
+            m.DelegateControl: moderation.delegate,
+            m.LockRoom: moderation.lock,
+            m.Kick: functools.partial(moderation.kick, settings),
+            m.Ban: moderation.ban,
+            m.Unban: moderation.unban,
             m.Chat: self._chat,
         }
 
@@ -209,7 +216,7 @@ class Rules:
         return Decision(changes={MEMBER + command.user: msgspec.structs.replace(member, watching=body.watching)})
 
     def _update_username(self, room: Room, member: Member, body: m.UpdateUsername, now: float) -> Decision:
-        name = joining.clean_name(body.username, self.settings.username_length)
+        name = clean_name(body.username, self.settings.username_length)
         if name is None:
             raise Refused("bad_message", "UPDATE_USERNAME: `username` has no visible character.")
         message = m.UsernameUpdated(seq=room.seq + 1, prev=room.prev, user_id=member.user_id, username=name)

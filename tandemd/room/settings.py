@@ -8,12 +8,14 @@ class RuleSettings(Struct, frozen=True):
 
     grace: how long a member may be without a connection. room_ttl: how long an empty room is kept.
     host_gone: absence of the host after which guests' controls count.
+    kick: how long somebody who was kicked stays out.
     gate_deadline, gate_quorum_after: after a seek; gate_quorum: a share of those waited for, 0 to 1.
     """
 
     grace: float = 45.0
     room_ttl: float = 4 * 3600.0
     host_gone: float = 10.0
+    kick: float = 300.0
     gate_deadline: float = 7.0
     gate_quorum: float = 0.6
     gate_quorum_after: float = 2.0

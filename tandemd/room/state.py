@@ -1,7 +1,7 @@
 """The state of a room, and how a commit moves it.
 
 A room is a small set of named fields, each an immutable value: "playback", "host", "settings", "gate",
-"departed", "empty_since", and one "m:<user id>" for every member. A commit carries the new values of the fields it
+"moderation", "departed", "empty_since", and one "m:<user id>" for every member. A commit carries the new values of the fields it
 changes; applying it is assigning them. That is all a store has to know about a room.
 """
 
@@ -36,6 +36,37 @@ class Settings(Struct, frozen=True, gc=False):
     guest_control: bool = False
     pin: Pin | None = None
     invite: str = ""
+
+
+class Bar(Struct, frozen=True, gc=False):
+    """Somebody who may not come in, unless already a member.
+
+    username: as it was last shown. address: from which no newcomer may come in either, "" for none.
+    until: server time at which it ends; 0.0 for the life of the room.
+    """
+
+    user_id: str
+    username: str | None
+    address: str = ""
+    until: float = 0.0
+
+
+class Moderation(Struct, frozen=True, gc=False):
+    """What the host has decided about single people, and about newcomers.
+
+    locked: nobody new comes in. delegates: user ids of the members who may control the film beside the host.
+    bars: those who were kicked or banned, oldest first.
+    """
+
+    locked: bool = False
+    delegates: tuple[str, ...] = ()
+    bars: tuple[Bar, ...] = ()
+
+    def without(self, user: str) -> Moderation:
+        """Return it after a member has gone."""
+        if user not in self.delegates:
+            return self
+        return Moderation(self.locked, tuple(other for other in self.delegates if other != user), self.bars)
 
 
 class Member(Struct, frozen=True, gc=False):
@@ -82,10 +113,14 @@ class Gate(Struct, frozen=True, gc=False):
 
 
 class Departed(Struct, frozen=True, gc=False):
-    """Somebody who left lately; a client that was away meanwhile still shows them."""
+    """Somebody who left lately; a client that was away meanwhile still shows them.
+
+    address: as that of a `Member`: who has left may be banned.
+    """
 
     user_id: str
     at: float
+    address: str = ""
 
 
 class Commit(Struct, frozen=True, gc=False):
@@ -119,7 +154,7 @@ class Room:
 
     __slots__ = (
         "at", "closed", "code", "created_at", "departed", "due", "empty_since", "epoch", "gate", "host", "id",
-        "members", "playback", "prev", "seq", "settings",
+        "members", "moderation", "playback", "prev", "seq", "settings",
     )  # fmt: skip
 
     def __init__(self, id: str, code: str, created_at: float, epoch: int, seq: int = 0):
@@ -134,6 +169,7 @@ class Room:
         self.host = ""
         self.settings = Settings()
         self.gate: Gate | None = None
+        self.moderation = Moderation()
         self.members: dict[str, Member] = {}
         self.departed: tuple[Departed, ...] = ()
         self.empty_since = 0.0
@@ -200,6 +236,7 @@ FIELD_TYPES: dict[str, Any] = {
     "host": str,
     "settings": Settings,
     "gate": Gate | None,
+    "moderation": Moderation,
     "departed": tuple[Departed, ...],
     "empty_since": float,
     MEMBER: Member,
@@ -219,6 +256,7 @@ class _Dump(Struct):
     departed: tuple[Departed, ...]
     empty_since: float
     members: list[Member]
+    moderation: Moderation = Moderation()
 
 
 _encode = msgspec.json.Encoder().encode
@@ -230,7 +268,7 @@ def dump(room: Room) -> bytes:
     return _encode(
         _Dump(
             room.prev, room.at, room.due, room.playback, room.host, room.settings, room.gate,
-            room.departed, room.empty_since, list(room.members.values()),
+            room.departed, room.empty_since, list(room.members.values()), room.moderation,
         )
     )  # fmt: skip
 

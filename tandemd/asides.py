@@ -1,0 +1,44 @@
+"""What single members here are told beside what everybody is told, because of what the host decided about them."""
+
+from __future__ import annotations
+
+from . import messages as m
+from .frames import text_frame
+from .room.permissions import own_control
+from .room.state import Commit, Room
+from .sessions import Group, Session
+
+KICKS = frozenset(("USER_KICKED", "USER_BANNED"))
+CONTROLS = frozenset(("GUEST_CONTROL", "CONTROL_DELEGATED"))
+
+
+def show_out(session: Session, room: Room, commit: Commit) -> None:
+    """Tell a session, which is in the room no more, that its member was kicked or banned by this commit.
+
+    Its connection stays open: old clients answer every close by coming back at once. They know no KICKED either, and for
+    them the others leave.
+    """
+    details = commit.details or {}
+    until = details.get("until")
+    told: list[m.ServerMessage] = [
+        m.Kicked(
+            by=commit.user,
+            banned=until is None,
+            reason=details.get("why"),
+            retry_after_ms=None if until is None else int((until - commit.at) * 1000),
+        )
+    ]
+    for user in room.members:
+        told += [m.Left(user_id=user), m.UserLeft(user_id=user)]
+    session.send(b"".join(text_frame(m.encode(message)) for message in told))
+
+
+def tell_controllers(group: Group, room: Room, commit: Commit) -> None:
+    """Tell those to whom control is delegated, or was until this commit, what has become of it for them."""
+    users = set(room.moderation.delegates)
+    if commit.event == "CONTROL_DELEGATED":
+        users = {(commit.details or {})["user"]}
+    for user in users:
+        session = group.get(user)
+        if session is not None:
+            session.send(text_frame(m.encode(own_control(room, user))))
