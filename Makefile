@@ -10,7 +10,7 @@ TRIAL ?= -j2
 # In this mode the plugin is found by twistd; in pip's usual editable mode it is not.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable
 
-.PHONY: run test chaos check bench site format clean
+.PHONY: run test chaos fuzz check bench site format clean
 
 run: ARGS ?= --log-format=text
 run: $(VENV)/installed
@@ -22,6 +22,10 @@ test: $(VENV)/installed-dev
 # ARGS: --seconds N --seed S. Many people, faults at random, for long.
 chaos: $(VENV)/installed-dev
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+# ARGS: --seconds N (for each target) --seed S, and targets. What is found is kept in .fuzz.
+fuzz: $(VENV)/installed-fuzz
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -36,7 +40,7 @@ format: $(VENV)/installed-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info _trial_temp* .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info _trial_temp* .hypothesis .fuzz .mypy_cache .ruff_cache
 
 site: $(VENV)/installed
 	$(INSTALL) .[docs]
@@ -49,4 +53,8 @@ $(VENV)/installed: setup.py pyproject.toml
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(INSTALL) .[dev]
+	touch $@
+
+$(VENV)/installed-fuzz: $(VENV)/installed
+	$(INSTALL) .[fuzz]
 	touch $@

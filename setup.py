@@ -53,6 +53,7 @@ setup(
     extras_require={
         "test": TEST,
         "docs": ["mkdocs>=1.6,<2"],
+        "fuzz": [*TEST, "atheris>=3"],
         "dev": [
             *TEST,
             "ruff>=0.14",

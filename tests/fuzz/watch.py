@@ -1,0 +1,32 @@
+"""Whoever watches the log of a test: what is an error there is a fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from twisted.logger import LogLevel, globalLogPublisher
+
+
+class Fault(Exception):
+    """The program did what it must not do."""
+
+
+@contextmanager
+def no_errors() -> Iterator[None]:
+    """Raise Fault at the end if an error was logged meanwhile."""
+    seen: list[str] = []
+
+    def observe(event: Any) -> None:
+        if event.get("log_level") in (LogLevel.error, LogLevel.critical) or event.get("isError"):
+            failure = event.get("log_failure")
+            seen.append(failure.getTraceback() if failure is not None else str(event.get("log_format")))
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        yield
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    if seen:
+        raise Fault("\n".join(seen))
