@@ -10,7 +10,7 @@ TRIAL ?= -j2
 # In this mode the plugin is found by twistd; in pip's usual editable mode it is not.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable
 
-.PHONY: run test chaos fuzz check bench site format clean
+.PHONY: run test chaos fuzz check bench walk site format clean
 
 run: ARGS ?= --log-format=text
 run: $(VENV)/installed
@@ -41,6 +41,12 @@ format: $(VENV)/installed-dev
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .hypothesis .fuzz .mypy_cache .ruff_cache
+
+# As an operator would, with private servers: ten nodes; backup and restore; a rolling restart behind nginx.
+walk: $(VENV)/installed-dev
+	$(BIN)/python scripts/walk-ten-nodes
+	$(BIN)/python scripts/walk-backup
+	$(BIN)/python scripts/walk-proxy
 
 site: $(VENV)/installed
 	$(INSTALL) .[docs]

@@ -134,24 +134,27 @@ class _Server:
 
 
 class PostgreSQL(_Server):
-    """A cluster. stop() is a fast shutdown, stop(signal.SIGQUIT) is as if the machine had crashed; start() comes back."""
+    """A cluster. stop() is a fast shutdown, stop(signal.SIGQUIT) is as if the machine had crashed; start() comes back.
+
+    programs: the directory of its programs.
+    """
 
     stop_signal = signal.SIGINT
 
     def __init__(self) -> None:
-        self._programs = _postgresql_programs()
+        self.programs = _postgresql_programs()
         super().__init__("tandemd-pg-")
         # PostgreSQL refuses to run as root.
         self._user: dict[str, Any] = {}
         if os.geteuid() == 0:
             self._user = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-            if not _open_to_all(self._programs):
-                self._programs = _copied(self._programs, self.directory)
+            if not _open_to_all(self.programs):
+                self.programs = _copied(self.programs, self.directory)
             os.chown(self.directory, NOBODY, NOBODY)
         self._environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
         subprocess.run(
             [
-                self._programs + "/initdb", "--pgdata=data", "--username=postgres", "--auth=trust", "--encoding=UTF8",
+                self.programs + "/initdb", "--pgdata=data", "--username=postgres", "--auth=trust", "--encoding=UTF8",
                 "--locale=C", "--no-sync",
             ],
             check=True, cwd=self.directory, env=self._environment, stdout=subprocess.DEVNULL, **self._user,
@@ -168,7 +171,7 @@ class PostgreSQL(_Server):
         }  # fmt: skip
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         self._spawn(
-            [self._programs + "/postgres", "-D", "data", *options], self._answers, env=self._environment, **self._user
+            [self.programs + "/postgres", "-D", "data", *options], self._answers, env=self._environment, **self._user
         )
 
     def _answers(self) -> bool:
