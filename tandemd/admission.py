@@ -168,6 +168,9 @@ class _JoinEntry(Entry):
         for commit in missed or ():
             if commit.seq <= room.seq and commit.skip != user:
                 for message in commit.messages:
+                    if isinstance(message, m.UrlChanged) and not admission.rules.titles.allows(message.url):
+                        # It was allowed when it was said.
+                        continue
                     session.send(text_frame(m.encode(msgspec.structs.replace(message, replayed=True))))
         issued = bool(self._token) and tokens.hash_token(self._token) in (member.token, member.next_token)
         now = admission.store.now()

@@ -11,6 +11,7 @@ from zope.interface import implementer
 from . import tokens
 from .interfaces import IRooms, IRoomStore
 from .openrooms import OpenRooms
+from .room.rules import Rules
 from .room.state import Room
 
 
@@ -18,10 +19,11 @@ from .room.state import Room
 class Directory:
     """See IRooms."""
 
-    def __init__(self, store: IRoomStore, rooms: OpenRooms, clock: IReactorTime):
+    def __init__(self, store: IRoomStore, rooms: OpenRooms, clock: IReactorTime, rules: Rules):
         self._store = store
         self._open = rooms
         self._clock = clock
+        self._rules = rules
         self._invite_waiters: dict[str, list[Deferred[None]]] = {}
 
     def joined(self, code: str) -> None:
@@ -69,6 +71,7 @@ class Directory:
         return self._shown(room)
 
     def _shown(self, room: Room) -> dict[str, object]:
+        self._rules.withdraw(room)
         now, live = self._store.now(), self._open.get(room.code)
         users = []
         for member in room.members.values():

@@ -312,6 +312,7 @@ class LiveRoom:
 
     def renew(self, room: Room) -> None:
         """Go on with another room of the same code, after the old one has ended, or with one just loaded."""
+        self._rules.withdraw(room)
         self.room = room
         self.tail.clear()
         self._schedule()

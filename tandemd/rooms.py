@@ -66,7 +66,7 @@ class RoomService(service.Service):
         self.others = OtherNodes(store, self._join_again)
         self.open = OpenRooms(store, self._make, self.others)
         self.others.attach(self.open)
-        self.directory = Directory(store, self.open, clock)
+        self.directory = Directory(store, self.open, clock, rules)
         self._unopened: dict[Session, m.Join] = {}
         self._stopping = False
         self._asking_due = False

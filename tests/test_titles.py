@@ -32,6 +32,7 @@ class TitlesTests(SynchronousTestCase):
         for url in (
             "http://www.netflix.com/watch/1",
             "https://www.netflix.com:8443/watch/1",
+            "https://www.netflix.com:0/watch/1",
             "https://www.netflix.com.evil.example/",
             "https://evil.example/https://www.netflix.com/",
             "https://www.netflix.com@evil.example/",
@@ -49,6 +50,35 @@ class TitlesTests(SynchronousTestCase):
             "https://www.netflix.com/a b",
             "https://www.netflix.com\t.evil.example/",
             "https://www.netflix.com/\u202e",
+            "https://www.netflix.com:443@evil.example/",
+            "https://www.netflix.com%40evil.example/",
+            "https://www.netflix.com%2f@evil.example/",
+            "https://www.netflix%2ecom/",
+            "https://www.netflix.com./watch/1",
+            "https://www.netflix.com;.evil.example/",
+            "https:///www.netflix.com/",
+            "https:/www.netflix.com/",
+            "https:\\\\www.netflix.com/",
+            "https:/\\www.netflix.com/",
+            "\\\\www.netflix.com/",
+            "JaVaScRiPt:alert(1)",
+            "javascript://www.netflix.com/%0aalert(1)",
+            "vbscript:x",
+            "view-source:https://www.netflix.com/",
+            "filesystem:https://www.netflix.com/",
+            "wss://www.netflix.com/",
+            "\x01https://www.netflix.com/",
+            "https://www.netflix.com/\r\nSet-Cookie: x",
+            "https://www.netflix.com/\x7f",
+            "https://www.netflix.com/\u2028",
+            "https://www.netflix.com/\ud800",
+            "https://www.netflix.com/\xa0",
+            "https://www.netflix.com\u3002evil.example/",
+            "https://www\u3002netflix\u3002com/",
+            "https://\uff57ww.netflix.com/",
+            "https://www.netfl\u0456x.com/",
+            "https://www.netflix.com:\uff14\uff14\uff13/",
+            "https://www.netf\xadlix.com/",
             "https://[",
             "https://www.netflix.com:99999/",
             "https://",
@@ -72,8 +102,20 @@ class TitlesTests(SynchronousTestCase):
     def test_a_star_allows_any_web_page_and_nothing_else(self) -> None:
         titles = Titles(["*"])
         self.assertTrue(self.allowed(titles, "http://films.example/a.mp4"))
-        for url in ("javascript:alert(1)", "file:///etc/passwd", "https://user@films.example/", "ftp://films.example/"):
-            self.assertFalse(self.allowed(titles, url), url)
+        for url in (
+            "javascript:alert(1)",
+            "file:///etc/passwd",
+            "https://user@films.example/",
+            "ftp://films.example/",
+            "//films.example/",
+            "https://films%00.example/",
+            "https://films<script>.example/",
+            "https://films.example\u3002evil/",
+            "https://b\xfccher.example/",
+        ):
+            self.assertFalse(self.allowed(titles, url), ascii(url))
+        for url in ("https://[2001:db8::1]:8443/a", "http://10.0.0.1/", "https://xn--bcher-kva.example/\xfc?q=\xe9"):
+            self.assertTrue(self.allowed(titles, url), ascii(url))
 
     def test_several_and_none(self) -> None:
         titles = Titles([NETFLIX, "http://localhost:8000"])
@@ -86,6 +128,8 @@ class TitlesTests(SynchronousTestCase):
             "ftp://films.example",
             "https://films.example/?x=1",
             "https://films.example/#x",
+            "https://b\xfccher.example",
+            "https://user@films.example",
             "",
         ):
             error = self.assertRaises(ValueError, Titles, [entry])

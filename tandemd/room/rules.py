@@ -22,6 +22,7 @@ from .notices import in_step, parts, played, seek_pause
 from .permissions import PERMISSIONS
 from .settings import RuleSettings
 from .state import MEMBER, RECENT, Commit, Gate, Member, Room
+from .timeline import Playback
 from .titles import Titles, same_title
 
 
@@ -30,7 +31,7 @@ class Rules:
 
     def __init__(self, settings: RuleSettings, titles: Titles):
         self.settings = settings
-        self._titles = titles
+        self.titles = titles
         self._client: dict[type, Callable[[Room, Member, Any, float], Decision]] = {
             m.Leave: self._leave,
             m.PlayPause: self._play_pause,
@@ -110,6 +111,11 @@ class Rules:
             times.append(room.empty_since + self.settings.room_ttl)
         return min(times, default=0.0)
 
+    def withdraw(self, room: Room) -> None:
+        """Take the title away from a room just loaded if it is not allowed (any more)."""
+        if room.playback.url and not self.titles.allows(room.playback.url):
+            room.assign({"playback": Playback()})
+
     def may_control(self, room: Room, user: str, now: float) -> bool:
         """Whether the member's controls count now."""
         return permissions.may_control(room, user, now, self.settings.host_gone)
@@ -168,7 +174,7 @@ class Rules:
         return Decision(changes={"gate": gate}, reschedule=True)
 
     def _url_change(self, room: Room, member: Member, body: m.UrlChange, now: float) -> Decision:
-        self._titles.check(body.url)
+        self.titles.check(body.url)
         changes: dict[str, Any] = {}
         url = room.playback.url
         # A page that reloads tells its title again: that must neither move the film, nor cancel a seek, nor, because the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
@@ -9,6 +10,10 @@ from ..errors import Refused
 
 CLIP = "https://tandemd.invalid/clip"
 """Stands for the party page's own clip, under whatever name a member reaches the server. It leads nowhere else."""
+
+
+_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+", re.ASCII)
+"""A name, or an IPv6 address without its brackets. Browsers read more as a host; each in its own way."""
 
 
 class Titles:
@@ -24,21 +29,33 @@ class Titles:
 
     def check(self, url: str) -> None:
         """Raise Refused, with code "bad_url", unless the URL is an allowed title."""
+        fault = self._fault(url)
+        if fault:
+            raise Refused("bad_url", fault)
+
+    def allows(self, url: str) -> bool:
+        """Whether the URL is an allowed title."""
+        return not self._fault(url)
+
+    def _fault(self, url: str) -> str:
         if len(url) > self._max_length:
-            raise Refused("bad_url", f"The URL is longer than {self._max_length} characters.")
+            return f"The URL is longer than {self._max_length} characters."
         if not url.isprintable() or " " in url or "\\" in url:
-            raise Refused("bad_url", "The URL contains a space, a backslash or a character that cannot be printed.")
+            return "The URL contains a space, a backslash or a character that cannot be printed."
         try:
             parts = urlsplit(url)
             origin = _origin(parts)
         except ValueError:
-            raise Refused("bad_url", "The URL cannot be understood.") from None
+            return "The URL cannot be understood."
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Refused("bad_url", "A title is an absolute http or https URL.")
+            return "A title is an absolute http or https URL."
         if "@" in parts.netloc:
-            raise Refused("bad_url", "The URL contains a user name.")
+            return "The URL contains a user name."
+        if not _HOST.fullmatch(parts.hostname):
+            return "The URL's host is not written as browsers do (xn--... for other alphabets)."
         if not self._any and not any(origin == o and _below(parts.path, path) for o, path in self._prefixes):
-            raise Refused("bad_url", "This server does not allow titles from there (titles.allowed).")
+            return "This server does not allow titles from there (titles.allowed)."
+        return ""
 
 
 def same_title(one: str, other: str) -> bool:
@@ -56,7 +73,9 @@ def _entry(text: str) -> SplitResult | None:
     if text == "*":
         return None
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    host = parts.hostname or ""
+    web = parts.scheme in ("http", "https") and _HOST.fullmatch(host) and "@" not in parts.netloc
+    if not web or parts.query or parts.fragment:
         raise ValueError(
             f"{text!r} is neither an origin such as 'https://www.netflix.com', nor a URL to begin with, nor '*'"
         )
@@ -65,7 +84,7 @@ def _entry(text: str) -> SplitResult | None:
 
 def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
     default = {"http": 80, "https": 443}.get(parts.scheme)
-    return parts.scheme, parts.hostname, parts.port or default
+    return parts.scheme, parts.hostname, default if parts.port is None else parts.port
 
 
 def _below(path: str, prefix: str) -> bool:
