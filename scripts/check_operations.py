@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""Check what operators are given: the manifests for Kubernetes and the rules for Prometheus.
+
+usage: check_operations.py [--require]. A program that is absent is named (`not run: NAME`); with --require, or where CI is
+set, that is a failure. kubectl 1.21 or newer builds the overlays, kubernetes-validate (pip) knows the schemas of Kubernetes
+itself, and promtool (Debian: prometheus) checks the rules and runs their tests.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+KUBERNETES = "1.32"
+"""The version whose schemas are used."""
+OTHERS = ("monitoring.coreos.com/",)
+"""Kinds of others, whose schemas are not part of Kubernetes; tests/test_kubernetes.py looks at them."""
+REMEDIES = {
+    "kubectl": "install kubectl 1.21 or newer (or kustomize: go install sigs.k8s.io/kustomize/kustomize/v5@v5.5.0)",
+    "kubernetes-validate": "pip install '.[dev]'",
+    "promtool": "apt-get install prometheus",
+}
+
+
+def overlays() -> list[pathlib.Path]:
+    """Return the directories that can be deployed."""
+    return sorted(path.parent for path in ROOT.glob("k8s/overlays/*/kustomization.yaml"))
+
+
+def builder() -> list[str] | None:
+    """Return the command that builds an overlay, or None if there is none."""
+    if shutil.which("kubectl"):
+        return ["kubectl", "kustomize"]
+    return ["kustomize", "build"] if shutil.which("kustomize") else None
+
+
+def build(directory: pathlib.Path) -> list[dict[str, Any]]:
+    """Return what an overlay consists of. Raises CalledProcessError, or FileNotFoundError if nothing can build it."""
+    command = builder()
+    if command is None:
+        raise FileNotFoundError("kubectl")
+    output = subprocess.run([*command, str(directory)], check=True, capture_output=True, text=True).stdout
+    return [document for document in yaml.safe_load_all(output) if document]
+
+
+def secrets() -> list[dict[str, Any]]:
+    """Return what k8s/secrets makes of the example, filled in."""
+    with tempfile.TemporaryDirectory() as directory:
+        copy = pathlib.Path(directory)
+        shutil.copy(ROOT / "k8s/secrets/kustomization.yaml", copy)
+        lines = (ROOT / "k8s/secrets/secrets.env.example").read_text().splitlines()
+        (copy / "secrets.env").write_text("".join(f"{line}x\n" for line in lines if line.endswith("=")))
+        return build(copy)
+
+
+def check_manifests() -> Iterator[str]:
+    """Build every overlay, hold each object against its schema, and return what is wrong."""
+    import kubernetes_validate  # noqa: PLC0415
+
+    for directory in [*overlays(), None]:
+        name = directory.name if directory else "secrets"
+        try:
+            documents = build(directory) if directory else secrets()
+        except subprocess.CalledProcessError as error:
+            yield f"{name}: cannot be built: {error.stderr.strip()}"
+            continue
+        for document in documents:
+            if document["apiVersion"].startswith(OTHERS):
+                continue
+            try:
+                kubernetes_validate.validate(document, KUBERNETES, strict=True)
+            except (kubernetes_validate.ValidationError, kubernetes_validate.SchemaNotFoundError) as error:
+                what = " ".join(str(error).split())
+                yield f"{name}: {document['kind']} {document['metadata']['name']}: {what[:500]}"
+        print(f"{name}: {len(documents)} objects")
+
+
+def check_rules() -> Iterator[str]:
+    """Have promtool check the rules and run their tests; return what is wrong."""
+    rules = ROOT / "etc/prometheus"
+    for arguments in (["check", "rules", "tandemd.rules.yaml"], ["test", "rules", "tandemd.tests.yaml"]):
+        done = subprocess.run(["promtool", *arguments], cwd=rules, capture_output=True, text=True)
+        print(f"promtool {' '.join(arguments)}: {'passed' if done.returncode == 0 else 'failed'}")
+        if done.returncode:
+            yield done.stdout + done.stderr
+
+
+def main(arguments: list[str]) -> int:
+    """Check everything that can be checked here, and return the exit status."""
+    required = "--require" in arguments or bool(os.environ.get("CI"))
+    missing = []
+    wrong: list[str] = []
+    try:
+        import kubernetes_validate  # noqa: F401, PLC0415
+    except ImportError:
+        missing.append("kubernetes-validate")
+    if builder() is None:
+        missing.append("kubectl")
+    if not missing:
+        wrong += check_manifests()
+    if shutil.which("promtool"):
+        wrong += check_rules()
+    else:
+        missing.append("promtool")
+    for name in missing:
+        print(f"not run: {name} ({REMEDIES[name]})")
+    for line in wrong:
+        print(line, file=sys.stderr)
+    return 1 if wrong or (missing and required) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
