@@ -133,6 +133,7 @@ class Metrics:
         self.certificate_expiry = add(
             Gauge("tandemd_tls_certificate_expiry_timestamp_seconds", "When the TLS certificate ends; 0 without TLS")
         )
+        self.ready = add(Gauge("tandemd_ready", "1 while clients should be sent to the node, else 0"))
         self.draining = add(Gauge("tandemd_draining", "1 while the node sends its clients away, else 0"))
 
         self.opened = add(Count("tandemd_connections_opened_total", "WebSocket connections that were opened"))
@@ -149,6 +150,10 @@ class Metrics:
 
         self.commits = add(Counts("tandemd_commits_total", "Changes of rooms that were accepted", "event"))
         self.conflicts = add(Count("tandemd_commit_conflicts_total", "Decisions made anew: the room had changed"))
+
+        self.host_drift = add(Histogram("tandemd_host_drift_seconds", "How far the room was from its host, when corrected"))
+        self.steered = add(Count("tandemd_guests_steered_total", "Times a guest out of step was told where the room is"))
+        self.adrift = add(Gauge("tandemd_guests_adrift", "Guests who watch, and are more than 2 s from their room"))
 
         self.retries = add(
             Count("tandemd_commit_retries_total", "Commits that waited for the store, or lost its answer")

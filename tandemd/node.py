@@ -165,6 +165,8 @@ class Node:
         metrics.connections.value = len(self.factory)
         metrics.rooms.value = counts["rooms"]
         metrics.members.value = counts["members"]
+        metrics.ready.value = not self.readiness()
+        metrics.adrift.value = self.rooms.positions.adrift()
         self.stores.measure()
         return metrics.render()
 

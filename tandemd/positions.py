@@ -13,6 +13,7 @@ from . import messages as m
 from .frames import text_frame
 from .interfaces import IRoomStore, Presence
 from .liverooms import Entry, LiveRoom
+from .metrics import Metrics
 from .room.commands import Command, Follow, Watching
 from .room.notices import in_step
 from .room.state import Commit, Room
@@ -44,13 +45,20 @@ STEERS = 5
 """How often a guest is steered in vain until there is another control: some players cannot get there."""
 
 
+ADRIFT = 2.0
+"""Seconds; who is further from the room sees another scene than the others."""
+
+
 class Positions:
     """What members' players say, and what follows from it. rooms: returns the rooms that are open here."""
 
-    def __init__(self, store: IRoomStore, settings: PositionSettings, rooms: Callable[[], Iterable[LiveRoom]]):
+    def __init__(
+        self, store: IRoomStore, settings: PositionSettings, rooms: Callable[[], Iterable[LiveRoom]], metrics: Metrics
+    ):
         self._store = store
         self._settings = settings
         self._rooms = rooms
+        self._metrics = metrics
 
     def moved(self, session: Session, live: LiveRoom, message: m.PositionUpdate | m.HostHeartbeat) -> None:
         """A member's player has said where it is."""
@@ -85,6 +93,8 @@ class Positions:
             live.differs_since = 0.0
             return
         live.differs_since = 0.0
+        if playback.known:
+            self._metrics.host_drift.observe(abs(drift(playback, session.position, now)))
         live.submit(Entry(Command(session.user, session.conn, Follow(session.position, session.playing))))
 
     def _steer(self, session: Session, live: LiveRoom, now: float) -> None:
@@ -104,6 +114,7 @@ class Positions:
             session.steered += 1
             if self._spared(session):
                 return
+            self._metrics.steered.value += 1
             # Old clients take no 0 from PLAY_PAUSE, and no play state from a heartbeat without a drift.
             far = abs(drift(playback, session.position, now)) > settings.steer_drift
             steer = self._heartbeat(live.room, now) if far else in_step(live.room, now)
@@ -166,6 +177,19 @@ class Positions:
             if session.watching and session.heard < since:
                 session.watching = False
                 live.submit(Entry(Command(session.user, session.conn, Watching(False))))
+
+    def adrift(self) -> int:
+        """Return how many guests here watch, and were more than ADRIFT from the room when they last said where they are."""
+        return sum(
+            abs(drift(live.room.playback, session.position, session.heard)) > ADRIFT
+            for live in self._rooms()
+            if live.room.gate is None and live.room.playback.known
+            for session in live.group
+            # What was said before a control says nothing about what came of it.
+            if session.watching
+            and session.user != live.room.host
+            and session.heard - live.room.playback.control_at > self._settings.control_quiet
+        )
 
     def presence(self) -> list[Presence]:
         """Return how the members connected here are doing."""

@@ -71,7 +71,7 @@ class RoomService(service.Service):
         self._stopping = False
         self._asking_due = False
         self._away_since = 0.0
-        self.positions = Positions(store, positions, lambda: self.open)
+        self.positions = Positions(store, positions, lambda: self.open, metrics)
         self._admission = Admission(store, rules, hash_pin, self._moved, self._conflict)
         self._sweep = LoopingCall(self._swept)
         self._sweep.clock = clock

@@ -717,3 +717,52 @@ class SlowStoreTest(FilmTestCase):
         self.world.store.results.extend([Unavailable(1.0)] * 3)
         self.world.advance(10)
         self.assertEqual(self.bob.told("PLAY_PAUSE")[0]["control"], "play")
+
+
+class FiguresTest(FilmTestCase):
+    """What operators see of players that are not together."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.metrics = self.world.server.metrics
+        self.positions = self.world.server.rooms.positions
+
+    def corrections(self) -> tuple[float, float]:
+        """Return how often the room followed its host, and over how many seconds in all."""
+        samples = {sample.name: sample.value for sample in self.metrics.host_drift.collect().samples}
+        prefix = "tandemd_host_drift_seconds"
+        return samples.get(f"{prefix}_count", 0.0), round(samples.get(f"{prefix}_sum", 0.0), 6)
+
+    def test_host_drift(self) -> None:
+        self.playing()
+        self.watch(self.ann, position=100.2)
+        self.assertEqual(self.corrections(), (0.0, 0.0))
+        self.watch(self.ann, position=99.5)
+        self.assertEqual(self.corrections(), (1.0, 0.5))
+
+    def test_guests_adrift(self) -> None:
+        self.playing()
+        self.watch(self.ann, self.bob)
+        self.watch(self.cid, position=101.9)
+        self.assertEqual(self.positions.adrift(), 0)
+        self.watch(self.cid, position=97.9)
+        self.assertEqual(self.positions.adrift(), 1)
+        # Nobody is where a control sends them before it was sent.
+        self.ann.say("SEEK", currentTime=500, isPlaying=True)
+        self.quiet()
+        self.assertEqual(self.positions.adrift(), 0)
+
+    def test_who_does_not_watch_any_more_is_not_adrift(self) -> None:
+        self.playing()
+        self.watch(self.cid, position=50)
+        self.assertEqual(self.positions.adrift(), 1)
+        self.world.advance(6)
+        self.assertEqual(self.positions.adrift(), 0)
+
+    def test_guests_steered(self) -> None:
+        self.playing()
+        for _ in range(5):
+            self.watch(self.bob, position=100, playing=False)
+            self.watch(self.cid, position=100)
+            self.world.advance(1)
+        self.assertEqual(self.metrics.steered.value, 1)
