@@ -1,5 +1,5 @@
-# run: the daemon in the foreground. test: the whole suite. check: ruff and mypy. bench: figures. site: the documents as
-# a website.
+# run: the daemon in the foreground. test: the whole suite. check: ruff, mypy, manifests and alerts. bench: figures.
+# site: the documents as a website.
 # None needs more than python3 and venv.
 
 PYTHON ?= python3
@@ -31,6 +31,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python scripts/check_operations.py
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m bench $(ARGS)

@@ -56,6 +56,8 @@ setup(
         "fuzz": [*TEST, "atheris>=3"],
         "dev": [
             *TEST,
+            # The schemas of Kubernetes, for the manifests in k8s/.
+            "kubernetes-validate>=1.32",
             "ruff>=0.14",
             "mypy>=1.18",
             "mypy-zope>=1.0.14",

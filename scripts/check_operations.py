@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Check what operators are given: the manifests for Kubernetes and the rules for Prometheus.
 
-usage: check_operations.py [--require]. A program that is absent is named (`not run: NAME`); with --require, or where CI is
-set, that is a failure. kubectl 1.21 or newer builds the overlays, kubernetes-validate (pip) knows the schemas of Kubernetes
-itself, and promtool (Debian: prometheus) checks the rules and runs their tests.
+usage: check_operations.py [--require | --write]. A program that is absent is named (`not run: NAME`); with --require, or
+where CI is set, that is a failure. --write puts the rules into the manifest that carries them.
+
+kubectl 1.21 or newer builds the overlays, kubernetes-validate (pip) knows the schemas of Kubernetes itself, and promtool
+(Debian: prometheus) checks the rules and runs their tests.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ KUBERNETES = "1.32"
 """The version whose schemas are used."""
 OTHERS = ("monitoring.coreos.com/",)
 """Kinds of others, whose schemas are not part of Kubernetes; tests/test_kubernetes.py looks at them."""
+PROMETHEUS_RULE = ROOT / "k8s/components/monitoring/prometheusrule.yaml"
 REMEDIES = {
     "kubectl": "install kubectl 1.21 or newer (or kustomize: go install sigs.k8s.io/kustomize/kustomize/v5@v5.5.0)",
     "kubernetes-validate": "pip install '.[dev]'",
@@ -88,17 +91,35 @@ def check_rules() -> Iterator[str]:
     """Have promtool check the rules and run their tests; return what is wrong."""
     rules = ROOT / "etc/prometheus"
     for arguments in (["check", "rules", "tandemd.rules.yaml"], ["test", "rules", "tandemd.tests.yaml"]):
-        done = subprocess.run(["promtool", *arguments], cwd=rules, capture_output=True, text=True)
+        done = subprocess.run(["promtool", *arguments], check=False, cwd=rules, capture_output=True, text=True)
         print(f"promtool {' '.join(arguments)}: {'passed' if done.returncode == 0 else 'failed'}")
         if done.returncode:
             yield done.stdout + done.stderr
 
 
+def manifest_of_rules() -> str:
+    """Return what has to be in PROMETHEUS_RULE: the rules as the Prometheus operator wants them."""
+    groups = yaml.safe_load((ROOT / "etc/prometheus/tandemd.rules.yaml").read_text())["groups"]
+    manifest = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "tandemd", "labels": {"app.kubernetes.io/name": "tandemd"}},
+        "spec": {"groups": groups},
+    }
+    head = "# Made from etc/prometheus/tandemd.rules.yaml by scripts/check_operations.py --write; change it there.\n"
+    return head + yaml.safe_dump(manifest, sort_keys=False, width=120)
+
+
 def main(arguments: list[str]) -> int:
     """Check everything that can be checked here, and return the exit status."""
+    if "--write" in arguments:
+        PROMETHEUS_RULE.write_text(manifest_of_rules())
+        return 0
     required = "--require" in arguments or bool(os.environ.get("CI"))
     missing = []
     wrong: list[str] = []
+    if PROMETHEUS_RULE.read_text() != manifest_of_rules():
+        wrong.append(f"{PROMETHEUS_RULE.relative_to(ROOT)} is not what --write would make of the rules")
     try:
         import kubernetes_validate  # noqa: F401, PLC0415
     except ImportError:

@@ -151,8 +151,12 @@ class Metrics:
         self.commits = add(Counts("tandemd_commits_total", "Changes of rooms that were accepted", "event"))
         self.conflicts = add(Count("tandemd_commit_conflicts_total", "Decisions made anew: the room had changed"))
 
-        self.host_drift = add(Histogram("tandemd_host_drift_seconds", "How far the room was from its host, when corrected"))
-        self.steered = add(Count("tandemd_guests_steered_total", "Times a guest out of step was told where the room is"))
+        self.host_drift = add(
+            Histogram("tandemd_host_drift_seconds", "How far the room was from its host, when corrected")
+        )
+        self.steered = add(
+            Count("tandemd_guests_steered_total", "Times a guest out of step was told where the room is")
+        )
         self.adrift = add(Gauge("tandemd_guests_adrift", "Guests who watch, and are more than 2 s from their room"))
 
         self.retries = add(

@@ -100,6 +100,7 @@ class Layers(ConfigTestCase):
                 "redis://a",
                 "postgres://a",
                 "a",
+                "a" * 40,
             ):
                 if value is not None:
                     break

@@ -271,6 +271,17 @@ class Redis:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Admin:
+    """The administration API at /admin/v1, which tandemctl uses; there is none without a token."""
+
+    token: str = key(
+        text("at least 32 letters, digits and other visible characters", r"(?:[\x21-\x7e]{32,1024})?", secret=True),
+        "",
+        "The secret that whoever administers must show, such as from `openssl rand -hex 32`; best in a file of its own.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The configuration of a node. Durations are in seconds, sizes in bytes."""
 
@@ -314,6 +325,7 @@ class Config:
     archive: Archive = section(Archive)
     postgres: Postgres = section(Postgres)
     redis: Redis = section(Redis)
+    admin: Admin = section(Admin)
 
     @property
     def endpoint(self) -> str:
