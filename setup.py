@@ -29,6 +29,7 @@ setup(
         "tandemd",
         "tandemd.archive",
         "tandemd.config",
+        "tandemd.limits",
         "tandemd.messages",
         "tandemd.room",
         "tandemd.roomstore",

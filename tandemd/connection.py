@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from math import ceil
+
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from . import messages as m
 from .errors import Refused
 from .frames import text_frame
 from .interfaces import IRoomStore
+from .limits import MessageLimits
+from .limits.rates import ABUSE, BUCKETS, BYTES, FRAMES, SMALL
 from .liverooms import INTERNAL, error_frame
 from .metrics import Metrics
 from .rooms import RoomService
@@ -15,34 +20,54 @@ from .sessions import Session
 
 HELD = 1000
 """How many messages may wait for the answer to a JOIN."""
+HELD_BYTES = 1024 * 1024
+"""How long they may be together."""
 
-_TAGS = {kind: str(kind.__struct_config__.tag) for kind in m.CLIENT_MESSAGES}
+_KINDS = {kind: (str(kind.__struct_config__.tag), bucket) for kind, bucket in BUCKETS.items()}
+_SUPERSEDED = frozenset((BUCKETS[m.PositionUpdate], BUCKETS[m.HostHeartbeat]))
+"""Too many of these are dropped without a word, unless they ask for one: the next says all that the last one did."""
 
 
 class Connection:
-    """What a client says on one connection. While a JOIN is being answered, what comes after it waits."""
+    """What a client says on one connection. While a JOIN is being answered, what comes after it waits.
 
-    __slots__ = ("_held", "_joining", "_metrics", "_rooms", "_store", "count", "session")
+    count: of messages. proven: whether it has sent a JOIN or PING. A client that goes beyond the limits is told so, and
+    thrown out if it keeps on. limits: None for none.
+    """
+
+    __slots__ = (
+        "_buckets", "_held", "_held_bytes", "_joining", "_later", "_limits", "_metrics", "_rooms", "_store", "count", "proven",
+        "session",
+    )  # fmt: skip
 
     _log = Logger()
 
-    def __init__(self, session: Session, rooms: RoomService, store: IRoomStore, metrics: Metrics):
+    def __init__(
+        self,
+        session: Session,
+        rooms: RoomService,
+        store: IRoomStore,
+        metrics: Metrics,
+        limits: MessageLimits | None = None,
+    ):
         self.session = session
         self.count = 0
+        self.proven = False
         self._rooms = rooms
         self._store = store
         self._metrics = metrics
+        self._limits = limits
+        self._buckets = limits.full() if limits is not None else []
         self._joining = False
         self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._later: IDelayedCall | None = None
 
     def received(self, payload: bytes) -> None:
         """Handle one message of the client. Never raises."""
         self.count += 1
         if self._joining:
-            if len(self._held) < HELD:
-                self._held.append(payload)
-            else:
-                self.session.close(1008, "too many messages before the answer to JOIN")
+            self._hold(payload)
             return
         try:
             message = m.decode(payload)
@@ -50,11 +75,23 @@ class Connection:
             self._reject(m.explain(payload, error))
             return
         kind = type(message)
-        self._metrics.received[_TAGS[kind]] += 1
+        tag, bucket = _KINDS[kind]
+        self._metrics.received[tag] += 1
+        limits = self._limits
+        if limits is not None:
+            if self._buckets[bucket] <= limits.now and len(payload) <= SMALL:
+                self._buckets[bucket] = limits.now + limits.interval[bucket]
+            elif not self._granted(limits, tag, bucket, message, payload):
+                return
+        self._handle(kind, message)
+
+    def _handle(self, kind: type[m.ClientMessage], message: m.ClientMessage) -> None:
         try:
-            if kind is m.Ping:
+            if isinstance(message, m.Ping):
+                self.proven = True
                 self._pong(message)
-            elif kind is m.Join:
+            elif isinstance(message, m.Join):
+                self.proven = True
                 self._joining = True
                 self._rooms.join(self.session, message)
             else:
@@ -63,7 +100,7 @@ class Connection:
             self._metrics.refused[error.code] += 1
             self.session.send(error_frame(error, message.id))
         except Exception:
-            self._log.failure("handling {kind}", kind=_TAGS[kind])
+            self._log.failure("handling {kind}", kind=_KINDS[kind][0])
             self.session.send(error_frame(INTERNAL, message.id))
             if kind is m.Join:
                 self.settled()
@@ -73,18 +110,90 @@ class Connection:
         self._joining = False
         while self._held and not self._joining:
             self.count -= 1
-            self.received(self._held.pop(0))
+            payload = self._held.pop(0)
+            self._held_bytes -= len(payload)
+            self.received(payload)
 
     def closed(self) -> None:
         """The connection is gone."""
-        self._held.clear()
+        self._forget()
         self._rooms.closed(self.session)
+
+    # -- limits
+
+    def framed(self) -> None:
+        """The client has sent a frame that is no message: a ping, a pong, or the next part of a message."""
+        if self._limits is not None and self._limits.take(self._buckets, FRAMES):
+            self._metrics.limited["frames"] += 1
+            self._offended("too many frames")
+
+    def _hold(self, payload: bytes) -> None:
+        self._held_bytes += len(payload)
+        if len(self._held) >= HELD or self._held_bytes > HELD_BYTES:
+            self._throw_out("too many messages before the answer to JOIN")
+        else:
+            self._held.append(payload)
+
+    def _granted(self, limits: MessageLimits, tag: str, bucket: int, message: m.ClientMessage, payload: bytes) -> bool:
+        """Say whether a message is within the limits. If not, it has been dealt with."""
+        wait = limits.take(self._buckets, bucket)
+        if not wait:
+            if len(payload) <= SMALL:
+                return True
+            wait = limits.take(self._buckets, BYTES, len(payload))
+            if not wait:
+                return True
+            self._refuse("bytes", "Your messages are too long for so many of them.", wait, message.id)
+        elif isinstance(message, m.Join):
+            # Who joins only once would stay outside if it were refused.
+            self._joining = True
+            self._metrics.limited["joins"] += 1
+            self._later = limits.later(wait, self._join_later, message)
+        elif bucket in _SUPERSEDED and message.id is None:
+            self._metrics.limited["messages"] += 1
+            self._offended(f"too many {tag}")
+        else:
+            self._refuse("messages", f"Too many {tag} in too short a time.", wait, message.id)
+        return False
+
+    def _join_later(self, join: m.Join) -> None:
+        self._later = None
+        self._joining = False
+        if self._limits is not None:
+            self._limits.take(self._buckets, BUCKETS[m.Join])
+        self._handle(m.Join, join)
+
+    def _refuse(self, reason: str, text: str, wait: float, id_: int | None) -> None:
+        self._metrics.limited[reason] += 1
+        self._metrics.refused["rate_limited"] += 1
+        self.session.send(error_frame(Refused("rate_limited", text, ceil(wait * 1000)), id_))
+        self._offended(text)
+
+    def _reject(self, error: m.Error) -> None:
+        self._metrics.refused[error.code] += 1
+        self.session.send(text_frame(m.encode(error)))
+        self._offended("too many messages that are none")
+
+    def _offended(self, reason: str) -> None:
+        """Once is nothing; going on is abuse."""
+        if self._limits is not None and self._limits.take(self._buckets, ABUSE):
+            self._throw_out(reason)
+
+    def _throw_out(self, reason: str) -> None:
+        self._metrics.limited["abuse"] += 1
+        self._forget()
+        self.session.expel(reason)
+        if self._limits is not None:
+            self._limits.abused(self.session.address)
+
+    def _forget(self) -> None:
+        self._held.clear()
+        self._held_bytes = 0
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
 
     def _pong(self, ping: m.Ping) -> None:
         self.session.send(text_frame(m.encode(m.Pong(timestamp=int(self._store.now() * 1000)))))
         if ping.id is not None:
             self.session.send(text_frame(m.encode(m.Ack(id=ping.id))))
-
-    def _reject(self, error: m.Error) -> None:
-        self._metrics.refused[error.code] += 1
-        self.session.send(text_frame(m.encode(error)))

@@ -40,6 +40,7 @@ CODES: dict[str, str] = {
     "no_such_member": "the addressed member is not in this room",
     "unavailable": "the server cannot do this at the moment",
     "rate_limited": "too many of these in too short a time",
+    "idle": "the connection was opened and nothing was wanted of it for too long; it is closed",
     "shutting_down": "the server is about to stop; reconnect after a moment",
     "internal": "a fault of the server; it has been logged",
 }

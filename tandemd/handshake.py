@@ -66,7 +66,7 @@ def answer(key: str, server: str) -> bytes:
 
 
 class FastHandshake:
-    """Answers usual handshakes for a protocol, where any origin is welcome; all others are Autobahn's."""
+    """Answers usual handshakes for a protocol; all others are Autobahn's."""
 
     data: bytes
     factory: Any
@@ -84,7 +84,7 @@ class FastHandshake:
 
     def processHandshake(self) -> None:
         end = self.data.find(b"\r\n\r\n")
-        headers = usual(self.data[: end + 4]) if end >= 0 and self.factory.any_origin else None
+        headers = usual(self.data[: end + 4]) if end >= 0 else None
         if headers is None:
             self._transport_details = create_transport_details(self.transport, True)
             super().processHandshake()  # type: ignore[misc]

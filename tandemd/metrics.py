@@ -23,8 +23,18 @@ from twisted.logger import Logger
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 SIZES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0)
 
-GIVEN_UP = ("no_pong", "output_bytes", "output_stall")
-"""Why connections are ended whose clients do not answer or do not read."""
+GIVEN_UP = ("idle", "no_pong", "output_bytes", "output_stall")
+"""Why connections are ended whose clients want nothing, do not answer or do not read."""
+
+
+LIMITS = (
+    "messages", "bytes", "joins", "frames", "abuse",
+    "kept_out", "connections", "connections_per_address", "connecting", "handshakes", "origin",
+)  # fmt: skip
+"""Reasons for which something is refused, delayed or ended. First what one connection does: too many messages, too many
+bytes, too many JOINs (delayed), frames that are no messages, going on after all that. Then at the door: an
+address that is kept out, too many connections in all, of one address, or in too short a time, too many of which no request
+comes, a web page of another origin."""
 
 
 class Count:
@@ -145,6 +155,9 @@ class Metrics:
         )
         self.received = add(Counts("tandemd_messages_received_total", "Messages from clients", "type", received))
         self.refused = add(Counts("tandemd_messages_refused_total", "Messages answered with ERROR", "code"))
+        self.limited = add(
+            Counts("tandemd_limited_total", "What was refused, delayed or ended by a limit", "reason", LIMITS)
+        )
         self.relays = add(Count("tandemd_relays_total", "Messages passed from one member to one other on this node"))
         self.deliveries = add(Count("tandemd_deliveries_total", "Messages written to a client"))
 

@@ -15,6 +15,7 @@ from .config import Config
 from .connection import Connection
 from .hasher import Hasher
 from .interpreter import Interpreter
+from .limits import MessageLimits, MessageRates
 from .listener import Connections, Listener
 from .metrics import GcPause, Metrics, ReactorLag
 from .positions import PositionSettings
@@ -26,7 +27,7 @@ from .rooms import RoomService
 from .services import Sequence
 from .sessions import Outbox, Session
 from .stores import stores_of
-from .web import Addresses, TandemSite, root_resource
+from .web import Addresses, Door, DoorSettings, TandemSite, Waiting, root_resource
 
 PAGE = os.path.join(os.path.dirname(__file__), "page")
 
@@ -56,18 +57,22 @@ class Node:
             self.hasher.hash_pin,
             positions_of(config),
         )
-        self.addresses = Addresses(config.web.trusted_proxies)
+        limits = config.limits
+        self.addresses = Addresses(config.web.trusted_proxies, config.endpoint.startswith("haproxy:"))
+        self.door = Door(reactor, door_of(config), metrics.limited)
+        self.limits = MessageLimits(reactor, rates_of(config), self.door.punish) if limits.enabled else None
         self.factory = TandemFactory(
             reactor,
             ProtocolSettings(
-                config.limits.frame_bytes,
-                tuple(config.web.allowed_origins),
+                limits.frame_bytes,
                 config.fast_path,
-                BacklogLimits(config.limits.output_bytes, config.limits.output_stall),
+                BacklogLimits(limits.output_bytes, limits.output_stall),
+                limits.join_timeout if limits.enabled else 0.0,
             ),
             self._connect,
             self._counted,
             self._given_up,
+            self.limits,
         )
         self._numbers = 0
         site = TandemSite(
@@ -85,6 +90,7 @@ class Node:
                 clock=reactor,
                 page_directory=PAGE,
                 addresses=self.addresses,
+                door=self.door,
                 allowed_origins=config.web.allowed_origins,
                 redirect_target=config.web.redirect_target,
                 invite_base_url=config.web.invite_base_url,
@@ -92,6 +98,9 @@ class Node:
                 code_lookups=config.limits.code_lookups if config.limits.enabled else 0,
             ),
             reactor,
+            limits.handshake_timeout,
+            Waiting(limits.handshakes, limits.handshakes_per_address, self._dropped) if limits.enabled else None,
+            self.addresses.early,
         )
         self.listener = Listener(reactor, site, config)
         self._certificates = self.listener.certificates
@@ -146,12 +155,17 @@ class Node:
         peer = protocol.transport.getPeer() if protocol.transport is not None else None
         address = self.addresses.rule(peer, [forwarded] if forwarded else [])
         session = Session(f"{self.prefix}{self._numbers}", address, protocol, self.outbox)
-        return Connection(session, self.rooms, self.stores.store, self.metrics)
+        return Connection(session, self.rooms, self.stores.store, self.metrics, self.limits)
 
-    def _counted(self, code: int | None, opened: bool) -> None:
+    def _dropped(self) -> None:
+        self.metrics.limited["handshakes"] += 1
+
+    def _counted(self, address: str, code: int | None, opened: bool) -> None:
         if opened:
+            self.door.entered(address)
             self.metrics.opened.value += 1
         else:
+            self.door.left(address)
             self.metrics.closed[str(code) if code in _CLOSE_CODES else "other"] += 1
 
     def _given_up(self, reason: str) -> None:
@@ -191,6 +205,38 @@ def rules_of(config: Config) -> Rules:
             chat_length=limits.chat_length,
         ),
         Titles(config.titles.allowed, limits.url_length),
+    )
+
+
+def rates_of(config: Config) -> MessageRates:
+    """Return what one connection may send as the configuration sets it."""
+    limits = config.limits
+    return MessageRates(
+        positions=limits.position_rate,
+        candidates=limits.candidate_rate,
+        descriptions=limits.description_rate,
+        controls=limits.control_rate,
+        chats=limits.chat_rate,
+        pings=limits.ping_rate,
+        joins=limits.join_rate,
+        others=limits.other_rate,
+        frames=limits.frame_rate,
+        bytes=limits.byte_rate,
+        abuse=limits.abuse_rate,
+    )
+
+
+def door_of(config: Config) -> DoorSettings:
+    """Return who may open a WebSocket as the configuration sets it."""
+    limits = config.limits
+    if not limits.enabled:
+        return DoorSettings()
+    return DoorSettings(
+        limits.connections,
+        limits.connections_per_address,
+        limits.connections_per_minute,
+        limits.penalty,
+        limits.longest_penalty,
     )
 
 

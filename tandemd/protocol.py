@@ -20,24 +20,34 @@ from . import fastpath
 from . import messages as m
 from .backlog import Backlog, BacklogLimits
 from .connection import Connection
+from .errors import Refused
 from .frames import text_frame
 from .keepalive import Pulse
+from .limits import MessageLimits
+from .liverooms import error_frame
 
 RESTART = 1012
 RECONNECT_MS = 1000
 """When clients of a single node are to come back after a restart."""
+POLICY = 1008
+EXPELLED = 1.0
+"""Seconds that a client which is thrown out has for reading why."""
+
+
+IDLE = Refused("idle", "You have sent neither JOIN nor PING; connect again when you want to.")
 
 
 class ProtocolSettings(Struct, frozen=True):
-    """frame_bytes: the longest message a client may send. allowed_origins: of web pages, or "*". fast: see `fastpath`.
+    """frame_bytes: the longest message a client may send. fast: see `fastpath`.
 
-    backlog: how much output may wait, and for how long.
+    backlog: how much output may wait, and for how long. join_timeout: seconds within which a client must have sent a JOIN or
+    PING; 0: any time.
     """
 
     frame_bytes: int = 64 * 1024
-    allowed_origins: tuple[str, ...] = ("*",)
     fast: bool = True
     backlog: BacklogLimits = BacklogLimits()
+    join_timeout: float = 0.0
 
 
 class TandemProtocol(WebSocketServerProtocol):
@@ -45,6 +55,7 @@ class TandemProtocol(WebSocketServerProtocol):
 
     _log = Logger()
     factory: TandemFactory
+    transport: Any
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,7 +93,13 @@ class TandemProtocol(WebSocketServerProtocol):
         else:
             self.connection.received(payload)
 
+    def onMessageFrameBegin(self, length: int) -> None:
+        super().onMessageFrameBegin(length)
+        if self.current_frame.opcode == 0:
+            self._framed()
+
     def onPing(self, payload: bytes) -> None:
+        self._framed()
         # Whoever reads no answers gets none; only the last one would matter.
         if self._backlog is None or not self._backlog.paused:
             super().onPing(payload)
@@ -93,9 +110,14 @@ class TandemProtocol(WebSocketServerProtocol):
         super().sendCloseFrame(*args, **kwargs)
 
     def onPong(self, payload: bytes) -> None:
+        self._framed()
         if self._pulse is not None and self.connection is not None:
             self._pulse.answered()
             self.connection.session.quality = self._pulse.quality
+
+    def _framed(self) -> None:
+        if self.connection is not None and self.state == self.STATE_OPEN:
+            self.connection.framed()
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         connection, self.connection = self.connection, None
@@ -109,7 +131,7 @@ class TandemProtocol(WebSocketServerProtocol):
         except Exception:
             self._log.failure("closing a connection")
         # Last: when the node stops and this was the last connection, the room service goes next, and must have heard of it.
-        self.factory.closed(self, code, connection.count, self._opened_at)
+        self.factory.closed(self, code, connection, self._opened_at)
 
     # sessions.Wire
 
@@ -121,6 +143,13 @@ class TandemProtocol(WebSocketServerProtocol):
         if self.state == self.STATE_OPEN:
             # sendClose() allows only 1000 and 3000-4999.
             self.sendCloseFrame(code=code, reasonUtf8=reason.encode()[:120])
+
+    def expel(self, reason: str) -> None:
+        if self.state == self.STATE_OPEN and self.transport is not None:
+            self.close(POLICY, reason)
+            # What it has sent meanwhile, and its answer, are not worth reading.
+            self.transport.pauseProducing()
+            self.factory.clock.callLater(EXPELLED, self.abort)
 
     def probe(self, answered: Callable[[bool], None]) -> None:
         if self._pulse is None or self.state != self.STATE_OPEN:
@@ -144,9 +173,20 @@ class TandemProtocol(WebSocketServerProtocol):
         if self.connection is not None:
             self.connection.session.close(RESTART, "the server restarts")
 
+    def send_off(self, error: Refused) -> None:
+        """Close with 1008 after an ERROR that says why."""
+        if self.connection is not None:
+            self.connection.session.send(error_frame(error, None))
+            self.connection.session.close(POLICY, error.text)
+
     def abort(self) -> None:
         """Drop the connection at once."""
         self.dropConnection(abort=True)
+
+    @property
+    def proven(self) -> bool:
+        """Whether its client has shown to be one."""
+        return self.connection is None or self.connection.proven
 
     def check(self, now: float) -> None:
         """See `Pulse.check` and `Backlog.check`."""
@@ -180,8 +220,9 @@ class TandemProtocol(WebSocketServerProtocol):
 class TandemFactory(WebSocketServerFactory):
     """Makes connections, knows the open ones, and sends them away when the node stops.
 
-    connect: makes the Connection for a protocol and its peer's address. counted: is told of each opened (None) or closed
-    (code) connection. given_up: is told why a connection is ended whose client does not read or does not answer.
+    connect: makes the Connection for a protocol. counted: is told of each connection that was opened (True) or has ended, by
+    the client's address and the close code. given_up: is told why a connection is ended whose client does not read, does not
+    answer or wants nothing. limits: what the connections have been given, which wants to know the time.
     """
 
     protocol: Any = TandemProtocol
@@ -192,8 +233,9 @@ class TandemFactory(WebSocketServerFactory):
         clock: IReactorTime,
         settings: ProtocolSettings,
         connect: Callable[[TandemProtocol], Connection],
-        counted: Callable[[int | None, bool], None],
+        counted: Callable[[str, int | None, bool], None],
         given_up: Callable[[str], None] = lambda reason: None,
+        limits: MessageLimits | None = None,
     ):
         super().__init__(server="tandemd", reactor=clock)
         self.setProtocolOptions(
@@ -206,20 +248,23 @@ class TandemFactory(WebSocketServerFactory):
             closeHandshakeTimeout=5,
             openHandshakeTimeout=5,
             perMessageCompressionAccept=lambda offers: None,
-            allowedOrigins=list(settings.allowed_origins),
+            # Origins have been looked at before, for which Autobahn has too many rules.
+            allowedOrigins=["*"],
             allowNullOrigin=True,
         )
         self.fast = settings.fast
         self.frame_bytes = settings.frame_bytes
-        self.any_origin = "*" in settings.allowed_origins
         if settings.fast:
             self.protocol = fastpath.fast(TandemProtocol, self)
-        self._clock = clock
+        self.clock = clock
         self._connect = connect
         self._counted = counted
         self.given_up = given_up
         self._backlog_limits = settings.backlog
+        self._limits = limits
+        self._join_timeout = settings.join_timeout
         self._protocols: set[TandemProtocol] = set()
+        self._unproven: dict[TandemProtocol, float] = {}
         self._emptied: Deferred[None] | None = None
 
     def __len__(self) -> int:
@@ -227,19 +272,24 @@ class TandemFactory(WebSocketServerFactory):
 
     def opened(self, protocol: TandemProtocol) -> None:
         """A handshake has succeeded."""
+        now = self.clock.seconds()
+        connection = self._connect(protocol)
         self._protocols.add(protocol)
-        self._counted(None, True)
-        backlog = Backlog(protocol.transport, protocol, self._clock, self._backlog_limits)
-        protocol.begin(self._connect(protocol), backlog, Pulse(self._clock, protocol), self._clock.seconds())
+        self._counted(connection.session.address, None, True)
+        backlog = Backlog(protocol.transport, protocol, self.clock, self._backlog_limits)
+        protocol.begin(connection, backlog, Pulse(self.clock, protocol), now)
+        if self._join_timeout:
+            self._unproven[protocol] = now + self._join_timeout
 
-    def closed(self, protocol: TandemProtocol, code: int | None, messages: int, opened_at: float) -> None:
+    def closed(self, protocol: TandemProtocol, code: int | None, connection: Connection, opened_at: float) -> None:
         """An open connection has ended."""
         self._protocols.discard(protocol)
-        self._counted(code, False)
+        self._unproven.pop(protocol, None)
+        self._counted(connection.session.address, code, False)
         self._log.debug(
             "connection closed after {seconds:.0f} s and {messages} messages",
-            seconds=self._clock.seconds() - opened_at,
-            messages=messages,
+            seconds=self.clock.seconds() - opened_at,
+            messages=connection.count,
             code=code,
         )
         if not self._protocols and self._emptied is not None:
@@ -247,10 +297,23 @@ class TandemFactory(WebSocketServerFactory):
             emptied.callback(None)
 
     def check(self) -> None:
-        """Ping those whose turn it is; to be called once a second."""
-        now = self._clock.seconds()
+        """Ping those whose turn it is, and close those that do not want anything; to be called once a second."""
+        if self._limits is not None:
+            self._limits.tick()
+        now = self.clock.seconds()
+        self._check_unproven(now)
         for protocol in list(self._protocols):
             protocol.check(now)
+
+    def _check_unproven(self, now: float) -> None:
+        # They are in the order in which their time is up.
+        for protocol, until in list(self._unproven.items()):
+            if until > now:
+                break
+            del self._unproven[protocol]
+            if not protocol.proven:
+                self.given_up("idle")
+                protocol.send_off(IDLE)
 
     def send_away(self, over: float, closing: float) -> Deferred[None]:
         """Close all connections with 1012, spread over `over` seconds; fires when they are closed, at last after `closing` more.
@@ -270,11 +333,11 @@ class TandemFactory(WebSocketServerFactory):
                 frame = text_frame(m.encode(m.ServerRestart(reconnect_after_ms=int(after * 1000))))
             protocol.say(frame)
             if after:
-                self._clock.callLater(after, protocol.send_away)
+                self.clock.callLater(after, protocol.send_away)
             else:
                 protocol.send_away()
         self._emptied = done
-        timer = self._clock.callLater(over + closing, self._drop_rest)
+        timer = self.clock.callLater(over + closing, self._drop_rest)
         done.addCallback(lambda _: timer.cancel() if timer.active() else None)
         return done
 

@@ -28,6 +28,9 @@ class Wire(Protocol):
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake."""
 
+    def expel(self, reason: str) -> None:
+        """Close with 1008, without listening to the client any more."""
+
     def probe(self, answered: Callable[[bool], None]) -> None:
         """Ping, and say whether a pong came in time."""
 
@@ -82,6 +85,11 @@ class Session:
     def close(self, code: int, reason: str) -> None:
         self._outbox.flush()
         self._wire.close(code, reason)
+
+    def expel(self, reason: str) -> None:
+        """Close with 1008, without listening to the client any more."""
+        self._outbox.flush()
+        self._wire.expel(reason)
 
     def probe(self, answered: Callable[[bool], None]) -> None:
         self._wire.probe(answered)

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import msgspec
 import txaio
 from autobahn.twisted.resource import WebSocketResource
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
@@ -23,11 +24,14 @@ from twisted.internet.task import LoopingCall
 from twisted.internet.testing import MemoryReactorClock
 from twisted.test.iosim import FakeTransport
 from twisted.trial.unittest import TestCase
-from twisted.web.resource import Resource
 
+from tandemd.config import Config
+from tandemd.config.declaration import Limits
 from tandemd.connection import Connection
 from tandemd.interfaces import CommitResult, IFollower, IRoomStore
+from tandemd.limits import MessageLimits
 from tandemd.metrics import Metrics
+from tandemd.node import door_of, rates_of
 from tandemd.positions import PositionSettings
 from tandemd.protocol import ProtocolSettings, TandemFactory, TandemProtocol
 from tandemd.room import state
@@ -38,7 +42,9 @@ from tandemd.room.titles import Titles
 from tandemd.rooms import RoomService
 from tandemd.roomstore.memory import MemoryStore
 from tandemd.sessions import Outbox, Session
-from tandemd.web import TandemSite
+from tandemd.web import Addresses, Door, DoorSettings, TandemSite
+from tandemd.web.cors import Cors
+from tandemd.web.root import NotFound, Root
 
 NETFLIX = "https://www.netflix.com"
 TITLE = NETFLIX + "/watch/1"
@@ -129,7 +135,7 @@ class Pins:
 
 
 class Server:
-    """The pieces of one node on a reactor, which may be a fake one."""
+    """The pieces of one node on a reactor, which may be a fake one. limits: None for none."""
 
     def __init__(
         self,
@@ -139,6 +145,7 @@ class Server:
         rules: RuleSettings | None = None,
         positions: PositionSettings | None = None,
         protocol: ProtocolSettings | None = None,
+        limits: Limits | None = None,
     ):
         self.boot = boot
         self.journal: list[tuple[str, Commit]] = []
@@ -156,16 +163,20 @@ class Server:
             positions or PositionSettings(),
         )
         self.given_up: list[str] = []
-        """Why connections were ended whose clients did not read or did not answer."""
-        self.factory = TandemFactory(
-            reactor,
-            protocol or ProtocolSettings(),
-            self._connect,
-            lambda code, opened: None,
-            self.given_up.append,
+        """Why connections were ended whose clients did not read, did not answer or wanted nothing."""
+        self.door = Door(reactor, DoorSettings(), self.metrics.limited)
+        self.limits: MessageLimits | None = None
+        protocol = protocol or ProtocolSettings()
+        if limits is not None:
+            config = Config(limits=limits)
+            self.door = Door(reactor, door_of(config), self.metrics.limited)
+            self.limits = MessageLimits(reactor, rates_of(config), self.door.punish)
+            protocol = msgspec.structs.replace(protocol, join_timeout=limits.join_timeout)
+        self.factory = TandemFactory(reactor, protocol, self._connect, self._counted, self.given_up.append, self.limits)
+        self.addresses = Addresses()
+        root = Root(
+            WebSocketResource(self.factory), {}, NotFound(), Cors(["*"]), lambda: True, self.addresses, self.door
         )
-        root = Resource()
-        root.putChild(b"ws", WebSocketResource(self.factory))
         self.site = TandemSite(root, reactor)
         self._numbers = 0
         self._check = LoopingCall(self.factory.check)
@@ -178,7 +189,13 @@ class Server:
         self._numbers += 1
         peer = cast(Any, protocol.transport).getPeer()
         session = Session(f"node/{self.boot}/{self._numbers}", peer.host, protocol, self.outbox)
-        return Connection(session, self.rooms, self.store, self.metrics)
+        return Connection(session, self.rooms, self.store, self.metrics, self.limits)
+
+    def _counted(self, address: str, code: int | None, opened: bool) -> None:
+        if opened:
+            self.door.entered(address)
+        else:
+            self.door.left(address)
 
     def start(self, restored: Sequence[Room] = ()) -> None:
         """Begin, with the rooms that an archive would give back."""

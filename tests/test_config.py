@@ -99,6 +99,7 @@ class Layers(ConfigTestCase):
                 "https://a.example",
                 "redis://a",
                 "postgres://a",
+                "3K/s, burst 7000",
                 "a",
                 "a" * 40,
             ):

@@ -64,6 +64,7 @@ class Heard:
 
     def __init__(self, protocol: TandemProtocol, until: int):
         self.session = self
+        self.address = ""
         self.count = 0
         self.texts: list[bytes] = []
         self.ended = 0
@@ -75,6 +76,9 @@ class Heard:
         self.texts.append(text)
         if len(self.texts) == self._until:
             self._protocol.close(1008, "enough")
+
+    def framed(self) -> None:
+        pass
 
     def closed(self) -> None:
         self.ended += 1
@@ -92,7 +96,7 @@ class Reader:
             return self.heard
 
         settings = ProtocolSettings(frame_bytes=limit, fast=fast)
-        self.factory = TandemFactory(self.clock, settings, connect, lambda code, opened: None)
+        self.factory = TandemFactory(self.clock, settings, connect, lambda address, code, opened: None)
         self.protocol: Any = self.factory.buildProtocol(IPv4Address("TCP", "10.0.0.1", 1))
         self.transport = FakeTransport(self.protocol, isServer=True)
         self.protocol.makeConnection(self.transport)

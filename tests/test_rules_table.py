@@ -108,6 +108,9 @@ class FakeWire:
     def close(self, code: int, reason: str) -> None:
         raise AssertionError(f"closed: {code} {reason}")
 
+    def expel(self, reason: str) -> None:
+        raise AssertionError(f"expelled: {reason}")
+
     def probe(self, answered: Callable[[bool], None]) -> None:
         answered(True)
 

@@ -28,7 +28,8 @@ from zope.interface.verify import verifyObject
 
 from tandemd.errors import Refused
 from tandemd.interfaces import IRooms
-from tandemd.web import Addresses, TandemSite, addresses_mean_nothing, client_address, root_resource
+from tandemd.metrics import Counts
+from tandemd.web import Addresses, Door, DoorSettings, TandemSite, addresses_mean_nothing, client_address, root_resource
 from tandemd.web.lookups import LookupLimit
 from tandemd.web.parts import CHUNK, Part, PartSender
 
@@ -133,6 +134,7 @@ class WebTestCase(TestCase):
         self.patch(cast(Any, txaio).config, "loop", self.reactor)
         self.rooms = FakeRooms()
         self.reasons: list[str] = []
+        self.limited = Counts("limited", "", "reason")
         self.warnings: list[str] = []
         self.page = self.mktemp()
         os.makedirs(os.path.join(self.page, "lib"))
@@ -171,6 +173,7 @@ class WebTestCase(TestCase):
                 "clock": self.reactor,
                 "page_directory": self.page,
                 "addresses": self.addresses,
+                "door": Door(self.reactor, DoorSettings(), self.limited),
                 **settings,
             }
         )

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 
 from twisted.internet.endpoints import quoteStringArgument
 
+from ..limits import Rate
 from ..room.titles import CLIP
 from ..room.titles import Titles as AllowedTitles
-from .kinds import ENDPOINT, SWITCH, Kind, choice, duration, integer, number, sentinel, size, text, texts, url
+from .kinds import ENDPOINT, SWITCH, Kind, choice, duration, integer, number, rate, sentinel, size, text, texts, url
 
 T = TypeVar("T")
 
@@ -100,12 +101,14 @@ class Web:
     allowed_origins: tuple[str, ...] = key(
         texts("origins such as https://www.netflix.com or chrome-extension://ID, or *"),
         ["*"],
-        "Web origins whose pages may use this server. * is any.",
+        "Web origins whose pages may use this server. * is any, moz-extension://* any of a scheme. null is what pages "
+        "without an origin say. Programs that are no web pages say nothing, and are let in.",
     )
     trusted_proxies: int = key(
         integer(0, 10),
         0,
-        "How many reverse proxies stand before this server and add to X-Forwarded-For. With 0 the header is ignored.",
+        "How many reverse proxies stand before this server and add to X-Forwarded-For. With 0 the header is ignored. "
+        "Proxies that speak the PROXY protocol are not counted: for them, put haproxy: before the endpoint in `port`.",
     )
     short_id_wait: float = key(
         duration("0s", "30s"), "2s", "How long the question for a room's invite code waits for the room to be created."
@@ -170,9 +173,17 @@ class Rooms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one client may ask for."""
+    """What one client may ask for, and one address, of which an IPv6 client's whole /64 is one.
 
-    enabled: bool = key(SWITCH, True, "Whether rates are limited. false is for benchmarks only.")
+    A rate is so many a second for any length of time, and so many at once after a rest. What is beyond it is refused by
+    an ERROR that says when to try again. Honest clients do not get there.
+    """
+
+    enabled: bool = key(
+        SWITCH,
+        True,
+        "Whether there are limits, except to the length of things. false is for benchmarks only.",
+    )
     frame_bytes: int = key(size("4K", "16M"), "64K", "The longest message a client may send.")
     output_bytes: int = key(
         size("64K", "1G"),
@@ -183,6 +194,59 @@ class Limits:
         duration("1s", "10m"),
         "10s",
         "For how long a client may read nothing of what waits until its connection is closed.",
+    )
+    position_rate: Rate = key(
+        rate(),
+        "20/s, burst 100",
+        "POSITION_UPDATEs and HOST_HEARTBEATs of one connection. Those beyond it are dropped: the next one replaces them.",
+    )
+    candidate_rate: Rate = key(rate(), "100/s, burst 6000", "ICE_CANDIDATEs of one connection.")
+    description_rate: Rate = key(rate(), "50/s, burst 1000", "OFFERs, and ANSWERs, of one connection.")
+    control_rate: Rate = key(
+        rate(),
+        "10/s, burst 60",
+        "PLAY_PAUSEs of one connection; the same for SEEK, READY, URL_CHANGE, REQUEST_SYNC, PLAYBACK_ACK, SYNC_RESPONSE.",
+    )
+    chat_rate: Rate = key(rate(), "5/s, burst 30", "CHATs of one connection.")
+    ping_rate: Rate = key(rate(), "5/s, burst 50", "PINGs of one connection.")
+    join_rate: Rate = key(
+        rate(), "2/s, burst 30", "JOINs, and LEAVEs, of one connection. A JOIN beyond it is done later, not refused."
+    )
+    other_rate: Rate = key(rate(), "5/s, burst 30", "Messages of every other type of one connection.")
+    frame_rate: Rate = key(
+        rate(), "100/s, burst 1000", "WebSocket pings, pongs and continuations of messages of one connection."
+    )
+    byte_rate: Rate = key(
+        rate(1024), "256K/s, burst 8M", "Bytes of one connection, in messages of more than 512 bytes."
+    )
+    abuse_rate: Rate = key(
+        rate(),
+        "5/s, burst 200",
+        "Messages of one connection that are malformed, or beyond a rate, before it is closed with 1008.",
+    )
+    penalty: float = key(
+        duration("0s", "1d"),
+        "10s",
+        "For how long the address of a connection that was closed for abuse may open no other (HTTP 429); twice as long "
+        "with each time. 0 lets it in again.",
+    )
+    longest_penalty: float = key(duration("1s", "30d"), "1h", "For how long at the most.")
+    connections: int = key(integer(1, 10_000_000), 50_000, "WebSocket connections of this node.")
+    connections_per_address: int = key(integer(1, 1_000_000), 500, "The same of one address.")
+    connections_per_minute: int = key(
+        integer(1, 1_000_000), 1000, "New WebSocket connections of one address in a minute."
+    )
+    handshakes: int = key(
+        integer(10, 1_000_000),
+        2000,
+        "Connections on which a request is awaited. Of more, the one that has been waited for longest is dropped.",
+    )
+    handshakes_per_address: int = key(integer(1, 1_000_000), 200, "The same of one address.")
+    handshake_timeout: float = key(
+        duration("1s", "5m"), "10s", "How long a request, and so the handshake of a WebSocket, may take to arrive."
+    )
+    join_timeout: float = key(
+        duration("1s", "1h"), "30s", "How long a WebSocket connection may say neither JOIN nor PING."
     )
     members_per_room: int = key(integer(1, 10_000), 250, "How many members a room may have.")
     username_length: int = key(integer(1, 200), 50, "Characters of a user's name; the rest is cut off.")

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
+from ..limits.rates import Rate
+
 T = TypeVar("T")
 
 
@@ -93,6 +95,22 @@ def size(least: str, most: str) -> Kind[int]:
         f"a size from {least} to {most}, in bytes or with a unit such as 64K or 1M",
         lambda value: int(_within(count(value), smallest, largest)),
     )
+
+
+_RATE = re.compile(r"(\d+(?:\.\d+)?)([KM]?)/s, *burst (\d+)([KM]?)", re.ASCII)
+
+
+def rate(least: float = 0.01) -> Kind[Rate]:
+    """So many a second, and so many at once after a rest."""
+
+    def parse(value: object) -> Rate:
+        match = _RATE.fullmatch(value) if isinstance(value, str) else None
+        if match is None:
+            raise ValueError
+        per_second, burst = float(match[1]) * _BYTES[match[2]], float(match[3]) * _BYTES[match[4]]
+        return Rate(_within(per_second, least, 1e9), _within(burst, 1, 1e9))
+
+    return Kind("a rate such as 20/s, burst 100", parse)
 
 
 def _switch(value: object) -> bool:

@@ -36,7 +36,7 @@ def yaml_file() -> str:
     for name, kind in sections().items():
         indent = "  " if name else ""
         if name:
-            lines += ["", *_comment(inspect.getdoc(kind) or "", ""), f"{name}:"]
+            lines += ["", *_comment(" ".join((inspect.getdoc(kind) or "").split()), ""), f"{name}:"]
         for key in by_section[name]:
             lines += ["", *_comment(f"{key.doc} [{key.env[0]}]", indent)]
             lines += [f"{indent}#{line}" for line in _entry(key)]

@@ -75,13 +75,16 @@ def network_of(address: Address) -> str:
 class Addresses:
     """The addresses of clients, for rules by address; one object for a node, asked by HTTP and WebSocket alike.
 
+    trusted_hops: see client_address. told_peer: whether getPeer() is what a proxy of ours says (PROXY protocol), not before
+    it has said so, and is to be believed.
     suspended: whether a request has come for which addresses meant nothing; it is logged once.
     """
 
     _log = Logger()
 
-    def __init__(self, trusted_hops: int = 0):
+    def __init__(self, trusted_hops: int = 0, told_peer: bool = False):
         self._trusted_hops = trusted_hops
+        self._told_peer = told_peer
         self.suspended = False
 
     def client(self, peer: object, forwarded: Iterable[str]) -> str:
@@ -91,13 +94,20 @@ class Addresses:
     def rule(self, peer: object, forwarded: Iterable[str]) -> str:
         """Return the address as rules by address use it, '' where addresses mean nothing and no such rule applies."""
         forwarded = list(forwarded)
-        if addresses_mean_nothing(peer, forwarded, self._trusted_hops):
+        if not self._told_peer and addresses_mean_nothing(peer, forwarded, self._trusted_hops):
             if not self.suspended:
                 self.suspended = True
                 self._log.warn("{text}", text=SUSPENDED)
             return ""
         address = _find(peer, forwarded, self._trusted_hops)
         return "" if address is None else network_of(address)
+
+    def early(self, peer: object) -> str:
+        """Return the same of a connection that has said nothing yet: '' where a proxy may have made it for anybody."""
+        address = _peer(peer)
+        if address is None or self._trusted_hops or self._told_peer or (self.suspended and not address.is_global):
+            return ""
+        return network_of(address)
 
     def secure(self, forwarded_proto: str) -> bool:
         """Say whether X-Forwarded-Proto, if a proxy of ours wrote it, says that the client came by TLS."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from http import HTTPStatus
 from math import ceil
 from typing import Any, TypeAlias
 
@@ -129,7 +130,7 @@ class Delivery:
             body.file.close()
         if self._gone:
             return
-        request.setResponseCode(answer.status)
+        request.setResponseCode(answer.status, HTTPStatus(answer.status).phrase.encode())
         for name, value in answer.headers:
             request.responseHeaders.addRawHeader(name, value)
         if answer.content_type:

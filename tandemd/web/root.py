@@ -16,7 +16,8 @@ from ..interfaces import IRooms
 from .addresses import Addresses
 from .answers import Answer, Delivery, Endpoint, HttpError, text_answer
 from .cors import Cors
-from .endpoints import Api, Health, InviteCodes, Metrics, RoomLink, Status
+from .door import Door
+from .endpoints import Api, Health, InviteCodes, Metrics, RoomLink, Status, forwarded_for
 from .lookups import LookupLimit
 from .pages import Page
 
@@ -65,6 +66,8 @@ class Root(Resource):
         page: Endpoint,
         cors: Cors,
         taking: Callable[[], bool],
+        addresses: Addresses,
+        door: Door,
     ):
         """endpoints: by the first part of the path. taking: whether new WebSocket connections are taken."""
         super().__init__()
@@ -73,12 +76,17 @@ class Root(Resource):
         self._page = page
         self._cors = cors
         self._taking = taking
+        self._addresses = addresses
+        self._door = door
         self._nowhere = NotFound()
 
     def render(self, request: Request) -> int | bytes:
         if request.method == b"GET" and _wants_websocket(request):
-            if not self._taking():
-                Delivery(request, self._nowhere).send(LEAVING)
+            refused = self._refusal(request)
+            if refused is not None:
+                # It costs a client more to come again, and the answer can be seen to be the last.
+                request.channel.persistent = 0
+                Delivery(request, self._nowhere).send(refused)
                 return NOT_DONE_YET
             result: int | bytes = self._websocket.render(request)
             return result
@@ -101,6 +109,16 @@ class Root(Resource):
             refusal = endpoint.error(405, f"Only {METHODS} can be used here.")
             delivery.send(msgspec.structs.replace(refusal, headers=(*refusal.headers, ("Allow", METHODS))))
         return NOT_DONE_YET
+
+    def _refusal(self, request: Request) -> Answer | None:
+        """Return the answer to a handshake that is not to be, before anything has been spent on it."""
+        if not self._taking():
+            return LEAVING
+        origins = request.requestHeaders.getRawHeaders(b"Origin", [])
+        if not all(map(self._cors.allows, origins)):
+            return self._door.refuse_origin()
+        address = self._addresses.rule(request.getClientAddress(), forwarded_for(request))
+        return self._door.refusal(address)
 
     def _route(self, parts: list[str]) -> tuple[Endpoint, list[str]]:
         match parts:
@@ -153,6 +171,7 @@ def root_resource(
     clock: IReactorTime,
     page_directory: str,
     addresses: Addresses,
+    door: Door,
     allowed_origins: Sequence[str] = ("*",),
     redirect_target: str = "https://www.netflix.com",
     invite_base_url: str = "",
@@ -163,7 +182,7 @@ def root_resource(
 
     websocket: takes the connections at /ws and / over, while `taking`. connections: counts them.
     readiness, warnings: see Health. metrics_text: the metrics in Prometheus' text format. started_at: seconds on `clock`.
-    code_lookups: see LookupLimit. The other settings: see the section `web` of the configuration.
+    door: who may open a WebSocket. code_lookups: see LookupLimit. The other settings: see the section `web` of the configuration.
     """
     codes = InviteCodes(rooms, LookupLimit(clock, code_lookups), addresses)
     endpoints = {
@@ -174,4 +193,4 @@ def root_resource(
         "ws": Upgrade(),
         "api": Api(rooms, codes, addresses, invite_base_url, short_id_wait),
     }
-    return Root(websocket, endpoints, Page(page_directory), Cors(allowed_origins), taking)
+    return Root(websocket, endpoints, Page(page_directory), Cors(allowed_origins), taking, addresses, door)

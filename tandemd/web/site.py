@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
+from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import connectionDone
@@ -11,6 +13,8 @@ from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
+
+from .waiting import Waiting
 
 TIMEOUT = 15.0
 UNREAD = 15.0
@@ -28,6 +32,24 @@ class TandemChannel(HTTPChannel):
     abortTimeout = int(UNREAD)
     _begun = False
     _unread: IDelayedCall | None = None
+    site: TandemSite
+    transport: Any
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._await_request()
+
+    def _await_request(self) -> None:
+        site = self.site
+        site.waiting.begin(self, site.address_of(self.transport.getPeer()))
+
+    def complete(self) -> None:
+        """A whole request has come."""
+        self.site.waiting.end(self)
+
+    def drop(self) -> None:
+        """See Waiting."""
+        self.transport.abortConnection()
 
     def resetTimeout(self) -> None:
         """Count from the first byte of a request."""
@@ -41,6 +63,8 @@ class TandemChannel(HTTPChannel):
             # The next request is here, but the last answers have not been read: hundreds could follow.
             self.persistent = 0
         super().requestDone(request)
+        if self.persistent:
+            self._await_request()
 
     def pauseProducing(self) -> None:
         super().pauseProducing()
@@ -59,6 +83,7 @@ class TandemChannel(HTTPChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_waiting()
+        self.site.waiting.end(self)
         super().connectionLost(reason)
 
     def _give_up(self) -> None:
@@ -77,6 +102,7 @@ class TandemRequest(Request):
     """A request whose body nobody needs, so it has to be short and is kept in memory only."""
 
     defaultContentType = None
+    channel: TandemChannel
     _received = 0
     _refused = False
 
@@ -96,6 +122,7 @@ class TandemRequest(Request):
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         if not self._refused:
+            self.channel.complete()
             super().requestReceived(command, path, version)
 
     def _refuse(self) -> None:
@@ -108,13 +135,23 @@ class TandemSite(Site):
     """Serves the root resource by HTTP/1.1.
 
     A request has to be complete after `timeout` seconds, and a connection may be idle as long. Nothing is logged
-    for a request.
+    for a request. waiting: of which connections a request is awaited. address_of: returns the address of a transport's peer
+    as rules by address use it.
     """
 
     noisy = False
     protocol = TandemChannel  # type: ignore[assignment]  # declared as what serves HTTP/2 too
 
-    def __init__(self, root: IResource, reactor: IReactorTime, timeout: float = TIMEOUT):
+    def __init__(
+        self,
+        root: IResource,
+        reactor: IReactorTime,
+        timeout: float = TIMEOUT,
+        waiting: Waiting | None = None,
+        address_of: Callable[[object], str] = lambda peer: "",
+    ):
+        self.waiting = waiting or Waiting()
+        self.address_of = address_of
         super().__init__(
             root, requestFactory=TandemRequest, timeout=timeout, reactor=reactor, parsePOSTFormSubmission=False
         )

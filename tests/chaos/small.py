@@ -117,7 +117,7 @@ class SmallNode:
             PositionSettings(),
         )
         self.store.attach(follow(self.rooms.others))
-        self._factory = TandemFactory(reactor, ProtocolSettings(), self._connect, lambda code, opened: None)
+        self._factory = TandemFactory(reactor, ProtocolSettings(), self._connect, lambda address, code, opened: None)
         self._numbers = 0
         self._listening: Any = None
 

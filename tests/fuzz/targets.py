@@ -16,8 +16,9 @@ from twisted.test.iosim import FakeTransport
 
 from tandemd import messages as m
 from tandemd.errors import CODES
+from tandemd.metrics import Counts
 from tandemd.protocol import ProtocolSettings, TandemFactory, TandemProtocol
-from tandemd.web import Addresses, TandemSite, root_resource
+from tandemd.web import Addresses, Door, DoorSettings, TandemSite, root_resource
 
 from ..test_fastpath import Heard, Reader
 from ..test_web import FakeRooms
@@ -92,7 +93,7 @@ def http(data: bytes) -> None:
 
 def _site(reactor: Any) -> FakeTransport:
     """Return a connection to a site with everything in it."""
-    factory = TandemFactory(reactor, ProtocolSettings(), _heard, lambda code, opened: None)
+    factory = TandemFactory(reactor, ProtocolSettings(), _heard, lambda address, code, opened: None)
     rooms = FakeRooms()
     rooms.invite = lambda code, wait: succeed(rooms.invites.get(code))  # type: ignore[method-assign]
     root = root_resource(
@@ -108,6 +109,7 @@ def _site(reactor: Any) -> FakeTransport:
         clock=reactor,
         page_directory=str(PAGE),
         addresses=Addresses(1),
+        door=Door(reactor, DoorSettings(), Counts("limited", "", "reason")),
         allowed_origins=["https://www.netflix.com", "null"],
     )
     address = IPv4Address("TCP", "203.0.113.9", 1)

@@ -1,0 +1,6 @@
+"""How much one connection and one address may ask for. Nothing here knows HTTP or WebSocket; the clock is passed in."""
+
+from .penalties import Penalties
+from .rates import MessageLimits, MessageRates, Rate
+
+__all__ = ["MessageLimits", "MessageRates", "Penalties", "Rate"]

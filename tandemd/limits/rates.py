@@ -1,0 +1,122 @@
+"""Token buckets for what one connection says: one for each type of message, for bytes, for frames, and for patience.
+
+A bucket is one number: when it will be full again. Taking from it moves that time on; it is empty when the time is too
+far away. Where it is full, that is one comparison, and the clock is not asked: `now` is as old as the last `tick`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from .. import messages as m
+
+
+class Rate(Struct, frozen=True):
+    """How many a second for any length of time, and how many at once after a rest."""
+
+    per_second: float
+    burst: float
+
+
+class MessageRates(Struct, frozen=True, kw_only=True):
+    """What one connection may send; see the section `limits` of the configuration."""
+
+    positions: Rate
+    candidates: Rate
+    descriptions: Rate
+    controls: Rate
+    chats: Rate
+    pings: Rate
+    joins: Rate
+    others: Rate
+    frames: Rate
+    bytes: Rate
+    abuse: Rate
+
+
+_GROUPS: dict[type[m.ClientMessage], str] = {
+    m.PositionUpdate: "positions",
+    m.HostHeartbeat: "positions",
+    m.IceCandidate: "candidates",
+    m.Offer: "descriptions",
+    m.Answer: "descriptions",
+    m.PlayPause: "controls",
+    m.Seek: "controls",
+    m.Ready: "controls",
+    m.UrlChange: "controls",
+    m.RequestSync: "controls",
+    m.PlaybackAck: "controls",
+    m.SyncResponse: "controls",
+    m.Chat: "chats",
+    m.Ping: "pings",
+    m.Join: "joins",
+    m.Leave: "joins",
+}
+"""Which rate is that of a type; for all others it is `others`. Each type has a bucket of its own."""
+
+BUCKETS = {kind: at for at, kind in enumerate(m.CLIENT_MESSAGES)}
+"""The bucket of each type. After these come the ones that are for no type:"""
+FRAMES = len(BUCKETS)
+BYTES = FRAMES + 1
+ABUSE = FRAMES + 2
+
+SMALL = 512
+"""Up to so many bytes a message is not weighed: the number of messages is limited as it is."""
+
+
+TOLERANCE = 0.01
+"""What part of one may be missing in a bucket: times are not exact."""
+
+
+class MessageLimits:
+    """The rates of all connections of a node, and what time it is.
+
+    abused: called with the address of a client that was thrown out. now: seconds since the beginning, at most a second
+    old. interval: of each bucket, what taking one costs; slack: how far the time at which it is full may be away for one
+    more to be taken.
+    """
+
+    __slots__ = ("_began", "_clock", "abused", "interval", "now", "slack")
+
+    def __init__(self, clock: IReactorTime, rates: MessageRates, abused: Callable[[str], None] = lambda address: None):
+        self._clock = clock
+        # Numbers that are not too large stay exact.
+        self._began = clock.seconds()
+        self.abused = abused
+        self.now = 0.0
+        by_bucket: list[Rate] = [getattr(rates, _GROUPS.get(kind, "others")) for kind in BUCKETS]
+        by_bucket += [rates.frames, rates.bytes, rates.abuse]
+        self.interval = [1 / rate.per_second for rate in by_bucket]
+        self.slack = [(rate.burst - 1 + TOLERANCE) / rate.per_second for rate in by_bucket]
+
+    def tick(self) -> None:
+        """Look at the clock; to be called about once a second."""
+        self.now = self._clock.seconds() - self._began
+
+    def later(self, seconds: float, function: Callable[..., object], *args: Any) -> IDelayedCall:
+        """Call something after a while."""
+        return self._clock.callLater(seconds, function, *args)
+
+    def full(self) -> list[float]:
+        """Return a connection's buckets."""
+        return [0.0] * len(self.interval)
+
+    def take(self, due: list[float], at: int, count: int = 1) -> float:
+        """Take from a connection's bucket and return 0.0, or the seconds after which there will be enough in it.
+
+        due: the connection's buckets. at: which.
+        """
+        full_at, slack, cost = due[at], self.slack[at], self.interval[at] * count
+        if full_at > self.now + slack:
+            self.tick()
+            if full_at > self.now + slack:
+                if full_at <= self.now + slack + cost + 1.0:
+                    return full_at - self.now - slack + TOLERANCE * self.interval[at]
+                # No taking leads so far: the clock was set back.
+                full_at = self.now
+        due[at] = max(full_at, self.now) + cost
+        return 0.0
