@@ -1,6 +1,7 @@
 # run: the daemon in the foreground. test: the whole suite. check: ruff, mypy, manifests and alerts. bench: figures.
 # site: the documents as a website.
-# None needs more than python3 and venv.
+# None of these needs more than python3 and venv. deb: the Debian package, in dist/. image: the container image.
+# lock: pin what is deployed anew. audit: ask whether what is pinned has known faults; needs the network.
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +11,7 @@ TRIAL ?= -j2
 # In this mode the plugin is found by twistd; in pip's usual editable mode it is not.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable
 
-.PHONY: run test chaos fuzz check bench walk site format clean
+.PHONY: run test chaos fuzz check bench walk site format clean deb image lock audit
 
 run: ARGS ?= --log-format=text
 run: $(VENV)/installed
@@ -39,6 +40,29 @@ bench: $(VENV)/installed-dev
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+deb:
+	dpkg-checkbuilddeps
+	mkdir -p dist
+	debian/rules clean binary
+
+# IMAGE: its name. BASE: the image to build on, Debian 12 or newer. OCI: the program that builds it, docker or podman too.
+IMAGE ?= tandemd
+OCI ?= $(firstword $(foreach program,docker buildah podman,$(shell command -v $(program) 2>/dev/null)) docker)
+image:
+	$(OCI) build $(if $(BASE),--build-arg BASE=$(BASE)) --tag $(IMAGE) $(ARGS) .
+
+# For all platforms and all Pythons from 3.11 on. pip takes only files with these hashes.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command "make lock" $(ARGS)
+lock: $(VENV)/installed
+	$(BIN)/pip install --quiet uv
+	$(LOCK) setup.py --output-file requirements.lock
+	printf 'setuptools>=69\nwheel\n' | $(LOCK) - --output-file requirements-build.lock
+
+audit: $(VENV)/installed
+	$(BIN)/pip install --quiet pip-audit
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .hypothesis .fuzz .mypy_cache .ruff_cache
