@@ -28,6 +28,7 @@ setup(
     packages=[
         "tandemd",
         "tandemd.archive",
+        "tandemd.auth",
         "tandemd.config",
         "tandemd.limits",
         "tandemd.messages",
@@ -50,6 +51,7 @@ setup(
         "pyyaml>=6",
         "prometheus-client>=0.22",
         "msgspec>=0.19,<1",
+        "pyjwt[crypto]>=2.10,<3",
     ],
     extras_require={
         "test": TEST,

@@ -72,8 +72,9 @@ class Admission:
             # It has asked for something else meanwhile, or is gone.
             return
         token = tokens.new_token(live.room.code, join.user_id) if join.keeps_token else ""
+        claims = session.claims
         body = Enter(
-            username=join.username,
+            username=claims.name if claims and claims.name else join.username,
             address=session.address,
             pin=pin,
             token=tokens.hash_token(join.token) if join.token else "",
@@ -81,6 +82,8 @@ class Admission:
             resume=join.resume is not None,
             invite=tokens.new_invite() if live.room.seq == 0 else "",
             id=join.id,
+            role=claims.role if claims else "",
+            named=bool(claims and claims.name),
         )
         live.submit(
             _JoinEntry(self, Command(join.user_id, session.conn, body, join.nonce or ""), session, join, token, again)

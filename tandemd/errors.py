@@ -29,6 +29,7 @@ CODES: dict[str, str] = {
     "detached": "another connection has taken this member over; send JOIN to take it back",
     "forbidden": "this member may not do that in this room",
     "bad_pin": "the room has a PIN and the one given is missing or wrong",
+    "unauthorized": "the server lets nobody in without a valid token for this room and user id in `auth`",
     "bad_user": "this user id cannot be used",
     "identity_conflict": "this user id is in the room; the JOIN stays pending until it is free",
     "room_full": "the room has as many members as it may have; the JOIN stays pending",

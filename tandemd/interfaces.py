@@ -42,6 +42,15 @@ CommitResult = Conflict | Unavailable | None
 """None: committed."""
 
 
+class Claims(Struct, frozen=True):
+    """What the signed token of a JOIN says of who sends it."""
+
+    role: str
+    """'host' or 'guest'."""
+    name: str
+    """The name to show; '' if the token leaves that to the member."""
+
+
 class ISession(Interface):
     """One connection, as the room service sees it."""
 

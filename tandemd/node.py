@@ -10,6 +10,7 @@ from autobahn.twisted.resource import WebSocketResource
 
 from . import __version__
 from . import messages as m
+from .auth import doorkeeper_of
 from .backlog import BacklogLimits
 from .config import Config
 from .connection import Connection
@@ -48,6 +49,9 @@ class Node:
         self.stores = stores_of(config, reactor, metrics, self.prefix)
         self.outbox = Outbox(reactor, self._delivered)
         self.hasher = Hasher(reactor)
+        self._doorkeeper = doorkeeper_of(config, reactor)
+        if self._doorkeeper is not None:
+            self._doorkeeper.setServiceParent(top)
         self.rooms = RoomService(
             self.stores.store,
             rules_of(config),
@@ -56,6 +60,7 @@ class Node:
             metrics,
             self.hasher.hash_pin,
             positions_of(config),
+            self._doorkeeper.vouch if self._doorkeeper is not None else lambda join: None,
         )
         limits = config.limits
         self.addresses = Addresses(config.web.trusted_proxies, config.endpoint.startswith("haproxy:"))
@@ -139,12 +144,14 @@ class Node:
     @property
     def reloads(self) -> bool:
         """Whether there is anything to reload."""
-        return self._certificates is not None
+        return self._certificates is not None or self._doorkeeper is not None
 
     def reload(self) -> None:
-        """Read again what may change while the node runs: the TLS certificate."""
+        """Read again what may change while the node runs: the TLS certificate, and the keys of tokens."""
         if self._certificates is not None:
             self._certificates.reload()
+        if self._doorkeeper is not None:
+            self._doorkeeper.reload()
 
     def _warnings(self) -> list[str]:
         return [*self.stores.warnings(), *(self._certificates.warnings() if self._certificates is not None else [])]

@@ -20,7 +20,7 @@ from .admission import PENDING, Admission
 from .directory import Directory
 from .errors import Refused
 from .frames import text_frame
-from .interfaces import IRoomStore, Presence
+from .interfaces import Claims, IRoomStore, Presence
 from .liverooms import PATIENCE, Entry, LiveRoom, error_frame
 from .metrics import Metrics
 from .openrooms import OpenRooms
@@ -42,7 +42,8 @@ NO_SUCH_MEMBER = Refused("no_such_member", "`to` is not a member of this room.")
 class RoomService(service.Service):
     """Everything that members do passes through here.
 
-    hash_pin: hashes a PIN with a salt, in a thread. open: the rooms that are open here. others: is told by the store what
+    hash_pin: hashes a PIN with a salt, in a thread. vouch: returns what a JOIN's signed token says, None where none is
+    needed; raises Refused unless it allows the JOIN. open: the rooms that are open here. others: is told by the store what
     other nodes do. directory: answers what HTTP asks.
     """
 
@@ -57,11 +58,13 @@ class RoomService(service.Service):
         metrics: Metrics,
         hash_pin: Callable[[str, str], Deferred[Pin]],
         positions: PositionSettings,
+        vouch: Callable[[m.Join], Claims | None] = lambda join: None,
     ):
         self._store = store
         self._rules = rules
         self._clock = clock
         self._outbox = outbox
+        self._vouch = vouch
         self._metrics = metrics
         self.others = OtherNodes(store, self._join_again)
         self.open = OpenRooms(store, self._make, self.others)
@@ -106,6 +109,11 @@ class RoomService(service.Service):
     def join(self, session: Session, join: m.Join) -> None:
         """Have a JOIN answered, now or later; then `session.settled` is called. Until then its later messages must wait."""
         self._forget_waiting(session)
+        try:
+            session.claims = self._vouch(join)
+        except Refused as error:
+            self._not_opened(session, join, error)
+            return
         session.asked = join
         self.open.use(
             join.room_id,

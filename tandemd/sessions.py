@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from . import messages as m
-from .interfaces import ISession
+from .interfaces import Claims, ISession
 
 if TYPE_CHECKING:
     from .liverooms import LiveRoom
@@ -47,13 +47,13 @@ class Session:
     watching: whether the room knows that it watches. quality: see interfaces.Presence. gone: the connection is closed.
     off_since: since when it is out of step (server time; 0.0: it is not). steered: how often it was told so.
     behind: whether its client does not read as fast as it is written to. owed: what to tell it when it reads again.
-    asked: the newest JOIN. detached: whether it is in no room because another connection speaks for its member now.
-    write: writes now; for the outbox.
+    asked: the newest JOIN. claims: what its signed token says. detached: whether it is in no room because another
+    connection speaks for its member now. write: writes now; for the outbox.
     """
 
     __slots__ = (
-        "_outbox", "_wire", "address", "asked", "behind", "conn", "detached", "extras", "gone", "group", "heard", "nonce",
-        "off_since", "owed", "playing", "position", "quality", "steered", "user", "watching", "write",
+        "_outbox", "_wire", "address", "asked", "behind", "claims", "conn", "detached", "extras", "gone", "group", "heard",
+        "nonce", "off_since", "owed", "playing", "position", "quality", "steered", "user", "watching", "write",
     )  # fmt: skip
 
     def __init__(self, conn: str, address: str, wire: Wire, outbox: Outbox):
@@ -66,6 +66,7 @@ class Session:
         self.user = ""
         self.nonce = ""
         self.asked: m.Join | None = None
+        self.claims: Claims | None = None
         self.detached = False
         self.extras: list[tuple[int, bytes]] = []
         self.position = 0.0

@@ -28,8 +28,9 @@ from twisted.trial.unittest import TestCase
 from tandemd.config import Config
 from tandemd.config.declaration import Limits
 from tandemd.connection import Connection
-from tandemd.interfaces import CommitResult, IFollower, IRoomStore
+from tandemd.interfaces import Claims, CommitResult, IFollower, IRoomStore
 from tandemd.limits import MessageLimits
+from tandemd.messages import Join
 from tandemd.metrics import Metrics
 from tandemd.node import door_of, rates_of
 from tandemd.positions import PositionSettings
@@ -146,6 +147,7 @@ class Server:
         positions: PositionSettings | None = None,
         protocol: ProtocolSettings | None = None,
         limits: Limits | None = None,
+        vouch: Callable[[Join], Claims | None] = lambda join: None,
     ):
         self.boot = boot
         self.journal: list[tuple[str, Commit]] = []
@@ -161,6 +163,7 @@ class Server:
             self.metrics,
             self.pins.hash,
             positions or PositionSettings(),
+            vouch,
         )
         self.given_up: list[str] = []
         """Why connections were ended whose clients did not read, did not answer or wanted nothing."""

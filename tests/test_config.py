@@ -102,6 +102,7 @@ class Layers(ConfigTestCase):
                 "3K/s, burst 7000",
                 "a",
                 "a" * 40,
+                "token",
             ):
                 if value is not None:
                     break

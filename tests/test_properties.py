@@ -16,7 +16,7 @@ from tandemd.room.commands import Command, Decision, Due, Enter, Follow, Lost, N
 from tandemd.room.permissions import PERMISSIONS, Who
 from tandemd.room.presence import REMEMBERED
 from tandemd.room.rules import commit_of
-from tandemd.room.state import RECENT, Commit, Pin, Room, dump, load
+from tandemd.room.state import GUEST, HOST, RECENT, Commit, Pin, Room, dump, load
 
 from .world import OTHER_TITLE, START, TITLE, make_rules
 
@@ -62,7 +62,12 @@ LIMIT = 3
 
 
 class RoomMachine(RuleBasedStateMachine):
-    """One room after another under one code, and everything that may happen to them."""
+    """One room after another under one code, and everything that may happen to them.
+
+    roles: those that signed tokens give, by user; "" where there are none.
+    """
+
+    roles: dict[str, str] = {}
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,7 +127,10 @@ class RoomMachine(RuleBasedStateMachine):
             and not self.room.settings.guest_control
             and command.user not in self.room.moderation.delegates
         ):
-            host = self.room.members[self.room.host]
+            host = self.room.members.get(self.room.host)
+            if host is None:
+                assert member.role != GUEST
+                return
             assert not host.conn and self.now - host.lost_at >= 10
 
     def commit(self, commit: Commit) -> None:
@@ -207,7 +215,8 @@ class RoomMachine(RuleBasedStateMachine):
         new_token = f"T{self.count}-{len(self.log)}" if keeps else ""
         size, known = len(self.room.members), user in self.room.members
         before, host = self.room.moderation, self.room.host
-        decision = self.command(user, conn, Enter(name, address, pin, token, new_token, resume, "inv"))
+        role = self.roles.get(user, "")
+        decision = self.command(user, conn, Enter(name, address, pin, token, new_token, resume, "inv", role=role))
         if decision is None:
             return
         if not known:
@@ -369,7 +378,7 @@ class RoomMachine(RuleBasedStateMachine):
     def one_host_while_anybody_is_connected(self) -> None:
         room = self.room
         assert room.host == "" or room.host in room.members
-        if any(member.conn for member in room.members.values()):
+        if any(member.conn and member.role != GUEST for member in room.members.values()):
             assert room.host in room.members
 
     @invariant()
@@ -428,6 +437,19 @@ class RoomMachine(RuleBasedStateMachine):
         assert self.room.seq == 0
 
 
+class TokenMachine(RoomMachine):
+    """The same where everybody has a signed token."""
+
+    roles = {"ann": GUEST, "bob": HOST, "cid": GUEST, "dee": HOST}
+
+    @invariant()
+    def whoever_has_a_token_is_known_by_it(self) -> None:
+        assert {user: member.role for user, member in self.room.members.items()}.items() <= self.roles.items()
+
+
 class PropertyTests(SynchronousTestCase):
     def test_rooms(self) -> None:
         run_state_machine_as_test(RoomMachine, settings=PROFILE)
+
+    def test_rooms_with_roles(self) -> None:
+        run_state_machine_as_test(TokenMachine, settings=settings(PROFILE, max_examples=100))

@@ -116,6 +116,29 @@ class Web:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Auth:
+    """Who may join."""
+
+    mode: str = key(
+        choice("open", "token"),
+        "open",
+        "open: anybody, into any room. token: only with a signed token (JWT) for the room, in each JOIN. The existing "
+        "extension sends none.",
+    )
+    keys: tuple[str, ...] = key(
+        texts("paths of files (*.secret, *.pem, *.json), or of directories with such files"),
+        [],
+        "What tokens are checked with. NAME.secret: a secret of 32 bytes or more (HS256). NAME.pem: a public key, RSA "
+        "(RS256) or Ed25519 (EdDSA). *.json: a JWK Set. A token names its key in `kid`: NAME, or the JWK's. The files are "
+        "read again when they change, and on SIGHUP.",
+    )
+    audience: str = key(text("the audience of tokens", ".+"), "tandemd", "What `aud` of a token must be, or contain.")
+    leeway: float = key(
+        duration("0s", "10m"), "30s", "How far the clock of whoever made a token may differ from this server's."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Titles:
     """What may be watched."""
 
@@ -383,6 +406,7 @@ class Config:
     log: Log = section(Log)
     tls: Tls = section(Tls)
     web: Web = section(Web)
+    auth: Auth = section(Auth)
     titles: Titles = section(Titles)
     rooms: Rooms = section(Rooms)
     limits: Limits = section(Limits)

@@ -41,6 +41,7 @@ class Join(ClientMessage, tag="JOIN", frozen=True, kw_only=True):
     pin: the room's PIN; creates the room with it. Not needed by somebody who is still a member.
     keepsToken: the client can keep a secret: ROOM_STATE then brings a `token`.
     token: the secret of an earlier ROOM_STATE. It proves that the user id is mine.
+    auth: a signed token (JWT) that lets me in, where the server wants one.
     resume: with a token: send me what I missed since then.
     nonce: a random word for this run of the client; within it its `id`s are unique. Without one, within a connection.
     """
@@ -51,6 +52,7 @@ class Join(ClientMessage, tag="JOIN", frozen=True, kw_only=True):
     pin: Annotated[str, Meta(max_length=100)] | None = None
     keeps_token: bool = False
     token: Annotated[str, Meta(max_length=1200)] | None = None
+    auth: Annotated[str, Meta(max_length=8192)] | None = None
     resume: Resume | None = None
     nonce: Annotated[str, Meta(max_length=64, pattern=r"\A[^\x00-\x1f\x7f]*\Z")] | None = None
 

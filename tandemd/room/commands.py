@@ -32,6 +32,7 @@ class Enter(Struct, frozen=True, gc=False):
     token: SHA-256 of the token given, "" for none. new_token: SHA-256 of the secret to issue if one is due, "" for none.
     resume: the client goes on where it was and asks for what it missed.
     invite: invite code, if the room is created by this.
+    role: "host" or "guest" if a signed token proves who this is, else "". named: whether the name is the token's.
     """
 
     username: str | None
@@ -41,6 +42,8 @@ class Enter(Struct, frozen=True, gc=False):
     new_token: str = ""
     resume: bool = False
     invite: str = ""
+    role: str = ""
+    named: bool = False
     id: int | None = None
 
 

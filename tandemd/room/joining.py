@@ -16,7 +16,7 @@ from .notices import host_changed, in_step, parts, user_left
 from .permissions import chooses_title
 from .presence import departed
 from .settings import RuleSettings
-from .state import MEMBER, Member, Room
+from .state import GUEST, HOST, MEMBER, Member, Room
 
 UNNOTICED = 60.0
 """Seconds for which nobody may notice that a connection is dead; what was said on it then was not heard."""
@@ -56,10 +56,11 @@ def _admit(room: Room, command: Command, body: Enter, name: str | None, old: Mem
             changes["moderation"] = room.moderation.without(old.user_id)
         messages += user_left(room, old.user_id)
     changes[MEMBER + user] = Member(
-        user, name, command.conn, order, now, address=body.address, token=body.new_token, proven=False
-    )
+        user, name, command.conn, order, now, address=body.address, token=body.new_token, proven=False,
+        role=body.role, named=body.named,
+    )  # fmt: skip
     messages.append(_joined(room, user, name))
-    if old is not None or room.host not in room.members:
+    if old is not None or _becomes_host(room, body.role):
         changes["host"] = user
         messages.append(host_changed(room, user))
     if room.empty_since:
@@ -72,7 +73,7 @@ def _admit(room: Room, command: Command, body: Enter, name: str | None, old: Mem
 
 def _come_back(room: Room, member: Member, command: Command, body: Enter, name: str | None, now: float) -> Decision:
     by_token = bool(body.token) and (_same(body.token, member.token) or _same(body.token, member.next_token))
-    if not by_token and member.conn != command.conn:
+    if not by_token and not body.role and member.conn != command.conn:
         known = body.address and body.address == member.address and not member.proven
         if not known:
             raise Refused("identity_conflict", "JOIN: somebody is in this room under this `userId`.", 5000)
@@ -92,11 +93,13 @@ def _come_back(room: Room, member: Member, command: Command, body: Enter, name: 
         proven=member.proven or by_token,
         # A page that was loaded anew does not watch yet, and a gate does not wait for it.
         watching=member.watching and body.resume and by_token,
+        role=body.role,
+        named=body.named,
     )
     changes: dict[str, Any] = {MEMBER + member.user_id: back}
     messages: list[m.LoggedMessage] = []
     host = room.host
-    if not host:
+    if not host and body.role != GUEST:
         changes["host"] = host = member.user_id
         messages.append(host_changed(room, host))
     skip = ""
@@ -112,6 +115,14 @@ def _come_back(room: Room, member: Member, command: Command, body: Enter, name: 
         if playback.url and playback.titled_at > (member.lost_at or now) - UNNOTICED:
             decision.reply = m.UrlChanged(user_id=m.SERVER, url=playback.url)
     return decision
+
+
+def _becomes_host(room: Room, role: str) -> bool:
+    """Whether a newcomer is host: the first one is; with roles, the first host, though a guest was elected meanwhile."""
+    host = room.members.get(room.host)
+    if host is None:
+        return role != GUEST
+    return role == HOST and host.role == GUEST
 
 
 def _joined(room: Room, user: str, name: str | None) -> m.UserJoined:
@@ -133,7 +144,7 @@ def _check_pin(room: Room, body: Enter) -> None:
 def _lost_host(room: Room, body: Enter, name: str | None) -> Member | None:
     """Return the host, if it is in its grace period and this is the same person by address and name."""
     host = room.members.get(room.host)
-    if host is None or host.conn or host.proven or not body.address or name is None:
+    if host is None or host.conn or host.proven or body.role or not body.address or name is None:
         return None
     return host if (host.address, host.username) == (body.address, name) else None
 

@@ -6,7 +6,7 @@ from enum import Enum
 
 from .. import messages as m
 from ..errors import Refused
-from .state import Member, Room
+from .state import GUEST, Member, Room
 
 
 class Who(Enum):
@@ -61,7 +61,10 @@ def may_control(room: Room, user: str, now: float, host_gone: float) -> bool:
     if chooses_title(room, user):
         return True
     host = room.members.get(room.host)
-    return host is None or (not host.conn and now - host.lost_at >= host_gone)
+    if host is None:
+        # A guest by its token waits for a host.
+        return room.members[user].role != GUEST
+    return not host.conn and now - host.lost_at >= host_gone
 
 
 def chooses_title(room: Room, user: str) -> bool:

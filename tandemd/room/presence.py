@@ -11,7 +11,7 @@ from .. import messages as m
 from . import gate as gates
 from .commands import Decision
 from .notices import host_changed, parts, played, user_left
-from .state import MEMBER, Departed, Gate, Member, Moderation, Room
+from .state import GUEST, MEMBER, Departed, Gate, Member, Moderation, Room
 
 REMEMBERED = 100
 """How many who left are remembered, and for how many seconds, for clients that were away meanwhile."""
@@ -32,7 +32,7 @@ def reattached(room: Room, member: Member, conn: str) -> Decision:
     """A connection that was taken for lost is alive: the member has it back, and nobody is told."""
     back = msgspec.structs.replace(member, conn=conn, lost_at=0.0)
     decision = Decision("USER_RESUMED", {MEMBER + member.user_id: back}, reschedule=True)
-    if room.host not in room.members:
+    if room.host not in room.members and member.role != GUEST:
         decision.changes["host"] = member.user_id
         decision.messages = (host_changed(room, member.user_id),)
     return decision
@@ -73,9 +73,12 @@ def left(room: Room, member: Member, reason: Literal["left", "lost", "kicked", "
 
 
 def elect(members: list[Member]) -> str:
-    """Return the user id of the longest-present connected member, "" if none is connected."""
-    connected = [(member.order, member.user_id) for member in members if member.conn]
-    return min(connected)[1] if connected else ""
+    """Return the user id of the longest-present connected member, "" if none is connected.
+
+    Those who are guests by their tokens come after all others.
+    """
+    connected = [(member.role == GUEST, member.order, member.user_id) for member in members if member.conn]
+    return min(connected)[2] if connected else ""
 
 
 def departed(room: Room, member: Member, now: float) -> tuple[Departed, ...]:

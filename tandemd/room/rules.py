@@ -222,6 +222,8 @@ class Rules:
         return Decision(changes={MEMBER + command.user: msgspec.structs.replace(member, watching=body.watching)})
 
     def _update_username(self, room: Room, member: Member, body: m.UpdateUsername, now: float) -> Decision:
+        if member.named:
+            raise Refused("forbidden", "UPDATE_USERNAME: your name comes with your token.")
         name = clean_name(body.username, self.settings.username_length)
         if name is None:
             raise Refused("bad_message", "UPDATE_USERNAME: `username` has no visible character.")

@@ -19,6 +19,8 @@ Version = tuple[int, int]
 """(epoch, seq): the epoch tells apart lives of a room's log, seq counts its commits without a hole."""
 
 MEMBER = "m:"
+HOST, GUEST = "host", "guest"
+"""Roles that a signed token may give."""
 RECENT = 8
 """How many of a member's acknowledged command ids are remembered, to acknowledge again instead of applying again."""
 
@@ -80,6 +82,7 @@ class Member(Struct, frozen=True, gc=False):
     token, next_token: SHA-256 (hexadecimal) of the resume secrets that are valid; "" for none.
     proven: whether the member ever used a token or a command id; its user id alone then proves nothing.
     recent: (nonce, id, seq) of the last commands that carried an id, oldest first.
+    role: "host" or "guest" if a signed token said so, else "". named: whether the name is the token's.
     forgotten: the highest id, under the nonce of the newest of them, for which there is no room in `recent` any more.
     """
 
@@ -96,6 +99,8 @@ class Member(Struct, frozen=True, gc=False):
     proven: bool = False
     recent: tuple[tuple[str, int, int], ...] = ()
     forgotten: int = -1
+    role: str = ""
+    named: bool = False
 
 
 class Gate(Struct, frozen=True, gc=False):

@@ -1,0 +1,177 @@
+"""The keys that tokens are checked with, from files. What a file is called says what is in it.
+
+`NAME.secret`: a secret for HS256. `NAME.pem`: a public key, RSA for RS256 or Ed25519 for EdDSA. `*.json`: a JWK Set (RFC 7517).
+The key's id (`kid`) is NAME up to its first dot, or what the JWK says. Each key has one algorithm, which no token can change: so
+a public key is never taken for a secret.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from jwt import PyJWTError
+from jwt.algorithms import HMACAlgorithm, OKPAlgorithm, RSAAlgorithm
+from msgspec import Struct
+
+SECRET_BYTES = 32
+"""The shortest secret."""
+RSA_BITS = 2048
+"""The shortest RSA key."""
+
+State = tuple[tuple[str, int, int, int], ...]
+
+
+class KeyFault(Exception):
+    """A key cannot be used. Its text is one line that names the file and the remedy."""
+
+
+class Key(Struct, frozen=True):
+    """One key. algorithm: the only one it is used for. material: what PyJWT takes for it; never shown."""
+
+    kid: str
+    algorithm: str
+    material: Any
+
+    def __repr__(self) -> str:
+        return f"<Key {self.kid!r} for {self.algorithm}>"
+
+
+def read_keys(paths: Sequence[str]) -> dict[str, Key]:
+    """Return the keys in files, and in the files of directories that are called like keys, by id. Raises KeyFault."""
+    keys: dict[str, Key] = {}
+    for path in _files(paths):
+        for key in _READERS[path.suffix](path):
+            if key.kid in keys:
+                raise KeyFault(f"{path}: there are two keys with the id {key.kid!r}; each needs one of its own")
+            keys[key.kid] = key
+    if not keys:
+        raise KeyFault(f"{', '.join(paths) or 'nothing'}: no key there; give files *.secret, *.pem or *.json")
+    return keys
+
+
+def state_of(paths: Sequence[str]) -> State:
+    """Return something that is another when the files are."""
+    found = []
+    try:
+        for path in _files(paths):
+            status = os.stat(path)
+            found.append((str(path), status.st_ino, status.st_size, status.st_mtime_ns))
+    except (OSError, KeyFault):
+        return ()
+    return tuple(found)
+
+
+def _files(paths: Sequence[str]) -> Iterator[Path]:
+    for name in paths:
+        path = Path(name)
+        if path.is_dir():
+            try:
+                inside = sorted(path.iterdir())
+            except OSError as error:
+                raise KeyFault(f"{path}: {error.strerror}; make it readable") from None
+            yield from (file for file in inside if file.suffix in _READERS and not file.name.startswith("."))
+        elif path.suffix not in _READERS:
+            raise KeyFault(f"{path}: what is in it is not clear; call it *.secret, *.pem or *.json")
+        else:
+            yield path
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise KeyFault(f"{path}: {error.strerror}; it must be a file that can be read") from None
+
+
+def _kid(path: Path) -> str:
+    return path.name.partition(".")[0]
+
+
+def _secret(path: Path) -> Iterator[Key]:
+    yield Key(_kid(path), "HS256", _checked_secret(path, secret_in(_content(path))))
+
+
+def secret_in(data: bytes) -> bytes:
+    """Return the secret that a file holds: all of it but the end of the last line."""
+    return data.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _checked_secret(path: Path, secret: bytes) -> bytes:
+    if b"-----BEGIN" in secret:
+        raise KeyFault(f"{path}: that is a PEM file, not a secret; call it *.pem if it is a public key")
+    if len(secret) < SECRET_BYTES:
+        raise KeyFault(f"{path}: {len(secret)} bytes are too short for a secret; take {SECRET_BYTES} random ones")
+    return secret
+
+
+def _pem(path: Path) -> Iterator[Key]:
+    data = _content(path)
+    if b"PRIVATE KEY-----" in data:
+        raise KeyFault(f"{path}: that is a private key, which this server has no use for; give the public one")
+    try:
+        key = load_pem_public_key(data)
+    except (ValueError, UnsupportedAlgorithm):
+        raise KeyFault(f"{path}: no public key in it; it must be a PEM file with BEGIN PUBLIC KEY") from None
+    yield _public(path, _kid(path), key)
+
+
+def _public(path: Path, kid: str, key: object) -> Key:
+    if isinstance(key, RSAPublicKey):
+        if key.key_size < RSA_BITS:
+            raise KeyFault(f"{path}: {key.key_size} bits are too short for an RSA key; take {RSA_BITS} or more")
+        return Key(kid, "RS256", key)
+    if isinstance(key, Ed25519PublicKey):
+        return Key(kid, "EdDSA", key)
+    raise KeyFault(f"{path}: the key {kid!r} is of another kind; use RSA or Ed25519")
+
+
+class _Jwk(Struct):
+    kty: str
+    kid: str = ""
+    alg: str = ""
+    d: str | None = None
+
+
+class _Jwks(Struct):
+    keys: list[msgspec.Raw]
+
+
+_ALGORITHMS = {"oct": "HS256", "RSA": "RS256", "OKP": "EdDSA"}
+
+
+def _jwks(path: Path) -> Iterator[Key]:
+    try:
+        found = msgspec.json.decode(_content(path), type=_Jwks).keys
+        for raw in found:
+            yield _jwk(path, msgspec.json.decode(raw, type=_Jwk), msgspec.json.decode(raw))
+    except (msgspec.MsgspecError, RecursionError):
+        raise KeyFault(f"{path}: not a JWK Set; it must be JSON with a list `keys` of objects with `kty`") from None
+
+
+def _jwk(path: Path, jwk: _Jwk, fields: dict[str, Any]) -> Key:
+    kid = jwk.kid or _kid(path)
+    algorithm = _ALGORITHMS.get(jwk.kty)
+    if algorithm is None or jwk.alg not in ("", algorithm):
+        raise KeyFault(f"{path}: the key {kid!r} is for something else; use HS256, RS256 or EdDSA (Ed25519)")
+    if jwk.d is not None:
+        raise KeyFault(
+            f"{path}: the key {kid!r} is a private one, which this server has no use for; give the public one"
+        )
+    try:
+        if jwk.kty == "oct":
+            return Key(kid, algorithm, _checked_secret(path, HMACAlgorithm.from_jwk(fields)))
+        kind = RSAAlgorithm if jwk.kty == "RSA" else OKPAlgorithm
+        return _public(path, kid, kind.from_jwk(fields))
+    except (PyJWTError, ValueError, TypeError, KeyError, AttributeError):
+        raise KeyFault(f"{path}: the key {kid!r} cannot be understood; see RFC 7517") from None
+
+
+_READERS = {".secret": _secret, ".pem": _pem, ".json": _jwks}

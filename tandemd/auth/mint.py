@@ -1,0 +1,72 @@
+"""Making tokens: `python -m tandemd.auth mint`. For tests; in earnest whoever knows the users makes them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from .keys import KeyFault, secret_in
+
+
+def mint(key: str, kid: str, claims: dict[str, Any]) -> str:
+    """Return a token signed with the key in a file: a secret in *.secret, or a private key in PEM. Raises KeyFault.
+
+    kid: the key's id, "" for the file's name up to its first dot.
+    """
+    path = Path(key)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise KeyFault(f"{path}: {error.strerror}") from None
+    kid = kid or path.name.partition(".")[0]
+    if path.suffix == ".secret":
+        return jwt.encode(claims, secret_in(data), "HS256", {"kid": kid})
+    try:
+        private = load_pem_private_key(data, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise KeyFault(f"{path}: neither a *.secret nor a private key in PEM without a passphrase") from None
+    if isinstance(private, RSAPrivateKey):
+        return jwt.encode(claims, private, "RS256", {"kid": kid})
+    if isinstance(private, Ed25519PrivateKey):
+        return jwt.encode(claims, private, "EdDSA", {"kid": kid})
+    raise KeyFault(f"{path}: a key of another kind; use RSA or Ed25519")
+
+
+def main(arguments: Sequence[str], now: float) -> int:
+    """Carry out the command line; return the exit status. now: seconds since 1970."""
+    parser = argparse.ArgumentParser(prog="python -m tandemd.auth", description="Tokens for auth.mode: token.")
+    command = parser.add_subparsers(dest="command", required=True).add_parser("mint", help="print a token")
+    command.add_argument("--key", required=True, help="a secret (*.secret), or a private key (PEM)")
+    command.add_argument("--kid", default="", help="the key's id; else the file's name up to its first dot")
+    command.add_argument("--room", required=True, help="the room id that it is for")
+    command.add_argument("--user", required=True, help="the user id that it is for")
+    command.add_argument("--name", help="the name to show; else the user chooses")
+    command.add_argument("--role", choices=("host", "guest"), default="guest")
+    command.add_argument("--audience", default="tandemd", help="auth.audience of the server")
+    command.add_argument("--expires", type=int, default=3600, help="seconds for which it is valid (3600)")
+    given = parser.parse_args(arguments)
+    claims = {"aud": given.audience, "sub": given.user, "room": given.room, "role": given.role}
+    claims |= {"iat": int(now), "exp": int(now) + given.expires}
+    if given.name is not None:
+        claims["name"] = given.name
+    try:
+        sys.stdout.write(mint(given.key, given.kid, claims) + "\n")
+    except KeyFault as error:
+        sys.stderr.write(f"tandemd.auth: {error}\n")
+        return 1
+    return 0
+
+
+def run() -> int:
+    """Carry out this process's command line."""
+    return main(sys.argv[1:], time.time())
