@@ -88,8 +88,12 @@ class FastHandshake:
         if headers is None:
             self._transport_details = create_transport_details(self.transport, True)
             super().processHandshake()  # type: ignore[misc]
-            return
-        self.data = self.data[end + 4 :]
+        else:
+            self.accept(headers, self.data[end + 4 :])
+
+    def accept(self, headers: dict[str, str], rest: bytes) -> None:
+        """Answer a usual handshake with these headers, after which came `rest`."""
+        self.data = rest
         self.http_headers = headers
         self.websocket_version = 13
         self.websocket_protocol_in_use = None

@@ -28,7 +28,7 @@ from .rooms import RoomService
 from .services import Sequence
 from .sessions import Outbox, Session
 from .stores import stores_of
-from .web import Addresses, Door, DoorSettings, TandemSite, Waiting, root_resource
+from .web import Addresses, Door, DoorSettings, Shortcut, TandemSite, Waiting, root_resource
 
 PAGE = os.path.join(os.path.dirname(__file__), "page")
 
@@ -80,32 +80,34 @@ class Node:
             self.limits,
         )
         self._numbers = 0
+        root = root_resource(
+            websocket=WebSocketResource(self.factory),
+            rooms=self.rooms.directory,
+            readiness=self.readiness,
+            warnings=self._warnings,
+            metrics_text=self._metrics_text,
+            connections=lambda: len(self.factory),
+            taking=lambda: bool(self.service.running),
+            node_id=config.node_id,
+            version=__version__,
+            started_at=reactor.seconds(),
+            clock=reactor,
+            page_directory=PAGE,
+            addresses=self.addresses,
+            door=self.door,
+            allowed_origins=config.web.allowed_origins,
+            redirect_target=config.web.redirect_target,
+            invite_base_url=config.web.invite_base_url,
+            short_id_wait=config.web.short_id_wait,
+            code_lookups=config.limits.code_lookups if config.limits.enabled else 0,
+        )
         site = TandemSite(
-            root_resource(
-                websocket=WebSocketResource(self.factory),
-                rooms=self.rooms.directory,
-                readiness=self.readiness,
-                warnings=self._warnings,
-                metrics_text=self._metrics_text,
-                connections=lambda: len(self.factory),
-                taking=lambda: bool(self.service.running),
-                node_id=config.node_id,
-                version=__version__,
-                started_at=reactor.seconds(),
-                clock=reactor,
-                page_directory=PAGE,
-                addresses=self.addresses,
-                door=self.door,
-                allowed_origins=config.web.allowed_origins,
-                redirect_target=config.web.redirect_target,
-                invite_base_url=config.web.invite_base_url,
-                short_id_wait=config.web.short_id_wait,
-                code_lookups=config.limits.code_lookups if config.limits.enabled else 0,
-            ),
+            root,
             reactor,
             limits.handshake_timeout,
             Waiting(limits.handshakes, limits.handshakes_per_address, self._dropped) if limits.enabled else None,
             self.addresses.early,
+            Shortcut(self.factory, root.refusal) if config.fast_path else None,
         )
         self.listener = Listener(reactor, site, config)
         self._certificates = self.listener.certificates

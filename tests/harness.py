@@ -43,7 +43,7 @@ from tandemd.room.titles import Titles
 from tandemd.rooms import RoomService
 from tandemd.roomstore.memory import MemoryStore
 from tandemd.sessions import Outbox, Session
-from tandemd.web import Addresses, Door, DoorSettings, TandemSite
+from tandemd.web import Addresses, Door, DoorSettings, Shortcut, TandemSite
 from tandemd.web.cors import Cors
 from tandemd.web.root import NotFound, Root
 
@@ -180,7 +180,7 @@ class Server:
         root = Root(
             WebSocketResource(self.factory), {}, NotFound(), Cors(["*"]), lambda: True, self.addresses, self.door
         )
-        self.site = TandemSite(root, reactor)
+        self.site = TandemSite(root, reactor, shortcut=Shortcut(self.factory, root.refusal) if protocol.fast else None)
         self._numbers = 0
         self._check = LoopingCall(self.factory.check)
         self._check.clock = reactor

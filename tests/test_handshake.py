@@ -11,10 +11,15 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.testing import MemoryReactorClock
 from twisted.test.iosim import FakeTransport
 from twisted.trial.unittest import TestCase
+from twisted.web.resource import Resource
 
 from tandemd import fastpath
 from tandemd.handshake import answer, usual
+from tandemd.metrics import Metrics
 from tandemd.protocol import ProtocolSettings, TandemFactory, TandemProtocol
+from tandemd.web import Addresses, Door, DoorSettings, Shortcut, TandemSite
+from tandemd.web.cors import Cors
+from tandemd.web.root import NotFound, Root
 
 from .harness import frame
 
@@ -59,7 +64,7 @@ class Heard:
         pass
 
 
-class Door:
+class Doorstep:
     """A protocol that was sent a handshake. answer: what it wrote. texts: the messages it heard."""
 
     def __init__(self, data: bytes, fast: bool):
@@ -83,9 +88,9 @@ class HandshakeTest(TestCase):
     def setUp(self) -> None:
         self.patch(cast(Any, txaio).config, "loop", MemoryReactorClock())
 
-    def both(self, data: bytes) -> Door:
+    def both(self, data: bytes) -> Doorstep:
         """Return what came of the data; it has to be the same on both paths."""
-        doors = [Door(data, fast) for fast in (True, False)]
+        doors = [Doorstep(data, fast) for fast in (True, False)]
         for seen in ("answer", "texts", "open", "timers"):
             self.assertEqual(getattr(doors[0], seen), getattr(doors[1], seen), (seen, data))
         return doors[0]
@@ -140,7 +145,7 @@ class HandshakeTest(TestCase):
 
     def test_same_state_afterwards(self) -> None:
         """Whatever Autobahn has noted after its handshake, and goes by later, is noted after ours."""
-        fast, plain = (vars(Door(request(BROWSER), fast).protocol) for fast in (True, False))
+        fast, plain = (vars(Doorstep(request(BROWSER), fast).protocol) for fast in (True, False))
         ignored = {*fastpath.HANDSHAKE, *TandemProtocol.CONFIG_ATTRS, "_wskey", "websocket_origin", "peer"}
         ignored |= {
             "_transport_details",
@@ -154,3 +159,74 @@ class HandshakeTest(TestCase):
         for name in sorted(set(plain) - ignored):
             if isinstance(plain[name], int | str | bytes | list | tuple | None):
                 self.assertEqual(fast.get(name, getattr(TandemProtocol, name, "missing")), plain[name], name)
+
+
+class Longer(Resource):
+    """Stands for Autobahn's resource: what did not take the shortcut comes here."""
+
+    isLeaf = True
+
+    def render(self, request: Any) -> bytes:
+        return b"the long way"
+
+
+class ShortcutTest(TestCase):
+    """Which handshakes become WebSockets without an HTTP request, and that nobody gets around the door by it."""
+
+    def setUp(self) -> None:
+        self.clock = MemoryReactorClock()
+        self.patch(cast(Any, txaio).config, "loop", self.clock)
+        self.heard = Heard()
+        connect = cast(Any, lambda protocol: self.heard)
+        self.counted: list[bool] = []
+        factory = TandemFactory(
+            self.clock, ProtocolSettings(), connect, lambda address, code, opened: self.counted.append(opened)
+        )
+        self.limited = Metrics("0", "n1", received=()).limited
+        door = Door(self.clock, DoorSettings(per_minute=2), self.limited)
+        cors = Cors(["https://www.netflix.com"])
+        root = Root(Longer(), {}, NotFound(), cors, lambda: True, Addresses(), door)
+        self.site = TandemSite(root, self.clock, shortcut=Shortcut(factory, root.refusal))
+
+    def answer(self, *chunks: bytes) -> bytes:
+        channel: Any = self.site.buildProtocol(IPv4Address("TCP", "10.0.0.1", 1))
+        transport = FakeTransport(channel, isServer=True, peerAddress=IPv4Address("TCP", "10.0.0.1", 1))
+        channel.makeConnection(transport)
+        for chunk in chunks:
+            transport.bufferReceived(chunk)
+        self.addCleanup(transport.reportDisconnect)
+        return transport.getOutBuffer() or b""
+
+    def test_taken(self) -> None:
+        for line in ("GET /ws HTTP/1.1", "GET /?a=b HTTP/1.1"):
+            answered = self.answer(request(HEADERS, line) + frame(TEXT, b"a"), frame(TEXT, b"b"))
+            self.assertTrue(answered.startswith(b"HTTP/1.1 101"), line)
+        self.assertEqual((self.heard.texts, self.counted), ([b"a", b"b"] * 2, [True] * 2))
+        # Nothing of HTTP is left that would end the connections some time.
+        self.clock.advance(3600)
+        self.assertEqual(self.counted, [True] * 2)
+
+    def test_not_taken(self) -> None:
+        whole = request(HEADERS)
+        for chunks in (
+            [request(HEADERS, "GET /wsx HTTP/1.1")],
+            [request(HEADERS, "GET /ws/ HTTP/1.1")],
+            [request(HEADERS, f"GET /ws?{'a' * 5000} HTTP/1.1")],
+        ):
+            self.assertTrue(self.answer(*chunks).startswith(b"HTTP/1.1 4"), chunks)
+        self.assertIn(b"the long way", self.answer(whole[:50], whole[50:]))
+        self.assertIn(b"the long way", self.answer(request({**HEADERS, "Upgrade": "websocket, h2c"})))
+
+    def test_door(self) -> None:
+        """It is asked once for each handshake, and its answer is that of the long way."""
+        for _ in range(2):
+            self.assertTrue(self.answer(request(HEADERS)).startswith(b"HTTP/1.1 101"))
+        refused = self.answer(request(HEADERS))
+        self.assertTrue(refused.startswith(b"HTTP/1.1 429"), refused)
+        self.assertIn(b"Retry-After", refused)
+        self.assertEqual(self.limited["connecting"], 1)
+
+    def test_origin(self) -> None:
+        self.assertTrue(self.answer(request({**HEADERS, "Origin": "https://evil.example"})).startswith(b"HTTP/1.1 403"))
+        welcome = request({**HEADERS, "Origin": "https://www.netflix.com"})
+        self.assertTrue(self.answer(welcome).startswith(b"HTTP/1.1 101"))

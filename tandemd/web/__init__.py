@@ -3,6 +3,7 @@
 from .addresses import Addresses, addresses_mean_nothing, client_address
 from .door import Door, DoorSettings
 from .root import root_resource
+from .shortcut import Shortcut
 from .site import TandemSite
 from .waiting import Waiting
 
@@ -10,6 +11,7 @@ __all__ = [
     "Addresses",
     "Door",
     "DoorSettings",
+    "Shortcut",
     "TandemSite",
     "Waiting",
     "addresses_mean_nothing",

@@ -82,7 +82,9 @@ class Root(Resource):
 
     def render(self, request: Request) -> int | bytes:
         if request.method == b"GET" and _wants_websocket(request):
-            refused = self._refusal(request)
+            refused = getattr(request.channel, "refused", None) or self.refusal(
+                request.getClientAddress(), request.requestHeaders.getRawHeaders(b"Origin", []), forwarded_for(request)
+            )
             if refused is not None:
                 # It costs a client more to come again, and the answer can be seen to be the last.
                 request.channel.persistent = 0
@@ -110,15 +112,16 @@ class Root(Resource):
             delivery.send(msgspec.structs.replace(refusal, headers=(*refusal.headers, ("Allow", METHODS))))
         return NOT_DONE_YET
 
-    def _refusal(self, request: Request) -> Answer | None:
-        """Return the answer to a handshake that is not to be, before anything has been spent on it."""
+    def refusal(self, peer: object, origins: Sequence[bytes], forwarded: Sequence[str]) -> Answer | None:
+        """Return the answer to a handshake that is not to be, before anything has been spent on it; to be asked once for each.
+
+        peer: the transport's. origins, forwarded: the values of Origin and X-Forwarded-For.
+        """
         if not self._taking():
             return LEAVING
-        origins = request.requestHeaders.getRawHeaders(b"Origin", [])
         if not all(map(self._cors.allows, origins)):
             return self._door.refuse_origin()
-        address = self._addresses.rule(request.getClientAddress(), forwarded_for(request))
-        return self._door.refusal(address)
+        return self._door.refusal(self._addresses.rule(peer, forwarded))
 
     def _route(self, parts: list[str]) -> tuple[Endpoint, list[str]]:
         match parts:

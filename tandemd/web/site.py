@@ -14,6 +14,8 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from .answers import Answer
+from .shortcut import Shortcut
 from .waiting import Waiting
 
 TIMEOUT = 15.0
@@ -30,7 +32,10 @@ class TandemChannel(HTTPChannel):
     """
 
     abortTimeout = int(UNREAD)
+    refused: Answer | None = None
+    """How the WebSocket that it wants has been refused already."""
     _begun = False
+    _first = True
     _unread: IDelayedCall | None = None
     site: TandemSite
     transport: Any
@@ -38,6 +43,12 @@ class TandemChannel(HTTPChannel):
     def connectionMade(self) -> None:
         super().connectionMade()
         self._await_request()
+
+    def dataReceived(self, data: bytes) -> None:
+        first, self._first = self._first, False
+        shortcut = self.site.shortcut
+        if not (first and shortcut is not None and shortcut.take(self, data)):
+            super().dataReceived(data)
 
     def _await_request(self) -> None:
         site = self.site
@@ -136,7 +147,7 @@ class TandemSite(Site):
 
     A request has to be complete after `timeout` seconds, and a connection may be idle as long. Nothing is logged
     for a request. waiting: of which connections a request is awaited. address_of: returns the address of a transport's peer
-    as rules by address use it.
+    as rules by address use it. shortcut: for WebSockets; None: all come through the root resource.
     """
 
     noisy = False
@@ -149,7 +160,9 @@ class TandemSite(Site):
         timeout: float = TIMEOUT,
         waiting: Waiting | None = None,
         address_of: Callable[[object], str] = lambda peer: "",
+        shortcut: Shortcut | None = None,
     ):
+        self.shortcut = shortcut
         self.waiting = waiting or Waiting()
         self.address_of = address_of
         super().__init__(
