@@ -221,6 +221,18 @@ class DelegateTest(ServiceTestCase):
         self.assertEqual([m["type"] for m in told], ["CONTROL_DELEGATED", "ROOM_STATE", "GUEST_CONTROL"])
         self.assertHas(told[0], replayed=True)
 
+    def test_when_the_room_was_loaded_anew(self) -> None:
+        ann, bob, cid = self.world.party("ann", "bob", "cid")
+        ann.send("DELEGATE_CONTROL", targetUserId="bob", enabled=True)
+        for client in (bob, cid):
+            client.told()
+        rooms = self.world.server.rooms
+        live = rooms.open.get("room")
+        assert live is not None
+        rooms.others.reloaded(live, self.world.room())
+        self.assertEqual(bob.types(), ["ROOM_STATE", "GUEST_CONTROL"])
+        self.assertEqual(cid.types(), ["ROOM_STATE"])
+
     def test_a_delegate_is_not_sent_back_to_a_title(self) -> None:
         """0.5: it tells the title of its own page; an old one sent to it would chase it for ever."""
         ann, bob = self.world.party("ann", "bob")
