@@ -9,7 +9,7 @@ const FIRST_PINGS = [0, 300, 700, 1500];
 const BACK_OFF_MS = 500;
 const BACK_OFF_LIMIT_MS = 30_000;
 const TAKEOVER_MS = 60_000;
-const STAYS_PENDING = new Set(['identity_conflict', 'room_full', 'unavailable']);
+const STAYS_PENDING = new Set(['identity_conflict', 'room_full', 'locked', 'unavailable']);
 
 export class CommandError extends Error {
   constructor({ code, message, retryAfterMs }) {
@@ -226,6 +226,9 @@ export class Connection {
       case 'SERVER_RESTART':
         this.#comeBackAt = performance.now() + message.reconnectAfterMs;
         return;
+      case 'KICKED':
+        this.#out({ code: 'kicked', message: `The host has sent you out${message.reason ? `: ${message.reason}` : '.'}` });
+        return;
       case 'ROOM_STATE':
         this.#clock.hint(message.serverTime);
         this.#attempts = 0;
@@ -255,13 +258,20 @@ export class Connection {
   #joinRefused(error) {
     if (STAYS_PENDING.has(error.code)) {
       this.#enter('waiting', error);
+    } else if (error.code === 'kicked') {
+      // Whom the host has sent out does not come back by itself.
+      this.#out(error);
     } else if (error.retryAfterMs !== undefined || error.code === 'shutting_down') {
       this.#enter('waiting', error);
       this.#timer = setTimeout(() => this.join(), (error.retryAfterMs ?? 1000) + Math.random() * 500);
     } else {
-      this.#enter('refused', error);
-      this.#fail(() => true, error);
+      this.#out(error);
     }
+  }
+
+  #out(error) {
+    this.#enter('refused', error);
+    this.#fail(() => true, error);
   }
 
   // The server counts this connection out: it lost the member, or another tab of the same member took over. Coming back

@@ -10,6 +10,7 @@ const invited = { roomId: query.get('room') ?? query.get('tandemRoom') ?? '', pi
 
 const WAITING = {
   room_full: 'The party is full. You come in as soon as somebody leaves.',
+  locked: 'The host has locked the party. You come in as soon as it is open again.',
   identity_conflict: 'Taking over from your former connection…',
 };
 
@@ -166,6 +167,7 @@ function run(identity) {
         showNotice(WAITING[error.code] ?? error.message, { label: 'Try again', run: () => party.connection.join() });
         break;
       case 'refused':
+        if (!element('party').hidden) party.rest();
         start.refused(error, (pin) => party.retry(pin));
         break;
       case 'elsewhere':

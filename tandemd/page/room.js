@@ -119,9 +119,6 @@ export class Room {
       case 'ROOM_LOCKED':
         this.#note(message.locked ? 'The host has locked the room.' : 'The room is open again.');
         return 'people';
-      case 'KICKED':
-        this.#note(`The host has sent you out${message.reason ? `: ${message.reason}` : '.'}`);
-        return 'people';
       case 'GUEST_CONTROL':
         // Without a number it repeats CONTROL_DELEGATED, for clients that do not know it.
         if (message.seq === undefined) return '';

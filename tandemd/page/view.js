@@ -209,7 +209,8 @@ export class PartyView {
     element('guest-control').checked = room.guestControl;
     element('guest-control').disabled = !host;
     element('title-form').hidden = !mayControl;
-    const guest = room.guestControl ? 'Everybody controls the film.' : 'The host controls the film.';
+    const also = room.controllers.has(me) ? 'You control the film too.' : 'The host controls the film.';
+    const guest = room.guestControl ? 'Everybody controls the film.' : also;
     say(element('who-controls'), host ? 'You are the host: you control the film.' : guest);
     if (document.activeElement !== element('rename')) element('rename').value = room.users.get(me) ?? '';
   }
