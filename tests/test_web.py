@@ -29,7 +29,16 @@ from zope.interface.verify import verifyObject
 from tandemd.errors import Refused
 from tandemd.interfaces import IRooms
 from tandemd.metrics import Counts
-from tandemd.web import Addresses, Door, DoorSettings, TandemSite, addresses_mean_nothing, client_address, root_resource
+from tandemd.web import (
+    Addresses,
+    Door,
+    DoorSettings,
+    TandemSite,
+    Waiting,
+    addresses_mean_nothing,
+    client_address,
+    root_resource,
+)
 from tandemd.web.lookups import LookupLimit
 from tandemd.web.parts import CHUNK, Part, PartSender
 
@@ -157,7 +166,7 @@ class WebTestCase(TestCase):
         """Make the site anew, with other settings."""
         factory = WebSocketServerFactory(reactor=self.reactor)
         factory.protocol = Echo
-        factory.setProtocolOptions(webStatus=False, openHandshakeTimeout=0)
+        factory.setProtocolOptions(webStatus=False, openHandshakeTimeout=0, allowNullOrigin=True)
         self.addresses = Addresses(trusted_hops)
         root = root_resource(
             **{
@@ -216,9 +225,10 @@ def head(path: str | bytes, method: str = "GET", **headers: str) -> bytes:
     return method.encode() + b" " + target + b" HTTP/1.1\r\n" + "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
 
 
-def upgrade(path: str) -> bytes:
+def upgrade(path: str, **headers: str) -> bytes:
     return head(
         path,
+        **headers,
         Upgrade="websocket",
         Connection="Upgrade",
         Sec_WebSocket_Key="dGhlIHNhbXBsZSBub25jZQ==",
@@ -542,6 +552,120 @@ class CorsTests(WebTestCase):
             self.assertEqual(reply.headers["Access-Control-Allow-Origin"], origin if allowed else None)
             self.assertEqual(reply.headers["Vary"], "Origin")
         self.assertEqual(self.request("/status").headers.get_all("Vary"), ["Origin", "Authorization"])
+
+
+class OriginTests(WebTestCase):
+    """Whose pages may open a WebSocket."""
+
+    def statuses(self, *origins: str | None) -> list[int]:
+        found = []
+        for origin in origins:
+            client, pump = self.connect()
+            fields = {} if origin is None else {"Origin": origin}
+            client.transport.write(upgrade("/ws", **fields))  # type: ignore[union-attr]
+            pump.flush()
+            found.append(int(client.data.split(b" ")[1]))
+        return found
+
+    def test_any(self) -> None:
+        origins = ("https://evil.example", "chrome-extension://abcdefgh", "null", None)
+        self.assertEqual(self.statuses(*origins), [101] * 4)
+
+    def test_listed(self) -> None:
+        self.serve(allowed_origins=("https://www.netflix.com", "chrome-extension://abcdefgh", "moz-extension://*"))
+        good = (
+            "https://www.netflix.com",
+            "HTTPS://www.Netflix.com",
+            "chrome-extension://abcdefgh",
+            "moz-extension://0-1",
+        )
+        bad = (
+            "null", "", "http://www.netflix.com", "https://www.netflix.com.evil.example", "https://www.netflix.com:444",
+            "chrome-extension://other", "moz-extension:x", "https://www.netflix.com, https://evil.example",
+        )  # fmt: skip
+        self.assertEqual(self.statuses(*good), [101] * len(good))
+        self.assertEqual(self.statuses(*bad), [403] * len(bad))
+        self.assertEqual(self.limited, {"origin": len(bad)})
+
+    def test_null_has_to_be_listed(self) -> None:
+        self.serve(allowed_origins=("null",))
+        self.assertEqual(self.statuses("null", "https://a.example"), [101, 403])
+
+    def test_programs_have_none(self) -> None:
+        self.serve(allowed_origins=("https://www.netflix.com",))
+        self.assertEqual(self.statuses(None), [101])
+
+    def test_two_of_them(self) -> None:
+        self.serve(allowed_origins=("https://www.netflix.com",))
+        client, pump = self.connect()
+        twice = upgrade("/ws", Origin="https://www.netflix.com").replace(b"\r\n\r\n", b"\r\nOrigin: null\r\n\r\n")
+        client.transport.write(twice)  # type: ignore[union-attr]
+        pump.flush()
+        self.assertIn(b" 403 Forbidden", client.data)
+
+    def test_said_as_json_and_closed(self) -> None:
+        self.serve(allowed_origins=("https://www.netflix.com",))
+        client, pump = self.connect()
+        client.transport.write(upgrade("/ws", Origin="null") + head("/health"))  # type: ignore[union-attr]
+        pump.flush()
+        reply = Reply(client.data)
+        self.assertEqual((reply.status, reply.json["code"]), (403, "forbidden"))
+        self.assertEqual((client.closed, client.data.count(b"HTTP/1.1")), (True, 1))
+
+
+class AwaitedTests(WebTestCase):
+    """Connections on which no whole request has come."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.dropped: list[bool] = []
+        self.pumps: list[iosim.IOPump] = []
+        self.site.waiting = self.waiting = Waiting(20, 5, lambda: self.dropped.append(True))
+        self.site.address_of = self.addresses.early
+
+    def many(self, count: int, data: bytes, peer: str = "203.0.113.{}") -> list[Client]:
+        clients = []
+        for number in range(count):
+            client, pump = self.connect(IPv4Address("TCP", peer.format(number), 1))
+            client.transport.write(data)  # type: ignore[union-attr]
+            pump.flush()
+            clients.append(client)
+            self.pumps.append(pump)
+        self.flush()
+        return clients
+
+    def flush(self) -> None:
+        for pump in self.pumps:
+            pump.flush()
+
+    def test_half_a_request(self) -> None:
+        clients = self.many(30, b"GET /ws HTTP/1.1\r\nHost: x\r\n")
+        self.assertEqual([client.closed for client in clients], [True] * 10 + [False] * 20)
+        self.assertEqual((len(self.waiting), len(self.dropped)), (20, 10))
+        self.assertEqual(self.request("/health", Connection="close").status, 200)
+        self.reactor.advance(16)
+        self.flush()
+        self.assertEqual(len(self.waiting), 0)
+
+    def test_of_one_address(self) -> None:
+        clients = self.many(8, b"", "198.51.100.1")
+        self.assertEqual([client.closed for client in clients], [True] * 3 + [False] * 5)
+
+    def test_whole_requests_wait_for_nothing(self) -> None:
+        self.rooms.invites.clear()
+        waiting = self.many(50, head(f"/api/short-id/{ROOM}"), "198.51.100.1")
+        sockets = self.many(50, upgrade("/ws"), "198.51.100.1")
+        self.assertFalse(any(client.closed for client in (*waiting, *sockets)))
+        self.assertTrue(all(client.data.startswith(b"HTTP/1.1 101") for client in sockets))
+        self.assertEqual((len(self.waiting), self.dropped), (0, []))
+
+    def test_kept_alive_is_waiting_again(self) -> None:
+        clients = self.many(30, head("/health"))
+        self.assertEqual([client.closed for client in clients], [True] * 10 + [False] * 20)
+
+    def test_half_a_body(self) -> None:
+        self.many(30, head("/health", "POST", Content_Length="100") + b"x")
+        self.assertEqual(len(self.waiting), 20)
 
 
 class MethodTests(WebTestCase):

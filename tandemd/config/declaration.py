@@ -376,7 +376,8 @@ class Config:
         ENDPOINT,
         4001,
         "Where to listen: a port number, or a Twisted server endpoint such as systemd:domain=INET:index=0, or "
-        "tls:DIRECTORY:port=443, which takes certificate and key from the PEM files there.",
+        "tls:DIRECTORY:port=443, which takes certificate and key from the PEM files there. haproxy:tcp:4001 is for "
+        "a port that only proxies with the PROXY protocol (1 or 2) can reach: they say who the client is.",
         env="PORT",
     )
     host: str = key(

@@ -1,0 +1,184 @@
+"""Where clients come from, with real sockets: behind a proxy of ours, behind none, and with headers that are forged."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol
+
+from .daemon import PATIENCE, Daemon, DaemonTestCase
+from .harness import frame
+
+OPEN, TOO_MANY = 101, 429
+
+
+def v1(source: str) -> bytes:
+    """The PROXY protocol's header, in words."""
+    family = "TCP6" if ":" in source else "TCP4"
+    return f"PROXY {family} {source} {'::1' if ':' in source else '127.0.0.1'} 5000 4001\r\n".encode()
+
+
+def v2(source: str) -> bytes:
+    """The same in bytes."""
+    addresses = bytes(map(int, source.split("."))) + bytes((127, 0, 0, 1)) + struct.pack("!HH", 5000, 4001)
+    return b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + struct.pack("!H", len(addresses)) + addresses
+
+
+UNKNOWN = b"PROXY UNKNOWN ffff::1 ffff::1 1 1\r\n"
+LOCAL = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\0\0"
+"""What a proxy says for its own connections, to see whether somebody is there."""
+
+
+class Raw(Protocol):
+    """Reads what comes."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.ended = False
+        self._wanted = b""
+        self._waiting: Deferred[None] | None = None
+
+    def dataReceived(self, data: bytes) -> None:
+        self.data += data
+        self._check()
+
+    def connectionLost(self, reason: object = None) -> None:
+        self.ended = True
+        self._check()
+
+    def _check(self) -> None:
+        if self._waiting is not None and (self.ended or (self._wanted and self._wanted in self.data)):
+            waiting, self._waiting = self._waiting, None
+            waiting.callback(None)
+
+    async def until(self, wanted: bytes) -> None:
+        """Wait for some bytes, or with none for the end."""
+        self._wanted, waiting = wanted, Deferred()
+        self._waiting = waiting
+        self._check()
+        await waiting.addTimeout(PATIENCE, reactor)  # type: ignore[arg-type]
+
+
+class ProxyTestCase(DaemonTestCase):
+    """One address may have one connection: so one sees who is taken for whom."""
+
+    async def open(self, daemon: Daemon, head: bytes = b"", headers: str = "") -> tuple[int, Raw]:
+        """Ask for a WebSocket; return the status, 0 if there was no answer, and the connection."""
+        raw = await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", daemon.port), Raw())
+        self._raws.append(raw)
+        assert raw.transport is not None
+        raw.transport.write(
+            head + b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n" % headers.encode()
+        )
+        await raw.until(b"\r\n\r\n")
+        return (int(raw.data.split(b" ")[1]) if raw.data else 0), raw
+
+    def setUp(self) -> None:
+        super().setUp()
+        self._raws: list[Raw] = []
+
+    async def tearDown(self) -> None:
+        for raw in self._raws:
+            if not raw.ended:
+                raw.transport.abortConnection()  # type: ignore[union-attr]
+                await raw.until(b"")
+        await super().tearDown()
+
+    async def statuses(self, daemon: Daemon, *clients: tuple[bytes, str]) -> list[int]:
+        return [(await self.open(daemon, *client))[0] for client in clients]
+
+    async def join(self, raw: Raw) -> None:
+        """Use the connection for something."""
+        assert raw.transport is not None
+        for message in ({"type": "JOIN", "roomId": "room", "userId": "ann"}, {"type": "CHAT", "text": "x" * 1000}):
+            raw.transport.write(frame(1, json.dumps(message).encode()))
+        await raw.until(b'"type":"CHAT"')
+        self.assertIn(b'"type":"ROOM_STATE"', raw.data)
+
+
+class ProxyProtocolTests(ProxyTestCase):
+    PORT = "haproxy:tcp:0:interface=127.0.0.1"
+
+    async def daemon(self) -> Daemon:
+        return await self.running("--port", self.PORT, TANDEMD_LIMITS_CONNECTIONS_PER_ADDRESS="1")
+
+    async def test_the_proxy_says_who_it_is(self) -> None:
+        daemon = await self.daemon()
+        status, raw = await self.open(daemon, v1("203.0.113.7"))
+        self.assertEqual(status, OPEN)
+        await self.join(raw)
+        self.assertEqual(
+            await self.statuses(
+                daemon,
+                (v2("203.0.113.8"), ""),
+                (v2("203.0.113.7"), ""),
+                (v1("203.0.113.8"), ""),
+                (v1("2001:db8::1"), ""),
+                (v1("2001:db8::2"), ""),
+            ),
+            [OPEN, TOO_MANY, TOO_MANY, OPEN, TOO_MANY],
+        )
+
+    async def test_a_header_of_http_counts_for_nothing(self) -> None:
+        """Neither as an address, nor as a sign of a proxy that nobody has told us of."""
+        daemon = await self.daemon()
+        forged = "X-Forwarded-For: 198.51.100.1\r\nForwarded: for=198.51.100.1\r\nX-Real-IP: 198.51.100.1\r\n"
+        self.assertEqual(
+            await self.statuses(
+                daemon,
+                (v1("10.1.1.1"), forged),
+                (v1("10.1.1.1"), forged.replace("100.1", "100.2")),
+                (v1("10.1.1.2"), ""),
+            ),
+            [OPEN, TOO_MANY, OPEN],
+        )
+
+    async def test_without_its_header_there_is_no_answer(self) -> None:
+        daemon = await self.daemon()
+        for head in (b"", b"PROXY TCP4 203.0.113.7\r\n", b"PROXY " + b"x" * 200, b"\r\n\r\n\0\r\nQUIT\n"):
+            status, _ = await self.open(daemon, head)
+            self.assertEqual(status, 0, head)
+
+    async def test_the_proxy_itself(self) -> None:
+        """It looks whether somebody is there; that is nobody's connection but its own."""
+        daemon = await self.daemon()
+        for head in (UNKNOWN, LOCAL):
+            status, raw = await self.open(daemon, head)
+            self.assertEqual(status, OPEN, head)
+            raw.transport.loseConnection()  # type: ignore[union-attr]
+            await raw.until(b"")
+
+
+class HopTests(ProxyTestCase):
+    async def test_what_our_proxy_appended_counts(self) -> None:
+        daemon = await self.running(TANDEMD_WEB_TRUSTED_PROXIES="1", TANDEMD_LIMITS_CONNECTIONS_PER_ADDRESS="1")
+        status, raw = await self.open(daemon, b"", "X-Forwarded-For: 198.51.100.1, 203.0.113.7\r\n")
+        self.assertEqual(status, OPEN)
+        await self.join(raw)
+        self.assertEqual(
+            await self.statuses(
+                daemon,
+                (b"", "X-Forwarded-For: 203.0.113.8\r\n"),
+                (b"", "X-Forwarded-For: 198.51.100.2, 203.0.113.7\r\n"),
+                (b"", "X-Forwarded-For: 198.51.100.2\r\nX-Forwarded-For: 203.0.113.7\r\n"),
+            ),
+            [OPEN, TOO_MANY, TOO_MANY],
+        )
+
+    async def test_a_missing_entry_is_forged(self) -> None:
+        """Behind two proxies, one entry was not written by them: the peer counts, which is the same for all of these."""
+        daemon = await self.running(TANDEMD_WEB_TRUSTED_PROXIES="2", TANDEMD_LIMITS_CONNECTIONS_PER_ADDRESS="1")
+        forged = [(b"", f"X-Forwarded-For: 198.51.100.{number}\r\n") for number in range(3)]
+        self.assertEqual(await self.statuses(daemon, *forged), [OPEN, TOO_MANY, TOO_MANY])
+
+    async def test_a_proxy_that_nobody_told_us_of(self) -> None:
+        """All would be one: nobody is counted, and it is said in the log."""
+        daemon = await self.running(TANDEMD_LIMITS_CONNECTIONS_PER_ADDRESS="1")
+        hidden = [(b"", f"X-Forwarded-For: 198.51.100.{number}\r\n") for number in range(3)]
+        self.assertEqual(await self.statuses(daemon, *hidden), [OPEN] * 3)
+        await daemon.lines.next(lambda line: "web.trusted_proxies" in line)
