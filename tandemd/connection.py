@@ -79,31 +79,37 @@ class Connection:
         self._metrics.received[tag] += 1
         limits = self._limits
         if limits is not None:
-            if self._buckets[bucket] <= limits.now and len(payload) <= SMALL:
-                self._buckets[bucket] = limits.now + limits.interval[bucket]
+            # As `take` does, which would cost as much again.
+            full_at = self._buckets[bucket]
+            if full_at <= limits.edge[bucket] and len(payload) <= SMALL:
+                now = limits.now
+                self._buckets[bucket] = (full_at if full_at > now else now) + limits.interval[bucket]
             elif not self._granted(limits, tag, bucket, message, payload):
                 return
-        self._handle(kind, message)
-
-    def _handle(self, kind: type[m.ClientMessage], message: m.ClientMessage) -> None:
         try:
-            if isinstance(message, m.Ping):
+            if kind is m.Ping:
                 self.proven = True
                 self._pong(message)
-            elif isinstance(message, m.Join):
-                self.proven = True
-                self._joining = True
-                self._rooms.join(self.session, message)
+            elif kind is m.Join:
+                self._join(message)
             else:
                 self._rooms.receive(self.session, message)
         except Refused as error:
             self._metrics.refused[error.code] += 1
             self.session.send(error_frame(error, message.id))
         except Exception:
-            self._log.failure("handling {kind}", kind=_KINDS[kind][0])
+            self._log.failure("handling {kind}", kind=tag)
             self.session.send(error_frame(INTERNAL, message.id))
-            if kind is m.Join:
-                self.settled()
+
+    def _join(self, join: m.Join) -> None:
+        self.proven = True
+        self._joining = True
+        try:
+            self._rooms.join(self.session, join)
+        except Exception:
+            self._log.failure("handling {kind}", kind="JOIN")
+            self.session.send(error_frame(INTERNAL, join.id))
+            self.settled()
 
     def settled(self) -> None:
         """The JOIN has been answered: go on with what came after it."""
@@ -158,10 +164,9 @@ class Connection:
 
     def _join_later(self, join: m.Join) -> None:
         self._later = None
-        self._joining = False
         if self._limits is not None:
             self._limits.take(self._buckets, BUCKETS[m.Join])
-        self._handle(m.Join, join)
+        self._join(join)
 
     def _refuse(self, reason: str, text: str, wait: float, id_: int | None) -> None:
         self._metrics.limited[reason] += 1

@@ -77,25 +77,26 @@ class MessageLimits:
 
     abused: called with the address of a client that was thrown out. now: seconds since the beginning, at most a second
     old. interval: of each bucket, what taking one costs; slack: how far the time at which it is full may be away for one
-    more to be taken.
+    more to be taken; edge: what time that is.
     """
 
-    __slots__ = ("_began", "_clock", "abused", "interval", "now", "slack")
+    __slots__ = ("_began", "_clock", "abused", "edge", "interval", "now", "slack")
 
     def __init__(self, clock: IReactorTime, rates: MessageRates, abused: Callable[[str], None] = lambda address: None):
         self._clock = clock
         # Numbers that are not too large stay exact.
         self._began = clock.seconds()
         self.abused = abused
-        self.now = 0.0
         by_bucket: list[Rate] = [getattr(rates, _GROUPS.get(kind, "others")) for kind in BUCKETS]
         by_bucket += [rates.frames, rates.bytes, rates.abuse]
         self.interval = [1 / rate.per_second for rate in by_bucket]
         self.slack = [(rate.burst - 1 + TOLERANCE) / rate.per_second for rate in by_bucket]
+        self.tick()
 
     def tick(self) -> None:
         """Look at the clock; to be called about once a second."""
-        self.now = self._clock.seconds() - self._began
+        now = self.now = self._clock.seconds() - self._began
+        self.edge = [now + slack for slack in self.slack]
 
     def later(self, seconds: float, function: Callable[..., object], *args: Any) -> IDelayedCall:
         """Call something after a while."""
