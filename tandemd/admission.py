@@ -6,20 +6,27 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from . import messages as m
 from . import tokens
+from .budgets import Way
+from .doorkeeper import Doorkeeper, NotYet
 from .errors import Refused
 from .frames import text_frame
 from .interfaces import IRoomStore
-from .liverooms import Entry, LiveRoom, error_frame
+from .liverooms import INTERNAL, Entry, LiveRoom, error_frame
+from .lobby import Lobby
+from .metrics import Metrics
 from .room import joining
-from .room.commands import Command, Decision, Enter, Lost
+from .room.commands import Command, Decision, Enter, Lost, StalePin
 from .room.permissions import chooses_title
 from .room.rules import Rules
 from .room.state import Commit, Pin, Room, Version
 from .sessions import Session
+from .turns import Crowded, Turns
 
 log = Logger()
 
@@ -30,9 +37,9 @@ PENDING = frozenset(("identity_conflict", "room_full", "locked", "unavailable"))
 class Admission:
     """Turns a JOIN into a command with everything in it that takes time or chance, and greets who came in.
 
-    hash_pin: hashes a PIN with a salt, in a thread.
-    moved: called with the room, user and conn that a session speaks for no longer, and the command that says why.
-    conflict: called when somebody wants to be a member that is here already.
+    hash_pin: hashes a PIN with a salt, in a thread. moved: called with the room, user and conn that a session speaks for
+    no longer, and the command that says why. conflict: called when somebody wants to be a member that is here already.
+    again: has a JOIN that was put off asked for again, and is told whether that it came has been counted.
     """
 
     def __init__(
@@ -40,36 +47,150 @@ class Admission:
         store: IRoomStore,
         rules: Rules,
         hash_pin: Callable[[str, str], Deferred[Pin]],
+        clock: IReactorTime,
+        metrics: Metrics,
+        doorkeeper: Doorkeeper,
         moved: Callable[[LiveRoom, Command], None],
         conflict: Callable[[LiveRoom, str], None],
+        again: Callable[[Session, m.Join, bool], None],
     ):
         self.store = store
         self.rules = rules
         self.moved = moved
         self.conflict = conflict
+        self.doorkeeper = doorkeeper
+        self.lobby = Lobby(clock)
         self._hash_pin = hash_pin
+        self._clock = clock
+        self._metrics = metrics
+        self._again = again
+        self._turns = Turns()
+        self._founding: dict[LiveRoom, list[Deferred[None]]] = {}
 
     def ask(self, live: LiveRoom, session: Session, join: m.Join, *, again: bool = False) -> None:
         """Have a JOIN decided. again: it was pending; being refused once more is no news."""
         live.joining += 1
-        if join.pin and self._needs_pin(live.room, session, join):
-            pin = live.room.settings.pin
-            salt = pin.salt if pin else tokens.new_salt()
-            hashed = self._hash_pin(join.pin, salt)
-            hashed.addCallback(lambda result: self._submit(live, session, join, result, again))
-            hashed.addErrback(lambda failure: log.failure("hashing a PIN", failure=failure))
+        if live.room.seq == 0 or self._needs_pin(live.room, session, join):
+            work = Deferred.fromCoroutine(self._prepare(live, session, join, again))
+            work.addErrback(self._failed, live, session, join)
         else:
             self._submit(live, session, join, None, again)
 
     def _needs_pin(self, room: Room, session: Session, join: m.Join) -> bool:
-        if room.seq == 0:
-            return True
-        return room.settings.pin is not None and join.user_id not in room.members
+        """Say whether the PIN that was given has to be compared with the room's."""
+        if not join.pin or room.settings.pin is None:
+            return False
+        member = room.members.get(join.user_id)
+        token = tokens.hash_token(join.token) if join.token else ""
+        role = session.claims.role if session.claims else ""
+        return member is None or not joining.recognised(member, session.conn, session.address, token, role)
 
-    def _submit(self, live: LiveRoom, session: Session, join: m.Join, pin: Pin | None, again: bool) -> None:
+    async def _prepare(self, live: LiveRoom, session: Session, join: m.Join, again: bool) -> None:
+        """Work out what takes time. The room is asked for what has to be compared with it only when that is done."""
+        spent, founder = Spent(), False
+        try:
+            if live.room.seq == 0:
+                founders = self._founding.get(live)
+                if founders is not None:
+                    # Of all who want a new room at once one creates it, and the others need not be allowed to.
+                    waiting: Deferred[None] = Deferred()
+                    founders.append(waiting)
+                    await waiting
+                    live.joining -= 1
+                    if session.asked is join:
+                        self.ask(live, session, join, again=again)
+                    return
+                self._founding[live] = []
+                founder = True
+                spent.founding = await self.doorkeeper.found(join.room_id, session.address)
+            room = live.room
+            if room.seq == 0:
+                hashed = await self._hash_in_turn(None, session, join, tokens.new_salt()) if join.pin else None
+            elif join.pin and room.settings.pin is not None:
+                spent.room = room
+                hashed = await self._compare(room, room.settings.pin, session, join, spent)
+            else:
+                hashed = None
+        except Refused as error:
+            live.joining -= 1
+            self.doorkeeper.give_back(spent.founding)
+            self._not_now(live, session, join, error, again)
+            if founder:
+                self.founded(live)
+            return
+        self._submit(live, session, join, hashed, again, spent)
+        if founder and session.asked is not join:
+            self.founded(live)
+
+    async def _compare(self, room: Room, pin: Pin, session: Session, join: m.Join, spent: Spent) -> Pin:
+        """Return the hash of the PIN that was given, or one that cannot be right if that is known already."""
+        assert join.pin
+        if self.doorkeeper.known_wrong(room, join.pin):
+            spent.room = None
+            return Pin(pin.salt, "")
+        return await self._hash_in_turn(spent, session, join, pin.salt)
+
+    async def _hash_in_turn(self, spent: Spent | None, session: Session, join: m.Join, salt: str) -> Pin:
+        """Hash the PIN; spent: what a try costs is taken first, if it is one."""
+        who = session.address or session.conn
+        try:
+            await self._turns.begin(who)
+        except Crowded:
+            raise NotYet("hashing", "hashing", 1.0) from None
+        try:
+            if spent is not None and spent.room is not None:
+                came = self.doorkeeper.came(spent.room, who)
+                spent.trying = await self.doorkeeper.try_pin(spent.room, session.address, came)
+            return await self._hash_pin(join.pin or "", salt)
+        finally:
+            self._turns.end(who)
+
+    def founded(self, live: LiveRoom) -> None:
+        """Whoever was to create the room has, or will not: the others may go on."""
+        for waiting in self._founding.pop(live, ()):
+            waiting.callback(None)
+
+    def put_off(self, session: Session, join: m.Join, error: NotYet, again: bool, since: float = 0.0) -> None:
+        """Let a JOIN wait for what there is not enough of. since: when who sends it came; 0.0: just now."""
+        if not again:
+            self._metrics.put_off[error.reason] += 1
+            self._metrics.refused[error.code] += 1
+            session.send(error_frame(error, join.id))
+        since = since or self._clock.seconds()
+        who = session.address if error.reason.startswith("pin_") and session.address else session.conn
+        counted = error.reason != "joins"
+        self.lobby.wait(error.place, who, since, session, error.seconds, lambda: self._again(session, join, counted))
+        session.settled()
+
+    def _not_now(self, live: LiveRoom, session: Session, join: m.Join, error: Refused, again: bool) -> None:
+        if session.asked is not join:
+            return
+        if isinstance(error, NotYet):
+            self.put_off(session, join, error, again, self.doorkeeper.came(live.room, session.address or session.conn))
+            return
+        if not again:
+            self._metrics.refused[error.code] += 1
+            session.send(error_frame(error, join.id))
+        live.waiting[session] = join
+        session.settled()
+
+    def _failed(self, failure: Failure, live: LiveRoom, session: Session, join: m.Join) -> None:
+        log.failure("preparing a JOIN", failure=failure)
+        live.joining -= 1
+        self.founded(live)
+        if session.asked is join:
+            session.send(error_frame(INTERNAL, join.id))
+            session.settled()
+
+    def _submit(
+        self, live: LiveRoom, session: Session, join: m.Join, pin: Pin | None, again: bool, spent: Spent | None = None
+    ) -> None:
         live.joining -= 1
         if session.asked is not join:
             # It has asked for something else meanwhile, or is gone.
+            if spent is not None:
+                self.doorkeeper.give_back(spent.founding)
+                self.doorkeeper.give_back(spent.trying)
             return
         token = tokens.new_token(live.room.code, join.user_id) if join.keeps_token else ""
         claims = session.claims
@@ -85,23 +206,50 @@ class Admission:
             role=claims.role if claims else "",
             named=bool(claims and claims.name),
         )
-        live.submit(
-            _JoinEntry(self, Command(join.user_id, session.conn, body, join.nonce or ""), session, join, token, again)
-        )
+        command = Command(join.user_id, session.conn, body, join.nonce or "")
+        live.submit(_JoinEntry(self, command, session, join, token, again, spent))
+
+
+class Spent:
+    """What a JOIN was allowed. room: whose PIN it tries, if it does. trying, founding: what was taken for that."""
+
+    __slots__ = ("founding", "room", "trying")
+
+    def __init__(self) -> None:
+        self.room: Room | None = None
+        self.trying: Way = ()
+        self.founding: Way = ()
 
 
 class _JoinEntry(Entry):
-    __slots__ = ("_admission", "_again", "_join", "_token")
+    __slots__ = ("_admission", "_again", "_join", "_spent", "_token")
     session: Session
 
-    def __init__(self, admission: Admission, command: Command, session: Session, join: m.Join, token: str, again: bool):
+    def __init__(
+        self,
+        admission: Admission,
+        command: Command,
+        session: Session,
+        join: m.Join,
+        token: str,
+        again: bool,
+        spent: Spent | None,
+    ):
         super().__init__(command, session)
+        self._spent = spent
         self._admission = admission
         self._join = join
         self._token = token
         self._again = again
 
+    def decide(self, rules: Rules, room: Room, now: float) -> Decision:
+        if room.seq == 0 and not self.command.body.invite:
+            # The room has ended since this was prepared, and a new one needs more.
+            raise StalePin
+        return super().decide(rules, room, now)
+
     def refused(self, live: LiveRoom, error: Refused) -> None:
+        self._settle_up(live, wrong=error.code == "bad_pin")
         if self.session.asked is not self._join:
             return
         if error.code == "bad_pin" and self._join.pin and self.command.body.pin is None:
@@ -116,10 +264,29 @@ class _JoinEntry(Entry):
                 self._admission.conflict(live, self._join.user_id)
         self.session.settled()
 
+    def _settle_up(self, live: LiveRoom, *, came_in: bool = False, created: bool = False, wrong: bool = False) -> None:
+        """Give back what was not used. Whether the PIN was right is not known of who did not come in for another reason."""
+        spent, self._spent = self._spent, None
+        if spent is None:
+            return
+        doorkeeper = self._admission.doorkeeper
+        if spent.room is not None:
+            if wrong:
+                doorkeeper.wrong(spent.room, self._join.pin or "")
+            elif came_in:
+                doorkeeper.right(spent.room, self.session.address, spent.trying)
+            else:
+                doorkeeper.give_back(spent.trying)
+        if not created:
+            doorkeeper.give_back(spent.founding)
+        self._admission.founded(live)
+
     def stale_pin(self, live: LiveRoom) -> None:
+        self._settle_up(live)
         self._admission.ask(live, self.session, self._join, again=self._again)
 
     def done(self, live: LiveRoom, decision: Decision, seq: int) -> None:
+        self._settle_up(live, came_in=True, created=seq == 1)
         resume = self._join.resume
         if decision.event == "USER_RESUMED" and resume is not None:
             missed = Deferred.fromCoroutine(self._missed(live, (resume.epoch, resume.seq)))

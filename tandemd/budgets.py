@@ -39,7 +39,7 @@ class Budget(Struct, frozen=True, gc=False):
 
 
 class Mark(Struct, frozen=True, gc=False):
-    """Something that must have been marked. Nothing is taken from it."""
+    """Something that must have been marked; waiting for that makes no sense. Nothing is taken from it."""
 
     name: str
 
@@ -61,16 +61,17 @@ class Taken(Struct, frozen=True, gc=False):
     """What became of an attempt to take.
 
     way: which of the ways was taken, -1 for none. Else: wait: seconds after which it may be tried again. lacking: the name
-    of what there was not enough of.
+    of what there was not enough of, for the way that will be open first. nearest: which one that is.
     """
 
     way: int
     wait: float = 0.0
     lacking: str = ""
+    nearest: int = -1
 
 
 RECHECK = 5.0
-"""Seconds after which it is asked again for a share or a mark: nobody knows when there will be one."""
+"""Seconds after which it is asked again for a share: nobody knows when there will be one."""
 
 
 class Budgets:
@@ -91,7 +92,7 @@ class Budgets:
 
     def take(self, ways: Sequence[Way], now: float) -> Taken:
         """Take the first way of which everything can be had; nothing if there is none."""
-        best = Taken(-1, DAY)
+        best = Taken(-1, 2 * DAY)
         for number, way in enumerate(ways):
             wait, lacking = 0.0, ""
             for need in way:
@@ -103,7 +104,7 @@ class Budgets:
                     self._use(need, now)
                 return Taken(number)
             if wait < best.wait or not best.lacking:
-                best = Taken(-1, wait, lacking)
+                best = Taken(-1, wait, lacking, number)
         return best
 
     def give_back(self, way: Way, now: float) -> None:
@@ -129,7 +130,7 @@ class Budgets:
         if isinstance(need, Budget):
             return max(0.0, max(self._at(need.name), now) + need.interval - need.room - now - 1e-6)
         if isinstance(need, Mark):
-            return 0.0 if self._at(need.name) > now else RECHECK
+            return 0.0 if self._at(need.name) > now else DAY
         held = self._shares.get(need.name, {})
         if len(held) >= need.most:
             for code in [code for code in held if not self._exists(code)]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -19,42 +20,64 @@ from .room.state import Room
 class Directory:
     """See IRooms."""
 
-    def __init__(self, store: IRoomStore, rooms: OpenRooms, clock: IReactorTime, rules: Rules):
+    def __init__(
+        self,
+        store: IRoomStore,
+        rooms: OpenRooms,
+        clock: IReactorTime,
+        rules: Rules,
+        invited: Callable[[str, str], None],
+    ):
+        """invited: is told of a room and an address at which its invite code is known."""
         self._store = store
         self._open = rooms
         self._clock = clock
         self._rules = rules
-        self._invite_waiters: dict[str, list[Deferred[None]]] = {}
+        self._invited = invited
+        self._waiters: dict[str, list[Deferred[None]]] = {}
 
     def joined(self, code: str) -> None:
         """Somebody has joined a room, which may have been created by that."""
-        for waiter in self._invite_waiters.pop(code, ()):
+        for waiter in self._waiters.pop(code, ()):
             waiter.callback(None)
 
-    def invite(self, code: str, wait: float) -> Deferred[str | None]:
-        return Deferred.fromCoroutine(self._invite(code, wait))
+    def invite(self, code: str, address: str, wait: float) -> Deferred[str | None]:
+        return Deferred.fromCoroutine(self._invite(code, address, wait))
 
-    async def _invite(self, code: str, wait: float) -> str | None:
-        room = await self._store.load(code)
-        if room is None:
-            waiter: Deferred[None] = Deferred()
-            waiters = self._invite_waiters.setdefault(code, [])
-            waiters.append(waiter)
-            timeout = self._clock.callLater(wait, waiter.callback, None)
-            try:
-                await waiter
-            finally:
-                if timeout.active():
-                    timeout.cancel()
-                if waiter in waiters:
-                    waiters.remove(waiter)
-                    if not waiters:
-                        self._invite_waiters.pop(code, None)
+    async def _invite(self, code: str, address: str, wait: float) -> str | None:
+        end = self._clock.seconds() + wait
+        while True:
             room = await self._store.load(code)
-        return room.settings.invite if room is not None else None
+            if room is not None and (not address or any(address == m.address for m in room.members.values())):
+                return room.settings.invite
+            left = end - self._clock.seconds()
+            if left <= 0:
+                return None
+            await self._somebody_joins(code, left)
 
-    def find_invite(self, invite: str) -> Deferred[str | None]:
-        return self._store.find_invite(invite)
+    async def _somebody_joins(self, code: str, wait: float) -> None:
+        """Wait until somebody joins a room on this node, or the time is over."""
+        waiter: Deferred[None] = Deferred()
+        waiters = self._waiters.setdefault(code, [])
+        waiters.append(waiter)
+        timeout = self._clock.callLater(wait, waiter.callback, None)
+        try:
+            await waiter
+        finally:
+            if timeout.active():
+                timeout.cancel()
+            if waiter in waiters:
+                waiters.remove(waiter)
+                if not waiters:
+                    self._waiters.pop(code, None)
+
+    def find_invite(self, invite: str, address: str) -> Deferred[str | None]:
+        return self._store.find_invite(invite).addCallback(self._found, address)
+
+    def _found(self, code: str | None, address: str) -> str | None:
+        if code is not None:
+            self._invited(code, address)
+        return code
 
     def room_of(self, token: str) -> Deferred[dict[str, object] | None]:
         return Deferred.fromCoroutine(self._room_of(token))

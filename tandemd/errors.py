@@ -40,7 +40,7 @@ CODES: dict[str, str] = {
     "forgotten": "the command's `id` is so old that nobody knows whether it was carried out; it is not done now",
     "no_such_member": "the addressed member is not in this room",
     "unavailable": "the server cannot do this at the moment",
-    "rate_limited": "too many of these in too short a time",
+    "rate_limited": "too many of these in too short a time; a JOIN stays pending and is carried out as soon as it can be",
     "idle": "the connection was opened and nothing was wanted of it for too long; it is closed",
     "shutting_down": "the server is about to stop; reconnect after a moment",
     "internal": "a fault of the server; it has been logged",

@@ -175,11 +175,15 @@ class IRoomStore(Interface):
 class IRooms(Interface):
     """What HTTP may ask of the room service."""
 
-    def invite(code: str, wait: float) -> Deferred[str | None]:
-        """Return the invite code of a living room, for which to wait up to `wait` seconds; None if there is none then."""
+    def invite(code: str, address: str, wait: float) -> Deferred[str | None]:
+        """Return the invite code of a living room that somebody at this address is in, or None.
 
-    def find_invite(invite: str) -> Deferred[str | None]:
-        """Return the room id that an invite code (lower case) belongs to, or None."""
+        That is waited for up to `wait` seconds, whether there is such a room or not: nobody else learns which. With '',
+        where addresses mean nothing, anybody may ask.
+        """
+
+    def find_invite(invite: str, address: str) -> Deferred[str | None]:
+        """Return the room id that an invite code (lower case) belongs to, or None. Who knows one is let in more easily."""
 
     def room_of(token: str) -> Deferred[dict[str, object] | None]:
         """Return the room of the member whose resume secret this is, as /status shows it, or None."""

@@ -21,6 +21,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+PUT_OFF = (
+    "joins", "creations", "rooms_per_address", "rooms_per_node", "pin_tries_per_room", "pin_tries_per_address", "hashing",
+)  # fmt: skip
+"""Why a JOIN may have to wait: the keys of the configuration's `limits`, nearly."""
 SIZES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0)
 
 GIVEN_UP = ("idle", "no_pong", "output_bytes", "output_stall")
@@ -157,6 +161,15 @@ class Metrics:
         self.refused = add(Counts("tandemd_messages_refused_total", "Messages answered with ERROR", "code"))
         self.limited = add(
             Counts("tandemd_limited_total", "What was refused, delayed or ended by a limit", "reason", LIMITS)
+        )
+        self.put_off = add(
+            Counts("tandemd_joins_put_off_total", "JOINs that had to wait for a limit", "reason", PUT_OFF)
+        )
+        self.lookups_refused = add(
+            Count("tandemd_code_lookups_refused_total", "Look-ups of invite codes that were refused: too many")
+        )
+        self.pin_tries = add(
+            Counts("tandemd_pin_tries_total", "PINs that were tried", "result", ("right", "wrong", "repeated"))
         )
         self.relays = add(Count("tandemd_relays_total", "Messages passed from one member to one other on this node"))
         self.deliveries = add(Count("tandemd_deliveries_total", "Messages written to a client"))

@@ -14,6 +14,7 @@ from .auth import doorkeeper_of
 from .backlog import BacklogLimits
 from .config import Config
 from .connection import Connection
+from .doorkeeper import NO_LIMITS, JoinLimits
 from .hasher import Hasher
 from .interpreter import Interpreter
 from .limits import MessageLimits, MessageRates
@@ -61,6 +62,7 @@ class Node:
             self.hasher.hash_pin,
             positions_of(config),
             self._doorkeeper.vouch if self._doorkeeper is not None else lambda join: None,
+            join_limits_of(config),
         )
         limits = config.limits
         self.addresses = Addresses(config.web.trusted_proxies, config.endpoint.startswith("haproxy:"))
@@ -99,7 +101,9 @@ class Node:
             redirect_target=config.web.redirect_target,
             invite_base_url=config.web.invite_base_url,
             short_id_wait=config.web.short_id_wait,
-            code_lookups=config.limits.code_lookups if config.limits.enabled else 0,
+            code_lookups=limits.code_lookups if limits.enabled else 0,
+            code_lookups_total=limits.code_lookups_total if limits.enabled else 0,
+            lookup_refused=self._lookup_refused,
         )
         site = TandemSite(
             root,
@@ -180,6 +184,9 @@ class Node:
     def _given_up(self, reason: str) -> None:
         self.metrics.given_up[reason] += 1
 
+    def _lookup_refused(self) -> None:
+        self.metrics.lookups_refused += 1
+
     def _delivered(self, count: int) -> None:
         self.metrics.deliveries.value += count
 
@@ -254,4 +261,19 @@ def positions_of(config: Config) -> PositionSettings:
     rooms = config.rooms
     return PositionSettings(
         rooms.heartbeat, rooms.drift, rooms.play_state_after, rooms.control_quiet, rooms.watching_timeout
+    )
+
+
+def join_limits_of(config: Config) -> JoinLimits:
+    """Return how much coming in is allowed as the configuration sets it."""
+    limits = config.limits
+    if not limits.enabled:
+        return NO_LIMITS
+    return JoinLimits(
+        limits.joins,
+        limits.room_creations,
+        limits.rooms_per_address,
+        limits.rooms_per_node,
+        limits.pin_tries_per_room,
+        limits.pin_tries_per_address,
     )

@@ -32,6 +32,9 @@ class OpenRooms:
     def __iter__(self) -> Iterator[LiveRoom]:
         return iter(list(self._live.values()))
 
+    def __len__(self) -> int:
+        return len(self._live)
+
     def get(self, code: str) -> LiveRoom | None:
         return self._live.get(code)
 

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from . import messages as m
 from .admission import PENDING, Admission
 from .directory import Directory
+from .doorkeeper import Doorkeeper, JoinLimits, NotYet
 from .errors import Refused
 from .frames import text_frame
 from .interfaces import Claims, IRoomStore, Presence
@@ -59,6 +60,7 @@ class RoomService(service.Service):
         hash_pin: Callable[[str, str], Deferred[Pin]],
         positions: PositionSettings,
         vouch: Callable[[m.Join], Claims | None] = lambda join: None,
+        limits: JoinLimits = JoinLimits(),  # noqa: B008  # immutable
     ):
         self._store = store
         self._rules = rules
@@ -69,13 +71,24 @@ class RoomService(service.Service):
         self.others = OtherNodes(store, self._join_again)
         self.open = OpenRooms(store, self._make, self.others)
         self.others.attach(self.open)
-        self.directory = Directory(store, self.open, clock, rules)
         self._unopened: dict[Session, m.Join] = {}
         self._stopping = False
         self._asking_due = False
         self._away_since = 0.0
         self.positions = Positions(store, positions, lambda: self.open, metrics)
-        self._admission = Admission(store, rules, hash_pin, self._moved, self._conflict)
+        self._doorkeeper = Doorkeeper(store, limits, clock, metrics, lambda: len(self.open))
+        self.directory = Directory(store, self.open, clock, rules, self._doorkeeper.invited)
+        self._admission = Admission(
+            store,
+            rules,
+            hash_pin,
+            clock,
+            metrics,
+            self._doorkeeper,
+            self._moved,
+            self._conflict,
+            self._again,
+        )
         self._sweep = LoopingCall(self._swept)
         self._sweep.clock = clock
         self._receivers: dict[type[m.ClientMessage], Callable[[Session, LiveRoom, Any], None]]
@@ -97,6 +110,7 @@ class RoomService(service.Service):
         self._stopping = True
         if self._sweep.running:
             self._sweep.stop()
+        self._admission.lobby.close()
         for live in self.open:
             live.close()
 
@@ -115,11 +129,24 @@ class RoomService(service.Service):
             self._not_opened(session, join, error)
             return
         session.asked = join
+        self._enter(session, join)
+
+    def _enter(self, session: Session, join: m.Join, *, again: bool = False, counted: bool = False) -> None:
+        if not counted:
+            try:
+                self._doorkeeper.join(session.address)
+            except NotYet as error:
+                self._admission.put_off(session, join, error, again)
+                return
         self.open.use(
             join.room_id,
-            lambda live: self._admission.ask(live, session, join),
+            lambda live: self._admission.ask(live, session, join, again=again),
             lambda error: self._not_opened(session, join, error),
         )
+
+    def _again(self, session: Session, join: m.Join, counted: bool) -> None:
+        """It may be time for a JOIN that was put off."""
+        self._enter(session, join, again=True, counted=counted)
 
     def _not_opened(self, session: Session, join: m.Join, error: Refused) -> None:
         self._metrics.refused[error.code] += 1
@@ -213,6 +240,7 @@ class RoomService(service.Service):
     def _forget_waiting(self, session: Session) -> None:
         asked, session.asked = session.asked, None
         self._unopened.pop(session, None)
+        self._admission.lobby.forget(session)
         live = self.open.get(asked.room_id) if asked is not None else None
         if live is not None and live.waiting.pop(session, None) is not None:
             self.open.close_if_idle(live)
@@ -233,7 +261,7 @@ class RoomService(service.Service):
         """The store is back: JOINs that waited for it."""
         unopened, self._unopened = self._unopened, {}
         for session, join in unopened.items():
-            self.join(session, join)
+            self._enter(session, join, counted=True)
         for live in self.open:
             for session, join in list(live.waiting.items()):
                 del live.waiting[session]

@@ -28,11 +28,12 @@ from twisted.trial.unittest import TestCase
 from tandemd.config import Config
 from tandemd.config.declaration import Limits
 from tandemd.connection import Connection
+from tandemd.doorkeeper import JoinLimits
 from tandemd.interfaces import Claims, CommitResult, IFollower, IRoomStore
 from tandemd.limits import MessageLimits
 from tandemd.messages import Join
 from tandemd.metrics import Metrics
-from tandemd.node import door_of, rates_of
+from tandemd.node import door_of, join_limits_of, rates_of
 from tandemd.positions import PositionSettings
 from tandemd.protocol import ProtocolSettings, TandemFactory, TandemProtocol
 from tandemd.room import state
@@ -164,6 +165,7 @@ class Server:
             self.pins.hash,
             positions or PositionSettings(),
             vouch,
+            JoinLimits() if limits is None else join_limits_of(Config(limits=limits)),
         )
         self.given_up: list[str] = []
         """Why connections were ended whose clients did not read, did not answer or wanted nothing."""

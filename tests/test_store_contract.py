@@ -263,7 +263,7 @@ class StoreContract:
         ways = [[Budget("a:x", 1, 60)], [Budget("b:x", 1, 30)]]
         self.assertEqual([(await store.take(ways)).way for _ in range(2)], [0, 1])
         refused = await store.take(ways)
-        self.assertEqual((refused.way, refused.lacking), (-1, "b:x"))
+        self.assertEqual((refused.way, refused.lacking, refused.nearest), (-1, "b:x", 1))
 
     async def test_some_may_have_to_be_left(self) -> None:
         store = await self.make()

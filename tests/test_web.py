@@ -39,7 +39,7 @@ from tandemd.web import (
     client_address,
     root_resource,
 )
-from tandemd.web.lookups import LookupLimit
+from tandemd.web.lookups import LookupLimits
 from tandemd.web.parts import CHUNK, Part, PartSender
 
 CODE = "abcde12345"
@@ -59,10 +59,12 @@ class FakeRooms:
         self.failure: Exception | None = None
         self.cancelled = 0
         self.asked: list[str] = []
+        self.addresses: list[str] = []
 
-    def invite(self, code: str, wait: float) -> Deferred[str | None]:
+    def invite(self, code: str, address: str, wait: float) -> Deferred[str | None]:
         if self.failure is not None:
             return fail(self.failure)
+        self.addresses.append(address)
         if code in self.invites:
             return succeed(self.invites[code])
         waiting: Deferred[str | None] = Deferred(self._cancel)
@@ -72,10 +74,11 @@ class FakeRooms:
     def _cancel(self, deferred: Deferred[str | None]) -> None:
         self.cancelled += 1
 
-    def find_invite(self, invite: str) -> Deferred[str | None]:
+    def find_invite(self, invite: str, address: str) -> Deferred[str | None]:
         if self.failure is not None:
             return fail(self.failure)
         self.asked.append(invite)
+        self.addresses.append(address)
         return succeed({code: room for room, code in self.invites.items()}.get(invite))
 
     def room_of(self, token: str) -> Deferred[dict[str, object] | None]:
@@ -492,6 +495,17 @@ class ShortIdTests(WebTestCase):
         self.rooms.failure = Refused("unavailable", "The store is away.", 200)
         reply = self.request(f"/api/short-id/{ROOM}")
         self.assertEqual((reply.status, reply.headers["Retry-After"]), (503, "1"))
+
+    def test_limit(self) -> None:
+        self.serve(code_lookups=2)
+        replies = [self.request(f"/api/short-id/{ROOM}") for _ in range(3)]
+        self.assertEqual([reply.status for reply in replies], [200, 200, 429])
+        self.assertEqual(replies[2].headers["Retry-After"], "30")
+
+    def test_the_address_is_told(self) -> None:
+        self.request(f"/api/short-id/{ROOM}", peer=IPv6Address("TCP", "2001:db8::5", 1))
+        self.request(f"/api/room/{CODE}", peer=IPv6Address("TCP", "2001:db8::5", 1))
+        self.assertEqual(self.rooms.addresses, ["2001:db8::/64"] * 2)
 
     def test_bad_room_ids(self) -> None:
         for room in ("%", "%2", "%zz", "%FF", "%ED%A0%80", "%00", "a%0D%0Ab", "", "x" * 101):
@@ -1122,29 +1136,59 @@ class AddressTests(TestCase):
         self.assertTrue(addresses.suspended)
 
 
-class LookupLimitTests(TestCase):
-    def test_memory_is_bounded_and_the_idle_are_forgotten_first(self) -> None:
-        limit = LookupLimit(Clock(), 1, kept=3)
-        for address in ("a", "b", "c", "a", "d"):
-            limit.take(address)
-        self.assertEqual(len(limit), 3)
-        self.assertGreater(limit.take("a"), 0)
-        self.assertEqual(limit.take("b"), 0)
+class LookupLimitsTests(TestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_700_000_000)
+        self.refused = 0
+
+    def limits(self, per_address: int, in_vain: int = 0) -> LookupLimits:
+        return LookupLimits(self.clock, per_address, in_vain, self._refused)
+
+    def _refused(self) -> None:
+        self.refused += 1
 
     def test_rest_gives_no_more_than_the_burst(self) -> None:
-        clock = Clock()
-        limit = LookupLimit(clock, 2)
-        clock.advance(3600)
-        self.assertEqual([limit.take("a") for _ in range(3)], [0, 0, 30])
+        limits = self.limits(2)
+        self.clock.advance(1_000_000)
+        self.assertEqual([bool(limits.take("a")) for _ in range(4)], [False, False, True, True])
+        self.assertEqual(self.refused, 2)
 
     def test_asking_while_refused_does_not_prolong_it(self) -> None:
-        clock = Clock()
-        limit = LookupLimit(clock, 2)
-        for _ in range(30):
-            limit.take("a")
-        clock.advance(30)
-        self.assertEqual(limit.take("a"), 0)
+        limits = self.limits(2)
+        for _ in range(10):
+            limits.take("a")
+        self.clock.advance(30)
+        self.assertEqual(limits.take("a"), 0.0)
+
+    def test_questions_of_members_count_for_their_address_only(self) -> None:
+        limits = self.limits(2, in_vain=2)
+        self.assertEqual([limits.ask("a"), limits.ask("a"), limits.take("b")], [0.0, 0.0, 0.0])
+        self.assertTrue(limits.ask("a"))
+
+    def test_many_who_guess_together_leave_something_to_others(self) -> None:
+        """A botnet that looks up codes without end: whoever comes anew is still answered."""
+        limits = self.limits(10, in_vain=100)
+        guesses = 0
+        for second in range(600):
+            self.clock.advance(1)
+            guesses += sum(not limits.take(f"bot{number}") for number in range(100))
+            if second > 60 and second % 10 == 0:
+                self.assertEqual(limits.take(f"guest{second}"), 0.0, second)
+                limits.found()
+        self.assertTrue(guesses <= 100 * (600 / 60 + 1), guesses)
+
+    def test_what_is_found_costs_nothing_in_all(self) -> None:
+        limits = self.limits(1000, in_vain=2)
+        for number in range(100):
+            self.assertEqual(limits.take(f"a{number}"), 0.0)
+            limits.found()
+
+    def test_where_addresses_mean_nothing(self) -> None:
+        limits = self.limits(1, in_vain=3)
+        self.assertEqual([bool(limits.take("")) for _ in range(4)], [False, False, False, True])
+        self.assertEqual([limits.ask("") for _ in range(4)], [0.0] * 4)
 
     def test_off(self) -> None:
-        limit = LookupLimit(Clock(), 0)
-        self.assertEqual([limit.take("a") for _ in range(100)], [0.0] * 100)
+        limits = self.limits(0)
+        self.assertEqual([limits.take(address) for address in ("a", "a", "", "")], [0.0] * 4)

@@ -275,7 +275,31 @@ class Limits:
     username_length: int = key(integer(1, 200), 50, "Characters of a user's name; the rest is cut off.")
     chat_length: int = key(integer(1, 20_000), 2000, "Characters of a chat message.")
     url_length: int = key(integer(100, 20_000), 2048, "Characters of a title's URL.")
-    code_lookups: int = key(integer(1, 100_000), 30, "Invite codes that one address may look up in a minute.")
+    rooms_per_address: int = key(
+        integer(1, 1_000_000), 200, "How many rooms created from one address within a day there may be."
+    )
+    rooms_per_node: int = key(integer(1, 10_000_000), 50_000, "How many rooms a node may have open.")
+    joins: int = key(
+        integer(1, 1_000_000), 600, "JOINs that are taken from one address in a minute; more have to wait."
+    )
+    room_creations: int = key(
+        integer(1, 1_000_000), 60, "Rooms that one address may create in a minute; the JOINs for more have to wait."
+    )
+    pin_tries_per_room: int = key(
+        integer(1, 100_000),
+        12,
+        "Wrong PINs that a room answers in an hour, and as many again to those who know its invite code. Half of them are "
+        "kept for addresses that have just come; JOINs with a PIN for which none are left have to wait.",
+    )
+    pin_tries_per_address: int = key(
+        integer(1, 100_000), 10, "Wrong PINs that one address may try in an hour; more JOINs with a PIN have to wait."
+    )
+    code_lookups: int = key(
+        integer(1, 100_000), 120, "Invite codes that one address may look up, or ask for, in a minute."
+    )
+    code_lookups_total: int = key(
+        integer(1, 10_000_000), 6000, "Look-ups of invite codes that a node answers in vain in a minute."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

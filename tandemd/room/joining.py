@@ -72,11 +72,11 @@ def _admit(room: Room, command: Command, body: Enter, name: str | None, old: Mem
 
 
 def _come_back(room: Room, member: Member, command: Command, body: Enter, name: str | None, now: float) -> Decision:
-    by_token = bool(body.token) and (_same(body.token, member.token) or _same(body.token, member.next_token))
-    if not by_token and not body.role and member.conn != command.conn:
-        known = body.address and body.address == member.address and not member.proven
-        if not known:
-            raise Refused("identity_conflict", "JOIN: somebody is in this room under this `userId`.", 5000)
+    if not recognised(member, command.conn, body.address, body.token, body.role):
+        # Who does not know the PIN does not learn who is in the room either.
+        _check_pin(room, body)
+        raise Refused("identity_conflict", "JOIN: somebody is in this room under this `userId`.", 5000)
+    by_token = _by_token(member, body.token)
     token, next_token = member.token, member.next_token
     if by_token and _same(body.token, next_token):
         token, next_token = next_token, ""
@@ -123,6 +123,20 @@ def _becomes_host(room: Room, role: str) -> bool:
     if host is None:
         return role != GUEST
     return role == HOST and host.role == GUEST
+
+
+def recognised(member: Member, conn: str, address: str, token: str, role: str) -> bool:
+    """Say whether a JOIN comes from the member itself.
+
+    token: SHA-256 of the one given, "" for none. role: as in `Enter`; not "" where user ids are proven by signed tokens.
+    """
+    if role or _by_token(member, token) or member.conn == conn:
+        return True
+    return bool(address) and address == member.address and not member.proven
+
+
+def _by_token(member: Member, token: str) -> bool:
+    return bool(token) and (_same(token, member.token) or _same(token, member.next_token))
 
 
 def _joined(room: Room, user: str, name: str | None) -> m.UserJoined:

@@ -35,7 +35,7 @@ class Counters:
                 else:
                     words += (b"s", need.code.encode(), b"%d" % need.most)
         try:
-            way_taken, wait, lacking = await self._access.link.run(
+            taken, wait, lacking, nearest = await self._access.link.run(
                 scripts.TAKE, [budget_key(name) for name in names], *words
             )
         except Disconnected:
@@ -43,7 +43,7 @@ class Counters:
         except RedisError as error:
             self._access.suspend(str(error))
             raise unavailable() from None
-        return Taken(way_taken) if way_taken >= 0 else Taken(-1, float(wait), list(names)[lacking - 1])
+        return Taken(taken) if taken >= 0 else Taken(-1, float(wait), list(names)[lacking - 1], nearest)
 
     def give_back(self, way: Way) -> None:
         """As IRoomStore says."""

@@ -201,12 +201,12 @@ return {at, got[1] or '0', got[2] or '', redis.call('ZRANGEBYSCORE', KEYS[1], '-
 TAKE = Script(
     NOW
     + """
--- KEYS: budgets, marks and shares. ARGV: 1 beginning of rooms' keys 2 seconds after which to ask again for a mark or share
---   3 seconds that shares are kept; then for each way: number of needs, then for each of these four:
+-- KEYS: budgets, marks and shares. ARGV: 1 beginning of rooms' keys 2 seconds after which to ask again for a share
+--   3 seconds in a day; then for each way: number of needs, then for each of these four:
 --   number of the key, 'b' interval room, 'm' '' '', or 's' code most
--- Takes the first way of which everything can be had. returns {its number from 0, '', 0}, or {-1, seconds to wait, number of
--- the key of what is lacking}
-local best, lacking, at, way = nil, 0, 4, 0
+-- Takes the first way of which everything can be had. returns {its number from 0, '', 0, 0}, or {-1, seconds to wait, number
+-- of the key of what is lacking, number of the way that will be open first}
+local best, lacking, nearest, at, way = nil, 0, 0, 4, 0
 while at <= #ARGV do
   local first, count, wait, short = at + 1, tonumber(ARGV[at]), 0, 0
   for need = 0, count - 1 do
@@ -217,7 +217,7 @@ while at <= #ARGV do
       local till = math.max(tonumber(redis.call('GET', key) or '0'), now)
       needed = till + tonumber(ARGV[i + 2]) - tonumber(ARGV[i + 3]) - now - 0.000002
     elseif ARGV[i + 1] == 'm' then
-      if redis.call('EXISTS', key) == 0 then needed = tonumber(ARGV[2]) end
+      if redis.call('EXISTS', key) == 0 then needed = tonumber(ARGV[3]) end
     elseif redis.call('SCARD', key) >= tonumber(ARGV[i + 3]) and redis.call('SISMEMBER', key, ARGV[i + 2]) == 0 then
       for _, code in ipairs(redis.call('SMEMBERS', key)) do
         if redis.call('EXISTS', ARGV[1] .. code) == 0 then redis.call('SREM', key, code) end
@@ -238,12 +238,12 @@ while at <= #ARGV do
         redis.call('EXPIRE', key, ARGV[3])
       end
     end
-    return {way, '', 0}
+    return {way, '', 0, 0}
   end
-  if best == nil or wait < best then best, lacking = wait, short end
+  if best == nil or wait < best then best, lacking, nearest = wait, short, way end
   way, at = way + 1, first + 4 * count
 end
-return {-1, string.format('%.6f', best), lacking}
+return {-1, string.format('%.6f', best), lacking, nearest}
 """
 )
 

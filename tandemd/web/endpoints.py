@@ -15,7 +15,7 @@ from ..interfaces import IRooms
 from ..messages import Id
 from .addresses import SUSPENDED, Addresses
 from .answers import Answer, Endpoint, HttpError, json_answer, text_answer
-from .lookups import LookupLimit
+from .lookups import LookupLimits
 
 NO_STORE = ("Cache-Control", "no-store")
 NO_ROOM = "Room not found"
@@ -118,26 +118,45 @@ class Status(Endpoint):
 
 
 class InviteCodes:
-    """Finds rooms by invite code, as often as an address may: the same limit however it is asked."""
+    """Finds rooms by invite code and invite codes by room, as often as an address may: the same limit however it is asked."""
 
-    def __init__(self, rooms: IRooms, limit: LookupLimit, addresses: Addresses):
+    def __init__(self, rooms: IRooms, limits: LookupLimits, addresses: Addresses):
         self._rooms = rooms
-        self._limit = limit
+        self._limits = limits
         self._addresses = addresses
 
     async def room_id(self, request: Request, code: str) -> str:
         """Return the id of the room that a code belongs to.
 
-        Raise HttpError 404 if there is none, 429 if the address has asked too often.
+        Raise HttpError 404 if there is none, 429 if there were too many look-ups.
         """
-        address = self._addresses.rule(request.getClientAddress(), forwarded_for(request))
-        wait = self._limit.take(address)
-        if wait:
-            raise HttpError(429, f"Too many look-ups from your address; try again in {ceil(wait)} s.", wait)
-        room_id = await self._rooms.find_invite(code.lower()) if _CODE.fullmatch(code) else None
+        address = self._address(request)
+        _allow(self._limits.take(address))
+        room_id = await self._rooms.find_invite(code.lower(), address) if _CODE.fullmatch(code) else None
         if room_id is None:
             raise HttpError(404, NO_ROOM)
+        self._limits.found()
         return room_id
+
+    async def code(self, request: Request, room_id: str, wait: float) -> str:
+        """Return the invite code of a room that the asker is in, as far as can be told from the address; see IRooms.
+
+        Raise HttpError 404 if it is not, or there is no such room; 429 if there were too many look-ups.
+        """
+        address = self._address(request)
+        _allow(self._limits.ask(address))
+        invite = await self._rooms.invite(room_id, address, wait)
+        if invite is None:
+            raise HttpError(404, NO_ROOM)
+        return invite
+
+    def _address(self, request: Request) -> str:
+        return self._addresses.rule(request.getClientAddress(), forwarded_for(request))
+
+
+def _allow(wait: float) -> None:
+    if wait:
+        raise HttpError(429, f"Too many look-ups; try again in {ceil(wait)} s.", wait)
 
 
 class RoomLink(Endpoint):
@@ -167,12 +186,11 @@ class RoomLink(Endpoint):
 class Api(Endpoint):
     """/api/room/<code>: the room of an invite code. /api/short-id/<room>: the invite code and link of a room.
 
-    The second is asked beside the first JOIN: it waits up to `short_id_wait` seconds for the room.
+    The second is for those who are in the room. It is asked beside the first JOIN, and waits up to `short_id_wait` seconds.
     base_url: the beginning of links; empty: as the client reached this server.
     """
 
-    def __init__(self, rooms: IRooms, codes: InviteCodes, addresses: Addresses, base_url: str, short_id_wait: float):
-        self._rooms = rooms
+    def __init__(self, codes: InviteCodes, addresses: Addresses, base_url: str, short_id_wait: float):
         self._codes = codes
         self._addresses = addresses
         self._base_url = base_url.rstrip("/")
@@ -193,9 +211,7 @@ class Api(Endpoint):
         except msgspec.ValidationError as error:
             raise HttpError(400, f"This is no room id: {error}") from None
         base_url = self._base_url or reached_url(request, self._addresses)
-        invite = await self._rooms.invite(room_id, self._short_id_wait)
-        if invite is None:
-            raise HttpError(404, NO_ROOM)
+        invite = await self._codes.code(request, room_id, self._short_id_wait)
         answer = {"shortId": invite, "roomId": room_id, "shortUrl": f"{base_url}/room/{invite}"}
         return json_answer(200, answer, NO_STORE)
 

@@ -1,43 +1,68 @@
-"""How often one address may look something up."""
+"""How often rooms may be looked up."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
 
-KEPT = 10_000
+from ..budgets import Budget, Budgets, Way
+
+MINUTE = 60.0
 
 
-class LookupLimit:
-    """A token bucket for each address, in memory.
+class LookupLimits:
+    """Counts look-ups, of each address, and those in vain of all together. In memory of this node; 0: no limit.
 
-    per_minute: how many look-ups an address may do in a minute, and at once after a rest; 0: any number.
-    kept: how many addresses are remembered. The one that asked longest ago is forgotten first.
+    per_address: a minute, whether in vain or not. in_vain: a minute, of all. Half of these are kept for addresses that have
+    asked little lately: many that guess together leave that to others.
     """
 
-    def __init__(self, clock: IReactorTime, per_minute: int, kept: int = KEPT):
+    def __init__(self, clock: IReactorTime, per_address: int, in_vain: int, refused: Callable[[], None]):
+        """refused: is told of each refusal."""
         self._clock = clock
-        self._burst = float(per_minute)
-        self._rate = per_minute / 60
-        self._kept = kept
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._per_address = per_address
+        self._in_vain = in_vain
+        self._refused = refused
+        self._budgets = Budgets()
 
-    def __len__(self) -> int:
-        return len(self._buckets)
+    def ask(self, address: str) -> float:
+        """Count a question about a room that the asker is in. See `take`."""
+        return self._take([self._of(address)])
 
     def take(self, address: str) -> float:
-        """Count one look-up and return 0.0, or the seconds after which the address may do the next.
+        """Count a look-up as if it were in vain. Return 0.0, or the seconds after which the address may do the next.
 
-        address: as rules by address use it; '' is not limited.
+        address: as rules by address use it; '' is limited together with all others only.
         """
-        if not address or not self._rate:
-            return 0.0
-        now = self._clock.seconds()
-        tokens, at = self._buckets.pop(address, (self._burst, now))
-        tokens = min(self._burst, tokens + max(0.0, now - at) * self._rate)
-        wait = 0.0 if tokens >= 1 else (1 - tokens) / self._rate
-        self._buckets[address] = (tokens if wait else tokens - 1, now)
-        if len(self._buckets) > self._kept:
-            self._buckets.popitem(last=False)
+        own = self._of(address)
+        if not self._in_vain:
+            return self._take([own])
+        if not own:
+            return self._take([self._all()])
+        ways: list[Way] = [
+            (*self._of(address, self._per_address // 2), *self._all()),
+            (*own, *self._all(self._in_vain // 2)),
+        ]
+        wait = self._take(ways)
+        if wait:
+            # It counts all the same: who goes on asking is no newcomer.
+            self._budgets.take([own], self._clock.seconds())
         return wait
+
+    def found(self) -> None:
+        """The last look-up was not in vain."""
+        if self._in_vain:
+            self._budgets.give_back(self._all(), self._clock.seconds())
+
+    def _take(self, ways: list[Way]) -> float:
+        taken = self._budgets.take(ways, self._clock.seconds())
+        if taken.way < 0:
+            self._refused()
+        return taken.wait
+
+    def _of(self, address: str, keep: int = 0) -> Way:
+        return (Budget(f"by:{address}", self._per_address, MINUTE, keep),) if address and self._per_address else ()
+
+    def _all(self, keep: int = 0) -> Way:
+        return (Budget("in vain:", self._in_vain, MINUTE, keep),)

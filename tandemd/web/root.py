@@ -18,7 +18,7 @@ from .answers import Answer, Delivery, Endpoint, HttpError, text_answer
 from .cors import Cors
 from .door import Door
 from .endpoints import Api, Health, InviteCodes, Metrics, RoomLink, Status, forwarded_for
-from .lookups import LookupLimit
+from .lookups import LookupLimits
 from .pages import Page
 
 URL_LIMIT = 4096
@@ -179,21 +179,24 @@ def root_resource(
     redirect_target: str = "https://www.netflix.com",
     invite_base_url: str = "",
     short_id_wait: float = 2.0,
-    code_lookups: int = 30,
+    code_lookups: int = 120,
+    code_lookups_total: int = 6000,
+    lookup_refused: Callable[[], None] = lambda: None,
 ) -> Root:
     """Return everything that a node serves by HTTP.
 
     websocket: takes the connections at /ws and / over, while `taking`. connections: counts them.
     readiness, warnings: see Health. metrics_text: the metrics in Prometheus' text format. started_at: seconds on `clock`.
-    door: who may open a WebSocket. code_lookups: see LookupLimit. The other settings: see the section `web` of the configuration.
+    door: who may open a WebSocket. code_lookups, code_lookups_total, lookup_refused: see LookupLimits.
+    The other settings: see the section `web` of the configuration.
     """
-    codes = InviteCodes(rooms, LookupLimit(clock, code_lookups), addresses)
+    codes = InviteCodes(rooms, LookupLimits(clock, code_lookups, code_lookups_total, lookup_refused), addresses)
     endpoints = {
         "health": Health(node_id, readiness, warnings, addresses),
         "metrics": Metrics(metrics_text),
         "status": Status(rooms, node_id, version, started_at, clock, connections),
         "room": RoomLink(codes, redirect_target),
         "ws": Upgrade(),
-        "api": Api(rooms, codes, addresses, invite_base_url, short_id_wait),
+        "api": Api(codes, addresses, invite_base_url, short_id_wait),
     }
     return Root(websocket, endpoints, Page(page_directory), Cors(allowed_origins), taking, addresses, door)
