@@ -10,9 +10,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
+from twisted.internet.interfaces import IReactorTime
 
 KEPT = 50_000
 """How many names are remembered, at about 200 bytes each."""
+TINY = 2e-6
+"""Seconds that are nothing but rounding."""
+MINUTE = 60.0
 DAY = 86400.0
 
 
@@ -128,7 +132,8 @@ class Budgets:
 
     def _wait(self, need: Need, now: float) -> float:
         if isinstance(need, Budget):
-            return max(0.0, max(self._at(need.name), now) + need.interval - need.room - now - 1e-6)
+            wait = max(self._at(need.name) - now, 0.0) + need.interval - need.room
+            return wait if wait > TINY else 0.0
         if isinstance(need, Mark):
             return 0.0 if self._at(need.name) > now else DAY
         held = self._shares.get(need.name, {})
@@ -161,3 +166,24 @@ class Budgets:
         kind = self._until.get(name.partition(":")[0])
         if kind is not None:
             kind.pop(name, None)
+
+
+class PerMinute:
+    """So many a minute for each address, counted in this process. most: 0 for any number."""
+
+    def __init__(self, clock: IReactorTime, kind: str, most: int):
+        """kind: of what; it tells budgets apart."""
+        self._clock = clock
+        self._kind = kind
+        self._most = most
+        self._budgets = Budgets()
+
+    def take(self, address: str) -> float:
+        """Count one and return 0.0, or the seconds after which the address may have the next.
+
+        address: as rules by address use it; '' is not limited.
+        """
+        if not address or not self._most:
+            return 0.0
+        budget = Budget(f"{self._kind}:{address}", self._most, MINUTE)
+        return self._budgets.take(((budget,),), self._clock.seconds()).wait

@@ -13,13 +13,13 @@ from collections.abc import Callable
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 
-from .budgets import DAY, Budget, Budgets, Mark, Share, Taken, Way
+from .budgets import DAY, MINUTE, Budget, Mark, PerMinute, Share, Taken, Way
 from .errors import Refused
 from .interfaces import IRoomStore
 from .metrics import Metrics
 from .room.state import Room
 
-MINUTE, HOUR = 60.0, 3600.0
+HOUR = 3600.0
 REMEMBERED = 50_000
 """How many wrong PINs, and how many arrivals, a node remembers."""
 AGAIN = 5.0
@@ -84,16 +84,16 @@ class Doorkeeper:
         self._clock = clock
         self._metrics = metrics
         self._rooms_here = rooms_here
-        self._local = Budgets()
+        self._joins = PerMinute(clock, "joins", limits.joins)
         self._key = secrets.token_bytes(32)
         self._wrong: OrderedDict[tuple[str, bytes], None] = OrderedDict()
         self._arrivals: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
 
     def join(self, address: str) -> None:
         """Count a JOIN. Raises NotYet. address: '' where addresses mean nothing; no rule by address applies then."""
-        if address and self._limits.joins:
-            way = (Budget(f"joins:{address}", self._limits.joins, MINUTE),)
-            _check(self._local.take((way,), self._clock.seconds()))
+        wait = self._joins.take(address)
+        if wait:
+            raise NotYet(f"joins:{address}", "joins", wait)
 
     async def found(self, code: str, address: str) -> Way:
         """Return what was taken for a new room, to be given back if it does not come about. Raises NotYet or Refused."""

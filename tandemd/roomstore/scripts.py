@@ -215,7 +215,8 @@ while at <= #ARGV do
     local key = KEYS[number]
     if ARGV[i + 1] == 'b' then
       local till = math.max(tonumber(redis.call('GET', key) or '0'), now)
-      needed = till + tonumber(ARGV[i + 2]) - tonumber(ARGV[i + 3]) - now - 0.000002
+      needed = till + tonumber(ARGV[i + 2]) - tonumber(ARGV[i + 3]) - now
+      if needed < 0.000002 then needed = 0 end
     elseif ARGV[i + 1] == 'm' then
       if redis.call('EXISTS', key) == 0 then needed = tonumber(ARGV[3]) end
     elseif redis.call('SCARD', key) >= tonumber(ARGV[i + 3]) and redis.call('SISMEMBER', key, ARGV[i + 2]) == 0 then

@@ -5,10 +5,10 @@ from __future__ import annotations
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 
+from ..budgets import PerMinute
 from ..limits import Penalties
 from ..metrics import Counts
 from .answers import Answer, json_answer
-from .lookups import LookupLimit
 
 FULL_WAIT = 10.0
 """Seconds after which to try again where nobody knows when there will be room."""
@@ -36,7 +36,7 @@ class Door:
     def __init__(self, clock: IReactorTime, settings: DoorSettings, limited: Counts):
         self._settings = settings
         self._limited = limited
-        self._opening = LookupLimit(clock, settings.per_minute)
+        self._opening = PerMinute(clock, "opening", settings.per_minute)
         self._penalties = Penalties(clock, settings.penalty, settings.longest_penalty)
         self._open: dict[str, int] = {}
         self._count = 0

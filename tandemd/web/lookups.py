@@ -6,9 +6,7 @@ from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
 
-from ..budgets import Budget, Budgets, Way
-
-MINUTE = 60.0
+from ..budgets import MINUTE, Budget, Budgets, Way
 
 
 class LookupLimits:
