@@ -13,13 +13,13 @@ from twisted.python.failure import Failure
 from . import messages as m
 from . import tokens
 from .budgets import Way
-from .doorkeeper import Doorkeeper, NotYet
 from .errors import Refused
 from .frames import text_frame
 from .interfaces import IRoomStore
 from .liverooms import INTERNAL, Entry, LiveRoom, error_frame
 from .lobby import Lobby
 from .metrics import Metrics
+from .rations import NotYet, Rations
 from .room import joining
 from .room.commands import Command, Decision, Enter, Lost, StalePin
 from .room.permissions import chooses_title
@@ -49,7 +49,7 @@ class Admission:
         hash_pin: Callable[[str, str], Deferred[Pin]],
         clock: IReactorTime,
         metrics: Metrics,
-        doorkeeper: Doorkeeper,
+        rations: Rations,
         moved: Callable[[LiveRoom, Command], None],
         conflict: Callable[[LiveRoom, str], None],
         again: Callable[[Session, m.Join, bool], None],
@@ -58,7 +58,7 @@ class Admission:
         self.rules = rules
         self.moved = moved
         self.conflict = conflict
-        self.doorkeeper = doorkeeper
+        self.rations = rations
         self.lobby = Lobby(clock)
         self._hash_pin = hash_pin
         self._clock = clock
@@ -102,7 +102,7 @@ class Admission:
                     return
                 self._founding[live] = []
                 founder = True
-                spent.founding = await self.doorkeeper.found(join.room_id, session.address)
+                spent.founding = await self.rations.found(join.room_id, session.address)
             room = live.room
             if room.seq == 0:
                 hashed = await self._hash_in_turn(None, session, join, tokens.new_salt()) if join.pin else None
@@ -113,7 +113,7 @@ class Admission:
                 hashed = None
         except Refused as error:
             live.joining -= 1
-            self.doorkeeper.give_back(spent.founding)
+            self.rations.give_back(spent.founding)
             self._not_now(live, session, join, error, again)
             if founder:
                 self.founded(live)
@@ -125,7 +125,7 @@ class Admission:
     async def _compare(self, room: Room, pin: Pin, session: Session, join: m.Join, spent: Spent) -> Pin:
         """Return the hash of the PIN that was given, or one that cannot be right if that is known already."""
         assert join.pin
-        if self.doorkeeper.known_wrong(room, join.pin):
+        if self.rations.known_wrong(room, join.pin):
             spent.room = None
             return Pin(pin.salt, "")
         return await self._hash_in_turn(spent, session, join, pin.salt)
@@ -139,8 +139,8 @@ class Admission:
             raise NotYet("hashing", "hashing", 1.0) from None
         try:
             if spent is not None and spent.room is not None:
-                came = self.doorkeeper.came(spent.room, who)
-                spent.trying = await self.doorkeeper.try_pin(spent.room, session.address, came)
+                came = self.rations.came(spent.room, who)
+                spent.trying = await self.rations.try_pin(spent.room, session.address, came)
             return await self._hash_pin(join.pin or "", salt)
         finally:
             self._turns.end(who)
@@ -166,7 +166,7 @@ class Admission:
         if session.asked is not join:
             return
         if isinstance(error, NotYet):
-            self.put_off(session, join, error, again, self.doorkeeper.came(live.room, session.address or session.conn))
+            self.put_off(session, join, error, again, self.rations.came(live.room, session.address or session.conn))
             return
         if not again:
             self._metrics.refused[error.code] += 1
@@ -189,8 +189,8 @@ class Admission:
         if session.asked is not join:
             # It has asked for something else meanwhile, or is gone.
             if spent is not None:
-                self.doorkeeper.give_back(spent.founding)
-                self.doorkeeper.give_back(spent.trying)
+                self.rations.give_back(spent.founding)
+                self.rations.give_back(spent.trying)
             return
         token = tokens.new_token(live.room.code, join.user_id) if join.keeps_token else ""
         claims = session.claims
@@ -269,16 +269,16 @@ class _JoinEntry(Entry):
         spent, self._spent = self._spent, None
         if spent is None:
             return
-        doorkeeper = self._admission.doorkeeper
+        rations = self._admission.rations
         if spent.room is not None:
             if wrong:
-                doorkeeper.wrong(spent.room, self._join.pin or "")
+                rations.wrong(spent.room, self._join.pin or "")
             elif came_in:
-                doorkeeper.right(spent.room, self.session.address, spent.trying)
+                rations.right(spent.room, self.session.address, spent.trying)
             else:
-                doorkeeper.give_back(spent.trying)
+                rations.give_back(spent.trying)
         if not created:
-            doorkeeper.give_back(spent.founding)
+            rations.give_back(spent.founding)
         self._admission.founded(live)
 
     def stale_pin(self, live: LiveRoom) -> None:

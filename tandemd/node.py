@@ -14,7 +14,6 @@ from .auth import doorkeeper_of
 from .backlog import BacklogLimits
 from .config import Config
 from .connection import Connection
-from .doorkeeper import NO_LIMITS, JoinLimits
 from .hasher import Hasher
 from .interpreter import Interpreter
 from .limits import MessageLimits, MessageRates
@@ -22,6 +21,7 @@ from .listener import Connections, Listener
 from .metrics import GcPause, Metrics, ReactorLag
 from .positions import PositionSettings
 from .protocol import ProtocolSettings, TandemFactory, TandemProtocol
+from .rations import NO_LIMITS, JoinLimits
 from .room.rules import Rules
 from .room.settings import RuleSettings
 from .room.titles import Titles

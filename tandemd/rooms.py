@@ -18,7 +18,6 @@ from twisted.logger import Logger
 from . import messages as m
 from .admission import PENDING, Admission
 from .directory import Directory
-from .doorkeeper import Doorkeeper, JoinLimits, NotYet
 from .errors import Refused
 from .frames import text_frame
 from .interfaces import Claims, IRoomStore, Presence
@@ -27,6 +26,7 @@ from .metrics import Metrics
 from .openrooms import OpenRooms
 from .othernodes import OtherNodes
 from .positions import Positions, PositionSettings
+from .rations import JoinLimits, NotYet, Rations
 from .room.commands import Command, Decision, Due, Lost, NodeLost
 from .room.permissions import PERMISSIONS, chooses_title
 from .room.rules import Rules
@@ -76,15 +76,15 @@ class RoomService(service.Service):
         self._asking_due = False
         self._away_since = 0.0
         self.positions = Positions(store, positions, lambda: self.open, metrics)
-        self._doorkeeper = Doorkeeper(store, limits, clock, metrics, lambda: len(self.open))
-        self.directory = Directory(store, self.open, clock, rules, self._doorkeeper.invited)
+        self._rations = Rations(store, limits, clock, metrics, lambda: len(self.open))
+        self.directory = Directory(store, self.open, clock, rules, self._rations.invited)
         self._admission = Admission(
             store,
             rules,
             hash_pin,
             clock,
             metrics,
-            self._doorkeeper,
+            self._rations,
             self._moved,
             self._conflict,
             self._again,
@@ -134,7 +134,7 @@ class RoomService(service.Service):
     def _enter(self, session: Session, join: m.Join, *, again: bool = False, counted: bool = False) -> None:
         if not counted:
             try:
-                self._doorkeeper.join(session.address)
+                self._rations.join(session.address)
             except NotYet as error:
                 self._admission.put_off(session, join, error, again)
                 return

@@ -28,7 +28,6 @@ from twisted.trial.unittest import TestCase
 from tandemd.config import Config
 from tandemd.config.declaration import Limits
 from tandemd.connection import Connection
-from tandemd.doorkeeper import JoinLimits
 from tandemd.interfaces import Claims, CommitResult, IFollower, IRoomStore
 from tandemd.limits import MessageLimits
 from tandemd.messages import Join
@@ -36,6 +35,7 @@ from tandemd.metrics import Metrics
 from tandemd.node import door_of, join_limits_of, rates_of
 from tandemd.positions import PositionSettings
 from tandemd.protocol import ProtocolSettings, TandemFactory, TandemProtocol
+from tandemd.rations import JoinLimits
 from tandemd.room import state
 from tandemd.room.rules import Rules
 from tandemd.room.settings import RuleSettings

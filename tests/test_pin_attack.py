@@ -10,9 +10,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from tandemd import messages as m
-from tandemd.doorkeeper import JoinLimits
 from tandemd.metrics import Metrics
 from tandemd.positions import PositionSettings
+from tandemd.rations import JoinLimits
 from tandemd.room.state import Pin
 from tandemd.rooms import RoomService
 from tandemd.roomstore.memory import MemoryStore

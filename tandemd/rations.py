@@ -68,7 +68,7 @@ _REASONS = {
 """By the kind of budget: why, and the same for people."""
 
 
-class Doorkeeper:
+class Rations:
     """Grants what a JOIN needs, or says when there will be some. rooms_here: counts the rooms that are open here."""
 
     def __init__(
