@@ -58,7 +58,7 @@ class RouteTest(WebTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.serve(code_lookups=0)
-        self.rooms.invite = lambda code, wait: succeed(self.rooms.invites.get(code))  # type: ignore[method-assign]
+        self.rooms.invite = lambda code, address, wait: succeed(self.rooms.invites.get(code))  # type: ignore[method-assign]
 
     def test_every_method_of_every_path(self) -> None:
         for path, operations in described().items():
