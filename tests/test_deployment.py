@@ -7,10 +7,12 @@ import runpy
 from typing import Any
 
 import setuptools
+import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 import tandemd
 from tandemd.config import load
+from tandemd.config.declaration import keys
 from tandemd.listener import CLOSING
 
 from .daemon import ROOT
@@ -88,3 +90,74 @@ class LockTests(SynchronousTestCase):
     def test_they_name_no_index(self) -> None:
         for name in ("requirements.lock", "requirements-build.lock"):
             self.assertNotIn("://", (ROOT / name).read_text())
+
+
+class ContainerTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.dockerfile = (ROOT / "Dockerfile").read_text()
+        self.compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+        self.services: dict[str, dict[str, Any]] = self.compose["services"]
+        self.nodes = {name: one for name, one in self.services.items() if one["image"].startswith("${IMAGE")}
+
+    def test_the_user_is_the_one_of_kubernetes(self) -> None:
+        (pod,) = [
+            one["spec"]["template"]["spec"]
+            for one in yaml.safe_load_all((ROOT / "k8s/base/deployment.yaml").read_text())
+            if one["kind"] == "Deployment"
+        ]
+        context = pod["securityContext"]
+        self.assertIn(f"USER {context['runAsUser']}:{context['runAsGroup']}\n", self.dockerfile)
+        self.assertIn("-o 10001 -g 10001 -m 0700 /var/lib/tandemd", self.dockerfile)
+
+    def test_all_that_is_copied_is_in_the_context(self) -> None:
+        """What the build needs, and nothing that may be secret."""
+        allowed = (ROOT / ".dockerignore").read_text().splitlines()
+        self.assertEqual(allowed[0], "*")
+        needed = {"requirements.lock", "requirements-build.lock", "setup.py", "pyproject.toml", "tandemd", "twisted"}
+        self.assertLessEqual({f"!{name}" for name in needed}, set(allowed))
+
+    def test_two_profiles(self) -> None:
+        single = {name for name, one in self.services.items() if one.get("profiles", ["single"]) == ["single"]}
+        cluster = {name for name, one in self.services.items() if one.get("profiles", ["cluster"]) == ["cluster"]}
+        self.assertEqual(single, {"tandemd", "postgres", "redis"})
+        self.assertEqual(cluster, {"node-1", "node-2", "node-3", "nginx", "postgres", "redis"})
+
+    def test_nodes(self) -> None:
+        known = {name for key in keys() for name in key.env}
+        names = set()
+        for name, node in self.nodes.items():
+            self.assertTrue(node["read_only"], name)
+            self.assertEqual((node["cap_drop"], node["security_opt"]), (["ALL"], ["no-new-privileges:true"]))
+            self.assertLessEqual(set(node["environment"]), known)
+            for store in ("postgres", "redis"):
+                self.assertEqual(node["depends_on"][store], {"condition": "service_healthy"})
+                self.assertIn("healthcheck", self.services[store])
+            environ = {key: value for key, value in node["environment"].items() if "$" not in value}
+            config = load(None, environ, {})
+            self.assertTrue(config.uses_postgres and config.uses_redis)
+            self.assertGreaterEqual(int(node["stop_grace_period"].rstrip("s")), config.drain_seconds + CLOSING + 10)
+            names.add(config.node_id)
+        self.assertEqual(len(names), len(self.nodes))
+        volumes = [volume for node in self.nodes.values() for volume in node["volumes"]]
+        self.assertEqual(len(volumes), len(set(volumes)))
+
+    def test_images(self) -> None:
+        self.assertEqual(
+            (self.services["postgres"]["image"], self.services["redis"]["image"]), ("postgres:15", "redis:7")
+        )
+
+    def test_no_secret_and_no_variable_without_explanation(self) -> None:
+        example = (ROOT / ".env.example").read_text()
+        used = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
+        explained = set(re.findall(r"(?m)^#?([A-Z_]+)=", example))
+        self.assertEqual(used | {"COMPOSE_PROFILES"}, explained)
+        self.assertEqual(re.findall(r"(?m)^\w*PASSWORD=(.*)$", example), ["", ""])
+
+    def test_nginx_of_the_stack_is_the_documented_one(self) -> None:
+        ours, documented = ((ROOT / "etc/nginx" / name).read_text() for name in ("compose.conf", "tandemd.conf"))
+
+        def rest(text: str) -> str:
+            return re.sub(r"(?m)^    server .*\n", "", text[text.index("\nupstream") :])
+
+        self.assertEqual(rest(ours), rest(documented))
+        self.assertEqual(re.findall(r"(?m)^    server (\S+):4001 ", ours), ["node-1", "node-2", "node-3"])
