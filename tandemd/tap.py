@@ -12,6 +12,7 @@ from .config import ConfigError, load
 from .logs import FORMATS, LineObserver, destination
 from .node import Node
 from .notify import Notifier
+from .openfiles import as_many_as_possible, fitted
 from .services import CannotStart, Sequence
 from .statedir import claim
 from .stores import prepare
@@ -41,7 +42,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor  # noqa: PLC0415  # importing it installs it
 
     try:
-        config = load(options["config"], os.environ, options.overrides())
+        config = fitted(load(options["config"], os.environ, options.overrides()), as_many_as_possible())
         out = destination(options.parent or {})
         observer = None
         if out is not None:

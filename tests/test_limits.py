@@ -14,14 +14,16 @@ from tandemd import messages as m
 from tandemd.config import Config
 from tandemd.config.declaration import Limits
 from tandemd.connection import Connection
+from tandemd.errors import Refused
 from tandemd.limits import MessageLimits, Penalties, Rate
 from tandemd.limits.penalties import CALM
 from tandemd.limits.rates import BUCKETS
 from tandemd.metrics import LIMITS, Counts
-from tandemd.node import door_of, rates_of
+from tandemd.node import door_of, rates_of, rules_of
 from tandemd.protocol import ProtocolSettings
 from tandemd.web import Addresses, Door, DoorSettings, Waiting
 
+from . import world as rules_world
 from .harness import TITLE, Client, Link, ServiceTestCase, frame
 
 CONTINUATION, TEXT, PING, PONG = 0, 1, 9, 10
@@ -530,3 +532,35 @@ class AddressTest(TestCase):
         near = IPv4Address("TCP", "10.0.0.1", 1)
         self.assertEqual(addresses.rule(near, ["198.51.100.1"]), "10.0.0.1")
         self.assertFalse(addresses.suspended)
+
+
+class LengthTest(TestCase):
+    """What is too long, by its key."""
+
+    def world(self, **limits: int) -> rules_world.World:
+        world = rules_world.World(rules_of(Config(limits=Limits(**limits))))  # type: ignore[arg-type]
+        world.join("ann")
+        return world
+
+    def test_names_are_cut(self) -> None:
+        world = self.world(username_length=5)
+        world.do("ann", m.UpdateUsername(username="Annabelle"))
+        self.assertEqual(world.member("ann").username, "Annab")
+        world.join("bob", username="Bobby Tables")
+        self.assertEqual(world.member("bob").username, "Bobby")
+
+    def test_chat(self) -> None:
+        world = self.world(chat_length=5)
+        world.do("ann", m.Chat(text="12345"))
+        self.assertEqual(world.refused("ann", m.Chat(text="123456")), "bad_message")
+
+    def test_urls(self) -> None:
+        world = self.world(url_length=100)
+        url = TITLE + "/" + "x" * (99 - len(TITLE))
+        self.assertEqual(world.refused("ann", m.UrlChange(url=url + "x")), "bad_url")
+        world.do("ann", m.UrlChange(url=url))
+
+    def test_members(self) -> None:
+        world = self.world(members_per_room=2)
+        world.join("bob")
+        self.assertEqual(self.assertRaises(Refused, world.join, "eve").code, "room_full")

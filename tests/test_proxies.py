@@ -1,17 +1,14 @@
-"""Where clients come from, with real sockets: behind a proxy of ours, behind none, and with headers that are forged."""
+"""Where clients come from, with real sockets: behind a proxy of ours, behind none, and with headers that are forged.
+
+One address may have one connection here: so one sees who is taken for whom.
+"""
 
 from __future__ import annotations
 
-import json
 import struct
 
-from twisted.internet import reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
-from twisted.internet.protocol import Protocol
-
-from .daemon import PATIENCE, Daemon, DaemonTestCase
-from .harness import frame
+from .daemon import Daemon
+from .rawclient import RawTestCase
 
 OPEN, TOO_MANY = 101, 429
 
@@ -33,75 +30,7 @@ LOCAL = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\0\0"
 """What a proxy says for its own connections, to see whether somebody is there."""
 
 
-class Raw(Protocol):
-    """Reads what comes."""
-
-    def __init__(self) -> None:
-        self.data = b""
-        self.ended = False
-        self._wanted = b""
-        self._waiting: Deferred[None] | None = None
-
-    def dataReceived(self, data: bytes) -> None:
-        self.data += data
-        self._check()
-
-    def connectionLost(self, reason: object = None) -> None:
-        self.ended = True
-        self._check()
-
-    def _check(self) -> None:
-        if self._waiting is not None and (self.ended or (self._wanted and self._wanted in self.data)):
-            waiting, self._waiting = self._waiting, None
-            waiting.callback(None)
-
-    async def until(self, wanted: bytes) -> None:
-        """Wait for some bytes, or with none for the end."""
-        self._wanted, waiting = wanted, Deferred()
-        self._waiting = waiting
-        self._check()
-        await waiting.addTimeout(PATIENCE, reactor)  # type: ignore[arg-type]
-
-
-class ProxyTestCase(DaemonTestCase):
-    """One address may have one connection: so one sees who is taken for whom."""
-
-    async def open(self, daemon: Daemon, head: bytes = b"", headers: str = "") -> tuple[int, Raw]:
-        """Ask for a WebSocket; return the status, 0 if there was no answer, and the connection."""
-        raw = await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", daemon.port), Raw())
-        self._raws.append(raw)
-        assert raw.transport is not None
-        raw.transport.write(
-            head + b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n" % headers.encode()
-        )
-        await raw.until(b"\r\n\r\n")
-        return (int(raw.data.split(b" ")[1]) if raw.data else 0), raw
-
-    def setUp(self) -> None:
-        super().setUp()
-        self._raws: list[Raw] = []
-
-    async def tearDown(self) -> None:
-        for raw in self._raws:
-            if not raw.ended:
-                raw.transport.abortConnection()  # type: ignore[union-attr]
-                await raw.until(b"")
-        await super().tearDown()
-
-    async def statuses(self, daemon: Daemon, *clients: tuple[bytes, str]) -> list[int]:
-        return [(await self.open(daemon, *client))[0] for client in clients]
-
-    async def join(self, raw: Raw) -> None:
-        """Use the connection for something."""
-        assert raw.transport is not None
-        for message in ({"type": "JOIN", "roomId": "room", "userId": "ann"}, {"type": "CHAT", "text": "x" * 1000}):
-            raw.transport.write(frame(1, json.dumps(message).encode()))
-        await raw.until(b'"type":"CHAT"')
-        self.assertIn(b'"type":"ROOM_STATE"', raw.data)
-
-
-class ProxyProtocolTests(ProxyTestCase):
+class ProxyProtocolTests(RawTestCase):
     PORT = "haproxy:tcp:0:interface=127.0.0.1"
 
     async def daemon(self) -> Daemon:
@@ -154,7 +83,7 @@ class ProxyProtocolTests(ProxyTestCase):
             await raw.until(b"")
 
 
-class HopTests(ProxyTestCase):
+class HopTests(RawTestCase):
     async def test_what_our_proxy_appended_counts(self) -> None:
         daemon = await self.running(TANDEMD_WEB_TRUSTED_PROXIES="1", TANDEMD_LIMITS_CONNECTIONS_PER_ADDRESS="1")
         status, raw = await self.open(daemon, b"", "X-Forwarded-For: 198.51.100.1, 203.0.113.7\r\n")

@@ -254,7 +254,11 @@ class Limits:
         "with each time. 0 lets it in again.",
     )
     longest_penalty: float = key(duration("1s", "30d"), "1h", "For how long at the most.")
-    connections: int = key(integer(1, 10_000_000), 50_000, "WebSocket connections of this node.")
+    connections: int = key(
+        integer(1, 10_000_000),
+        50_000,
+        "WebSocket connections of this node; fewer where the system allows fewer open files.",
+    )
     connections_per_address: int = key(integer(1, 1_000_000), 500, "The same of one address.")
     connections_per_minute: int = key(
         integer(1, 1_000_000), 1000, "New WebSocket connections of one address in a minute."

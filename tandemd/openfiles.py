@@ -1,0 +1,35 @@
+"""How many files this process may have open: each connection is one."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import replace
+
+from .config import Config
+
+RESERVE = 150
+"""For databases, Redis, the log, the page, and HTTP requests under way."""
+
+
+def as_many_as_possible() -> int:
+    """Raise the limit to what the system allows this process, and return it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+        except (ValueError, OSError):
+            pass  # more than this kernel takes: what there is has to do
+    return 2**31 if soft == resource.RLIM_INFINITY else soft
+
+
+def fitted(config: Config, files: int) -> Config:
+    """Return the configuration with no more connections than there may be open files.
+
+    Without that, whoever opens enough of them would keep the database from being opened, and everybody else from being
+    told to come later.
+    """
+    limits = config.limits
+    handshakes = min(limits.handshakes, max(10, files // 5))
+    connections = min(limits.connections, max(10, files - handshakes - RESERVE))
+    return replace(config, limits=replace(limits, handshakes=handshakes, connections=connections))

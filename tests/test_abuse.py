@@ -1,0 +1,81 @@
+"""Those who do too much, with real sockets: what they get, and what their neighbours notice."""
+
+from __future__ import annotations
+
+from .daemon import Client
+from .harness import frame
+from .rawclient import Raw, RawTestCase
+
+CHAT = frame(1, b'{"type":"CHAT","text":"%s"}' % (b"x" * 1000))
+ATTACKER = "127.0.0.66"
+
+
+class FloodTests(RawTestCase):
+    environ: dict[str, str] = {}
+
+    async def asked(self, client: Client) -> None:
+        """See that a neighbour is served."""
+        await client.do("CHAT", text="still here")
+        self.assertFalse(client.closed.called)
+
+    async def flood(self, raw: Raw, data: bytes) -> None:
+        """Write until the connection ends."""
+        assert raw.transport is not None
+        raw.transport.write(data)
+        await raw.until(b"")
+        # The close frame came through, although the client had not been listened to for long.
+        self.assertIn(b"\x03\xf0", raw.data)
+
+    async def test_floods(self) -> None:
+        daemon = await self.running(**self.environ)
+        neighbour = await self.connect(daemon)
+        await neighbour.join("room", "ann")
+        for number, data in enumerate((CHAT * 5000, frame(1, b"x") * 5000, frame(9, b"") * 5000)):
+            source = f"127.0.1.{number}"
+            status, raw = await self.open(daemon, source=source)
+            self.assertEqual(status, 101)
+            await self.join(raw, f"eve{number}")
+            await self.flood(raw, data)
+            status, refused = await self.open(daemon, source=source)
+            self.assertEqual(status, 429)
+            await refused.until(b'"retryAfterMs"')
+            self.assertRegex(refused.data, rb"Retry-After: (10|9)\r\n")
+            await refused.until(b"")
+            await self.asked(neighbour)
+        self.assertEqual((await self.open(daemon))[0], 101)
+        _, metrics = await self.get(f"http://127.0.0.1:{daemon.port}/metrics")
+        self.assertIn(b'tandemd_limited_total{reason="abuse"} 3.0', metrics)
+        self.assertIn(b'tandemd_limited_total{reason="kept_out"} 3.0', metrics)
+
+
+class PlainFloodTests(FloodTests):
+    """The same where Autobahn does it all."""
+
+    environ = {"TANDEMD_FAST_PATH": "false"}
+
+
+class OtherTests(RawTestCase):
+    async def test_half_open(self) -> None:
+        """Hundreds say half of what they want: the door stays open, and no more than so many are kept."""
+        daemon = await self.running(TANDEMD_LIMITS_HANDSHAKES="60", TANDEMD_LIMITS_HANDSHAKES_PER_ADDRESS="50")
+        raws = []
+        for _ in range(200):
+            raw = await self.reach(daemon, ATTACKER)
+            assert raw.transport is not None
+            raw.transport.write(b"GET /ws HTTP/1.1\r\nHost: loc")
+            raws.append(raw)
+        status, honest = await self.open(daemon)
+        self.assertEqual(status, 101)
+        await self.join(honest)
+        for raw in raws[:150]:
+            await raw.until(b"")
+        self.assertEqual([raw.ended for raw in raws[150:]], [False] * 50)
+
+    async def test_off(self) -> None:
+        daemon = await self.running(TANDEMD_LIMITS_ENABLED="false")
+        client = await self.connect(daemon)
+        await client.join("room", "ann")
+        for _ in range(500):
+            client.say("CHAT", text="x")
+            client.sendMessage(b"nonsense")
+        await client.do("CHAT", text="still here")
