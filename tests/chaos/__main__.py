@@ -38,7 +38,8 @@ def _pick(rng: random.Random, only: list[str]) -> list[Fault]:
         # What a node and Redis both lose in the same second is lost: that is a stated limit.
         chosen = [fault for fault in chosen if fault not in (faults.kill_node, faults.freeze_node)]
     on_redis = [fault for fault in chosen if fault in (*faults.REDIS, faults.freeze_redis, faults.kill_subscriptions)]
-    return [fault for fault in chosen if fault not in on_redis[1:]]
+    on_postgres = [fault for fault in chosen if fault in faults.POSTGRES]
+    return [fault for fault in chosen if fault not in (*on_redis[1:], *on_postgres[1:])]
 
 
 async def _main(options: argparse.Namespace) -> list[str]:
