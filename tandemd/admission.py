@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -289,12 +290,18 @@ class _JoinEntry(Entry):
         self._settle_up(live, came_in=True, created=seq == 1)
         resume = self._join.resume
         if decision.event == "USER_RESUMED" and resume is not None:
+            live.joining += 1  # there may be nobody else here, and the room is to stay open
             missed = Deferred.fromCoroutine(self._missed(live, (resume.epoch, resume.seq)))
+            missed.addBoth(self._looked_up, live)
             missed.addCallback(lambda commits: self._welcome(live, decision, seq, commits))
             missed.addErrback(lambda failure: log.failure("admitting to {room}", failure=failure, room=live.room.code))
         else:
             self._admission.store.drop_mail(live.room.code, self._join.user_id)
             self._welcome(live, decision, seq, None)
+
+    def _looked_up(self, result: Any, live: LiveRoom) -> Any:
+        live.joining -= 1
+        return result
 
     async def _missed(self, live: LiveRoom, after: Version) -> list[Commit] | None:
         """Return what was committed after a version, up to where the room is here, or None if that is not known."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from tandemd.room.settings import RuleSettings
+from twisted.internet.defer import Deferred
 
-from .harness import TITLE, Client, ServiceTestCase
+from tandemd.room.settings import RuleSettings
+from tandemd.room.state import Commit, Version
+
+from .harness import TITLE, Client, HeldStore, ServiceTestCase
 
 
 class ResumeTest(ServiceTestCase):
@@ -286,3 +290,32 @@ class ShortGraceTest(ServiceTestCase):
         ann.cut()
         self.world.advance(15.8)
         self.assertEqual(self.world.store.codes(), [])
+
+
+class SlowLog(HeldStore):
+    """Reads its log when it is told to."""
+
+    slow: Deferred[None] | None = None
+
+    def replay(self, code: str, after: Version) -> Deferred[Sequence[Commit] | None]:
+        read = super().replay(code, after)
+        return read if self.slow is None else self.slow.addCallback(lambda _: read)
+
+
+class SlowLogTest(ServiceTestCase):
+    options = {"make_store": SlowLog}
+
+    def test_the_room_stays_open_while_the_log_is_read(self) -> None:
+        """Somebody comes back who is the only one here: nobody else keeps the room open."""
+        ann = self.world.join("ann", keepsToken=True, nonce="n")
+        state = self.the(ann.told(), "ROOM_STATE")
+        ann.cut()
+        self.world.store.slow = Deferred()
+        resume = {"epoch": state["epoch"], "seq": state["seq"]}
+        ann = self.world.join("ann", token=state["token"], resume=resume)
+        self.world.advance(1)
+        self.world.store.slow.callback(None)
+        self.assertHas(self.the(ann.told(), "ROOM_STATE"), resumed=True)
+        self.world.store.slow = None
+        self.world.join("bob").say("CHAT", text="hello")
+        self.assertEqual([said["text"] for said in ann.told("CHAT")], ["hello"])

@@ -8,8 +8,8 @@ from typing import Any
 
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.task import LoopingCall
 
+from ..oldclient import OldClient as Model
 from .checker import LOGGED, History
 from .wire import Json, Wire
 
@@ -218,56 +218,56 @@ class NewClient(Client):
 
 
 class OldClient(Client):
-    """The extension: joins only when it connects, ignores ERROR, comes back 1 s after any close, repeats its controls."""
+    """The extension, as tests/oldclient.py has it, with real connections and in real time. model: that."""
 
     old = True
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.name = self.user
-        self.playing = False
-        self.position = 10.0
-        self._misses = 0
-        self._loops: list[LoopingCall] = []
-        self._once: set[IDelayedCall] = set()
+        self._clock = _Clock(self.reactor)
+        self._socket = _Socket(self)
+        self._started = False
         self._runs = 0
+        world: Any = _World(self._clock, self._begin)
+        self.model = Model(world, self.user, self.room, self.address, None, self.random.getrandbits(32))
 
-    def start_loops(self, ping: float = 15.0, positions: float = 0.5) -> None:
-        """Begin to ping, and to tell the player's position."""
-        for seconds, function in ((ping, self._ping), (positions, self._tell_position)):
-            loop = LoopingCall(function)
-            loop.clock = self.reactor
-            loop.start(seconds, now=False)
-            self._loops.append(loop)
+    @property
+    def playing(self) -> bool:
+        return self.model.player.playing
+
+    def connect(self) -> None:
+        if self._started:
+            super().connect()
+        else:
+            self._started = True
+            self.model.start()
+
+    def _begin(self, begin: Callable[[_Socket], None]) -> _Socket:
+        """Connect for the model."""
+        self._socket = socket = _Socket(self)
+        begin(socket)
+        super().connect()
+        return socket
 
     def opened(self) -> None:
-        self._misses = 0
         self.history.fresh = True
-        self.say("JOIN", username=self.name, pin=None, timestamp=int(self.reactor.seconds() * 1000))
-        self._after(0.015, lambda: self.say("REQUEST_SYNC", respectAutoPlay=False))
+        self._socket.opened()
 
     def lost(self, code: int | None) -> None:
-        self._later(1.0, self.connect)
+        self._socket.closed = True
+        self._socket.on_closed(code)
 
     def told(self, message: Json) -> None:
-        kind = message["type"]
-        if kind == "PONG":
-            self._misses = 0
-        elif kind == "USER_JOINED" and message["userId"] != self.user:
-            offer = {"type": "offer", "sdp": f"{self.user}-{self.random.getrandbits(32)}"}
-            self.say("OFFER", to=message["userId"], offer=offer, **{"from": self.user})
-        elif kind == "SEEK_PAUSE":
-            self.position, self.playing = message["currentTime"], False
-            position = message["currentTime"]
-            self._after(self.random.uniform(0.05, 0.5), lambda: self.say("READY", targetTime=position))
-        elif kind == "PLAY_PAUSE" and message["userId"] != self.user:
-            self.position, self.playing = message["currentTime"], message["control"] == "play"
+        self._socket.on_message(message)
 
     def press(self, playing: bool) -> None:
-        """Play or pause, and once more 3 s later, because nothing tells it that it was heard."""
-        self.playing = playing
-        self._control(playing)
-        self._after(3.0, lambda: self._control(playing) if self.playing == playing else None)
+        """Play or pause, if it believes that it may."""
+        self.model.press(playing)
+
+    def go(self, url: str) -> None:
+        """Open another title."""
+        self.model.go(url)
 
     def restart_worker(self) -> None:
         """Come back under another user id."""
@@ -279,42 +279,86 @@ class OldClient(Client):
         wire, self.wire = self.wire, None
         if wire is not None:
             wire.cut()
-        self._later(0.5, self.connect)
-
-    def _control(self, playing: bool) -> None:
-        if self.controls:
-            self.say("PLAY_PAUSE", control="play" if playing else "pause", currentTime=self.position, eventTimestamp=0)
-
-    def _ping(self) -> None:
-        if self.wire is not None and self.wire.open:
-            self._misses += 1
-            if self._misses > 3:
-                self.wire.cut()
-            else:
-                self.say("PING", timestamp=0)
-
-    def _tell_position(self) -> None:
-        if self.playing:
-            self.position += 0.5
-        if self.joined:
-            self.say("POSITION_UPDATE", currentTime=self.position, isPlaying=self.playing)
-
-    def _after(self, seconds: float, function: Callable[[], object]) -> None:
-        def run() -> None:
-            self._once.discard(call)
-            function()
-
-        call: IDelayedCall = self.reactor.callLater(seconds, run)
-        self._once.add(call)
+        self.model.restart_worker(self.user)
 
     def stop(self) -> None:
         super().stop()
-        for loop in self._loops:
-            loop.stop()
-        self._loops.clear()
-        for call in self._once:
-            call.cancel()
-        self._once.clear()
+        if self._started:
+            self._started = False
+            self.model.stop()
+        self._clock.stop()
+
+
+class _Socket:
+    """A connection, as the model knows one: what is said before it is open is sent then."""
+
+    def __init__(self, client: OldClient):
+        self.closed = False
+        self.on_message: Callable[[Json], None] = lambda message: None
+        self.on_closed: Callable[[int | None], None] = lambda code: None
+        self._client = client
+        self._early: list[Json] | None = []
+
+    @property
+    def link(self) -> _Socket:
+        return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "frozen":
+            self.cut()
+
+    def say(self, kind: str, **fields: Any) -> None:
+        if self._early is not None:
+            self._early.append({"type": kind, **fields})
+        elif not self.closed:
+            self._client.say(kind, **fields)
+
+    def opened(self) -> None:
+        early, self._early = self._early or [], None
+        for message in early:
+            self._client.say(**message)
+
+    def cut(self) -> None:
+        if self._client.wire is not None and not self.closed:
+            self._client.wire.cut()
+
+
+class _World:
+    """The model's surroundings. reactor: its clock."""
+
+    down = False
+
+    def __init__(self, clock: _Clock, connect: Callable[[Callable[[_Socket], None]], _Socket]):
+        self.reactor = clock
+        self._connect = connect
+
+    def connect(self, address: str, begin: Callable[[_Socket], None]) -> _Socket:
+        return self._connect(begin)
+
+
+class _Clock:
+    """The reactor's clock; what was to be called later is not, after the end."""
+
+    def __init__(self, reactor: Any):
+        self.seconds = reactor.seconds
+        self._reactor = reactor
+        self._calls: set[IDelayedCall] = set()
+
+    def callLater(self, delay: float, function: Callable[..., object], *args: Any, **kwargs: Any) -> IDelayedCall:
+        def run() -> None:
+            self._calls.discard(call)
+            function(*args, **kwargs)
+
+        call: IDelayedCall = self._reactor.callLater(delay, run)
+        self._calls.add(call)
+        return call
+
+    def stop(self) -> None:
+        for call in self._calls:
+            if call.active():
+                call.cancel()
+        self._calls.clear()
 
 
 def histories_of(clients: Sequence[Client]) -> list[History]:

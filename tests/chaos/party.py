@@ -104,8 +104,6 @@ class Party:
         for client in self.clients:
             if client.wire is None:
                 client.connect()
-            if isinstance(client, OldClient):
-                client.start_loops()
         assert await self.clock.until(lambda: all(c.joined for c in self.clients), 30), "not everybody is in"
         for members in self.rooms.values():
             self._host_does(members, "TOGGLE_GUEST_CONTROL", enabled=True)
@@ -147,6 +145,8 @@ class Party:
             if client.host == client.user:
                 if isinstance(client, NewClient):
                     client.do(type, **fields)
+                elif isinstance(client, OldClient) and type == "URL_CHANGE":
+                    client.go(fields["url"])
                 else:
                     client.say(type, **fields)
 
