@@ -303,6 +303,22 @@ class WaitingTest(RedisTestCase):
             self.assertIsNone(await other.say("goes on"))
         self.assertEqual((await a.load("room")).seq, 1)
 
+    async def test_a_server_that_froze_for_a_moment(self) -> None:
+        """The connection outlives it. Who was refused meanwhile, and waits to be told, is told."""
+        a = await self.node()
+        await self.open(a)
+        before = a.follower.times_available
+        process = cast(Any, self.server.process)
+        process.send_signal(signal.SIGSTOP)
+        lost = self.ask(a, b"PING")
+        await until(a.ready)
+        await self.assertFailure(a.load("other"), Refused)
+        process.send_signal(signal.SIGCONT)
+        self.assertEqual(await lost, b"PONG")
+        await until(lambda: a.follower.times_available > before, 1.0)
+        self.assertEqual(a.ready(), "")
+        self.assertEqual((a._access.link.reconnects, a.follower.renewals), (0, []))
+
     async def test_a_wrong_idea_of_the_time(self) -> None:
         a = await self.node()
         hand = await self.open(a)

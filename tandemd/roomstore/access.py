@@ -36,10 +36,10 @@ class Access:
     """Keeps the connection for commands, and says when it can be used.
 
     offer: gives the server the rooms that are open here, for which `offer_seconds` are given. entered: called when the
-    server can be used, with whether its data may be other than before. link: for commands that do not mind whether that
-    is so. time: the cluster's clock. incarnation: the number that commits must name; None while the server cannot be
-    used. fresh: whether the server had no data at all when this node opened its incarnation. fatal: whether waiting will
-    not mend what is wrong.
+    server can be used, also after it was silent for a while, with whether its data may be other than before. link: for
+    commands that do not mind whether that is so. time: the cluster's clock. incarnation: the number that commits must
+    name; None while the server cannot be used. fresh: whether the server had no data at all when this node opened its
+    incarnation. fatal: whether waiting will not mend what is wrong.
     """
 
     _log = Logger()
@@ -104,6 +104,8 @@ class Access:
 
     def _flows(self, answer: Any) -> None:
         self._stalled = False
+        if self.incarnation is not None:
+            self._entered(False)
         self._go_on()
 
     # -- waiting for it
