@@ -24,11 +24,13 @@ NAME = "consumer"
 
 
 class ConsumerTestCase(RedisTestCase):
-    async def consumer(self, name: str = "a/1/", abandoned: int = 30_000, archive: Any = None) -> JournalConsumer:
+    async def consumer(
+        self, name: str = "a/1/", abandoned: int = 30_000, archive: Any = None, **options: str
+    ) -> JournalConsumer:
         consumer = JournalConsumer(
             reactor,
             UNIXClientEndpoint(reactor, self.server.path),
-            {},
+            options,
             name,
             archive or self.archive,
             Metrics("test", name),
@@ -69,6 +71,19 @@ class ConsumerTest(ConsumerTestCase):
         self.archive.away = False
         await self.drained(a)
         self.assertEqual(self.seqs(hand.room.id), [1, 2])
+        await until(lambda: not consumer.ready())
+
+    async def test_deleted_and_acknowledged_or_neither(self) -> None:
+        """What is acknowledged comes to nobody again: if it were not deleted, it would be in the journal for ever."""
+        a = await self.node()
+        hand = await self.open(a)
+        await self.ask(a, *b"ACL SETUSER ann on >pw ~* +@all -xdel".split())
+        consumer = await self.consumer(username="ann", password="pw")
+        await until(lambda: "cannot be read" in consumer.ready())
+        self.assertEqual(self.seqs(hand.room.id), [1])
+        self.assertEqual((await self.ask(a, b"XPENDING", JOURNAL, GROUP))[0], 1)
+        await self.ask(a, *b"ACL SETUSER ann +xdel".split())
+        await self.drained(a)
         await until(lambda: not consumer.ready())
 
     async def test_what_a_dead_node_took_is_taken_over(self) -> None:

@@ -15,7 +15,7 @@ from ..interfaces import IArchive, Snapshot
 from ..metrics import Metrics
 from ..room.state import MEMBER, Commit, Room, Version
 from ..services import Tasks
-from . import codec
+from . import codec, scripts
 from .keys import JOURNAL, room_key
 from .link import Disconnected, Link, RedisError, answers
 from .refusals import one_line
@@ -94,9 +94,13 @@ class JournalConsumer(service.Service):
     async def _run(self) -> None:
         wait = RETRY[0]
         missing = False
+        loaded = False
         try:
             while not self._stopping and self._link.usable:
                 try:
+                    if not loaded:
+                        await self._link.load_scripts()
+                        loaded = True
                     if missing:
                         await self._make_group()
                         missing = False
@@ -113,6 +117,7 @@ class JournalConsumer(service.Service):
                     if not missing and isinstance(error, RedisError) and "NOGROUP" in str(error):
                         missing = True
                         continue
+                    loaded = loaded and "NOSCRIPT" not in str(error)
                     self._failed(error)
                     await deferLater(self._clock, wait)
                     wait = min(2 * wait, RETRY[1])
@@ -193,8 +198,7 @@ class JournalConsumer(service.Service):
         await self._archive.write(commits, [Snapshot(room, frozenset(users[room.id])) for room in rooms])
         self._metrics.archive_batch.observe(len(commits))
         ids = [id_ for id_, _ in entries]
-        await self._link.call(b"XACK", JOURNAL, GROUP, *ids)
-        await self._link.call(b"XDEL", JOURNAL, *ids)
+        await self._link.run(scripts.ARCHIVED, [JOURNAL], GROUP, *ids)
 
     async def _rooms(
         self, codes: dict[str, str], commits: Sequence[tuple[str, Commit]], ended: dict[str, Commit]

@@ -268,6 +268,16 @@ return 1
 """
 )
 
+ARCHIVED = Script(
+    """
+-- KEYS: journal. ARGV: group, ids of entries that the archive has
+-- What is acknowledged and not deleted would stay for ever: nobody gets it again.
+redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
+redis.call('XACK', KEYS[1], unpack(ARGV))
+return 1
+"""
+)
+
 PROBE = Script(
     """
 -- KEYS: one that holds nothing. ARGV: a channel.
@@ -294,4 +304,4 @@ return missing
 """
 )
 
-SCRIPTS = (PROBE, COMMIT, ENTER, OFFER, REVIVE, RELAY, EMPTY, HEADS, BEAT, TAKE, GIVE_BACK)
+SCRIPTS = (PROBE, COMMIT, ENTER, OFFER, REVIVE, RELAY, EMPTY, HEADS, BEAT, TAKE, GIVE_BACK, ARCHIVED)

@@ -128,13 +128,14 @@ class Checker:
             elif kind == "heard" and message["type"] == "ROOM_STATE":
                 self._state(told, time, message, first=not joined, fresh=fresh)
                 told.states.append((len(told.commits), message["epoch"]))
+                # With a new epoch it may come unasked, and the answer to JOIN later.
+                fresh = fresh and joined and message["epoch"] != told.at[0]
                 told.at, part, joined = (message["epoch"], message["seq"]), (1, 1), True
-                fresh = False
             elif kind == "heard" and message["type"] in LOGGED and "seq" in message:
                 if not joined:
                     self._wrong(history, f"was told {_short(message)} before ROOM_STATE")
                     continue
-                part = self._message(told, part, message)
+                part = self._message(told, part, message, fresh)
         return told
 
     def _state(self, told: Told, time: float, state: Json, *, first: bool, fresh: bool) -> None:
@@ -156,7 +157,8 @@ class Checker:
             resumed = state.get("resumed")
             self._wrong(told.history, f"hole: has seen {before}, ROOM_STATE is at {place}, {resumed=}")
 
-    def _message(self, told: Told, part: tuple[int, int], message: Json) -> tuple[int, int]:
+    def _message(self, told: Told, part: tuple[int, int], message: Json, fresh: bool) -> tuple[int, int]:
+        """fresh: it has joined again, and the answer is still to come; what it changed by that, it is not told."""
         epoch, seen = told.at
         seq, now = message["seq"], tuple(message.get("part", (1, 1)))
         if seq == seen and now == (part[0] + 1, part[1]):
@@ -166,7 +168,7 @@ class Checker:
         else:
             if part[0] != part[1]:
                 self._wrong(told.history, f"part of {seen} is missing")
-            if message.get("prev", 0) > seen:
+            if message.get("prev", 0) > seen and not fresh:
                 self._wrong(told.history, f"hole: {_short(message)} follows {message['prev']}, has seen {seen}")
             if now[0] != 1:
                 self._wrong(told.history, f"begins in the middle: {_short(message)} {now}")
