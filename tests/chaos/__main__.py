@@ -76,10 +76,10 @@ async def _main(options: argparse.Namespace) -> list[str]:
             cluster, party, may_renew=not used.isdisjoint(faults.REDIS), may_lose=not used.isdisjoint(faults.DATA_LOSS)
         )
     finally:
-        party.stop()
         for node in cluster.nodes:
             (cluster.home / f"{node.name}.log").write_text(node.log)
         await cluster.stop()
+        party.stop()
         print(f"logs in {cluster.home}" if options.keep else "")
         if not options.keep:
             cluster.remove()
