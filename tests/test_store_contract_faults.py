@@ -138,6 +138,16 @@ class MailTest(RedisTestCase):
         got = [letter for _, _, letter in a.follower.letters + b.follower.letters]
         self.assertEqual(sorted(got, key=int), [b"%d" % i for i in range(20)])
 
+    async def test_told_of_and_cannot_be_taken(self) -> None:
+        """It is heard of a letter while the connection to take it with is lost."""
+        a, b, _ = await self.party()
+        b.follower.here.add(("room", "bob"))
+        b._access.link.drop()
+        await until(lambda: b._access.incarnation is None)
+        a.relay("room", "bob", b"1")
+        await until(lambda: b.follower.letters)
+        self.assertEqual(b.follower.letters, [("room", "bob", b"1")])
+
     async def test_kept_for_a_member_who_is_nowhere(self) -> None:
         a, b, _ = await self.party()
         a.relay("room", "bob", b"1")

@@ -173,8 +173,7 @@ class RedisStore(service.Service):
         if renewed:
             for code in self._subscription.codes():
                 self._follower.renewed(code)
-        else:
-            self._tasks.spawn("comparing", self._subscription.compare())
+        self._tasks.spawn("making up", self._subscription.make_up())
         self._follower.available()
 
     def _journal_again(self) -> None:

@@ -149,9 +149,10 @@ class Subscription:
     def _caught_up(self) -> None:
         if self._catching_up and not self._unconfirmed:
             self._catching_up = False
-            self._tasks.spawn("comparing", self._make_up())
+            self._tasks.spawn("making up", self.make_up())
 
-    async def _make_up(self) -> None:
+    async def make_up(self) -> None:
+        """Compare, and deliver what was not heard of, or could not be taken out of its mailbox then."""
         await self.compare()
         if self._follower is not None and self._access.usable:
             for code in self.codes():
