@@ -368,7 +368,7 @@ class _JoinEntry(Entry):
         if decision.event == "USER_RESUMED":
             mail = admission.store.take_mail(room.code, user)
             mail.addCallback(_send_all, session)
-            mail.addErrback(lambda failure: log.failure("taking the mail of {room}", failure=failure, room=room.code))
+            mail.addErrback(_not_taken, room.code)
         session.settled()
         if before[0] is not None and before != (live, user):
             admission.moved(before[0], Command(before[1], session.conn, m.Leave()))
@@ -377,3 +377,9 @@ class _JoinEntry(Entry):
 def _send_all(frames: Sequence[bytes], session: Session) -> None:
     for frame in frames:
         session.send(frame)
+
+
+def _not_taken(failure: Failure, code: str) -> None:
+    # If the store is away, it delivers what it keeps as soon as it is back.
+    if not failure.check(Refused):
+        log.failure("taking the mail of {room}", failure=failure, room=code)
