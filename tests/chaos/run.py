@@ -23,6 +23,8 @@ async def archived(cluster: Cluster, party: Party) -> None:
 
 async def finish(cluster: Cluster, party: Party, *, may_renew: bool, may_lose: bool) -> list[str]:
     """Return what is wrong. may_renew, may_lose: see Checker."""
+    await party.quiet()
+    # Whatever was acknowledged has arrived before this.
     await party.settled("in the end")
     await party.quiet()
     await archived(cluster, party)
