@@ -48,7 +48,10 @@ class FastPath:
         self._dataReceived(data)  # type: ignore[attr-defined]  # Autobahn's, behind its log line
 
     def write(self, data: bytes) -> None:
-        """Write whole frames, at once as far as the socket takes them. On plain TCP only: anything else does it its way."""
+        """Write whole frames, at once as far as the socket takes them. On plain TCP only: anything else does it its way.
+
+        Once the socket has taken everything, the session may write to it directly, until something waits again.
+        """
         transport = self.transport
         if (
             type(transport) is Server
@@ -57,15 +60,34 @@ class FastPath:
             and not transport.dataBuffer
             and not transport._tempDataBuffer
         ):
+            send = transport.socket.send
             try:
-                sent = transport.socket.send(data)
+                sent = send(data)
             except OSError:
                 # Full, or broken: Twisted's own writing finds out which.
                 sent = 0
             if sent == len(data):
+                self.connection.session.direct = send
                 return
             data = data[sent:] if sent else data
         super().write(data)  # type: ignore[misc]  # the protocol's
+
+    def _indirect(self) -> None:
+        if self.connection is not None:
+            self.connection.session.direct = None
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
+        """What Autobahn sends waits in the transport: nothing may overtake it, and nothing comes after a close frame."""
+        self._indirect()
+        super().sendData(data, sync, chopsize)  # type: ignore[misc]
+
+    def dropConnection(self, abort: bool = False) -> None:
+        self._indirect()
+        super().dropConnection(abort)  # type: ignore[misc]
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        self._indirect()
+        super().onClose(wasClean, code, reason)  # type: ignore[misc]
 
 
 HANDSHAKE = (

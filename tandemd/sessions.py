@@ -48,12 +48,13 @@ class Session:
     off_since: since when it is out of step (server time; 0.0: it is not). steered: how often it was told so.
     behind: whether its client does not read as fast as it is written to. owed: what to tell it when it reads again.
     asked: the newest JOIN. claims: what its signed token says. detached: whether it is in no room because another
-    connection speaks for its member now. write: writes now; for the outbox.
+    connection speaks for its member now. write, direct: write now; for the outbox. direct: None, or what does it as long as
+    nothing waits, and returns how many bytes it has written; it raises OSError if none.
     """
 
     __slots__ = (
-        "_outbox", "_wire", "address", "asked", "behind", "claims", "conn", "detached", "extras", "gone", "group", "heard",
-        "nonce", "off_since", "owed", "playing", "position", "quality", "steered", "user", "watching", "write",
+        "_outbox", "_wire", "address", "asked", "behind", "claims", "conn", "detached", "direct", "extras", "gone", "group",
+        "heard", "nonce", "off_since", "owed", "playing", "position", "quality", "steered", "user", "watching", "write",
     )  # fmt: skip
 
     def __init__(self, conn: str, address: str, wire: Wire, outbox: Outbox):
@@ -61,6 +62,7 @@ class Session:
         self.address = address
         self._wire = wire
         self.write = wire.write
+        self.direct: Callable[[bytes], int] | None = None
         self._outbox = outbox
         self.group: Group | None = None
         self.user = ""
@@ -203,16 +205,30 @@ class Outbox:
             for session in list(group):
                 if session.extras:
                     count += len(session.extras)
-                    session.write(b"".join(_merge(frames, session)))
+                    _write(session, b"".join(_merge(frames, session)))
                 else:
-                    session.write(joined)
+                    _write(session, joined)
             count += len(frames) * len(group)
         for session in sessions:
             if session.extras:
                 extras, session.extras = session.extras, []
                 count += len(extras)
-                session.write(extras[0][1] if len(extras) == 1 else b"".join([frame for _, frame in extras]))
+                _write(session, extras[0][1] if len(extras) == 1 else b"".join([frame for _, frame in extras]))
         self._delivered(count)
+
+
+def _write(session: Session, data: bytes) -> None:
+    direct = session.direct
+    if direct is not None:
+        try:
+            sent = direct(data)
+        except OSError:
+            sent = 0
+        if sent == len(data):
+            return
+        session.direct = None
+        data = data[sent:]
+    session.write(data)
 
 
 def _merge(frames: list[bytes], session: Session) -> Iterable[bytes]:
