@@ -326,11 +326,13 @@ class MailTests(CheckerTestCase):
 class NodeTests(CheckerTestCase):
     """A node dies, with somebody who never comes back, and is started again."""
 
-    async def _restarted_as(self, prefix: str) -> list[str]:
+    async def _restarted_as(self, prefix: str, *, host: bool = False) -> list[str]:
         await self.scene(grace=1.0, layout=((4, 0),))
         self.party.rest()
-        first = self.nodes[0]
-        gone = next(c for c in self.party.clients if c.port == first.port and c.host != c.user)
+        gone = next(
+            c for c in self.party.clients if (c.host == c.user) == host and (host or c.port == self.nodes[0].port)
+        )
+        first = next(node for node in self.nodes if node.port == gone.port)
         gone.stop()
         gone.history.stays = False
         gone.history.gone = True
@@ -354,6 +356,13 @@ class NodeTests(CheckerTestCase):
 
     async def test_with_a_boot_of_its_own(self) -> None:
         self.assertEqual(await self._restarted_as("a/2/"), [])
+
+    async def test_with_the_host(self) -> None:
+        """All see the same one become the next."""
+        self.assertEqual(await self._restarted_as("c/2/", host=True), [])
+        others = self.party.rooms["room0"]
+        self.assertEqual(len({client.host for client in others}), 1)
+        self.assertIn(others[0].host, [client.user for client in others])
 
     async def test_with_the_boot_of_the_one_that_died(self) -> None:
         self.assertSeen(await self._restarted_as("a/1/"), "is gone for long")
