@@ -77,7 +77,8 @@ class _Place:
 
     def __init__(self, clock: IReactorTime, wake: Go):
         self.waiting: dict[str, tuple[float, dict[Session, Go]]] = {}
-        self._line: list[tuple[float, str]] = []
+        self._line: list[tuple[float, int, str]] = []
+        self._count = 0
         self._clock = clock
         self._wake = wake
         self._timer: IDelayedCall | None = None
@@ -96,24 +97,29 @@ class _Place:
 
     def pop(self) -> tuple[Session, Go]:
         """Take out the newest session of whoever came last."""
-        while True:
-            since, who = heappop(self._line)
-            # Whoever went and came again is in the line twice.
-            if who in self.waiting and self.waiting[who][0] == -since:
-                break
+        entry = heappop(self._line)
+        while not self._holds(entry):
+            entry = heappop(self._line)
+        who = entry[2]
         sessions = self.waiting.pop(who)[1]
         found = sessions.popitem()
         if sessions:
             # Its others come after everybody else.
             self._line_up(who, 0.0, sessions)
         if len(self._line) > 2 * len(self.waiting) + 10:
-            self._line = [(-since, who) for who, (since, _) in self.waiting.items()]
+            self._line = list({entry[2]: entry for entry in self._line if self._holds(entry)}.values())
             heapify(self._line)
         return found
 
+    def _holds(self, entry: tuple[float, int, str]) -> bool:
+        """Say whether a place in the line is somebody's; who went and came again may have two."""
+        since, _, who = entry
+        return who in self.waiting and self.waiting[who][0] == -since
+
     def _line_up(self, who: str, since: float, sessions: dict[Session, Go]) -> None:
         self.waiting[who] = since, sessions
-        heappush(self._line, (-since, who))
+        self._count += 1
+        heappush(self._line, (-since, -self._count, who))
 
     def expect(self, seconds: float) -> None:
         """There will be something after so many seconds. Whoever was just tried in vain knows that best."""

@@ -98,7 +98,8 @@ class Rations:
     async def found(self, code: str, address: str) -> Way:
         """Return what was taken for a new room, to be given back if it does not come about. Raises NotYet or Refused."""
         limits = self._limits
-        if limits.rooms_per_node and max(self._rooms_here(), self._store.size()) >= limits.rooms_per_node:
+        # The new one is open already.
+        if limits.rooms_per_node and max(self._rooms_here() - 1, self._store.size()) >= limits.rooms_per_node:
             raise NotYet("node", "node", AGAIN)
         way: list[Budget | Mark | Share] = []
         if address and limits.room_creations:
@@ -129,12 +130,12 @@ class Rations:
             return ways[_check(await self._store.take(ways)).way]
         once = Budget(often.name, each, HOUR, keep=each - 1)
         invited, by_code = Mark(_invited(room.code, address)), Budget(f"{tries.name}/invited", in_all, HOUR)
-        # Who has just come and has failed nowhere lately may have what is kept for that.
+        # Who has just come and has failed nowhere lately may have what is kept for that: the next one, if there is none now.
         fresh: list[Way] = [(invited, once, by_code), (once, tries)]
         half = in_all // 2
         ways = [
             (Mark(_known(room, address)), often),
-            *(fresh if self._clock.seconds() < came + tries.interval else ()),
+            *(fresh if self._clock.seconds() < came + 2 * tries.interval else ()),
             (invited, often, Budget(by_code.name, in_all, HOUR, half)),
             (often, Budget(tries.name, in_all, HOUR, half)),
         ]

@@ -72,6 +72,15 @@ class LobbyTest(TestCase):
         self.clock.advance(1)
         self.assertEqual(self.tried, ["b"])
 
+    def test_coming_again_and_again_leaves_nothing_behind(self) -> None:
+        for _ in range(50):
+            for _ in range(100):
+                self.wait("a", again=100.0)
+                self.wait("b", again=100.0)
+            self.clock.advance(RECHECK)
+        [place] = self.lobby._places.values()
+        self.assertTrue(len(place._line) < 250, len(place._line))
+
     def test_whoever_goes_is_forgotten(self) -> None:
         for name in "ab":
             self.wait(name)

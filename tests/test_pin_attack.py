@@ -61,7 +61,7 @@ class PinAttackTest(TestCase):
         self.outbox = Outbox(self.clock)
         store = MemoryStore(self.clock, 100, lambda room, commit: None)
         self.rooms = RoomService(
-            store, make_rules(), self.clock, self.outbox, self.metrics, self.hash_pin, PositionSettings(), LIMITS
+            store, make_rules(), self.clock, self.outbox, self.metrics, self.hash_pin, PositionSettings(), limits=LIMITS
         )
         self.numbers = 0
         self.next_pin = 100_000
@@ -118,8 +118,11 @@ class PinAttackTest(TestCase):
         session = self.connect(address, told)
         self.rooms.join(session, m.Join(room_id="room", user_id=f"guest{number}", pin=RIGHT))
 
-    def day(self, hours: float, *, knows_code: bool, first: float = 600.0) -> None:
-        """Let guests come at random moments, and time pass. first: when the first of them may come."""
+    def day(self, hours: float, *, knows_code: bool, first: float = 1200.0) -> None:
+        """Let guests come at random moments, and time pass.
+
+        first: when the first of them may come. Who comes just when all tries are gone waits until there is one again.
+        """
         seed = random.randrange(2**32)
         print(f"seed {seed} ", end="")
         chance = random.Random(seed)
