@@ -11,7 +11,7 @@ TRIAL ?= -j2
 # In this mode the plugin is found by twistd; in pip's usual editable mode it is not.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable
 
-.PHONY: run test chaos fuzz check bench walk site format clean deb image up lock audit
+.PHONY: run test chaos fuzz hostile check bench walk site format clean deb image up lock audit
 
 run: ARGS ?= --log-format=text
 run: $(VENV)/installed
@@ -23,6 +23,10 @@ test: $(VENV)/installed-dev
 # ARGS: --seconds N --seed S. Many people, faults at random, for long.
 chaos: $(VENV)/installed-dev
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+# ARGS: --target one|two, --seconds N (of a window) --rounds N --only TEXT --json FILE. Takes 25 minutes; needs nginx.
+hostile: $(VENV)/installed-dev
+	$(BIN)/python -m tests.hostile $(ARGS)
 
 # ARGS: --seconds N (for each target) --seed S, and targets. What is found is kept in .fuzz.
 fuzz: $(VENV)/installed-fuzz
