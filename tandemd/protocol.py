@@ -27,6 +27,8 @@ from .limits import MessageLimits
 from .liverooms import error_frame
 
 RESTART = 1012
+LATE = 100
+"""How many chunks and frames are looked at after a close of ours, for the client's."""
 RECONNECT_MS = 1000
 """When clients of a single node are to come back after a restart."""
 POLICY = 1008
@@ -63,6 +65,7 @@ class TandemProtocol(WebSocketServerProtocol):
         self._backlog: Backlog | None = None
         self._pulse: Pulse | None = None
         self._opened_at = 0.0
+        self._late = 0
 
     # Autobahn's callbacks
 
@@ -97,6 +100,20 @@ class TandemProtocol(WebSocketServerProtocol):
         super().onMessageFrameBegin(length)
         if self.current_frame.opcode == 0:
             self._framed()
+
+    def consumeData(self) -> None:
+        """Read frames as Autobahn does; but after a close of ours only few, as whoever is thrown out may go on for long."""
+        if self.state == self.STATE_CLOSING:
+            self._late += 1
+        elif self.state != self.STATE_OPEN:
+            super().consumeData()
+            return
+        while self._late < LATE and self.processData() and self.state != self.STATE_CLOSED:
+            self._late += self.state == self.STATE_CLOSING
+        if self._late >= LATE:
+            # The close frame still gets out; in a few seconds the connection is dropped.
+            self.data = b""
+            self.transport.pauseProducing()
 
     def onPing(self, payload: bytes) -> None:
         self._framed()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import struct
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tandemd.protocol import LATE
 
 from .harness import EPOCH, Client, ServiceTestCase, frame
 
@@ -329,6 +332,22 @@ class FrameTest(WireTestCase):
     def test_nothing_counts_after_a_wrong_frame(self) -> None:
         self.ann.raw(frame(BINARY, b"") + frame(TEXT, PLAY))
         self.assertEnded(1003)
+
+    def test_who_is_thrown_out_is_not_read_for_long(self) -> None:
+        """What it goes on to send costs nothing; the close frame gets to it, and soon the connection is dropped."""
+        end = frame(CLOSE, struct.pack("!H", 1003))
+        self.ann.raw(frame(BINARY, b"") + frame(PING, b"p") * (2 * LATE) + end)
+        self.assertEqual((self.ann.closed, self.bob.told()), (False, []))
+        self.world.advance(7)
+        self.assertEqual((self.ann.closed, self.ann.code), (True, 1003))
+        self.assertEqual(len(self.world.server.factory), 1)
+
+    def test_the_answer_to_a_close_is_found_among_what_was_on_its_way(self) -> None:
+        self.ann.raw(frame(BINARY, b"") + frame(TEXT, PLAY) * 20 + frame(CLOSE, struct.pack("!H", 1003)))
+        self.world.settle()
+        self.assertTrue(self.ann.closed)
+        self.assertEqual(len(self.world.server.factory), 1)
+        self.assertEqual(self.bob.told(), [])
 
     def test_cut_within_a_frame(self) -> None:
         self.ann.raw(frame(TEXT, PLAY)[:20])
