@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IAddress, IPushProducer
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import LogEvent, globalLogPublisher
 from twisted.test import iosim
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
@@ -28,6 +29,7 @@ from zope.interface.verify import verifyObject
 
 from tandemd.errors import Refused
 from tandemd.interfaces import IRooms
+from tandemd.logs import json_line, text_line
 from tandemd.metrics import Counts
 from tandemd.web import (
     Addresses,
@@ -789,6 +791,19 @@ class FaultTests(WebTestCase):
         self.assertEqual(reply.status, 500)
         self.assertNotIn(b"secret", reply.body)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_a_fault_does_not_tell_the_log_who_was_invited_where(self) -> None:
+        """The path of an invite link holds the invite code, and perhaps the PIN."""
+        events: list[LogEvent] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        self.rooms.failure = ZeroDivisionError()
+        self.assertEqual(self.request(f"/room/{CODE}/73190588").status, 500)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        told = "".join(json_line(event) + text_line(event) for event in events)
+        self.assertIn("RoomLink", told)
+        self.assertNotIn("73190588", told)
+        self.assertNotIn(CODE, told)
 
 
 class PageTests(WebTestCase):

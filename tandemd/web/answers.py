@@ -119,7 +119,8 @@ class Delivery:
             retry_after = None if error.retry_after is None else error.retry_after / 1000
             return self._endpoint.error(_STATUS.get(error.code, 400), error.text, retry_after)
         if not (self._gone and isinstance(error, CancelledError)):
-            self._log.failure("An HTTP request failed: {path!r}", failure=failure, path=self._request.path[:200])
+            # Not the path: those of invite links hold the code and the PIN.
+            self._log.failure("answering for {endpoint}", failure=failure, endpoint=type(self._endpoint).__name__)
         return self._endpoint.error(500, "A fault of the server; it has been logged.")
 
     def send(self, answer: Answer) -> None:
