@@ -223,6 +223,18 @@ class StrangerTest(ServiceTestCase):
             self.assertEqual(self.ask("ann", **fields), self.ask("nobody", **fields))
         self.assertEqual(self.ann.told(), [])
 
+    def test_who_is_in_a_locked_room_cannot_be_found_out(self) -> None:
+        bob = self.world.join("bob", peer="2.2.2.2", pin=RIGHT)
+        self.ann.send("LOCK_ROOM", locked=True)
+        for fields in ({}, {"pin": "000000"}, {"pin": RIGHT}):
+            told = self.ask("ann", **fields)
+            self.refused(told, "locked")
+            self.assertEqual(told, self.ask("nobody", **fields))
+        self.ann.send("BAN", targetUserId="bob")
+        for user in ("ann", "nobody"):
+            self.refused(self.world.join(user, peer="2.2.2.2", pin=RIGHT).told(), "banned")
+        self.assertIn("ROOM_LOCKED", bob.types())
+
     def test_the_hosts_id_with_the_pin(self) -> None:
         """Who knows the PIN may come in, but not as the host while that is here, and learns nothing but this."""
         told = self.ask("ann", pin=RIGHT)

@@ -29,13 +29,16 @@ def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleS
         raise Refused("bad_user", "JOIN: `userId` 'server' is the server's own.")
     name = clean_name(body.username, settings.username_length)
     member = room.members.get(user)
-    if member is not None:
+    if member is not None and recognised(member, command.conn, body.address, body.token, body.role):
         return _come_back(room, member, command, body, name, now)
+    # Whether there is such a member is told to those only who might come in: the others do not learn who is in the room.
     permissions.check_entry(room, user, body.address, now)
-    successor = _lost_host(room, body, name)
+    successor = _lost_host(room, body, name) if member is None else None
     if room.moderation.locked and successor is None:
         raise Refused("locked", "JOIN: the host has locked this room.", 5000)
     _check_pin(room, body)
+    if member is not None:
+        raise Refused("identity_conflict", "JOIN: somebody is in this room under this `userId`.", 5000)
     if successor is None and len(room.members) >= settings.members_per_room:
         raise Refused(
             "room_full", f"The room has {settings.members_per_room} members, which is as many as it may have.", 5000
@@ -72,10 +75,6 @@ def _admit(room: Room, command: Command, body: Enter, name: str | None, old: Mem
 
 
 def _come_back(room: Room, member: Member, command: Command, body: Enter, name: str | None, now: float) -> Decision:
-    if not recognised(member, command.conn, body.address, body.token, body.role):
-        # Who does not know the PIN does not learn who is in the room either.
-        _check_pin(room, body)
-        raise Refused("identity_conflict", "JOIN: somebody is in this room under this `userId`.", 5000)
     by_token = _by_token(member, body.token)
     token, next_token = member.token, member.next_token
     if by_token and _same(body.token, next_token):
