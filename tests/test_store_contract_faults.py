@@ -103,6 +103,18 @@ class FollowingTest(RedisTestCase):
         error = await self.assertFailure(a.load("room"), Refused)
         self.assertEqual(error.code, "unavailable")
 
+    async def test_whoever_could_not_open_a_room_is_told_when_it_can_be(self) -> None:
+        proxy, a = await self.proxied()
+        proxy.deaf = "subscriptions"
+        a.follow("room", a.follower)
+        await self.assertFailure(a.load("room"), Refused)
+        a.unfollow("room")
+        before = a.follower.times_available
+        proxy.deaf = ""
+        next(near for near in proxy.links if near.listens).transport.abortConnection()
+        await until(lambda: a.follower.times_available > before, 2.0)
+        self.assertEqual(a.ready(), "")
+
 
 class MailTest(RedisTestCase):
     async def party(self) -> tuple[Any, Any, Hand]:

@@ -149,7 +149,12 @@ class Subscription:
     def _caught_up(self) -> None:
         if self._catching_up and not self._unconfirmed:
             self._catching_up = False
-            self._tasks.spawn("making up", self.make_up())
+            self._tasks.spawn("making up", self._listen_again())
+
+    async def _listen_again(self) -> None:
+        await self.make_up()
+        if self._follower is not None and self._access.usable:
+            self._follower.available()  # a room could not be opened while it would not have been heard of
 
     async def make_up(self) -> None:
         """Compare, and deliver what was not heard of, or could not be taken out of its mailbox then."""
