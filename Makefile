@@ -39,7 +39,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/python scripts/check_operations.py
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/shellcheck $(shell grep --files-with-matches --recursive --max-count=1 '^#!/bin/\(ba\)\?sh' .ci scripts \
-		debian/certbot-deploy-hook debian/tandemd.postinst debian/tandemd.postrm)
+		debian/certbot-deploy-hook $(addprefix debian/tandemd.,postinst prerm postrm))
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m bench $(ARGS)

@@ -51,6 +51,7 @@ setup(
         "pyyaml>=6",
         "prometheus-client>=0.22",
         "msgspec>=0.19,<1",
+        "cryptography>=42",
         "pyjwt[crypto]>=2.10,<3",
     ],
     extras_require={
