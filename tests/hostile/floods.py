@@ -69,7 +69,7 @@ class Flood(Case):
             begun = time.monotonic()
             size = 0
             # At the end of the time, the last one goes on until it has met its limit.
-            while not client.over and client.code is None and (field.going_on or time.monotonic() < begun + 5.0):
+            while not client.over and client.code is None and (field.going_on or time.monotonic() < begun + 15.0):
                 size += client.pour(one * 50, time.monotonic() + 0.05)
                 client.take()
                 if not field.going_on and client.counts.get("rate_limited"):

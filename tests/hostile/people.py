@@ -274,7 +274,7 @@ class JoinStorm(Case):
             for _ in range(10):
                 client.say("JOIN", roomId=f"{field.room}-{asked}", userId="stormer")
                 asked += 1
-            client.all(0.02)
+            client.all(0.1)
             for name, count in client.counts.items():
                 counts[name] = counts.get(name, 0) + count
             made += client.counts.get("ROOM_STATE", 0)

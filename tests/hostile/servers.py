@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -27,10 +28,10 @@ class NodeProcess:
 
     def __init__(self, directory: pathlib.Path, **environ: str):
         directory.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
+        self.port = 0
         self.log = directory / "log"
         command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile="]
-        command += ["tandemd", "--port", str(self.port)]
+        command += ["tandemd", "--port", "tcp:0:interface=0.0.0.0:backlog=4096"]
         env = {
             "PATH": os.environ["PATH"],
             "HOME": str(directory),
@@ -47,7 +48,15 @@ class NodeProcess:
 
     def wait(self) -> None:
         """Wait until it takes connections."""
-        _listens(self.port, self.process, self.log)
+        end = time.monotonic() + START_WITHIN
+        while not self.port:
+            found = re.search(r"ws://[^:/]+:(\d+)/ws", self.log.read_text(errors="replace"))
+            if found:
+                self.port = int(found[1])
+            elif self.process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"it did not start:\n{self.log.read_text(errors='replace')}")
+            else:
+                time.sleep(0.02)
 
     def resident(self) -> int:
         """Return how much memory it has, in bytes."""
@@ -69,16 +78,16 @@ class NodeProcess:
         ]
 
 
-def _listens(port: int, process: subprocess.Popen[bytes], log: pathlib.Path) -> None:
+def _listens(port: int, process: subprocess.Popen[bytes]) -> bool:
+    """Say whether a process listens on a port before it ends."""
     end = time.monotonic() + START_WITHIN
-    while True:
+    while process.poll() is None and time.monotonic() < end:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
+            return True
         except OSError:
-            if process.poll() is not None or time.monotonic() > end:
-                raise RuntimeError(f"it did not start:\n{log.read_text(errors='replace')}")
             time.sleep(0.02)
+    return False
 
 
 class Target:
@@ -175,19 +184,27 @@ class TwoNodes(Target):
         for name in ("n1", "n2"):
             self.nodes.append(NodeProcess(self.home / name, NODE_ID=name, **environ))
             self.nodes[-1].wait()
-        port = free_port()
+        for _ in range(5):
+            # Somebody else may have got the port meanwhile.
+            self._nginx = self._proxy(port := free_port(), handshake_timeout)
+            if _listens(port, self._nginx):
+                break
+            self._nginx.kill()
+        else:
+            raise RuntimeError(f"nginx did not start:\n{(self.home / 'nginx.log').read_text(errors='replace')}")
+        self.address = ("127.0.0.1", port)
+
+    def _proxy(self, port: int, timeout: int) -> subprocess.Popen[bytes]:
+        assert NGINX is not None
         servers = " ".join(f"server 127.0.0.1:{node.port} max_fails=0;" for node in self.nodes)
         config = self.home / "nginx.conf"
-        config.write_text(NGINX_CONF.format(port=port, servers=servers, timeout=handshake_timeout))
-        log = self.home / "nginx.log"
-        with open(log, "wb") as output:
-            self._nginx = subprocess.Popen(
+        config.write_text(NGINX_CONF.format(port=port, servers=servers, timeout=timeout))
+        with open(self.home / "nginx.log", "wb") as output:
+            return subprocess.Popen(
                 [NGINX, "-p", str(self.home), "-e", "error.log", "-c", str(config)],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - it is one system call
             )  # fmt: skip
-        _listens(port, self._nginx, log)
-        self.address = ("127.0.0.1", port)
 
     def stop(self) -> None:
         self._nginx.kill()
