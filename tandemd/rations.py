@@ -22,6 +22,10 @@ from .room.state import Room
 HOUR = 3600.0
 REMEMBERED = 50_000
 """How many wrong PINs, and how many arrivals, a node remembers."""
+JUST = 15.0
+"""For so many seconds somebody has just come."""
+PACE, PACED = 4, 5.0
+"""How many wrong PINs of newcomers a room answers at once, and then one in so many seconds."""
 AGAIN = 5.0
 """Seconds after which it is looked again whether the node has place for another room."""
 
@@ -129,14 +133,22 @@ class Rations:
             ways = [(often,)]
             return ways[_check(await self._store.take(ways)).way]
         once = Budget(often.name, each, HOUR, keep=each - 1)
-        invited, by_code = Mark(_invited(room.code, address)), Budget(f"{tries.name}/invited", in_all, HOUR)
-        # Who has just come and has failed nowhere lately may have what is kept for that: the next one, if there is none now.
-        fresh: list[Way] = [(invited, once, by_code), (once, tries)]
+        invited, by_code = Mark(_invited(room.code, address)), f"{tries.name}/invited"
+        # Who has just come and has failed nowhere lately may have what is kept for that; not all of it when many come at
+        # once, and less who has waited for some time: whoever comes after them finds some.
+        here = self._clock.seconds() - came
+        fresh: list[Way] = []
+        if here < (in_all // 4 + 2) * tries.interval:
+            keep = 0 if here < JUST else in_all // 4
+            fresh = [
+                (*needs, once, Budget(name, in_all, HOUR, keep), Budget(f"{name}/pace", PACE, PACE * PACED))
+                for needs, name in (((invited,), by_code), ((), tries.name))
+            ]
         half = in_all // 2
         ways = [
             (Mark(_known(room, address)), often),
-            *(fresh if self._clock.seconds() < came + 2 * tries.interval else ()),
-            (invited, often, Budget(by_code.name, in_all, HOUR, half)),
+            *fresh,
+            (invited, often, Budget(by_code, in_all, HOUR, half)),
             (often, Budget(tries.name, in_all, HOUR, half)),
         ]
         taken = await self._store.take(ways)

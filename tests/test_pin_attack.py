@@ -145,6 +145,17 @@ class PinAttackTest(TestCase):
         self.assertTrue(100 < len(self.tries) <= promised(24) == 300, len(self.tries))
         self.assertTrue(max(self.waited) < 10, sorted(self.waited))
 
+    def test_the_first_minutes(self) -> None:
+        """Hundreds of addresses, all of them new, in the seconds before a guest comes."""
+        for number in range(400):
+            self.clock.callLater(number / 40, self.bot, number)
+        for number, at in enumerate((11, 60, 120)):
+            self.clock.callLater(at, lambda number=number: self.guest(number, knows_code=False))
+        while self.clock.seconds() < self.began + 180:
+            self.clock.advance(0.1)
+        self.assertTrue(max(self.waited) < 8, self.waited)
+        self.assertTrue(len(self.tries) <= LIMITS.pin_tries_per_room, len(self.tries))
+
     def test_bots_that_know_the_invite_code(self) -> None:
         for number in range(BOTS):
             self.clock.callLater(0, lambda number=number: self.bot(number, knows_code=True))

@@ -179,7 +179,7 @@ class PinTest(ServiceTestCase):
             self.guess(number, f"6.6.6.{number}")
         bob = self.world.join("bob", peer="2.2.2.2", pin=RIGHT)
         self.refused(bob.told(), "rate_limited")
-        self.world.advance(905)
+        self.world.advance(1805)
         self.assertEqual(bob.types(), ["ROOM_STATE"])
 
     def test_a_refusal_that_comes_before_the_pin_is_looked_at_makes_nobody_known(self) -> None:
