@@ -5,10 +5,11 @@ from __future__ import annotations
 from . import messages as m
 from .frames import text_frame
 from .room.permissions import own_control
-from .room.state import Commit, Room
+from .room.state import MEMBER, Commit, Room
 from .sessions import Group, Session
 
 KICKS = frozenset(("USER_KICKED", "USER_BANNED"))
+CLOSED = "ROOM_CLOSED"
 CONTROLS = frozenset(("GUEST_CONTROL", "CONTROL_DELEGATED"))
 
 
@@ -31,6 +32,18 @@ def show_out(session: Session, room: Room, commit: Commit) -> None:
     for user in room.members:
         told += [m.Left(user_id=user), m.UserLeft(user_id=user)]
     session.send(b"".join(text_frame(m.encode(message)) for message in told))
+
+
+def room_closed(commit: Commit) -> bytes:
+    """Return the frames that tell a room's members that an administrator has ended it.
+
+    As with KICKED, connections stay open, and for old clients everybody leaves.
+    """
+    told: list[m.ServerMessage] = [m.RoomClosed(reason=(commit.details or {}).get("why"))]
+    for name in commit.changes:
+        user = name.removeprefix(MEMBER)
+        told += [m.Left(user_id=user), m.UserLeft(user_id=user)]
+    return b"".join(text_frame(m.encode(message)) for message in told)
 
 
 def tell_controllers(group: Group, room: Room, commit: Commit) -> None:

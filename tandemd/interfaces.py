@@ -192,6 +192,40 @@ class IRooms(Interface):
         """Return how many 'rooms' and 'members' are on this node."""
 
 
+class IAdministration(Interface):
+    """What HTTP may ask of the node for whoever administers it. by: who, for the log and the room's events.
+
+    Deferreds fail with `errors.Refused("unavailable", ...)` while store or archive cannot be asked.
+    """
+
+    def node() -> dict[str, object]:
+        """Return what there is to know of this node."""
+
+    def rooms(after: str, limit: int) -> Deferred[Sequence[dict[str, object]]]:
+        """Return the rooms of all nodes that have not ended, by code, from the one after `after`."""
+
+    def room(code: str) -> Deferred[dict[str, object] | None]:
+        """Return a room as it is, or None if there is none."""
+
+    def events(code: str, limit: int) -> Deferred[Sequence[dict[str, object]] | None]:
+        """Return the last events of the room that has the code, or had it last, oldest first; None if there was none."""
+
+    def close(code: str, by: str, reason: str | None) -> Deferred[bool]:
+        """End a room, on whatever nodes its members are; say whether there was one."""
+
+    def announce(code: str, by: str, text: str) -> Deferred[bool]:
+        """Say something to a room's members; say whether there were any."""
+
+    def announce_to_all(by: str, text: str) -> Deferred[int]:
+        """Say something to the members of all rooms; return in how many rooms."""
+
+    def drain(by: str, undo: bool, force: bool) -> int:
+        """Send this node's clients to other nodes and take no new ones, or take them again; return how many were here.
+
+        Raises Refused where no other node could take them, unless `force`.
+        """
+
+
 class Snapshot(Struct, frozen=True):
     """What the archive is to know of one room after a batch: the room as it is and what it needs of the commits."""
 

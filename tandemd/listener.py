@@ -69,13 +69,18 @@ class Connections(service.Service):
         self._metrics.draining.value = 1
         if self._check.running:
             self._check.stop()
+        if not self._elsewhere():
+            # The sooner the better: the next process takes them.
+            self._last()
+        return self.send_away()
+
+    def send_away(self) -> Deferred[None]:
+        """Close all connections, over `drain` seconds if another node can take them; fires when they are closed."""
         count = len(self._factory)
         if count:
             self._log.info("closing {count} connections; clients come back by themselves", count=count)
         if self._elsewhere():
             return self._factory.send_away(self._drain, CLOSING)
-        # The sooner the better: the next process takes them.
-        self._last()
         return self._factory.send_away(0.0, CLOSING)
 
 

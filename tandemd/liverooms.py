@@ -51,6 +51,11 @@ class Entry:
         self.command = command
         self.session = session
 
+    @property
+    def lasting(self) -> bool:
+        """Whether it is done later if the store is away: what the server itself wants must happen some time."""
+        return self.session is None
+
     def decide(self, rules: Rules, room: Room, now: float) -> Decision:
         """Return what the command leads to. Raises as `Rules.decide` does."""
         return rules.decide(room, self.command, now)
@@ -222,21 +227,21 @@ class LiveRoom:
         self._go_on()
 
     def _refuse(self, outcomes: Sequence[Outcome], retry_after: float) -> None:
-        """The store cannot be used: tell those who wait. What the server itself wants must happen some time."""
+        """The store cannot be used: tell those who wait."""
         error = Refused("unavailable", "The server cannot store changes at the moment.", int(retry_after * 1000))
         for entry, _, _ in outcomes:
-            if entry.session is not None:
+            if not entry.lasting:
                 self._metrics.refused[error.code] += 1
                 entry.refused(self, error)
-        own = [entry for entry, _, _ in outcomes if entry.session is None]
-        if own and not self.closed:
-            self._clock.callLater(retry_after, self._submit_all, own)
+        lasting = [entry for entry, _, _ in outcomes if entry.lasting]
+        if lasting and not self.closed:
+            self._clock.callLater(retry_after, self._submit_all, lasting)
 
     def refuse_waiting(self) -> None:
         """The store has been away for long: tell those whose commands wait behind what is under way."""
         if self._in_flight or self.following.busy:
-            waiting = [entry for entry in self._queue if entry.session is not None]
-            self._queue = deque(entry for entry in self._queue if entry.session is None)
+            waiting = [entry for entry in self._queue if not entry.lasting]
+            self._queue = deque(entry for entry in self._queue if entry.lasting)
             self._refuse([(entry, None, None) for entry in waiting], PATIENCE)
 
     def _submit_all(self, entries: Sequence[Entry]) -> None:
@@ -265,6 +270,9 @@ class LiveRoom:
         room = self.room
         room.apply(commit)
         self.tail.append(commit)
+        if commit.event == asides.CLOSED:
+            # Before they are let go of below.
+            self.group.send(asides.room_closed(commit))
         self._metrics.commits[commit.event or SILENT] += 1
         if commit.changes:
             for name in commit.changes:

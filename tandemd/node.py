@@ -10,6 +10,8 @@ from autobahn.twisted.resource import WebSocketResource
 
 from . import __version__
 from . import messages as m
+from .administration import Administration
+from .archive.reports import Reports
 from .auth import doorkeeper_of
 from .backlog import BacklogLimits
 from .config import Config
@@ -40,6 +42,7 @@ class Node:
     def __init__(self, config: Config, reactor: Any, top: Sequence):
         """reactor: as the interfaces of Twisted want it. top: the service to add the others to."""
         self.service = top
+        self.reactor = reactor
         self.config = config
         self.prefix = f"{config.node_id}/{secrets.token_hex(8)}/"
         self.metrics = metrics = Metrics(
@@ -82,6 +85,16 @@ class Node:
             self.limits,
         )
         self._numbers = 0
+        self._drained = False
+        self._started_at = reactor.seconds()
+        administration = Administration(
+            self.stores.store,
+            self.rooms.open,
+            Reports(self.stores.database),
+            self._about,
+            self._drain,
+            self.stores.others_alive,
+        )
         root = root_resource(
             websocket=WebSocketResource(self.factory),
             rooms=self.rooms.directory,
@@ -89,10 +102,10 @@ class Node:
             warnings=self._warnings,
             metrics_text=self._metrics_text,
             connections=lambda: len(self.factory),
-            taking=lambda: bool(self.service.running),
+            taking=lambda: bool(self.service.running) and not self._drained,
             node_id=config.node_id,
             version=__version__,
-            started_at=reactor.seconds(),
+            started_at=self._started_at,
             clock=reactor,
             page_directory=PAGE,
             addresses=self.addresses,
@@ -104,6 +117,8 @@ class Node:
             code_lookups=limits.code_lookups if limits.enabled else 0,
             code_lookups_total=limits.code_lookups_total if limits.enabled else 0,
             lookup_refused=self._lookup_refused,
+            administration=administration,
+            admin_token=config.admin.token,
         )
         site = TandemSite(
             root,
@@ -114,6 +129,14 @@ class Node:
             Shortcut(self.factory, root.refusal) if config.fast_path else None,
         )
         self.listener = Listener(reactor, site, config)
+        self.connections = Connections(
+            self.factory,
+            reactor,
+            metrics,
+            self.stores.others_alive,
+            config.drain_seconds,
+            self.listener.leave_to_next,
+        )
         self._certificates = self.listener.certificates
         if self._certificates is not None:
             certificates = self._certificates
@@ -127,14 +150,7 @@ class Node:
             GcPause(reactor.seconds, metrics.gc_pause),
             self.listener,
             # The first to stop: while clients are sent away, the port still answers that the node is not ready.
-            Connections(
-                self.factory,
-                reactor,
-                metrics,
-                self.stores.others_alive,
-                config.drain_seconds,
-                self.listener.leave_to_next,
-            ),
+            self.connections,
             Interpreter(),
         ):
             child.setServiceParent(top)
@@ -145,6 +161,8 @@ class Node:
             return ["the node is stopping"]
         if not self.service.started:
             return ["the node is starting"]
+        if self._drained:
+            return ["the node was drained by an administrator"]
         return self.stores.ready()
 
     @property
@@ -161,6 +179,31 @@ class Node:
 
     def _warnings(self) -> list[str]:
         return [*self.stores.warnings(), *(self._certificates.warnings() if self._certificates is not None else [])]
+
+    def _about(self) -> dict[str, object]:
+        """Return what an administrator sees of this node."""
+        counts = self.rooms.directory.counts()
+        return {
+            "nodeId": self.config.node_id,
+            "version": __version__,
+            "uptime": round(self.reactor.seconds() - self._started_at, 3),
+            "time": self.reactor.seconds(),
+            "storeTime": self.stores.store.now(),
+            "drained": self._drained,
+            "reasons": self.readiness(),
+            "warnings": self._warnings(),
+            "connections": len(self.factory),
+            "rooms": counts["rooms"],
+            "members": counts["members"],
+        }
+
+    def _drain(self, undo: bool) -> int:
+        """Send the clients away and take no new ones until it is undone; return how many there are."""
+        self._drained = not undo
+        self.metrics.draining.value = not undo
+        if not undo:
+            self.connections.send_away()
+        return len(self.factory)
 
     def _connect(self, protocol: TandemProtocol) -> Connection:
         self._numbers += 1

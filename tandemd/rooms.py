@@ -343,6 +343,15 @@ class _SyncEntry(Entry):
 
 
 _FREEING = frozenset(
-    ("USER_LEFT", "USER_KICKED", "USER_BANNED", "CONNECTION_LOST", "NODE_LOST", "ROOM_EXPIRED", "ROOM_LOCKED")
+    (
+        "USER_LEFT",
+        "USER_KICKED",
+        "USER_BANNED",
+        "CONNECTION_LOST",
+        "NODE_LOST",
+        "ROOM_EXPIRED",
+        "ROOM_LOCKED",
+        "ROOM_CLOSED",
+    )
 )
 """Events after which a JOIN that was waiting may be granted."""

@@ -38,6 +38,10 @@ class Stores(Protocol):
     def store(self) -> IRoomStore:
         """Where the rooms are."""
 
+    @property
+    def database(self) -> Database:
+        """Where the archive is."""
+
     def services(self, rooms: RoomService) -> list[service.Service]:
         """Return what must run before the room service does, in order."""
 

@@ -21,6 +21,8 @@ from tandemd.archive.dialect import Dialect
 from tandemd.archive.migrate import STATEMENTS as MIGRATION_STATEMENTS
 from tandemd.archive.migrate import migrate
 from tandemd.archive.postgresql import PostgreSQL
+from tandemd.archive.reports import STATEMENTS as REPORT_STATEMENTS
+from tandemd.archive.reports import Reports
 from tandemd.archive.sqlite import SQLite
 from tandemd.archive.tables import PURGED_AT_ONCE, SQLArchive
 from tandemd.interfaces import IArchive, Presence, Snapshot
@@ -117,6 +119,35 @@ class Contract:
         self.assertIsNone(self.successResultOf(self.archive.presence([])))
         self.assertEqual(self.successResultOf(self.archive.purge(NOW)), 0)
         self.assertEqual(self.archive.ready(), "")
+
+    # ---- what administrators read
+
+    def test_reports(self) -> None:
+        reports = Reports(self.database)
+        old, new, other = make_room("party", NOW - DAY), make_room("party"), make_room("other")
+        self.write(
+            old, step(old, "USER_JOINED", m_ann=member("ann")), step(old, "ROOM_CLOSED", "", closes=True, m_ann=None)
+        )
+        new.members = {"ann": member("ann", "Ann"), "bob": member("bob")}
+        new.playback = Playback("https://example.org/", 1.0, NOW, True)
+        self.write(new, step(new), step(new, "CHAT", details={"length": 3}), users=["ann", "bob"])
+        self.write(new, step(new, "USER_LEFT", "bob", details=None, m_bob=None), users=["bob"])
+        self.write(other, step(other, "ANNOUNCEMENT", "", details={"text": "50% off?"}))
+        rooms = self.successResultOf(reports.rooms("", 10))
+        self.assertEqual([(room["roomId"], room["members"]) for room in rooms], [("other", 0), ("party", 1)])
+        self.assertEqual((rooms[1]["uuid"], rooms[1]["currentUrl"]), (new.id, "https://example.org/"))
+        self.assertEqual([room["isPlaying"] for room in rooms], [False, True])
+        self.assertEqual([room["roomId"] for room in self.successResultOf(reports.rooms("other", 10))], ["party"])
+        self.assertEqual(len(self.successResultOf(reports.rooms("", 1))), 1)
+        events = self.successResultOf(reports.events("party", 2))
+        found = [(event["seq"], event["event"], event["userId"], event["details"]) for event in events]
+        self.assertEqual(found, [(2, "CHAT", "ann", {"length": 3}), (3, "USER_LEFT", "bob", None)])
+        (event,) = self.successResultOf(reports.events("other", 10))
+        self.assertEqual((event["userId"], event["details"]), (None, {"text": "50% off?"}))
+        # A room that has ended is found as long as there is no newer one of its name.
+        self.write(new, step(new, "ROOM_CLOSED", "", closes=True))
+        self.assertEqual(self.successResultOf(reports.events("party", 10))[-1]["event"], "ROOM_CLOSED")
+        self.assertIsNone(self.successResultOf(reports.events("nowhere", 10)))
 
     # ---- rooms
 
@@ -552,7 +583,7 @@ class PostgreSQLTests(Contract, SynchronousTestCase):
 
 class StatementTests(SynchronousTestCase):
     def test_nothing_that_a_placeholder_could_be_mistaken_for(self) -> None:
-        for statement in (*statements.STATEMENTS, *MIGRATION_STATEMENTS):
+        for statement in (*statements.STATEMENTS, *MIGRATION_STATEMENTS, *REPORT_STATEMENTS):
             self.assertNotIn("%", statement)
             for part in statement.split("'")[1::2]:
                 self.assertNotIn("?", part)

@@ -240,7 +240,7 @@ class ConfigurationTests(KubernetesTestCase):
             self.assertLess(overlay.ceiling * self.configuration(overlay).postgres.pool_size, 97)
 
     def test_redis_has_room_for_the_journal(self) -> None:
-        """An entry is about 500 bytes; rooms need some too."""
+        """An entry is about 500 bytes in Redis, 1 KB at most; rooms need some too."""
         for component in ("redis", "redis-sentinel"):
             settings = (ROOT / "k8s/components" / component / "redis.conf").read_text()
             match = re.search(r"^maxmemory (\d+)mb$", settings, re.MULTILINE)

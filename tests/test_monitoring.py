@@ -101,8 +101,6 @@ class RuleTests(SynchronousTestCase):
 
     def test_every_alert_has_its_runbook(self) -> None:
         document = ROOT / "docs/operations.md"
-        if not document.exists():
-            return  # it is being written; then this holds it to the list
         headings = set(re.findall(r"^#+ +(\w+)", document.read_text(), re.MULTILINE))
         self.assertEqual({rule["alert"] for rule in RULES} - headings, set())
 

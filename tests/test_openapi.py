@@ -22,10 +22,13 @@ from twisted.internet.defer import succeed
 from twisted.internet.threads import deferToThread
 
 from .daemon import ROOT, DaemonTestCase
+from .test_administration import FakeAdministration
 from .test_web import CODE, ROOM, WebTestCase
 
 DESCRIPTION = ROOT / "docs/openapi.yaml"
 METHODS = {"get", "head", "options"}
+ACTING = {"post", "options"}
+TOKEN = "t" * 32
 EXAMPLES = 10
 """For each of some thirty operations."""
 SEED = 20
@@ -57,20 +60,23 @@ def words() -> set[str]:
 class RouteTest(WebTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.serve(code_lookups=0)
+        self.serve(administration=FakeAdministration(ROOM), admin_token=TOKEN, code_lookups=0)
         self.rooms.invite = lambda code, address, wait: succeed(self.rooms.invites.get(code))  # type: ignore[method-assign]
 
     def test_every_method_of_every_path(self) -> None:
         for path, operations in described().items():
-            self.assertEqual(set(operations) - {"parameters"}, METHODS, path)
+            self.assertIn(set(operations) - {"parameters"}, (METHODS, ACTING), path)
 
     def test_what_is_described_is_there(self) -> None:
         values = {"{code}": CODE, "{roomId}": ROOM, "{pin}": "123456", "{file}": "app.js"}
-        for path in described():
+        for path, operations in described().items():
             real = path
             for name, value in values.items():
                 real = real.replace(name, value)
-            self.assertIn(self.request(real).status, (200, 302, 426), real)
+            body = b'{"text": "x"}' if path.endswith("announce") else b""
+            method = "POST" if "post" in operations else "GET"
+            headers = {"Authorization": f"Bearer {TOKEN}", "Content-Length": str(len(body))}
+            self.assertIn(self.request(real, method, body=body, **headers).status, (200, 302, 426), real)
 
     def test_what_is_there_is_described(self) -> None:
         """Whatever can be made of the words in the code, and of things that are there."""
@@ -100,7 +106,9 @@ class RunningTest(DaemonTestCase):
     timeout = 120
 
     async def test_it_keeps_to_its_description(self) -> None:
-        daemon = await self.running(TANDEMD_WEB_SHORT_ID_WAIT="0s", TANDEMD_LIMITS_ENABLED="false")
+        daemon = await self.running(
+            TANDEMD_WEB_SHORT_ID_WAIT="0s", TANDEMD_LIMITS_ENABLED="false", TANDEMD_ADMIN_TOKEN=TOKEN
+        )
         client = await self.connect(daemon)
         token = (await client.join("room 1", "ann", username="Ann", keepsToken=True))["token"]
         base = f"http://127.0.0.1:{daemon.port}"
@@ -146,7 +154,30 @@ class RunningTest(DaemonTestCase):
         ask("/page/{file}", 416, {"Range": "bytes=9999999-"}, file="main.js")
         ask("/page/{file}", 404, file="none.js")
         ask("/health/ready", 200)
+        self.administer(base)
         return code
+
+    def administer(self, base: str) -> None:
+        """Ask for everything that needs the token."""
+        operations, shown = self.operations(), {"Authorization": f"Bearer {TOKEN}"}
+
+        def ask(method: str, path: str, wanted: int = 200, body: Any = None, **parameters: str) -> Any:
+            given = {} if body is None else {"body": body, "media_type": "application/json"}
+            case = operations[method, f"/admin/v1{path}"].Case(path_parameters=parameters, **given)
+            answer = self.ask(base, case, **shown)
+            self.assertEqual(answer.status_code, wanted, path)
+            return answer.json()
+
+        ask("get", "/node")
+        self.assertEqual(ask("get", "/rooms/{roomId}", roomId="room 1")["hostUserId"], "ann")
+        # The archive is a moment behind.
+        while not ask("get", "/rooms")["rooms"]:
+            pass
+        self.assertEqual(ask("get", "/rooms/{roomId}/events", roomId="room 1")["events"][0]["event"], "USER_JOINED")
+        ask("post", "/announce", 200, {"text": "hello"})
+        ask("post", "/rooms/{roomId}/announce", 404, {"text": "hello"}, roomId="nowhere")
+        ask("post", "/drain", 409, {})
+        ask("post", "/rooms/{roomId}/close", 200, {"reason": "late"}, roomId="room 1")
 
     def anything(self, base: str) -> int:
         """Ask for what Schemathesis thinks of, right and wrong; return how often."""

@@ -346,6 +346,17 @@ class Kicked(ServerMessage, tag="KICKED", frozen=True, kw_only=True):
     retry_after_ms: Count | None = None
 
 
+class RoomClosed(ServerMessage, tag="ROOM_CLOSED", frozen=True, kw_only=True):
+    """Whoever runs the server has ended the room: you are in no room now. LEAVE and USER_LEFT for everybody follow.
+
+    A JOIN with the same `roomId` makes a new room.
+
+    reason: what they say of it.
+    """
+
+    reason: str | None = None
+
+
 class ServerRestart(ServerMessage, tag="SERVER_RESTART", frozen=True, kw_only=True):
     """This server is about to close the connection; nothing is lost.
 
@@ -357,7 +368,7 @@ class ServerRestart(ServerMessage, tag="SERVER_RESTART", frozen=True, kw_only=Tr
 
 SERVER_MESSAGES: tuple[type[ServerMessage], ...] = (
     RoomState, UserJoined, UserLeft, Left, HostChanged, GuestControl, ControlDelegated, RoomLocked, UsernameUpdated, Played,
-    SeekPause, UrlChanged, Said, Kicked, Bans, Heartbeat, Synced, RelayedOffer, RelayedAnswer, RelayedIceCandidate,
+    SeekPause, UrlChanged, Said, Kicked, Bans, RoomClosed, Heartbeat, Synced, RelayedOffer, RelayedAnswer, RelayedIceCandidate,
     RelayedPlaybackAck, Ack, Error, Pong, ServerRestart,
 )  # fmt: skip
 

@@ -229,6 +229,12 @@ export class Connection {
       case 'KICKED':
         this.#out({ code: 'kicked', message: `The host has sent you out${message.reason ? `: ${message.reason}` : '.'}` });
         return;
+      case 'ROOM_CLOSED':
+        this.#out({
+          code: 'closed',
+          message: `This party was ended by whoever runs the server${message.reason ? `: ${message.reason}` : '.'}`,
+        });
+        return;
       case 'ROOM_STATE':
         this.#clock.hint(message.serverTime);
         this.#attempts = 0;

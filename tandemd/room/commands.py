@@ -88,6 +88,22 @@ class Follow(Struct, frozen=True, gc=False):
     id: int | None = None
 
 
+class Close(Struct, frozen=True, gc=False):
+    """An administrator ends the room. by: who, for the archive. reason: for its members, None for none."""
+
+    by: str
+    reason: str | None = None
+    id: int | None = None
+
+
+class Announce(Struct, frozen=True, gc=False):
+    """An administrator says something to everybody in the room. by: who, for the archive."""
+
+    by: str
+    text: str
+    id: int | None = None
+
+
 class Decision(Struct, gc=False):
     """What a command leads to; without changes and messages and with no `event`, it leads to no commit.
 

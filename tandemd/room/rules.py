@@ -14,9 +14,9 @@ import msgspec
 
 from .. import messages as m
 from ..errors import Refused
+from . import administration, joining, moderation, permissions, presence
 from . import gate as gates
-from . import joining, moderation, permissions, presence
-from .commands import Command, Decision, Due, Enter, Follow, Lost, NodeLost, Reattach, Watching
+from .commands import Announce, Close, Command, Decision, Due, Enter, Follow, Lost, NodeLost, Reattach, Watching
 from .names import clean_name
 from .notices import in_step, parts, played, seek_pause
 from .permissions import PERMISSIONS
@@ -100,6 +100,10 @@ class Rules:
                 return self._watching(room, command, body)
             case Follow():
                 return self._follow(room, command, body, now)
+            case Close():
+                return administration.close(room, body)
+            case Announce():
+                return administration.announce(self.settings, room, body, now)
         raise TypeError(f"no rule for {type(body).__name__}")
 
     def due(self, room: Room) -> float:

@@ -20,7 +20,7 @@ from .parts import Part, PartSender
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 
-_STATUS = {"unavailable": 503, "shutting_down": 503, "rate_limited": 429, "internal": 500}
+_STATUS = {"unavailable": 503, "shutting_down": 503, "rate_limited": 429, "internal": 500, "no_other_node": 409}
 
 
 class Answer(Struct, frozen=True):
@@ -63,9 +63,11 @@ class Endpoint:
     """
 
     plain = False
+    posts = False
+    """Whether there is anything to POST to."""
 
     def answer(self, request: Request, path: list[str]) -> Work:
-        """Answer a GET or HEAD.
+        """Answer a GET or HEAD, or a POST where `posts` is true.
 
         path: what follows in the path after the endpoint's own, decoded. A coroutine is cancelled, where it
         waits, if the client goes away. HttpError and Refused become error answers.

@@ -12,8 +12,9 @@ from twisted.web.http import Request
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
-from ..interfaces import IRooms
+from ..interfaces import IAdministration, IRooms
 from .addresses import Addresses
+from .admin import Admin
 from .answers import Answer, Delivery, Endpoint, HttpError, text_answer
 from .cors import Cors
 from .door import Door
@@ -105,7 +106,11 @@ class Root(Resource):
             Delivery(request, self._nowhere).send(self._nowhere.error(error.status, error.text))
             return NOT_DONE_YET
         delivery = Delivery(request, endpoint)
-        if request.method in (b"GET", b"HEAD") or endpoint is self._nowhere:
+        if (
+            request.method in (b"GET", b"HEAD")
+            or endpoint is self._nowhere
+            or (endpoint.posts and request.method == b"POST")
+        ):
             delivery.run(path)
         else:
             refusal = endpoint.error(405, f"Only {METHODS} can be used here.")
@@ -182,16 +187,19 @@ def root_resource(
     code_lookups: int = 120,
     code_lookups_total: int = 6000,
     lookup_refused: Callable[[], None] = lambda: None,
+    administration: IAdministration | None = None,
+    admin_token: str = "",
 ) -> Root:
     """Return everything that a node serves by HTTP.
 
     websocket: takes the connections at /ws and / over, while `taking`. connections: counts them.
     readiness, warnings: see Health. metrics_text: the metrics in Prometheus' text format. started_at: seconds on `clock`.
     door: who may open a WebSocket. code_lookups, code_lookups_total, lookup_refused: see LookupLimits.
+    administration: what /admin does for who shows `admin_token`; '' for nobody.
     The other settings: see the section `web` of the configuration.
     """
     codes = InviteCodes(rooms, LookupLimits(clock, code_lookups, code_lookups_total, lookup_refused), addresses)
-    endpoints = {
+    endpoints: dict[str, Endpoint] = {
         "health": Health(node_id, readiness, warnings, addresses),
         "metrics": Metrics(metrics_text),
         "status": Status(rooms, node_id, version, started_at, clock, connections),
@@ -199,4 +207,6 @@ def root_resource(
         "ws": Upgrade(),
         "api": Api(codes, addresses, invite_base_url, short_id_wait),
     }
+    if administration is not None and admin_token:
+        endpoints["admin"] = Admin(administration, admin_token, addresses, clock)
     return Root(websocket, endpoints, Page(page_directory), Cors(allowed_origins), taking, addresses, door)

@@ -1,0 +1,76 @@
+"""What whoever administers the server may read in the archive."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from .database import Database
+from .dialect import Cursor
+
+SELECT_ROOMS = (
+    'select "code", cast("id" as text), "current_url", "is_playing", cast("created_at" as text),'
+    ' cast("updated_at" as text),'
+    ' (select count(*) from "users" where "users"."room_id" = "rooms"."id" and "left_at" is null)'
+    ' from "rooms" where "archived_at" is null and "code" > ? order by "code" limit ?'
+)
+SELECT_ROOM = (
+    'select cast("id" as text) from "rooms" where "code" = ?'
+    ' order by case when "archived_at" is null then 0 else 1 end, "created_at" desc limit 1'
+)
+SELECT_EVENTS = (
+    'select "e"."epoch", "e"."seq", "event_type", "client_id", cast("details" as text), cast("e"."created_at" as text)'
+    ' from "room_events" as "e" left join "users" as "u" on "u"."id" = "e"."user_id"'
+    ' where "e"."room_id" = ? order by "e"."epoch" desc, "e"."seq" desc limit ?'
+)
+
+STATEMENTS = (SELECT_ROOMS, SELECT_ROOM, SELECT_EVENTS)
+
+
+class Reports:
+    """Reads the archive. Deferreds fail with the driver's errors."""
+
+    def __init__(self, database: Database):
+        self._database = database
+        dialect = database.dialect
+        self._select_rooms, self._select_room, self._select_events = map(dialect.sql, STATEMENTS)
+
+    def rooms(self, after: str, limit: int) -> Deferred[list[dict[str, object]]]:
+        """Return the rooms that are not archived, by code, from the one after `after`; members: also those in grace."""
+        return self._database.run("list_rooms", self._rooms, after, limit)
+
+    def events(self, code: str, limit: int) -> Deferred[list[dict[str, object]] | None]:
+        """Return the last events of the newest room with the code, oldest first; None if there is no such room."""
+        return self._database.run("list_events", self._events, code, limit)
+
+    # ---- in a thread of the pool
+
+    def _rooms(self, cursor: Cursor, after: str, limit: int) -> list[dict[str, object]]:
+        cursor.execute(self._select_rooms, (after, limit))
+        names = ("roomId", "uuid", "currentUrl", "isPlaying", "createdAt", "updatedAt", "members")
+        found = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        for room in found:
+            room["isPlaying"] = bool(room["isPlaying"])
+        return found
+
+    def _events(self, cursor: Cursor, code: str, limit: int) -> list[dict[str, object]] | None:
+        cursor.execute(self._select_room, (code,))
+        room = cursor.fetchone()
+        if room is None:
+            return None
+        cursor.execute(self._select_events, (room[0], limit))
+        rows: Sequence[Any] = cursor.fetchall()
+        return [
+            {
+                "epoch": epoch,
+                "seq": seq,
+                "event": event,
+                "userId": user,
+                "details": None if details is None else json.loads(details),
+                "at": at,
+            }
+            for epoch, seq, event, user, details, at in reversed(rows)
+        ]
