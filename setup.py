@@ -30,6 +30,7 @@ setup(
         "tandemd.archive",
         "tandemd.auth",
         "tandemd.config",
+        "tandemd.ctl",
         "tandemd.limits",
         "tandemd.messages",
         "tandemd.room",
@@ -53,7 +54,9 @@ setup(
         "msgspec>=0.19,<1",
         "cryptography>=42",
         "pyjwt[crypto]>=2.10,<3",
+        "click>=8.1,<9",
     ],
+    entry_points={"console_scripts": ["tandemctl = tandemd.ctl.main:main"]},
     extras_require={
         "test": TEST,
         "docs": ["mkdocs>=1.6,<2"],

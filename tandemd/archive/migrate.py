@@ -8,6 +8,7 @@ number which that program knows: an older program refuses the database, one that
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import re
 import time
@@ -72,8 +73,14 @@ def statements(text: str) -> list[str]:
     return [part.strip() for part in re.split(r";[ \t]*(?:\n|$)", bare) if part.strip()]
 
 
-def migrate(dialect: Dialect, directory: pathlib.Path = SCHEMA) -> list[str]:
+class _TakenBack(Exception):
+    """A dry run has come to its end."""
+
+
+def migrate(dialect: Dialect, directory: pathlib.Path = SCHEMA, *, dry_run: bool = False) -> list[str]:
     """Apply what is missing and return the names of the files applied. Blocks; the connection is closed again.
+
+    dry_run: everything is done, and taken back in the end: what could go wrong goes wrong, and nothing changes.
 
     Raises ArchiveError if the database cannot be used, MigrationError if its schema cannot be brought up to date.
     """
@@ -84,12 +91,15 @@ def migrate(dialect: Dialect, directory: pathlib.Path = SCHEMA) -> list[str]:
         cursor = connection.cursor()
         try:
             applied[:] = _apply(dialect, cursor, wanted)
+            if dry_run:
+                raise _TakenBack
             connection.commit()
         except BaseException:
             connection.rollback()
             raise
 
-    dialect.prepare(apply)
+    with contextlib.suppress(_TakenBack):
+        dialect.prepare(apply)
     return applied
 
 

@@ -42,6 +42,14 @@ def mint(key: str, kid: str, claims: dict[str, Any]) -> str:
     raise KeyFault(f"{path}: a key of another kind; use RSA or Ed25519")
 
 
+def claims_of(
+    room: str, user: str, name: str | None, role: str, audience: str, now: float, expires: int
+) -> dict[str, Any]:
+    """Return what a token says. name: None leaves it to the user. role: "host" or "guest". now, expires: seconds."""
+    claims = {"aud": audience, "sub": user, "room": room, "role": role, "iat": int(now), "exp": int(now) + expires}
+    return claims if name is None else claims | {"name": name}
+
+
 def main(arguments: Sequence[str], now: float) -> int:
     """Carry out the command line; return the exit status. now: seconds since 1970."""
     parser = argparse.ArgumentParser(prog="python -m tandemd.auth", description="Tokens for auth.mode: token.")
@@ -55,10 +63,7 @@ def main(arguments: Sequence[str], now: float) -> int:
     command.add_argument("--audience", default="tandemd", help="auth.audience of the server")
     command.add_argument("--expires", type=int, default=3600, help="seconds for which it is valid (3600)")
     given = parser.parse_args(arguments)
-    claims = {"aud": given.audience, "sub": given.user, "room": given.room, "role": given.role}
-    claims |= {"iat": int(now), "exp": int(now) + given.expires}
-    if given.name is not None:
-        claims["name"] = given.name
+    claims = claims_of(given.room, given.user, given.name, given.role, given.audience, now, given.expires)
     try:
         sys.stdout.write(mint(given.key, given.kid, claims) + "\n")
     except KeyFault as error:

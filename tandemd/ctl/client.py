@@ -1,0 +1,83 @@
+"""Questions to a node by HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+TIMEOUT = 15.0
+
+
+class Unreachable(Exception):
+    """The node cannot be asked, or does not let us. Its text says what to do."""
+
+
+class Denied(Exception):
+    """The node has answered, and refuses. status: of HTTP. Its text is the node's reason."""
+
+    def __init__(self, status: int, text: str):
+        super().__init__(text)
+        self.status = status
+
+
+def fetch(
+    url: str, method: str = "GET", body: bytes | None = None, headers: dict[str, str] | None = None
+) -> tuple[int, dict[str, str], bytes]:
+    """Return status, headers (lower case) and body of an answer. Blocks; raises Unreachable."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Unreachable(f"{url} is no http or https URL; write one such as http://127.0.0.1:4001")
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname, parts.port, timeout=TIMEOUT)
+    try:
+        connection.request(
+            method, f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}", body, headers or {}
+        )
+        answer = connection.getresponse()
+        found = {name.lower(): value for name, value in answer.getheaders()}
+        return answer.status, found, answer.read()
+    except ssl.SSLCertVerificationError as error:
+        raise Unreachable(f"{url}: the certificate is not trusted: {error.verify_message}") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise Unreachable(f"{url} does not answer: {getattr(error, 'strerror', None) or error}") from None
+    finally:
+        connection.close()
+
+
+class Node:
+    """The administration API of one node. url: where the node is. token: what it wants to be shown."""
+
+    def __init__(self, url: str, token: str):
+        self._url = url.rstrip("/")
+        self._token = token
+
+    def get(self, *path: str, **arguments: object) -> Any:
+        """Return what the API has at a path. Raises Unreachable or Denied."""
+        query = f"?{urlencode(arguments)}" if arguments else ""
+        return self._ask("GET", path, query, None)
+
+    def post(self, *path: str, **body: object) -> Any:
+        """Do something, and return the answer. Raises Unreachable or Denied."""
+        return self._ask("POST", path, "", json.dumps(body).encode())
+
+    def _ask(self, method: str, path: tuple[str, ...], query: str, body: bytes | None) -> Any:
+        url = "/".join((self._url, "admin/v1", *(quote(part, safe="") for part in path))) + query
+        headers = {"Authorization": f"Bearer {self._token}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        status, _, content = fetch(url, method, body, headers)
+        try:
+            answer = json.loads(content)
+        except ValueError:
+            raise Unreachable(
+                f"{self._url} has no administration API (it answers {status}); set admin.token there"
+            ) from None
+        if status == 200:
+            return answer
+        text = answer.get("error", "") if isinstance(answer, dict) else ""
+        if status in (401, 429):
+            raise Unreachable(f"{self._url} refuses the token: {text}")
+        raise Denied(status, text or f"the node answers {status}")

@@ -1,0 +1,235 @@
+"""tandemctl doctor: looks at all that a node needs, and says for each fault what to do about it."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from ..archive.errors import ArchiveError, one_line
+from ..archive.migrate import migrate
+from ..config import Config
+from ..stores import dialect_of
+from .client import Unreachable, fetch
+from .probes import ProbeError, RedisConnection, certificate_ends, master, redis_connection, websocket
+
+SKEW = 0.5
+"""Seconds between two clocks that are worth a warning. Rooms go by Redis' clock; logs and tokens by the machine's."""
+ENDING = 14 * 86400.0
+"""Seconds before its end at which a certificate should have been renewed."""
+
+
+class Finding(Struct, frozen=True):
+    """level: "ok", "warning" or "problem". what: where, and how it is. remedy: what to do, "" if all is well."""
+
+    level: str
+    what: str
+    remedy: str = ""
+
+
+def examine(config: Config, url: str, public_url: str) -> Iterator[Finding]:
+    """Look at everything, and return what there is to say. Blocks.
+
+    url: the node as it is reached here. public_url: as clients reach it, "" if that is not to be looked at.
+    """
+    yield from _state_directory(config)
+    yield from _archive(config)
+    if config.uses_redis:
+        yield from _redis(config)
+    yield from _node(url)
+    if public_url:
+        yield from _outside(config, public_url.rstrip("/"))
+    else:
+        yield Finding(
+            "warning", "the way from outside: not looked at", "tandemctl doctor URL, or set web.invite_base_url"
+        )
+
+
+def _state_directory(config: Config) -> Iterator[Finding]:
+    path = config.state_dir
+    if not os.path.isdir(path):
+        yield Finding("warning", f"state_dir: {path} is not there", "the daemon makes it when it may; or set state_dir")
+    elif not os.access(path, os.W_OK | os.X_OK):
+        yield Finding("warning", f"state_dir: {path} is not writable for this user", "run this as the daemon's user")
+    else:
+        yield Finding("ok", f"state_dir: {path}")
+
+
+def _archive(config: Config) -> Iterator[Finding]:
+    dialect = dialect_of(config)
+    key = "postgres" if config.uses_postgres else "archive.sqlite_file"
+    if not config.uses_postgres and not os.path.exists(config.sqlite_path):
+        yield Finding("warning", f"{key}: {dialect.where} is not there yet", "the daemon makes it when it starts")
+        return
+    try:
+        missing = migrate(dialect, dry_run=True)
+    except ArchiveError as error:
+        yield Finding(
+            "problem", f"{key}: {error}", "see that the server runs, and that name, user and password are right"
+        )
+        return
+    if missing:
+        yield Finding(
+            "warning", f"{key}: the schema lacks {', '.join(missing)}", "start the daemon, or tandemctl migrate"
+        )
+    else:
+        yield Finding("ok", f"{key}: {dialect.where}, with the present schema")
+    connection = dialect.connect()
+    try:
+        cursor = connection.cursor()
+        if config.uses_postgres:
+            began = time.time()
+            cursor.execute("select extract(epoch from clock_timestamp())")
+            yield _clock("PostgreSQL", float(cursor.fetchone()[0]), began)
+        if not missing:
+            cursor.execute('select count(*) from "dead_letters"')
+            count = int(cursor.fetchone()[0])
+            if count:
+                remedy = 'look at their "error", and delete them when they are dealt with'
+                yield Finding("warning", f"{key}: {count} rows were refused (table dead_letters)", remedy)
+    except Exception as error:  # whatever the driver raises
+        yield Finding("problem", f"{key}: {one_line(error)}", "give the user the rights to read tandemd's tables")
+    finally:
+        connection.close()
+
+
+def _clock(whose: str, theirs: float, began: float) -> Finding:
+    """Compare a clock with this machine's. began: when it was asked."""
+    now = time.time()
+    skew = max(began - theirs, theirs - now, 0.0)
+    if skew > SKEW:
+        return Finding("warning", f"clock: {whose} is {skew:.1f} s away from this machine", "run NTP (chrony) on both")
+    return Finding("ok", f"clock: {whose} agrees with this machine")
+
+
+def _redis(config: Config) -> Iterator[Finding]:
+    redis = config.redis
+    places = []
+    for written in redis.sentinels:
+        try:
+            places.append(master(redis, written))
+        except ProbeError as error:
+            remedy = "see that the sentinel runs, and redis.sentinel_master and redis.sentinel_password"
+            yield Finding("warning", f"sentinel {written}: {error}", remedy)
+    if redis.sentinels:
+        if not places:
+            yield Finding(
+                "problem", "redis.sentinels: none of them knows the master", "start them; see the lines above"
+            )
+            return
+        if len(set(places)) > 1:
+            found = ", ".join(f"{host}:{port}" for host, port in sorted(set(places)))
+            yield Finding(
+                "problem", f"redis.sentinels: they name different masters: {found}", "SENTINEL RESET; see their logs"
+            )
+    host, port = places[0] if places else (redis.host, redis.port)
+    where = host if host.startswith("/") else f"{host}:{port}"
+    try:
+        with redis_connection(redis, host, port) as connection:
+            yield from _redis_server(connection, where)
+    except ProbeError as error:
+        remedy = "see that it runs, and redis.host, redis.port, redis.password and redis.tls"
+        yield Finding("problem", f"Redis at {where}: {error}", remedy)
+
+
+def _redis_server(connection: RedisConnection, where: str) -> Iterator[Finding]:
+    server, replication = connection.info("server"), connection.info("replication")
+    memory, keeping = connection.info("memory"), connection.info("persistence")
+    yield Finding("ok", f"Redis at {where}: version {server.get('redis_version', '?')}")
+    if replication.get("role") != "master":
+        yield Finding(
+            "problem", f"Redis at {where}: it is a replica", "name the master, or the sentinels (redis.sentinels)"
+        )
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        remedy = "set it to noeviction: anything else throws rooms away"
+        yield Finding("problem", f"Redis at {where}: maxmemory-policy is {policy}", remedy)
+    most, used = int(memory.get("maxmemory", 0)), int(memory.get("used_memory", 0))
+    if most and used > 0.8 * most:
+        yield Finding("warning", f"Redis at {where}: {used / most:.0%} of maxmemory is used", "raise maxmemory")
+    if keeping.get("aof_enabled") != "1" and not keeping.get("rdb_last_save_time"):
+        yield Finding("warning", f"Redis at {where}: nothing is kept on disk", "appendonly yes")
+    began = time.time()
+    seconds, micros = connection.ask("TIME")
+    yield _clock("Redis", int(seconds) + int(micros) / 1e6, began)
+
+
+def _node(url: str) -> Iterator[Finding]:
+    try:
+        began = time.time()
+        status, headers, _ = fetch(f"{url}/health")
+        ready, _, content = fetch(f"{url}/health/ready")
+    except Unreachable as error:
+        yield Finding("problem", f"node: {error}", "start it, or name the right one with --url")
+        return
+    if status != 200:
+        yield Finding("problem", f"node: {url}/health answers {status}", "something else listens there: see --url")
+        return
+    told = _told(content)
+    if ready == 200:
+        yield Finding("ok", f"node: {told.get('nodeId')} at {url} is ready")
+    for reason in told.get("reasons", ()):
+        yield Finding("problem", f"node: not ready: {reason}", "docs/operations.md, TandemdNotReady")
+    for warning in told.get("warnings", ()):
+        yield Finding("warning", f"node: {warning}", "docs/operations.md")
+    date = email.utils.parsedate_to_datetime(headers["date"]).timestamp() if "date" in headers else None
+    if date is not None and abs(date + 0.5 - began) > SKEW + 1:
+        yield Finding("warning", f"clock: the node's is {date - began:+.0f} s from this machine's", "run NTP on both")
+
+
+def _told(content: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _outside(config: Config, url: str) -> Iterator[Finding]:
+    parts = urlsplit(url)
+    try:
+        status, _, content = fetch(f"{url}/health")
+    except Unreachable as error:
+        yield Finding(
+            "problem", f"outside: {error}", "see the name in DNS, the firewall, the proxy and its certificate"
+        )
+        return
+    if status != 200 or "nodeId" not in _told(content):
+        yield Finding("problem", f"outside: {url}/health answers {status}, and not as a node", "route / to the nodes")
+        return
+    yield Finding("ok", f"outside: {url} leads to node {_told(content)['nodeId']}")
+    if parts.scheme == "https":
+        try:
+            left = certificate_ends(parts.hostname or "", parts.port or 443) - time.time()
+        except ProbeError as error:
+            yield Finding("problem", f"outside: the certificate: {error}", "renew it")
+        else:
+            level = "warning" if left < ENDING else "ok"
+            yield Finding(
+                level, f"outside: the certificate ends in {left / 86400:.0f} days", "renew it" if left < ENDING else ""
+            )
+    elif parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        yield Finding("warning", "outside: there is no TLS", "pages of https sites, and so the extension, need wss")
+    address = f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}{parts.path}/ws"
+    try:
+        took = websocket(address)
+    except ProbeError as error:
+        remedy = "let the proxy pass Upgrade and Connection on, by HTTP/1.1 (docs/deployment.md)"
+        yield Finding("problem", f"outside: {address}: {error}", remedy)
+    else:
+        yield Finding("ok", f"outside: {address}: PING and PONG in {took * 1000:.0f} ms")
+    for hidden in ("metrics", "admin/v1/node"):
+        try:
+            status = fetch(f"{url}/{hidden}")[0]
+        except Unreachable:
+            continue
+        if status in (200, 401, 429):
+            yield Finding(
+                "warning", f"outside: everybody gets to /{hidden}", f"have the proxy refuse /{hidden.split('/')[0]}"
+            )

@@ -1,0 +1,362 @@
+"""The commands of tandemctl."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NoReturn, ParamSpec
+
+import click
+import msgspec
+from click.shell_completion import get_completion_class
+
+from .. import __version__
+from ..archive.errors import ArchiveError
+from ..archive.migrate import migrate as migrate_archive
+from ..auth.keys import KeyFault
+from ..auth.mint import claims_of, mint
+from ..config import Config, ConfigError, load
+from ..config.declaration import keys
+from ..stores import dialect_of
+from .client import Denied, Node, Unreachable
+from .doctor import examine
+from .output import as_json, facts, moment, shown, table
+
+P = ParamSpec("P")
+
+FAILED, WRONG, UNREACHABLE = 1, 2, 3
+"""Exit statuses beside 0: it was refused or something is wrong; the call or the configuration is wrong; nobody answers."""
+FOLLOW = 1.0
+"""Seconds between two questions for new events."""
+
+
+def _fail(status: int, text: str) -> NoReturn:
+    click.echo(f"tandemctl: {text}", err=True)
+    sys.exit(status)
+
+
+class Settings:
+    """What the options before the command say. Configuration and token are read when somebody wants them."""
+
+    def __init__(self, config: str | None, url: str, token_file: str | None, as_json: bool):
+        self._path = config
+        self._url = url
+        self._token_file = token_file
+        self.json = as_json
+
+    def config(self) -> Config:
+        """Return the configuration, as the daemon would have it here."""
+        try:
+            return load(self._path, os.environ, {})
+        except ConfigError as error:
+            _fail(WRONG, str(error))
+
+    @property
+    def url(self) -> str:
+        """Where the node is: as given, else where the configuration has it on this machine."""
+        if self._url:
+            return self._url.rstrip("/")
+        config = self.config()
+        if config.port.isdecimal() and config.port != "0":
+            return f"{'https' if config.tls.certificate else 'http'}://127.0.0.1:{config.port}"
+        _fail(WRONG, f"port is {config.port!r}: say where the node is with --url or TANDEMCTL_URL")
+
+    def node(self) -> Node:
+        """Return the node to ask."""
+        if self._token_file is None:
+            token = self.config().admin.token
+            if not token:
+                _fail(
+                    WRONG, "there is no admin.token: name its file with --token-file, TANDEMCTL_TOKEN_FILE or --config"
+                )
+            return Node(self.url, token)
+        try:
+            with open(self._token_file, encoding="ascii") as file:
+                return Node(self.url, file.read().strip())
+        except (OSError, UnicodeDecodeError) as error:
+            _fail(WRONG, f"{self._token_file}: cannot be read: {getattr(error, 'strerror', None) or 'it is no token'}")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "TANDEMCTL"})
+@click.option("-c", "--config", metavar="FILE", help="The daemon's configuration file; its environment counts too.")
+@click.option("--url", default="", metavar="URL", help="Where the node is. Default: this machine, port as configured.")
+@click.option("--token-file", metavar="FILE", help="Holds the token of the administration API. Default: admin.token.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@click.version_option(__version__, prog_name="tandemctl")
+@click.pass_context
+def main(context: click.Context, config: str | None, url: str, token_file: str | None, as_json: bool) -> None:
+    """Look after tandemd.
+
+    Options are also taken from the environment, as TANDEMCTL_URL and the like. Exit status: 0 done; 1 refused, or
+    something is wrong; 2 wrong call or configuration; 3 the node does not answer, or refuses the token.
+    """
+    context.obj = Settings(config, url, token_file, as_json)
+
+
+def _asking(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn what may happen when a node is asked into a line and an exit status."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except Unreachable as error:
+            _fail(UNREACHABLE, str(error))
+        except Denied as error:
+            _fail(FAILED, str(error))
+
+    return run
+
+
+def _done(settings: Settings, answer: Any, text: str) -> None:
+    if settings.json:
+        as_json(answer)
+    else:
+        click.echo(text)
+
+
+# ---- configuration and servers
+
+
+@main.command()
+@click.pass_obj
+def check_config(settings: Settings) -> None:
+    """Say whether the configuration can be used, and what it amounts to."""
+    config = settings.config()
+    values: dict[str, object] = {}
+    for key in keys():
+        value: Any = config
+        for part in key.path.split("."):
+            value = getattr(value, part)
+        if key.kind.secret:
+            value = "(set)" if value else ""
+        values[key.path] = msgspec.to_builtins(value)
+    if settings.json:
+        as_json(values)
+    else:
+        facts(values)
+
+
+@main.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be done; it is tried, and taken back.")
+@click.pass_obj
+def migrate(settings: Settings, dry_run: bool) -> None:
+    """Bring the database to the schema of this version. The daemon does that too when it starts."""
+    config = settings.config()
+    try:
+        if not dry_run:
+            os.makedirs(config.state_dir, mode=0o700, exist_ok=True)
+        applied = migrate_archive(dialect_of(config), dry_run=dry_run)
+    except (ArchiveError, OSError) as error:
+        _fail(FAILED, str(error))
+    text = "\n".join(f"{'would apply' if dry_run else 'applied'} {name}" for name in applied) or "nothing to do"
+    _done(settings, {"applied": applied, "dryRun": dry_run}, text)
+
+
+@main.command()
+@click.argument("public_url", metavar="[URL]", required=False)
+@click.pass_obj
+def doctor(settings: Settings, public_url: str | None) -> None:
+    """Look for what is wrong: configuration, PostgreSQL, Redis, clocks, the node, and the way to it from outside.
+
+    URL is where clients reach the server; without it, web.invite_base_url.
+    """
+    config = settings.config()
+    findings = []
+    for finding in examine(config, settings.url, config.web.invite_base_url if public_url is None else public_url):
+        findings.append(finding)
+        if not settings.json:
+            mark = {"ok": "ok      ", "warning": "warning ", "problem": "PROBLEM "}[finding.level]
+            click.echo(mark + shown(finding.what) + (f"\n        -> {finding.remedy}" if finding.remedy else ""))
+    if settings.json:
+        as_json([{"level": one.level, "what": one.what, "remedy": one.remedy} for one in findings])
+    if any(finding.level == "problem" for finding in findings):
+        sys.exit(FAILED)
+
+
+# ---- rooms
+
+
+@main.command()
+@click.option("--after", default="", metavar="ID", help="Begin after this room.")
+@click.option("--limit", default=100, type=click.IntRange(1, 1000), help="How many at most.", show_default=True)
+@click.pass_obj
+@_asking
+def rooms(settings: Settings, after: str, limit: int) -> None:
+    """List the rooms of all nodes."""
+    found = settings.node().get("rooms", after=after, limit=limit)["rooms"]
+    if settings.json:
+        as_json(found)
+        return
+    columns = {
+        "roomId": "ROOM",
+        "members": "MEMBERS",
+        "isPlaying": "PLAYING",
+        "updatedAt": "CHANGED",
+        "currentUrl": "TITLE",
+    }
+    table(found, columns)
+    if len(found) == limit:
+        click.echo(f"There may be more: --after {shown(found[-1]['roomId'])}", err=True)
+
+
+@main.command()
+@click.argument("id")
+@click.pass_obj
+@_asking
+def room(settings: Settings, id: str) -> None:
+    """Show one room as it is."""
+    found = settings.node().get("rooms", id)
+    if settings.json:
+        as_json(found)
+        return
+    members = found.pop("members")
+    found["createdAt"] = moment(found["createdAt"])
+    facts(found)
+    click.echo()
+    for member in members:
+        member["role"] = "host" if member["userId"] == found["hostUserId"] else ""
+        member["joinedAt"], member["lostAt"] = moment(member["joinedAt"]), moment(member["lostAt"])
+    columns = {
+        "userId": "MEMBER",
+        "username": "NAME",
+        "role": "ROLE",
+        "nodeId": "NODE",
+        "joinedAt": "JOINED",
+        "lostAt": "LOST",
+    }
+    table(members, columns)
+
+
+@main.command()
+@click.argument("id")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what happens; end it with Ctrl-C.")
+@click.option("--limit", default=100, type=click.IntRange(1, 1000), help="How many at most.", show_default=True)
+@click.pass_obj
+@_asking
+def events(settings: Settings, id: str, follow: bool, limit: int) -> None:
+    """Show what has happened in a room, or in the last one of that name. With --json and --follow: one object a line."""
+    node = settings.node()
+    seen: set[tuple[int, int]] = set()
+    found = node.get("rooms", id, "events", limit=limit)["events"]
+    if settings.json and not follow:
+        as_json(found)
+        return
+    while True:
+        for event in found:
+            version = (event["epoch"], event["seq"])
+            if version not in seen:
+                seen.add(version)
+                _print_event(settings, event)
+        if not follow:
+            return
+        sys.stdout.flush()
+        time.sleep(FOLLOW)
+        # Nodes may write events of one room out of order: the last ones are read again.
+        found = node.get("rooms", id, "events", limit=1000)["events"]
+
+
+def _print_event(settings: Settings, event: dict[str, Any]) -> None:
+    if settings.json:
+        click.echo(json.dumps(event, ensure_ascii=False))
+        return
+    who = shown(event["userId"]) if event["userId"] else "(server)"
+    details = shown(event["details"]) if event["details"] else ""
+    click.echo(f"{shown(event['at'])}  {event['seq']:>6}  {event['event']:<18}  {who:<20}  {details}".rstrip())
+
+
+@main.command()
+@click.argument("id")
+@click.option("--reason", metavar="TEXT", help="What its members are told.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask first.")
+@click.pass_obj
+@_asking
+def close(settings: Settings, id: str, reason: str | None, yes: bool) -> None:
+    """End a room, on whatever nodes its members are."""
+    if not yes:
+        click.confirm(f"End the room {shown(id)} for everybody in it?", abort=True, err=True)
+    _done(settings, settings.node().post("rooms", id, "close", reason=reason), f"{shown(id)} is closed")
+
+
+@main.command()
+@click.argument("text")
+@click.option("--room", "id", metavar="ID", help="Only there.")
+@click.pass_obj
+@_asking
+def announce(settings: Settings, text: str, id: str | None) -> None:
+    """Say something in the chat of one room, or of all rooms. Clients without a chat show nothing."""
+    path = ("rooms", id, "announce") if id else ("announce",)
+    answer = settings.node().post(*path, text=text)
+    _done(settings, answer, f"said in {answer['rooms']} rooms")
+
+
+@main.command()
+@click.option("--key", required=True, metavar="FILE", help="A secret (*.secret), or a private key (PEM).")
+@click.option("--kid", default="", help="The key's id. Default: the file's name up to its first dot.")
+@click.option("--room", "id", required=True, metavar="ID", help="The room that it is for.")
+@click.option("--user", required=True, metavar="ID", help="The user that it is for.")
+@click.option("--name", help="The name to show. Default: the user chooses.")
+@click.option("--role", type=click.Choice(["host", "guest"]), default="guest", show_default=True)
+@click.option("--audience", help="Default: auth.audience.")
+@click.option(
+    "--expires", type=click.IntRange(1), default=3600, help="Seconds for which it is valid.", show_default=True
+)
+@click.pass_obj
+def mint_token(
+    settings: Settings,
+    key: str,
+    kid: str,
+    id: str,
+    user: str,
+    name: str | None,
+    role: str,
+    audience: str | None,
+    expires: int,
+) -> None:
+    """Make a token for auth.mode: token. For tests; in earnest whoever knows the users makes them."""
+    claims = claims_of(id, user, name, role, audience or settings.config().auth.audience, time.time(), expires)
+    try:
+        token = mint(key, kid, claims)
+    except KeyFault as error:
+        _fail(FAILED, str(error))
+    _done(settings, {"token": token, "claims": claims}, token)
+
+
+# ---- nodes
+
+
+@main.command()
+@click.pass_obj
+@_asking
+def node(settings: Settings) -> None:
+    """Show the node that is asked."""
+    found = settings.node().get("node")
+    if settings.json:
+        as_json(found)
+    else:
+        facts(found)
+
+
+@main.command()
+@click.option("--undo", is_flag=True, help="Take clients again.")
+@click.option("--force", is_flag=True, help="Also where no other node can take them.")
+@click.pass_obj
+@_asking
+def drain(settings: Settings, undo: bool, force: bool) -> None:
+    """Send the node's clients to other nodes, and take no new ones until it is restarted or this is undone."""
+    answer = settings.node().post("drain", undo=undo, force=force)
+    text = "it takes clients again" if undo else f"{answer['connections']} connections go to other nodes"
+    _done(settings, answer, text)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion for a shell: eval "$(tandemctl completion bash)"."""
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(main, {}, "tandemctl", "_TANDEMCTL_COMPLETE").source())
