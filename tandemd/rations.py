@@ -22,9 +22,9 @@ from .room.state import Room
 HOUR = 3600.0
 REMEMBERED = 50_000
 """How many wrong PINs, and how many arrivals, a node remembers."""
-JUST = 15.0
+JUST = 8.0
 """For so many seconds somebody has just come."""
-PACE, PACED = 4, 5.0
+PACE, PACED = 4, 3.0
 """How many wrong PINs of newcomers a room answers at once, and then one in so many seconds."""
 AGAIN = 5.0
 """Seconds after which it is looked again whether the node has place for another room."""

@@ -148,8 +148,8 @@ class PinAttackTest(TestCase):
     def test_the_first_minutes(self) -> None:
         """Hundreds of addresses, all of them new, in the seconds before a guest comes."""
         for number in range(400):
-            self.clock.callLater(number / 40, self.bot, number)
-        for number, at in enumerate((11, 60, 120)):
+            self.clock.callLater(number / 80, self.bot, number)
+        for number, at in enumerate((6, 60, 120)):
             self.clock.callLater(at, lambda number=number: self.guest(number, knows_code=False))
         while self.clock.seconds() < self.began + 180:
             self.clock.advance(0.1)
