@@ -76,7 +76,10 @@ class FakeArchive:
 
 @implementer(IFollower)
 class Recorder:
-    """Writes down what it is told. rooms: what is open here. here: (code, user id) of those connected here."""
+    """Writes down what it is told. rooms: what is open here. here: (code, user id) of those connected here.
+
+    handed: called after each letter.
+    """
 
     def __init__(self) -> None:
         self.commits: dict[str, list[Commit]] = {}
@@ -87,6 +90,7 @@ class Recorder:
         self.rooms: dict[str, tuple[Room, list[Commit]]] = {}
         self.here: set[tuple[str, str]] = set()
         self.times_available = 0
+        self.handed: Callable[[], None] = lambda: None
 
     def committed(self, code: str, commits: Sequence[Commit]) -> None:
         self.commits.setdefault(code, []).extend(commits)
@@ -114,6 +118,7 @@ class Recorder:
 
     def relayed(self, code: str, user_id: str, frame: bytes) -> None:
         self.letters.append((code, user_id, frame))
+        self.handed()
 
     def node_lost(self, code: str, prefix: str) -> Deferred[None]:
         self.lost.append((code, prefix))
@@ -255,13 +260,15 @@ class RedisTestCase(TestCase):
 class Proxy(Factory):
     """Stands between stores and Redis, on a Unix socket of its own.
 
-    deaf: which connections get no answers: "", "all", or only "subscriptions". mute: questions get lost.
+    deaf: which connections get no answers: "", "all", or only "subscriptions" or "commands". lost: those answers. mute:
+    questions get lost.
     """
 
     def __init__(self, path: str, target: str):
         self.path = path
         self.target = target
         self.deaf = ""
+        self.lost = b""
         self.mute = False
         self.links: list[_Near] = []
         self.port = reactor.listenUNIX(path, self)
@@ -330,8 +337,10 @@ class _Far(Protocol):
         self.transport.write(self.near.early)
 
     def dataReceived(self, data: bytes) -> None:
-        deaf = self.near.proxy.deaf
-        if not deaf or (deaf == "subscriptions" and not self.near.listens):
+        proxy = self.near.proxy
+        if proxy.deaf in ("all", "subscriptions" if self.near.listens else "commands"):
+            proxy.lost += data
+        else:
             self.near.transport.write(data)
 
     def connectionLost(self, reason: Any = None) -> None:

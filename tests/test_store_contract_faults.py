@@ -10,9 +10,9 @@ from twisted.internet.task import deferLater
 from tandemd.errors import Refused
 from tandemd.interfaces import Conflict, Unavailable
 from tandemd.room.state import Room
-from tandemd.roomstore.keys import PREFIX, log_key, room_key
+from tandemd.roomstore.keys import PREFIX, log_key, mail_key, room_key
 
-from .redisworld import Hand, RedisTestCase, member, reactor, until
+from .redisworld import Hand, Proxy, RedisTestCase, member, reactor, until
 
 
 class FollowingTest(RedisTestCase):
@@ -138,17 +138,18 @@ class MailTest(RedisTestCase):
         self.assertEqual(c.follower.letters, [])
         self.assertEqual(await a.take_mail("room", "bob"), [])
 
-    async def test_claimed_once(self) -> None:
-        """Two nodes that both believe to have the member: a frozen one has woken up."""
+    async def test_two_nodes_believe_to_have_the_member(self) -> None:
+        """A frozen one has woken up. It cannot take anything away from the other, and none says anything twice."""
         a, b, _ = await self.party()
         a.follower.here.add(("room", "bob"))
         b.follower.here.add(("room", "bob"))
-        for i in range(20):
-            a.relay("room", "bob", b"%d" % i)
-        await until(lambda: len(a.follower.letters) + len(b.follower.letters) >= 20)
+        letters = [("room", "bob", b"%d" % i) for i in range(20)]
+        for _, _, text in letters:
+            a.relay("room", "bob", text)
+        await until(lambda: {*a.follower.letters, *b.follower.letters} == {*letters})
+        for node in (a, b):
+            self.assertEqual(node.follower.letters, [it for it in letters if it in node.follower.letters])
         self.assertEqual(await a.take_mail("room", "bob"), [])
-        got = [letter for _, _, letter in a.follower.letters + b.follower.letters]
-        self.assertEqual(sorted(got, key=int), [b"%d" % i for i in range(20)])
 
     async def test_told_of_and_cannot_be_taken(self) -> None:
         """It is heard of a letter while the connection to take it with is lost."""
@@ -180,6 +181,138 @@ class MailTest(RedisTestCase):
         a.relay("room", "bob", b"1")
         await until(lambda: b.follower.letters == [("room", "bob", b"1")])
         self.assertEqual(await a.take_mail("room", "bob"), [])
+
+
+class LostLetterTest(RedisTestCase):
+    """No letter is lost with an answer, and none comes twice."""
+
+    async def party(self) -> tuple[Any, Any, Proxy, Hand]:
+        """Return two nodes, a proxy before the second, which has bob, and a hand."""
+        a = await self.node("a/1/")
+        proxy, b = await self.proxied("b/1/")
+        hand = await self.open(a)
+        await hand.send(hand.next({**member("ann", "a/1/1"), **member("bob", "b/1/1")}))
+        b.follow("room", b.follower)
+        await b.load("room")
+        b.follower.here.add(("room", "bob"))
+        return a, b, proxy, hand
+
+    def heal(self, proxy: Proxy) -> None:
+        proxy.deaf, proxy.mute = "", False
+        proxy.cut()
+
+    def waiting(self, store: Any) -> Any:
+        return self.ask(store, b"LLEN", mail_key("room", "bob"))
+
+    async def test_reading_is_not_answered(self) -> None:
+        a, b, proxy, _ = await self.party()
+        proxy.deaf = "commands"
+        a.relay("room", "bob", b"letter")
+        await until(lambda: b"letter" in proxy.lost)
+        self.assertEqual(b.follower.letters, [])
+        self.heal(proxy)
+        await until(lambda: b.follower.letters)
+        a.relay("room", "bob", b"next")
+        await until(lambda: len(b.follower.letters) > 1)
+        self.assertEqual([text for _, _, text in b.follower.letters], [b"letter", b"next"])
+
+    async def test_removal_is_not_answered(self) -> None:
+        await self._removal_is_lost("deaf", "commands")
+
+    async def test_removal_is_not_carried_out(self) -> None:
+        await self._removal_is_lost("mute", True)
+
+    async def _removal_is_lost(self, attribute: str, value: object) -> None:
+        a, b, proxy, _ = await self.party()
+        b.follower.handed = lambda: setattr(proxy, attribute, value)
+        a.relay("room", "bob", b"letter")
+        await until(lambda: b.follower.letters)
+        b.follower.handed = lambda: None
+        if attribute == "mute":
+            self.assertEqual(await self.waiting(a), 1)
+        else:
+            while await self.waiting(a):
+                pass
+        self.heal(proxy)
+        a.relay("room", "bob", b"next")
+        await until(lambda: len(b.follower.letters) > 1)
+        while await self.waiting(a):
+            pass
+        self.assertEqual(await b.take_mail("room", "bob"), [])
+        self.assertEqual([text for _, _, text in b.follower.letters], [b"letter", b"next"])
+
+    async def test_removal_is_made_up_for_who_is_gone(self) -> None:
+        """Nobody else gets it from the mailbox."""
+        a, b, proxy, _ = await self.party()
+        b.follower.handed = lambda: setattr(proxy, "mute", True)
+        a.relay("room", "bob", b"letter")
+        await until(lambda: b.follower.letters)
+        b.follower.here.clear()
+        self.heal(proxy)
+        await until(lambda: not b.ready())
+        while await self.waiting(a):
+            pass
+        await until(lambda: not b._mail._boxes)
+
+    async def test_taking_is_not_answered(self) -> None:
+        a, b, proxy, _ = await self.party()
+        b.follower.here.clear()
+        for text in (b"1", b"letter"):
+            a.relay("room", "bob", text)
+        while await self.waiting(a) < 2:
+            pass
+        proxy.deaf = "commands"
+        taken = b.take_mail("room", "bob")
+        await until(lambda: b"letter" in proxy.lost)
+        self.heal(proxy)
+        await self.assertFailure(taken, Refused)
+        self.assertEqual(await b.take_mail("room", "bob"), [b"1", b"letter"])
+        self.assertEqual(await b.take_mail("room", "bob"), [])
+        while await self.waiting(a):
+            pass
+
+    async def test_taking_is_not_answered_and_the_member_is_here(self) -> None:
+        """What it could not be given when it came is delivered when Redis is back."""
+        a, b, proxy, _ = await self.party()
+        proxy.deaf = "commands"
+        taken = b.take_mail("room", "bob")
+        a.relay("room", "bob", b"1")
+        a.relay("room", "bob", b"2")
+        while await self.waiting(a) < 2:
+            pass
+        self.heal(proxy)
+        await self.assertFailure(taken, Refused)
+        await until(lambda: len(b.follower.letters) == 2)
+        self.assertEqual([text for _, _, text in b.follower.letters], [b"1", b"2"])
+
+    async def test_taken_and_told_of_at_once(self) -> None:
+        """In their order, none twice: some are in the mailbox when it is taken, some come while it is."""
+        a, b, _, _ = await self.party()
+        got = b.follower.letters
+        for i in range(60):
+            a.relay("room", "bob", b"%d" % i)
+            if i % 10 == 5:
+                b.take_mail("room", "bob").addCallback(lambda some: got.extend(("room", "bob", text) for text in some))
+                await self.ask(a, b"PING")
+        await until(lambda: len(got) >= 60)
+        self.assertEqual([text for _, _, text in got], [b"%d" % i for i in range(60)])
+        while await self.waiting(a):
+            pass
+
+    async def test_read_for_the_page_before(self) -> None:
+        """A fresh page does not get what was asked for when there was another."""
+        a, b, _, _ = await self.party()
+        b.follower.here.clear()
+        a.relay("room", "bob", b"for the old page")
+        while not await self.waiting(a):
+            pass
+        b.follower.here.add(("room", "bob"))
+        b._mail.deliver_all("room", ["bob"])
+        b.drop_mail("room", "bob")
+        await self.ask(b, b"PING")
+        a.relay("room", "bob", b"for the new page")
+        await until(lambda: b.follower.letters)
+        self.assertEqual(b.follower.letters, [("room", "bob", b"for the new page")])
 
 
 class LostAnswerTest(RedisTestCase):

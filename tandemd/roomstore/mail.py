@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from ..errors import Refused
@@ -24,8 +25,28 @@ REMEMBERED = 1000
 """How many delivered letters a node remembers."""
 
 
+class _Mailbox:
+    """A mailbox that is read here, or was, with something left to do.
+
+    handed: names of letters that were handed over and may still be in it. takers: who asked for what is in it. again: it
+    is to be read once more. busy: it is being read. dropped: what is read from it is for nobody any more.
+    """
+
+    __slots__ = ("again", "busy", "dropped", "handed", "takers")
+
+    def __init__(self) -> None:
+        self.handed: set[bytes] = set()
+        self.takers: list[Deferred[Sequence[bytes]]] = []
+        self.again = False
+        self.busy = False
+        self.dropped = False
+
+
 class Mail:
-    """Mailboxes. A letter is put into the mailbox first and told of then; who takes it out delivers it, nobody else.
+    """Mailboxes. A letter is put into the mailbox first and told of then. It is out of it only after it was handed over.
+
+    So an answer that gets lost loses no letter. Each mailbox is read by one question at a time, which also takes out what
+    the one before it brought.
 
     keep: seconds for which letters are kept.
     """
@@ -36,6 +57,7 @@ class Mail:
         self._keep = b"%d" % keep
         self._follower: IFollower | None = None
         self._delivered: dict[bytes, None] = {}
+        self._boxes: dict[tuple[str, str], _Mailbox] = {}
 
     def attach(self, follower: IFollower) -> None:
         """Set who delivers."""
@@ -71,56 +93,102 @@ class Mail:
 
     def told(self, code: str, publication: bytes) -> None:
         """There is a letter in some mailbox of a room that is followed here."""
-        user_id, _, letter = publication.partition(b"\x00")
-        self._tasks.spawn("a letter", self._deliver(code, user_id.decode(), letter))
+        name, _, letter = publication.partition(b"\x00")
+        user_id = name.decode()
+        # It is asked for: whoever joined as a fresh page has dropped it, or another node has handed it over.
+        if self._is_here(code, user_id) and letter[:NAME] not in self._delivered:
+            self._read(code, user_id)
 
-    async def _deliver(self, code: str, user_id: str, letter: bytes) -> None:
-        if self._follower is None or not self._follower.present(code, user_id):
-            return
+    def deliver_all(self, code: str, users: Sequence[str]) -> None:
+        """Deliver what is in the mailboxes of members who are connected here: it may not have been told of."""
+        for user in users:
+            self._read(code, user)
+
+    def tidy(self) -> None:
+        """Take out what was handed over, where that could not be done at once."""
+        for code, user_id in list(self._boxes):
+            self._read(code, user_id)
+
+    async def take(self, code: str, user_id: str) -> Sequence[bytes]:
+        """As IRoomStore says."""
+        await self._access.available()
+        taker: Deferred[Sequence[bytes]] = Deferred()
+        self._read(code, user_id, taker)
+        return await taker
+
+    def drop(self, code: str, user_id: str) -> None:
+        """As IRoomStore says."""
+        box = self._boxes.pop((code, user_id), None)
+        if box is not None:
+            box.dropped = True
+        self._access.link.call(b"DEL", mail_key(code, user_id)).addErrback(lambda failure: None)
+
+    def _is_here(self, code: str, user_id: str) -> bool:
+        return self._follower is not None and self._follower.present(code, user_id)
+
+    def _read(self, code: str, user_id: str, *takers: Deferred[Sequence[bytes]]) -> None:
+        box = self._boxes.setdefault((code, user_id), _Mailbox())
+        box.takers += takers
+        box.again = True
+        if not box.busy:
+            box.busy = True
+            self._tasks.spawn("letters", self._empty(code, user_id, box))
+
+    async def _empty(self, code: str, user_id: str, box: _Mailbox) -> None:
+        """Read a mailbox and hand over what is in it, until nothing is left to do."""
         try:
-            taken = await self._access.link.call(b"LREM", mail_key(code, user_id), b"1", letter)
-        except (Disconnected, RedisError):
+            while box.again or (box.handed and not box.dropped):
+                box.again = False
+                takers, box.takers = box.takers, []
+                names = tuple(box.handed)
+                try:
+                    letters = await self._access.link.run(
+                        scripts.COLLECT, [mail_key(code, user_id)], b"%d" % NAME, *names
+                    )
+                except (Disconnected, RedisError) as error:
+                    if isinstance(error, RedisError):
+                        self._access.suspend(str(error))
+                    takers += box.takers
+                    box.takers = []
+                    for taker in takers:
+                        taker.errback(unavailable())
+                    return
+                box.handed.difference_update(names)
+                self._hand_over(code, user_id, box, [] if box.dropped else letters, takers)
+        finally:
+            box.busy = False
+            if not box.handed and self._boxes.get((code, user_id)) is box:
+                del self._boxes[code, user_id]
+
+    def _hand_over(
+        self,
+        code: str,
+        user_id: str,
+        box: _Mailbox,
+        letters: Sequence[bytes],
+        takers: Sequence[Deferred[Sequence[bytes]]],
+    ) -> None:
+        """Give letters to the first who asked, else to the member, if it is here: else they stay where they are."""
+        if takers:
+            frames = [letter[NAME:] for letter in letters if self._is_new(box, letter)]
+            for taker in takers:
+                taker.callback(frames)
+                frames = []
             return
-        if taken:
-            self._hand_over(code, user_id, letter)
+        for letter in letters:
+            if not self._is_here(code, user_id):
+                return
+            if self._is_new(box, letter):
+                assert self._follower is not None
+                self._follower.relayed(code, user_id, letter[NAME:])
 
-    def _hand_over(self, code: str, user_id: str, letter: bytes) -> None:
-        assert self._follower is not None
-        if not self._follower.present(code, user_id):  # gone just now: it may come back, here or elsewhere
-            self._send(code, user_id, letter, lambda error: None)
-        elif self._is_new(letter):
-            self._follower.relayed(code, user_id, letter[NAME:])
-
-    def _is_new(self, letter: bytes) -> bool:
-        """Say whether a letter was not delivered here before, and take it for delivered."""
+    def _is_new(self, box: _Mailbox, letter: bytes) -> bool:
+        """Say whether a letter was not delivered here before, and take it for delivered: it is to be taken out."""
         name = letter[:NAME]
+        box.handed.add(name)
         if name in self._delivered:
             return False
         self._delivered[name] = None
         if len(self._delivered) > REMEMBERED:
             del self._delivered[next(iter(self._delivered))]
         return True
-
-    async def deliver_all(self, code: str, users: Sequence[str]) -> None:
-        """Deliver what is in the mailboxes of members who are connected here: it may not have been told of."""
-        asked = [(user, self._access.link.run(scripts.EMPTY, [mail_key(code, user)])) for user in users]
-        for user, answer in asked:
-            try:
-                letters = await answer
-            except (Disconnected, RedisError):
-                continue
-            for letter in letters:
-                self._hand_over(code, user, letter)
-
-    async def take(self, code: str, user_id: str) -> Sequence[bytes]:
-        """As IRoomStore says."""
-        await self._access.available()
-        try:
-            letters = await self._access.link.run(scripts.EMPTY, [mail_key(code, user_id)])
-        except (Disconnected, RedisError):
-            raise unavailable() from None
-        return [letter[NAME:] for letter in letters if self._is_new(letter)]
-
-    def drop(self, code: str, user_id: str) -> None:
-        """As IRoomStore says."""
-        self._access.link.call(b"DEL", mail_key(code, user_id)).addErrback(lambda failure: None)

@@ -159,12 +159,20 @@ return 1
 """
 )
 
-EMPTY = Script(
+COLLECT = Script(
     """
--- KEYS: mailbox. returns its letters, which are gone then
-local letters = redis.call('LRANGE', KEYS[1], 0, -1)
-redis.call('DEL', KEYS[1])
-return letters
+-- KEYS: mailbox. ARGV: length of a letter's name, then the names of letters that were handed over.
+-- Takes those out. returns the others, which stay
+local length, over, left = tonumber(ARGV[1]), {}, {}
+for i = 2, #ARGV do over[ARGV[i]] = true end
+for _, letter in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
+  if over[string.sub(letter, 1, length)] then
+    redis.call('LREM', KEYS[1], 1, letter)
+  else
+    left[#left + 1] = letter
+  end
+end
+return left
 """
 )
 
@@ -304,4 +312,4 @@ return missing
 """
 )
 
-SCRIPTS = (PROBE, COMMIT, ENTER, OFFER, REVIVE, RELAY, EMPTY, HEADS, BEAT, TAKE, GIVE_BACK, ARCHIVED)
+SCRIPTS = (PROBE, COMMIT, ENTER, OFFER, REVIVE, RELAY, COLLECT, HEADS, BEAT, TAKE, GIVE_BACK, ARCHIVED)

@@ -161,9 +161,8 @@ class Subscription:
         await self.compare()
         if self._follower is not None and self._access.usable:
             for code in self.codes():
-                users = self._follower.members_here(code)
-                if users:
-                    await self._mail.deliver_all(code, users)
+                self._mail.deliver_all(code, self._follower.members_here(code))
+            self._mail.tidy()
 
     def watch(self) -> None:
         """Notice a subscription that is silent without being closed. To be called every second."""
