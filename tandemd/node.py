@@ -296,6 +296,7 @@ def door_of(config: Config) -> DoorSettings:
         limits.connections_per_minute,
         limits.penalty,
         limits.longest_penalty,
+        limits.requests_per_minute,
     )
 
 

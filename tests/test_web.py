@@ -142,6 +142,8 @@ class Echo(WebSocketServerProtocol):
 class WebTestCase(TestCase):
     """A site with everything in it."""
 
+    door = DoorSettings()
+
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
         self.reactor.advance(1_700_000_000)
@@ -187,7 +189,7 @@ class WebTestCase(TestCase):
                 "clock": self.reactor,
                 "page_directory": self.page,
                 "addresses": self.addresses,
-                "door": Door(self.reactor, DoorSettings(), self.limited),
+                "door": Door(self.reactor, self.door, self.limited),
                 **settings,
             }
         )
@@ -1207,3 +1209,22 @@ class LookupLimitsTests(TestCase):
     def test_off(self) -> None:
         limits = self.limits(0)
         self.assertEqual([limits.take(address) for address in ("a", "a", "", "")], [0.0] * 4)
+
+
+class RequestLimitTest(WebTestCase):
+    """An address may ask so often; those who look after the node, always."""
+
+    door = DoorSettings(requests_per_minute=3)
+
+    def test_too_many(self) -> None:
+        paths = ("/status", "/nowhere", "/page/app.js", "/metrics")
+        self.assertEqual([self.request(path).status for path in paths], [200, 404, 200, 429])
+        refused = self.request("/status")
+        self.assertEqual(
+            (refused.status, refused.headers["Retry-After"], refused.json["code"]), (429, "20", "rate_limited")
+        )
+        self.assertEqual(self.request("/status", peer=IPv4Address("TCP", "10.0.0.9", 1)).status, 200)
+        self.assertEqual([self.request("/health").status, self.request("/health/ready").status], [200, 200])
+        self.assertEqual(self.limited, {"requests": 2})
+        self.reactor.advance(20)
+        self.assertEqual([self.request("/status").status for _ in range(2)], [200, 429])

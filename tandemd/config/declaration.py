@@ -263,6 +263,11 @@ class Limits:
     connections_per_minute: int = key(
         integer(1, 1_000_000), 1000, "New WebSocket connections of one address in a minute."
     )
+    requests_per_minute: int = key(
+        integer(60, 10_000_000),
+        6000,
+        "HTTP requests of one address in a minute, those for /health not counted. The extension makes 30 a minute.",
+    )
     handshakes: int = key(
         integer(10, 1_000_000),
         2000,

@@ -1,4 +1,4 @@
-"""Who may open a WebSocket: decided before the handshake, from the client's address alone."""
+"""Who may open a WebSocket, or ask something by HTTP: decided at once, from the client's address alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ FULL_WAIT = 10.0
 class DoorSettings(Struct, frozen=True):
     """connections: open at a time, in all. per_address: of one address. per_minute: new ones of one address. 0: any number.
 
-    penalty, longest_penalty: seconds that an address is kept out after an offence; see Penalties.
+    requests_per_minute: by HTTP, of one address. penalty, longest_penalty: seconds that an address is kept out after an
+    offence; see Penalties.
     """
 
     connections: int = 0
@@ -25,6 +26,7 @@ class DoorSettings(Struct, frozen=True):
     per_minute: int = 0
     penalty: float = 0.0
     longest_penalty: float = 0.0
+    requests_per_minute: int = 0
 
 
 class Door:
@@ -37,6 +39,7 @@ class Door:
         self._settings = settings
         self._limited = limited
         self._opening = PerMinute(clock, "opening", settings.per_minute)
+        self._asking = PerMinute(clock, "asking", settings.requests_per_minute)
         self._penalties = Penalties(clock, settings.penalty, settings.longest_penalty)
         self._open: dict[str, int] = {}
         self._count = 0
@@ -57,6 +60,11 @@ class Door:
         if wait:
             return self._refuse(429, "connecting", "Too many new connections from your address.", wait)
         return None
+
+    def request(self, address: str) -> Answer | None:
+        """Return the answer to an HTTP request that is one too many, or None. To be asked once for each."""
+        wait = self._asking.take(address)
+        return self._refuse(429, "requests", "Too many requests from your address.", wait) if wait else None
 
     def refuse_origin(self) -> Answer:
         """Return the answer to a handshake of a web page that may not use this server."""
@@ -88,7 +96,7 @@ class Door:
 
 
 def refusal(status: int, code: str, text: str, wait: float | None = None) -> Answer:
-    """Return the answer to a handshake that is refused. wait: seconds after which to try again."""
+    """Return the answer to what is refused. wait: seconds after which to try again."""
     body: dict[str, object] = {"error": text, "code": code}
     headers = [("Cache-Control", "no-store"), ("Connection", "close")]
     if wait is not None:

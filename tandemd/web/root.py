@@ -106,7 +106,10 @@ class Root(Resource):
             Delivery(request, self._nowhere).send(self._nowhere.error(error.status, error.text))
             return NOT_DONE_YET
         delivery = Delivery(request, endpoint)
-        if (
+        refused = None if isinstance(endpoint, Health) else self._door.request(self._address(request))
+        if refused is not None:
+            delivery.send(refused)
+        elif (
             request.method in (b"GET", b"HEAD")
             or endpoint is self._nowhere
             or (endpoint.posts and request.method == b"POST")
@@ -116,6 +119,9 @@ class Root(Resource):
             refusal = endpoint.error(405, f"Only {METHODS} can be used here.")
             delivery.send(msgspec.structs.replace(refusal, headers=(*refusal.headers, ("Allow", METHODS))))
         return NOT_DONE_YET
+
+    def _address(self, request: Request) -> str:
+        return self._addresses.rule(request.getClientAddress(), forwarded_for(request))
 
     def refusal(self, peer: object, origins: Sequence[bytes], forwarded: Sequence[str]) -> Answer | None:
         """Return the answer to a handshake that is not to be, before anything has been spent on it; to be asked once for each.
