@@ -2,7 +2,8 @@
 
 Reading: a chunk that begins with complete text messages is taken apart by us, when Autobahn is not in the middle of
 something. Writing: the first bytes go straight to the socket, when nothing waits before them; Twisted would ask the
-reactor to tell when the socket can be written, twice a message. tests/test_fastpath.py pins what is assumed here.
+reactor to tell when the socket can be written, twice a message. Open connections are read by `Intake`.
+tests/test_fastpath.py pins what is assumed here.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from twisted.internet.tcp import Server
 
 from .frames import take_texts
 from .handshake import FastHandshake
+from .intake import Intake
 
 OPEN: int = WebSocketProtocol.STATE_OPEN
 
@@ -35,6 +37,18 @@ class FastPath:
     transport: Any
     state: int
     factory: Any
+    _number = -1
+
+    def begin(self, *pieces: Any) -> None:
+        super().begin(*pieces)  # type: ignore[misc]
+        forget_handshake(self)
+        if Intake.available and type(self.transport) is Server:
+            # Not yet: whoever did the handshake has still to let go of the transport.
+            self.factory.clock.callLater(0, self._enter)
+
+    def _enter(self) -> None:
+        if self.state == OPEN and self.transport.connected:
+            self._number = self.factory.intake.take(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         if self.connection is not None and at_boundary(self):
@@ -81,12 +95,22 @@ class FastPath:
         self._indirect()
         super().sendData(data, sync, chopsize)  # type: ignore[misc]
 
+    def sendCloseFrame(self, *args: Any, **kwargs: Any) -> None:
+        self._leave()
+        super().sendCloseFrame(*args, **kwargs)  # type: ignore[misc]
+
+    def _leave(self) -> None:
+        number, self._number = self._number, -1
+        self.factory.intake.leave(number)
+
     def dropConnection(self, abort: bool = False) -> None:
         self._indirect()
+        self._leave()
         super().dropConnection(abort)  # type: ignore[misc]
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         self._indirect()
+        self._leave()
         super().onClose(wasClean, code, reason)  # type: ignore[misc]
 
 

@@ -22,6 +22,7 @@ from .backlog import Backlog, BacklogLimits
 from .connection import Connection
 from .errors import Refused
 from .frames import text_frame
+from .intake import Intake
 from .keepalive import Pulse
 from .limits import MessageLimits
 from .liverooms import error_frame
@@ -85,8 +86,6 @@ class TandemProtocol(WebSocketServerProtocol):
         self._backlog = backlog
         self._pulse = pulse
         self._opened_at = now
-        if self.factory.fast:
-            fastpath.forget_handshake(self)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         if self.connection is None or self.state != self.STATE_OPEN:
@@ -269,7 +268,7 @@ class TandemFactory(WebSocketServerFactory):
             allowedOrigins=["*"],
             allowNullOrigin=True,
         )
-        self.fast = settings.fast
+        self.intake = Intake(clock)
         self.frame_bytes = settings.frame_bytes
         if settings.fast:
             self.protocol = fastpath.fast(TandemProtocol, self)
