@@ -18,6 +18,7 @@ from tandemd.interfaces import IAdministration, Unavailable
 from tandemd.room.commands import Announce, Close
 
 from .harness import HeldStore, ServiceTestCase
+from .oldclient import OldClient
 from .test_web import WebTestCase
 from .world import World, make_rules
 
@@ -133,6 +134,21 @@ class RoomTests(ServiceTestCase):
         # Whoever joins then makes a new room.
         state = self.the(self.bob.send("JOIN", userId="bob", roomId="room"), "ROOM_STATE")
         self.assertHas(state, hostUserId="bob")
+
+    def test_close_a_party_of_old_clients(self) -> None:
+        """They know nothing of it but that everybody leaves; they must neither come back again and again nor stay in calls."""
+        viewers = [
+            OldClient(self.world, user, "old", f"10.3.0.{i}", None, i) for i, user in enumerate(("olga", "otto"))
+        ]
+        for viewer in viewers:
+            viewer.start()
+            self.world.advance(1)
+        links = len(self.world.links)
+        self.assertTrue(self.result(self.administration.close("old", BY, None)))
+        self.world.advance(120)
+        self.assertEqual(len(self.world.links), links, "nobody connected again")
+        self.assertEqual([(viewer.tiles, viewer.calls) for viewer in viewers], [(set(), set())] * 2)
+        self.assertIsNone(self.world.room("old"))
 
     def test_close_what_is_not_there(self) -> None:
         self.assertFalse(self.result(self.administration.close("nowhere", BY, None)))
