@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd.ctl.doctor import examine
-from tandemd.ctl.main import main
+from tandemd.ctl.main import Settings, main
 from tandemd.ctl.output import shown
 
 from . import servers
@@ -304,10 +304,15 @@ class WithoutNodeTests(SynchronousTestCase):
         self.assertEqual(offered.split(), ["plain,drain"])
 
     def test_where_the_node_is(self) -> None:
-        self.assertIn(
-            "--url", self.ctl("rooms", status=2, PORT="systemd:domain=INET:index=0", TANDEMD_ADMIN_TOKEN="t" * 32)
-        )
+        self.assertIn("--url", self.ctl("rooms", status=2, PORT="unix:/run/socket", TANDEMD_ADMIN_TOKEN="t" * 32))
         self.assertIn("admin.token", self.ctl("rooms", status=2))
+        for port, url in {
+            "4002": "http://127.0.0.1:4002",
+            "tcp:4003:interface=127.0.0.1": "http://127.0.0.1:4003",
+            "systemd:domain=INET6:index=0": "http://127.0.0.1:4001",
+        }.items():
+            self.patch(os, "environ", {**self.environ, "PORT": port})
+            self.assertEqual(Settings(None, "", None, False).url, url)
 
     def test_what_a_terminal_would_obey(self) -> None:
         self.assertEqual(shown("a\x1b[2J\u202eb\n"), "a�[2J�b�")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -30,6 +31,9 @@ P = ParamSpec("P")
 
 FAILED, WRONG, UNREACHABLE = 1, 2, 3
 """Exit statuses beside 0: it was refused or something is wrong; the call or the configuration is wrong; nobody answers."""
+SOCKET = 4001
+"""Where systemd listens for the daemon, if nobody has changed tandemd.socket."""
+_PORT = re.compile(r"(?:tcp6?:)?([1-9][0-9]*)(?::.*)?|systemd:.*")
 FOLLOW = 1.0
 """Seconds between two questions for new events."""
 
@@ -61,8 +65,9 @@ class Settings:
         if self._url:
             return self._url.rstrip("/")
         config = self.config()
-        if config.port.isdecimal() and config.port != "0":
-            return f"{'https' if config.tls.certificate else 'http'}://127.0.0.1:{config.port}"
+        port = _PORT.fullmatch(config.port)
+        if port is not None:
+            return f"{'https' if config.tls.certificate else 'http'}://127.0.0.1:{port[1] or SOCKET}"
         _fail(WRONG, f"port is {config.port!r}: say where the node is with --url or TANDEMCTL_URL")
 
     def node(self) -> Node:
