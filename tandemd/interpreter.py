@@ -11,9 +11,10 @@ SWITCH = 0.0005
 """Seconds after which a thread has to let others run. With Python's 5 ms, the archive's thread stops the reactor for that
 long each time it gets its turn, which is at every write to a socket."""
 
-THRESHOLDS = 20_000, 20, 100
+THRESHOLDS = 5_000, 5, 1_600
 """Allocations, and collections of the younger generation, after which one is collected. Connections and members make no
-cycles, so looking for some is mostly in vain, and a look at everything takes milliseconds with thousands of them."""
+cycles, so looking for some is mostly in vain. What stops everybody is one long look: a wave of joins makes hundreds of
+thousands of objects that all live, so the first two generations are small, and a look at everything is rare."""
 
 
 class Interpreter(service.Service):
