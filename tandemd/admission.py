@@ -367,16 +367,22 @@ class _JoinEntry(Entry):
             session.send(text_frame(m.encode(m.Ack(id=join.id, seq=seq))))
         if decision.event == "USER_RESUMED":
             mail = admission.store.take_mail(room.code, user)
-            mail.addCallback(_send_all, session)
+            mail.addCallback(self._send_all, live)
             mail.addErrback(_not_taken, room.code)
         session.settled()
         if before[0] is not None and before != (live, user):
             admission.moved(before[0], Command(before[1], session.conn, m.Leave()))
 
-
-def _send_all(frames: Sequence[bytes], session: Session) -> None:
-    for frame in frames:
-        session.send(frame)
+    def _send_all(self, frames: Sequence[bytes], live: LiveRoom) -> None:
+        session, user = self.session, self._join.user_id
+        member = live.room.members.get(user)
+        if session.gone and member is not None and member.conn in ("", session.conn):
+            # Lost while the store was asked: it is kept for the next time.
+            for frame in frames:
+                self._admission.store.relay(live.room.code, user, frame)
+            return
+        for frame in frames:
+            session.send(frame)
 
 
 def _not_taken(failure: Failure, code: str) -> None:

@@ -13,6 +13,57 @@ from tandemd.room.state import Commit, Version
 from .harness import TITLE, Client, HeldStore, ServiceTestCase
 
 
+class LateMailStore(HeldStore):
+    """Answers who takes mail when a test says so."""
+
+    def __init__(self, clock: Any, journal: Any):
+        super().__init__(clock, journal)
+        self.late: Deferred[None] | None = None
+
+    def take_mail(self, code: str, user_id: str) -> Deferred[Sequence[bytes]]:
+        taken = super().take_mail(code, user_id)
+        return taken if self.late is None else self.late.addCallback(lambda ignored: taken)  # type: ignore[return-value]
+
+
+class LateMailTest(ServiceTestCase):
+    """Somebody comes back and is lost again, or another page joins, before the mail comes."""
+
+    options = {"make_store": LateMailStore}
+
+    def setUp(self) -> None:
+        super().setUp()
+        [ann] = self.world.party("ann")
+        bob = self.world.join("bob", keepsToken=True)
+        self.state = self.the(bob.told(), "ROOM_STATE")
+        bob.cut()
+        ann.say("OFFER", to="bob", offer={"sdp": "x", "type": "offer"})
+        self.world.settle()
+        self.late = self.world.store.late = Deferred()
+        self.first = self.resume()
+
+    def resume(self) -> Client:
+        resume = {"epoch": self.state["epoch"], "seq": self.state["seq"]}
+        return self.world.join("bob", token=self.state["token"], resume=resume)
+
+    def come(self) -> None:
+        self.world.store.late = None
+        self.late.callback(None)
+        self.world.settle()
+
+    def test_lost_again(self) -> None:
+        self.first.cut()
+        self.come()
+        self.assertEqual(self.resume().types()[-1], "OFFER")
+
+    def test_a_fresh_page_has_joined(self) -> None:
+        self.first.cut()
+        fresh = self.world.join("bob", token=self.state["token"])
+        self.come()
+        fresh.cut()
+        self.assertNotIn("OFFER", fresh.types())
+        self.assertNotIn("OFFER", self.resume().types())
+
+
 class ResumeTest(ServiceTestCase):
     def setUp(self) -> None:
         super().setUp()
