@@ -20,7 +20,7 @@ from tandemd.interfaces import CommitResult, IFollower, Snapshot
 from tandemd.room.state import Commit, Room
 from tandemd.roomstore.redis import RedisStore
 
-from .chaos.checker import Checker
+from .chaos.checker import Checker, History
 from .chaos.client import NewClient
 from .chaos.party import Party
 from .chaos.resp import ask
@@ -321,6 +321,34 @@ class MailTests(CheckerTestCase):
     async def test_the_mailbox_is_skipped(self) -> None:
         await self.scene(make=DirectStore)
         self.assertSeen(await self._relay(), "came 0 times")
+
+
+class RelayTests(TestCase):
+    """What is said of relays that come more than once. Times are seconds."""
+
+    def problems(self, *times: float, lost: float = 0.0) -> list[str]:
+        """Return what is wrong if an OFFER is heard at these times, and the connection was lost at another."""
+        sender, target = History("ann", "room"), History("bob", "room", present=True)
+        offer = {"type": "OFFER", "id": "1", "to": "bob", "offer": {"sdp": "x"}}
+        sender.add(1.0, "do", offer)
+        sender.add(1.1, "heard", {"type": "ACK", "id": "1", "seq": 5})
+        entries = [(time, "heard", offer) for time in times] + ([(lost, "lost", 1006)] if lost else [])
+        for entry in sorted(entries, key=lambda entry: entry[0]):
+            target.add(*entry)
+        return Checker([sender, target]).check()
+
+    def test_once(self) -> None:
+        self.assertEqual(self.problems(2), [])
+        self.assertIn("came 0 times", self.problems()[0])
+
+    def test_twice_over_one_connection(self) -> None:
+        self.assertIn("came 2 times", self.problems(2, 2.1)[0])
+        self.assertIn("came 2 times", self.problems(2, 2.1, lost=2.2)[0])
+
+    def test_again_after_the_connection_was_lost(self) -> None:
+        self.assertEqual(self.problems(2, 4, lost=3), [])
+        self.assertIn("came 2 times", self.problems(2, 4, 5, lost=3)[0])
+        self.assertIn("came 2 times", self.problems(2, 22, lost=20)[0])
 
 
 class NodeTests(CheckerTestCase):

@@ -18,6 +18,10 @@ LOGGED = frozenset(
 """Messages that belong to a commit, if they have a seq."""
 
 
+REMOVAL = 5.0
+"""Seconds in which a relay that was delivered is out of its mailbox, also when Redis is silent for a moment."""
+
+
 @dataclass
 class History:
     """What one client has seen, in its order.
@@ -292,11 +296,7 @@ class Checker:
                     self._wrong(history, f"command {id_} {effect} took effect at {where}")
 
     def _relays(self) -> None:
-        got: dict[tuple[str, str], Counter[str]] = {}
-        for history in self.histories:
-            got[history.room, history.user] = Counter(
-                message["offer"]["sdp"] for message in history.heard() if message["type"] == "OFFER"
-            )
+        got = {(history.room, history.user): _relayed(history) for history in self.histories}
         targets = {(history.room, history.user): history for history in self.histories}
         for history in self.histories:
             for command in commands(history).values():
@@ -395,6 +395,29 @@ def commands(history: History) -> dict[int, Issued]:
 def _cut_off(target: History, at: float) -> bool:
     """Whether a client lost its connection just after a time: what was written to it may have been lost with that."""
     return any(kind == "lost" and at <= time < at + 1.0 for time, kind, _ in target.entries)
+
+
+def _relayed(target: History) -> Counter[str]:
+    """Return how often each OFFER came.
+
+    Whoever lost its connection soon after one may get it again over the next: its node may have been lost too, before it
+    could take it out of the mailbox.
+    """
+    count: Counter[str] = Counter()
+    this: dict[str, float] = {}
+    excused: set[str] = set()
+    for time, kind, data in target.entries:
+        if kind == "lost":
+            excused |= {sdp for sdp, heard in this.items() if time < heard + REMOVAL}
+            this = {}
+        elif kind == "heard" and data["type"] == "OFFER":
+            sdp = data["offer"]["sdp"]
+            if sdp in excused:
+                excused.remove(sdp)
+            else:
+                count[sdp] += 1
+            this[sdp] = time
+    return count
 
 
 def effect_of(message: Json) -> tuple[Any, ...]:
