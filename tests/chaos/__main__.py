@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import sys
 import time
+from dataclasses import asdict
 from typing import Any
 
 from twisted.internet import reactor
@@ -27,7 +29,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=300, help="for how long there are faults")
     parser.add_argument("--seed", type=int, default=None, help="of the randomness; printed")
     parser.add_argument("--only", nargs="*", default=[], help="names of faults, to have no others")
-    parser.add_argument("--keep", action="store_true", help="keep what is left on disk, with the nodes' logs")
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="keep what is left on disk, with the nodes' logs and what the clients have seen",
+    )
     return parser.parse_args()
 
 
@@ -79,7 +85,8 @@ async def _main(options: argparse.Namespace) -> list[str]:
         for node in cluster.nodes:
             (cluster.home / f"{node.name}.log").write_text(node.log)
         await cluster.stop()
-        party.stop()
+        seen = [asdict(history) for history in party.stop()]
+        (cluster.home / "histories.json").write_text(json.dumps(seen))
         print(f"logs in {cluster.home}" if options.keep else "")
         if not options.keep:
             cluster.remove()
