@@ -1,4 +1,4 @@
-"""One attack, in a process of its own and with the lowest priority: it must not take the processor from whom it attacks.
+"""One attack, in a process of its own and with a lower priority: it must not take the processor from whom it attacks.
 
 usage: python -m tests.hostile.attacker NAME HOST PORT NUMBER SECONDS TIMEOUT PROXIED. Says "begun", then the outcome.
 """
@@ -17,12 +17,13 @@ from .suite import BY_NAME
 
 def main() -> None:
     name, host, port, number, seconds, timeout, proxied = sys.argv[1:]
-    os.nice(19)
+    os.setpriority(os.PRIO_PROCESS, 0, 5)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     print("begun", flush=True)
-    field = Field((host, int(port)), int(number), float(seconds), float(timeout), proxied == "1")
-    print(json.dumps(dataclasses.asdict(BY_NAME[name]().attack(field))), flush=True)
+    case = BY_NAME[name]()
+    field = Field((host, int(port)), int(number), float(seconds), float(timeout), proxied == "1", case.addresses)
+    print(json.dumps(dataclasses.asdict(case.attack(field))), flush=True)
     # What is still open is closed with the process.
     os._exit(0)
 

@@ -25,14 +25,21 @@ class Outcome:
 
 
 class Field:
-    """Where an attack takes place: a server, and addresses from which nobody has come yet.
+    """Where an attack takes place: a server, the attacker's addresses, and honest ones.
 
     number: of the attack; attacks with different numbers come from different addresses and use different rooms.
     handshake_timeout: how long the server waits for one, in seconds. proxied: whether there is a proxy before it.
+    addresses: how many the attacker has; 0: another one each time.
     """
 
     def __init__(
-        self, server: tuple[str, int], number: int, seconds: float, handshake_timeout: float, proxied: bool = False
+        self,
+        server: tuple[str, int],
+        number: int,
+        seconds: float,
+        handshake_timeout: float,
+        proxied: bool = False,
+        addresses: int = 0,
     ):
         self.server = server
         self.proxied = proxied
@@ -40,17 +47,17 @@ class Field:
         self.handshake_timeout = handshake_timeout
         self.until = time.monotonic() + seconds
         self.room = f"room-{number}"
-        self._addresses = self._all_of(number)
-
-    @staticmethod
-    def _all_of(number: int) -> Iterator[str]:
-        # 127.1.0.0/16 to 127.200.0.0/16: one network for each attack, as long as there are any.
-        for count in itertools.count(1):
-            yield f"127.{1 + number % 200}.{count // 250 % 250}.{1 + count % 250}"
+        attackers, honest = _network(number), _network(number)
+        self._attackers = itertools.cycle(itertools.islice(attackers, addresses)) if addresses else attackers
+        self._honest = (address.replace("127.", "127.2", 1) for address in honest)
 
     def fresh(self) -> str:
-        """Return an address that was not used yet."""
-        return next(self._addresses)
+        """Return an address of the attacker: one that was not used yet, as long as there is any."""
+        return next(self._attackers)
+
+    def honest(self) -> str:
+        """Return an address that nobody else comes from."""
+        return next(self._honest)
 
     @property
     def going_on(self) -> bool:
@@ -64,7 +71,7 @@ class Field:
 
     def member(self, user: str, room: str = "", **fields: object) -> Client:
         """Return an honest member, from an address of its own."""
-        client = self.client()
+        client = self.client(self.honest())
         if client.join(room or self.room, user, username=user.title(), **fields) is None:
             raise RuntimeError(f"{user} could not join: {client.status}, {client.counts}")
         return client
@@ -88,14 +95,21 @@ class Field:
         return request(self.server, source or self.fresh(), data, within)
 
 
+def _network(number: int) -> Iterator[str]:
+    # A network of its own for each attack, 127.1 to 127.54, as long as there are any.
+    for count in itertools.count(1):
+        yield f"127.{1 + number % 54}.{number // 54 * 10 + count // 250 % 10}.{1 + count % 250}"
+
+
 class Case:
     """One kind of attack.
 
-    memory: by how many MiB the server may grow meanwhile.
+    memory: by how many MiB the server may grow meanwhile. addresses: how many the attacker has in the full suite.
     """
 
     name = ""
     memory = 32
+    addresses = 16
 
     def attack(self, field: Field) -> Outcome:
         """Attack until the field's time is over, at least once. Connections that are left open are closed by the caller."""

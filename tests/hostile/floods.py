@@ -53,12 +53,16 @@ class Flood(Case):
         sent = 0
         ends: dict[int | None, int] = {}
         counts: dict[str, int] = {}
-        flooders = 0
+        flooders = refused = 0
         while True:
             client = field.client()
             if client.status != 101:
-                outcome.wrong.append(f"a fresh address was answered with {client.status}")
-                break
+                outcome.expect(client.status == 429 and flooders > 0, f"a handshake was answered with {client.status}")
+                refused += 1
+                client.close()
+                if not field.going_on:
+                    break
+                continue
             # Another name each time: the one before is in its grace period.
             user = f"flooder{flooders}"
             flooders += 1
@@ -86,7 +90,10 @@ class Flood(Case):
         outcome.expect("internal" not in counts, "a fault of the server")
         limited = counts.get("rate_limited", 0)
         outcome.expect(bool(limited) or 1008 in ends, f"there was no limit: {counts}, closed: {ends}")
-        outcome.got = f"{sent} sent, {limited} refused, closed with 1008: {ends.get(1008, 0)}; another heard {heard}"
+        outcome.got = (
+            f"{sent} sent, {limited} refused, closed with 1008: {ends.get(1008, 0)}, "
+            f"429: {refused}; another heard {heard}"
+        )
         return outcome
 
 

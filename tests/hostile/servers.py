@@ -106,6 +106,10 @@ class Target:
         """Return how much memory the largest of its nodes has, in bytes."""
         return max(node.resident() for node in self.nodes)
 
+    def pids(self) -> list[int]:
+        """Return its processes' ids."""
+        return [node.process.pid for node in self.nodes]
+
     def errors(self) -> list[str]:
         return [line for node in self.nodes for line in node.errors()]
 
@@ -193,6 +197,10 @@ class TwoNodes(Target):
         else:
             raise RuntimeError(f"nginx did not start:\n{(self.home / 'nginx.log').read_text(errors='replace')}")
         self.address = ("127.0.0.1", port)
+
+    def pids(self) -> list[int]:
+        assert self._redis.process is not None
+        return [*super().pids(), self._nginx.pid, self._redis.process.pid]
 
     def _proxy(self, port: int, timeout: int) -> subprocess.Popen[bytes]:
         assert NGINX is not None

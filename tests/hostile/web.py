@@ -72,7 +72,7 @@ class Listing(Case):
     def attack(self, field: Field) -> Outcome:
         outcome = Outcome()
         room, title = f"{field.room}-secret-room", "https://www.netflix.com/watch/7777777"
-        host = field.client()
+        host = field.client(field.honest())
         state = host.join(room, "secretuser", username="Secretname", keepsToken=True, pin="73190588")
         assert state is not None
         host.say("URL_CHANGE", url=title)
@@ -108,7 +108,7 @@ class Smuggling(Case):
     def attack(self, field: Field) -> Outcome:
         outcome = Outcome()
         # Only who is in a room is told its code, as far as can be told from the address.
-        home = field.fresh()
+        home = field.honest()
         host = field.client(home)
         room = field.room + "\u0085\u2028X-Injected: 1"
         outcome.expect(host.join(room, "host") is not None, "a room id with line ends of Unicode could not be had")
@@ -138,7 +138,7 @@ class Smuggling(Case):
             source = ""
             for number, text in enumerate(requests):
                 if number % 20 == 0:
-                    source = field.fresh()
+                    source = field.honest()
                 answer = field.request((text + "Connection: close\r\n\r\n").encode(), source)
                 asked += 1
                 outcome.expect(not answer.header(b"x-injected"), f"{text!r} injected a header")
