@@ -68,6 +68,11 @@ class Backlog:
             self._size += len(data)
             self._feed()
 
+    @property
+    def crowded(self) -> bool:
+        """Whether half of what may wait does."""
+        return self._size > self._limits.size // 2
+
     def check(self, now: float) -> None:
         """Give up if nothing has been taken for too long. To be called about once a second."""
         if self.paused and now - self._since > self._limits.stall:

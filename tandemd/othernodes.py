@@ -66,7 +66,8 @@ class OtherNodes:
     def relayed(self, code: str, user_id: str, frame: bytes) -> None:
         live = self._open.get(code)
         session = live.group.get(user_id) if live is not None else None
-        if session is not None:
+        # Too late to refuse it; and better lost than that it has the member cut off.
+        if session is not None and not session.crowded:
             session.send(frame)
 
     def node_lost(self, code: str, prefix: str) -> Deferred[None]:

@@ -173,6 +173,9 @@ class TandemProtocol(WebSocketServerProtocol):
         else:
             self._pulse.probe(answered)
 
+    def crowded(self) -> bool:
+        return self._backlog is not None and self._backlog.crowded
+
     def settled(self) -> None:
         if self.connection is not None:
             self.connection.settled()

@@ -37,6 +37,7 @@ log = Logger()
 
 NOT_JOINED = Refused("not_joined", "You are in no room; send JOIN first.")
 DETACHED = Refused("detached", "Another connection speaks for you now; send JOIN to take over again.")
+CROWDED = Refused("rate_limited", "This member does not read what it is sent already.", 1000)
 NO_SUCH_MEMBER = Refused("no_such_member", "`to` is not a member of this room.")
 
 
@@ -189,6 +190,8 @@ class RoomService(service.Service):
         frame = text_frame(m.encode(m.relayed(message, session.user)))
         target = live.group.get(message.to)
         if target is not None:
+            if target.crowded:
+                raise CROWDED
             target.send(frame)
             self._metrics.relays.value += 1
             done()

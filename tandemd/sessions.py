@@ -34,6 +34,9 @@ class Wire(Protocol):
     def probe(self, answered: Callable[[bool], None]) -> None:
         """Ping, and say whether a pong came in time."""
 
+    def crowded(self) -> bool:
+        """Say whether so much waits for the client that what one other member sends it has to stay out."""
+
     def settled(self) -> None:
         """The session's JOIN has been answered: messages that came after it may be handled."""
 
@@ -96,6 +99,11 @@ class Session:
 
     def probe(self, answered: Callable[[bool], None]) -> None:
         self._wire.probe(answered)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether no relays are taken for it: else any other member could have it cut off as too slow."""
+        return self.behind and self._wire.crowded()
 
     def caught_up(self) -> None:
         """Its client has read everything: tell it what it was spared, as it is now."""

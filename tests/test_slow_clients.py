@@ -101,6 +101,22 @@ class SlowClientTest(SocketTestCase):
         self.assertEqual(got, said[: len(got)])
         self.ended()
 
+    def test_relays_stay_out_before_it_is_too_much(self) -> None:
+        """One member alone cannot have another cut off: what it sends is refused while there is room for everybody else."""
+        self.ann.told()
+        for at in range(300):
+            self.ann.say("OFFER", to="bob", offer={"type": "offer", "sdp": "x" * 4000}, id=at)
+            self.world.settle()
+        refused = self.ann.told("ERROR")
+        self.assertEqual(({error["code"] for error in refused}, self.server.given_up), ({"rate_limited"}, []))
+        self.assertGreater(len(refused), 10)
+        said = 300 - len(refused)
+        got = self.messages(self.drained())
+        self.assertEqual(sum(message["type"] == "OFFER" for message in got), said)
+        self.ann.say("OFFER", to="bob", offer={"type": "offer", "sdp": "again"})
+        self.world.settle()
+        self.assertEqual([message["type"] for message in self.messages(self.drained())], ["OFFER"])
+
     def test_nothing_for_too_long(self) -> None:
         self.fall_behind()
         self.wait(9)
