@@ -150,7 +150,11 @@ class Following:
             self._finish()
             return
         else:
+            same = found.epoch == mine.epoch
             self._apply([commit for commit in commits or () if commit.seq <= found.seq])
+            if same and self._live.room.version == found.version:
+                self._finish()  # it is no other room: another ROOM_STATE would only move players
+                return
         self._renew(found)
 
     def _renew(self, found: Room | None) -> None:

@@ -145,6 +145,21 @@ class FollowingTest(TestCase):
         self.following.receive(self.commits(1, 7))
         self.assertEqual(self.live.told, [(1, 6), (1, 7)])
 
+    def test_the_same_epoch_is_followed_on(self) -> None:
+        """A reload is asked for more often than there is a new epoch; members need no ROOM_STATE for what they are told."""
+        self.following.reload()
+        self.answer("load", self.room_at(1, 7))
+        self.answer("replay 1 5", self.commits(1, 6, 7, 8))
+        self.assertEqual(self.live.told, [(1, 6), (1, 7)])
+        self.assertEqual(self.reloads, [])
+        self.assertEqual(self.caught_up, [(1, 7)])
+
+    def test_the_same_epoch_without_a_way_there(self) -> None:
+        self.following.reload()
+        self.answer("load", self.room_at(1, 7))
+        self.answer("replay 1 5", None)
+        self.assertEqual([room.version for room in self.reloads if room], [(1, 7)])
+
     def test_another_room(self) -> None:
         self.following.head("other", (7, 1))
         self.answer("load", self.room_at(7, 1, "other"))
