@@ -323,6 +323,46 @@ class MailTests(CheckerTestCase):
         self.assertSeen(await self._relay(), "came 0 times")
 
 
+class JoinTests(TestCase):
+    """Each JOIN has an answer of its own, which need not follow on what was told before."""
+
+    def problems(self, *entries: tuple[str, Any]) -> list[str]:
+        history = History("ann", "room", old=True)
+        for time, (kind, data) in enumerate(entries):
+            history.add(float(time), kind, data)
+        return Checker([history], may_renew=True).problems
+
+    def state(self, seq: int, epoch: int = 1) -> tuple[str, Any]:
+        said = {
+            "type": "ROOM_STATE",
+            "epoch": epoch,
+            "seq": seq,
+            "prev": seq,
+            "hostUserId": "",
+            "guestControlEnabled": True,
+        }
+        return "heard", said
+
+    join = ("said", {"type": "JOIN"})
+    opened = ("open", 1)
+
+    def test_one_for_each(self) -> None:
+        """Two on one connection, while the store was away."""
+        self.assertEqual(self.problems(self.opened, self.join, self.join, self.state(5), self.state(6)), [])
+        problems = self.problems(self.opened, self.join, self.join, self.state(5), self.state(6), self.state(7))
+        self.assertIn("hole: has seen (1, 6)", problems[0])
+
+    def test_a_new_epoch_comes_unasked(self) -> None:
+        begun = (self.opened, self.join, self.state(5), self.join)
+        self.assertEqual(self.problems(*begun, self.state(5, 2), self.state(6, 2)), [])
+        self.assertIn("hole", self.problems(*begun, self.state(5, 2), self.state(6, 2), self.state(7, 2))[0])
+
+    def test_what_was_asked_over_another_connection_is_not_answered(self) -> None:
+        begun = (self.opened, self.join, self.state(5), self.join, self.opened, self.join, self.state(6))
+        self.assertEqual(self.problems(*begun), [])
+        self.assertIn("hole", self.problems(*begun, self.state(7))[0])
+
+
 class RelayTests(TestCase):
     """What is said of relays that come more than once. Times are seconds."""
 

@@ -125,15 +125,19 @@ class Checker:
         told = Told(history)
         part: tuple[int, int] = (1, 1)
         joined = False
-        fresh = False
+        asked = 0  # JOINs as a fresh page that have not been answered
         for time, kind, message in history.entries:
-            if kind == "said" and message["type"] == "JOIN":
-                fresh = "resume" not in message
+            fresh = asked > 0
+            if kind == "open":
+                asked = 0
+            elif kind == "said" and message["type"] == "JOIN":
+                asked = asked + 1 if "resume" not in message else 0
             elif kind == "heard" and message["type"] == "ROOM_STATE":
                 self._state(told, time, message, first=not joined, fresh=fresh)
                 told.states.append((len(told.commits), message["epoch"]))
                 # With a new epoch it may come unasked, and the answer to JOIN later.
-                fresh = fresh and joined and message["epoch"] != told.at[0]
+                if fresh and not (joined and message["epoch"] != told.at[0]):
+                    asked -= 1
                 told.at, part, joined = (message["epoch"], message["seq"]), (1, 1), True
             elif kind == "heard" and message["type"] in LOGGED and "seq" in message:
                 if not joined:
