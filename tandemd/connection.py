@@ -95,6 +95,8 @@ class Connection:
             else:
                 self._rooms.receive(self.session, message)
         except Refused as error:
+            # Some are raised again and again: each time adds to what they remember.
+            error.__traceback__ = None
             self._metrics.refused[error.code] += 1
             self.session.send(error_frame(error, message.id))
         except Exception:

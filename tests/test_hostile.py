@@ -16,7 +16,12 @@ from .hostile.suite import BY_NAME, CASES
 
 SECONDS = 0.3
 HANDSHAKE_TIMEOUT = 1
-SETTINGS = {"TANDEMD_LIMITS_HANDSHAKE_TIMEOUT": f"{HANDSHAKE_TIMEOUT}s", "TANDEMD_WEB_SHORT_ID_WAIT": "200ms"}
+STALL = 1
+SETTINGS = {
+    "TANDEMD_LIMITS_HANDSHAKE_TIMEOUT": f"{HANDSHAKE_TIMEOUT}s",
+    "TANDEMD_LIMITS_OUTPUT_STALL": f"{STALL}s",
+    "TANDEMD_WEB_SHORT_ID_WAIT": "200ms",
+}
 
 
 class ListTest(SynchronousTestCase):
@@ -52,7 +57,7 @@ class HostileTest(SynchronousTestCase):
     def attack(self, name: str) -> None:
         case = BY_NAME[name]()
         number = list(BY_NAME).index(name)
-        field = Field(self.target.address, number, SECONDS, HANDSHAKE_TIMEOUT, self.target.proxied)
+        field = Field(self.target.address, number, SECONDS, HANDSHAKE_TIMEOUT, self.target.proxied, stall=STALL)
         with Memory(self.target) as memory:
             outcome = case.attack(field)
         self.assertEqual(outcome.wrong, [], outcome.got)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tandemd.rooms import NO_SUCH_MEMBER
+
 from .harness import Client, ServiceTestCase
 
 OFFER = {"offer": {"type": "offer", "sdp": "v=0\r\n"}}
@@ -31,6 +33,12 @@ class RelayTest(ServiceTestCase):
         """B5: receivers trust `userId`, which stayed as the sender wrote it."""
         self.ann.send("OFFER", to="bob", from_="cid", userId="cid", roomId="other", **OFFER)
         self.assertHas(self.bob.told()[0], userId="ann", **{"from": "ann"})
+
+    def test_a_refusal_remembers_nothing(self) -> None:
+        """It is raised again and again: it kept every frame that it had passed, and all that was in them."""
+        for _ in range(3):
+            self.refused(self.ann.send("OFFER", to="nobody", **OFFER), "no_such_member")
+        self.assertIsNone(NO_SUCH_MEMBER.__traceback__)
 
     def test_undeclared_fields_stay_behind(self) -> None:
         """B6: any field reached everybody."""

@@ -29,7 +29,7 @@ class Field:
 
     number: of the attack; attacks with different numbers come from different addresses and use different rooms.
     handshake_timeout: how long the server waits for one, in seconds. proxied: whether there is a proxy before it.
-    addresses: how many the attacker has; 0: another one each time.
+    addresses: how many the attacker has; 0: another one each time. stall: for how long a client may read nothing.
     """
 
     def __init__(
@@ -40,16 +40,18 @@ class Field:
         handshake_timeout: float,
         proxied: bool = False,
         addresses: int = 0,
+        stall: float = 10.0,
     ):
         self.server = server
         self.proxied = proxied
+        self.stall = stall
         self.seconds = seconds
         self.handshake_timeout = handshake_timeout
         self.until = time.monotonic() + seconds
         self.room = f"room-{number}"
-        attackers, honest = _network(number), _network(number)
+        attackers = _network(1, number)
         self._attackers = itertools.cycle(itertools.islice(attackers, addresses)) if addresses else attackers
-        self._honest = (address.replace("127.", "127.2", 1) for address in honest)
+        self._honest = _network(101, number)
 
     def fresh(self) -> str:
         """Return an address of the attacker: one that was not used yet, as long as there is any."""
@@ -95,10 +97,10 @@ class Field:
         return request(self.server, source or self.fresh(), data, within)
 
 
-def _network(number: int) -> Iterator[str]:
-    # A network of its own for each attack, 127.1 to 127.54, as long as there are any.
+def _network(first: int, number: int) -> Iterator[str]:
+    """Yield addresses of 127.first to 127.(first + 53), others for each attack."""
     for count in itertools.count(1):
-        yield f"127.{1 + number % 54}.{number // 54 * 10 + count // 250 % 10}.{1 + count % 250}"
+        yield f"127.{first + number % 54}.{number // 54 * 10 + count // 250 % 10}.{1 + count % 250}"
 
 
 class Case:
