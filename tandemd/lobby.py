@@ -14,6 +14,10 @@ STEP = 0.05
 RECHECK = 5.0
 """Seconds after which one is tried at the latest: what others have taken may have been given back."""
 
+COURTESY, MOST_COURTESY = 0.1, 1.0
+"""How much later one asks for each second that it has waited already, and seconds at the most. Other nodes have lines of their
+own for the same thing: so the newest of all of them is the first to ask."""
+
 Go = Callable[[], None]
 
 
@@ -125,7 +129,13 @@ class _Place:
         """There will be something after so many seconds. Whoever was just tried in vain knows that best."""
         if self._timer is None or self._stepping:
             self._stepping = False
-            self._schedule(min(max(seconds, STEP), RECHECK))
+            self._schedule(min(max(seconds, STEP), RECHECK) + self._courtesy())
+
+    def _courtesy(self) -> float:
+        while self._line and not self._holds(self._line[0]):
+            heappop(self._line)
+        since = -self._line[0][0] if self._line else 0.0
+        return min(max(0.0, COURTESY * (self._clock.seconds() - since)), MOST_COURTESY)
 
     def step(self) -> None:
         """Try the next one soon, unless this one learns that it would be in vain."""

@@ -98,3 +98,12 @@ class LobbyTest(TestCase):
         self.wait("a")
         self.lobby.close()
         self.assertEqual((len(self.lobby), self.clock.getDelayedCalls()), (0, []))
+
+    def test_of_two_nodes_the_one_where_the_newest_is_asks_first(self) -> None:
+        """Both are told of the same moment; whoever asks first takes what there is."""
+        self.clock.advance(30.0)
+        other = Lobby(self.clock)
+        other.wait("door", "old", 20.0, object(), 3.0, lambda: self.tried.append("old"))  # type: ignore[arg-type]
+        self.lobby.wait("door", "new", 29.0, object(), 3.0, lambda: self.tried.append("new"))  # type: ignore[arg-type]
+        self.clock.pump([3.05] + [0.1] * 10)
+        self.assertEqual(self.tried, ["new", "old"])
