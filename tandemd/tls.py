@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,20 +11,17 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL.crypto import X509, PKey
 from OpenSSL.SSL import Connection, Context
-from twisted.application import service
+from twisted.application import internet, service
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IProtocolFactory, IReactorTime
 from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersion
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from .archive.errors import one_line
 from .config import Config
+from .filewatch import LOOK, FileWatch, Unusable, files_in
 from .services import CannotStart
-
-LOOK = 10.0
-"""Seconds between two looks at the files. What is being written is read when it has stayed the same for one of these."""
 
 SOON = timedelta(days=14)
 """How long before its end a certificate is warned about."""
@@ -33,12 +29,11 @@ SOON = timedelta(days=14)
 CIPHERS = AcceptableCiphers.fromOpenSSLCipherString("ECDHE+AESGCM:ECDHE+CHACHA20")
 """For TLS 1.2; all suites of TLS 1.3 are good."""
 
+SUFFIXES = (".pem",)
+"""What files in a directory are called."""
+
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 _KEY = re.compile(rb"-----BEGIN (?P<kind>[A-Z ]*PRIVATE KEY)-----.*?-----END (?P=kind)-----", re.DOTALL)
-
-
-class Unusable(Exception):
-    """The files cannot be used. Its text is one line that names the file and the remedy."""
 
 
 def places(config: Config) -> tuple[str, tuple[str, ...]]:
@@ -58,12 +53,10 @@ def places(config: Config) -> tuple[str, tuple[str, ...]]:
 
 
 class _Read:
-    """What the files held. state: of the files, to notice a change."""
+    """What the files held."""
 
     def __init__(self, paths: Sequence[str]):
         """paths: PEM files, and directories whose *.pem are taken. Raises Unusable."""
-        # Before they are read: a change in between is seen later, and costs no more than reading them again.
-        self.state = state_of(paths)
         blocks: dict[bytes, str] = {}  # without those that are in several files, and in the order in which they came
         keys: dict[bytes, str] = {}
         for file in dict.fromkeys(file for path in paths for file in _files(path)):
@@ -105,16 +98,14 @@ class _Read:
         """The host names that the certificate is for."""
         try:
             extension = self.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        except x509.ExtensionNotFound:
+        except (x509.ExtensionNotFound, ValueError):  # ValueError: it is damaged
             return self.certificate.subject.rfc4514_string()
         return ", ".join(str(name.value) for name in extension.value)
 
 
 def _files(path: str) -> list[str]:
-    if not os.path.isdir(path):
-        return [path]
     try:
-        return sorted(os.path.join(path, name) for name in os.listdir(path) if name.endswith(".pem"))
+        return files_in(path, SUFFIXES)
     except OSError as error:
         raise Unusable(_unreadable(path, error)) from None
 
@@ -147,21 +138,8 @@ def _private_key(block: bytes, path: str) -> PrivateKeyTypes:
         raise Unusable(f"tls.key: {path} is damaged or of an unknown kind: {one_line(error)}; get a new one") from None
 
 
-def state_of(paths: Sequence[str]) -> object:
-    """Return something that is another when the files have changed."""
-    state: list[object] = []
-    for path in paths:
-        try:
-            for name in _files(path):
-                status = os.stat(name)
-                state.append((name, status.st_ino, status.st_size, status.st_mtime_ns))
-        except (OSError, Unusable):
-            state.append(path)
-    return state
-
-
 @implementer(IOpenSSLServerConnectionCreator)
-class Certificates(service.Service):
+class Certificates(service.MultiService):
     """Puts TLS below a factory. New connections get the certificate that was read last; the present ones go on."""
 
     name = "certificates"
@@ -169,68 +147,56 @@ class Certificates(service.Service):
 
     def __init__(self, paths: Sequence[str], clock: IReactorTime):
         """Raises CannotStart if the files cannot be used."""
-        self._paths = paths
+        super().__init__()
         self._clock = clock
-        self._looking = LoopingCall(self._look)
-        self._looking.clock = clock
+        self._warned = ""
         try:
-            self._read = _Read(paths)
+            self._files = FileWatch(
+                paths,
+                SUFFIXES,
+                lambda: _Read(paths),
+                self._changed,
+                "the TLS certificate was not read again: {reason}",
+                clock,
+            )
         except Unusable as error:
             raise CannotStart(str(error)) from None
-        self._seen = self._tried = self._read.state
-        self._warned = ""
+        self._files.setServiceParent(self)
+        warning = internet.TimerService(LOOK, self._warn)
+        warning.clock = clock
+        warning.setServiceParent(self)
 
     @property
     def expires(self) -> float:
         """When the certificate ends, in seconds since 1970."""
-        return self._read.certificate.not_valid_after_utc.timestamp()
+        return self._files.content.certificate.not_valid_after_utc.timestamp()
 
     def below(self, factory: IProtocolFactory) -> IProtocolFactory:
         """Return the factory with TLS below it."""
         return TLSMemoryBIOFactory(self, False, factory, clock=self._clock)
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> Connection:
-        return Connection(self._read.context, None)
+        return Connection(self._files.content.context, None)
 
     def warnings(self) -> list[str]:
         """Return what is wrong with the certificate, for people."""
-        end = self._read.certificate.not_valid_after_utc
+        end = self._files.content.certificate.not_valid_after_utc
         now = datetime.fromtimestamp(self._clock.seconds(), UTC)
         if now > end:
-            return [f"the TLS certificate for {self._read.names} has expired on {end:%Y-%m-%d}; renew it"]
+            return [f"the TLS certificate for {self._files.content.names} has expired on {end:%Y-%m-%d}; renew it"]
         if now > end - SOON:
-            return [f"the TLS certificate for {self._read.names} expires on {end:%Y-%m-%d}; renew it"]
+            return [f"the TLS certificate for {self._files.content.names} expires on {end:%Y-%m-%d}; renew it"]
         return []
-
-    def startService(self) -> None:
-        super().startService()
-        self._warn()
-        self._looking.start(LOOK, now=False)
-
-    def stopService(self) -> None:
-        super().stopService()
-        if self._looking.running:
-            self._looking.stop()
 
     def reload(self) -> None:
         """Read the files again. If they cannot be used, what was read before stays."""
-        self._tried = state_of(self._paths)
-        try:
-            self._read = _Read(self._paths)
-        except Unusable as error:
-            self._log.error("the TLS certificate was not read again: {reason}", reason=str(error))
-            return
+        self._files.reload()
+
+    def _changed(self, read: _Read) -> None:
         self._log.info(
             "the TLS certificate was read again; it is for {names} until {until:%Y-%m-%d}",
-            names=self._read.names, until=self._read.certificate.not_valid_after_utc,
+            names=read.names, until=read.certificate.not_valid_after_utc,
         )  # fmt: skip
-        self._warn()
-
-    def _look(self) -> None:
-        before, self._seen = self._seen, state_of(self._paths)
-        # Certificate and key are written one after the other: not before both have been.
-        if self._seen == before and self._seen != self._tried:
-            self.reload()
         self._warn()
 
     def _warn(self) -> None:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from jwt.algorithms import RSAAlgorithm
 from twisted.internet.task import Clock
 from twisted.internet.utils import getProcessOutputAndValue
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tandemd import messages as m
@@ -235,6 +236,24 @@ class DoorkeeperTests(FilesMixin, SynchronousTestCase):
         (self.files / "s.secret").write_bytes(b"short")
         self.keeper.reload()
         self.vouch(self.signed())
+
+    def test_keys_that_cannot_be_used_are_said_once(self) -> None:
+        texts: list[str] = []
+
+        def observe(event: Any) -> None:
+            texts.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        self.keeper.startService()
+        self.addCleanup(self.keeper.stopService)
+        (self.files / "s.secret").write_bytes(b"short")
+        self.clock.pump([10] * 5)
+        (text,) = texts
+        self.assertRegex(text, "^the keys of auth.keys were not read again: .*s.secret: 5 bytes are too short")
+        (self.files / "s.secret").unlink()
+        self.clock.pump([10] * 5)
+        self.assertEqual(texts[1:], ["the keys of auth.keys were read again: e, r"])
 
     def test_the_configuration(self) -> None:
         def keeper(**environ: str) -> Doorkeeper | None:

@@ -27,8 +27,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, readBody
 
 from tandemd.config import ConfigError, load
+from tandemd.filewatch import LOOK
 from tandemd.services import CannotStart
-from tandemd.tls import LOOK, Certificates, places
+from tandemd.tls import Certificates, places
 
 from .authority import Authority, authority, write
 from .daemon import Client, Daemon, DaemonTestCase

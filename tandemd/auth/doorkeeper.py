@@ -10,18 +10,15 @@ import msgspec
 from msgspec import Struct
 from twisted.application import service
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from .. import messages as m
 from ..config import Config
 from ..errors import Refused
+from ..filewatch import FileWatch
 from ..interfaces import Claims
 from ..services import CannotStart
-from .keys import Key, KeyFault, read_keys, state_of
-
-LOOK = 10.0
-"""Seconds between two looks at the files. What is being written is read when it has stayed the same for one of these."""
+from .keys import SUFFIXES, Key, KeyFault, read_keys
 
 
 class _Payload(Struct):
@@ -31,7 +28,7 @@ class _Payload(Struct):
     role: Literal["host", "guest"] = "guest"
 
 
-class Doorkeeper(service.Service):
+class Doorkeeper(service.MultiService):
     """Says who may join as whom."""
 
     name = "doorkeeper"
@@ -39,37 +36,25 @@ class Doorkeeper(service.Service):
 
     def __init__(self, paths: Sequence[str], audience: str, leeway: float, clock: IReactorTime):
         """paths: see `read_keys`. audience: what `aud` must be. leeway: seconds by which clocks may differ. Raises KeyFault."""
-        self._paths = paths
+        super().__init__()
         self._audience = audience
         self._leeway = leeway
-        self._seen = self._tried = state_of(paths)
-        self._keys = read_keys(paths)
-        self._looking = LoopingCall(self._look)
-        self._looking.clock = clock
-
-    def startService(self) -> None:
-        super().startService()
-        self._looking.start(LOOK, now=False)
-
-    def stopService(self) -> None:
-        super().stopService()
-        if self._looking.running:
-            self._looking.stop()
+        self._keys = FileWatch(
+            paths,
+            SUFFIXES,
+            lambda: read_keys(paths),
+            self._changed,
+            "the keys of auth.keys were not read again: {reason}",
+            clock,
+        )
+        self._keys.setServiceParent(self)
 
     def reload(self) -> None:
         """Read the files again. If they cannot be used, the keys that were read before stay."""
-        self._tried = state_of(self._paths)
-        try:
-            self._keys = read_keys(self._paths)
-        except KeyFault as error:
-            self._log.error("the keys of auth.keys were not read again: {reason}", reason=str(error))
-            return
-        self._log.info("the keys of auth.keys were read again: {kids}", kids=", ".join(self._keys))
+        self._keys.reload()
 
-    def _look(self) -> None:
-        before, self._seen = self._seen, state_of(self._paths)
-        if self._seen == before and self._seen != self._tried:
-            self.reload()
+    def _changed(self, keys: dict[str, Key]) -> None:
+        self._log.info("the keys of auth.keys were read again: {kids}", kids=", ".join(keys))
 
     def vouch(self, join: m.Join) -> Claims:
         """Return what the JOIN's token says. Raises Refused, with code "unauthorized", unless it allows this JOIN."""
@@ -103,10 +88,11 @@ class Doorkeeper(service.Service):
             raise _refused(f"the token in `auth` {words}") from None
 
     def _key(self, header: dict[str, Any]) -> Key:
+        keys = self._keys.content
         kid = header.get("kid")
-        if kid is None and len(self._keys) == 1:
-            return next(iter(self._keys.values()))
-        key = self._keys.get(kid) if isinstance(kid, str) else None
+        if kid is None and len(keys) == 1:
+            return next(iter(keys.values()))
+        key = keys.get(kid) if isinstance(kid, str) else None
         if key is None:
             raise _refused("the token in `auth` does not name (`kid`) a key that this server has")
         return key

@@ -7,7 +7,6 @@ a public key is never taken for a secret.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,15 @@ from jwt import PyJWTError
 from jwt.algorithms import HMACAlgorithm, OKPAlgorithm, RSAAlgorithm
 from msgspec import Struct
 
+from ..filewatch import Unusable, files_in
+
 SECRET_BYTES = 32
 """The shortest secret."""
 RSA_BITS = 2048
 """The shortest RSA key."""
 
-State = tuple[tuple[str, int, int, int], ...]
 
-
-class KeyFault(Exception):
+class KeyFault(Unusable):
     """A key cannot be used. Its text is one line that names the file and the remedy."""
 
 
@@ -57,30 +56,15 @@ def read_keys(paths: Sequence[str]) -> dict[str, Key]:
     return keys
 
 
-def state_of(paths: Sequence[str]) -> State:
-    """Return something that is another when the files are."""
-    found = []
-    try:
-        for path in _files(paths):
-            status = os.stat(path)
-            found.append((str(path), status.st_ino, status.st_size, status.st_mtime_ns))
-    except (OSError, KeyFault):
-        return ()
-    return tuple(found)
-
-
 def _files(paths: Sequence[str]) -> Iterator[Path]:
     for name in paths:
-        path = Path(name)
-        if path.is_dir():
-            try:
-                inside = sorted(path.iterdir())
-            except OSError as error:
-                raise KeyFault(f"{path}: {error.strerror}; make it readable") from None
-            yield from (file for file in inside if file.suffix in _READERS and not file.name.startswith("."))
-        elif path.suffix not in _READERS:
-            raise KeyFault(f"{path}: what is in it is not clear; call it *.secret, *.pem or *.json")
-        else:
+        try:
+            files = [Path(file) for file in files_in(name, SUFFIXES)]
+        except OSError as error:
+            raise KeyFault(f"{name}: {error.strerror}; make it readable") from None
+        for path in files:
+            if path.suffix not in SUFFIXES:
+                raise KeyFault(f"{path}: what is in it is not clear; call it *.secret, *.pem or *.json")
             yield path
 
 
@@ -175,3 +159,6 @@ def _jwk(path: Path, jwk: _Jwk, fields: dict[str, Any]) -> Key:
 
 
 _READERS = {".secret": _secret, ".pem": _pem, ".json": _jwks}
+
+SUFFIXES = frozenset(_READERS)
+"""What files in a directory are called."""
