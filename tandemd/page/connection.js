@@ -1,6 +1,7 @@
 // The WebSocket: opened again whenever it is lost, with the room joined again, and every command carried out once.
 
 import { randomWord } from './identity.js';
+import { sentOut } from './refusals.js';
 
 const PING_EVERY_MS = 15_000;
 const PONG_WITHIN_MS = 10_000;
@@ -9,7 +10,7 @@ const FIRST_PINGS = [0, 300, 700, 1500];
 const BACK_OFF_MS = 500;
 const BACK_OFF_LIMIT_MS = 30_000;
 const TAKEOVER_MS = 60_000;
-const STAYS_PENDING = new Set(['identity_conflict', 'room_full', 'locked', 'unavailable']);
+const STAYS_PENDING = new Set(['identity_conflict', 'room_full', 'locked', 'rate_limited', 'unavailable']);
 
 export class CommandError extends Error {
   constructor({ code, message, retryAfterMs }) {
@@ -227,13 +228,8 @@ export class Connection {
         this.#comeBackAt = performance.now() + message.reconnectAfterMs;
         return;
       case 'KICKED':
-        this.#out({ code: 'kicked', message: `The host has sent you out${message.reason ? `: ${message.reason}` : '.'}` });
-        return;
       case 'ROOM_CLOSED':
-        this.#out({
-          code: 'closed',
-          message: `This party was ended by whoever runs the server${message.reason ? `: ${message.reason}` : '.'}`,
-        });
+        this.#out(sentOut(message));
         return;
       case 'ROOM_STATE':
         this.#clock.hint(message.serverTime);
@@ -246,7 +242,8 @@ export class Connection {
         }
         return;
       default:
-        this.#received(message);
+        // Whoever was sent out is told, for old clients, that everybody else has left.
+        if (this.state !== 'refused') this.#received(message);
     }
   }
 

@@ -1,5 +1,7 @@
 // Who this tab is, kept in the tab's session storage: after a reload it is the same member.
 
+import { Ticket } from './ticket.js';
+
 function read(storage, key) {
   try {
     return JSON.parse(globalThis[storage].getItem(key));
@@ -28,6 +30,9 @@ export function randomWord(length) {
 }
 
 export class Identity {
+  // The Ticket that brought us here, or null. It says who we are, in its one room.
+  ticket = null;
+
   constructor() {
     this.userId = read('sessionStorage', 'tandem.user') ?? this.#renewed();
   }
@@ -38,10 +43,28 @@ export class Identity {
     return userId;
   }
 
+  // Be whom a link's token names. Kept for a reload, and gone with the tab.
+  take(token) {
+    write('sessionStorage', 'tandem.ticket', token);
+    this.#present(token);
+  }
+
+  // After a reload: be again whom the token for this room names, if there was one.
+  resume(roomId) {
+    const token = read('sessionStorage', 'tandem.ticket');
+    if (token && roomId && new Ticket(token).roomId === roomId) this.#present(token);
+  }
+
+  #present(token) {
+    this.ticket = new Ticket(token);
+    if (this.ticket.readable) this.userId = this.ticket.userId;
+  }
+
   // A duplicated tab has a copy of the storage. The lock tells it from a reload; without locks (plain http) the server
   // lets the newer tab speak and the older one offers to take over.
   async claim() {
-    if (!navigator.locks) return;
+    // Whom a token names cannot become somebody else: there, too, the newer tab speaks.
+    if (!navigator.locks || this.ticket) return;
     const taken = await this.#lock(AbortSignal.timeout(1000));
     if (taken) return;
     sessionStorage.clear();
@@ -71,14 +94,14 @@ export class Identity {
   // What this tab knows of a room: {token, epoch, seq, pin, lines}; an empty object if it was not there.
   recall(roomId) {
     const memory = read('sessionStorage', 'tandem.room');
-    return memory?.roomId === roomId ? memory : {};
+    return memory?.roomId === roomId && memory.userId === this.userId ? memory : {};
   }
 
   remember(roomId, memory) {
-    write('sessionStorage', 'tandem.room', { roomId, ...memory });
+    write('sessionStorage', 'tandem.room', { roomId, userId: this.userId, ...memory });
   }
 
   forgetRoom() {
-    sessionStorage.removeItem('tandem.room');
+    for (const key of ['tandem.room', 'tandem.ticket']) sessionStorage.removeItem(key);
   }
 }

@@ -2,6 +2,7 @@
 
 import { ServerClock } from './clock.js';
 import { Connection } from './connection.js';
+import { Hosting } from './hosting.js';
 import { Player } from './player.js';
 import { Room } from './room.js';
 
@@ -55,6 +56,7 @@ export class Party {
       changed: (state, error) => events.state(state, error),
       received: (message) => this.#received(message),
     });
+    this.hosting = new Hosting(this.connection, events.problem);
     setInterval(() => this.#tell(), TELL_MS);
     navigator.mediaSession?.setActionHandler?.('play', () => this.#intended('play'));
     navigator.mediaSession?.setActionHandler?.('pause', () => this.#intended('pause'));
@@ -62,6 +64,10 @@ export class Party {
 
   get me() {
     return this.#identity.userId;
+  }
+
+  get ticket() {
+    return this.#identity.ticket;
   }
 
   get host() {
@@ -90,7 +96,8 @@ export class Party {
     this.connection.start();
   }
 
-  retry(pin) {
+  retry(name, pin) {
+    this.#options.name = name;
     this.#options.pin = pin;
     this.connection.join();
   }
@@ -149,18 +156,6 @@ export class Party {
     return this.connection.command({ type: 'UPDATE_USERNAME', username: name });
   }
 
-  makeHost(userId) {
-    return this.#ask({ type: 'TRANSFER_HOST', targetUserId: userId });
-  }
-
-  letGuestsControl(enabled) {
-    return this.#ask({ type: 'TOGGLE_GUEST_CONTROL', enabled });
-  }
-
-  #ask(message) {
-    return this.connection.command(message).catch((error) => this.#events.problem(error.message, error.code));
-  }
-
   #intended(control) {
     if (this.connection.state !== 'connected' || !this.mayControl) {
       this.#settle();
@@ -215,6 +210,7 @@ export class Party {
     const join = { roomId, userId: this.me };
     if (name) join.username = name;
     if (pin) join.pin = pin;
+    if (this.ticket) join.auth = this.ticket.token;
     if (this.token) {
       join.token = this.token;
       if (this.room.epoch) join.resume = { epoch: this.room.epoch, seq: this.room.seq };
@@ -223,7 +219,8 @@ export class Party {
   }
 
   #received(message) {
-    const url = this.room.url;
+    const { url } = this.room;
+    const wasHost = this.host;
     const what = this.room.apply(message);
     if (what === 'hole') {
       this.connection.join();
@@ -237,6 +234,8 @@ export class Party {
     if (!what) return;
     this.#remember();
     this.#events.changed(what);
+    // Who may not come in is told with ROOM_STATE, and not to a host who was made one meanwhile.
+    if (this.host && !wasHost && message.type === 'HOST_CHANGED' && !message.replayed) this.connection.join();
   }
 
   #entered(state, url) {

@@ -8,6 +8,9 @@ export class Room {
   hostId = null;
   guestControl = false;
   controllers = new Set();
+  locked = false;
+  // Who may not come in: what BANS says, which only the host is told.
+  bans = [];
   users = new Map();
   // Where the film is: `position` in seconds at server time `at` in ms.
   timeline = { position: 0, at: 0, playing: false };
@@ -77,6 +80,9 @@ export class Room {
     this.hostId = state.hostUserId;
     this.guestControl = state.guestControlEnabled;
     this.controllers = new Set(state.controllers);
+    this.locked = Boolean(state.locked);
+    // If there are any, BANS comes next.
+    this.bans = [];
     this.users = new Map(state.users.map((user) => [user.userId, user.username]));
     this.timeline = { position: state.currentTime, at: state.serverTime, playing: state.isPlaying };
     this.hold = state.gate ? { position: state.gate.currentTime, playing: true, begun: false, ready: false } : null;
@@ -117,7 +123,11 @@ export class Room {
         this.controllers[message.enabled ? 'add' : 'delete'](message.userId);
         return 'people';
       case 'ROOM_LOCKED':
-        this.#note(message.locked ? 'The host has locked the room.' : 'The room is open again.');
+        this.#note(message.locked ? 'The host has locked the party.' : 'The party is open again.');
+        this.locked = message.locked;
+        return 'people';
+      case 'BANS':
+        this.bans = message.bans;
         return 'people';
       case 'GUEST_CONTROL':
         // Without a number it repeats CONTROL_DELEGATED, for clients that do not know it.

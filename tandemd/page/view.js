@@ -1,6 +1,7 @@
 // What a party looks like: puts its state into the page's elements, and what is clicked there into the party.
 
 import { CLIP } from './party.js';
+import { People } from './people.js';
 import { element, made, say, showNotice } from './shell.js';
 
 const SEEK_STEPS = 10;
@@ -14,15 +15,16 @@ function clock(seconds) {
 
 export class PartyView {
   #party;
+  #people;
   #app = element('app');
   #dragging = false;
   #shownLines = [];
-  #shownPeople = '';
   #inviteFor = '';
   #shownUrl = null;
 
   constructor(party) {
     this.#party = party;
+    this.#people = new People(party);
     this.#playback();
     this.#forms();
     setInterval(() => this.#moving(), 250);
@@ -32,7 +34,7 @@ export class PartyView {
     this.#player();
     if (what === 'player' || what === 'timeline' || what === 'hold') return;
     this.#app.dataset.room = this.#party.room.id;
-    this.#people();
+    this.#people.changed();
     this.#lines();
     this.#title();
     this.#invite();
@@ -108,11 +110,6 @@ export class PartyView {
     });
     on('title-form', () => this.#show(element('title-url').value.trim()));
     element('title-clip').onclick = () => this.#show(CLIP);
-    element('guest-control').onchange = async (event) => {
-      await party.letGuestsControl(event.target.checked);
-      // Refused, the switch goes back.
-      this.#people();
-    };
     element('invite-copy').onclick = () => this.#copy();
   }
 
@@ -195,45 +192,6 @@ export class PartyView {
     return player.stalled && !player.blocked ? 'Loading…' : '';
   }
 
-  #people() {
-    const { me, room, host, mayControl } = this.#party;
-    const shown = JSON.stringify([[...room.users], room.hostId, me]);
-    if (shown !== this.#shownPeople) {
-      this.#shownPeople = shown;
-      // The list is made anew: whoever was on one of its buttons must not fall off the page.
-      const focused = element('people').contains(document.activeElement);
-      element('people').replaceChildren(...[...room.users.keys()].map((userId) => this.#person(userId)));
-      if (focused) element('people-title').focus();
-    }
-    say(element('people-count'), String(room.users.size));
-    element('guest-control').checked = room.guestControl;
-    element('guest-control').disabled = !host;
-    element('title-form').hidden = !mayControl;
-    const also = room.controllers.has(me) ? 'You control the film too.' : 'The host controls the film.';
-    const guest = room.guestControl ? 'Everybody controls the film.' : also;
-    say(element('who-controls'), host ? 'You are the host: you control the film.' : guest);
-    if (document.activeElement !== element('rename')) element('rename').value = room.users.get(me) ?? '';
-  }
-
-  #person(userId) {
-    const { me, room, host } = this.#party;
-    const item = made('li', 'person');
-    item.dataset.user = userId;
-    item.dataset.host = String(userId === room.hostId);
-    const name = made('span', 'person-name', room.name(userId));
-    item.append(name);
-    if (userId === me) item.append(made('span', 'tag', 'you'));
-    if (userId === room.hostId) item.append(made('span', 'tag host', 'host'));
-    if (host && userId !== me) {
-      const button = made('button', 'small', 'Make host');
-      button.type = 'button';
-      button.setAttribute('aria-label', `Make ${room.name(userId)} the host`);
-      button.onclick = () => this.#party.makeHost(userId);
-      item.append(button);
-    }
-    return item;
-  }
-
   #lines() {
     const { lines } = this.#party.room;
     const list = element('chat');
@@ -262,6 +220,7 @@ export class PartyView {
 
   #title() {
     const { url } = this.#party.room;
+    element('title-form').hidden = !this.#party.mayControl;
     const link = element('title-link');
     if (this.#shownUrl === url) return;
     this.#shownUrl = url;
@@ -276,7 +235,12 @@ export class PartyView {
   }
 
   #invite() {
-    const { room, pin } = this.#party;
+    const { room, pin, ticket } = this.#party;
+    // By a token only its bearer comes in.
+    element('invite').hidden = Boolean(ticket);
+    element('invite-own').hidden = !ticket;
+    element('invite-locked').hidden = !room.locked;
+    if (ticket) return;
     element('invite-link').value = `${location.origin}/?room=${encodeURIComponent(room.id)}`;
     say(element('invite-pin'), pin ? `PIN ${pin}` : '');
     if (this.#inviteFor === room.id) return;

@@ -1,0 +1,50 @@
+// What the host may ask of the room. Every promise is resolved when it has been done or refused; refusals are told by
+// problem(text, code).
+
+export class Hosting {
+  #connection;
+  #problem;
+
+  constructor(connection, problem) {
+    this.#connection = connection;
+    this.#problem = problem;
+  }
+
+  makeHost(userId) {
+    return this.#ask({ type: 'TRANSFER_HOST', targetUserId: userId });
+  }
+
+  letGuestsControl(enabled) {
+    return this.#ask({ type: 'TOGGLE_GUEST_CONTROL', enabled });
+  }
+
+  letControl(userId, enabled) {
+    return this.#ask({ type: 'DELEGATE_CONTROL', targetUserId: userId, enabled });
+  }
+
+  lock(locked) {
+    return this.#ask({ type: 'LOCK_ROOM', locked });
+  }
+
+  kick(userId, reason) {
+    return this.#ask({ type: 'KICK', targetUserId: userId, reason });
+  }
+
+  // byAddress: keep out newcomers from this member's address too.
+  ban(userId, reason, byAddress) {
+    return this.#ask({ type: 'BAN', targetUserId: userId, reason, byAddress });
+  }
+
+  // Somebody who was kicked or banned may come back.
+  letIn(userId) {
+    return this.#ask({ type: 'UNBAN', targetUserId: userId });
+  }
+
+  #ask(message) {
+    return this.#connection.command(message).catch((error) => {
+      const gone = error.code === 'no_such_member';
+      const late = message.type === 'UNBAN' ? 'Nothing keeps them out any more.' : 'They have left already.';
+      this.#problem(gone ? late : error.message, error.code);
+    });
+  }
+}
