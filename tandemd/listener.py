@@ -13,14 +13,14 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from . import __version__
 from .archive.errors import one_line
 from .config import Config
 from .metrics import Metrics
-from .protocol import TandemFactory
+from .protocol import TandemFactory, TandemProtocol
+from .rounds import Rounds
 from .services import CannotStart
 from .tls import Certificates, places
 from .web import TandemSite
@@ -57,18 +57,16 @@ class Connections(service.Service):
         self._elsewhere = elsewhere
         self._drain = drain
         self._last = last
-        self._check = LoopingCall(factory.check)
-        self._check.clock = clock
+        self._check = Rounds(clock, 1.0, factory.to_check, TandemProtocol.check)
 
     def startService(self) -> None:
         super().startService()
-        self._check.start(1.0, now=False)
+        self._check.start()
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
         self._metrics.draining.value = 1
-        if self._check.running:
-            self._check.stop()
+        self._check.stop()
         if not self._elsewhere():
             # The sooner the better: the next process takes them.
             self._last()

@@ -105,7 +105,8 @@ class LiveRoom:
     room: the state after the last applied commit. tail: the last commits that led to it. group: the members connected
     here. waiting: JOINs that cannot be granted yet, by session. joining: how many JOINs are being worked out. beat_at:
     when guests are to hear next where the film is. differs_since: since when the host's player plays while the room is
-    paused, or the other way round; 0.0 if it does not. closed: this object is not used any more.
+    paused, or the other way round; 0.0 if it does not. began: sessions whose positions have begun to arrive, which the
+    room is yet to know. closed: this object is not used any more.
     """
 
     def __init__(self, room: Room, rules: Rules, store: IRoomStore, clock: IReactorTime, outbox: Outbox, metrics: Metrics,
@@ -118,6 +119,7 @@ class LiveRoom:
         self.joining = 0
         self.beat_at = 0.0
         self.differs_since = 0.0
+        self.began: list[Session] = []
         self._rules = rules
         self._store = store
         self._clock = clock

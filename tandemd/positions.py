@@ -74,7 +74,7 @@ class Positions:
                 self._steer(session, live, now)
         if not session.watching:
             session.watching = True
-            live.submit(Entry(Command(session.user, session.conn, Watching(True))))
+            live.began.append(session)
         if message.id is not None:
             session.send(text_frame(m.encode(m.Ack(id=message.id, seq=live.room.seq))))
 
@@ -129,16 +129,24 @@ class Positions:
             for session in live.group:
                 session.heard = max(session.heard, commit.at)
 
-    def sweep(self) -> None:
-        """Send the heartbeats that are due, and notice who does not watch any more. To be called a few times a second."""
-        now = self._store.now()
-        for live in self._rooms():
-            room = live.room
-            if room.playback.playing and now >= live.beat_at and room.gate is None:
+    def sweep(self, live: LiveRoom) -> None:
+        """Send the heartbeat if it is due, and notice who watches now and who does not any more.
+
+        To be called a few times a second for each room.
+        """
+        now, room = self._store.now(), live.room
+        if live.began:
+            self.begin(live)
+        if room.gate is None:
+            if room.playback.playing and now >= live.beat_at:
                 live.beat_at = now + self._settings.heartbeat
                 self._beat(live, now)
-            if room.gate is None:
-                self._notice(live, now)
+            self._notice(live, now)
+
+    def begin(self, live: LiveRoom) -> None:
+        """Have the room know who has begun to watch: one command for all of them, since a party begins together."""
+        began, live.began = live.began, []
+        _watch(live, True, [session for session in began if session.watching])
 
     def _beat(self, live: LiveRoom, now: float) -> None:
         frame, host = text_frame(m.encode(self._heartbeat(live.room, now))), live.room.host
@@ -173,10 +181,11 @@ class Positions:
         since = now - self._settings.watching_timeout
         if live.room.playback.control_at > since:
             return
-        for session in list(live.group):
-            if session.watching and session.heard < since:
+        ceased = [session for session in live.group if session.watching and session.heard < since]
+        if ceased:
+            for session in ceased:
                 session.watching = False
-                live.submit(Entry(Command(session.user, session.conn, Watching(False))))
+            _watch(live, False, ceased)
 
     def adrift(self) -> int:
         """Return how many guests here watch, and were more than ADRIFT from the room when they last said where they are."""
@@ -199,3 +208,9 @@ class Positions:
             for live in self._rooms()
             for session in live.group
         ]
+
+
+def _watch(live: LiveRoom, watching: bool, sessions: Iterable[Session]) -> None:
+    # Who has left the room since, or is another member now, is none of it for the rules.
+    members = tuple((session.user, session.conn) for session in sessions)
+    live.submit(Entry(Command("", "", Watching(watching, members))))

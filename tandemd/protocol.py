@@ -207,8 +207,9 @@ class TandemProtocol(WebSocketServerProtocol):
         """Whether its client has shown to be one."""
         return self.connection is None or self.connection.proven
 
-    def check(self, now: float) -> None:
-        """See `Pulse.check` and `Backlog.check`."""
+    def check(self) -> None:
+        """See `Pulse.check` and `Backlog.check`; to be called about once a second."""
+        now = self.factory.clock.seconds()
         if self._backlog is not None and self.state == self.STATE_OPEN:
             self._backlog.check(now)
         if self._pulse is not None and self.state == self.STATE_OPEN:
@@ -315,14 +316,12 @@ class TandemFactory(WebSocketServerFactory):
             emptied, self._emptied = self._emptied, None
             emptied.callback(None)
 
-    def check(self) -> None:
-        """Ping those whose turn it is, and close those that do not want anything; to be called once a second."""
+    def to_check(self) -> list[TandemProtocol]:
+        """Close the connections that do not want anything, and return those to `check`; to be called about once a second."""
         if self._limits is not None:
             self._limits.tick()
-        now = self.clock.seconds()
-        self._check_unproven(now)
-        for protocol in list(self._protocols):
-            protocol.check(now)
+        self._check_unproven(self.clock.seconds())
+        return list(self._protocols)
 
     def _check_unproven(self, now: float) -> None:
         # They are in the order in which their time is up.

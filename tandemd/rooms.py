@@ -31,9 +31,13 @@ from .room.commands import Command, Decision, Due, Lost, NodeLost
 from .room.permissions import PERMISSIONS, chooses_title
 from .room.rules import Rules
 from .room.state import Commit, Pin, Room
+from .rounds import Rounds
 from .sessions import Outbox, Session
 
 log = Logger()
+
+SWEEP = 0.25
+"""Seconds between two looks at each room."""
 
 NOT_JOINED = Refused("not_joined", "You are in no room; send JOIN first.")
 DETACHED = Refused("detached", "Another connection speaks for you now; send JOIN to take over again.")
@@ -90,8 +94,9 @@ class RoomService(service.Service):
             self._conflict,
             self._again,
         )
-        self._sweep = LoopingCall(self._swept)
-        self._sweep.clock = clock
+        self._sweep = Rounds(clock, SWEEP, lambda: self.open, self._look)
+        self._ask_due = LoopingCall(self._look_for_due)
+        self._ask_due.clock = clock
         self._receivers: dict[type[m.ClientMessage], Callable[[Session, LiveRoom, Any], None]]
         self._receivers = dict.fromkeys(PERMISSIONS, self._command)
         self._receivers[m.PositionUpdate] = self.positions.moved
@@ -104,13 +109,15 @@ class RoomService(service.Service):
 
     def startService(self) -> None:
         super().startService()
-        self._sweep.start(0.25, now=False)
+        self._sweep.start()
+        self._ask_due.start(SWEEP, now=False)
 
     def stopService(self) -> None:
         super().stopService()
         self._stopping = True
-        if self._sweep.running:
-            self._sweep.stop()
+        self._sweep.stop()
+        if self._ask_due.running:
+            self._ask_due.stop()
         self._admission.lobby.close()
         for live in self.open:
             live.close()
@@ -174,6 +181,9 @@ class RoomService(service.Service):
         self.open.close_if_idle(live)
 
     def _command(self, session: Session, live: LiveRoom, message: m.ClientMessage) -> None:
+        if live.began:
+            # A SEEK waits for all who watch.
+            self.positions.begin(live)
         live.submit(Entry(Command(session.user, session.conn, message, session.nonce), session))
 
     def _request_sync(self, session: Session, live: LiveRoom, message: m.RequestSync) -> None:
@@ -272,10 +282,12 @@ class RoomService(service.Service):
 
     # -- time
 
-    def _swept(self) -> None:
-        self.positions.sweep()
-        for live in self.open:
+    def _look(self, live: LiveRoom) -> None:
+        if not live.closed:
+            self.positions.sweep(live)
             self.open.close_if_idle(live)
+
+    def _look_for_due(self) -> None:
         self._refuse_waiting()
         if not self._asking_due:
             self._asking_due = True

@@ -20,7 +20,6 @@ from autobahn.twisted.resource import WebSocketResource
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.task import LoopingCall
 from twisted.internet.testing import MemoryReactorClock
 from twisted.test.iosim import FakeTransport
 from twisted.trial.unittest import TestCase
@@ -43,6 +42,7 @@ from tandemd.room.state import Commit, Pin, Room
 from tandemd.room.titles import Titles
 from tandemd.rooms import RoomService
 from tandemd.roomstore.memory import MemoryStore
+from tandemd.rounds import Rounds
 from tandemd.sessions import Outbox, Session
 from tandemd.web import Addresses, Door, DoorSettings, Shortcut, TandemSite
 from tandemd.web.cors import Cors
@@ -184,8 +184,7 @@ class Server:
         )
         self.site = TandemSite(root, reactor, shortcut=Shortcut(self.factory, root.refusal) if protocol.fast else None)
         self._numbers = 0
-        self._check = LoopingCall(self.factory.check)
-        self._check.clock = reactor
+        self._check = Rounds(reactor, 1.0, self.factory.to_check, TandemProtocol.check)
 
     def _journalled(self, room: Room, commit: Commit) -> None:
         self.journal.append((room.code, commit))
@@ -209,11 +208,10 @@ class Server:
             for room in restored:
                 self.rooms.start_grace(room.code, "")
         self.rooms.startService()
-        self._check.start(1.0, now=False)
+        self._check.start()
 
     def stop(self) -> None:
-        if self._check.running:
-            self._check.stop()
+        self._check.stop()
         if self.rooms.running:
             self.rooms.stopService()
 

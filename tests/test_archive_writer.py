@@ -121,7 +121,7 @@ class WriterTests(SynchronousTestCase):
         self.commit(m_ann=member("ann"))
         self.commit(m_bob=member("bob"), m_ann=None)
         other = make_room("other")
-        self.writer.committed(other, step(other, ""))
+        self.writer.committed(other, step(other))
         self.clock.advance(0.1)
         ((commits, snapshots),) = self.archive.batches
         self.assertEqual([room for room, _ in commits], [self.room.id, self.room.id, other.id])
@@ -131,6 +131,50 @@ class WriterTests(SynchronousTestCase):
         )
         step(self.room)
         self.assertEqual(snapshots[0].room.seq, 2)
+
+    def test_what_has_no_row_waits_a_second(self) -> None:
+        """Positions and who watches are most of all commits: a room is not written at once for them."""
+        self.start()
+        self.commit(event="", m_ann=member("ann"))
+        self.clock.advance(0.6)
+        self.commit(event="")
+        other = make_room("other")
+        self.writer.committed(other, step(other, "", at=self.clock.seconds()))
+        self.assertEqual(self.archive.batches, [])
+        self.clock.advance(0.4)
+        ((commits, snapshots),) = self.archive.batches
+        self.assertEqual(commits, [])
+        self.assertEqual([(s.room.code, s.room.seq, s.users) for s in snapshots], [("party", 2, frozenset())])
+        self.clock.pump([0.1] * 8)
+        self.assertEqual([s.room.code for s in self.archive.batches[1][1]], ["other"])
+        self.clock.pump([0.1] * 20)
+        self.assertEqual(len(self.archive.batches), 2)
+
+    def test_what_has_no_row_goes_with_what_has(self) -> None:
+        self.start()
+        self.commit(event="")
+        self.commit()
+        self.clock.advance(0.1)
+        self.assertEqual(self.archive.seqs(), [[2]])
+        self.clock.pump([0.1] * 20)
+        self.assertEqual(len(self.archive.batches), 1)
+
+    def test_what_has_no_row_is_kept_by_a_failure(self) -> None:
+        self.start()
+        self.archive.failure = RuntimeError("no")
+        self.commit(event="")
+        self.clock.advance(1.0)
+        self.assertEqual(len(self.archive.batches), 1)
+        self.archive.failure = None
+        self.commit(event="")
+        self.clock.advance(1.0)
+        self.assertEqual([s.room.seq for s in self.archive.batches[1][1]], [2])
+
+    def test_stopping_writes_what_has_no_row(self) -> None:
+        self.start()
+        self.commit(event="")
+        self.successResultOf(self.writer.stopService())
+        self.assertEqual([s.room.seq for s in self.archive.batches[0][1]], [1])
 
     def test_the_end_of_a_room_concerns_all_who_are_in_it(self) -> None:
         self.start()

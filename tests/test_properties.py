@@ -280,7 +280,7 @@ class RoomMachine(RuleBasedStateMachine):
 
     @rule(user=users, watching=st.booleans())
     def watch(self, user: str, watching: bool) -> None:
-        self.command(user, self.conn_of(user, 0), Watching(watching))
+        self.command("", "", Watching(watching, ((user, self.conn_of(user, 0)),)))
 
     @rule(user=users, position=positions, playing=st.booleans())
     def follow(self, user: str, position: float, playing: bool) -> None:

@@ -508,8 +508,11 @@ class PositionsTest(FilmTestCase):
     def test_they_cost_no_commit(self) -> None:
         """B19: each one was some reads and writes of the databases."""
         self.playing(100)
+        before = len(self.world.server.journal)
         self.watch(self.ann, self.bob, self.cid)
+        self.world.advance(0.25)
         count = len(self.world.server.journal)
+        self.assertEqual(count - before, 1, "one for all who began together")
         for _ in range(100):
             self.world.advance(0.5)
             for client in (self.ann, self.bob, self.cid):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
-from tandemd.room.commands import Due, Follow, Watching
+from tandemd.room.commands import Due, Follow
 from tandemd.room.state import MEMBER, RECENT
 
 from .world import OTHER_TITLE, START, TITLE, World, make_rules, told, types
@@ -147,7 +147,7 @@ class FollowTests(SynchronousTestCase):
 
     def test_not_while_a_seek_waits(self) -> None:
         """B16: the host's positions during the gate broke it."""
-        self.world.do("guest", Watching(True))
+        self.world.watch("guest")
         self.world.seek("host", 200.0)
         self.assertFalse(self.world.do("host", Follow(100.0, True)).commits)
         self.assertEqual(self.world.position, 200.0)
@@ -162,7 +162,7 @@ class FollowTests(SynchronousTestCase):
         """B17: a late heartbeat made ghosts."""
         self.world.leave("host")
         self.assertFalse(self.world.do("host", Follow(5.0, True)).commits)
-        self.assertFalse(self.world.do("host", Watching(True)).commits)
+        self.assertFalse(self.world.watch("host").commits)
 
 
 class GateTests(SynchronousTestCase):
@@ -238,7 +238,7 @@ class GateTests(SynchronousTestCase):
 
     def test_a_member_that_does_not_watch_is_not_awaited(self) -> None:
         """B15: members whose page shows something else were counted."""
-        self.world.do("b", Watching(False))
+        self.world.watch("b", False)
         self.world.lose("c")
         self.world.join("f")
         self.world.seek("a", 50.0)
@@ -247,9 +247,9 @@ class GateTests(SynchronousTestCase):
 
     def test_the_awaited_are_fixed_when_it_closes(self) -> None:
         self.world.seek("a", 50.0)
-        self.world.do("b", Watching(False))
+        self.world.watch("b", False)
         self.world.join("f")
-        self.world.do("f", Watching(True))
+        self.world.watch("f")
         assert self.world.room.gate is not None
         self.assertEqual(self.world.room.gate.awaited, ("a", "b", "c", "d", "e"))
         self.assertFalse(self.world.ready("f", 50.0).commits)
@@ -418,8 +418,8 @@ class NumberTests(SynchronousTestCase):
     def test_prev_names_the_last_change_that_had_messages(self) -> None:
         world = World()
         world.join_all("a", "b")
-        world.do("a", Watching(True))
-        world.do("b", Watching(True))
+        world.watch("a")
+        world.watch("b")
         decision = world.play("a", 1.0)
         self.assertEqual((decision.messages[0].seq, decision.messages[0].prev), (5, 2))
         world.do("b", Follow(1.0, True))

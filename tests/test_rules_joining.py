@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
 from tandemd.errors import Refused
-from tandemd.room.commands import Command, Due, Enter, Lost, NodeLost, Reattach, StalePin, Watching
+from tandemd.room.commands import Command, Due, Enter, Lost, NodeLost, Reattach, StalePin
 from tandemd.room.joining import greeting, state_of
 from tandemd.room.names import clean_name
 from tandemd.room.presence import REMEMBERED
@@ -141,7 +141,7 @@ class JoinAgainTests(SynchronousTestCase):
         self.assertEqual(self.world.refused("b", m.Chat(text="x"), conn=old), "detached")
         self.assertFalse(self.world.do("b", Lost(), conn=old).commits)
         self.assertEqual(self.world.refused("b", m.Leave(), conn=old), "detached")
-        self.assertFalse(self.world.do("b", Watching(True), conn=old).commits)
+        self.assertFalse(self.world.watch("b", conn=old).commits)
         self.assertEqual(self.world.member("b").conn, self.world.conns["b"])
 
     def test_order_and_host_stay(self) -> None:
@@ -151,7 +151,7 @@ class JoinAgainTests(SynchronousTestCase):
         self.assertEqual((self.world.host, self.world.member("a").order), ("a", order))
 
     def test_a_page_that_was_loaded_anew_does_not_watch_yet(self) -> None:
-        self.world.do("b", Watching(True))
+        self.world.watch("b")
         self.world.join("b", again=True)
         self.assertFalse(self.world.member("b").watching)
 
@@ -236,7 +236,7 @@ class ResumeTests(SynchronousTestCase):
         self.assertEqual((decision.messages, decision.event), ((), "USER_RESUMED"))
 
     def test_it_goes_on_watching(self) -> None:
-        self.world.do("a", Watching(True))
+        self.world.watch("a")
         self.world.join("a", token="T", resume=True)
         self.assertTrue(self.world.member("a").watching)
 
@@ -542,7 +542,7 @@ class GreetingTests(SynchronousTestCase):
         self.assertEqual(types(self.greet("b")), ["ROOM_STATE"])
 
     def test_while_a_seek_waits_the_joiner_waits_as_well(self) -> None:
-        self.world.do("a", Watching(True))
+        self.world.watch("a")
         self.world.seek("a", 50.0)
         self.world.join("b")
         state, pause = self.greet("b")

@@ -87,7 +87,10 @@ class World:
         for user in users:
             self.join(user)
             if watching:
-                self.do(user, Watching(True))
+                self.watch(user)
+
+    def watch(self, user: str, watching: bool = True, *, conn: str | None = None) -> Decision:
+        return self.do("", Watching(watching, ((user, conn or self.conns[user]),)))
 
     def lose(self, user: str) -> Decision:
         return self.do(user, Lost())

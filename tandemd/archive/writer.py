@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -21,6 +22,10 @@ DAY = 86400.0
 
 FIRST_PURGE = 600.0
 """Seconds after the start: a server that is restarted every day purges too."""
+
+QUIET = 1.0
+"""Seconds that a room may wait which only commits without a row have changed since it was written: players' positions and who
+watches, which are told anew after a restart anyway. They are most of all commits where many watch."""
 
 SHORTEST_WAIT, LONGEST_WAIT = 0.5, 15.0
 """Seconds from a failure to the next attempt; doubled each time."""
@@ -62,6 +67,7 @@ class ArchiveWriter(Service):
         self._at_once = at_once
         self._stop_within = stop_within
         self._queue: list[tuple[Room, Commit]] = []
+        self._quiet: dict[str, tuple[Room, float]] = {}
         self._loops: list[LoopingCall] = []
         self._purging: IDelayedCall | None = None
         self._flushing: Deferred[None] | None = None
@@ -75,15 +81,19 @@ class ArchiveWriter(Service):
         room: the store's own, after the commit. It is looked at later and may move on until then; after a commit that
         closes it, it must not.
         """
-        self._queue.append((room, commit))
+        if commit.event:
+            self._queue.append((room, commit))
+        else:
+            # Oldest first: a key that is there keeps its place.
+            self._quiet[room.id] = room, self._quiet.get(room.id, (room, commit.at))[1]
 
     def __len__(self) -> int:
-        """Return how many commits are not in the archive yet."""
+        """Return how many commits have rows that are not in the archive yet."""
         return len(self._queue)
 
     @property
     def lag(self) -> float:
-        """How many seconds ago the oldest commit was made that is not in the archive yet; 0.0 if there is none."""
+        """How many seconds ago the oldest commit was made whose row is not in the archive yet; 0.0 if there is none."""
         return max(0.0, self._reactor.seconds() - self._queue[0][1].at) if self._queue else 0.0
 
     def ready(self) -> str:
@@ -108,14 +118,24 @@ class ArchiveWriter(Service):
     # ---- commits
 
     def _flush_when_due(self) -> Deferred[None] | None:
-        if not self._queue or self._reactor.seconds() < self._not_before:
+        now = self._reactor.seconds()
+        if now < self._not_before or not (self._queue or self._quiet_until(now - QUIET, 1)):
             return None
-        return self._flush()
+        return self._flush(now - QUIET)
 
-    def _flush(self) -> Deferred[None]:
+    def _quiet_until(self, at: float, most: int) -> dict[str, tuple[Room, float]]:
+        """Return the rooms of which only quiet commits wait, the first of them not after `at`."""
+        waiting: dict[str, tuple[Room, float]] = {}
+        for id, (room, since) in self._quiet.items():
+            if since > at or len(waiting) == most:
+                break
+            waiting[id] = room, since
+        return waiting
+
+    def _flush(self, quiet_until: float) -> Deferred[None]:
         """Write the oldest commits and their rooms, one batch at a time; whether that worked is in `_failure`."""
         if self._flushing is None:
-            self._flushing = flushing = Deferred.fromCoroutine(self._write())
+            self._flushing = flushing = Deferred.fromCoroutine(self._write(quiet_until))
             flushing.addBoth(self._flushed)
             return flushing
         return self._flushing
@@ -124,11 +144,20 @@ class ArchiveWriter(Service):
         self._flushing = None
         return result
 
-    async def _write(self) -> None:
+    async def _write(self, quiet_until: float) -> None:
         batch = self._queue[: self._at_once]
+        quiet = self._quiet_until(quiet_until, self._at_once - len(batch))
+        for room, _ in batch:
+            # What they say of the room is in its row then.
+            if room.id in self._quiet:
+                quiet[room.id] = self._quiet[room.id]
+        for id in quiet:
+            del self._quiet[id]
         try:
-            await self._archive.write([(room.id, commit) for room, commit in batch], snapshots(batch))
+            rooms = snapshots(batch, [room for room, _ in quiet.values()])
+            await self._archive.write([(room.id, commit) for room, commit in batch], rooms)
         except Exception as error:
+            self._quiet = quiet | self._quiet
             self._failed(error)
             self._observe(len(batch), False)
             return
@@ -180,28 +209,33 @@ class ArchiveWriter(Service):
 
     async def _write_rest(self) -> None:
         deadline = self._reactor.seconds() + self._stop_within
-        while self._queue and (left := deadline - self._reactor.seconds()) > 0:
-            await self._flush().addTimeout(left, self._reactor)
+        while (self._queue or self._quiet) and (left := deadline - self._reactor.seconds()) > 0:
+            await self._flush(math.inf).addTimeout(left, self._reactor)
             if self._failure:
                 left = max(0.0, deadline - self._reactor.seconds())
                 await deferLater(self._reactor, min(SHORTEST_WAIT, left))
-        if self._queue:
+        if self._queue or self._quiet:
             self.log.error(
                 "{count} changes could not be archived and are lost: {reason}",
-                count=len(self._queue), reason=self._failure or f"there was no time within {self._stop_within} s",
+                count=len(self._queue) + len(self._quiet), reason=self._failure or f"there was no time within {self._stop_within} s",
             )  # fmt: skip
 
 
-def snapshots(batch: Sequence[tuple[Room, Commit]]) -> list[Snapshot]:
-    """Return the rooms of a batch as they are now, each once, with the users whose record the batch changed."""
+def snapshots(batch: Sequence[tuple[Room, Commit]], others: Sequence[Room]) -> list[Snapshot]:
+    """Return the rooms of a batch as they are now, each once, with the users whose record the batch changed; and others.
+
+    What has no row in `room_events` changes no user's either.
+    """
     rooms: dict[str, Room] = {}
-    users: dict[str, set[str]] = {}
+    users: dict[str, set[str]] = {room.id: set() for room in others}
     for room, commit in batch:
-        if room.id not in rooms:
-            users[room.id] = set()
+        users.setdefault(room.id, set())
         rooms[room.id] = room  # the last: a store may go on with another object for the same room
         if commit.changes:
             users[room.id].update(name[len(MEMBER) :] for name in commit.changes if name.startswith(MEMBER))
         if commit.closes:
             users[room.id].update(room.members)
+    for room in others:
+        if room.id not in rooms or rooms[room.id].version < room.version:
+            rooms[room.id] = room
     return [Snapshot(room.copy(), frozenset(users[id])) for id, room in rooms.items()]

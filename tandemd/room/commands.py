@@ -74,9 +74,10 @@ class Due(Struct, frozen=True, gc=False):
 
 
 class Watching(Struct, frozen=True, gc=False):
-    """The member's positions have begun to arrive, or have ceased."""
+    """The positions of these members, each given as (user id, connection), have begun to arrive, or have ceased."""
 
     watching: bool
+    members: tuple[tuple[str, str], ...]
     id: int | None = None
 
 

@@ -97,7 +97,7 @@ class Rules:
             case Due():
                 return self._due(room, now, body.floor)
             case Watching():
-                return self._watching(room, command, body)
+                return self._watching(room, body)
             case Follow():
                 return self._follow(room, command, body, now)
             case Close():
@@ -219,11 +219,13 @@ class Rules:
             return Decision("ROOM_EXPIRED", closes=True)
         return Decision()
 
-    def _watching(self, room: Room, command: Command, body: Watching) -> Decision:
-        member = room.members.get(command.user)
-        if member is None or member.conn != command.conn or member.watching == body.watching:
-            return Decision()
-        return Decision(changes={MEMBER + command.user: msgspec.structs.replace(member, watching=body.watching)})
+    def _watching(self, room: Room, body: Watching) -> Decision:
+        changes: dict[str, Any] = {}
+        for user, conn in body.members:
+            member = room.members.get(user)
+            if member is not None and member.conn == conn and member.watching != body.watching:
+                changes[MEMBER + user] = msgspec.structs.replace(member, watching=body.watching)
+        return Decision(changes=changes)
 
     def _update_username(self, room: Room, member: Member, body: m.UpdateUsername, now: float) -> Decision:
         if member.named:
