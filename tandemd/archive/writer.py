@@ -217,7 +217,8 @@ class ArchiveWriter(Service):
         if self._queue or self._quiet:
             self.log.error(
                 "{count} changes could not be archived and are lost: {reason}",
-                count=len(self._queue) + len(self._quiet), reason=self._failure or f"there was no time within {self._stop_within} s",
+                count=len(self._queue) + len(self._quiet),
+                reason=self._failure or f"there was no time within {self._stop_within} s",
             )  # fmt: skip
 
 
