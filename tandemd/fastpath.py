@@ -27,6 +27,17 @@ def at_boundary(protocol: Any) -> bool:
     )
 
 
+def _send(transport: Any, data: bytes) -> int:
+    """Write to the socket what it takes, if nothing waits and nothing is between; return how many bytes."""
+    if type(transport) is Server and transport.connected and not transport.dataBuffer and not transport._tempDataBuffer:
+        try:
+            return int(transport.socket.send(data))
+        except OSError:
+            # Full, or broken: Twisted's own writing finds out which.
+            pass
+    return 0
+
+
 class FastPath:
     """Reads and writes for a protocol, before Autobahn's and Twisted's own ways, which are taken whenever this one is not.
 
@@ -66,25 +77,18 @@ class FastPath:
 
         Once the socket has taken everything, the session may write to it directly, until something waits again.
         """
-        transport = self.transport
-        if (
-            type(transport) is Server
-            and self.state == OPEN
-            and transport.connected
-            and not transport.dataBuffer
-            and not transport._tempDataBuffer
-        ):
-            send = transport.socket.send
-            try:
-                sent = send(data)
-            except OSError:
-                # Full, or broken: Twisted's own writing finds out which.
-                sent = 0
+        if self.state == OPEN:
+            sent = _send(self.transport, data)
             if sent == len(data):
-                self.connection.session.direct = send
+                self.connection.session.direct = self.transport.socket.send
                 return
             data = data[sent:] if sent else data
         super().write(data)  # type: ignore[misc]  # the protocol's
+
+    def say_first(self, data: bytes) -> None:
+        sent = _send(self.transport, data)
+        if sent < len(data):
+            self.sendData(data[sent:])
 
     def _indirect(self) -> None:
         if self.connection is not None:

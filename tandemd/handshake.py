@@ -73,14 +73,14 @@ class FastHandshake:
     transport: Any
     openHandshakeTimeoutCall: Any
     _transport_details: Any
+    openHandshakeTimeout: float
 
     def connectionMade(self) -> None:
-        """Do what Autobahn does, without describing the transport for a log line."""
+        """Do what Autobahn does, without describing the transport for log lines. TCP_NODELAY was set by the HTTP channel."""
         self.peer = ""
         self._transport_details = None
-        if hasattr(self.transport, "setTcpNoDelay"):
-            self.transport.setTcpNoDelay(True)
-        self._connectionMade()  # type: ignore[attr-defined]
+        WebSocketProtocol._connectionMade(self)
+        self.factory.countConnections += 1
 
     def processHandshake(self) -> None:
         end = self.data.find(b"\r\n\r\n")
@@ -91,6 +91,14 @@ class FastHandshake:
         else:
             self.accept(headers, self.data[end + 4 :])
 
+    def begin_with(self, transport: Any, headers: dict[str, str], rest: bytes) -> None:
+        """Take over a transport on which a usual handshake with these headers has come already, and then `rest`."""
+        # Nothing is waited for. It is the class's again at once.
+        self.openHandshakeTimeout = 0
+        self.makeConnection(transport)  # type: ignore[attr-defined]
+        del self.openHandshakeTimeout
+        self.accept(headers, rest)
+
     def accept(self, headers: dict[str, str], rest: bytes) -> None:
         """Answer a usual handshake with these headers, after which came `rest`."""
         self.data = rest
@@ -98,7 +106,7 @@ class FastHandshake:
         self.websocket_version = 13
         self.websocket_protocol_in_use = None
         self.websocket_extensions_in_use: list[Any] = []
-        self.sendData(answer(headers["sec-websocket-key"], self.factory.server))  # type: ignore[attr-defined]
+        self.say_first(answer(headers["sec-websocket-key"], self.factory.server))
         self.state = WebSocketProtocol.STATE_OPEN
         if self.openHandshakeTimeoutCall is not None:
             self.openHandshakeTimeoutCall.cancel()
@@ -109,3 +117,7 @@ class FastHandshake:
         txaio.resolve(self.is_open, None)  # type: ignore[attr-defined]
         if self.data:
             self.consumeData()  # type: ignore[attr-defined]
+
+    def say_first(self, data: bytes) -> None:
+        """Send the answer to the handshake."""
+        self.sendData(data)  # type: ignore[attr-defined]

@@ -36,7 +36,11 @@ def hash_token(token: str) -> str:
 
 
 def new_invite() -> str:
-    return "".join(secrets.choice(_BASE36) for _ in range(INVITE_LENGTH))
+    number, digits = secrets.randbelow(36**INVITE_LENGTH), []
+    for _ in range(INVITE_LENGTH):
+        number, digit = divmod(number, 36)
+        digits.append(_BASE36[digit])
+    return "".join(digits)
 
 
 def new_salt() -> str:

@@ -56,6 +56,8 @@ class Dialect(abc.ABC):
     """The database, for people: never a password."""
     connections: int
     """How many connections the pool may have."""
+    sizes: ClassVar[Sequence[int]] = (ROWS_A_STATEMENT,)
+    """How many rows a statement takes, largest first; fewer than the smallest go as they are."""
 
     @abc.abstractmethod
     def prepare(self, apply: Callable[[Connection], None]) -> None:
@@ -108,6 +110,17 @@ class Dialect(abc.ABC):
         return string.Template(text).substitute(self.types).replace("?", self.placeholder)
 
 
+def pieces(rows: Sequence[Any], sizes: Sequence[int]) -> Iterator[Sequence[Any]]:
+    """Yield the rows in as few pieces of these sizes as possible, and what is left after the smallest."""
+    start = 0
+    for size in sizes:
+        while len(rows) - start >= size:
+            yield rows[start : start + size]
+            start += size
+    if start < len(rows):
+        yield rows[start:]
+
+
 class Rows:
     """A statement that takes many rows at once: `{values}` in its text stands for them.
 
@@ -115,22 +128,33 @@ class Rows:
     to win it back from the reactor's thread, which under load takes hundreds of times as long as the row itself.
     """
 
-    __slots__ = ("_head", "_tail", "_row")
+    __slots__ = ("_head", "_row", "_sizes", "_tail", "_texts")
 
     def __init__(self, dialect: Dialect, width: int, text: str):
         self._head, self._tail = dialect.sql(text).split("{values}")
         self._row = "(" + ", ".join([dialect.placeholder] * width) + ")"
+        self._sizes = dialect.sizes
+        self._texts = {size: self._text(size) for size in dialect.sizes}
+
+    def _text(self, count: int) -> str:
+        return self._head + ", ".join([self._row] * count) + self._tail
+
+    def _execute(self, cursor: Cursor, part: Sequence[Sequence[Any]]) -> None:
+        parameters: list[Any] = []
+        for row in part:
+            parameters += row
+        count = len(part)
+        cursor.execute(self._texts.get(count) or self._text(count), parameters)
 
     def execute(self, cursor: Cursor, rows: Sequence[Sequence[Any]]) -> None:
         """Execute the statement for all rows, in as few executions as possible."""
-        for part in chunks(rows, ROWS_A_STATEMENT):
-            parameters: list[Any] = []
-            for row in part:
-                parameters += row
-            cursor.execute(self._head + ", ".join([self._row] * len(part)) + self._tail, parameters)
+        for part in pieces(rows, self._sizes):
+            self._execute(cursor, part)
 
-
-def chunks(rows: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """Yield the rows in pieces of at most `size`."""
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
+    def fetch(self, cursor: Cursor, rows: Sequence[Sequence[Any]]) -> list[Any]:
+        """Execute the statement for all rows, and return what it finds."""
+        found: list[Any] = []
+        for part in pieces(rows, self._sizes):
+            self._execute(cursor, part)
+            found += cursor.fetchall()
+        return found

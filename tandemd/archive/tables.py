@@ -16,7 +16,7 @@ from ..room.state import Commit, Room, load
 from . import records
 from .batch import Batch, CarefulBatch
 from .database import Database
-from .dialect import ROWS_A_STATEMENT, Cursor, Rows, chunks
+from .dialect import Cursor, Rows
 from .errors import one_line
 from .records import Row, timestamp
 from .statements import (
@@ -163,11 +163,7 @@ class SQLArchive:
                 superseded.add(other.id)
             else:
                 superseded.add(room.id)
-        found: list[Any] = []
-        for part in chunks([(code,) for code in youngest], ROWS_A_STATEMENT):
-            self._open_with_code.execute(cursor, part)
-            found += cursor.fetchall()
-        for id, code, created_at in found:
+        for id, code, created_at in self._open_with_code.fetch(cursor, [(code,) for code in youngest]):
             room = youngest[code]
             if id == room.id:
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import TypeAlias
@@ -32,8 +33,12 @@ def _entries(forwarded: Iterable[str]) -> list[str]:
     return [entry for value in forwarded for entry in value.split(",")]
 
 
+_parse_peer = functools.lru_cache(maxsize=4096)(_parse)
+"""For what the kernel says, which is short. A header may be long, and anything."""
+
+
 def _peer(peer: object) -> Address | None:
-    return _parse(peer.host) if isinstance(peer, TCP4Address | TCP6Address) else None
+    return _parse_peer(peer.host) if isinstance(peer, TCP4Address | TCP6Address) else None
 
 
 def _find(peer: object, forwarded: Iterable[str], trusted_hops: int) -> Address | None:
@@ -65,6 +70,7 @@ def addresses_mean_nothing(peer: object, forwarded: Iterable[str], trusted_hops:
     return address is None or not address.is_global
 
 
+@functools.lru_cache(maxsize=4096)
 def network_of(address: Address) -> str:
     """Return what rules by address go by: an IPv6 client has a whole /64 to itself."""
     if isinstance(address, IPv6Address):

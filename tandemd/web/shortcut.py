@@ -49,6 +49,5 @@ class Shortcut:
         channel.transport = None
         protocol = self._factory.buildProtocol(transport.getPeer())
         transport.protocol = protocol
-        protocol.makeConnection(transport)
-        protocol.accept(headers, data[end:])
+        protocol.begin_with(transport, headers, data[end:])
         return True
