@@ -79,7 +79,7 @@ class FastHandshake:
         """Do what Autobahn does, without describing the transport for log lines. TCP_NODELAY was set by the HTTP channel."""
         self.peer = ""
         self._transport_details = None
-        WebSocketProtocol._connectionMade(self)
+        WebSocketProtocol._connectionMade(self)  # type: ignore[arg-type]
         self.factory.countConnections += 1
 
     def processHandshake(self) -> None:
