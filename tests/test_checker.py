@@ -283,6 +283,8 @@ class MailTests(CheckerTestCase):
         target.wire.cut()
         await self.party.clock.until(lambda: target.wire is None, 5)
         sender.do("OFFER", to=target.user, offer={"type": "offer", "sdp": "to somebody who comes back"})
+        # What is asked for afterwards is answered after its mail.
+        self.assertTrue(await self.party.clock.until(lambda: target.joined, 5))
         return await self.judge()
 
     async def test_to_somebody_in_the_grace_period(self) -> None:

@@ -155,6 +155,7 @@ class ResumeTest(ServiceTestCase):
         self.ann.send("PLAY_PAUSE", control="play", currentTime=10)
         self.world.advance(3)
         self.bob.send("POSITION_UPDATE", currentTime=13, isPlaying=True)
+        self.world.advance(0.25)
         count = len(self.world.server.journal)
         bob = self.resume()
         for _ in range(10):
