@@ -31,7 +31,7 @@ from tandemd.protocol import ProtocolSettings, TandemFactory, TandemProtocol
 
 from . import test_protocol
 from .harness import Client, Link, ServiceTestCase, frame
-from .realsocket import REQUEST, SocketTestCase, certificate
+from .realsocket import REQUEST, SocketTestCase, TlsSocketTestCase, certificate
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 PLAIN = ProtocolSettings(fast=False)
@@ -295,6 +295,23 @@ class AssumedOfAutobahnTest(ReadingTestCase):
 
 
 # ---- writing
+
+
+class DelayTest(SocketTestCase):
+    """The kernel holds nothing back (Nagle's algorithm): on a phone's network it would be a round trip."""
+
+    def test_no_delay(self) -> None:
+        self.assertTrue(self.transport.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+
+class PlainDelayTest(DelayTest):
+    """The same without the fast path."""
+
+    fast = False
+
+
+class TlsDelayTest(TlsSocketTestCase, DelayTest):
+    """The same with TLS between, whatever of the handshake is taken by the fast path."""
 
 
 class WritingTest(SocketTestCase):
