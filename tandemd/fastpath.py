@@ -18,6 +18,9 @@ from .handshake import FastHandshake
 from .intake import Intake
 
 OPEN: int = WebSocketProtocol.STATE_OPEN
+SHARE = 16
+"""How many frames of a connection are read before others have their turn. An honest client sends a few at once, a flood is
+hundreds in each piece that is read."""
 
 
 def at_boundary(protocol: Any) -> bool:
@@ -48,6 +51,7 @@ class FastPath:
     transport: Any
     state: int
     factory: Any
+    data: bytes
     _number = -1
 
     def begin(self, *pieces: Any) -> None:
@@ -63,12 +67,16 @@ class FastPath:
 
     def dataReceived(self, data: bytes) -> None:
         if self.connection is not None and at_boundary(self):
-            texts, data = take_texts(data, self.factory.frame_bytes)
+            texts, data = take_texts(data, self.factory.frame_bytes, SHARE)
             for text in texts:
                 if self.state != OPEN or self.connection is None:
                     return
                 self.connection.received(text)
             if not data:
+                return
+            if len(texts) == SHARE:
+                self.data = data
+                self.read_later()  # type: ignore[attr-defined]  # the protocol's
                 return
         self._dataReceived(data)  # type: ignore[attr-defined]  # Autobahn's, behind its log line
 
@@ -102,6 +110,18 @@ class FastPath:
     def sendCloseFrame(self, *args: Any, **kwargs: Any) -> None:
         self._leave()
         super().sendCloseFrame(*args, **kwargs)  # type: ignore[misc]
+
+    def hold(self) -> None:
+        if self._number >= 0:
+            self.factory.intake.hold(self._number)
+        else:
+            super().hold()  # type: ignore[misc]
+
+    def release(self) -> None:
+        if self._number >= 0:
+            self.factory.intake.release(self._number)
+        else:
+            super().release()  # type: ignore[misc]
 
     def _leave(self) -> None:
         number, self._number = self._number, -1

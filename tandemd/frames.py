@@ -22,11 +22,11 @@ def text_frame(payload: bytes) -> bytes:
     return _long(FINAL_TEXT, 127, length) + payload
 
 
-def take_texts(data: bytes, limit: int) -> tuple[list[bytes], bytes]:
-    """Return the text messages at the beginning of `data`, and the rest, which somebody else has to understand.
+def take_texts(data: bytes, limit: int, most: int) -> tuple[list[bytes], bytes]:
+    """Return the text messages at the beginning of `data`, `most` of them, and the rest, which may be for somebody else.
 
     Taken are frames that are complete, masked, final, without extensions, at most `limit` and 65535 bytes, and valid
-    UTF-8. The rest begins with the first frame that is anything else, or that has not arrived completely.
+    UTF-8. The rest begins with the first frame that is anything else, or that has not arrived completely, or is one too many.
     """
     texts: list[bytes] = []
     at, end = 0, len(data)
@@ -51,6 +51,8 @@ def take_texts(data: bytes, limit: int) -> tuple[list[bytes], bytes]:
                 break
         texts.append(text)
         at = after
+        if len(texts) == most:
+            break
     return texts, data[at:] if at else data
 
 

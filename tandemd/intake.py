@@ -15,8 +15,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-AT_ONCE = 512
-"""How many connections at most are read in one turn of the reactor; the others are first in the next."""
+TURN = 0.002
+"""Seconds of reading after which the reactor does what else there is. What was read is answered only then, everybody's."""
+AT_ONCE = 16
+"""How many connections are read before the clock is asked. The kernel tells of those first that were not told of for longest."""
+PORTION = 16 * 1024
+"""Bytes that are read of a connection at once: room for what honest clients say in one piece."""
 
 _READABLE = getattr(select, "EPOLLIN", 0)
 
@@ -38,6 +42,7 @@ class Intake:
         if self._epoll is None:
             self._epoll = select.epoll()
         transport.pauseProducing()
+        transport.bufferSize = PORTION
         number: int = transport.fileno()
         self._epoll.register(number, _READABLE)
         if not self._transports:
@@ -56,15 +61,30 @@ class Intake:
         if not self._transports:
             self._reactor.removeReader(self)
 
+    def hold(self, number: int) -> None:
+        """Read nothing from a transport until it is released; its end is still noticed."""
+        self._epoll.modify(number, 0)
+
+    def release(self, number: int) -> None:
+        """Read a transport again that was held."""
+        self._epoll.modify(number, _READABLE)
+
     # IReadDescriptor
 
     def fileno(self) -> int:
         return self._epoll.fileno() if self._epoll is not None else -1
 
     def doRead(self) -> None:
-        """Read what can be read."""
+        """Read what can be read, each connection in its turn, for as long as nobody notices."""
+        until = self._reactor.seconds() + TURN
+        while self._read_some() and self._reactor.seconds() < until:
+            pass
+
+    def _read_some(self) -> bool:
+        """Read a portion of some connections; return whether there may be more to read."""
         transports = self._transports
-        for number, event in self._epoll.poll(0, AT_ONCE):
+        events = self._epoll.poll(0, AT_ONCE)
+        for number, event in events:
             transport = transports.get(number)
             if transport is None:
                 continue
@@ -77,6 +97,7 @@ class Intake:
                     transport.abortConnection()
             # An end or an error: the reactor finds it again, and knows what to do.
             self.leave(number)
+        return len(events) == AT_ONCE
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor gives up reading: then so do we."""

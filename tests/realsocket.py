@@ -64,6 +64,8 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
         near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         near.connect(listener.getsockname())
         far, _ = listener.accept()
+    # What is sent can be read at once.
+    near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     near.setblocking(False)
     far.setblocking(False)
     return near, far

@@ -109,6 +109,7 @@ class Reader:
         for chunk in chunks:
             if not self.transport.disconnecting:
                 self.protocol.dataReceived(chunk)
+            self.clock.advance(0)
         assert self.heard is not None
         written = self.transport.getOutBuffer() or b""
         return self.heard.texts, written, self.protocol.state == fastpath.OPEN, bool(self.transport.disconnecting)

@@ -52,20 +52,25 @@ class TakeTextsTest(TestCase):
     @given(st.lists(st.tuples(texts, masks), max_size=5), st.binary(max_size=3))
     def test_several(self, sent: list[tuple[bytes, bytes]], rest: bytes) -> None:
         data = b"".join(masked(text, mask) for text, mask in sent)
-        self.assertEqual(take_texts(data + rest, LIMIT), ([text for text, _ in sent], rest))
+        self.assertEqual(take_texts(data + rest, LIMIT, 99), ([text for text, _ in sent], rest))
 
     def test_of_all_lengths(self) -> None:
         for length in (0, 1, 2, 3, 4, 5, 124, 125, 126, 127, 255, 256, 65534, 65535):
             payload = bytes(65 + i % 26 for i in range(length))
-            self.assertEqual(take_texts(masked(payload) + b"\x81", LIMIT), ([payload], b"\x81"))
+            self.assertEqual(take_texts(masked(payload) + b"\x81", LIMIT, 99), ([payload], b"\x81"))
 
     def test_incomplete(self) -> None:
         """Wherever it is cut, the rest is the whole frame: whoever gets it next must see its beginning."""
         for payload in (b"", b"hello", b"x" * 126, b"y" * 300):
             whole = masked(payload)
             for end in range(len(whole)):
-                self.assertEqual(take_texts(whole[:end], LIMIT), ([], whole[:end]))
-                self.assertEqual(take_texts(whole + whole[:end], LIMIT), ([payload], whole[:end]))
+                self.assertEqual(take_texts(whole[:end], LIMIT, 99), ([], whole[:end]))
+                self.assertEqual(take_texts(whole + whole[:end], LIMIT, 99), ([payload], whole[:end]))
+
+    def test_no_more_than_asked_for(self) -> None:
+        one = masked(b"x")
+        self.assertEqual(take_texts(one * 5, LIMIT, 3), ([b"x"] * 3, one * 2))
+        self.assertEqual(take_texts(one * 3, LIMIT, 3), ([b"x"] * 3, b""))
 
     def test_not_ours(self) -> None:
         """Everything but a plain text frame is left where it is, with what follows it."""
@@ -87,16 +92,16 @@ class TakeTextsTest(TestCase):
             "UTF-8 that ends too early": masked("é".encode()[:1]),
         }.items():
             for before in (b"", frame):
-                found = take_texts(before + other + frame, LIMIT)
+                found = take_texts(before + other + frame, LIMIT, 99)
                 self.assertEqual(found, ([b"hello"] if before else [], other + frame), name)
 
     def test_limit(self) -> None:
         for length in (0, 100, 125, 126, 1000, 65535):
             frame = masked(b"x" * length)
-            self.assertEqual(take_texts(frame, length), ([b"x" * length], b""))
+            self.assertEqual(take_texts(frame, length, 99), ([b"x" * length], b""))
             if length:
-                self.assertEqual(take_texts(frame, length - 1), ([], frame))
+                self.assertEqual(take_texts(frame, length - 1, 99), ([], frame))
 
     def test_the_rest_is_not_copied_for_nothing(self) -> None:
         data = masked(b"x", head=0x89)
-        self.assertIs(take_texts(data, LIMIT)[1], data)
+        self.assertIs(take_texts(data, LIMIT, 99)[1], data)

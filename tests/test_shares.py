@@ -1,0 +1,162 @@
+"""No connection is read for longer than its share while others wait, whatever it has sent; and nothing of it is lost."""
+
+from __future__ import annotations
+
+import os
+import select
+from typing import Any, cast
+from unittest.mock import Mock
+
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import TestCase
+
+from tandemd.connection import Connection
+from tandemd.fastpath import SHARE
+from tandemd.intake import AT_ONCE, TURN, Intake
+
+from .harness import frame
+from .realsocket import SocketTestCase, TlsSocketTestCase, frames_in
+
+TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
+
+
+class ShareTest(SocketTestCase):
+    """What comes in one piece is read in turns of the reactor."""
+
+    def pour(self, data: bytes) -> None:
+        """Have the server read a piece, and nothing that follows from it."""
+        self.client.sendall(data)
+        self.read()
+
+    def turn(self) -> None:
+        """Do the first thing only that is to be done now."""
+        call = self.clock.calls.pop(0)
+        self.assertEqual(call.getTime(), self.clock.seconds())
+        call.called = 1
+        call.func(*call.args, **call.kw)
+
+    def turns(self) -> None:
+        """Do all of it."""
+        self.clock.advance(0)
+        self.pump()
+
+    def note_texts(self) -> list[bytes]:
+        """Return a list of the messages that will have been read."""
+        heard: list[bytes] = []
+        self.patch(Connection, "received", lambda connection, text: heard.append(text))
+        return heard
+
+    def test_texts(self) -> None:
+        wanted = [b"%d" % number for number in range(5 * SHARE + 3)]
+        heard = self.note_texts()
+        self.pour(b"".join(frame(TEXT, text) for text in wanted))
+        self.assertLessEqual(len(heard), SHARE)
+        before = len(heard)
+        self.turn()
+        self.assertLessEqual(len(heard), before + SHARE)
+        self.assertGreater(len(heard), before)
+        self.turns()
+        self.assertEqual(heard, wanted)
+
+    def test_other_frames(self) -> None:
+        framed = Mock()
+        self.patch(Connection, "framed", framed)
+        self.pour(frame(PING, b"x") * SHARE + frame(PING, b"last"))
+        self.assertLessEqual(framed.call_count, SHARE // 2)
+        self.turns()
+        pongs = list(frames_in(self.received()))
+        self.assertEqual(pongs, [(PONG, b"x")] * SHARE + [(PONG, b"last")])
+
+    def test_what_comes_meanwhile_is_read_behind_it(self) -> None:
+        heard = self.note_texts()
+        self.pour(frame(TEXT, b"a") * 3 * SHARE)
+        self.client.sendall(frame(TEXT, b"b"))
+        self.assertNotIn(self.transport, self.clock.readers)
+        self.turns()
+        self.assertEqual(heard, [b"a"] * 3 * SHARE)
+        self.read()
+        self.assertEqual(heard[-1], b"b")
+
+    def test_closing_meanwhile(self) -> None:
+        """Its closing handshake is read, behind what it has sent before."""
+        self.pour(frame(TEXT, b'{"type":"PING"}') * 2 * SHARE)
+        self.session.close(1012, "restart")
+        self.pump()
+        self.client.sendall(frame(CLOSE, b"\x03\xf4"))
+        self.turns()
+        self.assertIn(self.transport, self.clock.readers)
+        self.read()
+        self.turns()
+        self.assertTrue(self.transport.disconnecting or self.transport.disconnected)
+
+    def test_thrown_out_meanwhile(self) -> None:
+        """Nothing of it is read any more."""
+        self.pour(frame(TEXT, b'{"type":"PING"}') * 3 * SHARE)
+        self.session.expel("enough")
+        self.turns()
+        self.assertNotIn(self.transport, self.clock.readers)
+
+    def test_lost_meanwhile(self) -> None:
+        self.pour(frame(TEXT, b'{"type":"PING"}') * 3 * SHARE)
+        self.protocol.abort()
+        self.turns()
+        self.assertNotIn(self.transport, self.clock.readers)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+
+class PlainShareTest(ShareTest):
+    """The same without the fast path."""
+
+    fast = False
+
+
+class TlsShareTest(TlsSocketTestCase, ShareTest):
+    """The same with TLS between."""
+
+
+class Pipe:
+    """Stands for a transport: always readable, and reading takes a while. turns: what was read, in order."""
+
+    def __init__(self, clock: MemoryReactorClock, name: int, turns: list[int]):
+        self._ends = os.pipe()
+        os.write(self._ends[1], b"x")
+        self._clock = clock
+        self._name = name
+        self._turns = turns
+        self.bufferSize = 1 << 16
+
+    def fileno(self) -> int:
+        return self._ends[0]
+
+    def pauseProducing(self) -> None:
+        """It is always read through the intake."""
+
+    def doRead(self) -> None:
+        self._turns.append(self._name)
+        self._clock.advance(TURN / 10)
+
+    def close(self) -> None:
+        for end in self._ends:
+            os.close(end)
+
+
+class TurnTest(TestCase):
+    """The reactor does what else there is, although there is always something to read."""
+
+    if not Intake.available:
+        skip = "this system has no epoll"
+
+    def test_all_have_their_turn(self) -> None:
+        clock, turns = MemoryReactorClock(), cast(list[int], [])
+        intake = Intake(clock)
+        count = 3 * AT_ONCE
+        for name in range(count):
+            pipe = Pipe(clock, name, turns)
+            self.addCleanup(pipe.close)
+            intake.take(cast(Any, pipe))
+        intake.doRead()
+        self.assertEqual(len(turns), AT_ONCE)
+        for _ in range(count // AT_ONCE - 1):
+            self.assertTrue(select.select([intake.fileno()], [], [], 1.0)[0])
+            intake.doRead()
+        self.assertEqual(sorted(turns), list(range(count)))
