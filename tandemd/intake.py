@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-TURN = 0.002
+TURN = 0.02
 """Seconds of reading after which the reactor does what else there is. What was read is answered only then, everybody's."""
 AT_ONCE = 16
 """How many connections are read before the clock is asked. The kernel tells of those first that were not told of for longest."""

@@ -12,7 +12,7 @@ from .config import ConfigError, load
 from .logs import FORMATS, LineObserver, destination
 from .node import Node
 from .notify import Notifier
-from .openfiles import as_many_as_possible, fitted
+from .openfiles import as_many_as_possible, fitted, make_room
 from .services import CannotStart, Sequence
 from .statedir import claim
 from .stores import prepare
@@ -43,6 +43,7 @@ def makeService(options: Options) -> IService:
 
     try:
         config = fitted(load(options["config"], os.environ, options.overrides()), as_many_as_possible())
+        make_room(config)
         out = destination(options.parent or {})
         observer = None
         if out is not None:
