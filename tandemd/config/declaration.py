@@ -237,7 +237,7 @@ class Limits:
     )
     other_rate: Rate = key(rate(), "5/s, burst 30", "Messages of every other type of one connection.")
     frame_rate: Rate = key(
-        rate(), "50/s, burst 300", "WebSocket pings, pongs and continuations of messages of one connection."
+        rate(), "100/s, burst 300", "WebSocket pings, pongs and continuations of messages of one connection."
     )
     byte_rate: Rate = key(
         rate(1024), "256K/s, burst 8M", "Bytes of one connection, in messages of more than 512 bytes."
