@@ -18,7 +18,7 @@ from .handshake import FastHandshake
 from .intake import Intake
 
 OPEN: int = WebSocketProtocol.STATE_OPEN
-SHARE = 16
+SHARE = 4
 """How many frames of a connection are read before others have their turn. An honest client sends a few at once, a flood is
 hundreds in each piece that is read."""
 

@@ -114,8 +114,8 @@ class TandemProtocol(WebSocketServerProtocol):
         elif self.state != self.STATE_OPEN:
             super().consumeData()
             return
-        # Each takes two steps, and twice as long as on the fast path.
-        left = fastpath.SHARE
+        # Each takes two steps.
+        left = 2 * fastpath.SHARE
         while self._late < LATE and self.processData() and self.state != self.STATE_CLOSED:
             self._late += self.state == self.STATE_CLOSING
             left -= 1

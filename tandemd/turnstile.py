@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 TURN = 0.0005
 """Seconds of this after which the reactor does what else there is."""
-AT_ONCE = 2
+AT_ONCE = 1
 """How many are let through before the clock is asked. The kernel tells of those first that were not told of for longest."""
 ACCEPTED = 8
 """How many connections a port takes when it is let through. Left alone it takes as many as come."""
