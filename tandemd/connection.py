@@ -18,10 +18,8 @@ from .metrics import Metrics
 from .rooms import RoomService
 from .sessions import Session
 
-HELD = 1000
-"""How many messages may wait for the answer to a JOIN."""
-HELD_BYTES = 1024 * 1024
-"""How long they may be together."""
+PACED_JOINS = 20
+"""JOINs of one client beyond its rate, one behind the other, before it is thrown out."""
 
 _KINDS = {kind: (str(kind.__struct_config__.tag), bucket) for kind, bucket in BUCKETS.items()}
 _SUPERSEDED = frozenset((BUCKETS[m.PositionUpdate], BUCKETS[m.HostHeartbeat]))
@@ -29,16 +27,26 @@ _SUPERSEDED = frozenset((BUCKETS[m.PositionUpdate], BUCKETS[m.HostHeartbeat]))
 
 
 class Connection:
-    """What a client says on one connection. While a JOIN is being answered, what comes after it waits.
+    """What a client says on one connection.
 
-    count: of messages. proven: whether it has sent a JOIN or PING. A client that goes beyond the limits is told so, and
-    thrown out if it keeps on. limits: None for none.
+    count: of messages. proven: whether it has sent a JOIN or PING. joining: whether a JOIN is being decided; until `settled`
+    the protocol hands over no further message. A client that goes beyond the limits is told so, and thrown out if it keeps
+    on. limits: None for none.
     """
 
     __slots__ = (
-        "_buckets", "_held", "_held_bytes", "_joining", "_later", "_limits", "_metrics", "_rooms", "_store", "count", "proven",
+        "_buckets",
+        "_later",
+        "_limits",
+        "_metrics",
+        "_paced",
+        "_rooms",
+        "_store",
+        "count",
+        "joining",
+        "proven",
         "session",
-    )  # fmt: skip
+    )
 
     _log = Logger()
 
@@ -58,17 +66,13 @@ class Connection:
         self._metrics = metrics
         self._limits = limits
         self._buckets = limits.full() if limits is not None else []
-        self._joining = False
-        self._held: list[bytes] = []
-        self._held_bytes = 0
+        self.joining = False
+        self._paced = 0
         self._later: IDelayedCall | None = None
 
     def received(self, payload: bytes) -> None:
-        """Handle one message of the client. Never raises."""
+        """Handle one message of the client, unless it is `joining`. Never raises."""
         self.count += 1
-        if self._joining:
-            self._hold(payload)
-            return
         try:
             message = m.decode(payload)
         except (ValueError, RecursionError) as error:
@@ -91,6 +95,7 @@ class Connection:
                 self.proven = True
                 self._pong(message)
             elif kind is m.Join:
+                self._paced = 0
                 self._join(message)
             else:
                 self._rooms.receive(self.session, message)
@@ -105,7 +110,7 @@ class Connection:
 
     def _join(self, join: m.Join) -> None:
         self.proven = True
-        self._joining = True
+        self.joining = True
         try:
             self._rooms.join(self.session, join)
         except Exception:
@@ -114,13 +119,8 @@ class Connection:
             self.settled()
 
     def settled(self) -> None:
-        """The JOIN has been answered: go on with what came after it."""
-        self._joining = False
-        while self._held and not self._joining:
-            self.count -= 1
-            payload = self._held.pop(0)
-            self._held_bytes -= len(payload)
-            self.received(payload)
+        """The JOIN has been answered."""
+        self.joining = False
 
     def closed(self) -> None:
         """The connection is gone."""
@@ -135,13 +135,6 @@ class Connection:
             self._metrics.limited["frames"] += 1
             self._offended("too many frames")
 
-    def _hold(self, payload: bytes) -> None:
-        self._held_bytes += len(payload)
-        if len(self._held) >= HELD or self._held_bytes > HELD_BYTES:
-            self._throw_out("too many messages before the answer to JOIN")
-        else:
-            self._held.append(payload)
-
     def _granted(self, limits: MessageLimits, tag: str, bucket: int, message: m.ClientMessage, payload: bytes) -> bool:
         """Say whether a message is within the limits. If not, it has been dealt with."""
         wait = limits.take(self._buckets, bucket)
@@ -153,10 +146,14 @@ class Connection:
                 return True
             self._refuse("bytes", "Your messages are too long for so many of them.", wait, message.id)
         elif isinstance(message, m.Join):
-            # Who joins only once would stay outside if it were refused.
-            self._joining = True
+            # A client that joins only once would stay outside if it were refused.
             self._metrics.limited["joins"] += 1
-            self._later = limits.later(wait, self._join_later, message)
+            self._paced += 1
+            if self._paced > PACED_JOINS:
+                self._throw_out("too many JOIN")
+            else:
+                self.joining = True
+                self._later = limits.later(wait, self._join_later, message)
         elif bucket in _SUPERSEDED and message.id is None:
             self._metrics.limited["messages"] += 1
             self._offended(f"too many {tag}")
@@ -194,8 +191,6 @@ class Connection:
             self._limits.abused(self.session.address)
 
     def _forget(self) -> None:
-        self._held.clear()
-        self._held_bytes = 0
         if self._later is not None:
             self._later.cancel()
             self._later = None

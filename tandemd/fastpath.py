@@ -2,7 +2,7 @@
 
 Reading: a chunk that begins with complete text messages is taken apart by us, when Autobahn is not in the middle of
 something. Writing: the first bytes go straight to the socket, when nothing waits before them; Twisted would ask the
-reactor to tell when the socket can be written, twice a message. Open connections are read by `Intake`.
+reactor to tell when the socket can be written, twice a message.
 tests/test_fastpath.py pins what is assumed here.
 """
 
@@ -15,7 +15,6 @@ from twisted.internet.tcp import Server
 
 from .frames import take_texts
 from .handshake import FastHandshake
-from .intake import Intake
 
 OPEN: int = WebSocketProtocol.STATE_OPEN
 SHARE = 4
@@ -52,32 +51,31 @@ class FastPath:
     state: int
     factory: Any
     data: bytes
-    _number = -1
 
     def begin(self, *pieces: Any) -> None:
         super().begin(*pieces)  # type: ignore[misc]
         forget_handshake(self)
-        if Intake.available and type(self.transport) is Server:
-            # Not yet: whoever did the handshake has still to let go of the transport.
-            self.factory.clock.callLater(0, self._enter)
-
-    def _enter(self) -> None:
-        if self.state == OPEN and self.transport.connected:
-            self._number = self.factory.intake.take(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
-        if self.connection is not None and at_boundary(self):
-            texts, data = take_texts(data, self.factory.frame_bytes, SHARE)
-            for text in texts:
-                if self.state != OPEN or self.connection is None:
+        connection = self.connection
+        if connection is not None and not connection.joining and at_boundary(self):
+            texts, rest = take_texts(data, self.factory.frame_bytes, SHARE)
+            for count, text in enumerate(texts, 1):
+                connection.received(text)
+                if self.state != OPEN:
                     return
-                self.connection.received(text)
-            if not data:
+                if connection.joining:
+                    if count < len(texts):
+                        rest = take_texts(data, self.factory.frame_bytes, count)[1]
+                    break
+            else:
+                if len(texts) == SHARE and rest:
+                    self.data = rest
+                    self.read_later()  # type: ignore[attr-defined]  # the protocol's
+                    return
+            if not rest:
                 return
-            if len(texts) == SHARE:
-                self.data = data
-                self.read_later()  # type: ignore[attr-defined]  # the protocol's
-                return
+            data = rest
         self._dataReceived(data)  # type: ignore[attr-defined]  # Autobahn's, behind its log line
 
     def write(self, data: bytes) -> None:
@@ -107,34 +105,12 @@ class FastPath:
         self._indirect()
         super().sendData(data, sync, chopsize)  # type: ignore[misc]
 
-    def sendCloseFrame(self, *args: Any, **kwargs: Any) -> None:
-        self._leave()
-        super().sendCloseFrame(*args, **kwargs)  # type: ignore[misc]
-
-    def hold(self) -> None:
-        if self._number >= 0:
-            self.factory.intake.hold(self._number)
-        else:
-            super().hold()  # type: ignore[misc]
-
-    def release(self) -> None:
-        if self._number >= 0:
-            self.factory.intake.release(self._number)
-        else:
-            super().release()  # type: ignore[misc]
-
-    def _leave(self) -> None:
-        number, self._number = self._number, -1
-        self.factory.intake.leave(number)
-
     def dropConnection(self, abort: bool = False) -> None:
         self._indirect()
-        self._leave()
         super().dropConnection(abort)  # type: ignore[misc]
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         self._indirect()
-        self._leave()
         super().onClose(wasClean, code, reason)  # type: ignore[misc]
 
 

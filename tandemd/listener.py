@@ -23,7 +23,6 @@ from .protocol import TandemFactory, TandemProtocol
 from .rounds import Rounds
 from .services import CannotStart
 from .tls import Certificates, places
-from .turnstile import Turnstile
 from .web import TandemSite
 
 UNSENT = 128 * 1024
@@ -98,7 +97,7 @@ class Listener(service.Service):
         self._factory: Any = site if self.certificates is None else self.certificates.below(site)
         self._inherited = endpoint.startswith("systemd:")
         try:
-            self._endpoint = serverFromString(Turnstile(reactor) if Turnstile.available else reactor, endpoint)
+            self._endpoint = serverFromString(reactor, endpoint)
         except Exception as error:  # each kind of endpoint complains in its own way
             if self._inherited:
                 raise CannotStart(

@@ -83,6 +83,7 @@ class Node:
             self._counted,
             self._given_up,
             self.limits,
+            getattr(reactor, "websockets", None),
         )
         self._numbers = 0
         self._drained = False

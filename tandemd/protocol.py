@@ -13,8 +13,11 @@ from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerPr
 from autobahn.websocket.types import ConnectionRequest
 from msgspec import Struct
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.python.failure import Failure
 
 from . import fastpath
 from . import messages as m
@@ -22,11 +25,12 @@ from .backlog import Backlog, BacklogLimits
 from .connection import Connection
 from .errors import Refused
 from .frames import text_frame
-from .intake import Intake
 from .keepalive import Pulse
 from .limits import MessageLimits
 from .liverooms import error_frame
 
+READ_BYTES = 16 * 1024
+"""Bytes that are read from a connection at once: room for what honest clients send in one piece."""
 RESTART = 1012
 LATE = 100
 """How many chunks and frames are looked at after a close of ours, for the client's."""
@@ -67,8 +71,10 @@ class TandemProtocol(WebSocketServerProtocol):
         self._pulse: Pulse | None = None
         self._opened_at = 0.0
         self._late = 0
-        self._resting = False
+        self._paused = False
+        self._resume: IDelayedCall | None = None
         self._listens = True
+        self._lost: Failure | None = None
 
     # Autobahn's callbacks
 
@@ -88,6 +94,9 @@ class TandemProtocol(WebSocketServerProtocol):
         self._backlog = backlog
         self._pulse = pulse
         self._opened_at = now
+        transport = _socket_transport(self.transport)
+        transport.bufferSize = READ_BYTES
+        self.factory.websockets.add(transport)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         if self.connection is None or self.state != self.STATE_OPEN:
@@ -103,56 +112,94 @@ class TandemProtocol(WebSocketServerProtocol):
             self._framed()
 
     def consumeData(self) -> None:
-        """Read frames as Autobahn does, but no more than a share of them in one turn.
+        """Read frames as Autobahn does, but at most `SHARE` of them in one iteration, and none while a JOIN is being decided.
 
-        After a close of ours it is only few in all, as whoever is thrown out may go on for long.
+        After a close of ours, only `LATE` frames in all are read: a rejected client may go on sending.
         """
-        if self._resting:
+        if self._paused:
             return
         if self.state == self.STATE_CLOSING:
             self._late += 1
         elif self.state != self.STATE_OPEN:
             super().consumeData()
             return
+        elif self.joining:
+            self._pause()
+            return
         # Each takes two steps.
         left = 2 * fastpath.SHARE
         while self._late < LATE and self.processData() and self.state != self.STATE_CLOSED:
             self._late += self.state == self.STATE_CLOSING
             left -= 1
-            if not left and self.data:
-                self.read_later()
-                break
+            if self.data:
+                if self.joining:
+                    self._pause()
+                    break
+                if not left:
+                    self.read_later()
+                    break
         if self._late >= LATE:
             # The close frame still gets out; in a few seconds the connection is dropped.
             self.data = b""
             self._deaf()
 
+    @property
+    def joining(self) -> bool:
+        """Whether a JOIN of the client is being decided, and messages behind it wait."""
+        return self.state == self.STATE_OPEN and self.connection is not None and self.connection.joining
+
     def read_later(self) -> None:
-        """Have what there is in `data` read when others have had their turn, and nothing more until then."""
-        self._resting = True
-        self.hold()
-        self.factory.clock.callLater(0, self._read_on)
+        """Read the rest of `data` in the next iteration, and nothing more until then."""
+        self._pause()
+        self._schedule()
+
+    def _pause(self) -> None:
+        """Read nothing until `_read_on`. What the transport still hands over is appended to `data`."""
+        self._paused = True
+        if self._lost is None:
+            self.transport.pauseProducing()
+
+    def _schedule(self) -> None:
+        if self._resume is None:
+            self._resume = self.factory.clock.callLater(0, self._read_on)
 
     def _read_on(self) -> None:
-        self._resting = False
-        if self.state in (self.STATE_OPEN, self.STATE_CLOSING) and self.data:
+        self._resume = None
+        if self.joining:
+            return
+        self._paused = False
+        if self.data and self.state in (self.STATE_OPEN, self.STATE_CLOSING):
             data, self.data = self.data, b""
             self.dataReceived(data)
-        if not self._resting and self._listens:
-            self.release()
+        if self._paused or self.joining:
+            return
+        if self._lost is not None:
+            self._end()
+        elif self._listens:
+            self.transport.resumeProducing()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Note that the transport is gone. An open connection ends when all that was received has been processed."""
+        self.factory.websockets.discard(_socket_transport(self.transport))
+        self._lost = reason
+        if self.state != self.STATE_OPEN or not (self._paused or self.joining):
+            self._end()
+
+    def _end(self) -> None:
+        reason, self._lost = self._lost, None
+        if reason is not None:
+            super().connectionLost(reason)
+
+    def dropConnection(self, abort: bool = False) -> None:
+        super().dropConnection(abort)
+        # The transport says so only once.
+        self._end()
 
     def _deaf(self) -> None:
         """Read nothing any more."""
         self._listens = False
-        self.transport.pauseProducing()
-
-    def hold(self) -> None:
-        """Have the transport read nothing."""
-        self.transport.pauseProducing()
-
-    def release(self) -> None:
-        """Have the transport read again."""
-        self.transport.resumeProducing()
+        if self._lost is None:
+            self.transport.pauseProducing()
 
     def onPing(self, payload: bytes) -> None:
         self._framed()
@@ -219,6 +266,8 @@ class TandemProtocol(WebSocketServerProtocol):
     def settled(self) -> None:
         if self.connection is not None:
             self.connection.settled()
+            if self._paused or self._lost is not None:
+                self._schedule()
 
     # for the factory
 
@@ -239,7 +288,7 @@ class TandemProtocol(WebSocketServerProtocol):
             self.connection.session.close(POLICY, error.text)
 
     def abort(self) -> None:
-        """Drop the connection at once."""
+        """Drop the connection at once, and what it has sent but was not processed."""
         self.dropConnection(abort=True)
 
     @property
@@ -250,9 +299,12 @@ class TandemProtocol(WebSocketServerProtocol):
     def check(self) -> None:
         """See `Pulse.check` and `Backlog.check`; to be called about once a second."""
         now = self.factory.clock.seconds()
+        if self._lost is not None:
+            return
         if self._backlog is not None and self.state == self.STATE_OPEN:
             self._backlog.check(now)
-        if self._pulse is not None and self.state == self.STATE_OPEN:
+        # While nothing is read, no pong can be.
+        if self._pulse is not None and self.state == self.STATE_OPEN and not self._paused:
             self._pulse.check(now)
 
     # keepalive.Peer
@@ -277,12 +329,20 @@ class TandemProtocol(WebSocketServerProtocol):
         self.close(1008, "you do not read what you are sent")
 
 
+def _socket_transport(transport: Any) -> Any:
+    """Return the transport that has the socket, below TLS and the PROXY protocol."""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    return transport
+
+
 class TandemFactory(WebSocketServerFactory):
     """Makes connections, knows the open ones, and sends them away when the node stops.
 
     connect: makes the Connection for a protocol. counted: is told of each connection that was opened (True) or has ended, by
     the client's address and the close code. given_up: is told why a connection is ended whose client does not read, does not
-    answer or wants nothing. limits: what the connections have been given, which wants to know the time.
+    answer or wants nothing. limits: what the connections have been given, which wants to know the time. websockets: where
+    the reactor looks up the transports of open connections, see `FairReactor`.
     """
 
     protocol: Any = TandemProtocol
@@ -296,6 +356,7 @@ class TandemFactory(WebSocketServerFactory):
         counted: Callable[[str, int | None, bool], None],
         given_up: Callable[[str], None] = lambda reason: None,
         limits: MessageLimits | None = None,
+        websockets: set[Any] | None = None,
     ):
         super().__init__(server="tandemd", reactor=clock)
         self.setProtocolOptions(
@@ -312,7 +373,7 @@ class TandemFactory(WebSocketServerFactory):
             allowedOrigins=["*"],
             allowNullOrigin=True,
         )
-        self.intake = Intake(clock)
+        self.websockets = websockets if websockets is not None else set()
         self.frame_bytes = settings.frame_bytes
         if settings.fast:
             self.protocol = fastpath.fast(TandemProtocol, self)

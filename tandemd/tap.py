@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from twisted.application.service import IService
@@ -39,7 +40,11 @@ class Options(usage.Options):
 
 def makeService(options: Options) -> IService:
     """Return the whole node, ready to be started. Ends the process with one line if it cannot be."""
-    from twisted.internet import reactor  # noqa: PLC0415  # importing it installs it
+    with contextlib.suppress(ImportError):  # a system without epoll has Twisted's default reactor
+        from .reactor import install  # noqa: PLC0415
+
+        install()
+    from twisted.internet import reactor  # noqa: PLC0415  # importing it installs the default, unless one is installed
 
     try:
         config = fitted(load(options["config"], os.environ, options.overrides()), as_many_as_possible())

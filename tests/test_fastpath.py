@@ -5,7 +5,6 @@ What is written to a client is tested on real sockets, which are read and writte
 
 from __future__ import annotations
 
-import select
 import socket
 import struct
 from typing import Any, cast
@@ -17,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet import ssl, tcp
 from twisted.internet.address import IPv4Address
-from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.internet.main import CONNECTION_DONE
 from twisted.internet.testing import MemoryReactorClock
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -70,6 +69,7 @@ class Heard:
         self.texts: list[bytes] = []
         self.ended = 0
         self.quality = ""
+        self.joining = False
         self._protocol = protocol
         self._until = until
 
@@ -431,92 +431,6 @@ class AssumedOfTwistedTest(SocketTestCase):
         self.pump()
         self.protocol.write(text_frame(b"x"))
         self.assertEqual(self.received(), b"")
-
-
-class IntakeTest(SocketTestCase):
-    """Open connections are read past the reactor, until anything else than a message comes."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.intake = self.server.factory.intake
-
-    def assertReadBy(self, who: object) -> None:
-        readers = [reader for reader in self.clock.readers if reader in (self.transport, self.intake)]
-        self.assertEqual(readers, [who])
-
-    def test_open(self) -> None:
-        self.assertReadBy(self.intake)
-        self.client.sendall(frame(TEXT, b'{"type":"PING"}'))
-        ready, _, _ = select.select([self.intake.fileno()], [], [], 1.0)
-        self.assertTrue(ready)
-        self.intake.doRead()
-        self.clock.advance(0)
-        self.assertIn(b'"PONG"', self.received())
-        # Nothing to read: nothing happens, and nobody waits.
-        self.intake.doRead()
-        self.assertReadBy(self.intake)
-
-    def test_end(self) -> None:
-        """The reactor is to find it, and ends the connection as always."""
-        self.client.close()
-        self.intake.doRead()
-        self.assertReadBy(self.transport)
-        self.assertIs(self.transport.doRead(), CONNECTION_DONE)
-
-    def test_reset(self) -> None:
-        self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.client.close()
-        self.intake.doRead()
-        self.assertReadBy(self.transport)
-        self.assertIn(self.transport.doRead(), (CONNECTION_DONE, CONNECTION_LOST))
-
-    def test_closing(self) -> None:
-        self.session.close(1012, "restart")
-        self.assertReadBy(self.transport)
-
-    def test_lost(self) -> None:
-        self.transport.connectionLost(Failure(CONNECTION_DONE))
-        self.assertEqual(self.intake._transports, {})
-        self.assertNotIn(self.intake, self.clock.readers)
-        self.assertNotIn(self.transport, self.clock.readers)
-
-    def test_dropped(self) -> None:
-        self.protocol.abort()
-        self.assertEqual(self.intake._transports, {})
-        self.assertEqual(self.clock.readers, set())
-
-    def test_thrown_out(self) -> None:
-        """Whoever stops a transport reading is obeyed, once the connection is closing."""
-        self.session.close(1008, "enough")
-        self.transport.pauseProducing()
-        self.assertEqual(self.clock.readers, set())
-
-    def test_fault(self) -> None:
-        """A fault ends its connection and no other."""
-
-        def fail(data: bytes) -> None:
-            raise ZeroDivisionError
-
-        self.protocol.dataReceived = fail
-        self.client.sendall(b"x")
-        self.intake.doRead()
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.clock.advance(0)
-        self.assertTrue(self.transport.disconnected)
-
-    def test_gone_before_its_turn(self) -> None:
-        self.protocol._leave()
-        self.protocol.state = 0
-        self.protocol._enter()
-        self.assertReadBy(self.transport)
-
-
-class PlainIntakeTest(SocketTestCase):
-    fast = False
-
-    def test_not_used(self) -> None:
-        self.assertIn(self.transport, self.clock.readers)
-        self.assertEqual(self.server.factory.intake.fileno(), -1)
 
 
 class TlsTest(ServiceTestCase):

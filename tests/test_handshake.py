@@ -53,6 +53,7 @@ class Heard:
         self.address = ""
         self.count = 0
         self.texts: list[bytes] = []
+        self.joining = False
 
     def received(self, text: bytes) -> None:
         self.texts.append(text)

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import select
-from typing import Any, cast
 from unittest.mock import Mock
-
-from twisted.internet.testing import MemoryReactorClock
-from twisted.trial.unittest import TestCase
 
 from tandemd.connection import Connection
 from tandemd.fastpath import SHARE
-from tandemd.intake import AT_ONCE, TURN, Intake
 
 from .harness import frame
 from .realsocket import SocketTestCase, TlsSocketTestCase, frames_in
@@ -112,51 +105,3 @@ class PlainShareTest(ShareTest):
 
 class TlsShareTest(TlsSocketTestCase, ShareTest):
     """The same with TLS between."""
-
-
-class Pipe:
-    """Stands for a transport: always readable, and reading takes a while. turns: what was read, in order."""
-
-    def __init__(self, clock: MemoryReactorClock, name: int, turns: list[int]):
-        self._ends = os.pipe()
-        os.write(self._ends[1], b"x")
-        self._clock = clock
-        self._name = name
-        self._turns = turns
-        self.bufferSize = 1 << 16
-
-    def fileno(self) -> int:
-        return self._ends[0]
-
-    def pauseProducing(self) -> None:
-        """It is always read through the intake."""
-
-    def doRead(self) -> None:
-        self._turns.append(self._name)
-        self._clock.advance(TURN / 10)
-
-    def close(self) -> None:
-        for end in self._ends:
-            os.close(end)
-
-
-class TurnTest(TestCase):
-    """The reactor does what else there is, although there is always something to read."""
-
-    if not Intake.available:
-        skip = "this system has no epoll"
-
-    def test_all_have_their_turn(self) -> None:
-        clock, turns = MemoryReactorClock(), cast(list[int], [])
-        intake = Intake(clock)
-        count = 3 * AT_ONCE
-        for name in range(count):
-            pipe = Pipe(clock, name, turns)
-            self.addCleanup(pipe.close)
-            intake.take(cast(Any, pipe))
-        intake.doRead()
-        self.assertEqual(len(turns), AT_ONCE)
-        for _ in range(count // AT_ONCE - 1):
-            self.assertTrue(select.select([intake.fileno()], [], [], 1.0)[0])
-            intake.doRead()
-        self.assertEqual(sorted(turns), list(range(count)))
