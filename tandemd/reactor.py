@@ -4,7 +4,8 @@ Twisted handles every ready socket in one iteration, however many there are, and
 iteration. Nine hundred connections that are opened, reset or send one byte at the same time make one iteration of 50 ms,
 and every room waits for it.
 
-This module relies on these private names of Twisted: `EPollReactor._poller`, `._selectables` and `._doReadOrWrite`.
+This module relies on these private names of Twisted: `EPollReactor._poller`, `._selectables`, `._doReadOrWrite` and
+`._disconnectSelectable`.
 tests/test_reactor.py pins what it assumes of them.
 """
 
@@ -16,9 +17,12 @@ import time
 from bisect import bisect_right
 from typing import Any
 
-from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.epollreactor import EPOLLIN, EPollReactor
 from twisted.internet.main import installReactor
 from twisted.internet.tcp import Port, Server
+from twisted.logger import Logger
+
+log = Logger()
 
 WEBSOCKET_SECONDS = 0.02
 """Time for open WebSockets in one iteration. What they sent is answered at its end."""
@@ -48,8 +52,8 @@ class FairReactor(EPollReactor):
         super().__init__()
         self.websockets: set[Any] = set()
         """The transports of open WebSockets. Their protocols add and remove them."""
-        self._last_websocket = -1
-        self._last_other = -1
+        self._websocket_turn = _Turn()
+        self._other_turn = _Turn()
 
     def doPoll(self, timeout: float | None) -> None:
         """Wait for sockets that are ready, at most `timeout` seconds, and handle them. Called by Twisted's main loop."""
@@ -70,31 +74,54 @@ class FairReactor(EPollReactor):
             elif selectable is not None:
                 self._doReadOrWrite(selectable, number, event)
         if websockets:
-            self._last_websocket = self._handle(websockets, self._last_websocket, WEBSOCKET_SECONDS)
+            self._handle(websockets, self._websocket_turn, WEBSOCKET_SECONDS)
         if others:
-            self._last_other = self._handle(others, self._last_other, OTHER_SECONDS)
+            self._handle(others, self._other_turn, OTHER_SECONDS)
 
     doIteration = doPoll
 
-    def _handle(self, events: list[_Event], last: int, budget: float) -> int:
-        """Handle events for `budget` seconds, beginning behind descriptor `last`; return the last one handled."""
-        if len(events) > 1:
+    def _handle(self, events: list[_Event], turn: _Turn, budget: float) -> None:
+        """Handle events of one kind for `budget` seconds, and note in `turn` where to begin the next time."""
+        if turn.over:
+            # Some were left over: go on behind the last one that was handled.
             events.sort(key=_number)
-            start = bisect_right(events, last, key=_number)
+            start = bisect_right(events, turn.last, key=_number)
             events = events[start:] + events[:start]
-        until = self.seconds() + budget
-        selectables = self._selectables
+        seconds, selectables = self.seconds, self._selectables
+        until = seconds() + budget
+        number = -1
         for number, event, selectable in events:
             # An event before this one may have closed the socket, and the kernel given its number to another.
-            if selectables.get(number) is not selectable:
-                continue
-            if isinstance(selectable, Port):
-                selectable.numberAccepts = ACCEPTS_PER_EVENT
-            self._doReadOrWrite(selectable, number, event)
-            last = number
-            if self.seconds() >= until:
-                break
-        return last
+            if selectables.get(number) is selectable:
+                if event == EPOLLIN:
+                    self._read(selectable)
+                else:
+                    self._doReadOrWrite(selectable, number, event)
+                if seconds() >= until:
+                    break
+        turn.last, turn.over = number, number != events[-1][0]
+
+    def _read(self, selectable: Any) -> None:
+        """Do what `_doReadOrWrite` does for a socket that can be read and nothing else."""
+        if isinstance(selectable, Port):
+            selectable.numberAccepts = ACCEPTS_PER_EVENT
+        try:
+            why = selectable.doRead()
+        except BaseException as error:
+            log.failure("failed to read from a connection")
+            why = error
+        if why is not None:
+            self._disconnectSelectable(selectable, why, True)
+
+
+class _Turn:
+    """Where the handling of one kind of sockets stopped. over: whether the budget was used up before the last one."""
+
+    __slots__ = ("last", "over")
+
+    def __init__(self) -> None:
+        self.last = -1
+        self.over = False
 
 
 def _number(event: _Event) -> int:
