@@ -1,4 +1,4 @@
-# run: the daemon in the foreground. test: the whole suite. check: ruff, mypy, manifests, alerts, scripts. bench: figures.
+# run: the daemon in the foreground. test: the whole suite, or TESTS. check: ruff, mypy, manifests, alerts, scripts. bench: figures.
 # site: the documents as a website.
 # None of these needs more than python3 and venv. deb: the Debian package, in dist/. image: the container image.
 # up: the stack of docker-compose.yml, running. lock: pin what is deployed anew. audit: ask whether what is pinned has known faults; needs the network.
@@ -6,8 +6,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Options of trial. The tests wait more than they work.
-TRIAL ?= -j3
 # In this mode the plugin is found by twistd; in pip's usual editable mode it is not.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable
 
@@ -17,8 +15,10 @@ run: ARGS ?= --log-format=text
 run: $(VENV)/installed
 	$(BIN)/twistd --nodaemon --pidfile= tandemd $(ARGS)
 
+# TESTS: names of modules. SEED: for a random order, of modules and within them; `random` for any. BUSY: so many processes
+# beside it that keep a core busy. ARGS: other options, see `python -m tests --help`.
 test: $(VENV)/installed-dev
-	$(BIN)/python -m twisted.trial $(TRIAL) tests
+	$(BIN)/python -m tests $(if $(SEED),--seed $(SEED)) $(if $(BUSY),--busy $(BUSY)) $(ARGS) $(TESTS)
 
 # ARGS: --seconds N --seed S. Many people, faults at random, for long.
 chaos: $(VENV)/installed-dev
@@ -97,11 +97,13 @@ site: $(VENV)/installed
 	$(BIN)/mkdocs build --quiet
 
 $(VENV)/installed: setup.py pyproject.toml
+	@echo "Installing what tandemd needs into $(VENV), about 60 MB; half a minute or a few"
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) .
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
+	@echo "Installing the tools and the private PostgreSQL, Redis and nginx of the tests into $(VENV), about 450 MB"
 	$(INSTALL) .[dev]
 	touch $@
 

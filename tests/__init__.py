@@ -1,4 +1,4 @@
-"""The tests, for trial: `python -m twisted.trial tests`."""
+"""The tests: `python -m tests` runs them all, `python -m twisted.trial tests.test_rules` a module without the limits."""
 
 from hypothesis import settings
 

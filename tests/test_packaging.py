@@ -14,6 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import tandemd
 
+from .patience import PATIENCE_SECONDS
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -71,30 +73,49 @@ class RuleTests(SynchronousTestCase):
 class SummaryTests(SynchronousTestCase):
     """`.ci/summary.py`, run as `.ci/run` does."""
 
-    def run_it(self, output, status):
+    def run_it(self, *runs):
+        home = Path(self.mktemp())
+        home.mkdir()
+        arguments = []
+        for number, (output, status) in enumerate(runs):
+            (home / str(number)).write_text(output)
+            arguments += [str(home / str(number)), str(status)]
         done = subprocess.run(
-            [sys.executable, ROOT / ".ci/summary.py", str(status)],
-            input=output, capture_output=True, text=True, check=False,
+            [sys.executable, ROOT / ".ci/summary.py", *arguments],
+            capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS,
         )  # fmt: skip
         return done.stdout, done.returncode
 
     def test_passed(self):
-        self.assertEqual(self.run_it("Ran 3 tests\n\nPASSED (successes=3)\n", 0), ("3 passed, 0 failed\n", 0))
-        self.assertEqual(self.run_it("PASSED (expectedFailures=1, successes=3)\n", 0), ("4 passed, 0 failed\n", 0))
+        self.assertEqual(self.run_it(("9 s\n3 passed, 0 failed\n", 0)), ("3 passed, 0 failed\n", 0))
 
-    def test_skipped_is_not_passed(self):
-        self.assertEqual(self.run_it("PASSED (skips=2, successes=3)\n", 0), ("3 passed, 0 failed, 2 skipped\n", 1))
+    def test_two_runs_are_added_up(self):
+        runs = ("3 passed, 0 failed\n", 0), ("2 passed, 0 failed\n", 0)
+        self.assertEqual(self.run_it(*runs), ("5 passed, 0 failed\n", 0))
 
-    def test_failed(self):
-        output = "FAILED (failures=1, errors=2, unexpectedSuccesses=1, successes=9)\n"
-        self.assertEqual(self.run_it(output, 1), ("9 passed, 4 failed\n", 1))
+    def test_skipped_is_not_passed_and_has_its_reason(self):
+        skipped = "SKIPPED 2 of tests.test_a.ATest: there is no nginx\n"
+        self.assertEqual(
+            self.run_it((skipped + "3 passed, 0 failed, 2 skipped\n", 0)),
+            (skipped + "3 passed, 0 failed, 2 skipped\n", 1),
+        )
+
+    def test_failed_with_the_causes(self):
+        failed = "FAILED tests.test_a.ATest.test_b: FailTest: 1 != 2\n"
+        output = "FAILED (failures=1, successes=3)\n" + failed + "9 passed, 1 failed\n"
+        self.assertEqual(self.run_it((output, 1), ("9 passed, 0 failed\n", 0)), (failed + "18 passed, 1 failed\n", 1))
 
     def test_nothing_ran(self):
-        self.assertEqual(self.run_it("PASSED\n", 0), ("0 passed, 0 failed\n", 1))
+        output, status = self.run_it(("0 passed, 0 failed\n", 0))
+        self.assertEqual(status, 1)
+        self.assertEqual(output.splitlines()[-1], "0 passed, 1 failed")
 
-    def test_trial_did_not_end(self):
-        self.assertEqual(self.run_it("Killed\n", 137), ("0 passed, 1 failed\n", 1))
-        self.assertEqual(self.run_it("PASSED (successes=3)\n", 2), ("3 passed, 1 failed\n", 1))
+    def test_a_run_did_not_get_to_its_end(self):
+        for output, status in (("Killed\n", 137), ("3 passed, 0 failed\n", 2)):
+            lines, result = self.run_it((output, status))
+            self.assertEqual(result, 1)
+            self.assertIn(f"FAILED run: it ended with {status}, and did not get to its end", lines)
+            self.assertIn("1 failed", lines.splitlines()[-1])
 
 
 def imported(path):

@@ -14,13 +14,10 @@ import tempfile
 import threading
 import time
 
-from twisted.trial.unittest import SkipTest
-
-from ..servers import PostgreSQL, Redis, die_with_parent, free_port
+from ..patience import PATIENCE_SECONDS, until, wait_for_end
+from ..servers import PostgreSQL, Redis, die_with_parent, free_port, nginx_program
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-START_WITHIN = 30.0
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 
 
 class NodeProcess:
@@ -29,6 +26,8 @@ class NodeProcess:
     def __init__(self, directory: pathlib.Path, **environ: str):
         directory.mkdir(parents=True, exist_ok=True)
         self.port = 0
+        self._read = 0
+        """Up to where errors() has read the log."""
         self.log = directory / "log"
         command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile="]
         command += ["tandemd", "--port", "tcp:0:interface=0.0.0.0:backlog=4096"]
@@ -48,15 +47,17 @@ class NodeProcess:
 
     def wait(self) -> None:
         """Wait until it takes connections."""
-        end = time.monotonic() + START_WITHIN
-        while not self.port:
-            found = re.search(r"ws://[^:/]+:(\d+)/ws", self.log.read_text(errors="replace"))
-            if found:
-                self.port = int(found[1])
-            elif self.process.poll() is not None or time.monotonic() > end:
-                raise RuntimeError(f"it did not start:\n{self.log.read_text(errors='replace')}")
-            else:
-                time.sleep(0.02)
+        until("the node takes connections", lambda: self._listening() or self.process.poll() is not None, self._text)
+        if not self.port:
+            raise RuntimeError(f"it did not start:\n{self._text()}")
+
+    def _text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def _listening(self) -> bool:
+        found = re.search(r"ws://[^:/]+:(\d+)/ws", self._text())
+        self.port = int(found[1]) if found else 0
+        return found is not None
 
     def resident(self) -> int:
         """Return how much memory it has, in bytes."""
@@ -66,21 +67,23 @@ class NodeProcess:
     def stop(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait()
+            wait_for_end(self.process)
 
     def errors(self) -> list[str]:
-        """Return the lines of its log that tell of a fault of ours."""
-        text = self.log.read_text(errors="replace")
-        return [
-            line
-            for line in text.splitlines()
-            if '"level":"error"' in line or '"critical"' in line or "Traceback" in line
-        ]
+        """Return the lines of its log that tell of a fault of ours, and that have come since the last call.
+
+        What an attack left is its own failure; the attack after it begins with an empty list.
+        """
+        with open(self.log, errors="replace") as log:
+            log.seek(self._read)
+            lines = log.read().splitlines()
+            self._read = log.tell()
+        return [line for line in lines if '"level":"error"' in line or '"critical"' in line or "Traceback" in line]
 
 
 def _listens(port: int, process: subprocess.Popen[bytes]) -> bool:
     """Say whether a process listens on a port before it ends."""
-    end = time.monotonic() + START_WITHIN
+    end = time.monotonic() + PATIENCE_SECONDS
     while process.poll() is None and time.monotonic() < end:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -175,9 +178,7 @@ class TwoNodes(Target):
     proxied = True
 
     def __init__(self, handshake_timeout: int = 10, **environ: str):
-        if NGINX is None:
-            text = "there is no nginx: install the package nginx-light"
-            raise RuntimeError(text) if os.environ.get("TANDEMD_TEST_REQUIRE_SERVERS") else SkipTest(text)
+        self._program = nginx_program()
         super().__init__()
         self._redis, self._postgres = Redis(), PostgreSQL()
         self._postgres.create("hostile")
@@ -203,20 +204,19 @@ class TwoNodes(Target):
         return [*super().pids(), self._nginx.pid, self._redis.process.pid]
 
     def _proxy(self, port: int, timeout: int) -> subprocess.Popen[bytes]:
-        assert NGINX is not None
         servers = " ".join(f"server 127.0.0.1:{node.port} max_fails=0;" for node in self.nodes)
         config = self.home / "nginx.conf"
         config.write_text(NGINX_CONF.format(port=port, servers=servers, timeout=timeout))
         with open(self.home / "nginx.log", "wb") as output:
             return subprocess.Popen(
-                [NGINX, "-p", str(self.home), "-e", "error.log", "-c", str(config)],
+                [self._program, "-p", str(self.home), "-e", "error.log", "-c", str(config)],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - it is one system call
             )  # fmt: skip
 
     def stop(self) -> None:
         self._nginx.kill()
-        self._nginx.wait()
+        wait_for_end(self._nginx)
         super().stop()
         self._redis.stop()
         self._postgres.stop(signal.SIGQUIT)
@@ -242,7 +242,7 @@ class Memory:
 
     def __exit__(self, *details: object) -> None:
         self._over.set()
-        self._thread.join()
+        self._thread.join(PATIENCE_SECONDS)
         self._most = max(self._most, self._target.resident())
 
     def _watch(self) -> None:
