@@ -19,13 +19,12 @@ from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientPr
 from twisted.internet import error, protocol, reactor
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from .patience import PATIENCE_SECONDS, TEST_LIMIT_SECONDS, eventually
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PATIENCE = 10.0
-"""Seconds after which something that was waited for does not come any more."""
 
 Json = dict[str, Any]
 
@@ -63,7 +62,7 @@ class Arrivals:
         waiting: Deferred[Any] = Deferred()
         entry = (wanted, waiting)
         self._waiting.append(entry)
-        timer = reactor.callLater(PATIENCE, self._give_up, entry)
+        timer = reactor.callLater(PATIENCE_SECONDS, self._give_up, entry)
 
         def stop(result: Any) -> Any:
             if timer.active():
@@ -74,7 +73,8 @@ class Arrivals:
 
     def _give_up(self, entry: tuple[Callable[[Any], bool], Deferred[Any]]) -> None:
         self._waiting.remove(entry)
-        entry[1].errback(AssertionError(f"it did not come; there was {self.seen[self._taken :]}"))
+        text = f"not within {PATIENCE_SECONDS:g} s; seen since the last one: {self.seen[self._taken :]}"
+        entry[1].errback(AssertionError(text))
 
 
 class Daemon(protocol.ProcessProtocol):
@@ -205,7 +205,7 @@ class Client(WebSocketClientProtocol):
 class DaemonTestCase(TestCase):
     """Tests with processes, which are all gone when a test ends."""
 
-    timeout = 30
+    timeout = TEST_LIMIT_SECONDS
 
     def setUp(self) -> None:
         self.home = pathlib.Path(self.mktemp()).resolve()
@@ -259,10 +259,11 @@ class DaemonTestCase(TestCase):
 
     async def archived(self, room: str, seq: int) -> None:
         """Wait until the archive has the room at a version: it is written a moment after the commit."""
-        end = reactor.seconds() + PATIENCE
-        while self.query('select "seq" from "rooms" where "code" = ?', room) < [(seq,)]:
-            assert reactor.seconds() < end, f"{room} did not get to {seq} in the archive"
-            await deferLater(reactor, 0.005)
+
+        def kept() -> list[tuple[Any, ...]]:
+            return self.query('select "seq" from "rooms" where "code" = ?', room)
+
+        await eventually(reactor, f"{room} at {seq} in the archive", lambda: kept() >= [(seq,)], kept)
 
     async def get(self, url: str) -> tuple[int, bytes]:
         """Return the status and body of an HTTP resource."""

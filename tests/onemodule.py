@@ -36,7 +36,7 @@ def _cause(error: Any) -> str:
     if not isinstance(error, Failure):
         error = Failure(error[1], error[0], error[2])
     lines = error.getErrorMessage().strip().splitlines()
-    return f"{error.type.__name__}: {' | '.join(line.strip() for line in lines if line.strip())}"[:1000]
+    return f"{error.type.__name__}: {' | '.join(line.strip() for line in lines if line.strip())}"[:600]
 
 
 class EventReporter(Reporter):

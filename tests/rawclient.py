@@ -9,8 +9,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 
-from .daemon import PATIENCE, Daemon, DaemonTestCase
+from .daemon import Daemon, DaemonTestCase
 from .harness import frame
+from .patience import PATIENCE_SECONDS
 
 
 class Raw(Protocol):
@@ -40,7 +41,7 @@ class Raw(Protocol):
         self._wanted, waiting = wanted, Deferred()
         self._waiting = waiting
         self._check()
-        await waiting.addTimeout(PATIENCE, reactor)  # type: ignore[arg-type]
+        await waiting.addTimeout(PATIENCE_SECONDS, reactor)  # type: ignore[arg-type]
 
 
 class RawTestCase(DaemonTestCase):

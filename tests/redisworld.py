@@ -13,7 +13,6 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
@@ -23,6 +22,7 @@ from tandemd.metrics import Metrics
 from tandemd.room.state import MEMBER, Commit, Member, Room, Settings, Version
 from tandemd.roomstore.redis import RedisSettings, RedisStore
 
+from .patience import TEST_LIMIT_SECONDS, eventually
 from .servers import Redis
 
 reactor = cast(Any, _reactor)
@@ -183,21 +183,17 @@ def member(user: str, conn: str, order: int = 1) -> dict[str, Any]:
     return {MEMBER + user: Member(user, user.title(), conn, order, 0.0)}
 
 
-async def until(true: Callable[[], Any], limit: float = 10.0) -> Any:
-    """Wait until something is true, and return it."""
-    end = reactor.seconds() + limit
-    while not (found := true()):
-        if reactor.seconds() > end:
-            raise AssertionError(f"it does not become true: {true}")
-        await deferLater(reactor, 0.01)
-    return found
+async def until(condition: Callable[[], Any], told: Callable[[], object] | None = None) -> Any:
+    """Wait until a condition is true, and return its value. told: returns what has been seen so far, for the error."""
+    code = condition.__code__
+    return await eventually(reactor, f"{code.co_name} at {code.co_filename}:{code.co_firstlineno}", condition, told)
 
 
 class RedisTestCase(TestCase):
     """Has a `server` of its own, and makes stores on it. options: of redis-server."""
 
     options: tuple[str, ...] = ()
-    timeout = 60
+    timeout = TEST_LIMIT_SECONDS
 
     def setUp(self) -> None:
         self.server = Redis(*self.options)
@@ -261,7 +257,7 @@ class Proxy(Factory):
     """Stands between stores and Redis, on a Unix socket of its own.
 
     deaf: which connections get no answers: "", "all", or only "subscriptions" or "commands". lost: those answers. mute:
-    questions get lost.
+    questions get lost. swallowed: those questions.
     """
 
     def __init__(self, path: str, target: str):
@@ -270,6 +266,7 @@ class Proxy(Factory):
         self.deaf = ""
         self.lost = b""
         self.mute = False
+        self.swallowed = b""
         self.links: list[_Near] = []
         self.port = reactor.listenUNIX(path, self)
 
@@ -307,6 +304,7 @@ class _Near(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         if self.proxy.mute:
+            self.proxy.swallowed += data
             return
         self.listens = self.listens or b"SUBSCRIBE" in data
         if self.far is None:

@@ -30,6 +30,7 @@ from tandemd.room.state import Bar, Commit, Member, Moderation, Pin, Room, Setti
 from tandemd.room.timeline import Playback
 
 from . import servers
+from .patience import PATIENCE_SECONDS
 
 NOW = 1_800_000_000.25
 DAY = 86400.0
@@ -488,7 +489,8 @@ class SQLiteTests(Contract, SynchronousTestCase):
         script = os.path.join(os.path.dirname(__file__), "dying_writer.py")
         root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         environment = {**os.environ, "PYTHONPATH": root}
-        ended = subprocess.run([sys.executable, script, self.path], env=environment, capture_output=True, check=False)
+        command = [sys.executable, script, self.path]
+        ended = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=PATIENCE_SECONDS)
         self.assertEqual(ended.returncode, -9, ended.stderr)
         self.open()
         self.assertEqual(self.query('select max("seq"), count(*) from "room_events"'), [(10, 10)])
@@ -562,13 +564,13 @@ class PostgreSQLTests(Contract, SynchronousTestCase):
 
     def test_a_statement_that_takes_too_long(self) -> None:
         impatient = Database(
-            PostgreSQL(statement_timeout=0.05, **self.server.arguments(self.NAME)), Clock(), self.observe, inline=True
+            PostgreSQL(statement_timeout=1.0, **self.server.arguments(self.NAME)), Clock(), self.observe, inline=True
         )
         impatient.startService()
         self.addCleanup(impatient.stopService)
 
         def sleep(cursor: Any) -> None:
-            cursor.execute("select pg_sleep(20)")
+            cursor.execute("select pg_sleep(900)")
 
         failure = self.failureResultOf(impatient.run("sleep", sleep), psycopg2.OperationalError)
         self.assertIn("statement timeout", str(failure.value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -332,10 +332,21 @@ class WriterTests(SynchronousTestCase):
     def test_taking_note_costs_nothing(self) -> None:
         self.start()
         commit = step(self.room)
-        began = time.process_time()
-        for _ in range(100_000):
-            self.writer.committed(self.room, commit)
-        self.assertLess(time.process_time() - began, 0.2)  # 2 µs each, on whatever machine this is; it takes 0.1
+
+        def took(function: Callable[[], object]) -> float:
+            """Return the least of several times, in CPU seconds: the rest is what the machine does beside it."""
+            times = []
+            for _ in range(7):
+                began = time.process_time()
+                for _ in range(20_000):
+                    function()
+                times.append(time.process_time() - began)
+            return min(times)
+
+        kept: dict[str, object] = {}
+        taking = took(lambda: self.writer.committed(self.room, commit))
+        # As much as a few calls of a function that keeps something, and no more.
+        self.assertLess(taking, 30 * took(lambda: kept.update(room=commit)))
 
     def test_with_a_real_archive(self) -> None:
         path = os.path.abspath(self.mktemp())

@@ -25,6 +25,7 @@ from .chaos.client import NewClient
 from .chaos.party import Party
 from .chaos.resp import ask
 from .chaos.small import DictArchive, SmallNode, choice
+from .patience import TEST_LIMIT_SECONDS
 from .servers import Redis
 
 
@@ -119,7 +120,7 @@ class CarelessArchive(BusyArchive):
 class CheckerTestCase(TestCase):
     """Scenes with a few nodes in this process."""
 
-    timeout = 60
+    timeout = TEST_LIMIT_SECONDS
 
     def setUp(self) -> None:
         # Autobahn's own timers are of no use here, and would outlast a test.

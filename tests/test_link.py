@@ -82,13 +82,13 @@ class LinkTest(RedisTestCase):
         began = reactor.seconds()
         await self.assertFailure(link.call(b"PING"), Disconnected)
         self.assertGreater(reactor.seconds() - began, 0.9)
-        self.assertLess(reactor.seconds() - began, 3.0)
 
     async def test_silence(self) -> None:
-        link = await self.link()
+        link, other = await self.link(), await self.link()
         self.assertEqual(link.silent, 0.0)
-        asked = link.call(b"BLPOP", b"nothing", b"0.2")
+        asked = link.call(b"BLPOP", b"something", b"0")
         await until(lambda: link.silent > 0.1)
+        await other.call(b"RPUSH", b"something", b"x")
         await asked
         self.assertEqual(link.silent, 0.0)
 

@@ -22,6 +22,7 @@ from twisted.internet.defer import succeed
 from twisted.internet.threads import deferToThread
 
 from .daemon import ROOT, DaemonTestCase
+from .patience import PATIENCE_SECONDS, TEST_LIMIT_SECONDS
 from .test_administration import FakeAdministration
 from .test_web import CODE, ROOM, WebTestCase
 
@@ -103,7 +104,7 @@ class RouteTest(WebTestCase):
 class RunningTest(DaemonTestCase):
     """A daemon, and answers that Schemathesis looks through: status, type, headers, body."""
 
-    timeout = 120
+    timeout = TEST_LIMIT_SECONDS
 
     async def test_it_keeps_to_its_description(self) -> None:
         daemon = await self.running(
@@ -131,7 +132,7 @@ class RunningTest(DaemonTestCase):
             response_schema_conformance,
         ]
         case.headers.update(headers)
-        return case.call_and_validate(base_url=base, checks=checks, allow_redirects=False, timeout=10)
+        return case.call_and_validate(base_url=base, checks=checks, allow_redirects=False, timeout=PATIENCE_SECONDS)
 
     def known(self, base: str, token: str) -> str:
         """Ask for what is there; return the invite code of the room."""

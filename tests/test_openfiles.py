@@ -40,7 +40,7 @@ class OpenFilesTests(SynchronousTestCase):
             "print(as_many_as_possible(), *resource.getrlimit(resource.RLIMIT_NOFILE))"
         )
         out = subprocess.run(
-            [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+            [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
         ).stdout
         self.assertEqual(out.split(), ["500", "500", "500"])
         self.assertGreater(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 0)

@@ -30,6 +30,7 @@ from tandemd.services import CannotStart
 from tandemd.stores import Clustered, prepare, stores_of
 
 from . import servers
+from .patience import TEST_LIMIT_SECONDS
 from .redisworld import Hand, Recorder, member, until
 from .scriptedredis import ScriptedFactory, naming
 
@@ -41,7 +42,7 @@ DATABASE = "login"
 class NodesTestCase(TestCase):
     """Stores as the configuration makes them, with a PostgreSQL database of their own, without rooms above them."""
 
-    timeout = 40
+    timeout = TEST_LIMIT_SECONDS
 
     def setUp(self) -> None:
         self.postgres = servers.postgresql()
@@ -313,8 +314,8 @@ class NotNowTests(NodesTestCase):
         calls = commands(server)
         began = reactor.seconds()
         self.assertIsInstance(await waiting, Unavailable)
-        self.assertLess(reactor.seconds() - began, 4)
-        self.assertLess(commands(server) - calls, 150)  # no storm
+        # No storm: some commands a second, however long this takes on a busy machine. A storm is thousands a second.
+        self.assertLess(commands(server) - calls, 100 * (reactor.seconds() - began + 1))
         waiting = hand.say("three")
         server.execute("CONFIG", "SET", "min-replicas-to-write", "0")
         self.assertIsNone(await waiting)  # it waited for the server

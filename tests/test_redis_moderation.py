@@ -16,6 +16,7 @@ from twisted.trial.unittest import TestCase
 
 from .chaos.small import DictArchive, SmallNode
 from .chaos.wire import Json, Wire
+from .patience import PATIENCE_SECONDS, TEST_LIMIT_SECONDS
 from .servers import Redis
 
 
@@ -47,7 +48,7 @@ class Person:
         found = next(filter(wanted, self.messages), None)
         if found is None:
             waiting: Deferred[Json] = Deferred()
-            waiting.addTimeout(10, cast(Any, reactor))
+            waiting.addTimeout(PATIENCE_SECONDS, cast(Any, reactor))
             self._waiting = (wanted, waiting)
             found = await waiting
         del self.messages[: self.messages.index(found) + 1]
@@ -55,7 +56,7 @@ class Person:
 
 
 class TwoNodesTest(TestCase):
-    timeout = 60
+    timeout = TEST_LIMIT_SECONDS
 
     async def nodes(self) -> tuple[SmallNode, SmallNode]:
         # Autobahn's own timers are of no use here, and would outlast a test.

@@ -26,6 +26,7 @@ from twisted.trial.unittest import TestCase
 from tandemd.protocol import ProtocolSettings, TandemFactory, TandemProtocol
 
 from .harness import Server
+from .patience import PATIENCE_SECONDS, TEST_LIMIT_SECONDS
 from .test_fastpath import Reader, ReadingTestCase
 from .test_web import Client, Reply, WebTestCase
 
@@ -523,7 +524,7 @@ class PlainHandshakeTest(HandshakeTest):
 class SocketTest(TestCase):
     """A few of the cases through the kernel, where nobody says how the bytes are cut."""
 
-    timeout = 30
+    timeout = TEST_LIMIT_SECONDS
     fast = True
     CASES = {
         "a text of 126 bytes": text(b'{"type":"PING"}' + b" " * 111),
@@ -551,7 +552,7 @@ class SocketTest(TestCase):
     def talk(self, data: bytes) -> bytes:
         """Return what the server says to these bytes; to be called in a thread. After a text or a close we close too."""
         host = self.port.getHost()
-        with socket.create_connection((host.host, host.port), timeout=10) as client:
+        with socket.create_connection((host.host, host.port), timeout=PATIENCE_SECONDS) as client:
             request = "".join(f"{name}: {value}\r\n" for name, value in GOOD.items())
             client.sendall(f"GET /ws HTTP/1.1\r\n{request}\r\n".encode())
             answer = b""

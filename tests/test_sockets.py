@@ -12,6 +12,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.trial.unittest import TestCase
 
 from .harness import TITLE, Client, Server, frame
+from .patience import PATIENCE_SECONDS, TEST_LIMIT_SECONDS
 
 reactor: Any = real_reactor
 
@@ -39,7 +40,7 @@ class Waiting:
         if not condition():
             waiting: Deferred[None] = Deferred()
             self._waiting.append((condition, waiting))
-            await waiting.addTimeout(10, reactor)
+            await waiting.addTimeout(PATIENCE_SECONDS, reactor)
 
     async def told(self, *kinds: str) -> list[dict[str, Any]]:
         """Return what it has been told up to the first message of each of these types, in this order."""
@@ -58,7 +59,7 @@ class Waiting:
 
 
 class SocketTest(TestCase):
-    timeout = 30
+    timeout = TEST_LIMIT_SECONDS
 
     async def setUp(self) -> None:  # type: ignore[override]
         self.server = Server(reactor)
@@ -80,7 +81,7 @@ class SocketTest(TestCase):
         opened: Deferred[None] = Deferred()
         client.on_open = lambda _: opened.callback(None)
         if client.state != client.STATE_OPEN:
-            await opened.addTimeout(10, reactor)
+            await opened.addTimeout(PATIENCE_SECONDS, reactor)
         self.clients.append(waiting)
         return waiting
 

@@ -26,6 +26,7 @@ from tandemd.stores import Clustered, prepare, stores_of
 
 from . import servers
 from .daemon import Daemon, DaemonTestCase
+from .patience import PATIENCE_SECONDS, TEST_LIMIT_SECONDS
 from .scriptedredis import ScriptedFactory
 
 DATABASE = "start_errors"
@@ -34,7 +35,7 @@ DATABASE = "start_errors"
 class StoreTestCase(TestCase):
     """A node's stores, which do not come up."""
 
-    timeout = 20
+    timeout = TEST_LIMIT_SECONDS
 
     def environ(self, **environ: str) -> dict[str, str]:
         return {
@@ -280,8 +281,6 @@ class PostgreSQLTests(StoreTestCase):
 class ProcessTests(DaemonTestCase):
     """What an operator sees of it."""
 
-    timeout = 60
-
     def environ(self, redis: servers.Redis, **environ: str) -> dict[str, str]:
         server = servers.postgresql()
         server.create(DATABASE)
@@ -314,7 +313,7 @@ class ProcessTests(DaemonTestCase):
 
     async def until(self, daemon: Daemon, code: int, field: str) -> str:
         """Wait for an answer with this status and field, and return what the field says; '' for none."""
-        end = reactor.seconds() + 20
+        end = reactor.seconds() + PATIENCE_SECONDS
         while True:
             status, body = await self.health(daemon)
             if status == code and (not field or field in body):
@@ -341,7 +340,7 @@ class ProcessTests(DaemonTestCase):
         await client.do("CHAT", text="what awaits the archive")
         self.assertIn("the archive cannot be written: ", await self.until(daemon, 200, "warnings"))
         postgres.start()
-        end = reactor.seconds() + 10
+        end = reactor.seconds() + PATIENCE_SECONDS
         while "warnings" in (await self.health(daemon))[1]:
             self.assertLess(reactor.seconds(), end)
             await deferLater(reactor, 0.05)

@@ -236,8 +236,9 @@ class StoreContract:
     async def test_a_budget_is_taken_and_grows_back(self) -> None:
         store = await self.make()
         budget = Budget("tries:room", 2, 0.4)
-        self.assertEqual([(await store.take([[budget]])).way for _ in range(3)], [0, 0, -1])
-        refused = await store.take([[budget]])
+        self.assertEqual([(await store.take([[budget]])).way for _ in range(2)], [0, 0])
+        while (refused := await store.take([[budget]])).way == 0:
+            pass  # on a busy machine, some of it has grown back already
         self.assertEqual((refused.way, refused.lacking), (-1, "tries:room"))
         self.assertTrue(0 < refused.wait <= 0.2, refused)
         await deferLater(reactor, refused.wait + 0.01)
@@ -288,10 +289,13 @@ class StoreContract:
         store = await self.make()
         mark = Mark("seen:room\x00ann")
         self.assertEqual((await store.take([[mark, Budget("a:x", 1, 60)]])).lacking, mark.name)
-        store.mark(mark.name, 0.3)
+        store.mark(mark.name, 600)
         self.assertEqual((await store.take([[mark, Budget("a:x", 1, 60)]])).way, 0)
-        await deferLater(reactor, 0.35)
-        self.assertEqual((await store.take([[mark]])).way, -1)
+        short = Mark("seen:room\x00bob")
+        store.mark(short.name, 0.3)
+        while (await store.take([[short]])).way == 0:
+            await deferLater(reactor, 0.01)
+        self.assertEqual((await store.take([[mark]])).way, 0)
 
     async def test_a_share_is_of_rooms_that_there_are(self) -> None:
         store = await self.make()

@@ -85,8 +85,6 @@ class TandemctlTestCase(DaemonTestCase):
 
 
 class OneNodeTests(TandemctlTestCase):
-    timeout = 90
-
     async def test_a_party(self) -> None:
         daemon = await self.running(TANDEMD_ADMIN_TOKEN_FILE=str(self.token))
         client = await self.connect(daemon)
@@ -170,8 +168,6 @@ class OneNodeTests(TandemctlTestCase):
 
 
 class TwoNodesTests(TandemctlTestCase):
-    timeout = 120
-
     def setUp(self) -> None:
         super().setUp()
         self.postgres = servers.postgresql()

@@ -212,8 +212,6 @@ class PlacesTests(SynchronousTestCase):
 class DaemonTests(DaemonTestCase):
     """A daemon with a certificate that a test authority has signed, and real clients that trust only that."""
 
-    timeout = 60
-
     def setUp(self) -> None:
         super().setUp()
         self.trust = trustRootFromCertificates([Certificate.loadPEM(authority().pem)])
