@@ -169,7 +169,7 @@ class Run:
             kept = pathlib.Path(self._options.kept) / name
             kept.mkdir(parents=True, exist_ok=True)
             (kept / "output").write_text(module.output)
-            for log in files.glob("trial*/test.log"):
+            for log in [*files.glob("trial*/test.log"), *files.glob("trial*/histories-*.json")]:
                 shutil.copy(log, kept)
         shutil.rmtree(files)
         return module

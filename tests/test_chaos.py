@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import statistics
@@ -25,12 +26,17 @@ from .chaos.cluster import Cluster
 from .chaos.faults import Fault, Stage
 from .chaos.party import Party
 from .chaos.run import finish
+from .patience import TEST_LIMIT_SECONDS
+
+
+SEED = int(os.environ.get("TANDEMD_TEST_SEED", "1"))
+"""Of what people do, and of the choice of nodes. How they meet depends on the machine too: histories are kept."""
 
 
 class ChaosTestCase(TestCase):
     """Has a running cluster."""
 
-    timeout = 150
+    timeout = 2 * TEST_LIMIT_SECONDS
     environ: dict[str, str] = {}
 
     async def setUp(self) -> None:  # type: ignore[override]
@@ -41,7 +47,7 @@ class ChaosTestCase(TestCase):
 
     async def party(self, *layout: tuple[int, int], rate: float = 4.0, kinds: dict[str, int] | None = None) -> Party:
         """Have people come in; for each room (new clients, old clients)."""
-        party = Party(reactor, self.cluster.choice, layout, 1, rate, kinds)
+        party = Party(reactor, self.cluster.choice, layout, SEED, rate, kinds)
         self.addCleanup(party.stop)
         await party.begin()
         return party
@@ -67,7 +73,7 @@ class FaultTests(ChaosTestCase):
 
     async def test_nobody_loses_anything(self) -> None:
         party = await self.party((6, 0), (3, 3), (0, 6))
-        stage = Stage(reactor, self.cluster, party, random.Random(1))
+        stage = Stage(reactor, self.cluster, party, random.Random(SEED))
         party.load()
 
         async def one(fault: Fault) -> None:
@@ -102,7 +108,7 @@ class LossTests(ChaosTestCase):
 
     async def test_nobody_loses_anything_that_redis_or_a_frozen_node_has_lost(self) -> None:
         party = await self.party((5, 0), (3, 3), (0, 4))
-        stage = Stage(reactor, self.cluster, party, random.Random(2))
+        stage = Stage(reactor, self.cluster, party, random.Random(SEED + 1))
         party.load()
         frozen = stage.node()
         frozen.freeze()

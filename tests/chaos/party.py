@@ -70,6 +70,7 @@ class Party:
     ):
         """rate: commands a second in each room. kinds: how often there is which, if not as by default."""
         self.reactor = reactor
+        self.seed = seed
         self.random = random.Random(seed)
         self.clock = FairClock(reactor)
         self.clients: list[Client] = []
@@ -107,7 +108,7 @@ class Party:
         assert await self.clock.until(lambda: all(c.joined for c in self.clients), 30), "not everybody is in"
         for members in self.rooms.values():
             self._host_does(members, "TOGGLE_GUEST_CONTROL", enabled=True)
-            self._host_does(members, "URL_CHANGE", url=TITLE + "1")
+            self._host_does(members, "URL_CHANGE", url=f"{TITLE}{self.unique()}")  # no command later has the same URL
         assert await self.clock.until(lambda: all(c.guest_control for c in self.clients), 20), "guests may not control"
 
     def load(self) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+
 from twisted.internet.threads import deferToThread
 
 from .checker import Checker
@@ -33,6 +38,10 @@ async def finish(cluster: Cluster, party: Party, *, may_renew: bool, may_lose: b
     rows, rooms = await deferToThread(cluster.archived)
     checker = Checker(histories, may_renew=may_renew, may_lose=may_lose)
     problems = checker.check(rows, rooms)
+    if problems:
+        kept = Path(f"histories-{time.time_ns()}.json").resolve()
+        kept.write_text(json.dumps({"problems": problems, "histories": histories, "rows": rows}, default=asdict, indent=1))
+        party.reports.append(f"the histories are in {kept}; seed {party.seed}")
     heard = sum(1 for history in histories for _ in history.heard())
     party.reports.append(f"{len(rows)} events, {heard} messages, {checker.gaps} gaps over a new epoch")
     return problems
