@@ -100,6 +100,8 @@ class Run:
         temporary = directory / "tmp"
         temporary.mkdir()
         self._environ = {**os.environ, "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
+        if seed:
+            self._environ["TANDEMD_TEST_SEED"] = seed
         self._processes: set[subprocess.Popen[Any]] = set()
         self._lock = threading.Lock()
         self._over = False
@@ -290,6 +292,8 @@ def main() -> int:
     options = parser.parse_args()
     names = [name.removeprefix("tests.") for name in options.names] or _module_names()
     seed = str(random.randrange(1, 1_000_000)) if options.seed == "random" else options.seed
+    if seed and not seed.isdecimal():
+        parser.error(f"--seed: {seed!r} is no whole number; leave it away, or say `random`")
     if seed:
         random.Random(seed).shuffle(names)
         print(f"random order, seed {seed}")

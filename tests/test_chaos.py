@@ -28,7 +28,6 @@ from .chaos.party import Party
 from .chaos.run import finish
 from .patience import TEST_LIMIT_SECONDS
 
-
 SEED = int(os.environ.get("TANDEMD_TEST_SEED", "1"))
 """Of what people do, and of the choice of nodes. How they meet depends on the machine too: histories are kept."""
 

@@ -40,7 +40,9 @@ async def finish(cluster: Cluster, party: Party, *, may_renew: bool, may_lose: b
     problems = checker.check(rows, rooms)
     if problems:
         kept = Path(f"histories-{time.time_ns()}.json").resolve()
-        kept.write_text(json.dumps({"problems": problems, "histories": histories, "rows": rows}, default=asdict, indent=1))
+        kept.write_text(
+            json.dumps({"problems": problems, "histories": histories, "rows": rows}, default=asdict, indent=1)
+        )
         party.reports.append(f"the histories are in {kept}; seed {party.seed}")
     heard = sum(1 for history in histories for _ in history.heard())
     party.reports.append(f"{len(rows)} events, {heard} messages, {checker.gaps} gaps over a new epoch")

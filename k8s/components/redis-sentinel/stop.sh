@@ -1,5 +1,6 @@
 #!/bin/sh
-# Before this pod goes: if its Redis is master, have the sentinels choose another one now instead of missing it first.
+# Before this pod goes: if its Redis is master, the sentinels choose another one now instead of missing it first. Then Redis
+# ends here, because it may ignore the signal that Kubernetes sends once.
 set -u
 REPLICAS=${REPLICAS:-3}
 ME=${ME:-${HOSTNAME##*-}}
@@ -26,4 +27,12 @@ seconds=0
 while is_master && [ "$seconds" -lt 10 ]; do
     sleep 1
     seconds=$((seconds + 1))
+done
+
+# While Redis writes its first AOF, as after a full resynchronisation, it refuses to end, and stays when SIGTERM comes. So it is
+# asked again until it has gone. The grace period is longer than all of this: at most 16 s above, and these.
+end=$(($(date +%s) + 35))
+while timeout 2 redis-cli -h "${BIND:-127.0.0.1}" -p 6379 ping >/dev/null 2>&1 && [ "$(date +%s)" -lt "$end" ]; do
+    timeout 12 redis-cli -h "${BIND:-127.0.0.1}" -p 6379 shutdown >/dev/null 2>&1
+    sleep 0.5
 done
