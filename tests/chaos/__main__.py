@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from . import faults
 from .cluster import Cluster
 from .faults import Fault, Stage
-from .party import Party
+from .party import USABLE_WITHIN, Party
 from .run import finish
 
 LAYOUT = ((12, 0), (8, 4), (20, 10), (0, 8), (2, 2), (30, 0), (6, 6))
@@ -59,7 +59,7 @@ async def _main(options: argparse.Namespace) -> list[str]:
         await cluster.start()
         await party.begin()
         party.load()
-        await party.settled("at first")
+        await party.settled("at first", usable=USABLE_WITHIN, old=USABLE_WITHIN)
         print(party.reports[-1], flush=True)
         end = time.monotonic() + options.seconds
         used: set[Fault] = set()
@@ -71,9 +71,9 @@ async def _main(options: argparse.Namespace) -> list[str]:
             happening = gatherResults([Deferred.fromCoroutine(fault(stage)) for fault in chosen], consumeErrors=True)  # type: ignore[arg-type]
             if all(fault in faults.POSTGRES for fault in chosen):
                 await stage.wait(0.5)
-                await party.settled(f"during {name}")
+                await party.settled(f"during {name}", usable=USABLE_WITHIN, old=USABLE_WITHIN)
             await happening
-            await party.settled(name)
+            await party.settled(name, usable=USABLE_WITHIN, old=USABLE_WITHIN)
             print(party.reports[-1], flush=True)
             await faults.start_nodes(stage)
             await stage.wait(rng.uniform(0.5, 3))

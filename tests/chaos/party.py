@@ -8,11 +8,12 @@ from typing import Any
 
 from twisted.internet.task import LoopingCall, deferLater
 
+from ..patience import PATIENCE_SECONDS
 from .checker import History
 from .client import TITLE, Client, NewClient, OldClient, histories_of
 
 USABLE_WITHIN = 5.0
-"""Seconds after the end of a fault in which a room takes commands again, and everybody is in step."""
+"""Seconds after the end of a fault in which a room takes commands again, and all are in step: `make chaos` measures it."""
 
 KINDS = {"CHAT": 6, "PLAY_PAUSE": 5, "SEEK": 1, "URL_CHANGE": 1, "OFFER": 2, "UPDATE_USERNAME": 1}
 """What new clients do, and how often."""
@@ -46,7 +47,7 @@ class FairClock:
         self.now += min(now - self._last, 1.5 * self.TICK)
         self._last = now
 
-    async def until(self, condition: Callable[[], object], limit: float) -> bool:
+    async def until(self, condition: Callable[[], object], limit: float = PATIENCE_SECONDS) -> bool:
         """Wait until something is so; return whether it was within `limit` seconds."""
         end = self.now + limit
         while not condition():
@@ -101,15 +102,15 @@ class Party:
         self.clock.start()
         for members in self.rooms.values():
             members[0].connect()
-        assert await self.clock.until(lambda: all(m[0].joined for m in self.rooms.values()), 20), "the hosts are not in"
+        assert await self.clock.until(lambda: all(m[0].joined for m in self.rooms.values())), "the hosts are not in"
         for client in self.clients:
             if client.wire is None:
                 client.connect()
-        assert await self.clock.until(lambda: all(c.joined for c in self.clients), 30), "not everybody is in"
+        assert await self.clock.until(lambda: all(c.joined for c in self.clients)), "not everybody is in"
         for members in self.rooms.values():
             self._host_does(members, "TOGGLE_GUEST_CONTROL", enabled=True)
             self._host_does(members, "URL_CHANGE", url=f"{TITLE}{self.unique()}")  # no command later has the same URL
-        assert await self.clock.until(lambda: all(c.guest_control for c in self.clients), 20), "guests may not control"
+        assert await self.clock.until(lambda: all(c.guest_control for c in self.clients)), "guests may not control"
 
     def load(self) -> None:
         """Begin to do things all the time."""
@@ -124,7 +125,7 @@ class Party:
         """Wait until everything that was asked for is answered."""
         self.rest()
         open_ = lambda: [c.user for c in self.clients if isinstance(c, NewClient) and c.unanswered]  # noqa: E731
-        assert await self.clock.until(lambda: not open_(), 30), f"no answer to commands of {open_()}"
+        assert await self.clock.until(lambda: not open_()), f"no answer to commands of {open_()}"
 
     def stop(self) -> list[History]:
         """End everything; return what everybody has seen."""
@@ -184,7 +185,7 @@ class Party:
     # -- whether all is well
 
     async def settled(
-        self, what: str, *, usable: float = USABLE_WITHIN, old: float = USABLE_WITHIN, aside: int = 0
+        self, what: str, *, usable: float = PATIENCE_SECONDS, old: float = PATIENCE_SECONDS, aside: int = 0
     ) -> None:
         """Have somebody say something in every room, now; fail unless it is done and everybody knows of it in time.
 

@@ -21,7 +21,7 @@ async def archived(cluster: Cluster, party: Party) -> None:
         return bool(cluster.ask_redis("XLEN", "tandem:journal") == 0)
 
     # What a consumer has taken that was killed is taken over after some seconds.
-    assert await party.clock.until(empty, 45), (
+    assert await party.clock.until(empty), (
         f"the journal does not empty: {cluster.ask_redis('XINFO', 'CONSUMERS', 'tandem:journal', 'archive')}"
     )
 
