@@ -5,7 +5,7 @@ failure, and which tests were skipped and why. The very last line is "N passed, 
 
 Everything is bounded: each test (tests/onemodule.py), each module by the tests in it, and the whole run. A module whose
 process dies in a test goes on with its next test. All files are in one temporary directory, which is removed; what modules
-with failures printed and logged is kept in _trial_temp.
+with failures printed and logged is kept in _trial_temp_failed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from typing import IO, Any, NoReturn
 from .patience import TEST_LIMIT_SECONDS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-KEPT = ROOT / "_trial_temp"
+KEPT = ROOT / "_trial_temp_failed"
 """Where the output and the log of modules with failures are kept."""
 LONGEST_FIRST = ("test_hostile", "test_chaos", "test_openapi", "test_fuzz", "test_properties", "test_tandemctl")
 """Modules that take long start first, so that the others fill the time beside them."""
@@ -287,7 +287,7 @@ def main() -> int:
     )
     parser.add_argument("--spare", type=float, default=SPARE_SECONDS, metavar="SECONDS", help="after it (default: 30)")
     parser.add_argument(
-        "--kept", default=str(KEPT), metavar="DIR", help="for the files of failures (default: _trial_temp)"
+        "--kept", default=str(KEPT), metavar="DIR", help="for the files of failures (default: _trial_temp_failed)"
     )
     options = parser.parse_args()
     names = [name.removeprefix("tests.") for name in options.names] or _module_names()

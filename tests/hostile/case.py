@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from ..patience import PATIENCE_SECONDS
 from .client import Answer, Client, Wire, get, request
 
 MIB = 1 << 20
@@ -89,11 +90,11 @@ class Field:
             wire.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
             wires.append(wire)
         for wire in wires:
-            wire.ended(10.0)
+            wire.ended()
             wire.close()
         return [Answer(wire.received) for wire in wires]
 
-    def request(self, data: bytes, source: str = "", within: float = 10.0) -> Answer:
+    def request(self, data: bytes, source: str = "", within: float = PATIENCE_SECONDS) -> Answer:
         return request(self.server, source or self.fresh(), data, within)
 
 

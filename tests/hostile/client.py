@@ -10,8 +10,11 @@ import struct
 import time
 from typing import Any
 
+from ..patience import PATIENCE_SECONDS
+
 Json = dict[str, Any]
-PATIENCE = 10.0
+WRITING_SECONDS = 10.0
+"""An attacker that is not read for this long goes on with something else."""
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
 
@@ -43,7 +46,7 @@ class Wire:
         if small:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         self.socket.bind((source, 0))
-        self.socket.settimeout(PATIENCE)
+        self.socket.settimeout(PATIENCE_SECONDS)
         self.socket.connect(address)
         self.received = b""
         self.over = False
@@ -78,7 +81,7 @@ class Wire:
         """Write all of it, unless the server has ended the connection or does not read."""
         if self.over:
             return
-        self.socket.settimeout(PATIENCE)
+        self.socket.settimeout(WRITING_SECONDS)
         try:
             self.socket.sendall(data)
         except TimeoutError:
@@ -109,13 +112,19 @@ class Wire:
                 at = (at + count) % len(data)
         return sent
 
-    def ended(self, within: float) -> bool:
+    def ended(self, within: float = PATIENCE_SECONDS) -> bool:
         """Say whether the server ends the connection within a time."""
         end = time.monotonic() + within
         while not self.over and time.monotonic() < end:
             self.read(end - time.monotonic())
             self.received = self.received[-(1 << 20) :]
         return self.over
+
+    def hung_up(self, within: float) -> bool:
+        """Say whether the server ends the connection within a time in which nothing is read."""
+        poll = select.poll()
+        poll.register(self.socket, select.POLLRDHUP)  # an error or a hang-up is told as well
+        return bool(poll.poll(1000 * within))
 
 
 class Answer:
@@ -146,7 +155,7 @@ class Client(Wire):
             f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n".encode()
         )
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + PATIENCE_SECONDS
         while b"\r\n\r\n" not in self.received and not self.over and time.monotonic() < end:
             self.read(end - time.monotonic())
         head, _, rest = self.received.partition(b"\r\n\r\n")
@@ -183,7 +192,7 @@ class Client(Wire):
         self.received = data[at:]
         return messages
 
-    def hear(self, *types: str, within: float = PATIENCE, **fields: Any) -> Json | None:
+    def hear(self, *types: str, within: float = PATIENCE_SECONDS, **fields: Any) -> Json | None:
         """Return the next message of one of these types that has these fields, or None if none came in time."""
         end = time.monotonic() + within
         while True:
@@ -195,6 +204,20 @@ class Client(Wire):
             left = end - time.monotonic()
             if left <= 0 or self.over or self.code is not None:
                 return None
+            self.read(left)
+
+    def hear_all(self, type: str, **fields: Any) -> list[Json]:
+        """Return all messages up to one of this type that has these fields; all that came if it does not come."""
+        messages: list[Json] = []
+        end = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            for heard in self.take():
+                messages.append(heard)
+                if heard["type"] == type and fields.items() <= heard.items():
+                    return messages
+            left = end - time.monotonic()
+            if left <= 0 or self.over or self.code is not None:
+                return messages
             self.read(left)
 
     def _put_back(self, messages: list[Json]) -> None:
@@ -228,7 +251,7 @@ class Client(Wire):
         self.close()
 
 
-def request(address: tuple[str, int], source: str, data: bytes, within: float = PATIENCE) -> Answer:
+def request(address: tuple[str, int], source: str, data: bytes, within: float = PATIENCE_SECONDS) -> Answer:
     """Return the answer to what is written as it is."""
     with Wire(address, source) as wire:
         wire.write(data)

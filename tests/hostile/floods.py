@@ -8,6 +8,7 @@ from typing import Any
 
 from tandemd import messages as m
 
+from ..patience import PATIENCE_SECONDS
 from .case import Case, Field, Outcome
 from .client import message
 
@@ -73,7 +74,11 @@ class Flood(Case):
             begun = time.monotonic()
             size = 0
             # At the end of the time, the last one goes on until it has met its limit.
-            while not client.over and client.code is None and (field.going_on or time.monotonic() < begun + 15.0):
+            while (
+                not client.over
+                and client.code is None
+                and (field.going_on or time.monotonic() < begun + PATIENCE_SECONDS)
+            ):
                 size += client.pour(one * 50, time.monotonic() + 0.05)
                 client.take()
                 if not field.going_on and client.counts.get("rate_limited"):
@@ -116,11 +121,11 @@ class Victim:
         """Say how much was heard, and what is wrong."""
         time.sleep(0.1)
         self._over.set()
-        self._thread.join()
+        self._thread.join(PATIENCE_SECONDS)
         client = self._client
         outcome.expect(not client.over and client.code is None, f"the victim was closed, with {client.code}")
         client.say("PING")
-        outcome.expect(client.hear("PONG", within=5.0) is not None, "the victim is not answered")
+        outcome.expect(client.hear("PONG") is not None, "the victim is not answered")
         client.bye()
         return self._heard
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 import zlib
 
+from ..patience import PATIENCE_SECONDS
 from .case import MIB, Case, Field, Outcome
 from .client import CONTINUATION, PING, TEXT, frame, message
-
-STEP = 0.3
-"""Seconds that a connection is poured at before another one is tried."""
 
 
 def codes(found: dict[int | None, int]) -> str:
@@ -39,10 +37,10 @@ class Pouring(Case):
                     not client.answer.header(b"sec-websocket-extensions"), "the server agreed to an extension"
                 )
                 client.write(self.head)
-                sent = client.pour(self.body, time.monotonic() + max(STEP, field.seconds / 2), self.enough)
-                closed = client.ended(6.0)
+                sent = client.pour(self.body, time.monotonic() + PATIENCE_SECONDS, self.enough)
+                closed = client.ended()
                 client.take()
-                outcome.expect(closed, "a connection was still open after 6 s")
+                outcome.expect(closed, "a connection stayed open")
                 outcome.expect(
                     client.code in (*self.closes, None),
                     f"a connection was closed with {client.code}, not {self.closes}",
@@ -114,6 +112,8 @@ class DeepJson(Case):
                     sent += 1
                 client.all(0.05)
                 if not field.going_on:
+                    if "bad_message" not in client.counts:
+                        client.hear("ERROR", code="bad_message")
                     break
             for name, count in client.counts.items():
                 counts[name] = counts.get(name, 0) + count
@@ -157,16 +157,13 @@ class NeverReading(Case):
                 talker.read(0.001)
             if said < 5 + (time.monotonic() - begun):
                 host.say("CHAT", text=f"chat {said}")
-                outcome.expect(
-                    guest.hear("CHAT", text=f"chat {said}", within=5.0) is not None, "a guest missed the host's chat"
-                )
+                outcome.expect(guest.hear("CHAT", text=f"chat {said}") is not None, "a guest missed the host's chat")
                 host.take()
                 said += 1
             if not field.going_on and sent >= 800 * self.deaf:
                 break
         # Behind a proxy, its buffers and the kernel's take as much as anybody may send; the node does not notice.
-        time.sleep(1.0 if field.proxied else field.stall + 3.0)
-        gone = sum(client.ended(1.0 if field.proxied else 8.0) for client in members)
+        gone = sum(client.hung_up(1.0 if field.proxied else PATIENCE_SECONDS) for client in members)
         outcome.expect(gone == self.deaf or field.proxied, f"{self.deaf - gone} of {self.deaf} were still connected")
         outcome.got = (
             f"{sent * 8000 / MIB:.0f} MiB for {self.deaf} of them; {gone} were cut off; the others heard all {said}"
