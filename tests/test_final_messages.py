@@ -14,12 +14,15 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import txaio
+from twisted.internet import reactor as installed_reactor
 from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import TestCase
 
 from tandemd.protocol import ProtocolSettings
 
+from .daemon import DaemonTestCase
 from .harness import HeldStore, Server, frame
 from .realsocket import REQUEST, certificate
 
@@ -239,3 +242,50 @@ class PlainTlsFinalMessagesTest(FinalMessagesTest):
 
     fast = False
     secure = True
+
+
+class DaemonTests(DaemonTestCase):
+    """The daemon itself, and clients that send all they have to say in one piece and end at once."""
+
+    timeout = 150
+
+    async def check(self, count: int, chats: int, *, reset: bool = False, **environ: str) -> None:
+        """Have clients end, and wait until all that they sent is in the archive."""
+        daemon = await self.running(**environ)
+        for number in range(count):
+            client = socket.create_connection(("127.0.0.1", daemon.port))
+            client.sendall(REQUEST)
+            while not client.recv(4096).endswith(b"\r\n\r\n"):
+                pass
+            words = [say("JOIN", userId="ann", roomId=f"room{number}")]
+            words += [say("CHAT", text=str(chat)) for chat in range(chats)]
+            client.sendall(b"".join([*words, say("LEAVE")]))
+            if reset:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+        until = time.monotonic() + LIMIT
+        expected = {"CHAT": count * chats, "USER_LEFT": count}
+        while (found := dict(self.query(COUNTS))) != expected:
+            self.assertLess(time.monotonic(), until, f"the archive has {found}")
+            await deferLater(installed_reactor, 0.05)  # type: ignore[arg-type]
+        self.assertEqual([line for line in daemon.log if line["level"] in ("error", "critical")], [])
+
+    async def test_end(self) -> None:
+        await self.check(20, 10)
+
+    async def test_end_after_more(self) -> None:
+        await self.check(10, 25)
+
+    async def test_reset(self) -> None:
+        await self.check(20, 10, reset=True)
+
+    async def test_end_without_the_fast_path(self) -> None:
+        await self.check(20, 10, TANDEMD_FAST_PATH="false")
+
+    async def test_reset_without_the_fast_path(self) -> None:
+        await self.check(20, 10, reset=True, TANDEMD_FAST_PATH="false")
+
+
+COUNTS = """
+    select "event_type", count(*) from "room_events" where "event_type" in ('CHAT', 'USER_LEFT') group by "event_type"
+"""
