@@ -62,8 +62,9 @@ class Member:
     joined: whether it is in the room now. connections: how many it has had. trouble: what has gone wrong for good.
     """
 
-    def __init__(self, reactor: Any, name: str, room: str, url: str, trust: Any):
+    def __init__(self, reactor: Any, name: str, room: str, pin: str, url: str, trust: Any):
         self.name = name
+        self._pin = pin
         self.joined = False
         self.connections = 0
         self.last = "no answer yet"
@@ -112,7 +113,7 @@ class Member:
     def opened(self, wire: Wire) -> None:
         self._wire = wire
         self.connections += 1
-        join: Json = {"username": self.name.title(), "keepsToken": True, "nonce": self._nonce}
+        join: Json = {"username": self.name.title(), "pin": self._pin, "keepsToken": True, "nonce": self._nonce}
         if self._token is not None:
             join |= {"token": self._token, "resume": self._resume}
         self._say("JOIN", **join)
@@ -214,7 +215,9 @@ async def party(reactor: Any, arguments: argparse.Namespace) -> None:
             trust = trustRootFromCertificates([Certificate.loadPEM(file.read())])
     urls = arguments.url if len(arguments.url) == 2 else arguments.url * 2
     room = "party-" + secrets.token_hex(6)
-    ann, bob = (Member(reactor, name, room, url, trust) for name, url in zip(("ann", "bob"), urls, strict=True))
+    # With a PIN: a deployment whose PINs do not work has no parties.
+    pin = f"{secrets.randbelow(10**6):06}"
+    ann, bob = (Member(reactor, name, room, pin, url, trust) for name, url in zip(("ann", "bob"), urls, strict=True))
     try:
         ann.connect()
         await ann.in_room(arguments.wait)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import Any
@@ -40,5 +41,7 @@ class Hasher(service.Service):
 def _hash_humbly(pin: str, salt: str) -> Pin:
     """Hash when nobody else wants the processor, or for a quarter of the time: there may be hundreds who guess."""
     if sys.platform == "linux":  # where this is about the thread
-        os.setpriority(os.PRIO_PROCESS, 0, 5)
+        # A system call filter may forbid it. The PIN is hashed all the same.
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, 5)
     return tokens.hash_pin(pin, salt)

@@ -80,7 +80,7 @@ class Arrivals:
 class Daemon(protocol.ProcessProtocol):
     """One `twistd --nodaemon tandemd`. lines: its standard output. errors: its standard error, as bytes.
 
-    sockets: what it is given as systemd gives sockets.
+    sockets: what it is given as systemd gives sockets. under: a command that runs the program.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class Daemon(protocol.ProcessProtocol):
         arguments: Sequence[str] = (),
         environ: dict[str, str] | None = None,
         sockets: Sequence[socket.socket] = (),
+        under: Sequence[str] = (),
     ):
         self.lines = Arrivals()
         self.errors = b""
@@ -98,7 +99,7 @@ class Daemon(protocol.ProcessProtocol):
         self.port = 0
         self._rest = b""
         self._ended: Deferred[int] = Deferred()
-        command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile="]
+        command = [*under, sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile="]
         command += ["tandemd", "--state-dir", str(state_dir), *arguments]
         env = {"PATH": os.environ["PATH"], "HOME": str(state_dir.parent), "PYTHONPATH": str(ROOT), **(environ or {})}
         if sockets:
@@ -225,9 +226,14 @@ class DaemonTestCase(TestCase):
                 client.dropConnection(abort=True)
             await client.closed
 
+    under: Sequence[str] = ()
+    """The command that runs the daemons."""
+
     def start(self, *arguments: str, port: int = 0, sockets: Sequence[socket.socket] = (), **environ: str) -> Daemon:
         """Start a daemon; it need not get ready."""
-        daemon = Daemon(self.state, ["--port", f"tcp:{port}:interface=127.0.0.1", *arguments], environ, sockets)
+        daemon = Daemon(
+            self.state, ["--port", f"tcp:{port}:interface=127.0.0.1", *arguments], environ, sockets, self.under
+        )
         self._daemons.append(daemon)
         return daemon
 
