@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 
+from .limits.scopes import scopes
+
 KEPT = 50_000
 """How many names are remembered, at about 200 bytes each."""
 TINY = 2e-6
@@ -181,9 +183,9 @@ class PerMinute:
     def take(self, address: str) -> float:
         """Count one and return 0.0, or the seconds after which the address may have the next.
 
-        address: as rules by address use it; '' is not limited.
+        address: as rules by address use it; '' is not limited. The network around it is, see `limits.scopes`.
         """
         if not address or not self._most:
             return 0.0
-        budget = Budget(f"{self._kind}:{address}", self._most, MINUTE)
-        return self._budgets.take(((budget,),), self._clock.seconds()).wait
+        way = [Budget(f"{self._kind}:{scope.name}", self._most * scope.times, MINUTE) for scope in scopes(address)]
+        return self._budgets.take((way,), self._clock.seconds()).wait

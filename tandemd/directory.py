@@ -34,31 +34,35 @@ class Directory:
         self._clock = clock
         self._rules = rules
         self._invited = invited
-        self._waiters: dict[str, list[Deferred[None]]] = {}
+        self._waiters: dict[tuple[str, str], list[Deferred[None]]] = {}
+        """By room and address."""
 
-    def joined(self, code: str) -> None:
-        """Somebody has joined a room, which may have been created by that."""
-        for waiter in self._waiters.pop(code, ()):
+    def joined(self, code: str, address: str) -> None:
+        """Answer the questions that a member, now in a room, has asked from this address."""
+        for waiter in self._waiters.pop((code, address), ()):
             waiter.callback(None)
 
     def invite(self, code: str, address: str, wait: float) -> Deferred[str | None]:
         return Deferred.fromCoroutine(self._invite(code, address, wait))
 
     async def _invite(self, code: str, address: str, wait: float) -> str | None:
+        if not address:
+            # Without an address nothing tells a member from a stranger.
+            return None
         end = self._clock.seconds() + wait
         while True:
             room = await self._store.load(code)
-            if room is not None and (not address or any(address == m.address for m in room.members.values())):
+            if room is not None and any(address == m.address for m in room.members.values()):
                 return room.settings.invite
             left = end - self._clock.seconds()
             if left <= 0:
                 return None
-            await self._somebody_joins(code, left)
+            await self._member_joins((code, address), left)
 
-    async def _somebody_joins(self, code: str, wait: float) -> None:
-        """Wait until somebody joins a room on this node, or the time is over."""
+    async def _member_joins(self, at: tuple[str, str], wait: float) -> None:
+        """Wait until a member joins a room on this node from an address, or the time is over. at: the room and the address."""
         waiter: Deferred[None] = Deferred()
-        waiters = self._waiters.setdefault(code, [])
+        waiters = self._waiters.setdefault(at, [])
         waiters.append(waiter)
         timeout = self._clock.callLater(wait, waiter.callback, None)
         try:
@@ -69,7 +73,7 @@ class Directory:
             if waiter in waiters:
                 waiters.remove(waiter)
                 if not waiters:
-                    self._waiters.pop(code, None)
+                    self._waiters.pop(at, None)
 
     def find_invite(self, invite: str, address: str) -> Deferred[str | None]:
         return self._store.find_invite(invite).addCallback(self._found, address)

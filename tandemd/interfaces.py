@@ -178,8 +178,8 @@ class IRooms(Interface):
     def invite(code: str, address: str, wait: float) -> Deferred[str | None]:
         """Return the invite code of a living room that somebody at this address is in, or None.
 
-        That is waited for up to `wait` seconds, whether there is such a room or not: nobody else learns which. With '',
-        where addresses mean nothing, anybody may ask.
+        That is waited for up to `wait` seconds, whether there is such a room or not: nobody else learns which. None at
+        once for '': without an address nothing tells a member from a stranger.
         """
 
     def find_invite(invite: str, address: str) -> Deferred[str | None]:

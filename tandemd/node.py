@@ -68,7 +68,7 @@ class Node:
             join_limits_of(config),
         )
         limits = config.limits
-        self.addresses = Addresses(config.web.trusted_proxies, config.endpoint.startswith("haproxy:"))
+        self.addresses = Addresses(config.web.trusted_proxies, config.endpoint.startswith("haproxy:"), reactor)
         self.door = Door(reactor, door_of(config), metrics.limited)
         self.limits = MessageLimits(reactor, rates_of(config), self.door.punish) if limits.enabled else None
         self.factory = TandemFactory(

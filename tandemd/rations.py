@@ -126,7 +126,8 @@ class Rations:
             return ()
         tries = Budget(f"pin:{room.id}", in_all, HOUR)
         if not address:
-            ways: list[Way] = [(tries,)]
+            # Nothing tells newcomers from guessers here: they leave what is kept for newcomers.
+            ways: list[Way] = [(Budget(tries.name, in_all, HOUR, keep=in_all // 2),)]
             return ways[_check(await self._store.take(ways)).way]
         often = Budget(f"pinner:{address}", each, HOUR)
         if any(member.address == address for member in room.members.values()):

@@ -231,7 +231,9 @@ class RoomService(service.Service):
         if commit.closes:
             live.renew(self.open.blank(live.room.code))
         elif commit.event == "USER_JOINED":
-            self.directory.joined(live.room.code)
+            member = live.room.members.get(commit.user)
+            if member is not None:
+                self.directory.joined(live.room.code, member.address)
         if live.waiting and commit.event in _FREEING:
             # Of those who want to be the same member the last one, whose other connections may be dead; else in their order.
             newest = {join.user_id: session for session, join in live.waiting.items()}

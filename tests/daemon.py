@@ -99,7 +99,14 @@ class Daemon(protocol.ProcessProtocol):
         self.port = 0
         self._rest = b""
         self._ended: Deferred[int] = Deferred()
-        command = [*under, sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile="]
+        command = [
+            *under,
+            sys.executable,
+            "-c",
+            "from twisted.scripts.twistd import run; run()",
+            "--nodaemon",
+            "--pidfile=",
+        ]
         command += ["tandemd", "--state-dir", str(state_dir), *arguments]
         env = {"PATH": os.environ["PATH"], "HOME": str(state_dir.parent), "PYTHONPATH": str(ROOT), **(environ or {})}
         if sockets:

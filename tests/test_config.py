@@ -70,6 +70,16 @@ class Defaults(ConfigTestCase):
             self.assertEqual(getattr(section, name), getattr(rules, name), name)
 
 
+class Proxies(ConfigTestCase):
+    def test_a_number_or_unknown(self):
+        for written, hops in (("0", 0), ("2", 2), ("unknown", -1), ("Unknown", -1)):
+            self.assertEqual(self.load(f"web: {{trusted_proxies: {written}}}").web.trusted_proxies, hops)
+            self.assertEqual(self.load(TANDEMD_WEB_TRUSTED_PROXIES=written).web.trusted_proxies, hops)
+        for written in ("-1", "11", "many"):
+            said = self.refused(f"web: {{trusted_proxies: {written}}}")
+            self.assertIn("a whole number from 0 to 10 or unknown", said)
+
+
 class Layers(ConfigTestCase):
     def test_file_then_environment_then_command_line(self):
         text = "rooms: {grace: 10s}"

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import struct
 
+import treq
+
 from .daemon import Daemon
 from .rawclient import RawTestCase
 
@@ -105,9 +107,33 @@ class HopTests(RawTestCase):
         forged = [(b"", f"X-Forwarded-For: 198.51.100.{number}\r\n") for number in range(3)]
         self.assertEqual(await self.statuses(daemon, *forged), [OPEN, TOO_MANY, TOO_MANY])
 
-    async def test_a_proxy_that_nobody_told_us_of(self) -> None:
-        """All would be one: nobody is counted, and it is said in the log."""
-        daemon = await self.running(TANDEMD_LIMITS_CONNECTIONS_PER_ADDRESS="1")
-        hidden = [(b"", f"X-Forwarded-For: 198.51.100.{number}\r\n") for number in range(3)]
-        self.assertEqual(await self.statuses(daemon, *hidden), [OPEN] * 3)
-        await daemon.lines.next(lambda line: "web.trusted_proxies" in line)
+    async def test_a_forged_header_switches_nothing_off(self) -> None:
+        """From loopback, as from a VPN or a container's gateway: the peer stays one address, whatever it claims."""
+        daemon = await self.running(
+            TANDEMD_LIMITS_CONNECTIONS_PER_ADDRESS="1", TANDEMD_LIMITS_CODE_LOOKUPS="2", TANDEMD_WEB_SHORT_ID_WAIT="0s"
+        )
+        status, raw = await self.open(daemon, source="127.0.0.2")
+        self.assertEqual(status, OPEN)
+        await self.join(raw)
+        forged = [(b"", f"X-Forwarded-For: 198.51.100.{number}\r\n") for number in range(3)]
+        self.assertEqual(await self.statuses(daemon, *forged), [OPEN, TOO_MANY, TOO_MANY])
+        base = f"http://127.0.0.1:{daemon.port}"
+        found = []
+        for number in range(3):
+            response = await treq.get(
+                f"{base}/api/short-id/room", headers={"X-Forwarded-For": f"8.8.8.{number}"}, persistent=False
+            )
+            found.append((response.code, b"shortUrl" in await response.content()))
+        self.assertEqual(found, [(404, False), (404, False), (429, False)])
+        _, body = await self.get(f"{base}/health/ready")
+        self.assertNotIn(b"warnings", body)
+        self.assertEqual([line for line in daemon.log if line["level"] == "warn"], [])
+
+    async def test_proxies_of_which_nothing_is_known(self) -> None:
+        daemon = await self.running(TANDEMD_LIMITS_CONNECTIONS_PER_ADDRESS="1", TANDEMD_WEB_TRUSTED_PROXIES="unknown")
+        self.assertEqual(await self.statuses(daemon, (b"", ""), (b"", "")), [OPEN, OPEN])
+        status, raw = await self.open(daemon)
+        await self.join(raw)
+        # Without an address a member cannot be told from a stranger.
+        status, _ = await self.get(f"http://127.0.0.1:{daemon.port}/api/short-id/room")
+        self.assertEqual(status, 404)

@@ -198,13 +198,14 @@ class PinTest(ServiceTestCase):
         self.assertEqual(self.world.join("bob", peer="2.2.2.2", pin="111111").types()[0], "ROOM_STATE")
 
     def test_where_addresses_mean_nothing(self) -> None:
-        """Behind a proxy that nobody has told of: the room's limit applies, and no other."""
+        """Without addresses the room's limit applies, and its kept half stays for those who have one."""
         codes = []
         for number in range(6):
             client = self.world.connect("")
             client.say("JOIN", userId=f"eve{number}", roomId="room", pin=f"{number:06}")
             codes.append(client.told("ERROR")[0]["code"])
-        self.assertEqual(codes, ["bad_pin"] * 4 + ["rate_limited"] * 2)
+        self.assertEqual(codes, ["bad_pin"] * 2 + ["rate_limited"] * 4)
+        self.assertEqual(self.world.join("bob", peer="2.2.2.2", pin=RIGHT).types()[0], "ROOM_STATE")
 
 
 class StrangerTest(ServiceTestCase):
@@ -270,6 +271,34 @@ class StrangerTest(ServiceTestCase):
         self.assertNoResult(asked)
         self.world.join("cid", peer="7.7.7.7", pin=RIGHT)
         self.assertTrue(self.successResultOf(asked))
+
+    def test_no_address_no_invite_code(self) -> None:
+        directory = self.world.server.rooms.directory
+        self.assertIsNone(self.successResultOf(directory.invite("room", "", 2.0)))
+
+    def test_a_joining_member_wakes_its_own_address_only(self) -> None:
+        """Each look at the room costs as much as the room is large: 100 wait, 20 join, 101 + 1 looks."""
+        loads: list[str] = []
+        store, load = self.world.store, self.world.store.load
+        self.patch(store, "load", lambda code: (loads.append(code), load(code))[1])
+        directory = self.world.server.rooms.directory
+        asked = [directory.invite("room", f"7.7.{number}.7", 60.0) for number in range(100)]
+        mine = directory.invite("room", "2.2.2.2", 60.0)
+        before = len(loads)
+        self.assertEqual(before, 101)
+        self.world.join("bob", peer="2.2.2.2", pin=RIGHT)
+        self.assertTrue(self.successResultOf(mine))
+        looks = len(loads) - before
+        for number in range(20):
+            self.world.join(f"cid{number}", peer=f"3.3.3.{number}", pin=RIGHT)
+        # The same for each member: what its own JOIN reads.
+        self.assertLessEqual(len(loads) - before, looks * 21)
+        self.assertLess(looks, 10)
+        for waiting in asked:
+            self.assertNoResult(waiting)
+        self.world.advance(61)
+        self.assertEqual([self.successResultOf(waiting) for waiting in asked], [None] * 100)
+        self.assertEqual(directory._waiters, {})
 
 
 class SecretsTest(ServiceTestCase):

@@ -37,10 +37,10 @@ from tandemd.web import (
     DoorSettings,
     TandemSite,
     Waiting,
-    addresses_mean_nothing,
     client_address,
     root_resource,
 )
+from tandemd.web.addresses import UNKNOWN
 from tandemd.web.lookups import LookupLimits
 from tandemd.web.parts import CHUNK, Part, PartSender
 
@@ -174,7 +174,7 @@ class WebTestCase(TestCase):
         factory = WebSocketServerFactory(reactor=self.reactor)
         factory.protocol = Echo
         factory.setProtocolOptions(webStatus=False, openHandshakeTimeout=0, allowNullOrigin=True)
-        self.addresses = Addresses(trusted_hops)
+        self.addresses = Addresses(trusted_hops, clock=self.reactor)
         root = root_resource(
             **{
                 "websocket": WebSocketResource(factory),
@@ -271,10 +271,26 @@ class HealthTests(WebTestCase):
         self.assertEqual(reply.json["warnings"], ["the archive cannot be written"])
 
     def test_warns_of_a_proxy_that_is_not_configured(self) -> None:
-        self.request(f"/api/room/{CODE}", peer=IPv4Address("TCP", "10.0.0.1", 1), X_Forwarded_For="203.0.113.7")
+        """Not because of what one request says, nor of what one client can say at once."""
+        proxy = IPv4Address("TCP", "10.0.0.1", 1)
+        for number in range(100):
+            self.request("/status", peer=proxy, X_Forwarded_For=f"203.0.113.{number}")
+        self.assertNotIn("warnings", self.request("/health/ready").json)
+        for number in range(10):
+            self.reactor.advance(61)
+            self.request("/status", peer=proxy, X_Forwarded_For=f"203.0.113.{number}")
         reply = self.request("/health/ready")
         self.assertEqual(reply.status, 200)
         self.assertIn("web.trusted_proxies", reply.json["warnings"][0])
+        self.reactor.advance(3601)
+        self.assertNotIn("warnings", self.request("/health/ready").json)
+
+    def test_no_warning_of_one_client_behind_another_proxy(self) -> None:
+        for _ in range(30):
+            self.reactor.advance(61)
+            self.request("/status", peer=IPv4Address("TCP", "10.0.0.1", 1), X_Forwarded_For="203.0.113.7")
+            self.request("/status", peer=IPv4Address("TCP", "8.8.8.8", 1), X_Forwarded_For=f"203.0.113.{_}")
+        self.assertNotIn("warnings", self.request("/health/ready").json)
 
     def test_metrics(self) -> None:
         reply = self.request("/metrics")
@@ -431,11 +447,17 @@ class LookupTests(WebTestCase):
         reply = self.request(f"/room/{CODE}", peer=IPv4Address("TCP", "8.8.8.8", 1), X_Forwarded_For="1.1.1.1")
         self.assertEqual(reply.status, 429)
 
-    def test_no_limit_where_addresses_mean_nothing(self) -> None:
+    def test_nor_does_one_of_a_private_peer(self) -> None:
         self.serve(code_lookups=1)
         proxy = IPv4Address("TCP", "10.0.0.1", 1)
-        for _ in range(3):
-            self.assertEqual(self.request(f"/room/{CODE}", peer=proxy, X_Forwarded_For="8.8.8.8").status, 302)
+        replies = [self.request(f"/room/{CODE}", peer=proxy, X_Forwarded_For=f"8.8.8.{last}") for last in range(3)]
+        self.assertEqual([reply.status for reply in replies], [302, 429, 429])
+
+    def test_a_wide_ipv6_network_is_eight_addresses(self) -> None:
+        self.serve(code_lookups=1)
+        replies = [self.request(f"/room/{CODE}", peer=IPv6Address("TCP", f"2001:db8:7:{i}::1", 1)) for i in range(9)]
+        self.assertEqual([reply.status for reply in replies], [302] * 8 + [429])
+        self.assertEqual(self.request(f"/room/{CODE}", peer=IPv6Address("TCP", "2001:db8:8::1", 1)).status, 302)
 
 
 class ShortIdTests(WebTestCase):
@@ -1130,27 +1152,30 @@ class AddressTests(TestCase):
             self.assertEqual(client_address(self.PEER, values, hops), address, values)
         self.assertEqual(client_address(UNIXAddress("/run/x"), ["1.1.1.1"], 1), "1.1.1.1")
 
-    def test_meaning_nothing(self) -> None:
-        public = IPv4Address("TCP", "8.8.8.8", 1)
-        shared = IPv4Address("TCP", "100.64.0.1", 1)
-        for peer, values, hops, expected in (
-            (self.PEER, ["1.1.1.1"], 0, True),
-            (shared, ["1.1.1.1"], 0, True),
-            (IPv6Address("TCP", "::1", 1), ["1.1.1.1"], 0, True),
-            (UNIXAddress("/run/x"), ["1.1.1.1"], 0, True),
-            (self.PEER, [], 0, False),
-            (public, ["1.1.1.1"], 0, False),
-            (self.PEER, ["1.1.1.1"], 1, False),
-        ):
-            self.assertEqual(addresses_mean_nothing(peer, values, hops), expected, (peer, values, hops))
-
     def test_rules(self) -> None:
-        addresses = Addresses()
-        self.assertEqual(addresses.rule(self.PEER, []), "10.0.0.1")
-        self.assertEqual(addresses.rule(IPv6Address("TCP", "2001:db8::1", 1), []), "2001:db8::/64")
-        self.assertFalse(addresses.suspended)
-        self.assertEqual(addresses.rule(self.PEER, ["1.1.1.1"]), "")
-        self.assertTrue(addresses.suspended)
+        for addresses in (Addresses(), Addresses(clock=Clock())):
+            self.assertEqual(addresses.rule(self.PEER, []), "10.0.0.1")
+            self.assertEqual(addresses.rule(IPv6Address("TCP", "2001:db8::1", 1), []), "2001:db8::/64")
+            self.assertEqual(addresses.rule(self.PEER, ["1.1.1.1"]), "10.0.0.1")
+            self.assertEqual(addresses.rule(UNIXAddress("/run/x"), ["1.1.1.1"]), "")
+
+    def test_translated_addresses_are_their_ipv4(self) -> None:
+        for written, expected in (
+            ("2002:cb00:7107:1::1", "203.0.113.7"),
+            ("2002:cb00:7107:ffff::2", "203.0.113.7"),
+            ("64:ff9b::203.0.113.7", "203.0.113.7"),
+            ("64:ff9b:1::203.0.113.7", "64:ff9b:1::/64"),
+            ("::ffff:203.0.113.7", "203.0.113.7"),
+        ):
+            self.assertEqual(Addresses().rule(IPv6Address("TCP", written, 1), []), expected)
+
+    def test_proxies_of_which_nothing_is_known(self) -> None:
+        addresses = Addresses(UNKNOWN)
+        for peer in (self.PEER, IPv4Address("TCP", "8.8.8.8", 1)):
+            self.assertEqual(
+                [addresses.rule(peer, ["1.1.1.1"]), addresses.early(peer), addresses.client(peer, [])], [""] * 3
+            )
+        self.assertFalse(addresses.secure("https"))
 
 
 class LookupLimitsTests(TestCase):

@@ -17,7 +17,22 @@ from twisted.internet.endpoints import quoteStringArgument
 from ..limits import Rate
 from ..room.titles import CLIP
 from ..room.titles import Titles as AllowedTitles
-from .kinds import ENDPOINT, SWITCH, Kind, choice, duration, integer, number, rate, sentinel, size, text, texts, url
+from .kinds import (
+    ENDPOINT,
+    SWITCH,
+    Kind,
+    choice,
+    duration,
+    integer,
+    number,
+    proxies,
+    rate,
+    sentinel,
+    size,
+    text,
+    texts,
+    url,
+)
 
 T = TypeVar("T")
 
@@ -105,9 +120,10 @@ class Web:
         "without an origin say. Programs that are no web pages say nothing, and are let in.",
     )
     trusted_proxies: int = key(
-        integer(0, 10),
+        proxies(10),
         0,
         "How many reverse proxies stand before this server and add to X-Forwarded-For. With 0 the header is ignored. "
+        "unknown: clients come through proxies of which nothing is known, and rules by address apply to none of them. "
         "Proxies that speak the PROXY protocol are not counted: for them, put haproxy: before the endpoint in `port`.",
     )
     short_id_wait: float = key(
@@ -196,7 +212,7 @@ class Rooms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one client may ask for, and one address, of which an IPv6 client's whole /64 is one.
+    """What one client may ask for, and one address, of which an IPv6 client's whole /64 is one. A /48 has 8 times as much.
 
     A rate is so many a second for any length of time, and so many at once after a rest. What is beyond it is refused by
     an ERROR that says when to try again. Honest clients do not get there.

@@ -65,6 +65,15 @@ def integer(least: int, most: int) -> Kind[int]:
     return Kind(f"a whole number from {least} to {most}", parse)
 
 
+def proxies(most: int) -> Kind[int]:
+    """A number of proxies; -1 is for "unknown"."""
+    counted = integer(0, most)
+    return Kind(
+        f"{counted.says} or unknown",
+        lambda value: -1 if isinstance(value, str) and value.lower() == "unknown" else counted.parse(value),
+    )
+
+
 def duration(least: str, most: str) -> Kind[float]:
     """A length of time; its value is in seconds."""
 

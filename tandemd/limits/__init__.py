@@ -2,5 +2,6 @@
 
 from .penalties import Penalties
 from .rates import MessageLimits, MessageRates, Rate
+from .scopes import Scope, scopes
 
-__all__ = ["MessageLimits", "MessageRates", "Penalties", "Rate"]
+__all__ = ["MessageLimits", "MessageRates", "Penalties", "Rate", "Scope", "scopes"]

@@ -1,6 +1,6 @@
 """HTTP on the port of the WebSocket: health, figures, invite links, the party page. It knows no rules."""
 
-from .addresses import Addresses, addresses_mean_nothing, client_address
+from .addresses import Addresses, client_address
 from .door import Door, DoorSettings
 from .root import root_resource
 from .shortcut import Shortcut
@@ -14,7 +14,6 @@ __all__ = [
     "Shortcut",
     "TandemSite",
     "Waiting",
-    "addresses_mean_nothing",
     "client_address",
     "root_resource",
 ]

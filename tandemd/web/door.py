@@ -6,7 +6,7 @@ from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 
 from ..budgets import PerMinute
-from ..limits import Penalties
+from ..limits import Penalties, scopes
 from ..metrics import Counts
 from .answers import Answer, json_answer
 
@@ -32,7 +32,8 @@ class DoorSettings(Struct, frozen=True):
 class Door:
     """Counts the open connections of each address, and turns away who has too many, or has been thrown out.
 
-    An address is as rules by address use it; for '' only the limit in all applies. limited: counts by reason.
+    An address is as rules by address use it; for '' only the limit in all applies. The network around an address has limits
+    too, see `limits.scopes`. limited: counts by reason.
     """
 
     def __init__(self, clock: IReactorTime, settings: DoorSettings, limited: Counts):
@@ -52,7 +53,9 @@ class Door:
             return self._refuse(429, "kept_out", "A client at your address broke the limits repeatedly.", wait)
         if settings.connections and self._count >= settings.connections:
             return self._refuse(503, "connections", "The server has as many connections as it may have.", FULL_WAIT)
-        if settings.per_address and self._open.get(address, 0) >= settings.per_address:
+        if settings.per_address and any(
+            self._open.get(scope.name, 0) >= settings.per_address * scope.times for scope in scopes(address)
+        ):
             return self._refuse(
                 429, "connections_per_address", "Your address has as many connections as it may have.", FULL_WAIT
             )
@@ -78,16 +81,16 @@ class Door:
     def entered(self, address: str) -> None:
         """A connection was opened."""
         self._count += 1
-        if address:
-            self._open[address] = self._open.get(address, 0) + 1
+        for scope in scopes(address):
+            self._open[scope.name] = self._open.get(scope.name, 0) + 1
 
     def left(self, address: str) -> None:
         """It has ended."""
         self._count -= 1
-        if address:
-            count = self._open.pop(address) - 1
+        for scope in scopes(address):
+            count = self._open.pop(scope.name) - 1
             if count:
-                self._open[address] = count
+                self._open[scope.name] = count
 
     def punish(self, address: str) -> None:
         """A client had to be thrown out: its address is not let in for a while."""

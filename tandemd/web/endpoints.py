@@ -13,7 +13,7 @@ from twisted.web.http import Request
 
 from ..interfaces import IRooms
 from ..messages import Id
-from .addresses import SUSPENDED, Addresses
+from .addresses import Addresses
 from .answers import Answer, Endpoint, HttpError, json_answer, text_answer
 from .lookups import LookupLimits
 
@@ -54,7 +54,7 @@ class Health(Endpoint):
         body: dict[str, object] = {"status": "unready" if reasons else "ready", "nodeId": self._node_id}
         if reasons:
             body["reasons"] = reasons
-        warnings = [*self._warnings(), *([SUSPENDED] if self._addresses.suspended else [])]
+        warnings = [*self._warnings(), *self._addresses.warnings()]
         if warnings:
             body["warnings"] = warnings
         return json_answer(503 if reasons else 200, body, NO_STORE)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 
 from ..budgets import MINUTE, Budget, Budgets, Way
+from ..limits import scopes
 
 
 class LookupLimits:
@@ -60,7 +61,13 @@ class LookupLimits:
         return taken.wait
 
     def _of(self, address: str, keep: int = 0) -> Way:
-        return (Budget(f"by:{address}", self._per_address, MINUTE, keep),) if address and self._per_address else ()
+        """keep: of the address's own number; the network around it keeps as many times more as it has."""
+        if not self._per_address:
+            return ()
+        return tuple(
+            Budget(f"by:{scope.name}", self._per_address * scope.times, MINUTE, keep * scope.times)
+            for scope in scopes(address)
+        )
 
     def _all(self, keep: int = 0) -> Way:
         return (Budget("in vain:", self._in_vain, MINUTE, keep),)
