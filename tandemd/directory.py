@@ -88,14 +88,15 @@ class Directory:
 
     async def _room_of(self, token: str) -> dict[str, object] | None:
         owner = tokens.token_owner(token)
-        room = await self._store.load(owner[0]) if owner else None
-        member = room.members.get(owner[1]) if room is not None and owner else None
-        if room is None or member is None:
+        # Anybody can name a room: it is not read before the member is proven.
+        member = await self._store.member(*owner) if owner else None
+        if owner is None or member is None:
             return None
         hashed = tokens.hash_token(token)
         if not any(kept and hmac.compare_digest(hashed, kept) for kept in (member.token, member.next_token)):
             return None
-        return self._shown(room)
+        room = await self._store.load(owner[0])
+        return None if room is None else self._shown(room)
 
     def _shown(self, room: Room) -> dict[str, object]:
         self._rules.withdraw(room)

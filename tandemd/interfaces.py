@@ -21,7 +21,7 @@ from zope.interface import Attribute, Interface
 
 from .budgets import Taken, Way
 from .errors import Refused
-from .room.state import Commit, Room, Version
+from .room.state import Commit, Member, Room, Version
 
 
 class Conflict(Struct, frozen=True):
@@ -110,6 +110,12 @@ class IRoomStore(Interface):
 
     def load(code: str) -> Deferred[Room | None]:
         """Return a copy of the room as it is, or None only if it is certain that there is none."""
+
+    def member(code: str, user_id: str) -> Deferred[Member | None]:
+        """Return one member of a room, or None if the store has no such room or member; the archive is not asked.
+
+        It costs the same for a room of any size.
+        """
 
     def commit(room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None]) -> None:
         """Append commits, all or none, if the store has the room at the version they follow on.

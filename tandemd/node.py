@@ -31,7 +31,7 @@ from .rooms import RoomService
 from .services import Sequence
 from .sessions import Outbox, Session
 from .stores import stores_of
-from .web import Addresses, Door, DoorSettings, Shortcut, TandemSite, Waiting, root_resource
+from .web import Addresses, Door, DoorSettings, Quota, Shortcut, TandemSite, root_resource
 
 PAGE = os.path.join(os.path.dirname(__file__), "page")
 
@@ -120,12 +120,16 @@ class Node:
             lookup_refused=self._lookup_refused,
             administration=administration,
             admin_token=config.admin.token,
+            metrics_token=config.web.metrics_token,
         )
         site = TandemSite(
             root,
             reactor,
             limits.handshake_timeout,
-            Waiting(limits.handshakes, limits.handshakes_per_address, self._dropped) if limits.enabled else None,
+            Quota(limits.handshakes, limits.handshakes_per_address, self._dropped) if limits.enabled else None,
+            Quota(limits.http_connections, limits.http_connections_per_address, self._crowded_out)
+            if limits.enabled
+            else None,
             self.addresses.early,
             Shortcut(self.factory, root.refusal) if config.fast_path else None,
         )
@@ -216,6 +220,9 @@ class Node:
 
     def _dropped(self) -> None:
         self.metrics.limited["handshakes"] += 1
+
+    def _crowded_out(self) -> None:
+        self.metrics.limited["http_connections"] += 1
 
     def _counted(self, address: str, code: int | None, opened: bool) -> None:
         if opened:

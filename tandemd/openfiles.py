@@ -11,7 +11,7 @@ from dataclasses import replace
 from .config import Config
 
 RESERVE = 150
-"""For databases, Redis, the log, the page, and HTTP requests under way."""
+"""For databases, Redis, the log, and what the runtime needs."""
 
 
 def as_many_as_possible() -> int:
@@ -32,7 +32,7 @@ def make_room(config: Config) -> None:
     It makes it larger by and by, and with threads the process stands still for 10 to 20 ms each time (Linux waits until no
     other processor reads the old one), in the middle of a crowd that comes in. A slot takes 8 bytes.
     """
-    last = config.limits.connections + config.limits.handshakes + RESERVE - 1
+    last = config.limits.connections + config.limits.http_connections + RESERVE - 1
     try:
         os.fstat(last)
     except OSError:
@@ -47,6 +47,9 @@ def fitted(config: Config, files: int) -> Config:
     told to come later.
     """
     limits = config.limits
-    handshakes = min(limits.handshakes, max(10, files // 5))
-    connections = min(limits.connections, max(10, files - handshakes - RESERVE))
-    return replace(config, limits=replace(limits, handshakes=handshakes, connections=connections))
+    http = min(limits.http_connections, max(10, files // 5))
+    connections = min(limits.connections, max(10, files - http - RESERVE))
+    return replace(
+        config,
+        limits=replace(limits, http_connections=http, handshakes=min(limits.handshakes, http), connections=connections),
+    )

@@ -361,16 +361,22 @@ class HttpTests(WebTestCase):
         self.assertEqual(self.ask("/v1/nowhere", token="x").status, 401)
         self.assertEqual(self.administration.asked, [])
 
+    def test_paths_that_a_proxy_reads_differently(self) -> None:
+        for path in ("/v1/rooms/..%2f..%2f..%2fx/close", "/v1/rooms/../rooms/x/close", "/v1/node/../../../x/close"):
+            self.assertEqual(self.ask(path, {}).status, 404, path)
+        self.assertEqual(self.administration.asked, [])
+
     def test_wrong_tokens_are_limited(self) -> None:
         for _ in range(10):
             self.assertEqual(self.ask("/v1/node", token="wrong").status, 401)
-        # Then not even the right one helps: it may have been guessed.
-        reply = self.ask("/v1/node")
+        reply = self.ask("/v1/node", token="wrong")
         self.assertEqual(reply.status, 429)
         self.assertGreater(int(reply.headers["Retry-After"]), 0)
-        self.assertEqual(self.ask("/v1/node", peer="198.51.100.2").status, 200)
-        self.reactor.advance(7)
+        # Others at its address, and how many they are, do not keep out who has the right one.
         self.assertEqual(self.ask("/v1/node").status, 200)
+        self.assertEqual(self.ask("/v1/node", peer="198.51.100.2", token="wrong").status, 401)
+        self.reactor.advance(7)
+        self.assertEqual(self.ask("/v1/node", token="wrong").status, 401)
         # The right one costs nothing.
         for _ in range(30):
             self.assertEqual(self.ask("/v1/node").status, 200)

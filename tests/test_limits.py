@@ -21,7 +21,7 @@ from tandemd.limits.rates import BUCKETS
 from tandemd.metrics import LIMITS, Counts
 from tandemd.node import door_of, rates_of, rules_of
 from tandemd.protocol import ProtocolSettings
-from tandemd.web import Addresses, Door, DoorSettings, Waiting
+from tandemd.web import Addresses, Door, DoorSettings, Quota
 
 from . import world as rules_world
 from .harness import TITLE, Client, Link, ServiceTestCase, frame
@@ -141,10 +141,10 @@ class Channel:
         self.dropped += 1
 
 
-class WaitingTest(TestCase):
+class QuotaTest(TestCase):
     def test_the_oldest_goes(self) -> None:
         dropped: list[None] = []
-        waiting = Waiting(5, 2, lambda: dropped.append(None))
+        waiting = Quota(5, 2, lambda: dropped.append(None))
         channels = [Channel() for _ in range(9)]
         for channel, address in zip(channels, "aabbaaccc", strict=True):
             waiting.begin(channel, address)
@@ -154,10 +154,10 @@ class WaitingTest(TestCase):
         for channel in channels:
             waiting.end(channel)
             waiting.end(channel)
-        self.assertEqual((len(waiting), waiting._by_address), (0, {}))
+        self.assertEqual((len(waiting), waiting._by_scope), (0, {}))
 
     def test_who_has_said_something_stays(self) -> None:
-        waiting = Waiting(2, 0)
+        waiting = Quota(2, 0)
         honest = Channel()
         waiting.begin(honest, "a")
         waiting.end(honest)

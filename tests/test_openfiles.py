@@ -16,19 +16,20 @@ from .daemon import ROOT
 class OpenFilesTests(SynchronousTestCase):
     def fit(self, files: int, **limits: int) -> tuple[int, int]:
         found = fitted(Config(limits=Limits(**limits)), files).limits  # type: ignore[arg-type]
-        return found.connections, found.handshakes
+        self.assertLessEqual(found.handshakes, found.http_connections)
+        return found.connections, found.http_connections
 
     def test_enough(self) -> None:
         self.assertEqual(self.fit(262_144), (50_000, 2000))
 
     def test_too_few(self) -> None:
         for files in (1024, 4096, 20_000):
-            connections, handshakes = self.fit(files)
-            self.assertLessEqual(connections + handshakes + RESERVE, files)
+            connections, http = self.fit(files)
+            self.assertLessEqual(connections + http + RESERVE, files)
             self.assertGreater(connections, files / 2)
 
     def test_what_is_configured_is_not_exceeded(self) -> None:
-        self.assertEqual(self.fit(1024, connections=100, handshakes=20), (100, 20))
+        self.assertEqual(self.fit(1024, connections=100, http_connections=20), (100, 20))
 
     def test_hardly_any(self) -> None:
         self.assertEqual(self.fit(64), (10, 12))

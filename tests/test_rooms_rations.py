@@ -265,6 +265,21 @@ class StrangerTest(ServiceTestCase):
         self.world.advance(3)
         self.assertEqual(answers, [("room", began + 2.0, None), ("there is none", began + 2.0, None)])
 
+    def test_no_room_is_read_for_a_token_that_proves_nothing(self) -> None:
+        """Anybody can write a token that names a room; of a room of 250 all is read, of one that is none the archive is asked."""
+        loads: list[str] = []
+        store, load = self.world.store, self.world.store.load
+        self.patch(store, "load", lambda code: (loads.append(code), load(code))[1])
+        directory = self.world.server.rooms.directory
+        for token in (new_token("room", "ann"), new_token("room", "eve"), new_token("nowhere", "ann"), "x", ""):
+            self.assertIsNone(self.successResultOf(directory.room_of(token)))
+        self.assertEqual(loads, [])
+        cid = self.world.join("cid", peer="2.2.2.2", pin=RIGHT, keepsToken=True)
+        loads.clear()
+        shown = self.successResultOf(directory.room_of(self.the(cid.told(), "ROOM_STATE")["token"]))
+        assert shown is not None
+        self.assertEqual((shown["roomId"], loads), ("room", ["room"]))
+
     def test_invite_code_is_waited_for(self) -> None:
         asked = self.world.server.rooms.directory.invite("room", "7.7.7.7", 2.0)
         self.world.join("bob", peer="8.8.8.8", pin=RIGHT)

@@ -57,6 +57,14 @@ class StoreContract:
         await hand.send(hand.next({"moderation": moderation}))
         self.same(await store.load("room"), hand.room)
 
+    async def test_one_member(self) -> None:
+        store, hand = await self.begin()
+        await hand.send(hand.next({**member("ann", "n/b/1"), **member("bob", "n/b/2", 3)}))
+        self.assertEqual(await store.member("room", "bob"), hand.room.members["bob"])
+        await hand.send(hand.next({"m:bob": None}, event=""))
+        for code, user in (("room", "bob"), ("room", "eve"), ("nowhere", "ann")):
+            self.assertIsNone(await store.member(code, user))
+
     async def test_what_is_loaded_is_a_copy(self) -> None:
         store, hand = await self.begin()
         room = await store.load("room")

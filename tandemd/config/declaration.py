@@ -126,6 +126,11 @@ class Web:
         "unknown: clients come through proxies of which nothing is known, and rules by address apply to none of them. "
         "Proxies that speak the PROXY protocol are not counted: for them, put haproxy: before the endpoint in `port`.",
     )
+    metrics_token: str = key(
+        text("at least 16 letters, digits and other visible characters", r"(?:[\x21-\x7e]{16,1024})?", secret=True),
+        "",
+        "The bearer token that /metrics wants to see. Empty: whoever reaches the port can read the figures.",
+    )
     short_id_wait: float = key(
         duration("0s", "30s"), "2s", "How long the question for a room's invite code waits for the room to be created."
     )
@@ -283,6 +288,15 @@ class Limits:
         integer(60, 10_000_000),
         6000,
         "HTTP requests of one address in a minute, those for /health not counted. The extension makes 30 a minute.",
+    )
+    http_connections: int = key(
+        integer(10, 1_000_000),
+        2000,
+        "Connections that are no WebSockets, from accept to close: those on which a request is awaited, answered, or read by "
+        "a slow client. Of more, the oldest is dropped. Fewer where the system allows fewer open files.",
+    )
+    http_connections_per_address: int = key(
+        integer(1, 1_000_000), 300, "The same of one address. A browser opens six at a time."
     )
     handshakes: int = key(
         integer(10, 1_000_000),

@@ -14,7 +14,7 @@ from zope.interface import implementer
 from ..budgets import Budgets, Taken, Way
 from ..errors import Refused
 from ..interfaces import CommitResult, Conflict, IFollower, IRoomStore
-from ..room.state import MEMBER, Commit, Room, Version
+from ..room.state import MEMBER, Commit, Member, Room, Version
 
 MAILBOX = 200
 """How many frames are kept for one member; a WebRTC handshake with ten others needs about half of it."""
@@ -76,6 +76,10 @@ class MemoryStore:
     def load(self, code: str) -> Deferred[Room | None]:
         kept = self._rooms.get(code)
         return defer.succeed(kept.room.copy() if kept else None)
+
+    def member(self, code: str, user_id: str) -> Deferred[Member | None]:
+        kept = self._rooms.get(code)
+        return defer.succeed(kept.room.members.get(user_id) if kept else None)
 
     def commit(self, room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None]) -> None:
         kept = self._rooms.get(room.code)

@@ -9,7 +9,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from ..interfaces import IArchive
-from ..room.state import Commit, Room, Version
+from ..room.state import MEMBER, Commit, Member, Room, Version
 from . import codec, scripts
 from .access import Access, unavailable
 from .keys import DUE, INVITES, STORE, log_key, room_key
@@ -73,6 +73,16 @@ class Reading:
                 await deferLater(self._clock, float(fields[1]) + 0.01)
             else:
                 return codec.decode_room(code, codec.pairs(fields))
+
+    async def member(self, code: str, user_id: str) -> Member | None:
+        """As IRoomStore says."""
+        await self._access.available()
+        name = MEMBER + user_id
+        try:
+            written = await self._access.link.call(b"HGET", room_key(code), name.encode())
+        except (Disconnected, RedisError):
+            raise unavailable() from None
+        return codec.decode_field(name, written) if written is not None else None
 
     async def _from_archive(self, code: str) -> Room | None:
         """Return a room that Redis has lost. Whether there is none is known only if the archive can be asked."""

@@ -17,7 +17,7 @@ from ..budgets import Taken, Way
 from ..errors import Refused
 from ..interfaces import CommitResult, IArchive, IFollower, IRoomStore
 from ..metrics import Metrics
-from ..room.state import Commit, Room, Version
+from ..room.state import Commit, Member, Room, Version
 from ..services import CannotStart, Tasks
 from . import codec
 from .access import Access
@@ -235,6 +235,9 @@ class RedisStore(service.Service):
 
     def load(self, code: str) -> Deferred[Room | None]:
         return Deferred.fromCoroutine(self._reading.load(code))
+
+    def member(self, code: str, user_id: str) -> Deferred[Member | None]:
+        return Deferred.fromCoroutine(self._reading.member(code, user_id))
 
     def replay(self, code: str, after: Version) -> Deferred[Sequence[Commit] | None]:
         return Deferred.fromCoroutine(self._reading.replay(code, after))

@@ -2,18 +2,18 @@
 
 from .addresses import Addresses, client_address
 from .door import Door, DoorSettings
+from .quota import Quota
 from .root import root_resource
 from .shortcut import Shortcut
 from .site import TandemSite
-from .waiting import Waiting
 
 __all__ = [
     "Addresses",
     "Door",
     "DoorSettings",
+    "Quota",
     "Shortcut",
     "TandemSite",
-    "Waiting",
     "client_address",
     "root_resource",
 ]

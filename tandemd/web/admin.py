@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
 from math import ceil
 from typing import TypeVar
@@ -14,18 +12,17 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.http import Request
 
-from ..budgets import MINUTE, Budget, Budgets
+from ..budgets import PerMinute
 from ..interfaces import IAdministration
 from ..messages import Id
 from .addresses import Addresses
 from .answers import Answer, Endpoint, HttpError, json_answer
+from .endpoints import forwarded_for, shows
 
 NO_STORE = ("Cache-Control", "no-store")
 WRONG_TOKENS = 10
-"""Wrong tokens that an address may show in a minute, before even the right one is refused."""
+"""Wrong tokens of one address that are answered, and logged, in a minute."""
 MOST = 1000
-
-_BEARER = re.compile(rb"bearer +([\x21-\x7e]{1,1200})", re.IGNORECASE)
 
 B = TypeVar("B", bound="Body")
 
@@ -61,10 +58,9 @@ class Admin(Endpoint):
 
     def __init__(self, administration: IAdministration, token: str, addresses: Addresses, clock: IReactorTime):
         self._administration = administration
-        self._token = hashlib.sha256(token.encode()).digest()
+        self._token = token
         self._addresses = addresses
-        self._clock = clock
-        self._wrong = Budgets()
+        self._wrong = PerMinute(clock, "wrong", WRONG_TOKENS)
 
     async def answer(self, request: Request, path: list[str]) -> Answer:
         by = self._admitted(request)
@@ -102,27 +98,17 @@ class Admin(Endpoint):
         raise HttpError(404, "Not found")
 
     def _admitted(self, request: Request) -> str:
-        """Return the address of an administrator. Raise HttpError 401, or 429 after too many wrong tokens."""
-        forwarded = [value.decode("latin-1") for value in request.requestHeaders.getRawHeaders(b"X-Forwarded-For", [])]
-        address = self._addresses.client(request.getClientAddress(), forwarded) or "local"
-        way, now = (Budget(f"by:{address}", WRONG_TOKENS, MINUTE),), self._clock.seconds()
-        taken = self._wrong.take([way], now)
-        if taken.way < 0:
-            wait = taken.wait
+        """Return the address of an administrator. Raise HttpError 401 for a wrong token, or 429 after too many of them."""
+        peer, forwarded = request.getClientAddress(), forwarded_for(request)
+        if shows(request, self._token):
+            # Never locked out by others at its address: 32 characters cannot be guessed.
+            return self._addresses.client(peer, forwarded) or "local"
+        wait = self._wrong.take(self._addresses.rule(peer, forwarded) or "local")
+        if wait:
             raise HttpError(429, f"Too many wrong tokens from your address; try again in {ceil(wait)} s.", wait)
-        shown = _BEARER.fullmatch((request.getHeader(b"Authorization") or b"").strip())
-        # Hashes: a comparison of the tokens themselves would tell their lengths.
-        if shown is None or not hmac.compare_digest(hashlib.sha256(shown[1]).digest(), self._token):
-            self._log.warn("administration: a wrong token from {address}", address=address)
-            raise HttpError(401, "Show the token of admin.token: `Authorization: Bearer TOKEN`.")
-        self._wrong.give_back(way, now)
-        return address
-
-    def error(self, status: int, text: str, retry_after: float | None = None) -> Answer:
-        answer = super().error(status, text, retry_after)
-        if status != 401:
-            return answer
-        return msgspec.structs.replace(answer, headers=(*answer.headers, ("WWW-Authenticate", "Bearer")))
+        # Without the address: at no level has the log one of a client.
+        self._log.warn("administration: a wrong token was shown")
+        raise HttpError(401, "Show the token of admin.token: `Authorization: Bearer TOKEN`.")
 
 
 def _found(value: object) -> Answer:

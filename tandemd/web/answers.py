@@ -79,6 +79,8 @@ class Endpoint:
         headers = [("Cache-Control", "no-store")]
         if retry_after is not None:
             headers.append(("Retry-After", str(max(1, ceil(retry_after)))))
+        if status == 401:
+            headers.append(("WWW-Authenticate", "Bearer"))
         return text_answer(status, text, *headers) if self.plain else json_answer(status, {"error": text}, *headers)
 
 
@@ -127,23 +129,25 @@ class Delivery:
 
     def send(self, answer: Answer) -> None:
         """Send an answer, unless the client has gone away."""
-        body, request = answer.body, self._request
-        head_only = self._gone or request.method == b"HEAD"
-        if isinstance(body, Part) and head_only:
-            body.file.close()
         if self._gone:
             return
+        body, request = answer.body, self._request
         request.setResponseCode(answer.status, HTTPStatus(answer.status).phrase.encode())
         for name, value in answer.headers:
             request.responseHeaders.addRawHeader(name, value)
+        if answer.status == 429:
+            # A new connection costs the client more than the next request would.
+            request.channel.persistent = 0
+            request.setHeader(b"Connection", b"close")
         if answer.content_type:
             request.setHeader(b"Content-Type", answer.content_type.encode())
         size = body.size if isinstance(body, Part) else len(body)
         if answer.status not in (204, 304):
             request.setHeader(b"Content-Length", b"%d" % size)
-        if isinstance(body, Part) and not head_only:
+        if request.method == b"HEAD" or not size:
+            request.finish()
+        elif isinstance(body, Part):
             PartSender(request, body).start()
-            return
-        if isinstance(body, bytes) and body and not head_only:
+        else:
             request.write(body)
-        request.finish()
+            request.finish()

@@ -41,6 +41,7 @@ class Door:
         self._limited = limited
         self._opening = PerMinute(clock, "opening", settings.per_minute)
         self._asking = PerMinute(clock, "asking", settings.requests_per_minute)
+        self._checking = PerMinute(clock, "checking", settings.requests_per_minute)
         self._penalties = Penalties(clock, settings.penalty, settings.longest_penalty)
         self._open: dict[str, int] = {}
         self._count = 0
@@ -68,6 +69,11 @@ class Door:
         """Return the answer to an HTTP request that is one too many, or None. To be asked once for each."""
         wait = self._asking.take(address)
         return self._refuse(429, "requests", "Too many requests from your address.", wait) if wait else None
+
+    def checks_often(self, address: str) -> bool:
+        """Say whether an address asks for the node's health more often than it may ask for everything else. To be asked once for
+        each time."""
+        return bool(self._checking.take(address))
 
     def refuse_origin(self) -> Answer:
         """Return the answer to a handshake of a web page that may not use this server."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 from collections.abc import Callable, Sequence
 from math import ceil
@@ -18,6 +20,8 @@ from .answers import Answer, Endpoint, HttpError, json_answer, text_answer
 from .lookups import LookupLimits
 
 NO_STORE = ("Cache-Control", "no-store")
+RENDERED = 1.0
+"""Seconds for which a copy of the metrics is served."""
 NO_ROOM = "Room not found"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -61,23 +65,36 @@ class Health(Endpoint):
 
 
 class Metrics(Endpoint):
-    """/metrics: what Prometheus reads."""
+    """/metrics: what Prometheus reads. text: renders it, in some 10 ms, so it is called once in `RENDERED` seconds at most.
+
+    token: a scraper must show it as a bearer token; '': none is needed.
+    """
 
     plain = True
 
-    def __init__(self, text: Callable[[], bytes]):
+    def __init__(self, text: Callable[[], bytes], clock: IReactorTime, token: str = ""):
         self._text = text
+        self._clock = clock
+        self._token = token
+        self._rendered = b""
+        self._until = 0.0
 
     def answer(self, request: Request, path: list[str]) -> Answer:
         if path:
             raise HttpError(404, "Not found")
-        return Answer(200, self._text(), METRICS, (NO_STORE,))
+        if self._token and not shows(request, self._token):
+            raise HttpError(401, "Show the token of web.metrics_token: `Authorization: Bearer TOKEN`.")
+        now = self._clock.seconds()
+        # A clock that was set back must not keep the copy.
+        if not self._rendered or not self._until - RENDERED <= now < self._until:
+            self._rendered, self._until = self._text(), now + RENDERED
+        return Answer(200, self._rendered, METRICS, (NO_STORE,))
 
 
 class Status(Endpoint):
     """/status: the node in figures, and the room of whoever proves to be a member by the token.
 
-    started_at: seconds on `clock`. connections: counts the open WebSockets.
+    started_at: seconds on `clock`. connections: counts the open WebSockets. limits: of questions with a token.
     """
 
     def __init__(
@@ -88,7 +105,11 @@ class Status(Endpoint):
         started_at: float,
         clock: IReactorTime,
         connections: Callable[[], int],
+        limits: LookupLimits,
+        addresses: Addresses,
     ):
+        self._limits = limits
+        self._addresses = addresses
         self._rooms = rooms
         self._node_id = node_id
         self._version = version
@@ -99,8 +120,12 @@ class Status(Endpoint):
     async def answer(self, request: Request, path: list[str]) -> Answer:
         if path:
             raise HttpError(404, "Not found")
-        bearer = _BEARER.fullmatch((request.getHeader(b"Authorization") or b"").strip())
-        room = await self._rooms.room_of(bearer[1].decode()) if bearer else None
+        token = bearer(request)
+        room = None
+        if token:
+            # The look-up of a room, and a guess at a token: the same limit as for other look-ups.
+            allow(self._limits.ask(self._addresses.rule(request.getClientAddress(), forwarded_for(request))))
+            room = await self._rooms.room_of(token)
         counts = self._rooms.counts()
         now = self._clock.seconds()
         body = {
@@ -131,7 +156,7 @@ class InviteCodes:
         Raise HttpError 404 if there is none, 429 if there were too many look-ups.
         """
         address = self._address(request)
-        _allow(self._limits.take(address))
+        allow(self._limits.take(address))
         room_id = await self._rooms.find_invite(code.lower(), address) if _CODE.fullmatch(code) else None
         if room_id is None:
             raise HttpError(404, NO_ROOM)
@@ -144,7 +169,7 @@ class InviteCodes:
         Raise HttpError 404 if it is not, or there is no such room; 429 if there were too many look-ups.
         """
         address = self._address(request)
-        _allow(self._limits.ask(address))
+        allow(self._limits.ask(address))
         invite = await self._rooms.invite(room_id, address, wait)
         if invite is None:
             raise HttpError(404, NO_ROOM)
@@ -154,7 +179,8 @@ class InviteCodes:
         return self._addresses.rule(request.getClientAddress(), forwarded_for(request))
 
 
-def _allow(wait: float) -> None:
+def allow(wait: float) -> None:
+    """Raise HttpError 429 where a look-up has to wait. wait: seconds."""
     if wait:
         raise HttpError(429, f"Too many look-ups; try again in {ceil(wait)} s.", wait)
 
@@ -214,6 +240,19 @@ class Api(Endpoint):
         invite = await self._codes.code(request, room_id, self._short_id_wait)
         answer = {"shortId": invite, "roomId": room_id, "shortUrl": f"{base_url}/room/{invite}"}
         return json_answer(200, answer, NO_STORE)
+
+
+def bearer(request: Request) -> str:
+    """Return the bearer token that a request shows, or ''."""
+    shown = _BEARER.fullmatch((request.getHeader(b"Authorization") or b"").strip())
+    return shown[1].decode() if shown else ""
+
+
+def shows(request: Request, token: str) -> bool:
+    """Say whether a request shows this very bearer token."""
+    # Hashes: a comparison of the tokens themselves would tell their lengths.
+    shown, right = (hashlib.sha256(text.encode()).digest() for text in (bearer(request), token))
+    return hmac.compare_digest(shown, right)
 
 
 def forwarded_for(request: Request) -> list[str]:

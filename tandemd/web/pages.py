@@ -1,12 +1,12 @@
-"""The party page: files of one directory."""
+"""The party page: files of one directory, each read once and kept in memory."""
 
 from __future__ import annotations
 
 import os
 import re
 from email.utils import parsedate_to_datetime
-from typing import IO
 
+from msgspec import Struct
 from twisted.python.filepath import FilePath, InsecurePath
 from twisted.web.http import Request, datetimeToString
 
@@ -42,28 +42,43 @@ _RANGE = re.compile(r"bytes=(?:(?P<first>[0-9]{1,18})-(?P<last>[0-9]{0,18})|-(?P
 _NOT_FOUND = "Not found"
 
 
+class File(Struct, frozen=True):
+    """A file as it was read. tag: its entity tag. modified: in seconds since 1970."""
+
+    data: bytes
+    tag: str
+    modified: int
+
+
 class Page(Endpoint):
-    """The files of the page's directory, except those whose name begins with a dot and links that lead out of it."""
+    """The files of the page's directory, except those whose name begins with a dot and links that lead out of it.
+
+    The page is small; all who download it at the same time share what was read once.
+    """
 
     plain = True
 
     def __init__(self, directory: str):
         self._root = FilePath(os.path.realpath(directory))
+        self._read: dict[str, File] = {}
 
     def answer(self, request: Request, path: list[str]) -> Answer:
-        file = self._find(path)
+        found = self._find(path)
         try:
-            opened = file.open()
+            file = self._file(found.path)
         except OSError:
             raise HttpError(404, _NOT_FOUND) from None
-        try:
-            answer = self._answer(request, file.basename(), opened)
-        except BaseException:
-            opened.close()
-            raise
-        if not isinstance(answer.body, Part):
-            opened.close()
-        return answer
+        return self._answer(request, found.basename(), file)
+
+    def _file(self, path: str) -> File:
+        """Return a file as it is now; it is read if it has changed. Raises OSError."""
+        status = os.stat(path)
+        tag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+        file = self._read.get(path)
+        if file is None or file.tag != tag:
+            with open(path, "rb") as opened:
+                file = self._read[path] = File(opened.read(), tag, int(status.st_mtime))
+        return file
 
     def _find(self, path: list[str]) -> FilePath[str]:
         file = self._root
@@ -79,30 +94,28 @@ class Page(Endpoint):
             raise HttpError(404, _NOT_FOUND)
         return file
 
-    def _answer(self, request: Request, name: str, opened: IO[bytes]) -> Answer:
-        status = os.fstat(opened.fileno())
-        size = status.st_size
-        tag = f'"{status.st_mtime_ns:x}-{size:x}"'
-        modified = datetimeToString(int(status.st_mtime)).decode()
+    def _answer(self, request: Request, name: str, file: File) -> Answer:
+        size = len(file.data)
+        modified = datetimeToString(file.modified).decode()
         headers = (
-            ("ETag", tag),
+            ("ETag", file.tag),
             ("Last-Modified", modified),
             # A new release is seen at once: browsers keep the file but ask whether it is still the same.
             ("Cache-Control", "no-cache"),
             ("Content-Security-Policy", POLICY),
             ("Accept-Ranges", "bytes"),
         )
-        if _unchanged(request, tag, int(status.st_mtime)):
+        if _unchanged(request, file.tag, file.modified):
             return Answer(304, headers=headers)
         kind = TYPES.get(os.path.splitext(name)[1].lower(), "application/octet-stream")
-        wanted = _range(request, size) if _header(request, "If-Range") in ("", tag, modified) else None
+        wanted = _range(request, size) if _header(request, "If-Range") in ("", file.tag, modified) else None
         if wanted is None:
-            return Answer(200, Part(opened, 0, size), kind, headers)
+            return Answer(200, Part(file.data, 0, size), kind, headers)
         first, count = wanted
         if not count:
             return Answer(416, headers=(*headers, ("Content-Range", f"bytes */{size}")))
         content_range = ("Content-Range", f"bytes {first}-{first + count - 1}/{size}")
-        return Answer(206, Part(opened, first, count), kind, (*headers, content_range))
+        return Answer(206, Part(file.data, first, count), kind, (*headers, content_range))
 
 
 def _header(request: Request, name: str) -> str:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import IO
+from typing import Any
 
 from msgspec import Struct
 from twisted.internet.interfaces import IPushProducer
 from twisted.web.http import Request
 from zope.interface import implementer
 
-CHUNK = 64 * 1024
+CHUNK = 16 * 1024
+"""How many bytes a transport is given at once, and keeps at most before it asks for a pause. All clients share the rest."""
 
 
 class Part(Struct, frozen=True):
-    """A part of an open file: it is closed when it has been sent, or need not be. Offset and size are in bytes."""
+    """A part of a file. data: the whole file, which all answers share. Offset and size are in bytes."""
 
-    file: IO[bytes]
+    data: bytes
     offset: int
     size: int
 
@@ -29,13 +30,15 @@ class PartSender:
 
     def __init__(self, request: Request, part: Part):
         self._request = request
-        self._file = part.file
-        self._left = part.size
-        self._file.seek(part.offset)
+        self._data = memoryview(part.data)[part.offset : part.offset + part.size]
         self._paused = False
         self._sending = False
+        self._done = False
+        self._transport: Any = request.channel.transport
 
     def start(self) -> None:
+        # Left alone, a transport keeps 64 KiB and more for a client that reads nothing.
+        self._transport.bufferSize = CHUNK
         self._request.registerProducer(self, True)
         self.resumeProducing()
 
@@ -47,22 +50,17 @@ class PartSender:
         if self._sending:
             return
         self._sending = True
-        while self._left and not self._paused and not self._file.closed:
-            data = self._file.read(min(CHUNK, self._left))
-            if not data:
-                # The file has become shorter: only a broken connection tells the client that something is missing.
-                self._file.close()
-                self._request.unregisterProducer()
-                self._request.loseConnection()
-                return
-            self._left -= len(data)
-            self._request.write(data)
+        while self._data and not self._paused:
+            piece, self._data = self._data[:CHUNK], self._data[CHUNK:]
+            self._request.write(bytes(piece))
         self._sending = False
-        if not self._left and not self._file.closed:
-            self._file.close()
+        if not self._data and not self._done:
+            self._done = True
+            del self._transport.bufferSize
             self._request.unregisterProducer()
             self._request.finish()
 
     def stopProducing(self) -> None:
-        """The client has gone away."""
-        self._file.close()
+        """Send nothing more: the client has gone away."""
+        self._data = memoryview(b"")
+        self._done = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -22,11 +23,17 @@ from .endpoints import Api, Health, InviteCodes, Metrics, RoomLink, Status, forw
 from .lookups import LookupLimits
 from .pages import Page
 
+if TYPE_CHECKING:
+    from .site import TandemChannel
+
 URL_LIMIT = 4096
 METHODS = "GET, HEAD, OPTIONS"
 
 LEAVING = text_answer(503, "This node is about to stop; connect again.\n", ("Retry-After", "1"))
 """To whoever wants a WebSocket while the node sends its clients away."""
+
+_HEALTH = (b"/health", b"/health/ready")
+"""What is always answered: it decides whether the node is sent clients. Who asks too often has to connect again each time."""
 
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -82,21 +89,35 @@ class Root(Resource):
         self._nowhere = NotFound()
 
     def render(self, request: Request) -> int | bytes:
+        channel = cast("TandemChannel", request.channel)
         if request.method == b"GET" and _wants_websocket(request):
-            refused = getattr(request.channel, "refused", None) or self.refusal(
+            refused = channel.refused or self.refusal(
                 request.getClientAddress(), request.requestHeaders.getRawHeaders(b"Origin", []), forwarded_for(request)
             )
             if refused is not None:
                 # It costs a client more to come again, and the answer can be seen to be the last.
-                request.channel.persistent = 0
+                channel.persistent = 0
                 Delivery(request, self._nowhere).send(refused)
                 return NOT_DONE_YET
             result: int | bytes = self._websocket.render(request)
+            if channel.transport is None:
+                channel.taken_over()
             return result
+        address = self._addresses.rule(request.getClientAddress(), forwarded_for(request))
+        channel.asked_by(address)
+        # Before the path is understood: one that makes no sense costs as much.
+        refused = None
+        if request.path not in _HEALTH:
+            refused = self._door.request(address)
+        elif self._door.checks_often(address):
+            channel.persistent = 0
         request.setHeader(b"Server", b"tandemd")
         request.setHeader(b"X-Content-Type-Options", b"nosniff")
         request.setHeader(b"Referrer-Policy", b"no-referrer")
         self._cors.apply(request)
+        if refused is not None:
+            Delivery(request, self._nowhere).send(refused)
+            return NOT_DONE_YET
         if request.method == b"OPTIONS":
             Delivery(request, self._nowhere).send(Answer(200, headers=(("Allow", METHODS),)))
             return NOT_DONE_YET
@@ -106,9 +127,9 @@ class Root(Resource):
             Delivery(request, self._nowhere).send(self._nowhere.error(error.status, error.text))
             return NOT_DONE_YET
         delivery = Delivery(request, endpoint)
-        refused = None if isinstance(endpoint, Health) else self._door.request(self._address(request))
-        if refused is not None:
-            delivery.send(refused)
+        if any(".." in part.split("/") for part in path):
+            # Proxies decide by the path whom they let in: some resolve this, others do not.
+            delivery.send(endpoint.error(404, "Not found"))
         elif (
             request.method in (b"GET", b"HEAD")
             or endpoint is self._nowhere
@@ -119,9 +140,6 @@ class Root(Resource):
             refusal = endpoint.error(405, f"Only {METHODS} can be used here.")
             delivery.send(msgspec.structs.replace(refusal, headers=(*refusal.headers, ("Allow", METHODS))))
         return NOT_DONE_YET
-
-    def _address(self, request: Request) -> str:
-        return self._addresses.rule(request.getClientAddress(), forwarded_for(request))
 
     def refusal(self, peer: object, origins: Sequence[bytes], forwarded: Sequence[str]) -> Answer | None:
         """Return the answer to a handshake that is not to be, before anything has been spent on it; to be asked once for each.
@@ -195,6 +213,7 @@ def root_resource(
     lookup_refused: Callable[[], None] = lambda: None,
     administration: IAdministration | None = None,
     admin_token: str = "",
+    metrics_token: str = "",
 ) -> Root:
     """Return everything that a node serves by HTTP.
 
@@ -202,13 +221,15 @@ def root_resource(
     readiness, warnings: see Health. metrics_text: the metrics in Prometheus' text format. started_at: seconds on `clock`.
     door: who may open a WebSocket. code_lookups, code_lookups_total, lookup_refused: see LookupLimits.
     administration: what /admin does for who shows `admin_token`; '' for nobody.
+    metrics_token: see Metrics.
     The other settings: see the section `web` of the configuration.
     """
-    codes = InviteCodes(rooms, LookupLimits(clock, code_lookups, code_lookups_total, lookup_refused), addresses)
+    limits = LookupLimits(clock, code_lookups, code_lookups_total, lookup_refused)
+    codes = InviteCodes(rooms, limits, addresses)
     endpoints: dict[str, Endpoint] = {
         "health": Health(node_id, readiness, warnings, addresses),
-        "metrics": Metrics(metrics_text),
-        "status": Status(rooms, node_id, version, started_at, clock, connections),
+        "metrics": Metrics(metrics_text, clock, metrics_token),
+        "status": Status(rooms, node_id, version, started_at, clock, connections, limits, addresses),
         "room": RoomLink(codes, redirect_target),
         "ws": Upgrade(),
         "api": Api(codes, addresses, invite_base_url, short_id_wait),

@@ -44,7 +44,7 @@ class Shortcut:
             # Asked once only: each question counts as an attempt.
             channel.refused = refused
             return False
-        channel.complete()
+        channel.taken_over()
         channel.setTimeout(None)
         channel.transport = None
         protocol = self._factory.buildProtocol(transport.getPeer())

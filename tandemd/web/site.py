@@ -15,8 +15,8 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from .answers import Answer
+from .quota import Ending, Quota
 from .shortcut import Shortcut
-from .waiting import Waiting
 
 TIMEOUT = 15.0
 UNREAD = 15.0
@@ -36,12 +36,15 @@ class TandemChannel(HTTPChannel):
     """How the WebSocket that it wants has been refused already."""
     _begun = False
     _first = True
+    _over = False
+    _moved = False
     _unread: IDelayedCall | None = None
     site: TandemSite
     transport: Any
 
     def connectionMade(self) -> None:
         super().connectionMade()
+        self.site.connections.begin(self, self._early())
         self._await_request()
 
     def dataReceived(self, data: bytes) -> None:
@@ -50,17 +53,32 @@ class TandemChannel(HTTPChannel):
         if not (first and shortcut is not None and shortcut.take(self, data)):
             super().dataReceived(data)
 
+    def _early(self) -> str:
+        """Return the address as far as it is known before a request."""
+        return self.site.address_of(self.transport.getPeer())
+
     def _await_request(self) -> None:
-        site = self.site
-        site.waiting.begin(self, site.address_of(self.transport.getPeer()))
+        self.site.waiting.begin(self, self._early())
 
     def complete(self) -> None:
         """A whole request has come."""
         self.site.waiting.end(self)
 
+    def asked_by(self, address: str) -> None:
+        """The request has come from this address, which the connection counts for until it is answered."""
+        if address and address != self._early():
+            self._moved = True
+            self.site.connections.begin(self, address)
+
+    def taken_over(self) -> None:
+        """It is a WebSocket from now on."""
+        self.site.waiting.end(self)
+        self.site.connections.end(self)
+
     def drop(self) -> None:
-        """See Waiting."""
-        self.transport.abortConnection()
+        """See Quota."""
+        if self.transport is not None:
+            self.transport.abortConnection()
 
     def resetTimeout(self) -> None:
         """Count from the first byte of a request."""
@@ -75,6 +93,9 @@ class TandemChannel(HTTPChannel):
             self.persistent = 0
         super().requestDone(request)
         if self.persistent:
+            if self._moved:
+                self._moved = False
+                self.site.connections.begin(self, self._early())
             self._await_request()
 
     def pauseProducing(self) -> None:
@@ -86,15 +107,27 @@ class TandemChannel(HTTPChannel):
         self._stop_waiting()
         super().resumeProducing()
 
+    def timeoutConnection(self) -> None:
+        """Close an idle connection, without Twisted's log line, which has the client's address."""
+        self.site.ending.add(self.loseConnection)
+
+    def forceAbortClient(self) -> None:
+        """Abort a connection that does not end, without such a line."""
+        self._abortingCall = None
+        self.site.ending.add(self.drop)
+
     def loseConnection(self) -> None:
+        if self._over or self.transport is None:
+            return
         self._stop_waiting()
         if self._abortingCall is None:
             self._abortingCall = self.callLater(UNREAD, self.forceAbortClient)
         super().loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._over = True
         self._stop_waiting()
-        self.site.waiting.end(self)
+        self.taken_over()
         super().connectionLost(reason)
 
     def _give_up(self) -> None:
@@ -146,8 +179,9 @@ class TandemSite(Site):
     """Serves the root resource by HTTP/1.1.
 
     A request has to be complete after `timeout` seconds, and a connection may be idle as long. Nothing is logged
-    for a request. waiting: of which connections a request is awaited. address_of: returns the address of a transport's peer
-    as rules by address use it. shortcut: for WebSockets; None: all come through the root resource.
+    for a request. waiting: of which connections a request is awaited. connections: all that are no WebSockets. address_of:
+    returns the address of a transport's peer as rules by address use it.
+    shortcut: for WebSockets; None: all come through the root resource.
     """
 
     noisy = False
@@ -158,12 +192,16 @@ class TandemSite(Site):
         root: IResource,
         reactor: IReactorTime,
         timeout: float = TIMEOUT,
-        waiting: Waiting | None = None,
+        waiting: Quota | None = None,
+        connections: Quota | None = None,
         address_of: Callable[[object], str] = lambda peer: "",
         shortcut: Shortcut | None = None,
     ):
         self.shortcut = shortcut
-        self.waiting = waiting or Waiting()
+        # Empty ones are false.
+        self.waiting = Quota() if waiting is None else waiting
+        self.connections = Quota() if connections is None else connections
+        self.ending = Ending(reactor)
         self.address_of = address_of
         super().__init__(
             root, requestFactory=TandemRequest, timeout=timeout, reactor=reactor, parsePOSTFormSubmission=False
