@@ -15,8 +15,11 @@ from twisted.python.logfile import LogFile
 from zope.interface import implementer
 
 AT_LEAST: Mapping[str, str] = {
-    # Autobahn tells of every scanner that fails its handshake.
-    "autobahn": "warn",
+    # Autobahn tells of every scanner that fails its handshake, and of connections that it drops, by their addresses.
+    "autobahn": "error",
+    # So does Twisted of HTTP connections that time out.
+    "twisted.web": "error",
+    "tandemd.web.site.TandemChannel": "error",
     # Every connection makes a factory or two start and stop.
     "twisted.internet.protocol.Factory": "warn",
     # "Scheduling retry 4 to connect <object at 0x...>": we say ourselves what is lost and found again.

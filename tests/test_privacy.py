@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import re
 import signal
+import struct
 
 import treq
 from twisted.logger import eventAsText, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from tandemd.logs import LineObserver, json_line
 from tandemd.roomstore import keys
+from tandemd.web import Quota
 
 from .daemon import ROOT, Client, Daemon, DaemonTestCase
-from .harness import TITLE
+from .harness import TITLE, frame
+from .rawclient import Raw, RawTestCase
 from .test_openapi import described
-from .test_web import WebTestCase
+from .test_web import WebTestCase, head, unread, upgrade
 
 DOCUMENT = (ROOT / "docs/privacy.md").read_text()
 PIN, WRONG_PIN = "73190588", "91827364"
@@ -22,6 +27,7 @@ CHAT = "what-was-said-in-chat"
 SDP = "v=0-what-was-offered"
 CANDIDATE = "candidate:what-was-a-candidate"
 NAMES = ("Secret Ann", "Secret Bob")
+HANDSHAKE = upgrade("/ws")
 NEVER = (PIN, WRONG_PIN, CHAT, SDP, CANDIDATE)
 """What is in no log and no file."""
 
@@ -130,6 +136,94 @@ class PartyTest(DaemonTestCase):
                     self.assertNotIn(secret.encode(), told, real)
         self.assertGreater(asked, 30)
         self.assertIn(b"secret-room", await self.status(base, tokens[0]))
+
+
+class AddressTest(RawTestCase):
+    """No line of the log has the address or the port of a client, whatever it does."""
+
+    environ: dict[str, str] = {}
+
+    async def test_log_at_its_most_talkative(self) -> None:
+        daemon = await self.running(
+            LOG_LEVEL="debug",
+            TANDEMD_LIMITS_HANDSHAKE_TIMEOUT="1s",
+            TANDEMD_LIMITS_JOIN_TIMEOUT="1s",
+            TANDEMD_LIMITS_HANDSHAKES_PER_ADDRESS="5",
+            TANDEMD_ADMIN_TOKEN="t" * 32,
+            **self.environ,
+        )
+        raws = []
+
+        async def say(last: int, *written: bytes) -> Raw:
+            raw = await self.reach(daemon, f"127.0.77.{last}")
+            assert raw.transport is not None
+            self.ports.append(raw.transport.getHost().port)  # type: ignore[attr-defined]
+            for data in written:
+                raw.transport.write(data)
+            raws.append(raw)
+            return raw
+
+        # Idle after an answer, half a request, a TLS handshake without TLS, nonsense, a wrong version and a wrong key.
+        await say(1, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        await say(2, b"GET /ws HTTP/1.1\r\nHost: x\r\n")
+        await say(3, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200) + b"\r\n\r\n")
+        await say(4, b"nonsense\r\n\r\n")
+        await say(5, HANDSHAKE.replace(b"Version: 13", b"Version: 8"))
+        await say(6, HANDSHAKE.replace(b"dGhlIHNhbXBsZSBub25jZQ==", b"x"))
+        await say(7, b"GET /admin/v1/node HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\nConnection: close\r\n\r\n")
+        # WebSockets that want nothing, are malformed, too large, or too many.
+        for number, data in enumerate((b"", b"\xff" * 40, frame(2, b"x"), frame(1, b"\xff"), frame(1, b"x") * 5000)):
+            raw = await say(10 + number, HANDSHAKE)
+            await raw.until(b"\r\n\r\n")
+            raw.transport.write(data)  # type: ignore[union-attr]
+        await say(20, HANDSHAKE + struct.pack("!BBQ", 0x81, 0xFF, 2**40) + b"mask" + bytes(100))
+        for _ in range(8):
+            await say(30)
+        status, refused = await self.open(daemon, source="127.0.77.14")
+        raws.append(refused)
+        gone = await self.reach(daemon, "127.0.77.40")
+        gone.transport.write(HANDSHAKE)  # type: ignore[union-attr]
+        await gone.until(b"\r\n\r\n")
+        gone.transport.abortConnection()  # type: ignore[union-attr]
+        for raw in raws:
+            if not raw.ended:
+                await raw.until(b"")
+        ended = daemon.ended()
+        daemon.kill(signal.SIGTERM)
+        await ended
+        logged = (daemon.output + daemon.errors).decode()
+        self.assertIn("connection closed after", logged, "the log is not at its most talkative")
+        self.assertNotIn("127.0.77.", logged)
+        for port in self.ports:
+            self.assertNotRegex(logged, rf"\b{port}\b")
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ports: list[int] = []
+
+
+class PlainAddressTest(AddressTest):
+    """The same where Autobahn does it all."""
+
+    environ = {"TANDEMD_FAST_PATH": "false"}
+
+
+class UnreadTest(WebTestCase):
+    """Clients that do not read their answers, or leave a connection idle, are no line of the log."""
+
+    def test_no_addresses(self) -> None:
+        out = io.BytesIO()
+        observer = LineObserver(out, json_line, "debug")
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        globalLogPublisher.addObserver(observer)
+        self.site.connections = Quota()
+        unread(self.site, 3)
+        unread(self.site, 3, "198.51.100.{}", head("/health"))
+        for _ in range(40):
+            self.reactor.advance(1)
+        globalLogPublisher.removeObserver(observer)
+        self.assertNotIn(b"203.0.113.", out.getvalue())
+        self.assertNotIn(b"198.51.100.", out.getvalue())
 
 
 class FaultTest(WebTestCase):

@@ -1078,6 +1078,21 @@ class Unread(StringTransport):
         self.channel.connectionLost(Failure(ConnectionAborted()))
 
 
+def unread(
+    site: TandemSite, count: int, peer: str = "203.0.113.{}", data: bytes = head("/page/clip.mp4")
+) -> list[Unread]:
+    """Connect clients that ask for something and read nothing of it."""
+    transports = []
+    for number in range(count):
+        address = IPv4Address("TCP", peer.format(number), 1)
+        transport = Unread(address)
+        transport.channel = site.buildProtocol(address)
+        transport.channel.makeConnection(transport)
+        transport.channel.dataReceived(data)
+        transports.append(transport)
+    return transports
+
+
 class SlowDownloadTests(WebTestCase):
     """Clients that ask for the clip and read nothing of it."""
 
@@ -1087,33 +1102,22 @@ class SlowDownloadTests(WebTestCase):
         self.site.connections = self.connections = Quota(40, 10, lambda: self.dropped.append(True))
         self.site.address_of = self.addresses.early
 
-    def ask(self, count: int, peer: str = "203.0.113.{}", data: bytes = head("/page/clip.mp4")) -> list[Unread]:
-        transports = []
-        for number in range(count):
-            address = IPv4Address("TCP", peer.format(number), 1)
-            transport = Unread(address)
-            transport.channel = self.site.buildProtocol(address)
-            transport.channel.makeConnection(transport)
-            transport.channel.dataReceived(data)
-            transports.append(transport)
-        return transports
-
     def test_of_one_address(self) -> None:
         with self.open_file_count_kept():
-            slow = self.ask(30, "203.0.113.7")
+            slow = unread(self.site, 30, "203.0.113.7")
         self.assertEqual([transport.aborted for transport in slow], [1] * 20 + [0] * 10)
         self.assertEqual((len(self.connections), len(self.dropped)), (10, 20))
         self.assertEqual(self.request("/health", peer=IPv4Address("TCP", "203.0.113.7", 2)).status, 200)
 
     def test_of_many(self) -> None:
-        slow = self.ask(100)
+        slow = unread(self.site, 100)
         self.assertEqual(sum(transport.aborted for transport in slow), 60)
         self.assertEqual(len(self.connections), 40)
         self.assertEqual(self.request("/", Connection="close").status, 200)
         self.assertEqual(len(self.connections), 39, "the newcomer took the place of the oldest, and has left")
 
     def test_little_is_kept_for_each(self) -> None:
-        (slow,) = self.ask(1)
+        (slow,) = unread(self.site, 1)
         self.assertLess(len(slow.value()), 2 * CHUNK + 1000)
 
     def test_pipelined_behind_a_proxy_they_count_for_the_client(self) -> None:
@@ -1121,16 +1125,16 @@ class SlowDownloadTests(WebTestCase):
         self.site.connections = self.connections = Quota(40, 10, lambda: self.dropped.append(True))
         self.site.address_of = self.addresses.early
         forwarded = head("/page/clip.mp4", X_Forwarded_For="198.51.100.1")
-        slow = self.ask(30, "10.0.0.1", forwarded)
+        slow = unread(self.site, 30, "10.0.0.1", forwarded)
         self.assertEqual([transport.aborted for transport in slow], [1] * 20 + [0] * 10)
         # An answer that was read makes the connection the proxy's again.
-        done = self.ask(12, "10.0.0.1", head("/health", X_Forwarded_For="198.51.100.2"))
+        done = unread(self.site, 12, "10.0.0.1", head("/health", X_Forwarded_For="198.51.100.2"))
         self.assertEqual(sum(transport.aborted for transport in done), 0)
 
     def test_their_end_is_spread(self) -> None:
         """All reach their time limit in the same turn; ending one takes 0.1 to 0.2 ms."""
         self.site.connections = Quota()
-        slow = self.ask(200)
+        slow = unread(self.site, 200)
         ended = []
         self.reactor.advance(14.9)
         while not all(transport.aborted for transport in slow):
