@@ -31,7 +31,7 @@ class Connection:
 
     count: of messages. proven: whether it has sent a JOIN or PING. joining: whether a JOIN is being decided; until `settled`
     the protocol hands over no further message. A client that goes beyond the limits is told so, and thrown out if it keeps
-    on. limits: None for none.
+    on. limits: None for none. own: whether its address is kept out then.
     """
 
     __slots__ = (
@@ -39,6 +39,7 @@ class Connection:
         "_later",
         "_limits",
         "_metrics",
+        "_own",
         "_paced",
         "_rooms",
         "_store",
@@ -57,6 +58,7 @@ class Connection:
         store: IRoomStore,
         metrics: Metrics,
         limits: MessageLimits | None = None,
+        own: bool = True,
     ):
         self.session = session
         self.count = 0
@@ -65,6 +67,7 @@ class Connection:
         self._store = store
         self._metrics = metrics
         self._limits = limits
+        self._own = own
         self._buckets = limits.full() if limits is not None else []
         self.joining = False
         self._paced = 0
@@ -187,7 +190,7 @@ class Connection:
         self._metrics.limited["abuse"] += 1
         self._forget()
         self.session.expel(reason)
-        if self._limits is not None:
+        if self._limits is not None and self._own:
             self._limits.abused(self.session.address)
 
     def _forget(self) -> None:

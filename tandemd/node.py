@@ -26,12 +26,12 @@ from .protocol import ProtocolSettings, TandemFactory, TandemProtocol
 from .rations import NO_LIMITS, JoinLimits
 from .room.rules import Rules
 from .room.settings import RuleSettings
-from .room.titles import Titles
+from .room.titles import CLIP, Titles
 from .rooms import RoomService
 from .services import Sequence
 from .sessions import Outbox, Session
 from .stores import stores_of
-from .web import Addresses, Door, DoorSettings, Quota, Shortcut, TandemSite, root_resource
+from .web import Addresses, Cors, Door, DoorSettings, Quota, Shortcut, TandemSite, root_resource
 
 PAGE = os.path.join(os.path.dirname(__file__), "page")
 
@@ -69,6 +69,7 @@ class Node:
         )
         limits = config.limits
         self.addresses = Addresses(config.web.trusted_proxies, config.endpoint.startswith("haproxy:"), reactor)
+        self.cors = Cors(config.web.allowed_origins, config.titles.allowed, [config.web.invite_base_url])
         self.door = Door(reactor, door_of(config), metrics.limited)
         self.limits = MessageLimits(reactor, rates_of(config), self.door.punish) if limits.enabled else None
         self.factory = TandemFactory(
@@ -111,7 +112,8 @@ class Node:
             page_directory=PAGE,
             addresses=self.addresses,
             door=self.door,
-            allowed_origins=config.web.allowed_origins,
+            cors=self.cors,
+            titles=[url for url in config.titles.allowed if url != CLIP],
             redirect_target=config.web.redirect_target,
             invite_base_url=config.web.invite_base_url,
             short_id_wait=config.web.short_id_wait,
@@ -212,11 +214,18 @@ class Node:
 
     def _connect(self, protocol: TandemProtocol) -> Connection:
         self._numbers += 1
-        forwarded = (protocol.http_headers or {}).get("x-forwarded-for")
+        headers = protocol.http_headers or {}
+        forwarded, origin = headers.get("x-forwarded-for"), headers.get("origin")
         peer = protocol.transport.getPeer() if protocol.transport is not None else None
         address = self.addresses.rule(peer, [forwarded] if forwarded else [])
         session = Session(f"{self.prefix}{self._numbers}", address, protocol, self.outbox)
-        return Connection(session, self.rooms, self.stores.store, self.metrics, self.limits)
+        return Connection(session, self.rooms, self.stores.store, self.metrics, self.limits, self._own(origin, headers))
+
+    def _own(self, origin: str | None, headers: dict[str, str]) -> bool:
+        """Say whether a client's address answers for it, which it does not for any page that happens to be open there."""
+        return self.cors.familiar(
+            None if origin is None else origin.encode("utf-8", "replace"), headers.get("host", "")
+        )
 
     def _dropped(self) -> None:
         self.metrics.limited["handshakes"] += 1

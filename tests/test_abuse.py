@@ -47,6 +47,24 @@ class FloodTests(RawTestCase):
         self.assertIn(b'tandemd_limited_total{reason="abuse"} 3.0', metrics)
         self.assertIn(b'tandemd_limited_total{reason="kept_out"} 3.0', metrics)
 
+    async def test_a_foreign_page_keeps_nobody_out(self) -> None:
+        """Any site may be let in by the operator: what it does in a member's browser must not cost the member's address."""
+        daemon = await self.running(**self.environ, TANDEMD_WEB_ALLOWED_ORIGINS="*")
+        member = await self.connect(daemon, "127.0.0.1")
+        await member.join("room", "ann")
+        for origin, status in (("https://evil.example", 101), ("chrome-extension://abc", 429)):
+            _, page = await self.open(daemon, headers=f"Origin: {origin}\r\n")
+            await self.flood(page, frame(1, b"x") * 5000)
+            self.assertEqual((await self.open(daemon))[0], status, origin)
+        await self.asked(member)
+
+    async def test_foreign_pages_are_refused(self) -> None:
+        daemon = await self.running(**self.environ)
+        for origin in ("https://evil.example", "null"):
+            self.assertEqual((await self.open(daemon, headers=f"Origin: {origin}\r\n"))[0], 403)
+        for origin in ("chrome-extension://abc", "https://www.netflix.com", "http://localhost"):
+            self.assertEqual((await self.open(daemon, headers=f"Origin: {origin}\r\n"))[0], 101, origin)
+
 
 class PlainFloodTests(FloodTests):
     """The same where Autobahn does it all."""

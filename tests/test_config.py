@@ -222,7 +222,9 @@ class WrongValues(ConfigTestCase):
             "web: {allowed_origins: {a: 1}}", "web: {allowed_origins: [1]}", "web: {redirect_target: 'javascript:x'}",
             "web: {invite_base_url: 'https://a b'}", "web: {invite_base_url: 'https://a:x'}",
             "web: {invite_base_url: 'https://a?b'}", "titles: {allowed: ['javascript:alert(1)']}",
-            "titles: {allowed: [netflix.com]}", "postgres: {url: 'mysql://a/b'}", "redis: {db: -1}",
+            "titles: {allowed: [netflix.com]}", "web: {allowed_origins: [party.example.org]}",
+            "web: {allowed_origins: ['https://a/b']}", "web: {allowed_origins: ['https://*.a']}",
+            "postgres: {url: 'mysql://a/b'}", "redis: {db: -1}",
         ):  # fmt: skip
             section, _, rest = text.partition(":")
             inner = re.match(r" \{(\w+):", rest)

@@ -29,12 +29,14 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from tandemd.config import Config
 from tandemd.errors import Refused
 from tandemd.interfaces import IRooms
 from tandemd.logs import json_line, text_line
 from tandemd.metrics import Counts
 from tandemd.web import (
     Addresses,
+    Cors,
     Door,
     DoorSettings,
     Quota,
@@ -43,6 +45,7 @@ from tandemd.web import (
     root_resource,
 )
 from tandemd.web.addresses import UNKNOWN
+from tandemd.web.cors import USUAL
 from tandemd.web.lookups import LookupLimits
 from tandemd.web.parts import CHUNK, Part, PartSender
 
@@ -616,7 +619,7 @@ class CorsTests(WebTestCase):
             self.assertEqual(reply.headers["Access-Control-Allow-Headers"], "Authorization, Content-Type")
 
     def test_chosen_origins(self) -> None:
-        self.serve(allowed_origins=("https://www.netflix.com", "null"))
+        self.serve(cors=Cors(("https://www.netflix.com", "null")))
         for origin, allowed in (("https://www.netflix.com", True), ("null", True), ("https://evil.example", False)):
             reply = self.request("/health", Origin=origin)
             self.assertEqual(reply.headers["Access-Control-Allow-Origin"], origin if allowed else None)
@@ -642,7 +645,7 @@ class OriginTests(WebTestCase):
         self.assertEqual(self.statuses(*origins), [101] * 4)
 
     def test_listed(self) -> None:
-        self.serve(allowed_origins=("https://www.netflix.com", "chrome-extension://abcdefgh", "moz-extension://*"))
+        self.serve(cors=Cors(("https://www.netflix.com", "chrome-extension://abcdefgh", "moz-extension://*")))
         good = (
             "https://www.netflix.com",
             "HTTPS://www.Netflix.com",
@@ -657,16 +660,61 @@ class OriginTests(WebTestCase):
         self.assertEqual(self.statuses(*bad), [403] * len(bad))
         self.assertEqual(self.limited, {"origin": len(bad)})
 
+    def test_by_default(self) -> None:
+        """This server's page, extensions, and the sites of the titles; no other site of the world."""
+        web = Config().web
+        self.assertEqual(web.allowed_origins, USUAL)
+        cors = Cors(web.allowed_origins, Config().titles.allowed, [""])
+        self.serve(cors=cors)
+        good = (
+            "http://party.example", "https://party.example", "https://PARTY.example:443", "http://party.example:80",
+            "chrome-extension://abcdefgh", "moz-extension://0-1", "safari-web-extension://0-1",
+            "https://www.netflix.com", None,
+        )  # fmt: skip
+        bad = (
+            "null", "https://evil.example", "https://party.example.evil.example", "https://party.example:444", "self", "titles",
+            "http://www.netflix.com", "https://netflix.com", "party.example", "ftp://party.example",
+            "https://tandemd.invalid.evil", "",
+        )  # fmt: skip
+        self.assertEqual(self.statuses(*good), [101] * len(good))
+        self.assertEqual(self.statuses(*bad), [403] * len(bad))
+        for path, origin, allowed in (
+            (f"/api/short-id/{ROOM}", "https://www.netflix.com", True),
+            (f"/api/short-id/{ROOM}", "https://evil.example", False),
+            (f"/api/short-id/{ROOM}", "null", False),
+            ("/status", "null", True),  # as the extension asks
+            ("/status", "https://evil.example", False),
+        ):
+            found = self.request(path, Origin=origin).headers["Access-Control-Allow-Origin"]
+            self.assertEqual(found, origin if allowed else None, (path, origin))
+
+    def test_where_a_proxy_changes_the_host(self) -> None:
+        self.serve(cors=Cors(USUAL, (), ["https://Party.example.org/p"]))
+        upgraded = upgrade("/ws", Origin="https://party.example.org").replace(b"party.example\r", b"backend:4001\r")
+        client, pump = self.connect()
+        client.transport.write(upgraded)  # type: ignore[union-attr]
+        pump.flush()
+        self.assertIn(b" 101 ", client.data)
+
+    def test_whose_doing_it_is(self) -> None:
+        cors = Cors(["*", "https://friend.example"], ["https://www.netflix.com/watch"])
+        for origin, familiar in (
+            (None, True), (b"https://friend.example", True), (b"https://www.netflix.com", True),
+            (b"chrome-extension://x", True), (b"https://here.example", True), (b"https://evil.example", False), (b"null", False),
+        ):  # fmt: skip
+            self.assertTrue(cors.allows(origin, "here.example"))
+            self.assertEqual(cors.familiar(origin, "here.example"), familiar, origin)
+
     def test_null_has_to_be_listed(self) -> None:
-        self.serve(allowed_origins=("null",))
+        self.serve(cors=Cors(("null",)))
         self.assertEqual(self.statuses("null", "https://a.example"), [101, 403])
 
     def test_programs_have_none(self) -> None:
-        self.serve(allowed_origins=("https://www.netflix.com",))
+        self.serve(cors=Cors(("https://www.netflix.com",)))
         self.assertEqual(self.statuses(None), [101])
 
     def test_two_of_them(self) -> None:
-        self.serve(allowed_origins=("https://www.netflix.com",))
+        self.serve(cors=Cors(("https://www.netflix.com",)))
         client, pump = self.connect()
         twice = upgrade("/ws", Origin="https://www.netflix.com").replace(b"\r\n\r\n", b"\r\nOrigin: null\r\n\r\n")
         client.transport.write(twice)  # type: ignore[union-attr]
@@ -674,7 +722,7 @@ class OriginTests(WebTestCase):
         self.assertIn(b" 403 Forbidden", client.data)
 
     def test_said_as_json_and_closed(self) -> None:
-        self.serve(allowed_origins=("https://www.netflix.com",))
+        self.serve(cors=Cors(("https://www.netflix.com",)))
         client, pump = self.connect()
         client.transport.write(upgrade("/ws", Origin="null") + head("/health"))  # type: ignore[union-attr]
         pump.flush()
@@ -869,12 +917,18 @@ class PageTests(WebTestCase):
         for directive in (
             "default-src 'self'",
             "media-src 'self' https: http: blob:",
-            "connect-src 'self' ws: wss:",
+            "connect-src 'self' ws://party.example wss://party.example",
             "frame-ancestors 'none'",
         ):
             self.assertIn(directive, policy)
         self.assertEqual(reply.headers["X-Content-Type-Options"], "nosniff")
         self.assertEqual(reply.headers["Referrer-Policy"], "no-referrer")
+
+    def test_plays_from_where_the_titles_are(self) -> None:
+        self.serve(titles=("https://www.netflix.com/watch", "https://www.netflix.com/title", "http://films.example:81"))
+        policy = self.request("/", Host="x;script-src *").headers["Content-Security-Policy"].split("; ")
+        self.assertIn("media-src 'self' http://films.example:81 https://www.netflix.com blob:", policy)
+        self.assertIn("connect-src 'self'", policy)
 
     def test_types(self) -> None:
         for name, kind in {

@@ -25,6 +25,7 @@ from .kinds import (
     duration,
     integer,
     number,
+    origin,
     proxies,
     rate,
     sentinel,
@@ -114,10 +115,14 @@ class Web:
         "The beginning of invite links, such as https://party.example.org. Empty: as the client reached this server.",
     )
     allowed_origins: tuple[str, ...] = key(
-        texts("origins such as https://www.netflix.com or chrome-extension://ID, or *"),
-        ["*"],
-        "Web origins whose pages may use this server. * is any, moz-extension://* any of a scheme. null is what pages "
-        "without an origin say. Programs that are no web pages say nothing, and are let in.",
+        texts(
+            "origins such as https://www.netflix.com, chrome-extension://ID or moz-extension://*, or self, titles, null, *",
+            origin,
+        ),
+        ["self", "titles", "chrome-extension://*", "moz-extension://*", "safari-web-extension://*"],
+        "Web origins whose pages may use this server. self is this server, titles the sites of titles.allowed (not its *), "
+        "moz-extension://* any of a scheme, * any. null is what pages without an origin say. Programs that are no web pages "
+        "say nothing, and are let in.",
     )
     trusted_proxies: int = key(
         proxies(10),

@@ -196,6 +196,18 @@ def texts(says: str, check: Callable[[str], object] = str) -> Kind[tuple[str, ..
     return Kind(f"a list of {says}", parse)
 
 
+_ORIGIN = re.compile(
+    r"[a-z][a-z0-9+.-]*://(?:\*|[A-Za-z0-9._-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?)/?", re.ASCII
+)
+
+
+def origin(written: str) -> str:
+    """Return a web origin, "null", "self", "titles" or "*". Raises ValueError."""
+    if written not in ("*", "null", "self", "titles") and not _ORIGIN.fullmatch(written):
+        raise ValueError
+    return written
+
+
 _SENTINEL = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?", re.ASCII)
 
 

@@ -1,6 +1,7 @@
 """HTTP on the port of the WebSocket: health, figures, invite links, the party page. It knows no rules."""
 
 from .addresses import Addresses, client_address
+from .cors import Cors
 from .door import Door, DoorSettings
 from .quota import Quota
 from .root import root_resource
@@ -9,6 +10,7 @@ from .site import TandemSite
 
 __all__ = [
     "Addresses",
+    "Cors",
     "Door",
     "DoorSettings",
     "Quota",

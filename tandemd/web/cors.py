@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 from twisted.web.http import Request
+
+OWN, TITLES = "self", "titles"
+"""In a list of origins: pages of this server, and of the sites whose titles may be watched."""
+USUAL = (OWN, TITLES, "chrome-extension://*", "moz-extension://*", "safari-web-extension://*")
+"""The origins of this server's own page and of browser extensions, which work in the pages of the titles."""
 
 
 class Cors:
     """The allow-list of origins.
 
-    allowed_origins: web origins such as "https://www.netflix.com", "null", "moz-extension://*" for all of a scheme, or "*"
-    for any.
+    allowed_origins: web origins such as "https://www.netflix.com", "null", "moz-extension://*" for all of a scheme, OWN,
+    TITLES, or "*" for any. titles: `titles.allowed`. own: URLs at which this server is reached, beside what requests say.
     """
 
-    def __init__(self, allowed_origins: Iterable[str] = ("*",)):
-        origins = frozenset(origin.rstrip("/").lower() for origin in allowed_origins)
-        self._any = "*" in origins
-        self._origins = frozenset(origin.encode() for origin in origins)
-        self._schemes = tuple(origin[:-1].encode() for origin in origins if origin.endswith("://*"))
+    def __init__(self, allowed_origins: Iterable[str] = ("*",), titles: Iterable[str] = (), own: Iterable[str] = ()):
+        listed = [origin.rstrip("/").lower() for origin in allowed_origins]
+        self._any = "*" in listed
+        site = frozenset(map(origin_of, titles))
+        here = frozenset(map(origin_of, own))
+        self._listed = _Origins(listed, site, here)
+        self._usual = _Origins(USUAL, site, here)
 
-    def allows(self, origin: bytes | None) -> bool:
-        """Say whether a page of this origin may open a WebSocket; None is for a program that is no web page."""
-        return self._any or origin is None or self._listed(origin)
+    def allows(self, origin: bytes | None, host: str = "") -> bool:
+        """Say whether a page of this origin may open a WebSocket; None is for a program that is no web page.
 
-    def _listed(self, origin: bytes) -> bool:
-        origin = origin.lower()
-        return origin in self._origins or origin.startswith(self._schemes)
+        host: what the request has as Host.
+        """
+        return self._any or origin is None or self._listed.has(origin, host)
+
+    def familiar(self, origin: bytes | None, host: str = "") -> bool:
+        """Say whether a connection of this origin is somebody's own doing: not that of a page which only "*" lets in."""
+        return origin is None or self._listed.has(origin, host) or self._usual.has(origin, host)
 
     def apply(self, request: Request) -> None:
         """Set the headers of the answer."""
@@ -36,7 +47,11 @@ class Cors:
         else:
             headers.addRawHeader(b"Vary", b"Origin")
             origin = request.getHeader(b"Origin")
-            if origin is None or not self._listed(origin):
+            if origin is None:
+                return
+            host = (request.getHeader(b"Host") or b"").decode("latin-1")
+            # The extension's own question for /status is redirected inside the browser, and has lost its origin by that.
+            if not self._listed.has(origin, host) and (origin, request.path) != (b"null", b"/status"):
                 return
             headers.setRawHeaders(b"Access-Control-Allow-Origin", [origin])
         headers.setRawHeaders(b"Access-Control-Allow-Methods", [b"GET, OPTIONS"])
@@ -45,3 +60,35 @@ class Cors:
         headers.setRawHeaders(b"Access-Control-Expose-Headers", [b"Location, Retry-After"])
         if request.method == b"OPTIONS":
             headers.setRawHeaders(b"Access-Control-Max-Age", [b"86400"])
+
+
+class _Origins:
+    """Origins in one list, all in lower case."""
+
+    def __init__(self, listed: Iterable[str], titles: Iterable[str], own: Iterable[str]):
+        origins = frozenset(listed)
+        self._own = OWN in origins
+        exact = origins | (frozenset(titles) if TITLES in origins else frozenset())
+        exact |= frozenset(own) if self._own else frozenset()
+        self._exact = frozenset(origin.encode() for origin in exact) - {b"", OWN.encode(), TITLES.encode()}
+        self._schemes = tuple(origin[:-1].encode() for origin in origins if origin.endswith("://*"))
+
+    def has(self, origin: bytes, host: str) -> bool:
+        origin = origin.lower()
+        if origin in self._exact or origin.startswith(self._schemes):
+            return True
+        return self._own and bool(host) and _same_host(origin, host.lower())
+
+
+def _same_host(origin: bytes, host: str) -> bool:
+    """Say whether an origin is of this host. Its scheme may be another than here, before a proxy that does TLS."""
+    scheme, _, place = origin.decode("latin-1").partition("://")
+    port = {"http": ":80", "https": ":443"}.get(scheme)
+    return port is not None and place.removesuffix(port) == host.removesuffix(port)
+
+
+def origin_of(url: str) -> str:
+    """Return the origin of a URL as browsers write it, or '' for what has none."""
+    parts = urlsplit(url)
+    place = parts.netloc.lower().removesuffix({"http": ":80", "https": ":443"}.get(parts.scheme, ":"))
+    return f"{parts.scheme}://{place}" if place else ""

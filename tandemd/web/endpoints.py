@@ -28,7 +28,7 @@ METRICS = "text/plain; version=0.0.4; charset=utf-8"
 _CODE = re.compile(r"[0-9A-Za-z]{10}")
 _PIN = re.compile(r"[0-9]{1,32}")
 _BEARER = re.compile(rb"bearer +([\x21-\x7e]{1,1200})", re.IGNORECASE)
-_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?")
+HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?")
 
 
 class Health(Endpoint):
@@ -265,6 +265,6 @@ def reached_url(request: Request, addresses: Addresses) -> str:
     forwarded_proto = (request.getHeader(b"X-Forwarded-Proto") or b"").decode("latin-1")
     scheme = "https" if request.isSecure() or addresses.secure(forwarded_proto) else "http"
     host = (request.getHeader(b"Host") or b"").decode("latin-1").strip()
-    if not _HOST.fullmatch(host):
+    if not HOST.fullmatch(host):
         raise HttpError(400, "The Host header is missing or is no host name.")
     return f"{scheme}://{host}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 
 from msgspec import Struct
@@ -11,6 +12,8 @@ from twisted.python.filepath import FilePath, InsecurePath
 from twisted.web.http import Request, datetimeToString
 
 from .answers import Answer, Endpoint, HttpError
+from .cors import origin_of
+from .endpoints import HOST
 from .parts import Part
 
 TYPES = {
@@ -33,9 +36,10 @@ TYPES = {
 }
 
 POLICY = (
-    "default-src 'self'; media-src 'self' https: http: blob:; connect-src 'self' ws: wss:; "
+    "default-src 'self'; media-src 'self'%s blob:; connect-src 'self'%s; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+"""With the sites of the titles, and this server's WebSocket, which not every browser takes for 'self'."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 _RANGE = re.compile(r"bytes=(?:(?P<first>[0-9]{1,18})-(?P<last>[0-9]{0,18})|-(?P<suffix>[0-9]{1,18}))")
@@ -58,7 +62,10 @@ class Page(Endpoint):
 
     plain = True
 
-    def __init__(self, directory: str):
+    def __init__(self, directory: str, titles: Sequence[str] = ("*",)):
+        """titles: `titles.allowed`: from where the page may play."""
+        sites = ["https:", "http:"] if "*" in titles else sorted({origin_of(url) for url in titles} - {""})
+        self._media = "".join(f" {site}" for site in sites)
         self._root = FilePath(os.path.realpath(directory))
         self._read: dict[str, File] = {}
 
@@ -102,7 +109,7 @@ class Page(Endpoint):
             ("Last-Modified", modified),
             # A new release is seen at once: browsers keep the file but ask whether it is still the same.
             ("Cache-Control", "no-cache"),
-            ("Content-Security-Policy", POLICY),
+            ("Content-Security-Policy", POLICY % (self._media, _websockets(_header(request, "Host")))),
             ("Accept-Ranges", "bytes"),
         )
         if _unchanged(request, file.tag, file.modified):
@@ -120,6 +127,10 @@ class Page(Endpoint):
 
 def _header(request: Request, name: str) -> str:
     return (request.getHeader(name.encode()) or b"").decode("latin-1").strip()
+
+
+def _websockets(host: str) -> str:
+    return f" ws://{host} wss://{host}" if HOST.fullmatch(host) else ""
 
 
 def _unchanged(request: Request, tag: str, modified: int) -> bool:

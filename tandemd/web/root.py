@@ -92,7 +92,10 @@ class Root(Resource):
         channel = cast("TandemChannel", request.channel)
         if request.method == b"GET" and _wants_websocket(request):
             refused = channel.refused or self.refusal(
-                request.getClientAddress(), request.requestHeaders.getRawHeaders(b"Origin", []), forwarded_for(request)
+                request.getClientAddress(),
+                request.requestHeaders.getRawHeaders(b"Origin", []),
+                forwarded_for(request),
+                (request.getHeader(b"Host") or b"").decode("latin-1"),
             )
             if refused is not None:
                 # It costs a client more to come again, and the answer can be seen to be the last.
@@ -141,14 +144,14 @@ class Root(Resource):
             delivery.send(msgspec.structs.replace(refusal, headers=(*refusal.headers, ("Allow", METHODS))))
         return NOT_DONE_YET
 
-    def refusal(self, peer: object, origins: Sequence[bytes], forwarded: Sequence[str]) -> Answer | None:
+    def refusal(self, peer: object, origins: Sequence[bytes], forwarded: Sequence[str], host: str) -> Answer | None:
         """Return the answer to a handshake that is not to be, before anything has been spent on it; to be asked once for each.
 
-        peer: the transport's. origins, forwarded: the values of Origin and X-Forwarded-For.
+        peer: the transport's. origins, forwarded, host: the values of Origin, X-Forwarded-For and Host.
         """
         if not self._taking():
             return LEAVING
-        if not all(map(self._cors.allows, origins)):
+        if not all(self._cors.allows(origin, host) for origin in origins):
             return self._door.refuse_origin()
         return self._door.refusal(self._addresses.rule(peer, forwarded))
 
@@ -204,7 +207,8 @@ def root_resource(
     page_directory: str,
     addresses: Addresses,
     door: Door,
-    allowed_origins: Sequence[str] = ("*",),
+    cors: Cors | None = None,
+    titles: Sequence[str] = ("*",),
     redirect_target: str = "https://www.netflix.com",
     invite_base_url: str = "",
     short_id_wait: float = 2.0,
@@ -221,7 +225,7 @@ def root_resource(
     readiness, warnings: see Health. metrics_text: the metrics in Prometheus' text format. started_at: seconds on `clock`.
     door: who may open a WebSocket. code_lookups, code_lookups_total, lookup_refused: see LookupLimits.
     administration: what /admin does for who shows `admin_token`; '' for nobody.
-    metrics_token: see Metrics.
+    metrics_token: see Metrics. cors: which pages may use the server; None: all. titles: what may be watched; see Page.
     The other settings: see the section `web` of the configuration.
     """
     limits = LookupLimits(clock, code_lookups, code_lookups_total, lookup_refused)
@@ -236,4 +240,4 @@ def root_resource(
     }
     if administration is not None and admin_token:
         endpoints["admin"] = Admin(administration, admin_token, addresses, clock)
-    return Root(websocket, endpoints, Page(page_directory), Cors(allowed_origins), taking, addresses, door)
+    return Root(websocket, endpoints, Page(page_directory, titles), cors or Cors(), taking, addresses, door)

@@ -20,7 +20,7 @@ _PATH = re.compile(rb"GET /(ws)?(\?[^ ]{0,4000})? ")
 class Shortcut:
     """Turns HTTP channels into WebSockets. factory: makes their protocols. refusal: see `Root.refusal`."""
 
-    def __init__(self, factory: Any, refusal: Callable[[object, Sequence[bytes], Sequence[str]], Answer | None]):
+    def __init__(self, factory: Any, refusal: Callable[[object, Sequence[bytes], Sequence[str], str], Answer | None]):
         self._factory = factory
         self._refusal = refusal
 
@@ -38,7 +38,10 @@ class Shortcut:
             return False
         origin, forwarded = headers.get("origin"), headers.get("x-forwarded-for")
         refused = self._refusal(
-            transport.getPeer(), [] if origin is None else [origin.encode()], [] if forwarded is None else [forwarded]
+            transport.getPeer(),
+            [] if origin is None else [origin.encode()],
+            [] if forwarded is None else [forwarded],
+            headers["host"],
         )
         if refused is not None:
             # Asked once only: each question counts as an attempt.

@@ -18,7 +18,7 @@ from tandemd import messages as m
 from tandemd.errors import CODES
 from tandemd.metrics import Counts
 from tandemd.protocol import ProtocolSettings, TandemFactory, TandemProtocol
-from tandemd.web import Addresses, Door, DoorSettings, TandemSite, root_resource
+from tandemd.web import Addresses, Cors, Door, DoorSettings, TandemSite, root_resource
 
 from ..test_fastpath import Heard, Reader
 from ..test_web import FakeRooms
@@ -110,7 +110,7 @@ def _site(reactor: Any) -> FakeTransport:
         page_directory=str(PAGE),
         addresses=Addresses(1),
         door=Door(reactor, DoorSettings(), Counts("limited", "", "reason")),
-        allowed_origins=["https://www.netflix.com", "null"],
+        cors=Cors(["https://www.netflix.com", "null"]),
     )
     address = IPv4Address("TCP", "203.0.113.9", 1)
     protocol = TandemSite(root, reactor).buildProtocol(address)
