@@ -283,6 +283,20 @@ class Values(ConfigTestCase):
         titles = Titles(self.load().titles.allowed)
         titles.check("https://www.netflix.com/watch/80100172?t=1")
         titles.check(CLIP)
+        for path in ("watch/1?trackId=2", "title/1", "browse", "browse/genre/83", "latest", "search?q=x"):
+            self.assertTrue(titles.allows(f"https://www.netflix.com/{path}"), path)
+        # Whoever controls the film leads everybody's browser there.
+        for path in (
+            "",
+            "SignOut",
+            "signout",
+            "YourAccount",
+            "watch/../SignOut",
+            "browse/%2e%2E/SignOut",
+            "watchx",
+            "account/x",
+        ):
+            self.assertFalse(titles.allows(f"https://www.netflix.com/{path}"), path)
 
 
 class Secrets(ConfigTestCase):

@@ -33,7 +33,30 @@ class FirstJoinTests(SynchronousTestCase):
         self.assertEqual((self.world.host, self.world.room.settings.invite), ("a", "abc"))
 
     def test_nobody_is_the_server(self) -> None:
-        self.assertEqual(self.world.refused("server", Enter("x", "")), "bad_user")
+        for user in ("server", "Server", "server ", " SERVER", "s\u0435rver", "ser\u200bver"):
+            self.assertEqual(self.world.refused(user, Enter("x", "")), "bad_user", ascii(user))
+
+    def test_nobody_has_the_servers_name(self) -> None:
+        for name in (
+            "Server", "SERVER", " server ", "S\u0435rv\u0435r", "\u0405erver", "\uff33\uff45\uff52\uff56\uff45\uff52",
+            "Server.", "\u2605 Server \u2605", "S\u00e9rver", "5erver", "Serv3r", "\U0001d412erver", "se\u200drver",
+            "S e r v e r", "\ua731\u1d07\u0280\u1d20\u1d07\u0280",
+            "Se\u0433ve\u0433", "Ser\u03bder", "s\u0435\u0433\u0475\u0435\u0433",
+        ):  # fmt: skip
+            self.assertIsNone(clean_name(name, 50), ascii(name))
+        for name in (
+            "Servera",
+            "Sever",
+            "Observer",
+            "The waiter",
+            "\u0421\u0435\u0440\u0433\u0435\u0439",
+            "\u0421\u0435\u0440\u0432\u0435\u0440",
+        ):
+            self.assertEqual(clean_name(name, 50), name)
+        self.world.join("a", username="Server")
+        self.assertIsNone(self.world.member("a").username)
+        self.world.join("b", username="Bob")
+        self.assertEqual(self.world.refused("b", m.UpdateUsername(username="sERVER")), "bad_message")
 
     def test_names_are_no_reason_to_refuse(self) -> None:
         """B21, B33: a name that was null or too long broke the JOIN and every later one."""

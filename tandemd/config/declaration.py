@@ -173,7 +173,7 @@ class Titles:
             "origins such as https://www.netflix.com, URLs with a path that a title's must begin with, or *",
             lambda entry: AllowedTitles((entry,)),
         ),
-        ["https://www.netflix.com", CLIP],
+        [*(f"https://www.netflix.com/{path}" for path in ("watch", "title", "browse", "latest", "search")), CLIP],
         "URLs of titles that a room may show: origins (https://www.netflix.com), URLs with a path that the title's "
         f"must begin with, or * for any http or https URL. {CLIP} stands for the party page's own clip.",
     )

@@ -209,8 +209,10 @@ export class PartyView {
 
   #line(line) {
     if (!line.from) return made('li', 'note', line.text);
-    const item = made('li', line.from === this.#party.me ? 'said mine' : 'said');
-    const head = made('p', 'said-by', line.name);
+    // Nobody else can have this user id; the name alone would prove nothing.
+    const announced = line.from === 'server';
+    const item = made('li', announced ? 'said announced' : line.from === this.#party.me ? 'said mine' : 'said');
+    const head = made('p', 'said-by', announced ? 'Announcement of this server' : line.name);
     const time = made('time', '', new Date(line.at).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' }));
     time.dateTime = new Date(line.at).toISOString();
     head.append(' ', time);

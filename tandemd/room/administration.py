@@ -5,6 +5,7 @@ from __future__ import annotations
 from .. import messages as m
 from ..errors import Refused
 from .commands import Announce, Close, Decision
+from .names import SERVER_NAME
 from .settings import RuleSettings
 from .state import MEMBER, Room
 
@@ -28,13 +29,9 @@ def announce(settings: RuleSettings, room: Room, body: Announce, now: float) -> 
         seq=room.seq + 1,
         prev=room.prev,
         user_id=m.SERVER,
-        username=NAME,
+        username=SERVER_NAME,
         text=body.text,
         timestamp=int(now * 1000),
     )
     # What members say is nobody's business. This is the operators' own, and they account for it.
     return Decision("ANNOUNCEMENT", {}, (said,), {"by": body.by, "text": body.text})
-
-
-NAME = "Server"
-"""The name under which the server speaks."""

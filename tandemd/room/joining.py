@@ -11,7 +11,7 @@ from .. import messages as m
 from ..errors import Refused
 from . import moderation, permissions
 from .commands import Command, Decision, Enter, StalePin
-from .names import clean_name
+from .names import clean_name, reserved
 from .notices import host_changed, in_step, parts, user_left
 from .permissions import chooses_title
 from .presence import departed
@@ -25,8 +25,8 @@ UNNOTICED = 60.0
 def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleSettings) -> Decision:
     """Admit somebody. Raises Refused, or StalePin if the PIN was hashed with another salt than the room's."""
     user = command.user
-    if user == m.SERVER:
-        raise Refused("bad_user", "JOIN: `userId` 'server' is the server's own.")
+    if reserved(user):
+        raise Refused("bad_user", "JOIN: `userId` 'server', and what reads like it, is the server's own.")
     name = clean_name(body.username, settings.username_length)
     member = room.members.get(user)
     if member is not None and recognised(member, command.conn, body.address, body.token, body.role):

@@ -232,7 +232,9 @@ class Rules:
             raise Refused("forbidden", "UPDATE_USERNAME: your name comes with your token.")
         name = clean_name(body.username, self.settings.username_length)
         if name is None:
-            raise Refused("bad_message", "UPDATE_USERNAME: `username` has no visible character.")
+            raise Refused(
+                "bad_message", "UPDATE_USERNAME: `username` has no visible character, or is the server's own."
+            )
         message = m.UsernameUpdated(seq=room.seq + 1, prev=room.prev, user_id=member.user_id, username=name)
         changes = {MEMBER + member.user_id: msgspec.structs.replace(member, username=name)}
         return Decision("USERNAME_UPDATED", changes, (message,), {"username": name})
