@@ -21,6 +21,12 @@ _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5}
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 _EXTENSIONS = re.compile(r"[a-z-]+(; [a-z_]+(=[0-9]+)?)*")
 _ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://[A-Za-z0-9.-]+(:[0-9]{1,5})?")
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([ -~\t]*)")
+"""A header of RFC 9112 in one line. What else Twisted tolerates or refuses is for it to decide."""
+_HEADERS = 100
+_HEADER_BYTES = 8192
+_BODY = frozenset(("content-length", "transfer-encoding", "expect"))
+"""Headers of requests with a body, which a handshake has not."""
 _CONNECTION = re.compile(r"(keep-alive, ?)?upgrade", re.IGNORECASE)
 
 
@@ -33,13 +39,17 @@ def usual(request: bytes) -> dict[str, str] | None:
         line, *lines = request.decode("ascii").split("\r\n")
     except UnicodeDecodeError:
         return None
+    if len(request) > _HEADER_BYTES or len(lines) > _HEADERS:
+        return None
     headers: dict[str, str] = {}
     for header in lines[:-2]:
-        name, colon, value = header.partition(":")
-        name = name.lower()
-        if not colon or name in headers:
+        match = _HEADER.fullmatch(header)
+        if match is None:
             return None
-        headers[name] = value.strip()
+        name = match[1].lower()
+        if name in headers or name in _BODY:
+            return None
+        headers[name] = match[2].rstrip(" \t")
     get = headers.get
     if (
         _REQUEST_LINE.fullmatch(line)

@@ -169,7 +169,7 @@ class IRoomStore(Interface):
         """Mark a name for some time, soon."""
 
     def size() -> int:
-        """Return how many rooms take memory of this process, whether or not they are open."""
+        """Return how many rooms the store has for each of its nodes, whether or not they are open; some seconds old at most."""
 
     def grace_floor() -> float:
         """Return the time before which no grace period can have begun, because the store was away until then; or 0.0."""

@@ -7,6 +7,7 @@ import secrets
 from typing import Any
 
 from autobahn.twisted.resource import WebSocketResource
+from twisted.logger import Logger
 
 from . import __version__
 from . import messages as m
@@ -30,6 +31,7 @@ from .room.titles import CLIP, Titles
 from .rooms import RoomService
 from .services import Sequence
 from .sessions import Outbox, Session
+from .statedir import exposed
 from .stores import stores_of
 from .web import Addresses, Cors, Door, DoorSettings, Quota, Shortcut, TandemSite, root_resource
 
@@ -39,11 +41,15 @@ PAGE = os.path.join(os.path.dirname(__file__), "page")
 class Node:
     """The pieces of a running node. `service` is what to start and stop."""
 
+    _log = Logger()
+
     def __init__(self, config: Config, reactor: Any, top: Sequence):
         """reactor: as the interfaces of Twisted want it. top: the service to add the others to."""
         self.service = top
         self.reactor = reactor
         self.config = config
+        for text in exposed(config.state_dir, config.auth.keys):
+            self._log.warn("{text}", text=text)
         self.prefix = f"{config.node_id}/{secrets.token_hex(8)}/"
         self.metrics = metrics = Metrics(
             __version__,
@@ -123,6 +129,7 @@ class Node:
             administration=administration,
             admin_token=config.admin.token,
             metrics_token=config.web.metrics_token,
+            hsts=config.tls.hsts,
         )
         site = TandemSite(
             root,

@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+from collections.abc import Iterable
 
 from .services import CannotStart
 
 _REMEDY = "choose another directory with state_dir (TANDEMD_STATE_DIR, --state-dir)"
+
+
+def exposed(state_dir: str, keys: Iterable[str]) -> list[str]:
+    """Return what other users of the machine may read or replace although it is secret, with the remedy.
+
+    keys: paths of files, or of directories with `*.secret` files.
+    """
+    found = []
+    if _mode(state_dir) & 0o077:
+        found.append(f"state_dir: other users may look into {state_dir}; run chmod 700 {state_dir}")
+    secrets: list[str] = []
+    for path in keys:
+        if os.path.isdir(path):
+            with contextlib.suppress(OSError):
+                secrets += [os.path.join(path, name) for name in sorted(os.listdir(path))]
+        else:
+            secrets.append(path)
+    for path in secrets:
+        if path.endswith(".secret") and _mode(path) & 0o006:
+            found.append(f"auth.keys: every user may read or write {path}, and so sign tokens; run chmod o-rwx {path}")
+    return found
+
+
+def _mode(path: str) -> int:
+    try:
+        return os.stat(path).st_mode
+    except OSError:
+        return 0
 
 
 def claim(path: str) -> int:

@@ -50,6 +50,10 @@ class UnitTests(SynchronousTestCase):
         (limit,) = unit("tandemd.service")["Service"]["TimeoutStopSec"]
         self.assertGreaterEqual(int(limit), load(None, {}, {}).drain_seconds + CLOSING + 10)
 
+    def test_it_cannot_take_the_machine_down_and_leaves_no_core(self) -> None:
+        service = unit("tandemd.service")["Service"]
+        self.assertEqual((service["LimitCORE"], service["MemoryMax"]), (["0"], ["75%"]))
+
     def test_it_is_told_that_it_is_ready_and_always_restarted(self) -> None:
         service = unit("tandemd.service")["Service"]
         self.assertEqual((service["Type"], service["Restart"]), (["notify"], ["always"]))
@@ -143,8 +147,20 @@ class ContainerTests(SynchronousTestCase):
 
     def test_images(self) -> None:
         self.assertEqual(
-            (self.services["postgres"]["image"], self.services["redis"]["image"]), ("postgres:15", "redis:7")
+            (self.services["postgres"]["image"], self.services["redis"]["image"]), ("postgres:15.14", "redis:7.2.11")
         )
+        # One tag is one image: what runs is what was tried, and is known to have no known hole.
+        for path in (ROOT / "k8s").rglob("*.yaml"):
+            for image in re.findall(r"(?m)^ *image: ((?:redis|postgres):.*)$", path.read_text()):
+                self.assertIn(image, ("postgres:15.14", "redis:7.2.11"), path)
+
+    def test_no_service_has_more_than_it_needs(self) -> None:
+        for name, service in self.services.items():
+            self.assertEqual(service["cap_drop"], ["ALL"], name)
+            self.assertEqual(service["security_opt"], ["no-new-privileges:true"], name)
+            self.assertIn("mem_limit", service, name)
+        self.assertNotIn("REDIS_PASSWORD", str(self.services["redis"]["command"]))
+        self.assertIn("maxmemory 384mb", self.services["redis"]["command"][-1])
 
     def test_no_secret_and_no_variable_without_explanation(self) -> None:
         example = (ROOT / ".env.example").read_text()

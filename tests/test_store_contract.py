@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 
 from tandemd.budgets import Budget, Mark, Share
 from tandemd.interfaces import Conflict, IRoomStore
-from tandemd.room.state import Bar, Moderation, Room
+from tandemd.room.state import Bar, Moderation, Room, Settings
 from tandemd.roomstore.memory import MemoryStore
 
 from .redisworld import Hand, Recorder, RedisTestCase, member, reactor, until
@@ -334,3 +334,13 @@ class MemoryContractTest(StoreContract, TestCase):
 class RedisContractTest(StoreContract, RedisTestCase):
     async def make(self) -> Any:
         return await self.node(log_length=self.LOG)
+
+    async def test_rooms_that_nobody_has_open_are_counted(self) -> None:
+        """Each node's share of them, with every sign of life."""
+        store = await self.make()
+        for number in range(5):
+            hand = Hand(store, f"room{number}")
+            await hand.send(hand.next({"settings": Settings(invite=f"invite{number}")}))
+        await until(lambda: store.size() == 5)
+        other = await self.node("b/1/")
+        await until(lambda: other.size() == 3 and store.size() == 3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import pathlib
@@ -18,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd.ctl.doctor import examine
 from tandemd.ctl.main import Settings, main
-from tandemd.ctl.output import shown
+from tandemd.ctl.output import as_json, shown
 
 from . import servers
 from .daemon import ROOT, Arrivals, Daemon, DaemonTestCase
@@ -313,6 +315,14 @@ class WithoutNodeTests(SynchronousTestCase):
     def test_what_a_terminal_would_obey(self) -> None:
         self.assertEqual(shown("a\x1b[2J\u202eb\n"), "a�[2J�b�")
         self.assertEqual(shown({"a": [True, None]}), "a=yes, -")
+
+    def test_nor_does_json_reach_one(self) -> None:
+        room = "r\x9b2J\u202e\u2028\x85\U000e0041\u00e9"
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            as_json({"roomId": room, room: [1]})
+        self.assertTrue(out.getvalue().replace("\n", "").isprintable(), ascii(out.getvalue()))
+        self.assertIn("\u00e9", out.getvalue())
+        self.assertEqual(json.loads(out.getvalue()), {"roomId": room, room: [1]})
 
     def test_every_finding_has_its_remedy(self) -> None:
         """Nothing is there at all."""

@@ -219,8 +219,10 @@ class DaemonTests(DaemonTestCase):
         self.files.mkdir()
         self.certificate, self.key = write(self.files, *authority().issue())
 
-    async def secure(self, *arguments: str) -> Daemon:
-        return await self.running(*arguments, TANDEMD_TLS_CERTIFICATE=self.certificate, TANDEMD_TLS_KEY=self.key)
+    async def secure(self, *arguments: str, **environ: str) -> Daemon:
+        return await self.running(
+            *arguments, TANDEMD_TLS_CERTIFICATE=self.certificate, TANDEMD_TLS_KEY=self.key, **environ
+        )
 
     async def wss(self, daemon: Daemon) -> Client:
         factory: Any = WebSocketClientFactory(f"wss://localhost:{daemon.port}/ws", reactor=reactor)
@@ -239,11 +241,12 @@ class DaemonTests(DaemonTestCase):
         return bytes(pem.strip(), "ascii")
 
     async def test_https_and_wss_on_one_port(self) -> None:
-        daemon = await self.secure()
+        daemon = await self.secure(TANDEMD_TLS_HSTS="365d")
         self.assertIn(f"ready: clients connect to wss://localhost:{daemon.port}/ws", daemon.log[1]["message"])
         agent = Agent(reactor, BrowserLikePolicyForHTTPS(self.trust))
         response = await agent.request(b"GET", b"https://localhost:%d/" % daemon.port)
         self.assertIn(b"<title>", await readBody(response))
+        self.assertEqual(response.headers.getRawHeaders(b"Strict-Transport-Security"), [b"max-age=31536000"])
         ann, bob = await self.wss(daemon), await self.wss(daemon)
         await ann.join("movie", "ann")
         await bob.join("movie", "bob")

@@ -95,6 +95,12 @@ class Tls:
         "A PEM file with the server's certificate and, after it, those of the authorities between it and the root. "
         "Empty: no TLS.",
     )
+    hsts: float = key(
+        duration("0s", "730d"),
+        "0s",
+        "For how long browsers are to use nothing but https with this host name, on all its ports (Strict-Transport-Security). "
+        "0 does not say so.",
+    )
     key: str = key(
         text("the path of a file"), "", "A PEM file with its private key, without passphrase. Empty: the same file."
     )
@@ -322,7 +328,11 @@ class Limits:
     rooms_per_address: int = key(
         integer(1, 1_000_000), 200, "How many rooms created from one address within a day there may be."
     )
-    rooms_per_node: int = key(integer(1, 10_000_000), 50_000, "How many rooms a node may have open.")
+    rooms_per_node: int = key(
+        integer(1, 10_000_000),
+        50_000,
+        "How many rooms a node may have open; with Redis, also how many there may be for each node.",
+    )
     joins: int = key(
         integer(1, 1_000_000), 600, "JOINs that are taken from one address in a minute; more have to wait."
     )

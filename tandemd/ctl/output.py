@@ -10,8 +10,10 @@ import click
 
 
 def as_json(value: object) -> None:
-    """Print one JSON document."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    """Print one JSON document, without characters that are not printable."""
+    written = json.dumps(value, ensure_ascii=False, indent=2)
+    # JSON escapes no C1 controls and no marks of direction, which a terminal might obey.
+    click.echo("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in written))
 
 
 def table(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> None:

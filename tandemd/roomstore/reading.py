@@ -141,6 +141,10 @@ class Reading:
             raise unavailable() from None
         return code.decode() if code is not None else None
 
+    async def count(self) -> int:
+        """Return how many rooms Redis has. Raises Disconnected or RedisError."""
+        return int(await self._access.link.call(b"HLEN", INVITES))
+
     async def due_rooms(self, now: float) -> Sequence[str]:
         """As IRoomStore says."""
         here = self._clock.seconds()

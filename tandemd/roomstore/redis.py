@@ -80,6 +80,7 @@ class RedisStore(service.Service):
         self._tasks = Tasks(clock)
         self._follower: IFollower | None = None
         self._loops: list[LoopingCall] = []
+        self._rooms = 0
         self._access = access = Access(
             clock, endpoint, options, self._tasks, settings.offer_seconds, self._offer, self._entered
         )
@@ -212,6 +213,7 @@ class RedisStore(service.Service):
             if number != self._access.incarnation:
                 self._access.astray()
                 return
+            self._rooms = await self._reading.count()
             await self.members.take_over(dead)
         except RedisError as error:
             self._access.suspend(str(error))
@@ -258,7 +260,7 @@ class RedisStore(service.Service):
         self._counters.mark(name, seconds)
 
     def size(self) -> int:
-        return 0
+        return -(-self._rooms // max(1, self.members.alive))
 
     def grace_floor(self) -> float:
         return self.members.floor

@@ -76,8 +76,9 @@ class Root(Resource):
         taking: Callable[[], bool],
         addresses: Addresses,
         door: Door,
+        hsts: float = 0.0,
     ):
-        """endpoints: by the first part of the path. taking: whether new WebSocket connections are taken."""
+        """endpoints: by the first part of the path. taking: whether new WebSocket connections are taken. hsts: seconds."""
         super().__init__()
         self._websocket = websocket
         self._endpoints = endpoints
@@ -86,6 +87,7 @@ class Root(Resource):
         self._taking = taking
         self._addresses = addresses
         self._door = door
+        self._hsts = hsts
         self._nowhere = NotFound()
 
     def render(self, request: Request) -> int | bytes:
@@ -117,6 +119,8 @@ class Root(Resource):
         request.setHeader(b"Server", b"tandemd")
         request.setHeader(b"X-Content-Type-Options", b"nosniff")
         request.setHeader(b"Referrer-Policy", b"no-referrer")
+        if self._hsts and request.isSecure():
+            request.setHeader(b"Strict-Transport-Security", b"max-age=%d" % self._hsts)
         self._cors.apply(request)
         if refused is not None:
             Delivery(request, self._nowhere).send(refused)
@@ -218,6 +222,7 @@ def root_resource(
     administration: IAdministration | None = None,
     admin_token: str = "",
     metrics_token: str = "",
+    hsts: float = 0.0,
 ) -> Root:
     """Return everything that a node serves by HTTP.
 
@@ -226,6 +231,7 @@ def root_resource(
     door: who may open a WebSocket. code_lookups, code_lookups_total, lookup_refused: see LookupLimits.
     administration: what /admin does for who shows `admin_token`; '' for nobody.
     metrics_token: see Metrics. cors: which pages may use the server; None: all. titles: what may be watched; see Page.
+    hsts: for how many seconds browsers are to use https only, where a connection is secure.
     The other settings: see the section `web` of the configuration.
     """
     limits = LookupLimits(clock, code_lookups, code_lookups_total, lookup_refused)
@@ -240,4 +246,4 @@ def root_resource(
     }
     if administration is not None and admin_token:
         endpoints["admin"] = Admin(administration, admin_token, addresses, clock)
-    return Root(websocket, endpoints, Page(page_directory, titles), cors or Cors(), taking, addresses, door)
+    return Root(websocket, endpoints, Page(page_directory, titles), cors or Cors(), taking, addresses, door, hsts)
