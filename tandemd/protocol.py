@@ -209,6 +209,9 @@ class TandemProtocol(WebSocketServerProtocol):
 
     def sendCloseFrame(self, *args: Any, **kwargs: Any) -> None:
         if self._backlog is not None and self.state == self.STATE_OPEN:
+            if self.connection is not None:
+                # Answers to what came before, in the same chunk perhaps: nothing can follow a close frame.
+                self.connection.session.flush()
             self._backlog.release()
         super().sendCloseFrame(*args, **kwargs)
 

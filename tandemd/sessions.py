@@ -88,6 +88,10 @@ class Session:
     def send(self, frame: bytes) -> None:
         self._outbox.send(self, frame)
 
+    def flush(self) -> None:
+        """Write what waits for the end of the turn, to this session and all others."""
+        self._outbox.flush()
+
     def close(self, code: int, reason: str) -> None:
         self._outbox.flush()
         self._wire.close(code, reason)

@@ -78,6 +78,9 @@ class Heard:
         if len(self.texts) == self._until:
             self._protocol.close(1008, "enough")
 
+    def flush(self) -> None:
+        pass
+
     def framed(self) -> None:
         pass
 

@@ -61,6 +61,9 @@ class Heard:
     def framed(self) -> None:
         pass
 
+    def flush(self) -> None:
+        pass
+
     def closed(self) -> None:
         pass
 

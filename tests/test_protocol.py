@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandemd.protocol import LATE
+from tandemd.protocol import LATE, ProtocolSettings
 
 from .harness import EPOCH, Client, ServiceTestCase, frame
 
@@ -49,6 +49,28 @@ class WireTestCase(ServiceTestCase):
         self.assertHas(state, hostUserId="ann")
         self.assertEqual(self.bob.types(), ["USER_JOINED", "HOST_CHANGED"])
         self.assertUnharmed(ann)
+
+
+class LastAnswerTest(WireTestCase):
+    def test_answered_before_the_close_in_the_same_chunk(self) -> None:
+        """By a close frame of the client, or one of the server because of what else was in the chunk."""
+        chat = frame(TEXT, json.dumps({"type": "CHAT", "text": "bye", "id": 7}).encode())
+        for end, code in (
+            (frame(CLOSE, struct.pack("!H", 1000)), 1000),
+            (frame(BINARY, b"x"), 1003),
+            (b"\xff" * 20, 1002),
+        ):
+            cid = self.world.join(f"cid{code}")
+            cid.told()
+            cid.raw(chat + end)
+            self.assertIn("ACK", cid.types(), code)
+            self.assertEqual(cid.code, code)
+
+
+class PlainLastAnswerTest(LastAnswerTest):
+    """The same where Autobahn does it all."""
+
+    options = {"protocol": ProtocolSettings(fast=False)}
 
 
 class MessageTest(WireTestCase):
