@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pathlib
+
 from .daemon import Client
 from .harness import frame
 from .rawclient import Raw, RawTestCase
@@ -88,6 +91,31 @@ class OtherTests(RawTestCase):
         for raw in raws[:150]:
             await raw.until(b"")
         self.assertEqual([raw.ended for raw in raws[150:]], [False] * 50)
+
+    async def test_slow_downloads(self) -> None:
+        """Clients that ask for the clip and read nothing of it: only so many are kept, without a file for each."""
+        daemon = await self.running(
+            TANDEMD_LIMITS_HTTP_CONNECTIONS="60", TANDEMD_LIMITS_HTTP_CONNECTIONS_PER_ADDRESS="20"
+        )
+        slow = []
+        for _ in range(50):
+            raw = await self.reach(daemon, ATTACKER)
+            assert raw.transport is not None
+            raw.transport.pauseProducing()  # type: ignore[attr-defined]
+            raw.transport.write(b"GET /page/clip.mp4 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            slow.append(raw)
+        status, _ = await self.get(f"http://127.0.0.1:{daemon.port}/")
+        self.assertEqual(status, 200)
+        for raw in slow[:30]:
+            raw.transport.resumeProducing()  # type: ignore[union-attr]
+            await raw.until(b"")
+        assert daemon.transport is not None
+        opened = [
+            os.readlink(link) for link in pathlib.Path(f"/proc/{daemon.transport.pid}/fd").iterdir() if link.exists()
+        ]
+        self.assertEqual([name for name in opened if name.endswith("clip.mp4")], [])
+        _, metrics = await self.get(f"http://127.0.0.1:{daemon.port}/metrics")
+        self.assertIn(b'tandemd_limited_total{reason="http_connections"} 30.0', metrics)
 
     async def test_off(self) -> None:
         daemon = await self.running(TANDEMD_LIMITS_ENABLED="false")
