@@ -11,13 +11,14 @@ tests/test_reactor.py pins what it assumes of them.
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import sys
 import time
 from bisect import bisect_right
 from typing import Any
 
 from twisted.internet.epollreactor import EPOLLIN, EPollReactor
+from twisted.internet.error import ReactorAlreadyInstalledError
 from twisted.internet.main import installReactor
 from twisted.internet.tcp import Port, Server
 from twisted.logger import Logger
@@ -130,5 +131,5 @@ def _number(event: _Event) -> int:
 
 def install() -> None:
     """Make a `FairReactor` the reactor of this process, unless it has one already."""
-    if "twisted.internet.reactor" not in sys.modules:
+    with contextlib.suppress(ReactorAlreadyInstalledError):
         installReactor(FairReactor())
