@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
+import { ServerClock } from './clock.js';
 import { Hosting } from './hosting.js';
 import { refusal, sentOut, span, waiting } from './refusals.js';
 import { Room } from './room.js';
@@ -22,6 +23,21 @@ function entered(state = {}) {
 function signed(claims) {
   return `head.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.sign`;
 }
+
+test('the clock follows a server whose clock runs faster for a while', () => {
+  const clock = new ServerClock();
+  const ahead = () => clock.now() - performance.now();
+  for (let at = 0; at < 60_000; at += 15_000) clock.sample(at, at + 20, at + 10 + 5000);
+  assert.ok(Math.abs(ahead() - 5000) < 1);
+  for (let at = 60_000, offset = 5750; at < 120_000; at += 15_000, offset += 750) {
+    clock.sample(at, at + 100, at + 50 + offset);
+    assert.ok(Math.abs(ahead() - offset) < 1, `${ahead()} ${offset}`);
+  }
+  // A faster trip that agrees counts for more than a later one.
+  clock.sample(120_000, 120_020, 120_010 + 8000);
+  clock.sample(135_000, 135_200, 135_100 + 8060);
+  assert.ok(Math.abs(ahead() - 8000) < 1);
+});
 
 test('a state tells who may control and whether the room is locked', () => {
   const room = entered({ locked: true, controllers: ['bob'] });

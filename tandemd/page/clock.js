@@ -21,8 +21,11 @@ export class ServerClock {
   // A round trip: when it began and ended on performance.now(), and the server's clock in between.
   sample(began, ended, serverTime) {
     // The server cuts its clock to whole milliseconds.
-    this.#samples.push({ trip: ended - began, at: ended, offset: serverTime + 0.5 - (began + ended) / 2 });
-    this.#samples = this.#samples.filter((one) => ended - one.at < FRESH_MS).slice(-KEPT);
+    const last = { trip: ended - began, at: ended, offset: serverTime + 0.5 - (began + ended) / 2 };
+    // Each is wrong by half of its trip at most. Those that contradict the last are old: the server's clock runs a little
+    // faster or slower while it follows one that was set.
+    const agrees = (one) => Math.abs(one.offset - last.offset) <= (one.trip + last.trip) / 2 + 1;
+    this.#samples = [...this.#samples.filter((one) => ended - one.at < FRESH_MS && agrees(one)), last].slice(-KEPT);
     // The shortest trip leaves the least room for error.
     this.#offset = this.#samples.reduce((best, one) => (one.trip < best.trip ? one : best)).offset;
   }
