@@ -88,11 +88,12 @@ class Listener(service.Service):
     name = "listener"
     _log = Logger()
 
-    def __init__(self, reactor: Any, site: TandemSite, config: Config):
+    def __init__(self, reactor: Any, site: TandemSite, config: Config, wall: Callable[[], float]):
+        """wall: see Certificates."""
         self._config = config
         self._port: IListeningPort | None = None
         endpoint, files = places(config)
-        self.certificates = Certificates(files, reactor) if files else None
+        self.certificates = Certificates(files, reactor, wall) if files else None
         """What TLS needs; None without it. A service to start before this one."""
         self._factory: Any = site if self.certificates is None else self.certificates.below(site)
         self._inherited = endpoint.startswith("systemd:")

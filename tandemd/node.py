@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from autobahn.twisted.resource import WebSocketResource
@@ -43,11 +44,15 @@ class Node:
 
     _log = Logger()
 
-    def __init__(self, config: Config, reactor: Any, top: Sequence):
-        """reactor: as the interfaces of Twisted want it. top: the service to add the others to."""
+    def __init__(self, config: Config, reactor: Any, top: Sequence, wall: Callable[[], float]):
+        """reactor: as the interfaces of Twisted want it; all elapsed time is that of its clock, which is monotonic.
+
+        top: the service to add the others to. wall: the wall clock, in seconds since 1970, which may be set at any time.
+        """
         self.service = top
         self.reactor = reactor
         self.config = config
+        self._wall = wall
         for text in exposed(config.state_dir, config.auth.keys):
             self._log.warn("{text}", text=text)
         self.prefix = f"{config.node_id}/{secrets.token_hex(8)}/"
@@ -56,7 +61,7 @@ class Node:
             config.node_id,
             received=(str(kind.__struct_config__.tag) for kind in m.CLIENT_MESSAGES),
         )
-        self.stores = stores_of(config, reactor, metrics, self.prefix)
+        self.stores = stores_of(config, reactor, metrics, self.prefix, wall)
         self.outbox = Outbox(reactor, self._delivered)
         self.hasher = Hasher(reactor)
         self._doorkeeper = doorkeeper_of(config, reactor)
@@ -115,6 +120,7 @@ class Node:
             version=__version__,
             started_at=self._started_at,
             clock=reactor,
+            wall=wall,
             page_directory=PAGE,
             addresses=self.addresses,
             door=self.door,
@@ -142,7 +148,7 @@ class Node:
             self.addresses.early,
             Shortcut(self.factory, root.refusal) if config.fast_path else None,
         )
-        self.listener = Listener(reactor, site, config)
+        self.listener = Listener(reactor, site, config, wall)
         self.connections = Connections(
             self.factory,
             reactor,
@@ -201,7 +207,7 @@ class Node:
             "nodeId": self.config.node_id,
             "version": __version__,
             "uptime": round(self.reactor.seconds() - self._started_at, 3),
-            "time": self.reactor.seconds(),
+            "time": self._wall(),
             "storeTime": self.stores.store.now(),
             "drained": self._drained,
             "reasons": self.readiness(),

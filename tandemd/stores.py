@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from OpenSSL.crypto import Error as CertificateError
-from twisted.application import service
+from twisted.application import internet, service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -26,7 +28,11 @@ from .interfaces import IArchive, IRoomStore, Presence
 from .metrics import Metrics
 from .rooms import RoomService
 from .roomstore.memory import MemoryStore
+from .servertime import ServerTime
 from .services import CannotStart
+
+LOOK = 2.0
+"""Seconds between two looks of a single node at the wall clock."""
 
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -94,9 +100,13 @@ def prepare(config: Config) -> None:
         raise CannotStart(f"{key}: {error}") from error
 
 
-def stores_of(config: Config, reactor: Any, metrics: Metrics, conn_prefix: str) -> Stores:
-    """Return what the configuration asks for. conn_prefix: "node/boot/"."""
-    return (Clustered if config.uses_redis else Embedded)(config, reactor, metrics, conn_prefix)
+def stores_of(
+    config: Config, reactor: Any, metrics: Metrics, conn_prefix: str, wall: Callable[[], float] = time.time
+) -> Stores:
+    """Return what the configuration asks for. conn_prefix: "node/boot/". wall: the clock that a single node follows."""
+    if config.uses_redis:
+        return Clustered(config, reactor, metrics, conn_prefix)
+    return Embedded(config, reactor, metrics, wall)
 
 
 class _Archived:
@@ -110,13 +120,14 @@ class _Archived:
         self.archive = SQLArchive(self.database)
         self._rooms: RoomService | None = None
 
-    def _writer(self) -> ArchiveWriter:
+    def _writer(self, now: Callable[[], float]) -> ArchiveWriter:
         settings = self._config.archive
         return ArchiveWriter(
             self.archive,
             self._reactor,
             self._presence,
             self._wrote,
+            now=now,
             flush_interval=settings.flush_interval,
             presence_interval=settings.positions_interval,
             retention_days=settings.retention_days,
@@ -139,14 +150,18 @@ class _Archived:
 class Embedded(_Archived):
     """Rooms in this process; what must survive a restart is in the archive."""
 
-    def __init__(self, config: Config, reactor: Any, metrics: Metrics, conn_prefix: str):
+    def __init__(self, config: Config, reactor: Any, metrics: Metrics, wall: Callable[[], float]):
         super().__init__(config, reactor, metrics)
-        self.writer = self._writer()
-        self.store: MemoryStore = MemoryStore(reactor, config.rooms.log_length, self.writer.committed)
+        server_time = ServerTime(reactor)
+        server_time.look(wall)
+        self._following = internet.TimerService(LOOK, server_time.look, wall)
+        self._following.clock = reactor
+        self.writer = self._writer(server_time.now)
+        self.store: MemoryStore = MemoryStore(reactor, config.rooms.log_length, self.writer.committed, server_time)
 
     def services(self, rooms: RoomService) -> list[service.Service]:
         self._rooms = rooms
-        return [self.database, self.writer, Restore(self.archive, self.store, rooms)]
+        return [self.database, self.writer, Restore(self.archive, self.store, rooms), self._following]
 
     def ready(self) -> list[str]:
         return [reason for reason in (self.writer.ready(),) if reason]
@@ -181,7 +196,7 @@ class Clustered(_Archived):
     def services(self, rooms: RoomService) -> list[service.Service]:
         self._rooms = rooms
         self.store.attach(rooms.others)
-        return [self.database, self.store, self.consumer, self._writer()]
+        return [self.database, self.store, self.consumer, self._writer(self.store.now)]
 
     def ready(self) -> list[str]:
         return [reason for reason in (self.store.ready(),) if reason]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 
 from twisted.application.service import IService
 from twisted.python import usage
@@ -54,7 +55,7 @@ def makeService(options: Options) -> IService:
         if out is not None:
             observer = LineObserver(out, FORMATS[config.log.format], config.log.level)
         top = Sequence(reactor, observer)
-        node = Node(config, reactor, top)
+        node = Node(config, reactor, top, time.time)
         Notifier(os.environ, reactor, os.getpid(), node.reload, always=node.reloads).setServiceParent(top)
         # What else can be wrong was found by now: nothing is left half-done.
         claim(config.state_dir)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -145,10 +145,11 @@ class Certificates(service.MultiService):
     name = "certificates"
     _log = Logger()
 
-    def __init__(self, paths: Sequence[str], clock: IReactorTime):
-        """Raises CannotStart if the files cannot be used."""
+    def __init__(self, paths: Sequence[str], clock: IReactorTime, wall: Callable[[], float]):
+        """Raises CannotStart if the files cannot be used. wall: the wall clock, which certificates go by."""
         super().__init__()
         self._clock = clock
+        self._wall = wall
         self._warned = ""
         try:
             self._files = FileWatch(
@@ -181,7 +182,7 @@ class Certificates(service.MultiService):
     def warnings(self) -> list[str]:
         """Return what is wrong with the certificate, for people."""
         end = self._files.content.certificate.not_valid_after_utc
-        now = datetime.fromtimestamp(self._clock.seconds(), UTC)
+        now = datetime.fromtimestamp(self._wall(), UTC)
         if now > end:
             return [f"the TLS certificate for {self._files.content.names} has expired on {end:%Y-%m-%d}; renew it"]
         if now > end - SOON:

@@ -12,9 +12,9 @@ import msgspec
 from tandemd.interfaces import Conflict
 from tandemd.room.state import Member, Room
 from tandemd.roomstore import codec
-from tandemd.roomstore.keys import DUE, JOURNAL, NODES, PREFIX, STORE, log_key, places_key
+from tandemd.roomstore.keys import DUE, JOURNAL, NODES, PREFIX, STORE, log_key, places_key, room_key
 
-from .redisworld import Hand, RedisTestCase, member, until
+from .redisworld import Hand, RedisTestCase, member, reactor, until
 
 SAVED = ("--save", "3600 1", "--dbfilename", "dump.rdb")
 
@@ -217,6 +217,34 @@ class IncarnationTest(RestartTestCase):
         before = hand.room.copy()
         await self.restart(a, data="none")
         self.is_like(await a.load("room"), before)
+
+    async def test_a_node_begins_with_the_time_of_the_others(self) -> None:
+        a = await self.node("a/1/")
+        for ahead in (1000, -1000):  # as if Redis' clock had been set, and this node were approaching it
+            a._access.time.begin(reactor.seconds() + ahead)
+            await a._beat()
+            b = await self.node(f"b{ahead}/1/")
+            self.assertLess(abs(b.now() - a.now()), 100.0)
+
+    async def test_the_first_node_begins_with_the_latest_time(self) -> None:
+        a = await self.node("a/1/")
+        await until(a.grace_floor)  # it has given a sign of life
+        await a.stopService()
+        for ahead in (1000, -1000):
+            at = reactor.seconds()
+            self.server.execute("HSET", STORE.decode(), "time", str(at + ahead), "told", str(at - 1000))
+            b = await self.node(f"b{ahead}/1/")
+            self.assertLess(abs(b.now() - reactor.seconds() - max(ahead, 0)), 100.0)
+            await b.stopService()
+
+    async def test_offering_is_over_when_redis_is_set_back(self) -> None:
+        a = await self.node("a/1/")
+        await self.open(a)
+        await self.ask(a, b"HSET", STORE, b"opens", b"%f" % (reactor.seconds() + 600))
+        await self.ask(a, b"HSET", room_key("room"), b"i", b"1")  # of an earlier incarnation
+        b = await self.node("b/1/")
+        b.follow("room", b.follower)
+        self.assertEqual((await b.load("room")).seq, 1)
 
 
 class LostAnswerTest(RestartTestCase):

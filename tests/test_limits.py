@@ -79,12 +79,6 @@ class RateTest(TestCase):
         self.take(5)
         self.assertEqual(self.limits.now, 0)
 
-    def test_clock_set_back(self) -> None:
-        """Nobody is shut out until the time has come round again."""
-        self.take(5)
-        self.clock.rightNow -= 500
-        self.assertEqual(self.take(2), [0, 0])
-
     def test_every_type_has_a_bucket(self) -> None:
         self.assertEqual(set(BUCKETS), set(m.CLIENT_MESSAGES))
         self.assertLessEqual(set(SAMPLES), {str(kind.__struct_config__.tag) for kind in BUCKETS})

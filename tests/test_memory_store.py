@@ -16,6 +16,7 @@ from tandemd.interfaces import CommitResult, Conflict, IFollower, IRoomStore
 from tandemd.room.state import Bar, Commit, Departed, Gate, Member, Moderation, Pin, Room, Settings, Version
 from tandemd.room.timeline import Playback
 from tandemd.roomstore.memory import MAILBOX, MemoryStore
+from tandemd.servertime import SLEW, ServerTime
 
 from .harness import EPOCH
 
@@ -306,6 +307,7 @@ class MemoryStoreTest(StoreContract, TestCase):
 
     def test_restore(self) -> None:
         room = self.create(due=EPOCH + 5)
+        self.clock.advance(2.0)
         restarted = MemoryStore(self.clock, LOG_LENGTH, self.journalled)
         again = room.copy()
         again.epoch += 1
@@ -314,7 +316,29 @@ class MemoryStoreTest(StoreContract, TestCase):
         self.assertSame(again, self.load())
         self.assertEqual(self.wait(restarted.find_invite(room.settings.invite)), "room")
         self.assertEqual(self.wait(restarted.due_rooms(EPOCH + 6)), ["room"])
-        self.assertEqual(restarted.grace_floor(), EPOCH, "no grace period began before that")
+        self.assertEqual(restarted.grace_floor(), EPOCH + 2, "no grace period began before that")
         # The log is gone, and whoever knows only the old numbers cannot commit.
         self.assertIsNone(self.wait(restarted.replay("room", room.version)))
         self.assertEqual(self.commit(room, commits_for(room, {"host": "eve"})), Conflict(again.version))
+
+    def test_restored_rooms_of_a_later_time(self) -> None:
+        """The wall clock was set back between two runs: server time goes on from what was stored, and approaches it."""
+        room = self.create(due=EPOCH + 5)
+        later = room.copy()
+        later.epoch, later.at = later.epoch + 1, EPOCH + 3600
+        time = ServerTime(self.clock)
+        time.look(self.clock.seconds)
+        restarted = MemoryStore(self.clock, LOG_LENGTH, self.journalled, time)
+        restarted.restore([later])
+        self.assertEqual((restarted.now(), restarted.grace_floor()), (EPOCH + 3600, EPOCH + 3600))
+        self.assertEqual(self.wait(restarted.due_rooms(restarted.now())), ["room"])
+        self.clock.advance(10.0)
+        time.look(self.clock.seconds)
+        self.assertAlmostEqual(restarted.now(), EPOCH + 3600 + 10 * (1 - SLEW), places=5)
+
+    def test_restored_rooms_of_an_earlier_time(self) -> None:
+        room = self.create()
+        self.clock.advance(3600.0)
+        restarted = MemoryStore(self.clock, LOG_LENGTH, self.journalled)
+        restarted.restore([room.copy()])
+        self.assertEqual((restarted.now(), restarted.grace_floor()), (EPOCH + 3600, EPOCH + 3600))

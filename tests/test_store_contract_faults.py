@@ -5,10 +5,11 @@ from __future__ import annotations
 import signal
 from typing import Any, cast
 
+from tandemd.budgets import Budget
 from tandemd.errors import Refused
 from tandemd.interfaces import Conflict, Unavailable
 from tandemd.room.state import Room
-from tandemd.roomstore.keys import PREFIX, log_key, mail_key, room_key
+from tandemd.roomstore.keys import PREFIX, budget_key, log_key, mail_key, room_key
 
 from .redisworld import Hand, Proxy, RedisTestCase, member, reactor, until
 
@@ -464,18 +465,32 @@ class WaitingTest(RedisTestCase):
         self.assertEqual(a.ready(), "")
         self.assertEqual((a._access.link.reconnects, a.follower.renewals), (0, []))
 
+    def set_back(self, store: Any) -> None:
+        """Have a node believe that Redis' clock is set back; so it was set forward when Redis answers next."""
+        here = reactor.seconds()
+        store._access.time.sample(here, here, here - 100.0)
+
     async def test_a_wrong_idea_of_the_time(self) -> None:
         a = await self.node()
         hand = await self.open(a)
-        a._access.time._offset -= 100.0
+        self.set_back(a)
         self.assertIsNone(await hand.say("x"))
-        self.assertLess(abs(a.now() - reactor.seconds()), 50.0)  # it was 100 s off
+        self.assertLess(abs(a._access.time.reference() - reactor.seconds()), 50.0)  # it was 100 s off
+        self.assertLess(abs(a.now() - reactor.seconds()), 50.0)
+
+    async def test_budgets_when_redis_is_set_back(self) -> None:
+        """A budget is full again after its time, and not when the old time has come round."""
+        a = await self.node()
+        budget = Budget("tries:room", 2, 60)
+        await self.ask(a, b"SET", budget_key(budget.name), b"%f" % (reactor.seconds() + 600))
+        refused = await a.take([[budget]])
+        self.assertTrue(29 < refused.wait <= 30, refused)
 
     async def test_too_late(self) -> None:
         """What Redis finds in its socket after the time is not carried out."""
         a = await self.node()
         hand = await self.open(a)
-        a._access.time._offset -= 100.0
+        self.set_back(a)
         result = hand.say("x")
         # As if it had been under way for long.
         hand.store._commits._clock = _Later(reactor, 1.5)

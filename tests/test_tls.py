@@ -54,7 +54,7 @@ class CertificatesTests(SynchronousTestCase):
         return write(self.home, *self.issue(days))
 
     def running(self, *paths: str) -> Certificates:
-        service = Certificates(paths, self.clock)
+        service = Certificates(paths, self.clock, self.clock.seconds)
         service.startService()
         self.addCleanup(service.stopService)
         return service
@@ -141,7 +141,7 @@ class CertificatesTests(SynchronousTestCase):
         self.assertEqual(self.days(self.running(str(self.home))), 30)
 
     def refused(self, *paths: str) -> str:
-        return str(self.assertRaises(CannotStart, Certificates, paths, self.clock))
+        return str(self.assertRaises(CannotStart, Certificates, paths, self.clock, self.clock.seconds))
 
     def test_what_is_wrong_is_said(self) -> None:
         certificate, key = self.put()

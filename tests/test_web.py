@@ -192,6 +192,7 @@ class WebTestCase(TestCase):
                 "version": "1.2.3",
                 "started_at": self.reactor.seconds() - 60,
                 "clock": self.reactor,
+                "wall": self.reactor.seconds,
                 "page_directory": self.page,
                 "addresses": self.addresses,
                 "door": Door(self.reactor, self.door, self.limited),

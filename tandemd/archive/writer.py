@@ -44,6 +44,7 @@ class ArchiveWriter(Service):
         presence: Callable[[], Sequence[Presence]] = lambda: (),
         observe: Callable[[int, bool], None] = lambda count, written: None,
         *,
+        now: Callable[[], float] | None = None,
         flush_interval: float = 0.1,
         presence_interval: float = 15.0,
         retention_days: float = 0.0,
@@ -53,7 +54,8 @@ class ArchiveWriter(Service):
         """presence: returns how the members connected here are doing.
 
         observe: told of every batch: how many commits, and whether they were written.
-        flush_interval, presence_interval: seconds. retention_days: how long ended rooms and events are kept; 0: for
+        now: returns server time, which commits name; by default the reactor's clock does. flush_interval,
+        presence_interval: seconds. retention_days: how long ended rooms and events are kept; 0: for
         ever. at_once: the most commits of one transaction. stop_within: seconds that stopping may take to write the
         rest.
         """
@@ -61,6 +63,7 @@ class ArchiveWriter(Service):
         self._reactor = reactor
         self._presence = presence
         self._observe = observe
+        self._now = now or reactor.seconds
         self._flush_interval = flush_interval
         self._presence_interval = presence_interval
         self._retention_days = retention_days
@@ -94,7 +97,7 @@ class ArchiveWriter(Service):
     @property
     def lag(self) -> float:
         """How many seconds ago the oldest commit was made whose row is not in the archive yet; 0.0 if there is none."""
-        return max(0.0, self._reactor.seconds() - self._queue[0][1].at) if self._queue else 0.0
+        return max(0.0, self._now() - self._queue[0][1].at) if self._queue else 0.0
 
     def ready(self) -> str:
         """Return '' if the archive takes what is written, else the reason why not, for people."""
@@ -118,10 +121,10 @@ class ArchiveWriter(Service):
     # ---- commits
 
     def _flush_when_due(self) -> Deferred[None] | None:
-        now = self._reactor.seconds()
-        if now < self._not_before or not (self._queue or self._quiet_until(now - QUIET, 1)):
+        quiet_until = self._now() - QUIET
+        if self._reactor.seconds() < self._not_before or not (self._queue or self._quiet_until(quiet_until, 1)):
             return None
-        return self._flush(now - QUIET)
+        return self._flush(quiet_until)
 
     def _quiet_until(self, at: float, most: int) -> dict[str, tuple[Room, float]]:
         """Return the rooms of which only quiet commits wait, the first of them not after `at`."""
@@ -187,7 +190,7 @@ class ArchiveWriter(Service):
 
     async def _delete_old(self) -> None:
         try:
-            count = await self._archive.purge(self._reactor.seconds() - self._retention_days * DAY)
+            count = await self._archive.purge(self._now() - self._retention_days * DAY)
         except Exception as error:
             self.log.warn("old rows were not deleted from the archive: {error}", error=one_line(error))
         else:

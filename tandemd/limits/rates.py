@@ -115,9 +115,6 @@ class MessageLimits:
         if full_at > self.now + slack:
             self.tick()
             if full_at > self.now + slack:
-                if full_at <= self.now + slack + cost + 1.0:
-                    return full_at - self.now - slack + TOLERANCE * self.interval[at]
-                # No taking leads so far: the clock was set back.
-                full_at = self.now
+                return full_at - self.now - slack + TOLERANCE * self.interval[at]
         due[at] = max(full_at, self.now) + cost
         return 0.0

@@ -15,11 +15,12 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from ..errors import Refused
+from ..servertime import ServerTime
 from ..services import CannotStart, Tasks
 from . import scripts
-from .clusterclock import ClusterClock
 from .keys import PROBE, STORE, room_key
 from .link import Disconnected, Link, RedisError
+from .members import AWAY_AFTER
 from .refusals import passing, remedy, withheld
 
 PATIENCE = 2.0
@@ -37,9 +38,9 @@ class Access:
 
     offer: gives the server the rooms that are open here, for which `offer_seconds` are given. entered: called when the
     server can be used, also after it was silent for a while, with whether its data may be other than before. link: for
-    commands that do not mind whether that is so. time: the cluster's clock. incarnation: the number that commits must
-    name; None while the server cannot be used. fresh: whether the server had no data at all when this node opened its
-    incarnation. fatal: whether waiting will not mend what is wrong.
+    commands that do not mind whether that is so. time: server time, which follows Redis' clock. incarnation: the number
+    that commits must name; None while the server cannot be used. fresh: whether the server had no data at all when this
+    node opened its incarnation. fatal: whether waiting will not mend what is wrong.
     """
 
     _log = Logger()
@@ -55,14 +56,14 @@ class Access:
         entered: Callable[[bool], None],
     ):
         self.link = Link("commands", clock, endpoint, options, self._up, self._down)
-        self.time = ClusterClock(clock)
+        self.time = ServerTime(clock)
         self.incarnation: bytes | None = None
         self.fresh = False
         self.fatal = False
         self.stopping = False
         self._clock = clock
         self._tasks = tasks
-        self._offer_seconds = offer_seconds
+        self.offer_seconds = offer_seconds
         self._offer = offer
         self._entered = entered
         self._entering: object = None
@@ -183,21 +184,23 @@ class Access:
         if missing:
             raise CannotStart(f"NOPERM: its user may not use {', '.join(map(bytes.decode, missing))}")
         asked = self._clock.seconds()
-        number, opens, now, fresh = await self.link.run(
-            scripts.ENTER, [STORE], info["run_id"].encode(), b"%f" % self._offer_seconds
+        number, left, now, fresh, shared = await self.link.run(
+            scripts.ENTER, [STORE], info["run_id"].encode(), b"%f" % self.offer_seconds, b"%f" % AWAY_AFTER
         )
-        if number != self._known:
-            self.time.anchor()
-        self.time.sample(asked, self._clock.seconds(), float(now))
+        answered = self._clock.seconds()
+        self.time.sample(asked, answered, float(now))
+        if not self._known:
+            # If Redis' clock was set, the other nodes and the rooms that it has kept are not there yet.
+            self.time.begin(float(shared) + (answered - asked) / 2)
         renewed = bool(self._known) and number != self._known
         if renewed:
             self._log.warn(
                 "redis: another server, or one that was restarted: incarnation {number}", number=number.decode()
             )
             await self._offer()
-        left = float(opens) - self.time.now()
-        if left > 0:
-            await deferLater(self._clock, left + 0.02)
+        wait = float(left) - (self._clock.seconds() - answered)
+        if wait > 0:
+            await deferLater(self._clock, wait + 0.02)
         if not self.link.usable or self._entering is not entering:
             return
         # Only now: if the offering was interrupted, it is to be done again.

@@ -62,7 +62,7 @@ class Commits:
             access.wait(attempt.send, attempt.given_up)
             return
         attempt.sent_at = self._clock.seconds()
-        attempt.not_after = access.time.now() + PATIENCE
+        attempt.not_after = access.time.reference() + PATIENCE
         attempt.incarnation = access.incarnation or b""
         keys, words = self._words(attempt)
         access.link.run(scripts.COMMIT, keys, *words).addCallbacks(
@@ -150,8 +150,7 @@ class Commits:
         """Redis has refused the batch because of the time."""
         now = self._clock.seconds()
         if now - attempt.sent_at < PATIENCE / 2 and not attempt.again:
-            # It was not under way for so long: our idea of Redis' clock is wrong.
-            self._access.time.anchor()
+            # It was not under way for so long: Redis' clock was set.
             self._access.time.sample(attempt.sent_at, now, theirs)
             attempt.again = True
             attempt.send()

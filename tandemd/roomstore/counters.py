@@ -29,11 +29,11 @@ class Counters:
             for need in way:
                 words.append(b"%d" % names.setdefault(need.name, len(names) + 1))
                 if isinstance(need, Budget):
-                    words += (b"b", b"%.6f" % need.interval, b"%.6f" % need.room)
+                    words += (b"b", b"%.6f" % need.interval, b"%.6f" % need.room, b"%.6f" % need.per)
                 elif isinstance(need, Mark):
-                    words += (b"m", b"", b"")
+                    words += (b"m", b"", b"", b"")
                 else:
-                    words += (b"s", need.code.encode(), b"%d" % need.most)
+                    words += (b"s", need.code.encode(), b"%d" % need.most, b"")
         try:
             taken, wait, lacking, nearest = await self._access.link.run(
                 scripts.TAKE, [budget_key(name) for name in names], *words

@@ -104,7 +104,7 @@ class Journal:
             return  # an empty stream of a server that has lost its data does not mean that the archive has it
         oldest = _id(first[0][0]) if first else None
         self._metrics.journal_length.value = length
-        self._metrics.journal_age.value = max(0.0, self._access.time.now() - oldest[0] / 1000) if oldest else 0.0
+        self._metrics.journal_age.value = max(0.0, self._access.time.reference() - oldest[0] / 1000) if oldest else 0.0
         while self._kept and self._kept[0][0] <= last and (oldest is None or self._kept[0][0] < oldest):
             self._kept.popleft()
         for _ in range(len(self._unwritten)):

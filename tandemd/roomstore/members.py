@@ -9,6 +9,7 @@ from twisted.internet.defer import DeferredList
 
 from ..interfaces import IFollower
 from ..metrics import Metrics
+from ..servertime import ServerTime
 from . import scripts
 from .keys import NODES, STORE, places_key
 from .link import Link
@@ -29,11 +30,13 @@ class Members:
     time of this node's last sign of life.
     """
 
-    def __init__(self, link: Link, name: str, metrics: Metrics):
+    def __init__(self, link: Link, time: ServerTime, name: str, metrics: Metrics):
         self.floor = 0.0
+        self._their_floor = b""
         self.alive = 1
         self.heard_at = 0.0
         self._link = link
+        self._time = time
         self._name = name
         self._metrics = metrics
         self._follower: IFollower | None = None
@@ -45,17 +48,25 @@ class Members:
         self._follower = follower
 
     async def beat(self) -> tuple[float, bytes, Sequence[str]]:
-        """Give a sign of life; return the time, the store's incarnation and the names of dead nodes.
+        """Give a sign of life; return Redis' time, the store's incarnation and the names of dead nodes.
 
         Raises Disconnected or RedisError.
         """
         now, floor, number, dead, alive = await self._link.run(
-            scripts.BEAT, [NODES, STORE], self._name.encode(), b"%f" % DEAD_AFTER, b"%f" % AWAY_AFTER
+            scripts.BEAT,
+            [NODES, STORE],
+            self._name.encode(),
+            b"%f" % DEAD_AFTER,
+            b"%f" % AWAY_AFTER,
+            b"%f" % self._time.now(),
         )
-        self.floor = float(floor)
         self.alive = int(alive)
-        self.heard_at = float(now)
-        return self.heard_at, number, [name.decode() for name in dead]
+        self.heard_at = self._time.now()
+        if floor != self._their_floor:
+            # How long ago that was is the same on both clocks; the time of day need not be.
+            self._their_floor = floor
+            self.floor = self.heard_at - max(0.0, float(now) - float(floor)) if float(floor) else 0.0
+        return float(now), number, [name.decode() for name in dead]
 
     async def take_over(self, dead: Sequence[str]) -> None:
         """Begin the grace period of dead nodes' members. All nodes try; the first commit in each room counts.

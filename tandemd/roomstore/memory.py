@@ -15,6 +15,7 @@ from ..budgets import Budgets, Taken, Way
 from ..errors import Refused
 from ..interfaces import CommitResult, Conflict, IFollower, IRoomStore
 from ..room.state import MEMBER, Commit, Member, Room, Version
+from ..servertime import ServerTime
 
 MAILBOX = 200
 """How many frames are kept for one member; a WebRTC handshake with ten others needs about half of it."""
@@ -37,10 +38,18 @@ class MemoryStore:
 
     log_length: commits kept for each room, for those who resume.
     journal: is given the room after each commit, and the commit. It must be quick.
+    time: server time; without it, the clock counts from 1970, as simulated time does.
     """
 
-    def __init__(self, clock: IReactorTime, log_length: int, journal: Callable[[Room, Commit], None]):
+    def __init__(
+        self,
+        clock: IReactorTime,
+        log_length: int,
+        journal: Callable[[Room, Commit], None],
+        time: ServerTime | None = None,
+    ):
         self._clock = clock
+        self._time = time or ServerTime(clock)
         self._log_length = log_length
         self._journal = journal
         self._rooms: dict[str, _Kept] = {}
@@ -52,7 +61,11 @@ class MemoryStore:
 
     def restore(self, rooms: Sequence[Room]) -> None:
         """Take over rooms from the archive. To be called before the first commit."""
-        self._restored_at = self._clock.seconds()
+        # The wall clock may have been set back since they were stored; nothing in them may be of a later time than now.
+        latest = max((room.at for room in rooms), default=0.0)
+        if latest > self._time.now():
+            self._time.begin(latest)
+        self._restored_at = self._time.now()
         for room in rooms:
             self._keep(room)
 
@@ -71,7 +84,7 @@ class MemoryStore:
     # IRoomStore
 
     def now(self) -> float:
-        return self._clock.seconds()
+        return self._time.now()
 
     def load(self, code: str) -> Deferred[Room | None]:
         kept = self._rooms.get(code)

@@ -59,7 +59,9 @@ class Reading:
             await self._access.available()
             number = self._access.incarnation or b""
             try:
-                fields = await self._access.link.run(scripts.REVIVE, [channel, STORE], channel, number)
+                fields = await self._access.link.run(
+                    scripts.REVIVE, [channel, STORE], channel, number, b"%f" % self._access.offer_seconds
+                )
                 if not fields:
                     room = await self._from_archive(code)
                     if room is None or await self._offers.one(room, ()) < 0:

@@ -85,7 +85,7 @@ class RedisStore(service.Service):
             clock, endpoint, options, self._tasks, settings.offer_seconds, self._offer, self._entered
         )
         self.journal = Journal(access, settings.journal_length, spool, metrics)
-        self.members = Members(access.link, name, metrics)
+        self.members = Members(access.link, access.time, name, metrics)
         self._offers = Offers(access.link, settings.log_length)
         self._counters = Counters(access)
         self._mail = Mail(access, self._tasks, settings.mail_seconds)

@@ -66,10 +66,11 @@ return {'ok', ids, full and '1' or ''}
 ENTER = Script(
     NOW
     + """
--- KEYS: store. ARGV: run_id, seconds in which rooms may be offered.
+-- KEYS: store. ARGV: run_id, seconds in which rooms may be offered, seconds without a sign of life of any node after
+--   which there is none.
 -- Opens a new incarnation if the server is another than the one that the data was written under. It always writes:
 -- that shows whether the server lets us.
--- returns {number, time at which it opens, now, '1' if there was no data at all}
+-- returns {number, seconds after which it opens, now, '1' if there was no data at all, server time for a node that has none}
 local fresh = ''
 if redis.call('HGET', KEYS[1], 'run_id') ~= ARGV[1] then
   if redis.call('EXISTS', KEYS[1]) == 0 then fresh = '1' end
@@ -78,8 +79,16 @@ if redis.call('HGET', KEYS[1], 'run_id') ~= ARGV[1] then
     'opens', string.format('%.6f', now + tonumber(ARGV[2])), 'floor', string.format('%.6f', now))
 end
 redis.call('HSET', KEYS[1], 'entered', string.format('%.6f', now))
-local got = redis.call('HMGET', KEYS[1], 'number', 'opens')
-return {got[1], got[2], string.format('%.6f', now), fresh}
+local got = redis.call('HMGET', KEYS[1], 'number', 'opens', 'time', 'told')
+local shared, elapsed = tonumber(got[3] or '0'), now - tonumber(got[4] or '0')
+if elapsed >= 0 and elapsed < tonumber(ARGV[3]) then
+  shared = shared + elapsed -- that of the other nodes
+else
+  shared = math.max(shared, now) -- nothing that was stored is of a later time
+end
+local left = tonumber(got[2] or '0') - now
+if left > tonumber(ARGV[2]) then left = 0 end -- the clock was set back since
+return {got[1], string.format('%.6f', left), string.format('%.6f', now), fresh, string.format('%.6f', shared)}
 """
 )
 
@@ -129,7 +138,7 @@ return 1
 REVIVE = Script(
     NOW
     + """
--- KEYS: room store. ARGV: channel, incarnation.
+-- KEYS: room store. ARGV: channel, incarnation, seconds in which rooms may be offered.
 -- Gives a room that was written under an older incarnation a new epoch, and returns all its fields. Other returns: {} if
 -- there is none, {'wait', seconds} while rooms are offered, {'astray', ''} if the store is of another incarnation.
 local number = redis.call('HGET', KEYS[2], 'number')
@@ -138,7 +147,8 @@ local had = redis.call('HMGET', KEYS[1], 'v', 'i')
 if not had[1] then return {} end
 if had[2] ~= number then
   local opens = tonumber(redis.call('HGET', KEYS[2], 'opens') or '0')
-  if now < opens then return {'wait', string.format('%.6f', opens - now)} end
+  local left = opens - now
+  if left > 0 and left <= tonumber(ARGV[3]) then return {'wait', string.format('%.6f', left)} end -- else it was set back
   local id, epoch, seq = string.match(had[1], '^(.*):(%d+):(%d+)$')
   epoch = math.max(tonumber(epoch) + 1, math.floor(now * 1000))
   redis.call('HSET', KEYS[1], 'v', id .. ':' .. string.format('%d', epoch) .. ':' .. seq, 'i', number)
@@ -189,17 +199,20 @@ BEAT = Script(
     NOW
     + """
 -- KEYS: nodes store. ARGV: own name, seconds after which a node without a sign of life is dead, seconds without one of
---   anybody after which the store must have been away
+--   anybody after which the store must have been away, own server time
 -- When it was away, grace periods begin anew, and all nodes have the same time as ever to give their next sign.
 -- returns {now, floor of grace periods, incarnation, dead nodes, how many are alive}
-local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
 local at = string.format('%.6f', now)
+-- Signs of life of a later time: Redis' clock was set back.
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. at, '+inf')) do redis.call('ZADD', KEYS[1], at, name) end
+local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
 if last[2] and now - tonumber(last[2]) > tonumber(ARGV[3]) then
   redis.call('HSET', KEYS[2], 'floor', at)
   for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do redis.call('ZADD', KEYS[1], at, name) end
 end
 redis.call('ZADD', KEYS[1], at, ARGV[1])
 local got = redis.call('HMGET', KEYS[2], 'floor', 'number')
+if got[2] then redis.call('HSET', KEYS[2], 'time', ARGV[4], 'told', at) end
 local dead = string.format('%.6f', now - tonumber(ARGV[2]))
 return {at, got[1] or '0', got[2] or '', redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. dead),
   redis.call('ZCOUNT', KEYS[1], dead, '+inf')}
@@ -210,20 +223,22 @@ TAKE = Script(
     NOW
     + """
 -- KEYS: budgets, marks and shares. ARGV: 1 beginning of rooms' keys 2 seconds after which to ask again for a share
---   3 seconds in a day; then for each way: number of needs, then for each of these four:
---   number of the key, 'b' interval room, 'm' '' '', or 's' code most
+--   3 seconds in a day; then for each way: number of needs, then for each of these five:
+--   number of the key, 'b' interval room per, 'm' '' '' '', or 's' code most ''
 -- Takes the first way of which everything can be had. returns {its number from 0, '', 0, 0}, or {-1, seconds to wait, number
 -- of the key of what is lacking, number of the way that will be open first}
+local function till(key, per) -- when the budget is full again; later than `per` from now only if the clock was set back
+  return math.min(math.max(tonumber(redis.call('GET', key) or '0'), now), now + tonumber(per))
+end
 local best, lacking, nearest, at, way = nil, 0, 0, 4, 0
 while at <= #ARGV do
   local first, count, wait, short = at + 1, tonumber(ARGV[at]), 0, 0
   for need = 0, count - 1 do
-    local i = first + 4 * need
+    local i = first + 5 * need
     local number, needed = tonumber(ARGV[i]), 0
     local key = KEYS[number]
     if ARGV[i + 1] == 'b' then
-      local till = math.max(tonumber(redis.call('GET', key) or '0'), now)
-      needed = till + tonumber(ARGV[i + 2]) - tonumber(ARGV[i + 3]) - now
+      needed = till(key, ARGV[i + 4]) + tonumber(ARGV[i + 2]) - tonumber(ARGV[i + 3]) - now
       if needed < 0.000002 then needed = 0 end
     elseif ARGV[i + 1] == 'm' then
       if redis.call('EXISTS', key) == 0 then needed = tonumber(ARGV[3]) end
@@ -237,11 +252,11 @@ while at <= #ARGV do
   end
   if wait == 0 then
     for need = 0, count - 1 do
-      local i = first + 4 * need
+      local i = first + 5 * need
       local key = KEYS[tonumber(ARGV[i])]
       if ARGV[i + 1] == 'b' then
-        local till = math.max(tonumber(redis.call('GET', key) or '0'), now) + tonumber(ARGV[i + 2])
-        redis.call('SET', key, string.format('%.6f', till), 'PX', math.ceil((till - now) * 1000))
+        local full = till(key, ARGV[i + 4]) + tonumber(ARGV[i + 2])
+        redis.call('SET', key, string.format('%.6f', full), 'PX', math.ceil((full - now) * 1000))
       elseif ARGV[i + 1] == 's' then
         redis.call('SADD', key, ARGV[i + 2])
         redis.call('EXPIRE', key, ARGV[3])
@@ -250,7 +265,7 @@ while at <= #ARGV do
     return {way, '', 0, 0}
   end
   if best == nil or wait < best then best, lacking, nearest = wait, short, way end
-  way, at = way + 1, first + 4 * count
+  way, at = way + 1, first + 5 * count
 end
 return {-1, string.format('%.6f', best), lacking, nearest}
 """

@@ -94,7 +94,8 @@ class Metrics(Endpoint):
 class Status(Endpoint):
     """/status: the node in figures, and the room of whoever proves to be a member by the token.
 
-    started_at: seconds on `clock`. connections: counts the open WebSockets. limits: of questions with a token.
+    started_at: seconds on `clock`. wall: returns the time of day. connections: counts the open WebSockets. limits: of
+    questions with a token.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Status(Endpoint):
         version: str,
         started_at: float,
         clock: IReactorTime,
+        wall: Callable[[], float],
         connections: Callable[[], int],
         limits: LookupLimits,
         addresses: Addresses,
@@ -115,6 +117,7 @@ class Status(Endpoint):
         self._version = version
         self._started_at = started_at
         self._clock = clock
+        self._wall = wall
         self._connections = connections
 
     async def answer(self, request: Request, path: list[str]) -> Answer:
@@ -127,12 +130,11 @@ class Status(Endpoint):
             allow(self._limits.ask(self._addresses.rule(request.getClientAddress(), forwarded_for(request))))
             room = await self._rooms.room_of(token)
         counts = self._rooms.counts()
-        now = self._clock.seconds()
         body = {
             "nodeId": self._node_id,
             "version": self._version,
-            "timestamp": int(now * 1000),
-            "uptime": round(now - self._started_at, 3),
+            "timestamp": int(self._wall() * 1000),
+            "uptime": round(self._clock.seconds() - self._started_at, 3),
             "localConnections": self._connections(),
             "localRooms": counts["rooms"],
             "localMembers": counts["members"],

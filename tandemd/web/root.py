@@ -208,6 +208,7 @@ def root_resource(
     version: str,
     started_at: float,
     clock: IReactorTime,
+    wall: Callable[[], float],
     page_directory: str,
     addresses: Addresses,
     door: Door,
@@ -228,6 +229,7 @@ def root_resource(
 
     websocket: takes the connections at /ws and / over, while `taking`. connections: counts them.
     readiness, warnings: see Health. metrics_text: the metrics in Prometheus' text format. started_at: seconds on `clock`.
+    wall: returns the time of day, which /status tells.
     door: who may open a WebSocket. code_lookups, code_lookups_total, lookup_refused: see LookupLimits.
     administration: what /admin does for who shows `admin_token`; '' for nobody.
     metrics_token: see Metrics. cors: which pages may use the server; None: all. titles: what may be watched; see Page.
@@ -239,7 +241,7 @@ def root_resource(
     endpoints: dict[str, Endpoint] = {
         "health": Health(node_id, readiness, warnings, addresses),
         "metrics": Metrics(metrics_text, clock, metrics_token),
-        "status": Status(rooms, node_id, version, started_at, clock, connections, limits, addresses),
+        "status": Status(rooms, node_id, version, started_at, clock, wall, connections, limits, addresses),
         "room": RoomLink(codes, redirect_target),
         "ws": Upgrade(),
         "api": Api(codes, addresses, invite_base_url, short_id_wait),
