@@ -38,6 +38,8 @@ CODES: dict[str, str] = {
     "locked": "the host has locked the room; the JOIN stays pending until it is unlocked",
     "bad_url": "the title's URL is not one this server allows",
     "forgotten": "the command's `id` is so old that nobody knows whether it was carried out; it is not done now",
+    "too_large": "the command would change more bytes of the room at once than may be",
+    "mailbox_full": "the addressed member is not connected, and no more may wait for it",
     "no_such_member": "the addressed member is not in this room",
     "unavailable": "the server cannot do this at the moment",
     "rate_limited": "too many of these in too short a time; a JOIN stays pending and is carried out as soon as it can be",
@@ -45,3 +47,7 @@ CODES: dict[str, str] = {
     "shutting_down": "the server is about to stop; reconnect after a moment",
     "internal": "a fault of the server; it has been logged",
 }
+
+MAILBOX_FULL = Refused(
+    "mailbox_full", "This member is not connected, and as many bytes wait for it as may (limits.mailbox_bytes).", 5000
+)

@@ -38,7 +38,18 @@ class Unavailable(Struct, frozen=True):
     """Seconds after which trying again is sensible."""
 
 
-CommitResult = Conflict | Unavailable | None
+class TooLarge(Struct, frozen=True):
+    """Nothing was changed: one of the commits is larger than the store takes."""
+
+    number: int
+    """Which one, from 0."""
+    size: int
+    """Its bytes."""
+    most: int
+    """How many a commit may have."""
+
+
+CommitResult = Conflict | Unavailable | TooLarge | None
 """None: committed."""
 
 
@@ -125,7 +136,8 @@ class IRoomStore(Interface):
         """
 
     def replay(code: str, after: Version) -> Deferred[Sequence[Commit] | None]:
-        """Return the commits since a version of this room, or None if the log does not reach back to it.
+        """Return the commits since a version of this room, or None if the log does not reach back to it, or if they are more
+        bytes than a replay may have.
 
         Also of an earlier epoch, where the log shows that the version is part of the room's history; seq goes on over them.
         """

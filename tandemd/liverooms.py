@@ -18,7 +18,7 @@ from . import messages as m
 from .errors import Refused
 from .following import Following
 from .frames import text_frame
-from .interfaces import CommitResult, Conflict, IRoomStore
+from .interfaces import CommitResult, Conflict, IRoomStore, TooLarge
 from .metrics import Metrics
 from .room.commands import Command, Decision, Due, StalePin
 from .room.rules import Rules, commit_of
@@ -32,6 +32,11 @@ BATCH = 64
 
 TAIL = 100
 """How many commits of an open room are kept, to give them back to a store that has lost them."""
+
+TAIL_BYTES = 64 * 1024
+"""How large they may be together."""
+CHANGE_BYTES = 300
+"""What a changed field counts for in that: about what a member has."""
 
 PATIENCE = 2.0
 """Seconds for which commands wait while the store is away."""
@@ -128,6 +133,7 @@ class LiveRoom:
         self._strays = strays
         self.closed = False
         self.tail: deque[Commit] = deque(maxlen=TAIL)
+        self._tail_bytes: deque[int] = deque(maxlen=TAIL)
         self.following = Following(self, store, clock, metrics, self._go_on, lambda found: strays.reloaded(self, found))
         self._queue: deque[Entry] = deque()
         self._outcomes: list[Outcome] = []
@@ -224,9 +230,26 @@ class LiveRoom:
             self._metrics.conflicts.value += 1
             self._queue.extendleft(entry for entry, _, _ in reversed(outcomes))
             self.following.catch_up()
+        elif isinstance(result, TooLarge):
+            self._take_out(outcomes, result)
         else:
             self._refuse(outcomes, result.retry_after)
         self._go_on()
+
+    def _take_out(self, outcomes: Sequence[Outcome], result: TooLarge) -> None:
+        """Refuse the command whose commit is too large, and decide the others again without it."""
+        culprit = [entry for entry, _, commit in outcomes if commit is not None][result.number]
+        self._queue.extendleft(entry for entry, _, _ in reversed(outcomes) if entry is not culprit)
+        kind = type(culprit.command.body).__name__
+        if culprit.session is None:
+            log.error("a change of {room} by {kind} is too large: {size} bytes (limits.commit_bytes)",
+                      room=self.room.code, kind=kind, size=result.size)  # fmt: skip
+        error = Refused(
+            "too_large",
+            f"This would change {result.size} bytes of the room; {result.most} is the most (limits.commit_bytes).",
+        )
+        self._metrics.refused[error.code] += 1
+        culprit.refused(self, error)
 
     def _refuse(self, outcomes: Sequence[Outcome], retry_after: float) -> None:
         """The store cannot be used: tell those who wait."""
@@ -271,7 +294,6 @@ class LiveRoom:
         """Move to the commit's version and tell the members here."""
         room = self.room
         room.apply(commit)
-        self.tail.append(commit)
         if commit.event == asides.CLOSED:
             # Before they are let go of below.
             self.group.send(asides.room_closed(commit))
@@ -280,13 +302,25 @@ class LiveRoom:
             for name in commit.changes:
                 if name.startswith(MEMBER):
                     self._reconcile(name[2:], commit)
+        size = CHANGE_BYTES * len(commit.changes)
         for message in commit.messages:
-            self.group.send(text_frame(m.encode(message)), commit.skip)
+            frame = text_frame(m.encode(message))
+            size += len(frame)
+            self.group.send(frame, commit.skip)
+        self._remember(commit, size)
         if commit.event in asides.CONTROLS:
             asides.tell_controllers(self.group, room, commit)
         if room.due != self._timer_due or (room.due and room.due <= commit.at):
             self._schedule()
         self._changed(self, commit)
+
+    def _remember(self, commit: Commit, size: int) -> None:
+        self.tail.append(commit)
+        self._tail_bytes.append(size)
+        if size > TAIL_BYTES // TAIL:
+            while len(self.tail) > 1 and sum(self._tail_bytes) > TAIL_BYTES:
+                self.tail.popleft()
+                self._tail_bytes.popleft()
 
     def _reconcile(self, user: str, commit: Commit) -> None:
         """Let go of a session that does not speak for the member any more. It stays open: it may join again."""
@@ -325,4 +359,5 @@ class LiveRoom:
         self._rules.withdraw(room)
         self.room = room
         self.tail.clear()
+        self._tail_bytes.clear()
         self._schedule()

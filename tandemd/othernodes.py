@@ -103,7 +103,7 @@ class OtherNodes:
 
 
 class _Noted(Entry):
-    """Tells when a command has been carried out, or is no more."""
+    """Repeats a command until it changes nothing, and tells when that is so, or that it was refused."""
 
     __slots__ = ("_noted",)
 
@@ -115,4 +115,7 @@ class _Noted(Entry):
         self._noted.errback(error)
 
     def done(self, live: LiveRoom, decision: Decision, seq: int) -> None:
-        self._noted.callback(None)
+        if decision.commits:
+            live.submit(self)  # it may have marked a part of the members only
+        else:
+            self._noted.callback(None)

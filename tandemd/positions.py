@@ -16,6 +16,7 @@ from .liverooms import Entry, LiveRoom
 from .metrics import Metrics
 from .room.commands import Command, Follow, Watching
 from .room.notices import in_step
+from .room.presence import AT_ONCE
 from .room.state import Commit, Room
 from .room.timeline import drift
 from .sessions import Session
@@ -213,4 +214,5 @@ class Positions:
 def _watch(live: LiveRoom, watching: bool, sessions: Iterable[Session]) -> None:
     # Who has left the room since, or is another member now, is none of it for the rules.
     members = tuple((session.user, session.conn) for session in sessions)
-    live.submit(Entry(Command("", "", Watching(watching, members))))
+    for start in range(0, len(members), AT_ONCE):
+        live.submit(Entry(Command("", "", Watching(watching, members[start : start + AT_ONCE]))))

@@ -27,7 +27,7 @@ from .openrooms import OpenRooms
 from .othernodes import OtherNodes
 from .positions import Positions, PositionSettings
 from .rations import JoinLimits, NotYet, Rations
-from .room.commands import Command, Decision, Due, Lost, NodeLost
+from .room.commands import Command, Decision, Due, Lost
 from .room.permissions import PERMISSIONS, chooses_title
 from .room.rules import Rules
 from .room.state import Commit, Pin, Room
@@ -124,7 +124,9 @@ class RoomService(service.Service):
 
     def start_grace(self, code: str, prefix: str) -> None:
         """Begin the grace period of a room's members whose connections were on a node that is gone."""
-        self.open.use(code, lambda live: live.submit(Entry(Command("", "", NodeLost(prefix)))))
+        self.others.node_lost(code, prefix).addErrback(
+            lambda failure: log.failure("beginning the grace period in {room}", failure, room=code)
+        )
 
     # -- what connections do
 

@@ -25,6 +25,7 @@ from .archive.writer import ArchiveWriter
 from .config import Config
 from .config.kinds import sentinel
 from .interfaces import IArchive, IRoomStore, Presence
+from .limits import Bounds
 from .metrics import Metrics
 from .rooms import RoomService
 from .roomstore.memory import MemoryStore
@@ -157,7 +158,9 @@ class Embedded(_Archived):
         self._following = internet.TimerService(LOOK, server_time.look, wall)
         self._following.clock = reactor
         self.writer = self._writer(server_time.now)
-        self.store: MemoryStore = MemoryStore(reactor, config.rooms.log_length, self.writer.committed, server_time)
+        self.store: MemoryStore = MemoryStore(
+            reactor, config.rooms.log_length, self.writer.committed, bounds_of(config), server_time
+        )
 
     def services(self, rooms: RoomService) -> list[service.Service]:
         self._rooms = rooms
@@ -186,7 +189,12 @@ class Clustered(_Archived):
 
         super().__init__(config, reactor, metrics)
         endpoint, options = redis_of(config, reactor)
-        settings = RedisSettings(config.rooms.log_length, int(config.rooms.grace) + 15, config.redis.journal_length)
+        settings = RedisSettings(
+            config.rooms.log_length,
+            int(config.rooms.grace) + 15,
+            config.redis.journal_length,
+            bounds=bounds_of(config),
+        )
         spool = os.path.join(config.state_dir, "journal.spool")
         self.store: RedisStore = RedisStore(
             reactor, endpoint, options, conn_prefix, settings, self.archive, metrics, spool
@@ -210,6 +218,12 @@ class Clustered(_Archived):
 
     def others_alive(self) -> bool:
         return self.store.members.alive > 1
+
+
+def bounds_of(config: Config) -> Bounds:
+    """Return how many bytes a room may hold as the configuration sets it."""
+    limits = config.limits
+    return Bounds(limits.commit_bytes, limits.log_bytes, limits.replay_bytes, limits.mailbox_bytes)
 
 
 def redis_of(config: Config, reactor: Any) -> tuple[IStreamClientEndpoint, dict[str, Any]]:

@@ -40,8 +40,8 @@ class GateTests(SynchronousTestCase):
 
     def test_who_goes_counts_no_longer(self) -> None:
         closed = gate(2, 1)
-        self.assertEqual(without(closed, "u0"), Gate(5.0, 100.0, ("u1",), ("u2",), True))
-        self.assertEqual(without(closed, "u2"), Gate(5.0, 100.0, ("u0", "u1"), (), True))
+        self.assertEqual(without(closed, "u0"), Gate(5.0, 100.0, ("u1",), ("u2",), True, ("u0",)))
+        self.assertEqual(without(closed, "u2"), Gate(5.0, 100.0, ("u0", "u1"), (), True, ("u2",)))
         self.assertIs(without(closed, "somebody"), closed)
 
     @given(

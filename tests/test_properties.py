@@ -314,8 +314,8 @@ class RoomMachine(RuleBasedStateMachine):
         gone = before - set(room.members)
         assert gone == ({body.target_user_id} & before if isinstance(body, m.Kick | m.Ban) else set())
         if isinstance(body, m.Kick | m.Ban):
-            bar = room.moderation.bars[-1]
-            assert bar.user_id == body.target_user_id and bool(bar.until) == isinstance(body, m.Kick)
+            bar = next(bar for bar in room.moderation.bars if bar.user_id == body.target_user_id)
+            assert bool(bar.until) == isinstance(body, m.Kick)
             assert not bar.address or bar.address != room.members[host].address
 
     @rule(seconds=st.sampled_from([0.0, 20.0, 46.0]), user=users)

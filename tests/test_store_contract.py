@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 
 from tandemd.budgets import Budget, Mark, Share
 from tandemd.interfaces import Conflict, IRoomStore
-from tandemd.room.state import Bar, Moderation, Room, Settings
+from tandemd.room.state import Bar, Departed, Moderation, Room, Settings
 from tandemd.roomstore.memory import MemoryStore
 
 from .redisworld import Hand, Recorder, RedisTestCase, member, reactor, until
@@ -53,8 +53,12 @@ class StoreContract:
         await hand.send(hand.next({**member("ann", "n/b/1"), "host": "ann"}, due=12345.5))
         await hand.send(hand.next({**member("bob", "n/b/2", 3)}, text="hello"))
         await hand.send(hand.next({"m:ann": None}, event=""))
-        moderation = Moderation(True, ("bob",), (Bar("eve", "Eve", "10.0.0.2"), Bar("mal", None, until=12345.5)))
-        await hand.send(hand.next({"moderation": moderation}))
+        eve, mal = Bar("eve", "Eve", "10.0.0.2", at=1.0), Bar("mal", None, until=12345.5, at=2.0)
+        await hand.send(
+            hand.next({"locked": True, "d:bob": True, "b:eve": eve, "b:mal": mal, "b:ned": Bar("ned", None)})
+        )
+        await hand.send(hand.next({"b:ned": None, "x:cid": Departed("cid", 5.0)}))
+        self.assertEqual(hand.room.moderation, Moderation(True, ("bob",), (eve, mal)))
         self.same(await store.load("room"), hand.room)
 
     async def test_one_member(self) -> None:

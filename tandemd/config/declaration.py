@@ -321,6 +321,25 @@ class Limits:
     join_timeout: float = key(
         duration("1s", "1h"), "30s", "How long a WebSocket connection may say neither JOIN nor PING."
     )
+    commit_bytes: int = key(
+        size("64K", "16M"), "128K", "The largest change of a room; a command that would make a larger one is refused."
+    )
+    log_bytes: int = key(
+        size("64K", "1G"),
+        "256K",
+        "How much of a room's changes is kept for clients that come back; the oldest are dropped beyond that, and beyond "
+        "rooms.log_length.",
+    )
+    replay_bytes: int = key(
+        size("16K", "1G"),
+        "256K",
+        "How much one client that comes back is told of what it missed; of more it is told nothing (`resumed` false).",
+    )
+    mailbox_bytes: int = key(
+        size("64K", "1G"),
+        "256K",
+        "How much may wait for one member whose connection is lost; what other members send it beyond that is refused.",
+    )
     members_per_room: int = key(integer(1, 10_000), 250, "How many members a room may have.")
     username_length: int = key(integer(1, 200), 50, "Characters of a user's name; the rest is cut off.")
     chat_length: int = key(integer(1, 20_000), 2000, "Characters of a chat message.")

@@ -54,7 +54,10 @@ class Lost(Struct, frozen=True, gc=False):
 
 
 class NodeLost(Struct, frozen=True, gc=False):
-    """A node is gone, and with it all connections whose name begins with `prefix` ("node/boot/"; "" for all)."""
+    """A node is gone, and with it all connections whose name begins with `prefix` ("node/boot/"; "" for all).
+
+    It marks a part of the members at a time: to be given again until it changes nothing.
+    """
 
     prefix: str
     id: int | None = None

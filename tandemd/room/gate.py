@@ -21,22 +21,12 @@ def awaited(room: Room) -> tuple[str, ...]:
 
 def arrived(gate: Gate, user: str) -> Gate:
     """Return the gate after an awaited member has become ready."""
-    return Gate(
-        gate.position, gate.since, tuple(u for u in gate.awaited if u != user), (*gate.ready, user), gate.resume
-    )
+    return gate.answered(user, True)
 
 
 def without(gate: Gate, user: str) -> Gate:
     """Return the gate after a member has gone."""
-    if user not in gate.awaited and user not in gate.ready:
-        return gate
-    return Gate(
-        gate.position,
-        gate.since,
-        tuple(u for u in gate.awaited if u != user),
-        tuple(u for u in gate.ready if u != user),
-        gate.resume,
-    )
+    return gate.answered(user, False) if user in gate.awaited or user in gate.ready else gate
 
 
 def opens_at(gate: Gate, deadline: float, quorum: float, quorum_after: float) -> float:

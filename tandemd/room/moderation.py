@@ -14,7 +14,7 @@ from .names import clean_name
 from .settings import RuleSettings
 from .state import Bar, Member, Moderation, Room
 
-MOST = 500
+MOST = 100
 """How many may be kicked and banned at a time."""
 REASON = 200
 """Characters of a reason; the rest is cut off."""
@@ -25,7 +25,7 @@ def kick(settings: RuleSettings, room: Room, member: Member, body: m.Kick, now: 
     target = room.members.get(body.target_user_id)
     if target is None:
         raise Refused("no_such_member", "KICK: `targetUserId` is not a member of this room.")
-    bar = Bar(target.user_id, target.username, until=now + settings.kick)
+    bar = Bar(target.user_id, target.username, until=now + settings.kick, at=now)
     return _barred(room, target, bar, "kicked", body.reason, now)
 
 
@@ -42,7 +42,7 @@ def ban(room: Room, member: Member, body: m.Ban, now: float) -> Decision:
     if not body.by_address or address == member.address:
         # Whoever shares the host's address may be the host, after a restart of its client.
         address = ""
-    return _barred(room, target, Bar(user, name, address), "banned", body.reason, now)
+    return _barred(room, target, Bar(user, name, address, at=now), "banned", body.reason, now)
 
 
 def unban(room: Room, member: Member, body: m.Unban, now: float) -> Decision:

@@ -17,6 +17,11 @@ REMEMBERED = 100
 """How many who left are remembered, and for how many seconds, for clients that were away meanwhile."""
 REMEMBERED_FOR = 600.0
 
+AT_ONCE = 50
+"""How many members one commit changes at most, so that its length has a bound."""
+NAMED = 10
+"""How many of those that a gate waited for in vain the archive is told by name."""
+
 
 def lost(room: Room, members: Sequence[Member], event: str, now: float) -> Decision:
     """Connections are gone: the grace period begins, and nobody is told. A gate does not wait for these members."""
@@ -115,4 +120,5 @@ def _without(room: Room, users: Sequence[str], decision: Decision, now: float) -
 
 
 def _gate_details(gate: Gate) -> dict[str, Any]:
-    return {"position": gate.position, "resume": gate.resume, "late": list(gate.awaited)}
+    late = list(gate.awaited[:NAMED])
+    return {"position": gate.position, "resume": gate.resume, "late": late, "lateCount": len(gate.awaited)}

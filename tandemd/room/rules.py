@@ -21,7 +21,7 @@ from .names import clean_name
 from .notices import in_step, parts, played, seek_pause
 from .permissions import PERMISSIONS
 from .settings import RuleSettings
-from .state import MEMBER, RECENT, Commit, Gate, Member, Room
+from .state import MEMBER, RECENT, Commit, Gate, Member, Room, split
 from .timeline import Playback
 from .titles import Titles, same_title
 
@@ -88,7 +88,7 @@ class Rules:
                 return presence.lost(room, [member], "CONNECTION_LOST", now)
             case NodeLost():
                 gone = [m_ for m_ in room.members.values() if m_.conn and m_.conn.startswith(body.prefix)]
-                return presence.lost(room, gone, "NODE_LOST", now) if gone else Decision()
+                return presence.lost(room, gone[: presence.AT_ONCE], "NODE_LOST", now) if gone else Decision()
             case Reattach():
                 member = room.members.get(command.user)
                 if member is None or member.conn:
@@ -280,7 +280,7 @@ def commit_of(room: Room, user: str, decision: Decision, now: float, rules: Rule
         decision.event,
         user,
         decision.details,
-        decision.changes,
+        split(room, decision.changes),
         decision.messages,
         decision.skip,
         due,

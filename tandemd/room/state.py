@@ -1,8 +1,12 @@
 """The state of a room, and how a commit moves it.
 
-A room is a small set of named fields, each an immutable value: "playback", "host", "settings", "gate",
-"moderation", "departed", "empty_since", and one "m:<user id>" for every member. A commit carries the new values of the fields it
-changes; applying it is assigning them. That is all a store has to know about a room.
+A room is a set of named fields, each an immutable value. Those of a fixed size are "playback", "host", "settings", "gate",
+"locked" and "empty_since". What grows with people is one field for each of them: "m:<user id>" is a member, "b:" a bar,
+"d:" a delegate, "x:" a member who has departed, "r:" an answer to the gate. A commit carries the new values of the fields
+that it changes; applying it is assigning them. That is all a store has to know about a room.
+
+The rules see bars, delegates, answers and the departed as values of the room, and decide on whole new values. `split`
+turns those into the fields that differ, so that a commit is as long as what it changes.
 """
 
 from __future__ import annotations
@@ -19,6 +23,10 @@ Version = tuple[int, int]
 """(epoch, seq): the epoch tells apart lives of a room's log, seq counts its commits without a hole."""
 
 MEMBER = "m:"
+BAR = "b:"
+DELEGATE = "d:"
+DEPARTED = "x:"
+ANSWER = "r:"
 HOST, GUEST = "host", "guest"
 """Roles that a signed token may give."""
 RECENT = 8
@@ -44,13 +52,14 @@ class Bar(Struct, frozen=True, gc=False):
     """Somebody who may not come in, unless already a member.
 
     username: as it was last shown. address: from which no newcomer may come in either, "" for none.
-    until: server time at which it ends; 0.0 for the life of the room.
+    until: server time at which it ends; 0.0 for the life of the room. at: server time at which it began.
     """
 
     user_id: str
     username: str | None
     address: str = ""
     until: float = 0.0
+    at: float = 0.0
 
 
 class Moderation(Struct, frozen=True, gc=False):
@@ -71,7 +80,7 @@ class Moderation(Struct, frozen=True, gc=False):
         return Moderation(self.locked, tuple(other for other in self.delegates if other != user), self.bars)
 
 
-class Member(Struct, frozen=True, gc=False):
+class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     """Somebody in the room.
 
     conn: "node/boot/number" of the connection that speaks for the member, "" while it is lost.
@@ -106,8 +115,8 @@ class Member(Struct, frozen=True, gc=False):
 class Gate(Struct, frozen=True, gc=False):
     """A seek that waits until those who watch have got there.
 
-    awaited: user ids that have not answered yet; ready: those that have. Together they were fixed at the SEEK.
-    resume: whether the film goes on when the gate opens.
+    awaited: user ids that have not answered yet; ready: those that have; gone: those that left or were lost meanwhile.
+    Together they were fixed at the SEEK. resume: whether the film goes on when the gate opens.
     """
 
     position: float
@@ -115,6 +124,16 @@ class Gate(Struct, frozen=True, gc=False):
     awaited: tuple[str, ...]
     ready: tuple[str, ...] = ()
     resume: bool = False
+    gone: tuple[str, ...] = ()
+
+    def answered(self, user: str, ready: bool) -> Gate:
+        """Return it after a member became ready, or has gone."""
+        still = tuple(other for other in self.awaited if other != user)
+        were_ready = tuple(other for other in self.ready if other != user)
+        were_gone = tuple(other for other in self.gone if other != user)
+        if ready:
+            return Gate(self.position, self.since, still, (*were_ready, user), self.resume, were_gone)
+        return Gate(self.position, self.since, still, were_ready, self.resume, (*were_gone, user))
 
 
 class Departed(Struct, frozen=True, gc=False):
@@ -213,27 +232,134 @@ class Room:
 
     def _assign(self, changes: dict[str, Any]) -> None:
         for name, value in changes.items():
-            if name.startswith(MEMBER):
-                if value is None:
-                    self.members.pop(name[2:], None)
+            if name[1:2] != ":":
+                if name == "locked":
+                    before = self.moderation
+                    self.moderation = Moderation(value, before.delegates, before.bars)
                 else:
-                    self.members[name[2:]] = value
+                    setattr(self, name, value)
+            elif not name.startswith(MEMBER):
+                self._assign_one(name[:2], name[2:], value)
+            elif value is None:
+                self.members.pop(name[2:], None)
             else:
-                setattr(self, name, value)
+                self.members[name[2:]] = value
+
+    def _assign_one(self, kind: str, user: str, value: Any) -> None:
+        before = self.moderation
+        if kind == BAR:
+            bars = tuple(bar for bar in before.bars if bar.user_id != user)
+            self.moderation = Moderation(before.locked, before.delegates, bars if value is None else (*bars, value))
+        elif kind == DELEGATE:
+            others = tuple(other for other in before.delegates if other != user)
+            self.moderation = Moderation(before.locked, (*others, user) if value else others, before.bars)
+        elif kind == DEPARTED:
+            kept = tuple(gone for gone in self.departed if gone.user_id != user)
+            self.departed = kept if value is None else (*kept, value)
+        elif self.gate is not None and value is not None:
+            self.gate = self.gate.answered(user, value)
 
     def connected(self) -> Iterable[Member]:
         """Yield the members that have a connection, longest present first."""
         return sorted((m for m in self.members.values() if m.conn), key=_order)
 
     def fields(self) -> dict[str, Any]:
-        """Return all fields by name, as `apply` takes them."""
-        fields: dict[str, Any] = {name: getattr(self, name) for name in FIELD_TYPES if name != MEMBER}
+        """Return all fields by name, as `apply` takes them, those of a fixed size first."""
+        gate, moderation = self.gate, self.moderation
+        fields: dict[str, Any] = {
+            "playback": self.playback,
+            "host": self.host,
+            "settings": self.settings,
+            "gate": gate,
+            "locked": moderation.locked,
+            "empty_since": self.empty_since,
+        }
         fields.update((MEMBER + user, member) for user, member in self.members.items())
+        fields.update((BAR + bar.user_id, bar) for bar in moderation.bars)
+        fields.update((DELEGATE + user, True) for user in moderation.delegates)
+        fields.update((DEPARTED + gone.user_id, gone) for gone in self.departed)
+        if gate is not None:
+            fields.update((ANSWER + user, True) for user in gate.ready)
+            fields.update((ANSWER + user, False) for user in gate.gone)
         return fields
+
+    def put_in_order(self) -> None:
+        """Put bars, delegates and the departed in their order, after their fields were assigned in any."""
+        before = self.moderation
+        self.moderation = Moderation(
+            before.locked, tuple(sorted(before.delegates)), tuple(sorted(before.bars, key=_began))
+        )
+        self.departed = tuple(sorted(self.departed, key=_left))
+
+
+def split(room: Room, changes: dict[str, Any]) -> dict[str, Any]:
+    """Return a decision's changes as the fields of the room that differ, where they give whole new values of what grows."""
+    if not changes.keys() & _GROWING:
+        return changes
+    fields: dict[str, Any] = {}
+    for name, value in changes.items():
+        if name == "moderation":
+            before = room.moderation
+            if value.locked != before.locked:
+                fields["locked"] = value.locked
+            _differ(fields, DELEGATE, dict.fromkeys(before.delegates, True), dict.fromkeys(value.delegates, True))
+            _differ(fields, BAR, _by_user(before.bars), _by_user(value.bars))
+        elif name == "departed":
+            _differ(fields, DEPARTED, _by_user(room.departed), _by_user(value))
+        elif name == "gate":
+            _split_gate(fields, room.gate, value)
+        else:
+            fields[name] = value
+    return fields
+
+
+_GROWING = frozenset(("moderation", "departed", "gate"))
+
+
+def _split_gate(fields: dict[str, Any], before: Gate | None, after: Gate | None) -> None:
+    answers = _answers(before)
+    if before is None or after is None or not _same_gate(before, after):
+        if before is not after:
+            fields["gate"] = after
+        fields.update((ANSWER + user, None) for user in answers)
+        answers = {}
+    _differ(fields, ANSWER, answers, _answers(after))
+
+
+def _same_gate(before: Gate, after: Gate) -> bool:
+    """Whether one follows from the other by answers."""
+    return (
+        (before.since, before.position, before.resume) == (after.since, after.position, after.resume)
+        and {*before.ready, *before.gone} <= {*after.ready, *after.gone}
+        and {*before.awaited, *before.ready, *before.gone} == {*after.awaited, *after.ready, *after.gone}
+    )
+
+
+def _answers(gate: Gate | None) -> dict[str, bool]:
+    return {**dict.fromkeys(gate.ready, True), **dict.fromkeys(gate.gone, False)} if gate is not None else {}
+
+
+def _by_user(values: Iterable[Any]) -> dict[str, Any]:
+    return {value.user_id: value for value in values}
+
+
+def _differ(fields: dict[str, Any], kind: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Set the fields of one kind that `after` has otherwise than `before`."""
+    if before != after:
+        fields.update((kind + user, None) for user in before if user not in after)
+        fields.update((kind + user, value) for user, value in after.items() if before.get(user) != value)
 
 
 def _order(member: Member) -> tuple[int, str]:
     return member.order, member.user_id
+
+
+def _began(bar: Bar) -> tuple[float, str]:
+    return bar.at, bar.user_id
+
+
+def _left(gone: Departed) -> tuple[float, str]:
+    return gone.at, gone.user_id
 
 
 FIELD_TYPES: dict[str, Any] = {
@@ -241,11 +367,18 @@ FIELD_TYPES: dict[str, Any] = {
     "host": str,
     "settings": Settings,
     "gate": Gate | None,
+    "locked": bool,
+    "empty_since": float,
+    MEMBER: Member | None,
+    BAR: Bar | None,
+    DELEGATE: bool | None,
+    DEPARTED: Departed | None,
+    ANSWER: bool | None,
+    # As rooms were stored before each bar, delegate and departed member had a field:
     "moderation": Moderation,
     "departed": tuple[Departed, ...],
-    "empty_since": float,
-    MEMBER: Member,
 }
+"""What a field holds, by its name or the two characters that its name begins with; None in a commit deletes such a one."""
 
 
 class _Dump(Struct):

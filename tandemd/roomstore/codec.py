@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from ..messages import LoggedMessage
-from ..room.state import FIELD_TYPES, MEMBER, Commit, Member, Room, Version
+from ..room.state import FIELD_TYPES, Commit, Room, Version
 
 _encode = msgspec.json.Encoder().encode
 _decoders = {name: msgspec.json.Decoder(kind).decode for name, kind in FIELD_TYPES.items()}
-_decode_member = msgspec.json.Decoder(Member | None).decode
 
 HEAD = "@"
 """The field of a room's hash that holds what is not a field of the room: see `Head`."""
@@ -80,11 +79,14 @@ def encode_field(value: Any) -> bytes:
     return _encode(value)
 
 
-def decode_field(name: str, value: bytes | msgspec.Raw) -> Any:
-    """Return a room's field. Raises msgspec.MsgspecError."""
-    if name.startswith(MEMBER):
-        return _decode_member(value)  # None in a commit: the member is out
-    return _decoders[name](value)
+def decode_fields(fields: Mapping[str, bytes | msgspec.Raw]) -> dict[str, Any]:
+    """Return the fields of a room, without others that may be there. Raises msgspec.MsgspecError."""
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        decode = _decoders.get(name[:2] if name[1:2] == ":" else name)
+        if decode is not None:
+            found[name] = decode(value)
+    return found
 
 
 def encode_head(room: Room) -> bytes:
@@ -101,14 +103,17 @@ def decode_room(code: str, fields: dict[str, bytes]) -> Room:
     head = _decode_head(fields[HEAD])
     room = Room(room_id, code, head.created_at, epoch, seq)
     room.prev, room.at, room.due = head.prev, head.at, head.due
-    room.assign(
-        {
-            name: decode_field(name, value)
-            for name, value in fields.items()
-            if name.startswith(MEMBER) or name in _decoders
-        }
-    )
+    found = decode_fields(fields)
+    # The answers to a gate count for the one that is there.
+    room.assign({name: value for name, value in found.items() if name[1:2] != ":"})
+    room.assign({name: value for name, value in found.items() if name[1:2] == ":"})
+    room.put_in_order()
     return room
+
+
+def is_old(fields: Mapping[str, bytes]) -> bool:
+    """Say whether a hash holds all bars, delegates and departed members in one field each, as it once did."""
+    return "moderation" in fields or "departed" in fields
 
 
 def encode_commit(commit: Commit, *, messages: bool = True) -> bytes:
@@ -154,7 +159,7 @@ def _commit(wire: _Commit) -> Commit:
         wire.event,
         wire.user,
         wire.details,
-        {name: decode_field(name, value) for name, value in wire.changes.items()},
+        decode_fields(wire.changes),
         tuple(wire.messages),
         wire.skip,
         wire.due,

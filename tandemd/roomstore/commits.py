@@ -11,7 +11,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..interfaces import CommitResult, Conflict, Unavailable
+from ..interfaces import CommitResult, Conflict, TooLarge, Unavailable
+from ..limits.bounds import ENDED_LOG, Bounds
 from ..metrics import Metrics
 from ..room.state import MEMBER, Commit, Room
 from ..services import Tasks
@@ -24,7 +25,7 @@ from .refusals import withheld
 
 
 class Commits:
-    """Appends commits to rooms. name: "node/boot/" of this node. log_length: commits kept for each room."""
+    """Appends commits to rooms. name: "node/boot/" of this node. log_length: commits kept for each room. bounds: bytes of it."""
 
     _log = Logger()
 
@@ -38,6 +39,7 @@ class Commits:
         name: str,
         log_length: int,
         journal_length: int,
+        bounds: Bounds,
     ):
         self._access = access
         self._journal = journal
@@ -47,11 +49,17 @@ class Commits:
         self._places = places_key(name)
         self._log_length = b"%d" % log_length
         self._journal_length = b"%d" % journal_length
+        self._bounds = bounds
 
     def commit(self, room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None]) -> None:
         """As IRoomStore says."""
+        encoded = [codec.encode_commit(commit) for commit in commits]
+        for number, data in enumerate(encoded):
+            if len(data) > self._bounds.commit:
+                done(TooLarge(number, len(data), self._bounds.commit))
+                return
         self._metrics.batch.observe(len(commits))
-        _Attempt(self, room, commits, done).send()
+        _Attempt(self, room, commits, encoded, done).send()
 
     # -- for attempts
 
@@ -80,25 +88,24 @@ class Commits:
         prev = room.prev
         attempt.entries = entries = []
         log: list[bytes] = []
-        told: list[bytes] = []
-        for commit in commits:
+        for commit, whole in zip(commits, attempt.encoded, strict=True):
             changes.update(commit.changes)
             if commit.messages:
                 prev = commit.seq
-            whole = codec.encode_commit(commit)
             entry = codec.encode_commit(commit, messages=False) if commit.event else b""
             log += (b"%d-%d" % (commit.epoch, commit.seq), whole, entry)
-            told.append(whole)
             if entry:
                 entries.append(entry)
         settings = changes.get("settings", room.settings)
+        over = last.closes or changes.get("empty_since", room.empty_since)
         set_: list[bytes] = [codec.HEAD.encode(), codec.encode_head_of(room.created_at, prev, last.at, last.due)]
         delete: list[bytes] = []
         mailboxes: list[bytes] = []
         for name, value in changes.items():
-            if value is None and name.startswith(MEMBER):
+            if value is None and name[1:2] == ":":
                 delete.append(name.encode())
-                mailboxes.append(mail_key(code, name.removeprefix(MEMBER)))
+                if name.startswith(MEMBER):
+                    mailboxes.append(mail_key(code, name.removeprefix(MEMBER)))
             else:
                 set_ += (name.encode(), codec.encode_field(value))
         channel = room_key(code)
@@ -111,7 +118,7 @@ class Commits:
             b"%f" % attempt.not_after,
             self._log_length,
             channel,
-            codec.publication(attempt.batch, told),
+            codec.publication(attempt.batch, attempt.encoded),
             code.encode(),
             b"%f" % last.due if last.due else b"",
             settings.invite.encode() if creates or last.closes else b"",
@@ -119,6 +126,7 @@ class Commits:
             attempt.batch.encode(),
             room.id.encode(),
             self._journal_length,
+            b"%d" % (min(ENDED_LOG, self._bounds.log) if over else self._bounds.log),
             b"%d" % len(commits),
             b"%d" % (len(set_) // 2),
             *log,
@@ -209,7 +217,10 @@ class Commits:
 
 
 class _Attempt:
-    """A batch on its way. batch: its commit id. again: whether it has been refused once for the moment."""
+    """A batch on its way.
+
+    encoded: its commits as they are stored. batch: its commit id. again: whether it was refused once for the moment.
+    """
 
     __slots__ = (
         "_commits",
@@ -217,6 +228,7 @@ class _Attempt:
         "batch",
         "commits",
         "done",
+        "encoded",
         "entries",
         "incarnation",
         "not_after",
@@ -224,10 +236,18 @@ class _Attempt:
         "sent_at",
     )
 
-    def __init__(self, through: Commits, room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None]):
+    def __init__(
+        self,
+        through: Commits,
+        room: Room,
+        commits: Sequence[Commit],
+        encoded: Sequence[bytes],
+        done: Callable[[CommitResult], None],
+    ):
         self._commits = through
         self.room = room
         self.commits = commits
+        self.encoded = encoded
         self.done = done
         self.batch = secrets.token_hex(8)
         self.entries: list[bytes] = []

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from ..errors import Refused
+from ..errors import MAILBOX_FULL, Refused
 from ..interfaces import IFollower
 from ..services import Tasks
 from . import scripts
@@ -48,13 +48,14 @@ class Mail:
     So an answer that gets lost loses no letter. Each mailbox is read by one question at a time, which also takes out what
     the one before it brought.
 
-    keep: seconds for which letters are kept.
+    keep: seconds for which letters are kept. most_bytes: of one mailbox; what does not fit is refused.
     """
 
-    def __init__(self, access: Access, tasks: Tasks, keep: int):
+    def __init__(self, access: Access, tasks: Tasks, keep: int, most_bytes: int):
         self._access = access
         self._tasks = tasks
         self._keep = b"%d" % keep
+        self._most_bytes = b"%d" % most_bytes
         self._follower: IFollower | None = None
         self._delivered: dict[bytes, None] = {}
         self._boxes: dict[tuple[str, str], _Mailbox] = {}
@@ -81,6 +82,10 @@ class Mail:
         if not self._access.usable:
             later()
             return
+
+        def kept(fits: int) -> None:
+            done(None if fits else MAILBOX_FULL)
+
         self._access.link.run(
             scripts.RELAY,
             [mail_key(code, user_id)],
@@ -89,7 +94,8 @@ class Mail:
             self._keep,
             room_key(code),
             b"r" + user_id.encode() + b"\x00" + letter,
-        ).addCallbacks(lambda answer: done(None), later)
+            self._most_bytes,
+        ).addCallbacks(kept, later)
 
     def told(self, code: str, publication: bytes) -> None:
         """There is a letter in some mailbox of a room that is followed here."""

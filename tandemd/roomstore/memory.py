@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
@@ -12,32 +13,69 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from ..budgets import Budgets, Taken, Way
-from ..errors import Refused
-from ..interfaces import CommitResult, Conflict, IFollower, IRoomStore
+from ..errors import MAILBOX_FULL, Refused
+from ..interfaces import CommitResult, Conflict, IFollower, IRoomStore, TooLarge
+from ..limits.bounds import Bounds
 from ..room.state import MEMBER, Commit, Member, Room, Version
 from ..servertime import ServerTime
+from . import codec
 
 MAILBOX = 200
 """How many frames are kept for one member; a WebRTC handshake with ten others needs about half of it."""
 
 
 class _Kept:
-    """A room as the store has it."""
+    """A room as the store has it. log: its last commits, encoded: as objects they would be several times as large."""
 
-    __slots__ = ("log", "mail", "room")
+    __slots__ = ("log", "log_bytes", "mail", "room")
 
-    def __init__(self, room: Room, log_length: int):
+    def __init__(self, room: Room):
         self.room = room
-        self.log: deque[Commit] = deque(maxlen=log_length)
-        self.mail: dict[str, deque[bytes]] = {}
+        self.log: deque[bytes] = deque()
+        self.log_bytes = 0
+        self.mail: dict[str, _Mailbox] = {}
+
+    def write(self, commits: Sequence[bytes], log_length: int, log_bytes: int) -> None:
+        """Append to the log, and drop the oldest commits beyond a number and a size. The last one stays in any case."""
+        for commit in commits:
+            self.log.append(commit)
+            self.log_bytes += len(commit)
+        while len(self.log) > 1 and (self.log_bytes > log_bytes or len(self.log) > log_length):
+            self.log_bytes -= len(self.log.popleft())
+
+    def forget(self) -> None:
+        """Drop everything that is kept for members: they are gone."""
+        self.log.clear()
+        self.log_bytes = 0
+        self.mail.clear()
+
+
+class _Mailbox:
+    """Frames for one member."""
+
+    __slots__ = ("frames", "size")
+
+    def __init__(self) -> None:
+        self.frames: deque[bytes] = deque()
+        self.size = 0
+
+    def put(self, frame: bytes, most: int) -> bool:
+        """Append a frame and drop the oldest beyond `MAILBOX`; return whether it fits into `most` bytes."""
+        if self.size + len(frame) > most:
+            return False
+        self.frames.append(frame)
+        self.size += len(frame)
+        if len(self.frames) > MAILBOX:
+            self.size -= len(self.frames.popleft())
+        return True
 
 
 @implementer(IRoomStore)
 class MemoryStore:
     """The store of a single node.
 
-    log_length: commits kept for each room, for those who resume.
-    journal: is given the room after each commit, and the commit. It must be quick.
+    log_length: commits kept for each room, for members that resume.
+    journal: is given the room after each commit, and the commit. It must be quick. bounds: bytes that a room may hold.
     time: server time; without it, the clock counts from 1970, as simulated time does.
     """
 
@@ -46,11 +84,13 @@ class MemoryStore:
         clock: IReactorTime,
         log_length: int,
         journal: Callable[[Room, Commit], None],
+        bounds: Bounds = Bounds(),  # noqa: B008  # immutable
         time: ServerTime | None = None,
     ):
         self._clock = clock
         self._time = time or ServerTime(clock)
         self._log_length = log_length
+        self._bounds = bounds
         self._journal = journal
         self._rooms: dict[str, _Kept] = {}
         self._invites: dict[str, str] = {}
@@ -70,7 +110,7 @@ class MemoryStore:
             self._keep(room)
 
     def _keep(self, room: Room) -> _Kept:
-        kept = self._rooms[room.code] = _Kept(room, self._log_length)
+        kept = self._rooms[room.code] = _Kept(room)
         if room.settings.invite:
             self._invites[room.settings.invite] = room.code
         if room.due:
@@ -101,23 +141,31 @@ class MemoryStore:
                 done(Conflict(None))
                 return
             created = room.copy()
-            kept = _Kept(created, self._log_length)
+            kept = _Kept(created)
         stored = kept.room
         if stored.id != room.id or stored.epoch != room.epoch or stored.seq != room.seq:
             done(Conflict(stored.version))
             return
+        encoded = [codec.encode_commit(commit) for commit in commits]
+        for number, data in enumerate(encoded):
+            if len(data) > self._bounds.commit:
+                done(TooLarge(number, len(data), self._bounds.commit))
+                return
         for commit in commits:
             due, invite = stored.due, stored.settings.invite
             stored.apply(commit)
             for name, value in commit.changes.items():
                 if value is None and name.startswith(MEMBER):
                     kept.mail.pop(name.removeprefix(MEMBER), None)
-            kept.log.append(commit)
             if stored.due != due and stored.due:
                 heapq.heappush(self._due, (stored.due, room.code))
             if stored.settings.invite != invite:
                 self._invites[stored.settings.invite] = room.code
             self._journal(stored, commit)
+        if stored.empty_since:
+            kept.forget()
+        else:
+            kept.write(encoded, self._log_length, self._bounds.log)
         if stored.closed:
             self._rooms.pop(room.code, None)
             self._invites.pop(stored.settings.invite, None)
@@ -132,7 +180,10 @@ class MemoryStore:
         missed = kept.room.seq - after[1]
         if missed > len(kept.log):
             return defer.succeed(None)
-        return defer.succeed(list(kept.log)[len(kept.log) - missed :])
+        found = list(islice(kept.log, len(kept.log) - missed, None))
+        if sum(map(len, found)) > self._bounds.replay:
+            return defer.succeed(None)
+        return defer.succeed([codec.decode_commit(commit) for commit in found])
 
     def follow(self, code: str, follower: IFollower) -> None:
         # There are no other nodes: nothing to tell. Only `due_rooms` wants to know.
@@ -148,13 +199,15 @@ class MemoryStore:
         self, code: str, user_id: str, frame: bytes, done: Callable[[Refused | None], None] = lambda error: None
     ) -> None:
         kept = self._rooms.get(code)
+        fits = True
         if kept is not None and user_id in kept.room.members:
-            kept.mail.setdefault(user_id, deque(maxlen=MAILBOX)).append(frame)
-        done(None)
+            fits = kept.mail.setdefault(user_id, _Mailbox()).put(frame, self._bounds.mailbox)
+        done(None if fits else MAILBOX_FULL)
 
     def take_mail(self, code: str, user_id: str) -> Deferred[Sequence[bytes]]:
         kept = self._rooms.get(code)
-        return defer.succeed(list(kept.mail.pop(user_id, ())) if kept else [])
+        box = kept.mail.pop(user_id, None) if kept is not None else None
+        return defer.succeed(list(box.frames) if box is not None else [])
 
     def drop_mail(self, code: str, user_id: str) -> None:
         kept = self._rooms.get(code)

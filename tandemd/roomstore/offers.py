@@ -16,11 +16,12 @@ AT_ONCE = 50
 
 
 class Offers:
-    """Offers rooms. log_length: commits kept for each."""
+    """Offers rooms. log_length: commits kept for each; log_bytes: how many bytes."""
 
-    def __init__(self, link: Link, log_length: int):
+    def __init__(self, link: Link, log_length: int, log_bytes: int):
         self._link = link
         self._log_length = b"%d" % log_length
+        self._log_bytes = b"%d" % log_bytes
 
     async def all(self, rooms: Sequence[tuple[Room, Sequence[Commit]]], *, absent: bool = False) -> None:
         """Offer rooms. Raises Disconnected or RedisError; then none, some or all were taken."""
@@ -43,6 +44,7 @@ class Offers:
             b"%f" % room.due if room.due else b"",
             self._log_length,
             b"1" if absent else b"",
+            self._log_bytes,
             b"%d" % len(places),
             *(prefix.encode() for prefix in places),
             b"%d" % len(commits),

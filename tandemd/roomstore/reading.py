@@ -25,7 +25,10 @@ DUE_EVERY = 1.0
 
 
 class Reading:
-    """Reads. heard_of: waits until what happens to a room will be told. followed: whether a room is open here.
+    """Reads.
+
+    heard_of: waits until what happens to a room will be told. followed: whether a room is open here. replay_bytes: how
+    large a replay may be.
 
     in_vain: the code of a room of which it could not be learned whether there is one; "" if there is none such.
     """
@@ -40,6 +43,7 @@ class Reading:
         clock: IReactorTime,
         heard_of: Callable[[str], Awaitable[None]],
         followed: Callable[[str], bool],
+        replay_bytes: int,
     ):
         self.in_vain = ""
         self._access = access
@@ -48,6 +52,7 @@ class Reading:
         self._clock = clock
         self._heard_of = heard_of
         self._followed = followed
+        self._replay_bytes = replay_bytes
         self._named: dict[str, float] = {}
         self._asked_due = 0.0
 
@@ -74,7 +79,21 @@ class Reading:
             elif fields[0] == b"wait":
                 await deferLater(self._clock, float(fields[1]) + 0.01)
             else:
-                return codec.decode_room(code, codec.pairs(fields))
+                stored = codec.pairs(fields)
+                room = codec.decode_room(code, stored)
+                if codec.is_old(stored):
+                    await self._reshape(room)
+                return room
+
+    async def _reshape(self, room: Room) -> None:
+        """Write a room that was stored in the old form in the present one, unless another node has."""
+        words = [codec.version_text(room.id, room.version)]
+        for name, value in room.fields().items():
+            words += (name.encode(), codec.encode_field(value))
+        try:
+            await self._access.link.run(scripts.RESHAPE, [room_key(room.code)], *words)
+        except (Disconnected, RedisError):
+            raise unavailable() from None
 
     async def member(self, code: str, user_id: str) -> Member | None:
         """As IRoomStore says."""
@@ -118,7 +137,11 @@ class Reading:
             raise unavailable() from None
         if at is not None and written != self._access.incarnation:
             return None
-        commits = [codec.decode_commit(codec.pairs(fields)["c"]) for _, fields in found]
+        # The first may be the last one that is known.
+        encoded = [codec.pairs(fields)["c"] for _, fields in found]
+        if sum(len(encoded[n]) for n, (id_, _) in enumerate(found) if id_ != first) > self._replay_bytes:
+            return None
+        commits = [codec.decode_commit(commit) for commit in encoded]
         knows = bool(commits) and (commits[0].epoch, commits[0].seq) == after
         if knows:
             del commits[0]

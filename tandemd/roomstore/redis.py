@@ -16,6 +16,7 @@ from zope.interface import implementer
 from ..budgets import Taken, Way
 from ..errors import Refused
 from ..interfaces import CommitResult, IArchive, IFollower, IRoomStore
+from ..limits.bounds import Bounds
 from ..metrics import Metrics
 from ..room.state import Commit, Member, Room, Version
 from ..services import CannotStart, Tasks
@@ -45,13 +46,15 @@ RECENT = 3 * ABANDONED / 1000
 class RedisSettings(Struct, frozen=True):
     """log_length: commits kept for each room. mail_seconds: how long relays are kept. journal_length: see Journal.
 
-    offer_seconds: how long nodes may offer the rooms they hold to a server that may have lost them.
+    offer_seconds: how long nodes may offer the rooms they hold to a server that may have lost them. bounds: bytes that a
+    room may hold.
     """
 
     log_length: int = 1000
     mail_seconds: int = 60
     journal_length: int = 200_000
     offer_seconds: float = 1.0
+    bounds: Bounds = Bounds()
 
 
 @implementer(IRoomStore)
@@ -86,15 +89,31 @@ class RedisStore(service.Service):
         )
         self.journal = Journal(access, settings.journal_length, spool, metrics)
         self.members = Members(access.link, access.time, name, metrics)
-        self._offers = Offers(access.link, settings.log_length)
+        self._offers = Offers(access.link, settings.log_length, settings.bounds.log)
         self._counters = Counters(access)
-        self._mail = Mail(access, self._tasks, settings.mail_seconds)
+        self._mail = Mail(access, self._tasks, settings.mail_seconds, settings.bounds.mailbox)
         self._subscription = subscription = Subscription(
             access, self._mail, clock, endpoint, options, self._tasks, metrics, name
         )
-        self._reading = Reading(access, archive, self._offers, clock, subscription.heard_of, subscription.__contains__)
+        self._reading = Reading(
+            access,
+            archive,
+            self._offers,
+            clock,
+            subscription.heard_of,
+            subscription.__contains__,
+            settings.bounds.replay,
+        )
         self._commits = Commits(
-            access, self.journal, clock, self._tasks, metrics, name, settings.log_length, settings.journal_length
+            access,
+            self.journal,
+            clock,
+            self._tasks,
+            metrics,
+            name,
+            settings.log_length,
+            settings.journal_length,
+            settings.bounds,
         )
 
     # -- service

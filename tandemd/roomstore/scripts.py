@@ -15,34 +15,64 @@ class Script:
 
 NOW = "local t = redis.call('TIME') local now = t[1] + t[2] / 1000000 "
 
+TRIM = """
+-- Drops the oldest commits of a log beyond a number of bytes, and of commits; the last one stays. returns its bytes
+local function trim(log, bytes, most_bytes, most)
+  local length = redis.call('XLEN', log)
+  if bytes <= most_bytes and length <= most + most / 16 then return bytes end
+  most_bytes = most_bytes - most_bytes / 16
+  while length > 1 and (bytes > most_bytes or length > most) do
+    local gone = {}
+    for _, entry in ipairs(redis.call('XRANGE', log, '-', '+', 'COUNT', 20)) do
+      if length > 1 and (bytes > most_bytes or length > most) then
+        gone[#gone + 1] = entry[1]
+        bytes = bytes - #entry[2][2]
+        length = length - 1
+      end
+    end
+    redis.call('XDEL', log, unpack(gone))
+  end
+  if length == 1 then bytes = #redis.call('XRANGE', log, '-', '+')[1][2][2] end -- should the count ever be wrong
+  return bytes
+end
+"""
+
 COMMIT = Script(
     NOW
+    + TRIM
     + """
 -- KEYS: room log journal due invites store tombstone places, then mailboxes of members who are out
 -- ARGV: 1 expected version ('' if the room is new) 2 new version 3 incarnation 4 not after (s) 5 log length
 --   6 channel 7 publication 8 code 9 due ('' for none) 10 invite ('' for none) 11 '1' if the room ends 12 batch id
---   13 room id 14 journal bound 15 number of commits 16 number of fields to set
+--   13 room id 14 journal bound 15 bytes of the log 16 number of commits 17 number of fields to set
 --   then for each commit: stream id, commit, its journal entry ('' for none); then fields and values; then fields to delete
 -- returns {'ok', {journal ids}, '1' if the journal was full} or {reason, version in the store, or for 'late' the time}.
 --   'astray': the store's data is of another incarnation; 'incarnation': only this room is, it is to be revived first
 if redis.call('HGET', KEYS[6], 'number') ~= ARGV[3] then return {'astray', ''} end
 if now > tonumber(ARGV[4]) then return {'late', string.format('%.6f', now)} end
-local had = redis.call('HMGET', KEYS[1], 'v', 'i')
+local had = redis.call('HMGET', KEYS[1], 'v', 'i', 'l')
 local version = had[1] or ''
 if version ~= '' and had[2] ~= ARGV[3] then return {'incarnation', version} end
 if version ~= ARGV[1] then return {'conflict', version} end
-local commits, fields = tonumber(ARGV[15]), tonumber(ARGV[16])
+local commits, fields = tonumber(ARGV[16]), tonumber(ARGV[17])
 local full = redis.call('XLEN', KEYS[3]) >= tonumber(ARGV[14])
 local ids = {}
-local at = 17
-if version == '' then redis.call('DEL', KEYS[2]) end -- the log of a room that had this code before
+local at = 18
+local bytes = tonumber(had[3] or '0')
+if version == '' then
+  redis.call('DEL', KEYS[2]) -- the log of a room that had this code before
+elseif not had[3] then -- written before bytes were counted
+  for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+')) do bytes = bytes + #entry[2][2] end
+end
 for _ = 1, commits do
-  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], ARGV[at], 'c', ARGV[at + 1], 'b', ARGV[12])
+  redis.call('XADD', KEYS[2], ARGV[at], 'c', ARGV[at + 1], 'b', ARGV[12])
+  bytes = bytes + #ARGV[at + 1]
   if ARGV[at + 2] ~= '' and not full then
     ids[#ids + 1] = redis.call('XADD', KEYS[3], '*', 'r', ARGV[13], 'k', ARGV[8], 'c', ARGV[at + 2])
   end
   at = at + 3
 end
+bytes = trim(KEYS[2], bytes, tonumber(ARGV[15]), tonumber(ARGV[5]))
 if ARGV[11] == '1' then
   redis.call('DEL', KEYS[1])
   redis.call('SREM', KEYS[8], ARGV[8])
@@ -51,7 +81,7 @@ if ARGV[11] == '1' then
   redis.call('SET', KEYS[7], ARGV[13], 'EX', 86400)
   if ARGV[10] ~= '' then redis.call('HDEL', KEYS[5], ARGV[10]) end
 else
-  redis.call('HSET', KEYS[1], 'v', ARGV[2], 'i', ARGV[3], unpack(ARGV, at, at + 2 * fields - 1))
+  redis.call('HSET', KEYS[1], 'v', ARGV[2], 'i', ARGV[3], 'l', string.format('%d', bytes), unpack(ARGV, at, at + 2 * fields - 1))
   for i = at + 2 * fields, #ARGV do redis.call('HDEL', KEYS[1], ARGV[i]) end
   for i = 9, #KEYS do redis.call('DEL', KEYS[i]) end
   if ARGV[9] ~= '' then redis.call('ZADD', KEYS[4], ARGV[9], ARGV[8]) else redis.call('ZREM', KEYS[4], ARGV[8]) end
@@ -94,15 +124,16 @@ return {got[1], string.format('%.6f', left), string.format('%.6f', now), fresh, 
 
 OFFER = Script(
     NOW
+    + TRIM
     + """
 -- KEYS: room log invites due tombstone nodes, then the places of nodes that the room's members are connected to
 -- ARGV: 1 room id 2 epoch 3 seq 4 code 5 invite 6 due ('' for none) 7 log length 8 '1' if only where there is none
---   9 number of those nodes; then their names; then the number of commits; then stream id and commit of each; then the
---   room's fields and values
+--   9 bytes of the log 10 number of those nodes; then their names; then the number of commits; then stream id and commit
+--   of each; then the room's fields and values
 -- Replaces the room by what a node holds, if that is newer. returns 1 if it did, 0 if not, -1 if the room has ended
 if redis.call('GET', KEYS[5]) == ARGV[1] then return -1 end
-local nodes = tonumber(ARGV[9])
-local at = 10 + nodes
+local nodes = tonumber(ARGV[10])
+local at = 11 + nodes
 local version = redis.call('HGET', KEYS[1], 'v')
 local newer = true
 if version then
@@ -115,17 +146,20 @@ end
 -- Should such a node be dead, it will be missed: somebody will take over its members.
 for i = 1, nodes do
   redis.call('SADD', KEYS[6 + i], ARGV[4])
-  redis.call('ZADD', KEYS[6], 'NX', string.format('%.6f', now), ARGV[9 + i])
+  redis.call('ZADD', KEYS[6], 'NX', string.format('%.6f', now), ARGV[10 + i])
 end
 if not newer then return 0 end
 redis.call('DEL', KEYS[1], KEYS[2])
 local commits = tonumber(ARGV[at])
 at = at + 1
+local bytes = 0
 for _ = 1, commits do
-  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[7], ARGV[at], 'c', ARGV[at + 1], 'b', '')
+  redis.call('XADD', KEYS[2], ARGV[at], 'c', ARGV[at + 1], 'b', '')
+  bytes = bytes + #ARGV[at + 1]
   at = at + 2
 end
-redis.call('HSET', KEYS[1], 'v', ARGV[1] .. ':' .. ARGV[2] .. ':' .. ARGV[3], 'i', '')
+bytes = trim(KEYS[2], bytes, tonumber(ARGV[9]), tonumber(ARGV[7]))
+redis.call('HSET', KEYS[1], 'v', ARGV[1] .. ':' .. ARGV[2] .. ':' .. ARGV[3], 'i', '', 'l', string.format('%d', bytes))
 for first = at, #ARGV, 1000 do
   redis.call('HSET', KEYS[1], unpack(ARGV, first, math.min(first + 999, #ARGV)))
 end
@@ -160,8 +194,19 @@ return redis.call('HGETALL', KEYS[1])
 
 RELAY = Script(
     """
--- KEYS: mailbox. ARGV: letter, how many are kept, seconds they are kept, channel, publication
-redis.call('RPUSH', KEYS[1], ARGV[1])
+-- KEYS: mailbox. ARGV: letter, how many are kept, seconds they are kept, channel, publication, bytes of a mailbox
+-- Each letter is followed by 16 digits: how many bytes had been put there with it. What lies between the first and the last is
+-- what the mailbox holds, or somewhat more. returns 1, or 0 if the letter does not fit
+local sum = #ARGV[1]
+local last = redis.call('LRANGE', KEYS[1], -1, -1)[1]
+if last then
+  local first = redis.call('LRANGE', KEYS[1], 0, 0)[1]
+  sum = sum + tonumber(string.sub(last, -16))
+  if sum - tonumber(string.sub(first, -16)) + #first - 16 > tonumber(ARGV[6]) then return 0 end
+elseif sum > tonumber(ARGV[6]) then
+  return 0
+end
+redis.call('RPUSH', KEYS[1], ARGV[1] .. string.format('%016d', sum))
 redis.call('LTRIM', KEYS[1], -tonumber(ARGV[2]), -1)
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 redis.call('PUBLISH', ARGV[4], ARGV[5])
@@ -179,10 +224,23 @@ for _, letter in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
   if over[string.sub(letter, 1, length)] then
     redis.call('LREM', KEYS[1], 1, letter)
   else
-    left[#left + 1] = letter
+    left[#left + 1] = string.sub(letter, 1, -17)
   end
 end
 return left
+"""
+)
+
+RESHAPE = Script(
+    """
+-- KEYS: room. ARGV: version, then the room's fields and values.
+-- Writes a room whose bars, delegates and departed members were stored in one field each with one field for every one of them.
+if redis.call('HGET', KEYS[1], 'v') ~= ARGV[1] then return 0 end
+if redis.call('HDEL', KEYS[1], 'moderation', 'departed') == 0 then return 0 end
+for first = 2, #ARGV, 1000 do
+  redis.call('HSET', KEYS[1], unpack(ARGV, first, math.min(first + 999, #ARGV)))
+end
+return 1
 """
 )
 
@@ -327,4 +385,4 @@ return missing
 """
 )
 
-SCRIPTS = (PROBE, COMMIT, ENTER, OFFER, REVIVE, RELAY, COLLECT, HEADS, BEAT, TAKE, GIVE_BACK, ARCHIVED)
+SCRIPTS = (PROBE, COMMIT, ENTER, OFFER, REVIVE, RESHAPE, RELAY, COLLECT, HEADS, BEAT, TAKE, GIVE_BACK, ARCHIVED)
