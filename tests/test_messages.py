@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from typing import Any
 
 import msgspec
@@ -63,7 +64,10 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         b'{"type":"JOIN","roomId":"' + b"r" * 101 + b'","userId":"u"}',
         "`roomId` is longer than 100 characters.",
     ),
-    "nul": (b'{"type":"JOIN","roomId":"a\\u0000","userId":"u"}', "`roomId` contains a control character or is empty."),
+    "nul": (
+        b'{"type":"JOIN","roomId":"a\\u0000","userId":"u"}',
+        "`roomId` contains a control character or an invisible one, or is empty.",
+    ),
     "newline_at_the_end": (b'{"type":"JOIN","roomId":"a\\n","userId":"u"}', "`roomId` contains a control character"),
     "nul_in_nonce": (b'{"type":"JOIN","roomId":"a","userId":"u","nonce":"\\u0000"}', "`nonce` contains a control"),
     "lone_surrogate": (b'{"type":"JOIN","roomId":"a","userId":"\\ud800"}', "A message is one JSON object, but"),
@@ -190,6 +194,55 @@ class AcceptedTests(SynchronousTestCase):
 
     def test_whole_numbers_are_numbers(self) -> None:
         self.assertEqual(self.decoded(type="SEEK", currentTime=5, isPlaying=True, eventTimestamp=1).current_time, 5.0)
+
+
+class IdTests(SynchronousTestCase):
+    """Ids of every field: bounded in bytes, and without what cannot be seen."""
+
+    def understood(self, **fields: str) -> bool:
+        try:
+            m.decode(json.dumps(fields).encode())
+        except ValueError:
+            return False
+        return True
+
+    def everywhere(self, word: str) -> set[bool]:
+        """Return whether a word is taken as an id, in each field that a room keeps."""
+        return {
+            self.understood(type="JOIN", roomId=word, userId="u"),
+            self.understood(type="JOIN", roomId="r", userId=word),
+            *(self.understood(type=kind, targetUserId=word) for kind in ("KICK", "BAN", "UNBAN", "TRANSFER_HOST")),
+        }
+
+    def test_bytes(self) -> None:
+        for word, taken in (
+            ("x" * 100, True),
+            ("x" * 101, False),
+            ("\u5b57" * 85, True),
+            ("\u5b57" * 86, False),
+            ("\U0001f600" * 64, True),
+            ("\U0001f600" * 65, False),
+        ):
+            self.assertEqual(self.everywhere(word), {taken}, word)
+
+    def test_nothing_invisible(self) -> None:
+        for number in range(0x110000):
+            if unicodedata.category(chr(number)) in ("Cc", "Cf"):
+                self.assertFalse(self.understood(type="KICK", targetUserId=f"a{chr(number)}"), hex(number))
+        for word in ("\x9b31m", "a\u200b", "\u202eeve", "\U000e0041"):
+            self.assertEqual(self.everywhere(word), {False})
+            self.assertFalse(self.understood(type="JOIN", roomId="r", userId="u", nonce=word))
+            self.assertFalse(self.understood(type="PLAYBACK_ACK", to=word))
+
+    def test_what_is_used_is_taken(self) -> None:
+        for word in (
+            "user_k3x9a2f",
+            "default_room_1700000000000",
+            "R\xe4um: 1 \U0001f37f*[x]",
+            "a b",
+            "b1946ac9-2492-4d23",
+        ):
+            self.assertEqual(self.everywhere(word), {True}, word)
 
 
 class SaidTests(SynchronousTestCase):

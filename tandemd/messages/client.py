@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from .fields import Count, Id, Seconds
+from .fields import Count, Id, Nonce, Seconds, check_id
 
 
 class ClientMessage(
@@ -54,7 +54,11 @@ class Join(ClientMessage, tag="JOIN", frozen=True, kw_only=True):
     token: Annotated[str, Meta(max_length=1200)] | None = None
     auth: Annotated[str, Meta(max_length=8192)] | None = None
     resume: Resume | None = None
-    nonce: Annotated[str, Meta(max_length=64, pattern=r"\A[^\x00-\x1f\x7f]*\Z")] | None = None
+    nonce: Nonce | None = None
+
+    def __post_init__(self) -> None:
+        check_id("roomId", self.room_id)
+        check_id("userId", self.user_id)
 
 
 class Leave(ClientMessage, tag="LEAVE", frozen=True, kw_only=True):
@@ -222,6 +226,9 @@ class TransferHost(ClientMessage, tag="TRANSFER_HOST", frozen=True, kw_only=True
 
     target_user_id: Id
 
+    def __post_init__(self) -> None:
+        check_id("targetUserId", self.target_user_id)
+
 
 class DelegateControl(ClientMessage, tag="DELEGATE_CONTROL", frozen=True, kw_only=True):
     """Let one member control the film, or not any more. It lasts until the member leaves.
@@ -231,6 +238,9 @@ class DelegateControl(ClientMessage, tag="DELEGATE_CONTROL", frozen=True, kw_onl
 
     target_user_id: Id
     enabled: bool
+
+    def __post_init__(self) -> None:
+        check_id("targetUserId", self.target_user_id)
 
 
 class LockRoom(ClientMessage, tag="LOCK_ROOM", frozen=True, kw_only=True):
@@ -252,6 +262,9 @@ class Kick(ClientMessage, tag="KICK", frozen=True, kw_only=True):
     target_user_id: Id
     reason: str | None = None
 
+    def __post_init__(self) -> None:
+        check_id("targetUserId", self.target_user_id)
+
 
 class Ban(ClientMessage, tag="BAN", frozen=True, kw_only=True):
     """Send somebody out, or keep somebody out who is not in, for the life of the room.
@@ -265,6 +278,9 @@ class Ban(ClientMessage, tag="BAN", frozen=True, kw_only=True):
     reason: str | None = None
     by_address: bool = True
 
+    def __post_init__(self) -> None:
+        check_id("targetUserId", self.target_user_id)
+
 
 class Unban(ClientMessage, tag="UNBAN", frozen=True, kw_only=True):
     """Let somebody come in again who was kicked or banned.
@@ -273,6 +289,9 @@ class Unban(ClientMessage, tag="UNBAN", frozen=True, kw_only=True):
     """
 
     target_user_id: Id
+
+    def __post_init__(self) -> None:
+        check_id("targetUserId", self.target_user_id)
 
 
 class Chat(ClientMessage, tag="CHAT", frozen=True, kw_only=True):

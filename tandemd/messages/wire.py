@@ -107,7 +107,8 @@ _KINDS = {
 
 _FAULTS = (
     (r"Object missing required field `(?P<name>[^`]*)`", "`{inside}{name}` is missing"),
-    (r"Expected `str` matching regex .*", "{field} contains a control character or is empty"),
+    (r"Expected `str` matching regex .*", "{field} contains a control character or an invisible one, or is empty"),
+    (r"`(?P<name>\w+)` is longer than (?P<most>\d+) bytes", "`{name}` is longer than {most} bytes"),
     (r"Expected `str` of length >= 1", "{field} is empty"),
     (r"Expected `str` of length <= (?P<most>\d+)", "{field} is longer than {most} characters"),
     (r"Expected `(?:float|int)` >= (?P<least>[\d.]+?)(?:\.0)?", "{field} is less than {least}"),
