@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -342,13 +341,8 @@ class _JoinEntry(Entry):
         session.nonce = join.nonce or ""
         live.group.add(session, user)
         resumed = None if join.resume is None else missed is not None
-        for commit in missed or ():
-            if commit.seq <= room.seq and commit.skip != user:
-                for message in commit.messages:
-                    if isinstance(message, m.UrlChanged) and not admission.rules.titles.allows(message.url):
-                        # It was allowed when it was said.
-                        continue
-                    session.send(text_frame(m.encode(msgspec.structs.replace(message, replayed=True))))
+        if missed:
+            session.stream(live.replay.pieces([commit for commit in missed if commit.seq <= room.seq], user))
         issued = bool(self._token) and tokens.hash_token(self._token) in (member.token, member.next_token)
         now = admission.store.now()
         for told in joining.greeting(
@@ -360,7 +354,10 @@ class _JoinEntry(Entry):
             resumed=resumed,
             token=self._token if issued else None,
         ):
-            session.send(text_frame(m.encode(told)))
+            if session.behind and isinstance(told, m.RoomState):
+                session.stream(map(_encoded, (told,)))  # it is long, and waits for a client that does not read
+            else:
+                session.send(_encoded(told))
             if isinstance(told, m.RoomState) and decision.reply is not None:
                 session.send(text_frame(m.encode(decision.reply)))
         if join.id is not None:
@@ -383,6 +380,10 @@ class _JoinEntry(Entry):
             return
         for frame in frames:
             session.send(frame)
+
+
+def _encoded(message: m.ServerMessage) -> bytes:
+    return text_frame(m.encode(message))
 
 
 def _not_taken(failure: Failure, code: str) -> None:

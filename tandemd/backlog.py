@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -14,7 +15,7 @@ PIECE = 64 * 1024
 
 
 class BacklogLimits(Struct, frozen=True):
-    """size: how many bytes may wait. stall: for how many seconds the transport may take nothing."""
+    """size: how many bytes may wait, those included that are being added. stall: seconds in which the transport takes nothing."""
 
     size: int = 1024 * 1024
     stall: float = 10.0
@@ -47,7 +48,7 @@ class Backlog:
         self._reader = reader
         self._clock = clock
         self._limits = limits
-        self._waiting: deque[memoryview] | None = None
+        self._waiting: deque[memoryview | Iterator[bytes]] | None = None
         self._size = 0
         self.paused = False
         self._since = 0.0
@@ -59,14 +60,27 @@ class Backlog:
         """Write whole frames: now, or after everything that waits."""
         if not self.paused and len(data) <= PIECE:
             self._transport.write(data)
-        elif self._size > self._limits.size:
+            return
+        # What the transport takes at once does not wait.
+        rest = memoryview(data)
+        while not self.paused and rest:
+            self._transport.write(bytes(rest[:PIECE]))
+            rest = rest[PIECE:]
+        if self._size + len(rest) > self._limits.size:
             self._give_up("output_bytes")
-        else:
-            if self._waiting is None:
-                self._waiting = deque()
-            self._waiting.append(memoryview(data))
-            self._size += len(data)
-            self._feed()
+        elif rest:
+            self._wait(rest)
+            self._size += len(rest)
+
+    def stream(self, pieces: Iterator[bytes]) -> None:
+        """Write pieces of whole frames, each of which is made only when the transport has taken what comes before it."""
+        self._wait(pieces)
+        self._feed()
+
+    def _wait(self, what: memoryview | Iterator[bytes]) -> None:
+        if self._waiting is None:
+            self._waiting = deque()
+        self._waiting.append(what)
 
     @property
     def crowded(self) -> bool:
@@ -83,7 +97,8 @@ class Backlog:
         waiting, self._waiting = self._waiting, None
         self._size = 0
         for data in waiting or ():
-            self._transport.write(bytes(data))
+            for piece in (data,) if isinstance(data, memoryview) else data:
+                self._transport.write(bytes(piece))
 
     def _give_up(self, reason: str) -> None:
         self.stopProducing()
@@ -92,6 +107,13 @@ class Backlog:
     def _feed(self) -> None:
         while self._waiting and not self.paused:
             data = self._waiting.popleft()
+            if not isinstance(data, memoryview):
+                piece = next(data, None)
+                if piece is None:
+                    continue
+                self._waiting.appendleft(data)
+                data = memoryview(piece)
+                self._size += len(data)
             if len(data) > PIECE:
                 self._waiting.appendleft(data[PIECE:])
                 data = data[:PIECE]

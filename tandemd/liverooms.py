@@ -20,6 +20,7 @@ from .following import Following
 from .frames import text_frame
 from .interfaces import CommitResult, Conflict, IRoomStore, TooLarge
 from .metrics import Metrics
+from .replay import Replay
 from .room.commands import Command, Decision, Due, StalePin
 from .room.rules import Rules, commit_of
 from .room.state import MEMBER, Commit, Member, Room
@@ -111,7 +112,7 @@ class LiveRoom:
     here. waiting: JOINs that cannot be granted yet, by session. joining: how many JOINs are being worked out. beat_at:
     when guests are to hear next where the film is. differs_since: since when the host's player plays while the room is
     paused, or the other way round; 0.0 if it does not. began: sessions whose positions have begun to arrive, which the
-    room is yet to know. closed: this object is not used any more.
+    room is yet to know. replay: what members that come back are told. closed: this object is not used any more.
     """
 
     def __init__(self, room: Room, rules: Rules, store: IRoomStore, clock: IReactorTime, outbox: Outbox, metrics: Metrics,
@@ -134,6 +135,7 @@ class LiveRoom:
         self.closed = False
         self.tail: deque[Commit] = deque(maxlen=TAIL)
         self._tail_bytes: deque[int] = deque(maxlen=TAIL)
+        self.replay = Replay(rules.titles.allows)
         self.following = Following(self, store, clock, metrics, self._go_on, lambda found: strays.reloaded(self, found))
         self._queue: deque[Entry] = deque()
         self._outcomes: list[Outcome] = []

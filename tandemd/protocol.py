@@ -6,7 +6,7 @@ must not raise: it would drop the connection, or lose the error.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
@@ -244,6 +244,10 @@ class TandemProtocol(WebSocketServerProtocol):
     def write(self, data: bytes) -> None:
         if self.state == self.STATE_OPEN and self._backlog is not None:
             self._backlog.write(data)
+
+    def stream(self, pieces: Iterator[bytes]) -> None:
+        if self.state == self.STATE_OPEN and self._backlog is not None:
+            self._backlog.stream(pieces)
 
     def close(self, code: int, reason: str) -> None:
         if self.state == self.STATE_OPEN:

@@ -204,7 +204,8 @@ def _type(kind: Type) -> str:
 def _length(kind: StrType) -> str:
     if kind.max_length is None:
         return ", not empty" if kind.min_length else ""
-    return f" of {kind.min_length or 0} to {kind.max_length} characters{', no control or format characters' if kind.pattern else ''}"
+    unseen = ", no control or format characters" if kind.pattern else ""
+    return f" of {kind.min_length or 0} to {kind.max_length} characters{unseen}"
 
 
 def _range(kind: IntType | FloatType) -> str:

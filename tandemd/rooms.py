@@ -204,7 +204,7 @@ class RoomService(service.Service):
         if target is not None:
             if target.crowded:
                 raise CROWDED
-            target.send(frame)
+            target.relay(frame)
             self._metrics.relays.value += 1
             done()
         elif message.to in live.room.members:

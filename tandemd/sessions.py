@@ -19,11 +19,18 @@ if TYPE_CHECKING:
     from .liverooms import LiveRoom
 
 
+RELAYED_AT_ONCE = 1024 * 1024
+"""Bytes that other members may send to one in a turn. The last to come in a room of 250 gets as many offers at once."""
+
+
 class Wire(Protocol):
     """The connection below a session."""
 
     def write(self, data: bytes) -> None:
         """Write whole frames, unless the connection is closing."""
+
+    def stream(self, pieces: Iterator[bytes]) -> None:
+        """Write pieces of whole frames, each of which is made only when the client has taken what comes before it."""
 
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake."""
@@ -52,12 +59,13 @@ class Session:
     behind: whether its client does not read as fast as it is written to. owed: what to tell it when it reads again.
     asked: the newest JOIN. claims: what its signed token says. detached: whether it is in no room because another
     connection speaks for its member now. write, direct: write now; for the outbox. direct: None, or what does it as long as
-    nothing waits, and returns how many bytes it has written; it raises OSError if none.
+    nothing waits, and returns how many bytes it has written; it raises OSError if none. relayed: bytes that other members
+    have sent it in this turn.
     """
 
     __slots__ = (
         "_outbox", "_wire", "address", "asked", "behind", "claims", "conn", "detached", "direct", "extras", "gone", "group",
-        "heard", "nonce", "off_since", "owed", "playing", "position", "quality", "steered", "user", "watching", "write",
+        "heard", "nonce", "off_since", "owed", "playing", "position", "quality", "relayed", "steered", "user", "watching", "write",
     )  # fmt: skip
 
     def __init__(self, conn: str, address: str, wire: Wire, outbox: Outbox):
@@ -83,6 +91,7 @@ class Session:
         self.quality = "unknown"
         self.behind = False
         self.owed: Callable[[], None] | None = None
+        self.relayed = 0
         self.gone = False
 
     def send(self, frame: bytes) -> None:
@@ -91,6 +100,17 @@ class Session:
     def flush(self) -> None:
         """Write what waits for the end of the turn, to this session and all others."""
         self._outbox.flush()
+
+    def relay(self, frame: bytes) -> None:
+        """Send what one other member says to it."""
+        self.relayed += len(frame)
+        self.send(frame)
+
+    def stream(self, pieces: Iterator[bytes]) -> None:
+        """Send frames in pieces that are made when they are needed, after everything sent before."""
+        self._outbox.flush()
+        self.direct = None
+        self._wire.stream(pieces)
 
     def close(self, code: int, reason: str) -> None:
         self._outbox.flush()
@@ -107,7 +127,7 @@ class Session:
     @property
     def crowded(self) -> bool:
         """Whether no relays are taken for it: else any other member could have it cut off as too slow."""
-        return self.behind and self._wire.crowded()
+        return self.relayed > RELAYED_AT_ONCE or (self.behind and self._wire.crowded())
 
     def caught_up(self) -> None:
         """Its client has read everything: tell it what it was spared, as it is now."""
@@ -224,6 +244,7 @@ class Outbox:
         for session in sessions:
             if session.extras:
                 extras, session.extras = session.extras, []
+                session.relayed = 0
                 count += len(extras)
                 _write(session, extras[0][1] if len(extras) == 1 else b"".join([frame for _, frame in extras]))
         self._delivered(count)
@@ -246,6 +267,7 @@ def _write(session: Session, data: bytes) -> None:
 def _merge(frames: list[bytes], session: Session) -> Iterable[bytes]:
     """Yield a group's frames with those of one of its sessions between them, where they belong."""
     extras, session.extras = session.extras, []
+    session.relayed = 0
     at = 0
     for position, frame in extras:
         yield from frames[at:position]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock
@@ -46,6 +46,10 @@ class Person:
     def write(self, data: bytes) -> None:
         for part in data.split(b'{"type":"ERROR"')[1:]:
             self.errors.append(part[:120])
+
+    def stream(self, pieces: Iterator[bytes]) -> None:
+        for piece in pieces:
+            self.write(piece)
 
     def close(self, code: int, reason: str) -> None:
         self.errors.append(f"closed: {code} {reason}".encode())

@@ -6,7 +6,7 @@ A type without a permission, an example and a row here fails the suite.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 import msgspec
@@ -104,6 +104,10 @@ class FakeWire:
 
     def write(self, data: bytes) -> None:
         self.data += data
+
+    def stream(self, pieces: Iterator[bytes]) -> None:
+        for piece in pieces:
+            self.write(piece)
 
     def close(self, code: int, reason: str) -> None:
         raise AssertionError(f"closed: {code} {reason}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from hypothesis import given
@@ -25,6 +25,10 @@ class FakeWire:
     def write(self, data: bytes) -> None:
         if self.closed is None:
             self.writes.append(data)
+
+    def stream(self, pieces: Iterator[bytes]) -> None:
+        for piece in pieces:
+            self.write(piece)
 
     def close(self, code: int, reason: str) -> None:
         self.closed = code, reason

@@ -7,6 +7,7 @@ import json
 import select
 import socket
 import struct
+from collections.abc import Iterator
 from typing import Any, cast
 
 from twisted.internet import reactor as real_reactor
@@ -152,14 +153,37 @@ class SlowClientTest(SocketTestCase):
         self.assertEqual(self.server.given_up, [])
 
     def test_one_long_write(self) -> None:
-        """It may be longer than the limit, and is given to the transport piece by piece."""
-        long = text_frame(b"y" * 5 * self.limits.size)
+        """It is given to the transport piece by piece."""
+        long = text_frame(b"y" * self.limits.size)
         self.session.send(long)
         self.clock.advance(0)
         self.pump()
         self.assertTrue(self.session.behind)
         self.assertEqual(self.drained(), long)
         self.assertEqual(self.server.given_up, [])
+
+    def test_a_write_that_is_too_long(self) -> None:
+        self.session.send(text_frame(b"y" * 5 * self.limits.size))
+        self.clock.advance(0)
+        self.assertEqual(self.server.given_up, ["output_bytes"])
+
+    def test_a_stream_may_be_longer_than_what_may_wait(self) -> None:
+        made = []
+
+        def pieces() -> Iterator[bytes]:
+            for number in range(40):
+                made.append(number)
+                yield text_frame(b"%d" % (number % 10) * 40_000)
+
+        self.session.stream(pieces())
+        self.session.send(text_frame(b"behind it"))
+        self.pump()
+        self.assertLess(len(made), 20)
+        expected = b"".join(text_frame(b"%d" % (number % 10) * 40_000) for number in range(40)) + text_frame(
+            b"behind it"
+        )
+        self.assertEqual(self.drained(), expected)
+        self.assertEqual((len(made), self.server.given_up), (40, []))
 
     def film(self) -> None:
         """Start the film, as host and clients would."""
