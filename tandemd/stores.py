@@ -159,7 +159,12 @@ class Embedded(_Archived):
         self._following.clock = reactor
         self.writer = self._writer(server_time.now)
         self.store: MemoryStore = MemoryStore(
-            reactor, config.rooms.log_length, self.writer.committed, bounds_of(config), server_time
+            reactor,
+            config.rooms.log_length,
+            self.writer.committed,
+            bounds_of(config),
+            lambda: self.writer.full,
+            server_time,
         )
 
     def services(self, rooms: RoomService) -> list[service.Service]:

@@ -14,14 +14,17 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from tandemd.archive import writer as writer_module
 from tandemd.archive.database import Database
 from tandemd.archive.migrate import migrate
 from tandemd.archive.sqlite import SQLite
 from tandemd.archive.tables import SQLArchive
 from tandemd.archive.writer import DAY, FIRST_PURGE, LONGEST_WAIT, ArchiveWriter
-from tandemd.interfaces import IArchive, Presence, Snapshot
+from tandemd.interfaces import IArchive, Presence, Snapshot, Unavailable
 from tandemd.room.state import Commit, Room
+from tandemd.roomstore.memory import MemoryStore
 
+from .redisworld import Hand
 from .test_archive import NOW, make_room, member, step
 
 
@@ -279,6 +282,94 @@ class WriterTests(SynchronousTestCase):
             (line,) = self.errors()
             self.assertEqual(line["count"], 2)
             self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def large(self) -> None:
+        for number in range(250):
+            self.room.members[f"u{number}"] = member(f"u{number}")
+
+    def test_the_state_of_a_large_room_is_written_seldom(self) -> None:
+        writer = self.start()
+        self.large()
+        for _ in range(100):
+            writer.committed(self.room, step(self.room))
+            self.clock.advance(0.1)
+        self.assertEqual(sum(map(len, self.archive.seqs())), 100)
+        states = [snapshot for _, snapshots in self.archive.batches for snapshot in snapshots]
+        self.assertTrue(4 <= len(states) <= 8, len(states))
+        self.clock.advance(5)
+        states = [snapshot for _, snapshots in self.archive.batches for snapshot in snapshots]
+        self.assertEqual(states[-1].room.seq, self.room.seq)
+
+    def test_what_was_put_off_is_told_of_users(self) -> None:
+        writer = self.start()
+        self.large()
+        for number in range(4):
+            writer.committed(self.room, step(self.room, **{f"m_u{number}": member(f"u{number}")}))
+            self.clock.advance(0.1)
+        self.assertEqual([len(snapshots) for _, snapshots in self.archive.batches], [1, 0, 0, 0])
+        self.clock.pump([0.1] * 30)
+        self.assertEqual(self.archive.batches[-1][1][0].users, {"u1", "u2", "u3"})
+
+    def test_stopping_writes_what_was_put_off(self) -> None:
+        writer = self.start()
+        self.large()
+        for _ in range(2):
+            writer.committed(self.room, step(self.room))
+            self.clock.advance(0.1)
+        self.successResultOf(writer.stopService())
+        self.assertEqual(self.archive.batches[-1][1][0].room.seq, self.room.seq)
+
+    def test_the_end_of_a_large_room_does_not_wait(self) -> None:
+        writer = self.start()
+        self.large()
+        writer.committed(self.room, step(self.room))
+        self.clock.advance(0.1)
+        writer.committed(self.room, step(self.room, closes=True))
+        self.clock.advance(0.1)
+        self.assertTrue(self.archive.batches[-1][1][0].room.closed)
+
+    def test_a_failure_keeps_what_was_put_off(self) -> None:
+        writer = self.start()
+        self.large()
+        for _ in range(2):
+            writer.committed(self.room, step(self.room))
+            self.clock.advance(0.1)
+        self.archive.failure = RuntimeError("away")
+        self.clock.pump([0.1] * 30)
+        self.archive.failure = None
+        self.clock.pump([0.1] * 200)
+        self.assertEqual(self.archive.batches[-1][1][0].room.seq, self.room.seq)
+
+    def test_the_queue_has_a_bound(self) -> None:
+        """What the archive does not take is not acknowledged any more."""
+        writer = self.start(queue=20)
+        store = MemoryStore(self.clock, 100, writer.committed, full=lambda: writer.full)
+        hand = Hand(store, "room")
+        self.archive.failure = RuntimeError("away")
+        results = []
+        for _ in range(30):
+            hand.say("x").addCallback(results.append)
+        self.assertEqual(results[:20], [None] * 20)
+        self.assertEqual(set(results[20:]), {Unavailable(5.0)})
+        self.assertEqual((len(writer), writer.full), (20, True))
+        self.clock.pump([0.1] * 10)
+        self.archive.failure = None
+        self.clock.pump([0.1] * 300)
+        self.assertFalse(writer.full)
+        self.assertIsNone(self.successResultOf(hand.say("x")))
+
+    def test_the_queue_has_a_bound_in_bytes(self) -> None:
+        self.patch(writer_module, "UNWEIGHED", 10)
+        writer = self.start(queue_bytes=10_000)
+        self.archive.failure = RuntimeError("away")
+        for _ in range(10 + 9):
+            writer.committed(self.room, step(self.room, details={"url": "x" * 1000}))
+        self.assertFalse(writer.full)
+        writer.committed(self.room, step(self.room, details={"url": "x" * 1000}))
+        self.assertTrue(writer.full)
+        self.archive.failure = None
+        self.clock.pump([0.1] * 300)
+        self.assertFalse(writer.full)
 
     def test_presence(self) -> None:
         self.start()

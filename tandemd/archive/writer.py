@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -18,6 +19,11 @@ from .errors import one_line
 
 T = TypeVar("T")
 
+Changed = dict[str, tuple[Room, frozenset[str]]]
+"""Rooms by UUID, each with the users whose record has changed."""
+
+_encode = msgspec.json.Encoder().encode
+
 DAY = 86400.0
 
 FIRST_PURGE = 600.0
@@ -26,6 +32,17 @@ FIRST_PURGE = 600.0
 QUIET = 1.0
 """Seconds that a room may wait which only commits without a row have changed since it was written: players' positions and who
 watches, which are told anew after a restart anyway. They are most of all commits where many watch."""
+
+SMALL = 16 * 1024
+"""Bytes of a room's state up to which it is written with each batch."""
+A_SECOND = 64 * 1024
+"""Bytes of a larger room's state that are written in a second, which is the shortest time between two."""
+
+QUEUE = 50_000
+"""How many commits with a row may wait for an archive that fails or is slow. With as many the store takes no more."""
+QUEUE_BYTES = 64 * 1024 * 1024
+"""How many bytes of them, of those that wait behind the first `UNWEIGHED`."""
+UNWEIGHED = 5000
 
 SHORTEST_WAIT, LONGEST_WAIT = 0.5, 15.0
 """Seconds from a failure to the next attempt; doubled each time."""
@@ -50,6 +67,8 @@ class ArchiveWriter(Service):
         retention_days: float = 0.0,
         at_once: int = 5000,
         stop_within: float = 10.0,
+        queue: int = QUEUE,
+        queue_bytes: int = QUEUE_BYTES,
     ):
         """presence: returns how the members connected here are doing.
 
@@ -57,7 +76,7 @@ class ArchiveWriter(Service):
         now: returns server time, which commits name; by default the reactor's clock does. flush_interval,
         presence_interval: seconds. retention_days: how long ended rooms and events are kept; 0: for
         ever. at_once: the most commits of one transaction. stop_within: seconds that stopping may take to write the
-        rest.
+        rest. queue, queue_bytes: how much may wait before the store takes no more, see `full`.
         """
         self._archive = archive
         self._reactor = reactor
@@ -69,7 +88,12 @@ class ArchiveWriter(Service):
         self._retention_days = retention_days
         self._at_once = at_once
         self._stop_within = stop_within
+        self._most = queue
+        self._most_bytes = queue_bytes
         self._queue: list[tuple[Room, Commit]] = []
+        self._weighed = 0
+        self._put_off: dict[str, tuple[Room, frozenset[str]]] = {}
+        self._written_at: dict[str, float] = {}
         self._quiet: dict[str, tuple[Room, float]] = {}
         self._loops: list[LoopingCall] = []
         self._purging: IDelayedCall | None = None
@@ -85,10 +109,19 @@ class ArchiveWriter(Service):
         closes it, it must not.
         """
         if commit.event:
+            if len(self._queue) >= UNWEIGHED:
+                # The archive fails. Of what waits, the rows count, not what was said.
+                commit = msgspec.structs.replace(commit, messages=())
+                self._weighed += len(_encode((commit.details, commit.changes)))
             self._queue.append((room, commit))
         else:
             # Oldest first: a key that is there keeps its place.
             self._quiet[room.id] = room, self._quiet.get(room.id, (room, commit.at))[1]
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits that no more is to be committed: what is acknowledged must get into the archive."""
+        return len(self._queue) >= self._most or self._weighed >= self._most_bytes
 
     def __len__(self) -> int:
         """Return how many commits have rows that are not in the archive yet."""
@@ -121,8 +154,8 @@ class ArchiveWriter(Service):
     # ---- commits
 
     def _flush_when_due(self) -> Deferred[None] | None:
-        quiet_until = self._now() - QUIET
-        if self._reactor.seconds() < self._not_before or not (self._queue or self._quiet_until(quiet_until, 1)):
+        now, quiet_until = self._reactor.seconds(), self._now() - QUIET
+        if now < self._not_before or not (self._queue or self._quiet_until(quiet_until, 1) or self._overdue(now)):
             return None
         return self._flush(quiet_until)
 
@@ -156,18 +189,55 @@ class ArchiveWriter(Service):
                 quiet[room.id] = self._quiet[room.id]
         for id in quiet:
             del self._quiet[id]
+        found = changed(batch, [room for room, _ in quiet.values()])
+        written, put_off = self._due(found, math.inf if quiet_until == math.inf else self._reactor.seconds())
         try:
-            rooms = snapshots(batch, [room for room, _ in quiet.values()])
-            await self._archive.write([(room.id, commit) for room, commit in batch], rooms)
+            await self._archive.write(
+                [(room.id, commit) for room, commit in batch],
+                [Snapshot(room.copy(), users) for room, users in written.values()],
+            )
         except Exception as error:
             self._quiet = quiet | self._quiet
             self._failed(error)
             self._observe(len(batch), False)
             return
         del self._queue[: len(batch)]
+        if len(self._queue) < UNWEIGHED:
+            self._weighed = 0
+        self._note(written, put_off)
         self._failure = ""
         self._wait = SHORTEST_WAIT
         self._observe(len(batch), True)
+
+    # Writing all of a large room each time would be megabytes a second for a few words of one member.
+
+    def _overdue(self, now: float) -> bool:
+        return any(self._due_at(room) <= now for room, _ in self._put_off.values())
+
+    def _due_at(self, room: Room) -> float:
+        """Return when a room is to be written again at the earliest."""
+        size = room.weight()
+        if room.closed or size <= SMALL:
+            return 0.0
+        return self._written_at.get(room.id, 0.0) + max(1.0, size / A_SECOND)
+
+    def _due(self, found: Changed, now: float) -> tuple[Changed, Changed]:
+        """Return which rooms are to be written now, those included that were put off, and which are put off."""
+        waiting = dict(self._put_off)
+        for id, (room, users) in found.items():
+            waiting[id] = room, users | (waiting[id][1] if id in waiting else frozenset())
+        due = {id: it for id, it in waiting.items() if self._due_at(it[0]) <= now}
+        return due, {id: it for id, it in waiting.items() if id not in due}
+
+    def _note(self, written: Changed, put_off: Changed) -> None:
+        """Remember what has been written, and what has not."""
+        self._put_off = put_off
+        now = self._reactor.seconds()
+        for id, (room, _) in written.items():
+            if room.closed or room.weight() <= SMALL:
+                self._written_at.pop(id, None)
+            else:
+                self._written_at[id] = now
 
     def _failed(self, error: Exception) -> None:
         text = "it does not answer" if isinstance(error, CancelledError) else one_line(error)
@@ -212,21 +282,21 @@ class ArchiveWriter(Service):
 
     async def _write_rest(self) -> None:
         deadline = self._reactor.seconds() + self._stop_within
-        while (self._queue or self._quiet) and (left := deadline - self._reactor.seconds()) > 0:
+        while (self._queue or self._quiet or self._put_off) and (left := deadline - self._reactor.seconds()) > 0:
             await self._flush(math.inf).addTimeout(left, self._reactor)
             if self._failure:
                 left = max(0.0, deadline - self._reactor.seconds())
                 await deferLater(self._reactor, min(SHORTEST_WAIT, left))
-        if self._queue or self._quiet:
+        if self._queue or self._quiet or self._put_off:
             self.log.error(
                 "{count} changes could not be archived and are lost: {reason}",
-                count=len(self._queue) + len(self._quiet),
+                count=len(self._queue) + len(self._quiet) + len(self._put_off),
                 reason=self._failure or f"there was no time within {self._stop_within} s",
             )  # fmt: skip
 
 
-def snapshots(batch: Sequence[tuple[Room, Commit]], others: Sequence[Room]) -> list[Snapshot]:
-    """Return the rooms of a batch as they are now, each once, with the users whose record the batch changed; and others.
+def changed(batch: Sequence[tuple[Room, Commit]], others: Sequence[Room]) -> Changed:
+    """Return the rooms of a batch, each once, with the users whose record the batch changed; and others.
 
     What has no row in `room_events` changes no user's either.
     """
@@ -242,4 +312,4 @@ def snapshots(batch: Sequence[tuple[Room, Commit]], others: Sequence[Room]) -> l
     for room in others:
         if room.id not in rooms or rooms[room.id].version < room.version:
             rooms[room.id] = room
-    return [Snapshot(room.copy(), frozenset(users[id])) for id, room in rooms.items()]
+    return {id: (room, frozenset(users[id])) for id, room in rooms.items()}

@@ -29,6 +29,8 @@ DEPARTED = "x:"
 ANSWER = "r:"
 HOST, GUEST = "host", "guest"
 """Roles that a signed token may give."""
+PERSON_BYTES = 400
+"""About how many bytes the state of a room has for each member, bar and departed member."""
 RECENT = 8
 """How many of a member's acknowledged command ids are remembered, to acknowledge again instead of applying again."""
 
@@ -262,6 +264,11 @@ class Room:
     def connected(self) -> Iterable[Member]:
         """Yield the members that have a connection, longest present first."""
         return sorted((m for m in self.members.values() if m.conn), key=_order)
+
+    def weight(self) -> int:
+        """Return about how many bytes `dump` has of it."""
+        people = len(self.members) + len(self.moderation.bars) + len(self.departed)
+        return 1000 + PERSON_BYTES * people
 
     def fields(self) -> dict[str, Any]:
         """Return all fields by name, as `apply` takes them, those of a fixed size first."""

@@ -14,11 +14,14 @@ from zope.interface import implementer
 
 from ..budgets import Budgets, Taken, Way
 from ..errors import MAILBOX_FULL, Refused
-from ..interfaces import CommitResult, Conflict, IFollower, IRoomStore, TooLarge
+from ..interfaces import CommitResult, Conflict, IFollower, IRoomStore, TooLarge, Unavailable
 from ..limits.bounds import Bounds
 from ..room.state import MEMBER, Commit, Member, Room, Version
 from ..servertime import ServerTime
 from . import codec
+
+FULL_RETRY = 5.0
+"""Seconds after which a command may be tried again that came while the archive took nothing any more."""
 
 MAILBOX = 200
 """How many frames are kept for one member; a WebRTC handshake with ten others needs about half of it."""
@@ -76,7 +79,8 @@ class MemoryStore:
 
     log_length: commits kept for each room, for members that resume.
     journal: is given the room after each commit, and the commit. It must be quick. bounds: bytes that a room may hold.
-    time: server time; without it, the clock counts from 1970, as simulated time does.
+    full: says whether the journal can take no more; then only rooms end. time: server time; without it, the clock counts
+    from 1970, as simulated time does.
     """
 
     def __init__(
@@ -85,12 +89,14 @@ class MemoryStore:
         log_length: int,
         journal: Callable[[Room, Commit], None],
         bounds: Bounds = Bounds(),  # noqa: B008  # immutable
+        full: Callable[[], bool] = lambda: False,
         time: ServerTime | None = None,
     ):
         self._clock = clock
         self._time = time or ServerTime(clock)
         self._log_length = log_length
         self._bounds = bounds
+        self._full = full
         self._journal = journal
         self._rooms: dict[str, _Kept] = {}
         self._invites: dict[str, str] = {}
@@ -145,6 +151,9 @@ class MemoryStore:
         stored = kept.room
         if stored.id != room.id or stored.epoch != room.epoch or stored.seq != room.seq:
             done(Conflict(stored.version))
+            return
+        if self._full() and not commits[-1].closes:
+            done(Unavailable(FULL_RETRY))
             return
         encoded = [codec.encode_commit(commit) for commit in commits]
         for number, data in enumerate(encoded):
