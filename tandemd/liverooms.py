@@ -19,6 +19,7 @@ from .errors import Refused
 from .following import Following
 from .frames import text_frame
 from .interfaces import CommitResult, Conflict, IRoomStore, TooLarge
+from .limits import Meter
 from .metrics import Metrics
 from .replay import Replay
 from .room.commands import Command, Decision, Due, StalePin
@@ -112,7 +113,8 @@ class LiveRoom:
     here. waiting: JOINs that cannot be granted yet, by session. joining: how many JOINs are being worked out. beat_at:
     when guests are to hear next where the film is. differs_since: since when the host's player plays while the room is
     paused, or the other way round; 0.0 if it does not. began: sessions whose positions have begun to arrive, which the
-    room is yet to know. replay: what members that come back are told. closed: this object is not used any more.
+    room is yet to know. replay: what members that come back are told.
+    meter: what the room has spent; None for no limit. closed: this object is not used any more.
     """
 
     def __init__(self, room: Room, rules: Rules, store: IRoomStore, clock: IReactorTime, outbox: Outbox, metrics: Metrics,
@@ -136,6 +138,7 @@ class LiveRoom:
         self.tail: deque[Commit] = deque(maxlen=TAIL)
         self._tail_bytes: deque[int] = deque(maxlen=TAIL)
         self.replay = Replay(rules.titles.allows)
+        self.meter: Meter | None = None
         self.following = Following(self, store, clock, metrics, self._go_on, lambda found: strays.reloaded(self, found))
         self._queue: deque[Entry] = deque()
         self._outcomes: list[Outcome] = []
@@ -280,6 +283,8 @@ class LiveRoom:
             # Its echo may have come before the answer.
             if commit is not None and (commit.epoch, commit.seq) > self.room.version:
                 self.apply(commit)
+            if commit is not None and entry.session is not None:
+                self._charge(entry.session, commit)
             if decided is None:
                 entry.stale_pin(self)
             elif isinstance(decided, Refused):
@@ -289,6 +294,15 @@ class LiveRoom:
                 entry.done(self, decided, commit.seq)
             else:
                 entry.done(self, decided, self.room.seq if decided.seq is None else decided.seq)
+
+    def _charge(self, session: Session, commit: Commit) -> None:
+        """Have the room and the address of the sender pay for a command."""
+        size = max(self._tail_bytes[-1], CHANGE_BYTES) if self._tail_bytes else CHANGE_BYTES
+        deliveries = len(self.room.members) * len(commit.messages)
+        if self.meter is not None:
+            self.meter.charge(size, deliveries)
+        if session.meter is not None:
+            session.meter.charge(size, deliveries)
 
     # -- what a commit does
 

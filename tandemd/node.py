@@ -20,7 +20,7 @@ from .config import Config
 from .connection import Connection
 from .hasher import Hasher
 from .interpreter import Interpreter
-from .limits import MessageLimits, MessageRates
+from .limits import MessageLimits, MessageRates, Spending, SpendingRates
 from .listener import Connections, Listener
 from .metrics import GcPause, Metrics, ReactorLag
 from .positions import PositionSettings
@@ -67,6 +67,7 @@ class Node:
         self._doorkeeper = doorkeeper_of(config, reactor)
         if self._doorkeeper is not None:
             self._doorkeeper.setServiceParent(top)
+        self.spending = Spending(reactor, spending_of(config)) if config.limits.enabled else None
         self.rooms = RoomService(
             self.stores.store,
             rules_of(config),
@@ -77,6 +78,7 @@ class Node:
             positions_of(config),
             self._doorkeeper.vouch if self._doorkeeper is not None else lambda join: None,
             join_limits_of(config),
+            self.spending,
         )
         limits = config.limits
         self.addresses = Addresses(config.web.trusted_proxies, config.endpoint.startswith("haproxy:"), reactor)
@@ -232,6 +234,8 @@ class Node:
         peer = protocol.transport.getPeer() if protocol.transport is not None else None
         address = self.addresses.rule(peer, [forwarded] if forwarded else [])
         session = Session(f"{self.prefix}{self._numbers}", address, protocol, self.outbox)
+        if self.spending is not None:
+            session.meter = self.spending.address(address)
         return Connection(session, self.rooms, self.stores.store, self.metrics, self.limits, self._own(origin, headers))
 
     def _own(self, origin: str | None, headers: dict[str, str]) -> bool:
@@ -312,6 +316,17 @@ def rates_of(config: Config) -> MessageRates:
         frames=limits.frame_rate,
         bytes=limits.byte_rate,
         abuse=limits.abuse_rate,
+    )
+
+
+def spending_of(config: Config) -> SpendingRates:
+    """Return what rooms and addresses may spend as the configuration sets it."""
+    limits = config.limits
+    return SpendingRates(
+        room_bytes=limits.room_bytes_rate,
+        room_deliveries=limits.room_deliveries_rate,
+        address_bytes=limits.address_bytes_rate,
+        address_deliveries=limits.address_deliveries_rate,
     )
 
 

@@ -7,6 +7,7 @@ nobody does any more.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import ceil
 from typing import Any
 
 from twisted.application import service
@@ -21,6 +22,8 @@ from .directory import Directory
 from .errors import Refused
 from .frames import text_frame
 from .interfaces import Claims, IRoomStore, Presence
+from .limits import Spending
+from .limits.spending import RESERVED
 from .liverooms import PATIENCE, Entry, LiveRoom, error_frame
 from .metrics import Metrics
 from .openrooms import OpenRooms
@@ -66,12 +69,14 @@ class RoomService(service.Service):
         positions: PositionSettings,
         vouch: Callable[[m.Join], Claims | None] = lambda join: None,
         limits: JoinLimits = JoinLimits(),  # noqa: B008  # immutable
+        spending: Spending | None = None,
     ):
         self._store = store
         self._rules = rules
         self._clock = clock
         self._outbox = outbox
         self._vouch = vouch
+        self._spending = spending
         self._metrics = metrics
         self.others = OtherNodes(store, self._join_again)
         self.open = OpenRooms(store, self._make, self.others)
@@ -183,6 +188,8 @@ class RoomService(service.Service):
         self.open.close_if_idle(live)
 
     def _command(self, session: Session, live: LiveRoom, message: m.ClientMessage) -> None:
+        if live.meter is not None:
+            self._check_credit(session, live, type(message))
         if live.began:
             # A SEEK waits for all who watch.
             self.positions.begin(live)
@@ -199,6 +206,8 @@ class RoomService(service.Service):
             elif message.id is not None:
                 session.send(text_frame(m.encode(m.Ack(id=message.id, seq=live.room.seq))))
 
+        if live.meter is not None:
+            self._check_credit(session, live, type(message))
         frame = text_frame(m.encode(m.relayed(message, session.user)))
         target = live.group.get(message.to)
         if target is not None:
@@ -206,17 +215,41 @@ class RoomService(service.Service):
                 raise CROWDED
             target.relay(frame)
             self._metrics.relays.value += 1
+            self._charge_relay(session, live)
             done()
         elif message.to in live.room.members:
             # Acknowledged when it is kept: a sender that is told otherwise can send it again.
+            self._charge_relay(session, live)
             self._store.relay(live.room.code, message.to, frame, done)
         else:
             raise NO_SUCH_MEMBER
 
+    # -- what it costs
+
+    def _check_credit(self, session: Session, live: LiveRoom, kind: type[m.ClientMessage]) -> None:
+        """Raise Refused if the room, or the address of the sender, has spent more than it may."""
+        if kind is m.Leave:
+            return
+        wait = live.meter.wait(RESERVED if kind in _TALK else 1.0) if live.meter is not None else 0.0
+        if wait:
+            self._metrics.limited["room"] += 1
+            raise Refused("rate_limited", "Too much happens in this room (limits.room_*_rate).", ceil(wait * 1000))
+        wait = session.meter.wait() if session.meter is not None else 0.0
+        if wait:
+            self._metrics.limited["address"] += 1
+            text = "Too much comes from your address (limits.address_*_rate)."
+            raise Refused("rate_limited", text, ceil(wait * 1000))
+
+    def _charge_relay(self, session: Session, live: LiveRoom) -> None:
+        if live.meter is not None:
+            live.meter.charge(0, 1)
+        if session.meter is not None:
+            session.meter.charge(0, 1)
+
     # -- rooms come and go
 
     def _make(self, room: Room) -> LiveRoom:
-        return LiveRoom(
+        live = LiveRoom(
             room,
             self._rules,
             self._store,
@@ -226,6 +259,8 @@ class RoomService(service.Service):
             self._changed,
             self.others,
         )
+        live.meter = self._spending.room() if self._spending is not None else None
+        return live
 
     def _changed(self, live: LiveRoom, commit: Commit) -> None:
         """After each commit of an open room."""
@@ -360,6 +395,9 @@ class _SyncEntry(Entry):
             )
             self.session.send(text_frame(m.encode(answer)))
 
+
+_TALK = frozenset((m.Chat, m.UpdateUsername, m.Offer, m.Answer, m.IceCandidate, m.PlaybackAck, m.SyncResponse))
+"""What may use a part of a room's credit only: controls and moderation go on while members talk too much."""
 
 _FREEING = frozenset(
     (

@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from . import messages as m
 from .interfaces import Claims, ISession
+from .limits import Meter
 
 if TYPE_CHECKING:
     from .liverooms import LiveRoom
@@ -60,12 +61,13 @@ class Session:
     asked: the newest JOIN. claims: what its signed token says. detached: whether it is in no room because another
     connection speaks for its member now. write, direct: write now; for the outbox. direct: None, or what does it as long as
     nothing waits, and returns how many bytes it has written; it raises OSError if none. relayed: bytes that other members
-    have sent it in this turn.
+    have sent it in this turn. meter: what its address has spent; None for no limit.
     """
 
     __slots__ = (
         "_outbox", "_wire", "address", "asked", "behind", "claims", "conn", "detached", "direct", "extras", "gone", "group",
-        "heard", "nonce", "off_since", "owed", "playing", "position", "quality", "relayed", "steered", "user", "watching", "write",
+        "heard", "meter", "nonce", "off_since", "owed", "playing", "position", "quality", "relayed", "steered", "user",
+        "watching", "write",
     )  # fmt: skip
 
     def __init__(self, conn: str, address: str, wire: Wire, outbox: Outbox):
@@ -92,6 +94,7 @@ class Session:
         self.behind = False
         self.owed: Callable[[], None] | None = None
         self.relayed = 0
+        self.meter: Meter | None = None
         self.gone = False
 
     def send(self, frame: bytes) -> None:

@@ -28,10 +28,10 @@ from tandemd.config import Config
 from tandemd.config.declaration import Limits
 from tandemd.connection import Connection
 from tandemd.interfaces import Claims, CommitResult, IFollower, IRoomStore
-from tandemd.limits import MessageLimits
+from tandemd.limits import MessageLimits, Spending
 from tandemd.messages import Join
 from tandemd.metrics import Metrics
-from tandemd.node import door_of, join_limits_of, rates_of
+from tandemd.node import door_of, join_limits_of, rates_of, spending_of
 from tandemd.positions import PositionSettings
 from tandemd.protocol import ProtocolSettings, TandemFactory, TandemProtocol
 from tandemd.rations import JoinLimits
@@ -156,6 +156,7 @@ class Server:
         self.store: Any = make_store(reactor, self._journalled)
         self.metrics = Metrics("test", "node")
         self.outbox = Outbox(reactor)
+        self.spending = None if limits is None else Spending(reactor, spending_of(Config(limits=limits)))
         self.rooms = RoomService(
             self.store,
             Rules(rules or RuleSettings(), Titles([NETFLIX])),
@@ -166,6 +167,7 @@ class Server:
             positions or PositionSettings(),
             vouch,
             JoinLimits() if limits is None else join_limits_of(Config(limits=limits)),
+            self.spending,
         )
         self.given_up: list[str] = []
         """Why connections were ended whose clients did not read, did not answer or wanted nothing."""
@@ -193,6 +195,7 @@ class Server:
         self._numbers += 1
         peer = cast(Any, protocol.transport).getPeer()
         session = Session(f"node/{self.boot}/{self._numbers}", peer.host, protocol, self.outbox)
+        session.meter = self.spending.address(peer.host) if self.spending is not None else None
         return Connection(session, self.rooms, self.store, self.metrics, self.limits)
 
     def _counted(self, address: str, code: int | None, opened: bool) -> None:

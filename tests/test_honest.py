@@ -74,6 +74,7 @@ class Person:
         server.door.entered(HOME)
         self.conns += 1
         session = Session(f"node/boot/{self.user}-{self.conns}", HOME, self, server.outbox)
+        session.meter = server.spending.address(HOME) if server.spending is not None else None
         self.connection = Connection(session, server.rooms, server.store, server.metrics, server.limits)
         self.join()
 
@@ -268,6 +269,25 @@ class HonestTest(TestCase):
             evening.clock.advance(STEP)
         evening.arrive(evening.people[-1])
         self.assertGreater(evening.server.metrics.received["ANSWER"], 248)
+        self.assertNobodyNoticed(evening)
+
+    def test_a_full_room(self) -> None:
+        """250 behind one address: they come, the server restarts twice, they talk, and the host seeks."""
+        evening = self.evening(250)
+        for person in evening.people:
+            person.connect()
+            evening.clock.advance(0.02)
+        for _ in range(2):
+            for person in evening.people:
+                person.drop()
+                person.connect()
+            evening.run(30)
+        evening.people[0].say(encoded("TOGGLE_GUEST_CONTROL", enabled=True))
+        for minute in range(10):
+            evening.people[minute].say(encoded("SEEK", currentTime=100.0 + minute, isPlaying=True))
+            for number in range(120):
+                evening.people[(minute * 120 + number) % 250].say(encoded("CHAT", text="Did you see that? " * 5))
+                evening.run(0.5)
         self.assertNobodyNoticed(evening)
 
     def test_it_would_be_noticed(self) -> None:

@@ -274,6 +274,22 @@ class Limits:
     byte_rate: Rate = key(
         rate(1024), "256K/s, burst 8M", "Bytes of one connection, in messages of more than 512 bytes."
     )
+    room_bytes_rate: Rate = key(
+        rate(1024),
+        "64K/s, burst 8M",
+        "Bytes that the commands of a room's members store. Half of the burst is kept for controls and moderation.",
+    )
+    room_deliveries_rate: Rate = key(
+        rate(), "10000/s, burst 600000", "Messages that the commands of a room's members cause, one for each receiver."
+    )
+    address_bytes_rate: Rate = key(
+        rate(1024),
+        "32K/s, burst 4M",
+        "The same as room_bytes_rate of one address, in all rooms. A /48 of IPv6 may do 8 times as much.",
+    )
+    address_deliveries_rate: Rate = key(
+        rate(), "5000/s, burst 300000", "The same as room_deliveries_rate of one address, in all rooms."
+    )
     abuse_rate: Rate = key(
         rate(),
         "5/s, burst 200",

@@ -1,8 +1,20 @@
-"""How much one connection and one address may ask for. Nothing here knows HTTP or WebSocket; the clock is passed in."""
+"""How much one connection, one room and one address may ask for. Nothing here knows HTTP or WebSocket; the clock is passed in."""
 
 from .bounds import Bounds
 from .penalties import Penalties
 from .rates import MessageLimits, MessageRates, Rate
 from .scopes import Scope, scopes
+from .spending import Meter, Spending, SpendingRates
 
-__all__ = ["Bounds", "MessageLimits", "MessageRates", "Penalties", "Rate", "Scope", "scopes"]
+__all__ = [
+    "Bounds",
+    "MessageLimits",
+    "MessageRates",
+    "Meter",
+    "Penalties",
+    "Rate",
+    "Scope",
+    "Spending",
+    "SpendingRates",
+    "scopes",
+]
