@@ -39,8 +39,8 @@ LIMITS = (
 """Reasons for which something is refused, delayed or ended. First what one connection does: too many messages, too many
 bytes, too many JOINs (delayed), frames that are no messages, going on after all that. Then at the door: an
 address that is kept out, too many connections in all, of one address, or in too short a time, too many of which no request
-comes, too many that are no WebSockets, a web page of another origin. And too many HTTP requests of one address. Last, what a room or
-an address has spent: bytes stored, and deliveries."""
+comes, too many that are no WebSockets, a web page of another origin. And too many HTTP requests of one address. Last,
+what a room or an address has spent: bytes stored, and deliveries."""
 
 
 class Count:

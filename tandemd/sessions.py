@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from .liverooms import LiveRoom
 
 
-RELAYED_AT_ONCE = 1024 * 1024
-"""Bytes that other members may send to one in a turn. The last to come in a room of 250 gets as many offers at once."""
+RELAYED_AT_ONCE = 128 * 1024
+"""Bytes that other members send to one in a turn until they are written before its end."""
 
 
 class Wire(Protocol):
@@ -106,8 +106,11 @@ class Session:
 
     def relay(self, frame: bytes) -> None:
         """Send what one other member says to it."""
-        self.relayed += len(frame)
         self.send(frame)
+        self.relayed += len(frame)
+        if self.relayed > RELAYED_AT_ONCE:
+            # How much of it has to wait is known only when it is written; until then nothing of it would be refused.
+            self._outbox.flush()
 
     def stream(self, pieces: Iterator[bytes]) -> None:
         """Send frames in pieces that are made when they are needed, after everything sent before."""
@@ -130,7 +133,7 @@ class Session:
     @property
     def crowded(self) -> bool:
         """Whether no relays are taken for it: else any other member could have it cut off as too slow."""
-        return self.relayed > RELAYED_AT_ONCE or (self.behind and self._wire.crowded())
+        return self.behind and self._wire.crowded()
 
     def caught_up(self) -> None:
         """Its client has read everything: tell it what it was spared, as it is now."""

@@ -117,6 +117,22 @@ class SlowClientTest(SocketTestCase):
         self.world.settle()
         self.assertEqual([message["type"] for message in self.messages(self.drained())], ["OFFER"])
 
+    def test_relays_of_one_turn_stay_out_too(self) -> None:
+        """Many members who send as much as they may at once do not have another cut off."""
+        self.ann.told()
+        group = self.world.server.rooms.open.get("room").group  # type: ignore[union-attr]
+        refused = 0
+        for _ in range(200):
+            target = group.get("bob")
+            assert target is not None
+            if target.crowded:
+                refused += 1
+            else:
+                target.relay(text_frame(b"x" * 20_000))
+        self.clock.advance(0)
+        self.assertGreater(refused, 100)
+        self.assertEqual(self.server.given_up, [])
+
     def test_nothing_for_too_long(self) -> None:
         self.fall_behind()
         self.wait(9)
