@@ -291,5 +291,8 @@ class IArchive(Interface):
     def purge(before: float) -> Deferred[int]:
         """Delete what was archived before a time, and events older than that; return how many rows went."""
 
+    def shrink(most: int) -> Deferred[int]:
+        """Delete the oldest events beyond about `most` bytes of them; return how many rows went."""
+
     def ready() -> str:
         """Return '' if the archive can be written, else the reason why not, for people."""

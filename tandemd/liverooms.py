@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import msgspec
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -42,6 +43,12 @@ CHANGE_BYTES = 300
 
 PATIENCE = 2.0
 """Seconds for which commands wait while the store is away."""
+
+OFTEN = frozenset(
+    ("PLAY_PAUSE", "SEEK", "GATE_OPENED", "URL_CHANGE", "CHAT", "USERNAME_UPDATED", "GUEST_CONTROL", "ROOM_LOCKED")
+)
+"""Events of which a room may have any number, so that not all of them have a row in the archive. Coming, going and moderation
+always have."""
 
 SILENT = "silent"
 """The event of commits that have none, in the metrics."""
@@ -114,7 +121,8 @@ class LiveRoom:
     when guests are to hear next where the film is. differs_since: since when the host's player plays while the room is
     paused, or the other way round; 0.0 if it does not. began: sessions whose positions have begun to arrive, which the
     room is yet to know. replay: what members that come back are told.
-    meter: what the room has spent; None for no limit. closed: this object is not used any more.
+    meter: what the room has spent; rows: the same of rows in the archive;
+    None for no limit. closed: this object is not used any more.
     """
 
     def __init__(self, room: Room, rules: Rules, store: IRoomStore, clock: IReactorTime, outbox: Outbox, metrics: Metrics,
@@ -139,6 +147,7 @@ class LiveRoom:
         self._tail_bytes: deque[int] = deque(maxlen=TAIL)
         self.replay = Replay(rules.titles.allows)
         self.meter: Meter | None = None
+        self.rows: Meter | None = None
         self.following = Following(self, store, clock, metrics, self._go_on, lambda found: strays.reloaded(self, found))
         self._queue: deque[Entry] = deque()
         self._outcomes: list[Outcome] = []
@@ -199,6 +208,8 @@ class LiveRoom:
             commit = None
             if isinstance(decided, Decision) and decided.commits:
                 commit = commit_of(room, entry.command.user, decided, now, self._rules)
+                if commit.event in OFTEN and self.rows is not None:
+                    commit = self._record(commit, self.rows)
                 commits.append(commit)
             outcomes.append((entry, decided, commit))
             if commit is not None and self._queue:
@@ -213,6 +224,14 @@ class LiveRoom:
         self._in_flight = True
         self._outcomes = outcomes
         self._store.commit(self.room, commits, self._committed)
+
+    def _record(self, commit: Commit, rows: Meter) -> Commit:
+        """Return the commit, without a row in the archive if the room has had too many lately."""
+        if rows.wait():
+            self._metrics.limited["events"] += 1
+            return msgspec.structs.replace(commit, unrecorded=True)
+        rows.charge(1, 0)
+        return commit
 
     def _decide(self, room: Room, entry: Entry, now: float) -> Decision | Refused | None:
         try:

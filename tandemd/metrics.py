@@ -34,13 +34,14 @@ GIVEN_UP = ("idle", "no_pong", "output_bytes", "output_stall")
 LIMITS = (
     "messages", "bytes", "joins", "frames", "abuse",
     "kept_out", "connections", "connections_per_address", "connecting", "handshakes", "http_connections", "origin",
-    "requests", "room", "address",
+    "requests", "room", "address", "events",
 )  # fmt: skip
 """Reasons for which something is refused, delayed or ended. First what one connection does: too many messages, too many
 bytes, too many JOINs (delayed), frames that are no messages, going on after all that. Then at the door: an
 address that is kept out, too many connections in all, of one address, or in too short a time, too many of which no request
 comes, too many that are no WebSockets, a web page of another origin. And too many HTTP requests of one address. Last,
-what a room or an address has spent: bytes stored, and deliveries."""
+what a room or an address has spent: bytes stored, and deliveries; and
+events that have no row in the archive."""
 
 
 class Count:

@@ -327,6 +327,7 @@ def spending_of(config: Config) -> SpendingRates:
         room_deliveries=limits.room_deliveries_rate,
         address_bytes=limits.address_bytes_rate,
         address_deliveries=limits.address_deliveries_rate,
+        room_rows=limits.room_events_rate,
     )
 
 

@@ -259,7 +259,8 @@ class RoomService(service.Service):
             self._changed,
             self.others,
         )
-        live.meter = self._spending.room() if self._spending is not None else None
+        if self._spending is not None:
+            live.meter, live.rows = self._spending.room(), self._spending.rows()
         return live
 
     def _changed(self, live: LiveRoom, commit: Commit) -> None:

@@ -132,6 +132,7 @@ class _Archived:
             flush_interval=settings.flush_interval,
             presence_interval=settings.positions_interval,
             retention_days=settings.retention_days,
+            events_bytes=settings.events_bytes,
         )
 
     def _wrote(self, commits: int, written: bool) -> None:

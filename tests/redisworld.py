@@ -67,6 +67,9 @@ class FakeArchive:
     def presence(self, records: Sequence[Presence]) -> Deferred[None]:
         return self._answer(None)
 
+    def shrink(self, most: int) -> Deferred[int]:
+        return self._answer(0)
+
     def purge(self, before: float) -> Deferred[int]:
         return self._answer(0)
 

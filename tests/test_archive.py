@@ -24,7 +24,7 @@ from tandemd.archive.postgresql import PostgreSQL
 from tandemd.archive.reports import STATEMENTS as REPORT_STATEMENTS
 from tandemd.archive.reports import Reports
 from tandemd.archive.sqlite import SQLite
-from tandemd.archive.tables import PURGED_AT_ONCE, SQLArchive
+from tandemd.archive.tables import EVENT_BYTES, PURGED_AT_ONCE, SQLArchive
 from tandemd.interfaces import IArchive, Presence, Snapshot
 from tandemd.room.state import Bar, Commit, Member, Moderation, Pin, Room, Settings
 from tandemd.room.timeline import Playback
@@ -426,6 +426,21 @@ class Contract:
         self.observed.clear()
         self.assertEqual(self.successResultOf(self.archive.purge(NOW + 1)), count)
         self.assertTrue(self.observed.count("purge") > 4)
+
+    def test_the_oldest_events_go_when_they_are_too_many(self) -> None:
+        room = make_room()
+        commits = [step(room, details={"url": "x" * 1000}) for _ in range(1000)]
+        self.write(room, *commits)
+        row = EVENT_BYTES + 1010
+        self.assertEqual(self.successResultOf(self.archive.shrink(1001 * row)), 0)
+        gone = self.successResultOf(self.archive.shrink(400 * row))
+        self.assertTrue(590 <= gone <= 610, gone)
+        left = [seq for (seq,) in self.query('select "seq" from "room_events" order by "seq"')]
+        self.assertEqual(left, [commit.seq for commit in commits[gone:]])
+        self.assertEqual(self.successResultOf(self.archive.shrink(400 * row)), 0)
+        self.successResultOf(self.archive.shrink(1))
+        self.assertEqual(self.count("room_events"), 0)
+        self.assertEqual(self.successResultOf(self.archive.shrink(1)), 0)
 
     # ---- the database as such
 

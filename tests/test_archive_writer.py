@@ -19,7 +19,7 @@ from tandemd.archive.database import Database
 from tandemd.archive.migrate import migrate
 from tandemd.archive.sqlite import SQLite
 from tandemd.archive.tables import SQLArchive
-from tandemd.archive.writer import DAY, FIRST_PURGE, LONGEST_WAIT, ArchiveWriter
+from tandemd.archive.writer import DAY, FIRST_PURGE, LONGEST_WAIT, SHRINK_INTERVAL, ArchiveWriter
 from tandemd.interfaces import IArchive, Presence, Snapshot, Unavailable
 from tandemd.room.state import Commit, Room
 from tandemd.roomstore.memory import MemoryStore
@@ -36,6 +36,7 @@ class Recorder:
         self.batches: list[tuple[Sequence[tuple[str, Commit]], Sequence[Snapshot]]] = []
         self.presences: list[Sequence[Presence]] = []
         self.purges: list[float] = []
+        self.shrunk: list[int] = []
         self.answers: list[Deferred[Any]] = []
         self.failure: Exception | None = None
 
@@ -57,6 +58,10 @@ class Recorder:
     def presence(self, records: Sequence[Presence]) -> Deferred[None]:
         self.presences.append(records)
         return self._answer()
+
+    def shrink(self, most: int) -> Deferred[int]:
+        self.shrunk.append(most)
+        return self._answer(3)
 
     def purge(self, before: float) -> Deferred[int]:
         self.purges.append(before)
@@ -409,6 +414,16 @@ class WriterTests(SynchronousTestCase):
         self.assertEqual(self.archive.purges[1:], [NOW + FIRST_PURGE + n * DAY - 30 * DAY for n in (1, 2)])
         self.successResultOf(self.writer.stopService())
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_size(self) -> None:
+        self.start(events_bytes=1000)
+        self.clock.pump([SHRINK_INTERVAL] * 2)
+        self.archive.failure = OSError("away")
+        self.clock.advance(SHRINK_INTERVAL)
+        self.archive.failure = None
+        self.clock.advance(SHRINK_INTERVAL)
+        self.assertEqual(self.archive.shrunk, [1000] * 4)
+        self.assertEqual(sum("before their time" in str(line.get("log_format")) for line in self.lines), 3)
 
     def test_stopping_before_the_first_purge(self) -> None:
         self.start(retention_days=30)

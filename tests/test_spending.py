@@ -11,13 +11,14 @@ from tandemd.config.declaration import Limits
 from tandemd.limits import Meter, Rate, Spending, SpendingRates
 from tandemd.limits.scopes import WIDE
 
-from .harness import ServiceTestCase
+from .harness import TITLE, ServiceTestCase
 
 RATES = SpendingRates(
     room_bytes=Rate(100, 1000),
     room_deliveries=Rate(10, 100),
     address_bytes=Rate(100, 1000),
     address_deliveries=Rate(10, 100),
+    room_rows=Rate(2, 20),
 )
 
 
@@ -162,3 +163,36 @@ class RoomSpendingTest(ServiceTestCase):
         self.world.settle()
         got = len(self.host.told("ICE_CANDIDATE"))
         self.assertTrue(200 < got < 450, got)
+
+
+class RowsTest(ServiceTestCase):
+    """What a room writes to the archive."""
+
+    options: dict[str, Any] = {"limits": Limits(room_events_rate=Rate(1, 20), control_rate=Rate(100, 1000))}
+
+    def rows(self) -> list[Any]:
+        return [commit for _, commit in self.world.server.journal if commit.has_row]
+
+    def test_events_of_a_room_in_a_time(self) -> None:
+        """Everybody is told everything; coming, going and moderation are always recorded."""
+        ann, bob = self.world.party("ann", "bob")
+        before = len(self.rows())
+        for second in range(10):
+            for number in range(20):
+                ann.say("PLAY_PAUSE", control="play", currentTime=float(second), id=100 * second + number)
+            self.world.advance(1)
+        self.assertLess(len(self.rows()) - before, 20 + 10 + 2)
+        self.assertEqual(len(bob.told("PLAY_PAUSE")), 200)
+        self.assertGreater(self.world.server.metrics.limited["events"], 150)
+        ann.say("KICK", targetUserId="bob")
+        self.world.settle()
+        self.assertEqual(self.rows()[-1].event, "USER_KICKED")
+
+    def test_a_url_is_recorded_once(self) -> None:
+        ann, bob = self.world.party("ann", "bob")
+        for _ in range(3):
+            ann.say("URL_CHANGE", url=TITLE)
+        self.world.settle()
+        details = [commit.details for commit in self.rows() if commit.event == "URL_CHANGE"]
+        self.assertEqual(details, [{"url": TITLE}, None, None])
+        self.assertEqual(len(bob.told("URL_CHANGE")), 3)

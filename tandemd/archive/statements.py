@@ -67,7 +67,14 @@ PURGE = (
     'delete from "rooms" where "id" in (select "id" from "rooms" where "archived_at" < ? limit ?)',
 )
 
+MEASURE = 'select min("id"), max("id") from "room_events"'
+SAMPLE = (
+    'select avg(coalesce(length("text"), 0)) from'
+    ' (select cast("details" as text) as "text" from "room_events" where "id" >= ? order by "id" limit 200) as "some"'
+)
+SHRINK = 'delete from "room_events" where "id" in (select "id" from "room_events" where "id" < ? order by "id" limit ?)'
+
 STATEMENTS = (
     UPSERT_ROOMS, UPSERT_USERS, INSERT_EVENTS, INSERT_LETTERS, UPDATE_PRESENCE, SELECT_OPEN_WITH_CODE, SUPERSEDE,
-    SELECT_OPEN, SELECT_OPEN_BY_CODE, RENEW, *PURGE,
+    SELECT_OPEN, SELECT_OPEN_BY_CODE, RENEW, *PURGE, MEASURE, SAMPLE, SHRINK,
 )  # fmt: skip

@@ -21,11 +21,14 @@ from .errors import one_line
 from .records import Row, timestamp
 from .statements import (
     INSERT_EVENTS,
+    MEASURE,
     PURGE,
     RENEW,
+    SAMPLE,
     SELECT_OPEN,
     SELECT_OPEN_BY_CODE,
     SELECT_OPEN_WITH_CODE,
+    SHRINK,
     SUPERSEDE,
     UPDATE_PRESENCE,
     UPSERT_ROOMS,
@@ -36,6 +39,11 @@ T = TypeVar("T")
 
 PURGED_AT_ONCE = 5000
 """Rows a transaction: the writer gets its turn in between."""
+
+SAMPLES = 8
+"""How many places in the table of events are looked at to estimate its size."""
+EVENT_BYTES = 250
+"""About how many bytes an event has in the database beside its details, indexes included."""
 
 
 def _seconds(text: str) -> float:
@@ -60,6 +68,8 @@ class SQLArchive:
         self._open_by_code = dialect.sql(SELECT_OPEN_BY_CODE)
         self._renew = dialect.sql(RENEW)
         self._purge = [dialect.sql(statement) for statement in PURGE]
+        self._sample = dialect.sql(SAMPLE)
+        self._shrink = dialect.sql(SHRINK)
         self._reason = ""
 
     # ---- IArchive
@@ -105,6 +115,16 @@ class SQLArchive:
         """As IArchive says; also users who left and dead letters from before that time."""
         return Deferred.fromCoroutine(self._purge_all(before))
 
+    async def _shrink_all(self, most: int) -> int:
+        total = 0
+        while gone := await self._watch(self._database.run("shrink", self._shrink_some, most)):
+            total += gone
+        return total
+
+    def shrink(self, most: int) -> Deferred[int]:
+        """As IArchive says. The bytes are estimated: rows times their average length in samples of all ages."""
+        return Deferred.fromCoroutine(self._shrink_all(most))
+
     def ready(self) -> str:
         """As IArchive says, by how the last transaction ended."""
         return self._reason
@@ -143,7 +163,7 @@ class SQLArchive:
             batch.put("rooms", self._rooms, lambda it: records.room_row(it.room, it.room.id in superseded), ordered)
             users = [(item.room, user) for item in ordered for user in sorted(item.users)]
             batch.put("users", self._users, lambda item: records.user_row(*item), users)
-        events = [item for item in commits if item[1].event]
+        events = [item for item in commits if item[1].has_row]
         batch.put("room_events", self._events, lambda item: records.event_row(*item), events)
         batch.close()
 
@@ -185,6 +205,22 @@ class SQLArchive:
 
     def _purge_some(self, cursor: Cursor, statement: str, before: str) -> int:
         cursor.execute(statement, (before, PURGED_AT_ONCE))
+        return cursor.rowcount
+
+    def _shrink_some(self, cursor: Cursor, most: int) -> int:
+        cursor.execute(MEASURE)
+        first, last = cursor.fetchone()
+        if first is None:
+            return 0
+        rows = last - first + 1
+        lengths = []
+        for part in range(SAMPLES):
+            cursor.execute(self._sample, (first + rows * part // SAMPLES,))
+            lengths.append(float(cursor.fetchone()[0] or 0.0))
+        beyond = rows - int(most / (EVENT_BYTES + sum(lengths) / SAMPLES))
+        if beyond <= 0:
+            return 0
+        cursor.execute(self._shrink, (first + beyond, PURGED_AT_ONCE))
         return cursor.rowcount
 
     def _restore(self, cursor: Cursor, now: float) -> list[Room]:

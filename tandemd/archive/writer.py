@@ -29,6 +29,9 @@ DAY = 86400.0
 FIRST_PURGE = 600.0
 """Seconds after the start: a server that is restarted every day purges too."""
 
+SHRINK_INTERVAL = 600.0
+"""Seconds between two looks at how large the events are."""
+
 QUIET = 1.0
 """Seconds that a room may wait which only commits without a row have changed since it was written: players' positions and who
 watches, which are told anew after a restart anyway. They are most of all commits where many watch."""
@@ -65,6 +68,7 @@ class ArchiveWriter(Service):
         flush_interval: float = 0.1,
         presence_interval: float = 15.0,
         retention_days: float = 0.0,
+        events_bytes: int = 0,
         at_once: int = 5000,
         stop_within: float = 10.0,
         queue: int = QUEUE,
@@ -73,10 +77,11 @@ class ArchiveWriter(Service):
         """presence: returns how the members connected here are doing.
 
         observe: told of every batch: how many commits, and whether they were written.
-        now: returns server time, which commits name; by default the reactor's clock does. flush_interval,
-        presence_interval: seconds. retention_days: how long ended rooms and events are kept; 0: for
-        ever. at_once: the most commits of one transaction. stop_within: seconds that stopping may take to write the
-        rest. queue, queue_bytes: how much may wait before the store takes no more, see `full`.
+        now: returns server time, which commits name; by default the clock of the reactor does. flush_interval,
+        presence_interval: seconds. retention_days: how long ended rooms and events are kept; 0: for ever. events_bytes:
+        about how many bytes of events are kept, the newest; 0: all. at_once: the most commits of one transaction.
+        stop_within: seconds that stopping may take to write the rest. queue, queue_bytes: how much may wait before the
+        store takes no more, see `full`.
         """
         self._archive = archive
         self._reactor = reactor
@@ -86,6 +91,7 @@ class ArchiveWriter(Service):
         self._flush_interval = flush_interval
         self._presence_interval = presence_interval
         self._retention_days = retention_days
+        self._events_bytes = events_bytes
         self._at_once = at_once
         self._stop_within = stop_within
         self._most = queue
@@ -108,7 +114,7 @@ class ArchiveWriter(Service):
         room: the store's own, after the commit. It is looked at later and may move on until then; after a commit that
         closes it, it must not.
         """
-        if commit.event:
+        if commit.has_row:
             if len(self._queue) >= UNWEIGHED:
                 # The archive fails. Of what waits, the rows count, not what was said.
                 commit = msgspec.structs.replace(commit, messages=())
@@ -141,6 +147,8 @@ class ArchiveWriter(Service):
         super().startService()
         self._loop(self._flush_when_due, self._flush_interval)
         self._loop(self._write_presence, self._presence_interval)
+        if self._events_bytes:
+            self._loop(self._shrink, SHRINK_INTERVAL)
         if self._retention_days:
             self._purging = self._reactor.callLater(FIRST_PURGE, self._loop, self._purge, DAY, True)
 
@@ -265,6 +273,20 @@ class ArchiveWriter(Service):
             self.log.warn("old rows were not deleted from the archive: {error}", error=one_line(error))
         else:
             self.log.info("{count} rows older than {days} days were deleted", count=count, days=self._retention_days)
+
+    async def _delete_beyond(self) -> None:
+        try:
+            count = await self._archive.shrink(self._events_bytes)
+        except Exception as error:
+            self.log.warn("old events were not deleted from the archive: {error}", error=one_line(error))
+            return
+        if count:
+            self.log.warn(
+                "{count} events were deleted before their time: there were more than archive.events_bytes", count=count
+            )
+
+    def _shrink(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._delete_beyond())
 
     def _purge(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._delete_old())

@@ -290,6 +290,11 @@ class Limits:
     address_deliveries_rate: Rate = key(
         rate(), "5000/s, burst 300000", "The same as room_deliveries_rate of one address, in all rooms."
     )
+    room_events_rate: Rate = key(
+        rate(),
+        "2/s, burst 1200",
+        "What a room's members do with film, chat and names that is written to the archive; beyond that it has no row there.",
+    )
     abuse_rate: Rate = key(
         rate(),
         "5/s, burst 200",
@@ -401,6 +406,11 @@ class Archive:
     )
     positions_interval: float = key(
         duration("1s", "1h"), "15s", "How often members' positions and connection quality are written."
+    )
+    events_bytes: int = key(
+        size("0", "1000G"),
+        "10G",
+        "About how much of rooms' events is kept; of more the oldest are deleted before their time. 0 keeps them.",
     )
     retention_days: int = key(
         integer(0, 36_500), 30, "After how many days archived rooms and events are deleted. 0 keeps them."

@@ -32,6 +32,7 @@ class SpendingRates(Struct, frozen=True, kw_only=True):
     room_deliveries: Rate
     address_bytes: Rate
     address_deliveries: Rate
+    room_rows: Rate
 
 
 class Meter:
@@ -85,6 +86,10 @@ class Spending:
     def room(self) -> Meter:
         """Return the meter of a room that is opened."""
         return Meter(self._clock, self._rates.room_bytes, self._rates.room_deliveries)
+
+    def rows(self) -> Meter:
+        """Return the meter of a room's rows in the archive: each is charged as one byte."""
+        return Meter(self._clock, self._rates.room_rows, self._rates.room_deliveries)
 
     def address(self, address: str) -> Meter | None:
         """Return the meter of an address as rules by address use it; None for '', where addresses mean nothing."""

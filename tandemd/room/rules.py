@@ -187,7 +187,7 @@ class Rules:
             url = body.url
             changes = {"playback": room.playback.titled(url, now), "gate": None}
         message = m.UrlChanged(seq=room.seq + 1, prev=room.prev, user_id=member.user_id, url=url)
-        return Decision("URL_CHANGE", changes, (message,), {"url": url}, reschedule=bool(changes))
+        return Decision("URL_CHANGE", changes, (message,), {"url": url} if changes else None, reschedule=bool(changes))
 
     def _follow(self, room: Room, command: Command, body: Follow, now: float) -> Decision:
         member = room.members.get(command.user)

@@ -155,7 +155,7 @@ class Commit(Struct, frozen=True, gc=False):
     at: server time in seconds. event: the row's type in the archive, "" for a change that has no row.
     user: who did it, "" for the server. details: what the archive keeps of it. changes: new values of fields, None
     deletes a member. messages: to every member, in order, except `skip`. due: the next time the room wants to be
-    looked at, 0.0 for never. closes: the room ends with this commit.
+    looked at, 0.0 for never. closes: the room ends with this commit. unrecorded: it has no row although it has an event.
     """
 
     epoch: int
@@ -169,6 +169,12 @@ class Commit(Struct, frozen=True, gc=False):
     skip: str = ""
     due: float = 0.0
     closes: bool = False
+    unrecorded: bool = False
+
+    @property
+    def has_row(self) -> bool:
+        """Whether the archive gets a row of it."""
+        return bool(self.event) and not self.unrecorded
 
 
 class Room:

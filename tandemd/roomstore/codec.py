@@ -45,6 +45,7 @@ class _Commit(Struct, array_like=True):
     skip: str
     due: float
     closes: bool
+    unrecorded: bool = False
 
 
 class Publication(Struct, array_like=True):
@@ -131,6 +132,7 @@ def encode_commit(commit: Commit, *, messages: bool = True) -> bytes:
             commit.skip,
             commit.due,
             commit.closes,
+            commit.unrecorded,
         )
     )
 
@@ -164,4 +166,5 @@ def _commit(wire: _Commit) -> Commit:
         wire.skip,
         wire.due,
         wire.closes,
+        wire.unrecorded,
     )  # fmt: skip

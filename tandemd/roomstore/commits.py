@@ -92,7 +92,7 @@ class Commits:
             changes.update(commit.changes)
             if commit.messages:
                 prev = commit.seq
-            entry = codec.encode_commit(commit, messages=False) if commit.event else b""
+            entry = codec.encode_commit(commit, messages=False) if commit.has_row else b""
             log += (b"%d-%d" % (commit.epoch, commit.seq), whole, entry)
             if entry:
                 entries.append(entry)

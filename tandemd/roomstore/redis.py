@@ -201,7 +201,7 @@ class RedisStore(service.Service):
         self.journal.again()
         since = self.members.heard_at - RECENT
         for room, commits in self._follower.held() if self._follower is not None else ():
-            recent = [codec.encode_commit(it, messages=False) for it in commits if it.event and it.at >= since]
+            recent = [codec.encode_commit(it, messages=False) for it in commits if it.has_row and it.at >= since]
             self.journal.put(room, recent)
 
     async def _bring_back(self) -> None:
