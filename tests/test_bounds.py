@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tandemd import messages as m
 from tandemd.errors import Refused
-from tandemd.interfaces import TooLarge
+from tandemd.interfaces import CommitResult, TooLarge
 from tandemd.limits import Bounds
+from tandemd.protocol import ProtocolSettings
 from tandemd.room.commands import NodeLost
 from tandemd.room.moderation import MOST
 from tandemd.room.rules import commit_of
@@ -20,6 +22,7 @@ from tandemd.roomstore import codec
 from tandemd.roomstore.keys import log_key, mail_key, room_key
 from tandemd.roomstore.memory import MemoryStore
 
+from .harness import ServiceTestCase
 from .redisworld import Hand, RedisTestCase, member, reactor
 from .world import START, World
 
@@ -341,7 +344,37 @@ class RedisBoundsTest(BoundsContract, RedisTestCase):
         self.assertLessEqual(sum(map(len, letters)), BOUNDS.mailbox + 16 * len(letters))
 
 
-class TooLargeTests(SynchronousTestCase):
+class TooLargeTest(ServiceTestCase):
+    """One command that would change too much is refused; those beside it are carried out."""
+
+    options: dict[str, Any] = {
+        "make_store": lambda clock, journal: Later(clock, 100, journal, Bounds(commit=2000)),
+        "protocol": ProtocolSettings(),
+    }
+
+    def test_the_others_of_a_batch_are_done(self) -> None:
+        ann, bob = self.world.party("ann", "bob")
+        for number, text in enumerate(("a", "b", "x" * 1999, "c")):
+            ann.say("CHAT", text=text, id=number)
+        self.world.settle()
+        self.world.advance(1)
+        told = ann.told()
+        self.assertEqual({message["id"] for message in told if message["type"] == "ACK"}, {0, 1, 3})
+        error = self.refused([message for message in told if message["type"] == "ERROR"], "too_large")
+        self.assertEqual(error["id"], 2)
+        self.assertIn("limits.commit_bytes", error["message"])
+        self.assertEqual([message["text"] for message in bob.told("CHAT")], ["a", "b", "c"])
+
+
+class Later(MemoryStore):
+    """Answers in the next turn, so that commands gather to batches."""
+
+    def commit(self, room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None]) -> None:
+        commit = super().commit
+        cast(Any, self._clock).callLater(0, lambda: commit(room, commits, done))
+
+
+class SmallChangeTests(SynchronousTestCase):
     def test_commit_of_keeps_small_changes_as_they_are(self) -> None:
         world = World()
         world.join("ann")
