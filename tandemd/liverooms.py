@@ -227,11 +227,10 @@ class LiveRoom:
 
     def _record(self, commit: Commit, rows: Meter) -> Commit:
         """Return the commit, without a row in the archive if the room has had too many lately."""
-        if rows.wait():
-            self._metrics.limited["events"] += 1
-            return msgspec.structs.replace(commit, unrecorded=True)
-        rows.charge(1, 0)
-        return commit
+        if rows.take():
+            return commit
+        self._metrics.limited["events"] += 1
+        return msgspec.structs.replace(commit, unrecorded=True)
 
     def _decide(self, room: Room, entry: Entry, now: float) -> Decision | Refused | None:
         try:

@@ -38,10 +38,10 @@ class SpendingRates(Struct, frozen=True, kw_only=True):
 class Meter:
     """What one room or one address has spent. wider: that of the /48 around an address; None if there is none."""
 
-    __slots__ = ("_bytes", "_clock", "_costs", "_deliveries", "_slack", "wider")
+    __slots__ = ("_bytes", "_costs", "_deliveries", "_seconds", "_slack", "wider")
 
     def __init__(self, clock: IReactorTime, size: Rate, deliveries: Rate, times: int = 1, wider: Meter | None = None):
-        self._clock = clock
+        self._seconds = clock.seconds
         self._costs = 1 / (size.per_second * times), 1 / (deliveries.per_second * times)
         self._slack = size.burst / size.per_second, deliveries.burst / deliveries.per_second
         self._bytes = 0.0
@@ -50,24 +50,40 @@ class Meter:
 
     def charge(self, size: int, deliveries: int) -> None:
         """Take what a command has cost. size: bytes that were stored."""
-        now = self._clock.seconds()
+        now = self._seconds()
         by_bytes, by_deliveries = self._costs
-        of_bytes, of_deliveries = self._slack
-        # Debt has a limit, should the clock be set back.
-        self._bytes = min(max(self._bytes, now), now + of_bytes + LONGEST_WAIT) + size * by_bytes
-        self._deliveries = (
-            min(max(self._deliveries, now), now + of_deliveries + LONGEST_WAIT) + deliveries * by_deliveries
-        )
+        until = self._bytes
+        self._bytes = (until if until > now else now) + size * by_bytes
+        until = self._deliveries
+        self._deliveries = (until if until > now else now) + deliveries * by_deliveries
         if self.wider is not None:
             self.wider.charge(size, deliveries)
 
     def wait(self, part: float = 1.0) -> float:
         """Return 0.0 if there is credit, else the seconds until there is. part: of the burst that may be used."""
-        now = self._clock.seconds()
+        now = self._seconds()
+        if self._bytes > now or self._deliveries > now:
+            of_bytes, of_deliveries = self._slack
+            wait = max(self._bytes - now - part * of_bytes, self._deliveries - now - part * of_deliveries)
+            if wait > 0.0:
+                return self._limited(wait, now)
+        return self.wider.wait(part) if self.wider is not None else 0.0
+
+    def take(self) -> bool:
+        """Charge one byte if there is credit, and say whether there was."""
+        now = self._seconds()
+        until = self._bytes if self._bytes > now else now
+        if until - now > self._slack[0]:
+            self._limited(0.0, now)
+            return False
+        self._bytes = until + self._costs[0]
+        return True
+
+    def _limited(self, wait: float, now: float) -> float:
+        """Return the time to wait. Debt has a limit, should the clock be set back."""
         of_bytes, of_deliveries = self._slack
-        wait = max(self._bytes - now - part * of_bytes, self._deliveries - now - part * of_deliveries)
-        if wait <= 0.0:
-            return self.wider.wait(part) if self.wider is not None else 0.0
+        self._bytes = min(self._bytes, now + of_bytes + LONGEST_WAIT)
+        self._deliveries = min(self._deliveries, now + of_deliveries + LONGEST_WAIT)
         return wait
 
 

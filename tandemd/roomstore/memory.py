@@ -155,11 +155,13 @@ class MemoryStore:
         if self._full() and not commits[-1].closes:
             done(Unavailable(FULL_RETRY))
             return
-        encoded = [codec.encode_commit(commit) for commit in commits]
-        for number, data in enumerate(encoded):
+        encoded: list[bytes] = []
+        for commit in commits:
+            data = codec.encode_commit(commit)
             if len(data) > self._bounds.commit:
-                done(TooLarge(number, len(data), self._bounds.commit))
+                done(TooLarge(len(encoded), len(data), self._bounds.commit))
                 return
+            encoded.append(data)
         for commit in commits:
             due, invite = stored.due, stored.settings.invite
             stored.apply(commit)

@@ -23,7 +23,8 @@ local function trim(log, bytes, most_bytes, most)
   most_bytes = most_bytes - most_bytes / 16
   while length > 1 and (bytes > most_bytes or length > most) do
     local gone = {}
-    for _, entry in ipairs(redis.call('XRANGE', log, '-', '+', 'COUNT', 20)) do
+    local likely = math.max(length - most, math.ceil((bytes - most_bytes) * length / math.max(bytes, 1)), 1)
+    for _, entry in ipairs(redis.call('XRANGE', log, '-', '+', 'COUNT', math.min(likely, 100))) do
       if length > 1 and (bytes > most_bytes or length > most) then
         gone[#gone + 1] = entry[1]
         bytes = bytes - #entry[2][2]
