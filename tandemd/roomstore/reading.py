@@ -103,7 +103,8 @@ class Reading:
             written = await self._access.link.call(b"HGET", room_key(code), name.encode())
         except (Disconnected, RedisError):
             raise unavailable() from None
-        return codec.decode_field(name, written) if written is not None else None
+        found: Member | None = codec.decode_fields({name: written})[name] if written is not None else None
+        return found
 
     async def _from_archive(self, code: str) -> Room | None:
         """Return a room that Redis has lost. Whether there is none is known only if the archive can be asked."""
