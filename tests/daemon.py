@@ -143,6 +143,11 @@ class Daemon(protocol.ProcessProtocol):
         assert found is not None, line
         self.port = int(found[1])
 
+    async def logs(self, wanted: Callable[[Json], bool]) -> Json:
+        """Return the first line of its log that is wanted, as soon as it is there: it comes by another way than answers do."""
+        found = lambda: next((line for line in self.log if wanted(line)), None)  # noqa: E731
+        return dict(await eventually(reactor, "a line of the log", found, lambda: self.lines.seen))
+
     def kill(self, sig: int = signal.SIGKILL) -> None:
         if self.status is None:
             assert self.transport is not None

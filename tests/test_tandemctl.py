@@ -114,6 +114,7 @@ class OneNodeTests(TandemctlTestCase):
         self.assertNotIn("Traceback", follower.errors)
         self.assertEqual((await self.ctl(daemon, "--json", "rooms")).json, [])
         # Every act is in the log, with who did it.
+        await daemon.logs(lambda line: line.get("act") == "close")
         acts = [line for line in daemon.log if "administration" in line["message"]]
         self.assertEqual([line["act"] for line in acts], ["announce", "close"])
         self.assertEqual({line["by"] for line in acts}, {"127.0.0.1"})

@@ -318,5 +318,5 @@ class DaemonTests(DaemonTestCase):
     async def test_an_expired_one_is_warned_about(self) -> None:
         write(self.files, *authority().issue(days=-1))
         daemon = await self.secure()
-        warning = [line for line in daemon.log if line["level"] == "warn"]
-        self.assertRegex(warning[0]["message"], "the TLS certificate for localhost has expired")
+        warning = await daemon.logs(lambda line: line["level"] == "warn")
+        self.assertRegex(warning["message"], "the TLS certificate for localhost has expired")
