@@ -179,9 +179,12 @@ class LiveRoom:
 
     # -- the queue
 
-    def submit(self, entry: Entry) -> None:
-        """Have a command decided after those that were submitted before."""
-        self._queue.append(entry)
+    def submit(self, entry: Entry, *, first: bool = False) -> None:
+        """Have a command decided after those that were submitted before. first: before those that still wait."""
+        if first:
+            self._queue.appendleft(entry)
+        else:
+            self._queue.append(entry)
         if not self._running:
             self._run()
 

@@ -96,7 +96,8 @@ class OtherNodes:
     def adrift(self, live: LiveRoom, session: Session, member: Member | None) -> None:
         """A member whose connection is here and alive was taken for lost, or is out already (None)."""
         if member is not None:
-            live.submit(Entry(Command(session.user, session.conn, Reattach())))
+            # Before what the member has said meanwhile, which would be refused.
+            live.submit(Entry(Command(session.user, session.conn, Reattach())), first=True)
         else:
             live.group.remove(session)
             session.close(1012, "join again")

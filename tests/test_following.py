@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from tandemd.errors import Refused
 from tandemd.following import RETRY, Following
+from tandemd.interfaces import Conflict
 from tandemd.liverooms import PATIENCE, LiveRoom
 from tandemd.metrics import Metrics
-from tandemd.room.state import Commit, Room
+from tandemd.room.commands import Command, NodeLost
+from tandemd.room.rules import Rules, commit_of
+from tandemd.room.settings import RuleSettings
+from tandemd.room.state import MEMBER, Commit, Room
+from tandemd.room.titles import Titles
+from tandemd.roomstore.memory import MemoryStore
 
-from .harness import HeldStore, ServiceTestCase
+from .harness import NETFLIX, HeldStore, ServiceTestCase
 
 
 class Live:
@@ -231,3 +238,76 @@ class AwayTest(ServiceTestCase):
         self.assertEqual([said["text"] for said in bob.told("CHAT")], ["sent"])
         self.the(ann.told("ACK"), "ACK")
         self.assertEqual([said["text"] for said in ann.send("CHAT", text="again") if said["type"] == "CHAT"], ["again"])
+
+
+class UncertainStore(MemoryStore):
+    """Keeps the next commit, once it is told to. kept: it, and who waits for the answer."""
+
+    keeping = False
+    kept: tuple[Any, ...] = ()
+
+    def __init__(self, clock: Any, journal: Any):
+        super().__init__(clock, 100, journal)
+
+    def commit(self, room: Room, commits: Sequence[Commit], done: Any) -> None:
+        if self.keeping:
+            self.keeping = False
+            self.kept = (room, commits, done)
+        else:
+            super().commit(room, commits, done)
+
+
+class ThawedTest(ServiceTestCase):
+    """A node that was frozen goes on: others have taken it for dead, and Redis has been replaced meanwhile."""
+
+    options = {"make_store": UncertainStore}
+
+    def thaw(self) -> None:
+        """The kept commit was carried out, then the node was taken for dead, and nothing tells the node of either."""
+        store = self.world.store
+        room, commits, done = store.kept
+        MemoryStore.commit(store, room, commits, lambda result: None)
+        after = self.world.room()
+        assert after is not None
+        rules = Rules(RuleSettings(), Titles([NETFLIX]))
+        prefix = f"node/{self.world.server.boot}/"
+        decision = rules.decide(after, Command("", "", NodeLost(prefix)), store.now())
+        MemoryStore.commit(store, after, [commit_of(after, "", decision, store.now(), rules)], lambda result: None)
+        done(Conflict(None))
+        self.world.settle()
+
+    def test_what_was_carried_out_is_acknowledged_and_what_waited_is_carried_out(self) -> None:
+        ann, bob = self.world.party("ann", "bob")
+        self.world.store.keeping = True
+        ann.say("CHAT", text="carried out", id=1)
+        self.world.settle()
+        ann.say("CHAT", text="waited", id=2)
+        self.world.settle()
+        self.thaw()
+        told = ann.told()
+        self.assertEqual([m["code"] for m in told if m["type"] == "ERROR"], [])
+        self.assertEqual([m["id"] for m in told if m["type"] == "ACK"], [1, 2])
+        self.assertEqual([m["text"] for m in bob.told("CHAT")], ["carried out", "waited"])
+
+    def test_another_connection_has_taken_over_meanwhile(self) -> None:
+        """The old connection cannot speak any more, and still learns what was carried out."""
+        (ann,) = self.world.party("ann")
+        self.world.store.keeping = True
+        ann.say("CHAT", text="carried out", id=1)
+        self.world.settle()
+        ann.say("CHAT", text="waited", id=2)
+        self.world.settle()
+        store = self.world.store
+        room, commits, done = store.kept
+        MemoryStore.commit(store, room, commits, lambda result: None)
+        after = self.world.room()
+        assert after is not None
+        member = msgspec.structs.replace(after.members["ann"], conn="other/1/1")
+        taken = Commit(
+            after.epoch, after.seq + 1, store.now(), "USER_REJOINED", "ann", {}, {MEMBER + "ann": member}, ()
+        )
+        MemoryStore.commit(store, after, [taken], lambda result: None)
+        done(Conflict(None))
+        told = ann.told()
+        self.assertEqual([m["id"] for m in told if m["type"] == "ACK"], [1])
+        self.assertEqual([(m["id"], m["code"]) for m in told if m["type"] == "ERROR"], [(2, "detached")])

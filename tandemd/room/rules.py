@@ -59,15 +59,18 @@ class Rules:
         act = self._client.get(kind)
         if act is None:
             return self._decide_internal(room, command, now)
-        member = permissions.speaker(room, command.user, command.conn)
         if body.id is None:
+            member = permissions.speaker(room, command.user, command.conn)
             if PERMISSIONS[kind] is not permissions.Who.MEMBER:
                 permissions.check(room, command.user, kind, now, self.settings.host_gone)
             return act(room, member, body, now)
         run = _run(command)
-        for nonce, id_, seq in member.recent:
+        # Before anything that refuses: an ERROR says that the command was not carried out.
+        known = room.members.get(command.user)
+        for nonce, id_, seq in known.recent if known is not None else ():
             if id_ == body.id and nonce == run:
                 return Decision(seq=seq)
+        member = permissions.speaker(room, command.user, command.conn)
         if member.recent and member.recent[-1][0] == run and body.id <= member.forgotten:
             raise Refused(
                 "forgotten",
