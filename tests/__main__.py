@@ -40,7 +40,7 @@ LONGEST_FIRST = ("test_hostile", "test_chaos", "test_openapi", "test_fuzz", "tes
 """Modules that take long start first, so that the others fill the time beside them."""
 SPARE_SECONDS = 30.0
 """Between the limit of a test and the end of its process, and then to the end of the servers that it has started."""
-SILENCE_SECONDS = 900.0
+SILENCE_SECONDS = 1800.0
 """Without any event for this long, a module's process is ended: no test may take that long."""
 BUSY = "while True: pass"
 
@@ -283,7 +283,7 @@ def main() -> int:
     )
     parser.add_argument("--limit", type=float, default=60.0, metavar="MINUTES", help="of the whole run (default: 60)")
     parser.add_argument(
-        "--test-limit", type=float, default=TEST_LIMIT_SECONDS, metavar="SECONDS", help="of a test (default: 300)"
+        "--test-limit", type=float, default=TEST_LIMIT_SECONDS, metavar="SECONDS", help="of a test (default: 600)"
     )
     parser.add_argument("--spare", type=float, default=SPARE_SECONDS, metavar="SECONDS", help="after it (default: 30)")
     parser.add_argument(

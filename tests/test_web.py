@@ -221,7 +221,10 @@ class WebTestCase(TestCase):
         client, pump = self.connect(peer)
         client.transport.write(head(path, method, **headers) + body)  # type: ignore[union-attr]
         pump.flush()
-        return Reply(client.data, method)
+        reply = Reply(client.data, method)
+        client.transport.loseConnection()  # type: ignore[union-attr]  # or its timers stay: thousands slow the clock down
+        pump.flush()
+        return reply
 
     @contextmanager
     def open_file_count_kept(self) -> Iterator[None]:
