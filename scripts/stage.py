@@ -61,13 +61,13 @@ class Node:
         """Stop it as an operator does, and wait until it has ended."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
-            self._process.wait()
+            self._process.wait(PATIENCE_SECONDS)
 
     def kill(self) -> None:
         """End it as a fault does."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            self._process.wait(PATIENCE_SECONDS)
 
 
 def answers(url: str) -> bool:

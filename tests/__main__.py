@@ -41,7 +41,9 @@ LONGEST_FIRST = ("test_hostile", "test_chaos", "test_openapi", "test_fuzz", "tes
 SPARE_SECONDS = 30.0
 """Between the limit of a test and the end of its process, and then to the end of the servers that it has started."""
 SILENCE_SECONDS = 1800.0
-"""Without any event for this long, a module's process is ended: no test may take that long."""
+"""A module's process is ended if a test has begun and nothing is heard for this long: no test may take that long."""
+IDLE_SECONDS = 240.0
+"""It is ended if nothing is heard for this long between tests: while it is loaded, or waits for its threads in the end."""
 BUSY = "while True: pass"
 
 
@@ -236,10 +238,10 @@ def _events(stream: IO[str], process: subprocess.Popen[Any]) -> Iterator[dict[st
     """Yield the events of a module's process until it has ended, or has been silent for too long."""
     os.set_blocking(stream.fileno(), False)
     rest = b""
-    heard = time.monotonic()
+    heard, limit = time.monotonic(), IDLE_SECONDS
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
-        while time.monotonic() < heard + SILENCE_SECONDS:
+        while time.monotonic() < heard + limit:
             ended = process.poll() is not None
             if selector.select(0 if ended else 1.0):
                 data = os.read(stream.fileno(), 1 << 16)
@@ -247,7 +249,9 @@ def _events(stream: IO[str], process: subprocess.Popen[Any]) -> Iterator[dict[st
                     break
                 heard = time.monotonic()
                 *lines, rest = (rest + data).split(b"\n")
-                yield from map(json.loads, lines)
+                for event in map(json.loads, lines):
+                    limit = SILENCE_SECONDS if "began" in event else IDLE_SECONDS
+                    yield event
             elif ended:
                 break
     end = time.monotonic() + SPARE_SECONDS  # for its servers to stop

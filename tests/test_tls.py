@@ -33,6 +33,7 @@ from tandemd.tls import Certificates, places
 
 from .authority import Authority, authority, write
 from .daemon import Client, Daemon, DaemonTestCase
+from .patience import PATIENCE_SECONDS
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -237,7 +238,7 @@ class DaemonTests(DaemonTestCase):
 
     async def shown(self, daemon: Daemon) -> bytes:
         """Return the certificate that a new client is shown."""
-        pem = await deferToThread(ssl.get_server_certificate, ("127.0.0.1", daemon.port))
+        pem = await deferToThread(ssl.get_server_certificate, ("127.0.0.1", daemon.port), timeout=PATIENCE_SECONDS)
         return bytes(pem.strip(), "ascii")
 
     async def test_https_and_wss_on_one_port(self) -> None:
@@ -292,7 +293,7 @@ class DaemonTests(DaemonTestCase):
             context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
             context.maximum_version = version
             context.set_ciphers(ciphers)
-            with socket.create_connection(("127.0.0.1", daemon.port)) as plain:
+            with socket.create_connection(("127.0.0.1", daemon.port), PATIENCE_SECONDS) as plain:
                 with context.wrap_socket(plain, server_hostname="localhost") as secure:
                     cipher = secure.cipher()
                     assert cipher is not None

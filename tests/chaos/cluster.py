@@ -15,6 +15,7 @@ import psycopg2
 from twisted.internet.threads import deferToThread
 
 from ..daemon import Daemon
+from ..patience import wait_for_end
 from ..servers import PostgreSQL, Redis
 from .checker import RoomRow, Row
 from .proxy import Proxy
@@ -157,7 +158,7 @@ class Cluster:
                 self.ask_redis("CONFIG", "SET", "save", "")
                 self.ask_redis("SHUTDOWN", "SAVE")
                 assert self.redis.process is not None
-                self.redis.process.wait()
+                wait_for_end(self.redis.process)
             self.redis.stop()
             if data == "none" and os.path.exists(dump):
                 os.unlink(dump)

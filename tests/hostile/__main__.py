@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
+from ..patience import wait_for_end
 from .case import MIB
 from .neighbour import Neighbour, p99
 from .servers import ROOT, Memory, OneNode, Target, TwoNodes
@@ -56,7 +57,7 @@ def attack(target: Target, row: Row, number: int, seconds: float, neighbour: Nei
         row.attacked.append(1000 * p99(neighbour.talk(seconds)))
         # Some attacks go on until the server has had enough of them.
         said = process.stdout.read()
-        process.wait()
+        wait_for_end(process)
     row.grown = max(row.grown, memory.grown / MIB)
     if said:
         outcome = json.loads(said)
