@@ -36,7 +36,15 @@ from .patience import TEST_LIMIT_SECONDS
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 KEPT = ROOT / "_trial_temp_failed"
 """Where the output and the log of modules with failures are kept."""
-LONGEST_FIRST = ("test_hostile", "test_chaos", "test_openapi", "test_fuzz", "test_properties", "test_tandemctl")
+LONGEST_FIRST = (
+    "test_hostile",
+    "test_checker",
+    "test_chaos",
+    "test_tls",
+    "test_redis_login",
+    "test_redis_pods",
+    "test_start_errors",
+)
 """Modules that take long start first, so that the others fill the time beside them."""
 SPARE_SECONDS = 30.0
 """Between the limit of a test and the end of its process, and then to the end of the servers that it has started."""
