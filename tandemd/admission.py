@@ -289,6 +289,11 @@ class _JoinEntry(Entry):
         self._settle_up(live, came_in=True, created=seq == 1)
         resume = self._join.resume
         if decision.event == "USER_RESUMED" and resume is not None:
+            member = live.room.members.get(self._join.user_id)
+            if member is None or resume.seq < member.replayed_from:
+                # It asks for what was said before the member came.
+                self._welcome(live, decision, seq, None)
+                return
             live.joining += 1  # there may be nobody else here, and the room is to stay open
             missed = Deferred.fromCoroutine(self._missed(live, (resume.epoch, resume.seq)))
             missed.addBoth(self._looked_up, live)

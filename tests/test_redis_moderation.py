@@ -17,6 +17,7 @@ from twisted.trial.unittest import TestCase
 from .chaos.small import DictArchive, SmallNode
 from .chaos.wire import Json, Wire
 from .patience import PATIENCE_SECONDS, TEST_LIMIT_SECONDS
+from .redisworld import until
 from .servers import Redis
 
 
@@ -72,13 +73,13 @@ class TwoNodesTest(TestCase):
             await node.start()
         return nodes[0], nodes[1]
 
-    async def join(self, node: SmallNode, user: str, address: str) -> Person:
+    async def join(self, node: SmallNode, user: str, address: str, **fields: Any) -> Person:
         person = Person()
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", node.port, bindAddress=(address, 0))
         await connectProtocol(endpoint, person.wire)
         self.addCleanup(person.wire.cut)
         await person.open
-        person.wire.say({"type": "JOIN", "roomId": "room", "userId": user})
+        person.wire.say({"type": "JOIN", "roomId": "room", "userId": user, **fields})
         return person
 
     async def test_everything(self) -> None:
@@ -115,3 +116,22 @@ class TwoNodesTest(TestCase):
         await ann.hears("BANS", bans=[])
         other.wire.say({"type": "JOIN", "roomId": "room", "userId": "rob"})
         await other.hears("ROOM_STATE")
+
+    async def test_a_newcomer_is_not_replayed_what_was_said_before_it_came(self) -> None:
+        here, there = await self.nodes()
+        ann = await self.join(here, "ann", "127.0.0.2")
+        await ann.hears("ROOM_STATE")
+        ann.wire.say({"type": "CHAT", "text": "private"})
+        await ann.hears("CHAT", text="private")
+        eve = await self.join(there, "eve", "127.0.0.3", keepsToken=True)
+        state = await eve.hears("ROOM_STATE")
+        ann.wire.say({"type": "CHAT", "text": "public"})
+        await eve.hears("CHAT", text="public")
+        for node in (here, there):
+            for seq, resumed, heard in ((0, False, []), (state["seq"], True, ["public"])):
+                resume = {"epoch": state["epoch"], "seq": seq}
+                again = await self.join(node, "eve", "127.0.0.4", token=state["token"], resume=resume)
+                await until(lambda again=again: any(m["type"] == "ROOM_STATE" for m in again.messages))
+                replayed = [m.get("text") for m in again.messages if m.get("replayed")]
+                self.assertEqual(replayed, heard)
+                await again.hears("ROOM_STATE", resumed=resumed)

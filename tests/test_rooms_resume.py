@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -163,6 +164,154 @@ class ResumeTest(ServiceTestCase):
             self.world.advance(0.5)
         events = [commit.event for _, commit in self.world.server.journal[count:]]
         self.assertEqual(events, ["USER_RESUMED"])
+
+
+class NewcomerTest(ServiceTestCase):
+    """A member is not replayed what was said before it came."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ann = self.world.join("ann", pin="123456")
+        self.dan = self.world.join("dan", pin="123456")
+        for i in range(5):
+            self.ann.send("CHAT", text=f"private {i}")
+        self.dan.send("LEAVE")
+
+    def resumed(self, user: str, token: str, seq: int, epoch: int | None = None) -> list[dict[str, Any]]:
+        """Return what a member is told that asks for everything since `seq`."""
+        if epoch is None:
+            room = self.world.room()
+            assert room is not None
+            epoch = room.epoch
+        resume = {"epoch": epoch, "seq": seq}
+        return self.world.join(user, peer="10.7.7.7", token=token, resume=resume).told()
+
+    def assertNothingBefore(self, told: list[dict[str, Any]]) -> None:
+        self.assertEqual([m["type"] for m in told if m.get("replayed")], [])
+        self.assertHas(self.the(told, "ROOM_STATE"), resumed=False)
+        self.assertEqual([m for m in told if m["type"] in ("LEAVE", "USER_LEFT")], [])
+
+    def test_fresh_token(self) -> None:
+        eve = self.world.join("eve", pin="123456", keepsToken=True)
+        state = self.the(eve.told(), "ROOM_STATE")
+        for seq in (0, 1, state["seq"] - 1):
+            self.assertNothingBefore(self.resumed("eve", state["token"], seq))
+        for seq in (0, 10**6):
+            self.assertNothingBefore(self.resumed("eve", state["token"], seq, 1))
+
+    def test_same_connection(self) -> None:
+        eve = self.world.join("eve", pin="123456", keepsToken=True)
+        state = self.the(eve.told(), "ROOM_STATE")
+        resume = {"epoch": state["epoch"], "seq": 0}
+        told = eve.send("JOIN", userId="eve", roomId="room", token=state["token"], resume=resume)
+        self.assertNothingBefore(told)
+
+    def test_what_was_said_in_its_presence_is_replayed(self) -> None:
+        eve = self.world.join("eve", pin="123456", keepsToken=True)
+        state = self.the(eve.told(), "ROOM_STATE")
+        self.ann.send("CHAT", text="public")
+        told = self.resumed("eve", state["token"], state["seq"])
+        self.assertEqual([m.get("text") for m in told if m.get("replayed")], ["public"])
+        self.assertHas(self.the(told, "ROOM_STATE"), resumed=True)
+
+    def test_one_who_left_and_came_back(self) -> None:
+        eve = self.world.join("eve", pin="123456", keepsToken=True)
+        before = self.the(eve.told(), "ROOM_STATE")
+        eve.send("LEAVE")
+        self.ann.send("CHAT", text="about eve")
+        state = self.the(self.world.join("eve", pin="123456", keepsToken=True).told(), "ROOM_STATE")
+        self.assertNothingBefore(self.resumed("eve", state["token"], before["seq"]))
+
+    def test_one_who_was_kicked_and_came_back(self) -> None:
+        eve = self.world.join("eve", pin="123456", keepsToken=True)
+        before = self.the(eve.told(), "ROOM_STATE")
+        self.ann.send("KICK", targetUserId="eve")
+        self.ann.send("CHAT", text="about eve")
+        self.ann.send("UNBAN", targetUserId="eve")
+        state = self.the(self.world.join("eve", pin="123456", keepsToken=True).told(), "ROOM_STATE")
+        self.assertNothingBefore(self.resumed("eve", state["token"], before["seq"]))
+
+    def test_an_old_client_that_learns_to_keep_a_token(self) -> None:
+        """It was a member all the time, but only its address says so: what it saw then is not replayed."""
+        self.world.join("bob", pin="123456", peer="10.0.0.9")
+        self.ann.send("CHAT", text="to bob")
+        bob = self.world.join("bob", peer="10.0.0.9", keepsToken=True)
+        token = self.the(bob.told(), "ROOM_STATE")["token"]
+        self.assertNothingBefore(self.resumed("bob", token, 0))
+
+    def test_the_host_under_another_id(self) -> None:
+        """An old client is known by address and name; so might be somebody else there."""
+        [host, guest] = [self.world.join("hal", "two", peer="10.0.0.9"), self.world.join("gus", "two")]
+        guest.send("CHAT", text="to hal")
+        host.cut()
+        again = self.world.join("hal2", "two", peer="10.0.0.9", username="Hal", keepsToken=True)
+        state = self.the(again.told(), "ROOM_STATE")
+        self.assertEqual(state["hostUserId"], "hal2")
+        resume = {"epoch": state["epoch"], "seq": 0}
+        told = self.world.join("hal2", "two", token=state["token"], resume=resume).told()
+        self.assertEqual([m["type"] for m in told if m.get("replayed")], [])
+
+    def test_who_left_before_a_newcomer_came_is_not_told_to_it(self) -> None:
+        eve = self.world.join("eve", pin="123456")
+        eve.told()
+        self.assertEqual([m["type"] for m in eve.send("JOIN", userId="eve", roomId="room")], ["ROOM_STATE"])
+
+
+class PresenceProperty(ServiceTestCase):
+    """Whatever members do: none is ever replayed a commit that was made before its admission."""
+
+    options = {"rules": RuleSettings(kick=0.5)}
+
+    def test_any_history(self) -> None:
+        replayed = sum(self.history(random.Random(seed), f"room{seed}") for seed in range(40))
+        self.assertGreater(replayed, 100, "the histories are to replay something")
+
+    def history(self, rng: random.Random, code: str) -> int:
+        """Let members of a new room act at random; return how many messages were replayed."""
+        host = self.world.join("host", code)
+        clients: dict[str, Client] = {}
+        tokens: dict[str, str] = {}
+        admitted: dict[str, int] = {}
+        replayed = 0
+        for step in range(60):
+            user, act = (
+                rng.choice(("ann", "bob", "cid")),
+                rng.choice(("join", "resume", "resume", "leave", "cut", "kick", "chat")),
+            )
+            room = self.world.room(code)
+            assert room is not None
+            client = clients.get(user)
+            if act == "kick" and user in room.members:
+                host.send("KICK", targetUserId=user)
+                self.world.advance(1)
+            elif act in ("leave", "cut") and client is not None:
+                if act == "leave":
+                    client.send("LEAVE")
+                client.cut()
+                del clients[user]
+            elif act in ("join", "resume"):
+                fields: dict[str, Any] = {"keepsToken": rng.random() < 0.7}
+                if act == "resume" and user in tokens:
+                    fields = {
+                        "token": tokens[user],
+                        "resume": {"epoch": room.epoch, "seq": rng.randrange(room.seq + 1)},
+                    }
+                client = self.world.join(user, code, **fields)
+                told = client.told()
+                states = [m for m in told if m["type"] == "ROOM_STATE"]
+                if not states:
+                    client.cut()
+                    continue
+                clients[user] = client
+                tokens[user] = states[0].get("token") or tokens.get(user, "")
+                if user not in room.members:
+                    admitted[user] = room.seq + 1
+                for message in told:
+                    if message.get("replayed"):
+                        replayed += 1
+                        self.assertGreater(message["seq"], admitted[user], (code, step, user))
+            host.send("CHAT", text=str(step))
+        return replayed
 
 
 class TilesTest(ServiceTestCase):

@@ -60,7 +60,7 @@ def _admit(room: Room, command: Command, body: Enter, name: str | None, old: Mem
         messages += user_left(room, old.user_id)
     changes[MEMBER + user] = Member(
         user, name, command.conn, order, now, address=body.address, token=body.new_token, proven=False,
-        role=body.role, named=body.named,
+        role=body.role, named=body.named, since=room.seq + 1,
     )  # fmt: skip
     messages.append(_joined(room, user, name))
     if old is not None or _becomes_host(room, body.role):
@@ -94,6 +94,7 @@ def _come_back(room: Room, member: Member, command: Command, body: Enter, name: 
         watching=member.watching and body.resume and by_token,
         role=body.role,
         named=body.named,
+        since=member.since if by_token else room.seq + 1,
     )
     changes: dict[str, Any] = {MEMBER + member.user_id: back}
     messages: list[m.LoggedMessage] = []
@@ -185,8 +186,10 @@ def greeting(
         return told
     if not first or any(gone.user_id == user for gone in room.departed):
         # It may still show members who left while it was away; ROOM_STATE takes nobody off the screen of an old client.
+        # It learns of no member that left before it came.
+        since = -1 if first else room.members[user].order
         for gone in room.departed:
-            if gone.user_id not in room.members:
+            if gone.user_id not in room.members and (gone.seq > since or not gone.seq):
                 told += [m.Left(user_id=gone.user_id), m.UserLeft(user_id=gone.user_id)]
     if first and not controls and playback.url:
         told.append(m.UrlChanged(user_id=m.SERVER, url=playback.url))

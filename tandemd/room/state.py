@@ -95,6 +95,7 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     recent: (nonce, id, seq) of the last commands that carried an id, oldest first.
     role: "host" or "guest" if a signed token said so, else "". named: whether the name is the token's.
     forgotten: the highest id, under the nonce of the newest of them, for which there is no room in `recent` any more.
+    since: seq of the last commit that admitted it without its resume token. It is not replayed what was said before that.
     """
 
     user_id: str
@@ -112,6 +113,13 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     forgotten: int = -1
     role: str = ""
     named: bool = False
+    since: int = 0
+
+    @property
+    def replayed_from(self) -> int:
+        """The lowest seq from which it may resume: what follows on it was said in its presence."""
+        # A member stored by an older version has no `since`.
+        return max(self.order, self.since)
 
 
 class Gate(Struct, frozen=True, gc=False):
@@ -142,11 +150,13 @@ class Departed(Struct, frozen=True, gc=False):
     """Somebody who left lately; a client that was away meanwhile still shows them.
 
     address: as that of a `Member`: who has left may be banned.
+    seq: of the commit with which they left; 0 where an older version stored it.
     """
 
     user_id: str
     at: float
     address: str = ""
+    seq: int = 0
 
 
 class Commit(Struct, frozen=True, gc=False):
