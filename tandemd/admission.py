@@ -19,6 +19,7 @@ from .interfaces import IRoomStore
 from .liverooms import INTERNAL, Entry, LiveRoom, error_frame
 from .lobby import Lobby
 from .metrics import Metrics
+from .pendingjoins import LINES, STORE, Retries
 from .rations import NotYet, Rations
 from .room import joining
 from .room.commands import Command, Decision, Enter, Lost, StalePin
@@ -39,7 +40,8 @@ class Admission:
 
     hash_pin: hashes a PIN with a salt, in a thread. moved: called with the room, user and conn that a session speaks for
     no longer, and the command that says why. conflict: called when somebody wants to be a member that is here already.
-    again: has a JOIN that was put off asked for again, and is told whether that it came has been counted.
+    again: has a JOIN that was put off asked for again, and is told whether that it came has been counted. retries: is told
+    what became of JOINs that had waited.
     """
 
     def __init__(
@@ -53,12 +55,14 @@ class Admission:
         moved: Callable[[LiveRoom, Command], None],
         conflict: Callable[[LiveRoom, str], None],
         again: Callable[[Session, m.Join, bool], None],
+        retries: Retries,
     ):
         self.store = store
         self.rules = rules
         self.moved = moved
         self.conflict = conflict
         self.rations = rations
+        self.retries = retries
         self.lobby = Lobby(clock)
         self._hash_pin = hash_pin
         self._clock = clock
@@ -166,12 +170,26 @@ class Admission:
         if session.asked is not join:
             return
         if isinstance(error, NotYet):
+            self.retries.answered(live, session, join.user_id)
             self.put_off(session, join, error, again, self.rations.came(live.room, session.address or session.conn))
             return
         if not again:
             self._metrics.refused[error.code] += 1
+        self.wait(live, session, join, error, again)
+
+    def wait(self, live: LiveRoom, session: Session, join: m.Join, error: Refused, again: bool) -> None:
+        """Let a JOIN wait at the room until what keeps it out changes; in the lobby, if too many of its address wait there."""
+        try:
+            self.rations.pend(live.room.code, session.address, live.waiting.of_address(session.address))
+        except NotYet as crowd:
+            self.retries.answered(live, session, join.user_id)
+            self.put_off(session, join, crowd, again)
+            return
+        if not again:
             session.send(error_frame(error, join.id))
-        live.waiting[session] = join
+        live.waiting.add(session, join, LINES.get(error.code, STORE))
+        # Another may have what this one could not take.
+        self.retries.look(live)
         session.settled()
 
     def _failed(self, failure: Failure, live: LiveRoom, session: Session, join: m.Join) -> None:
@@ -179,6 +197,7 @@ class Admission:
         live.joining -= 1
         self.founded(live)
         if session.asked is join:
+            self.retries.answered(live, session, join.user_id)
             session.send(error_frame(INTERNAL, join.id))
             session.settled()
 
@@ -256,12 +275,13 @@ class _JoinEntry(Entry):
             # It was still a member, who needs no PIN, when the PIN was left unhashed.
             self.stale_pin(live)
             return
-        if not self._again or error.code not in PENDING:
-            self.session.send(error_frame(error, self._join.id))
         if error.code in PENDING:
-            live.waiting[self.session] = self._join
+            self._admission.wait(live, self.session, self._join, error, self._again)
             if error.code == "identity_conflict":
                 self._admission.conflict(live, self._join.user_id)
+            return
+        self._admission.retries.answered(live, self.session, self._join.user_id)
+        self.session.send(error_frame(error, self._join.id))
         self.session.settled()
 
     def _settle_up(self, live: LiveRoom, *, came_in: bool = False, created: bool = False, wrong: bool = False) -> None:
@@ -287,6 +307,7 @@ class _JoinEntry(Entry):
 
     def done(self, live: LiveRoom, decision: Decision, seq: int) -> None:
         self._settle_up(live, came_in=True, created=seq == 1)
+        self._admission.retries.answered(live, self.session, self._join.user_id)
         resume = self._join.resume
         if decision.event == "USER_RESUMED" and resume is not None:
             member = live.room.members.get(self._join.user_id)

@@ -22,6 +22,7 @@ from .frames import text_frame
 from .interfaces import CommitResult, Conflict, IRoomStore, TooLarge
 from .limits import Meter
 from .metrics import Metrics
+from .pendingjoins import PendingJoins
 from .replay import Replay
 from .room.commands import Command, Decision, Due, StalePin
 from .room.rules import Rules, commit_of
@@ -117,7 +118,7 @@ class LiveRoom:
     """An open room. Only it moves its copy of the state.
 
     room: the state after the last applied commit. tail: the last commits that led to it. group: the members connected
-    here. waiting: JOINs that cannot be granted yet, by session. joining: how many JOINs are being worked out. beat_at:
+    here. waiting: JOINs that cannot be accepted yet. joining: how many JOINs are being worked out. beat_at:
     when guests are to hear next where the film is. differs_since: since when the host's player plays while the room is
     paused, or the other way round; 0.0 if it does not. began: sessions whose positions have begun to arrive, which the
     room is yet to know. replay: what members that come back are told.
@@ -131,7 +132,7 @@ class LiveRoom:
         """changed: called after each commit."""
         self.room = room
         self.group = Group(outbox, self)
-        self.waiting: dict[Session, m.Join] = {}
+        self.waiting = PendingJoins()
         self.joining = 0
         self.beat_at = 0.0
         self.differs_since = 0.0
@@ -161,7 +162,7 @@ class LiveRoom:
         """Whether nothing here needs the room to be open."""
         return not (
             len(self.group)
-            or self.waiting
+            or len(self.waiting)
             or self.joining
             or self._queue
             or self._running

@@ -366,4 +366,5 @@ def join_limits_of(config: Config) -> JoinLimits:
         limits.rooms_per_node,
         limits.pin_tries_per_room,
         limits.pin_tries_per_address,
+        limits.pending_joins,
     )

@@ -22,13 +22,17 @@ from .sessions import Session
 
 @implementer(IFollower)
 class OtherNodes:
-    """Told by the store. available: called when the store is back. See IFollower for the rest."""
+    """Told by the store. See IFollower.
+
+    available: called when the store is back. renewed: called when an open room has become another.
+    """
 
     _open: OpenRooms
 
-    def __init__(self, store: IRoomStore, available: Callable[[], None]):
+    def __init__(self, store: IRoomStore, available: Callable[[], None], renewed: Callable[[LiveRoom], None]):
         self._store = store
         self._available = available
+        self._renewed = renewed
 
     def attach(self, rooms: OpenRooms) -> None:
         """Set which rooms it is about. To be called once, before anything else."""
@@ -92,6 +96,7 @@ class OtherNodes:
                     session.send(text_frame(m.encode(own_control(live.room, session.user))))
             if member is None or not member.conn:
                 self.adrift(live, session, member)
+        self._renewed(live)
 
     def adrift(self, live: LiveRoom, session: Session, member: Member | None) -> None:
         """A member whose connection is here and alive was taken for lost, or is out already (None)."""

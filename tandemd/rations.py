@@ -27,7 +27,7 @@ JUST = 8.0
 PACE, PACED = 4, 3.0
 """How many wrong PINs of newcomers a room answers at once, and then one in so many seconds."""
 AGAIN = 5.0
-"""Seconds after which it is looked again whether the node has place for another room."""
+"""Seconds after which it is looked again whether the node, or the line at a room, has place for another."""
 
 
 class JoinLimits(Struct, frozen=True):
@@ -39,9 +39,10 @@ class JoinLimits(Struct, frozen=True):
     rooms_per_node: int = 50_000
     pin_tries_per_room: int = 12
     pin_tries_per_address: int = 10
+    pending_joins: int = 50
 
 
-NO_LIMITS = JoinLimits(0, 0, 0, 0, 0, 0)
+NO_LIMITS = JoinLimits(0, 0, 0, 0, 0, 0, 0)
 
 
 class NotYet(Refused):
@@ -67,6 +68,7 @@ _REASONS = {
     "node": ("rooms_per_node", "this server has as many rooms as it may have"),
     "pin": ("pin_tries_per_room", "too many wrong PINs were tried at this room"),
     "pinner": ("pin_tries_per_address", "too many wrong PINs came from your address"),
+    "pending": ("pending_joins", "too many from your address wait at this room"),
     "hashing": ("hashing", "too many PINs have come at once"),
 }
 """By the kind of budget: why, and the same for people."""
@@ -98,6 +100,11 @@ class Rations:
         wait = self._joins.take(address)
         if wait:
             raise NotYet(f"joins:{address}", "joins", wait)
+
+    def pend(self, code: str, address: str, waiting: int) -> None:
+        """Let another JOIN wait at a room. Raises NotYet. waiting: how many of the address wait there."""
+        if address and 0 < self._limits.pending_joins <= waiting:
+            raise NotYet(f"pending:{code}\x00{address}", "pending", AGAIN)
 
     async def found(self, code: str, address: str) -> Way:
         """Return what was taken for a new room, to be given back if it does not come about. Raises NotYet or Refused."""

@@ -6,15 +6,16 @@ nobody does any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import ceil
 from typing import Any
 
 from twisted.application import service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import Cooperator, LoopingCall, SchedulerStopped
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from . import messages as m
 from .admission import PENDING, Admission
@@ -28,13 +29,14 @@ from .liverooms import PATIENCE, Entry, LiveRoom, error_frame
 from .metrics import Metrics
 from .openrooms import OpenRooms
 from .othernodes import OtherNodes
+from .pendingjoins import Retries
 from .positions import Positions, PositionSettings
 from .rations import JoinLimits, NotYet, Rations
 from .room.commands import Command, Decision, Due, Lost
 from .room.permissions import PERMISSIONS, chooses_title
 from .room.rules import Rules
 from .room.state import Commit, Pin, Room
-from .rounds import Rounds
+from .rounds import SLICE, Rounds
 from .sessions import Outbox, Session
 
 log = Logger()
@@ -78,16 +80,21 @@ class RoomService(service.Service):
         self._vouch = vouch
         self._spending = spending
         self._metrics = metrics
-        self.others = OtherNodes(store, self._join_again)
+        self._retries = Retries(
+            clock, rules.settings, lambda live, session, join: self._admission.ask(live, session, join, again=True)
+        )
+        self.others = OtherNodes(store, self._join_again, self._retries.reloaded)
         self.open = OpenRooms(store, self._make, self.others)
         self.others.attach(self.open)
         self._unopened: dict[Session, m.Join] = {}
         self._stopping = False
         self._asking_due = False
         self._away_since = 0.0
+        self._away = False
         self.positions = Positions(store, positions, lambda: self.open, metrics)
         self._rations = Rations(store, limits, clock, metrics, lambda: len(self.open))
         self.directory = Directory(store, self.open, clock, rules, self._rations.invited)
+        self._slices = Cooperator(self._slice, lambda go_on: clock.callLater(0, go_on))
         self._admission = Admission(
             store,
             rules,
@@ -98,6 +105,7 @@ class RoomService(service.Service):
             self._moved,
             self._conflict,
             self._again,
+            self._retries,
         )
         self._sweep = Rounds(clock, SWEEP, lambda: self.open, self._look)
         self._ask_due = LoopingCall(self._look_for_due)
@@ -124,6 +132,8 @@ class RoomService(service.Service):
         if self._ask_due.running:
             self._ask_due.stop()
         self._admission.lobby.close()
+        self._retries.close()
+        self._slices.stop()
         for live in self.open:
             live.close()
 
@@ -272,16 +282,8 @@ class RoomService(service.Service):
             member = live.room.members.get(commit.user)
             if member is not None:
                 self.directory.joined(live.room.code, member.address)
-        if live.waiting and commit.event in _FREEING:
-            # Of those who want to be the same member the last one, whose other connections may be dead; else in their order.
-            newest = {join.user_id: session for session, join in live.waiting.items()}
-            for session in sorted(newest.values(), key=list(live.waiting).index):
-                join = live.waiting.pop(session)
-                for older, wanted in list(live.waiting.items()):
-                    # Let in later, it would take over from the newer one.
-                    if (wanted.user_id, older.address) == (join.user_id, session.address):
-                        del live.waiting[older]
-                self._admission.ask(live, session, join, again=True)
+        if len(live.waiting) and (commit.changes or commit.closes):
+            self._retries.committed(live, commit)
 
     def _moved(self, live: LiveRoom, command: Command) -> None:
         """A session does not speak for a member any more."""
@@ -295,8 +297,10 @@ class RoomService(service.Service):
         self._unopened.pop(session, None)
         self._admission.lobby.forget(session)
         live = self.open.get(asked.room_id) if asked is not None else None
-        if live is not None and live.waiting.pop(session, None) is not None:
-            self.open.close_if_idle(live)
+        if live is not None and asked is not None:
+            self._retries.answered(live, session, asked.user_id)
+            if live.waiting.forget(session, asked.user_id):
+                self.open.close_if_idle(live)
 
     def _conflict(self, live: LiveRoom, user: str) -> None:
         """Somebody wants to be a member that is here: perhaps that connection is dead and nobody has noticed yet."""
@@ -313,47 +317,63 @@ class RoomService(service.Service):
     def _join_again(self) -> None:
         """The store is back: JOINs that waited for it."""
         unopened, self._unopened = self._unopened, {}
+        self._do_in_slices(self._enter_all(unopened))
+        self._do_in_slices(self._available())
+
+    def _do_in_slices(self, steps: Iterator[None]) -> Deferred[Any]:
+        """Take many steps, and let the reactor do what else it has between them; fires when they are done."""
+        done: Deferred[Any] = self._slices.coiterate(steps)
+        return done.addErrback(_log_unless_stopped)
+
+    def _slice(self) -> Callable[[], bool]:
+        until = self._clock.seconds() + SLICE
+        return lambda: self._clock.seconds() >= until
+
+    def _enter_all(self, unopened: dict[Session, m.Join]) -> Iterator[None]:
         for session, join in unopened.items():
-            self._enter(session, join, counted=True)
+            if session.asked is join:
+                self._enter(session, join, counted=True)
+                yield
+
+    def _available(self) -> Iterator[None]:
         for live in self.open:
-            for session, join in list(live.waiting.items()):
-                del live.waiting[session]
-                self._admission.ask(live, session, join, again=True)
+            self._retries.available(live)
+            yield
 
     # -- time
 
     def _look(self, live: LiveRoom) -> None:
         if not live.closed:
+            if self._away:
+                live.refuse_waiting()
             self.positions.sweep(live)
             self.open.close_if_idle(live)
 
     def _look_for_due(self) -> None:
-        self._refuse_waiting()
+        self._notice_away()
         if not self._asking_due:
             self._asking_due = True
             due = self._store.due_rooms(self._store.now())
-            due.addBoth(self._asked_due)
-            due.addCallback(self._do_due)
+            due.addCallback(lambda codes: self._do_in_slices(self._do_due(codes)))
             due.addErrback(lambda failure: log.failure("rooms that are due", failure=failure))
+            due.addBoth(self._asked_due)
 
-    def _refuse_waiting(self) -> None:
+    def _notice_away(self) -> None:
         now = self._clock.seconds()
         if not self._store.ready():
             self._away_since = 0.0
         elif not self._away_since:
             self._away_since = now
-        elif now >= self._away_since + PATIENCE:
-            for live in self.open:
-                live.refuse_waiting()
+        self._away = bool(self._away_since) and now >= self._away_since + PATIENCE
 
-    def _asked_due(self, result: Any) -> Any:
+    def _asked_due(self, _: object) -> None:
         self._asking_due = False
-        return result
 
-    def _do_due(self, codes: Sequence[str]) -> None:
+    def _do_due(self, codes: Sequence[str]) -> Iterator[None]:
         floor = self._store.grace_floor()
         for code in codes:
             self.open.use(code, lambda live: live.submit(Entry(Command("", "", Due(floor)))))
+            yield
 
     def presence(self) -> list[Presence]:
         """Return how the members connected here are doing."""
@@ -400,16 +420,7 @@ class _SyncEntry(Entry):
 _TALK = frozenset((m.Chat, m.UpdateUsername, m.Offer, m.Answer, m.IceCandidate, m.PlaybackAck, m.SyncResponse))
 """What may use a part of a room's credit only: controls and moderation go on while members talk too much."""
 
-_FREEING = frozenset(
-    (
-        "USER_LEFT",
-        "USER_KICKED",
-        "USER_BANNED",
-        "CONNECTION_LOST",
-        "NODE_LOST",
-        "ROOM_EXPIRED",
-        "ROOM_LOCKED",
-        "ROOM_CLOSED",
-    )
-)
-"""Events after which a JOIN that was waiting may be granted."""
+
+def _log_unless_stopped(failure: Failure) -> None:
+    if not failure.check(SchedulerStopped):
+        log.failure("work in slices", failure=failure)

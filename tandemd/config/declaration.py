@@ -388,6 +388,11 @@ class Limits:
     pin_tries_per_address: int = key(
         integer(1, 100_000), 10, "Wrong PINs that one address may try in an hour; more JOINs with a PIN have to wait."
     )
+    pending_joins: int = key(
+        integer(1, 1_000_000),
+        50,
+        "JOINs of one address that wait at a locked or full room; of more, one is tried every few seconds.",
+    )
     code_lookups: int = key(
         integer(1, 100_000), 120, "Invite codes that one address may look up, or ask for, in a minute."
     )

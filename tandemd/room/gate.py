@@ -21,12 +21,14 @@ def awaited(room: Room) -> tuple[str, ...]:
 
 def arrived(gate: Gate, user: str) -> Gate:
     """Return the gate after an awaited member has become ready."""
-    return gate.answered(user, True)
+    return gate.answered((user,), True)
 
 
-def without(gate: Gate, user: str) -> Gate:
-    """Return the gate after a member has gone."""
-    return gate.answered(user, False) if user in gate.awaited or user in gate.ready else gate
+def without(gate: Gate, *users: str) -> Gate:
+    """Return the gate after members have gone; the same object if it concerns none of them."""
+    taking_part = {*gate.awaited, *gate.ready}
+    concerned = [user for user in users if user in taking_part]
+    return gate.answered(concerned, False) if concerned else gate
 
 
 def opens_at(gate: Gate, deadline: float, quorum: float, quorum_after: float) -> float:

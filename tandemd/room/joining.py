@@ -46,6 +46,11 @@ def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleS
     return _admit(room, command, body, name, successor, now)
 
 
+def places(room: Room, settings: RuleSettings) -> int:
+    """Return how many newcomers the room accepts now."""
+    return 0 if room.moderation.locked else max(0, settings.members_per_room - len(room.members))
+
+
 def _admit(room: Room, command: Command, body: Enter, name: str | None, old: Member | None, now: float) -> Decision:
     """old: who this was until now, under another user id: an old client whose service worker restarted."""
     user, order = command.user, room.seq + 1

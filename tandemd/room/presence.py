@@ -105,9 +105,7 @@ def _without(room: Room, users: Sequence[str], decision: Decision, now: float) -
     """Take somebody out of the gate, if there is one; the last one it waited for opens it."""
     if room.gate is None or "gate" in decision.changes:
         return decision
-    gate = room.gate
-    for user in users:
-        gate = gates.without(gate, user)
+    gate = gates.without(room.gate, *users)
     if gate is room.gate:
         return decision
     if gate.awaited:

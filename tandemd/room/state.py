@@ -11,7 +11,7 @@ turns those into the fields that differ, so that a commit is as long as what it 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
@@ -136,14 +136,15 @@ class Gate(Struct, frozen=True, gc=False):
     resume: bool = False
     gone: tuple[str, ...] = ()
 
-    def answered(self, user: str, ready: bool) -> Gate:
-        """Return it after a member became ready, or has gone."""
-        still = tuple(other for other in self.awaited if other != user)
-        were_ready = tuple(other for other in self.ready if other != user)
-        were_gone = tuple(other for other in self.gone if other != user)
+    def answered(self, users: Collection[str], ready: bool) -> Gate:
+        """Return it after members became ready, or have gone."""
+        out = frozenset(users)
+        still = tuple(user for user in self.awaited if user not in out)
+        were_ready = tuple(user for user in self.ready if user not in out)
+        were_gone = tuple(user for user in self.gone if user not in out)
         if ready:
-            return Gate(self.position, self.since, still, (*were_ready, user), self.resume, were_gone)
-        return Gate(self.position, self.since, still, were_ready, self.resume, (*were_gone, user))
+            return Gate(self.position, self.since, still, (*were_ready, *users), self.resume, were_gone)
+        return Gate(self.position, self.since, still, were_ready, self.resume, (*were_gone, *users))
 
 
 class Departed(Struct, frozen=True, gc=False):
@@ -275,7 +276,7 @@ class Room:
             kept = tuple(gone for gone in self.departed if gone.user_id != user)
             self.departed = kept if value is None else (*kept, value)
         elif self.gate is not None and value is not None:
-            self.gate = self.gate.answered(user, value)
+            self.gate = self.gate.answered((user,), value)
 
     def connected(self) -> Iterable[Member]:
         """Yield the members that have a connection, longest present first."""
