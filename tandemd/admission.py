@@ -85,9 +85,26 @@ class Admission:
         if not join.pin or room.settings.pin is None:
             return False
         member = room.members.get(join.user_id)
-        token = tokens.hash_token(join.token) if join.token else ""
-        role = session.claims.role if session.claims else ""
-        return member is None or not joining.recognised(member, session.conn, session.address, token, role)
+        return member is None or not joining.recognised(
+            member, session.conn, join.nonce or "", self._body(room, session, join, None, "")
+        )
+
+    def _body(self, room: Room, session: Session, join: m.Join, pin: Pin | None, token: str) -> Enter:
+        """Return a JOIN as the rules want it. token: the resume secret to issue if one is due, "" for none."""
+        claims = session.claims
+        return Enter(
+            username=claims.name if claims and claims.name else join.username,
+            address=session.address,
+            pin=pin,
+            token=tokens.hash_token(join.token) if join.token else "",
+            new_token=tokens.hash_token(token) if token else "",
+            resume=join.resume is not None,
+            invite=tokens.new_invite() if room.seq == 0 else "",
+            id=join.id,
+            role=claims.role if claims else "",
+            named=bool(claims and claims.name),
+            modern=join.keeps_token or join.id is not None or bool(join.nonce),
+        )
 
     async def _prepare(self, live: LiveRoom, session: Session, join: m.Join, again: bool) -> None:
         """Work out what takes time. The room is asked for what has to be compared with it only when that is done."""
@@ -212,19 +229,7 @@ class Admission:
                 self.rations.give_back(spent.trying)
             return
         token = tokens.new_token(live.room.code, join.user_id) if join.keeps_token else ""
-        claims = session.claims
-        body = Enter(
-            username=claims.name if claims and claims.name else join.username,
-            address=session.address,
-            pin=pin,
-            token=tokens.hash_token(join.token) if join.token else "",
-            new_token=tokens.hash_token(token) if token else "",
-            resume=join.resume is not None,
-            invite=tokens.new_invite() if live.room.seq == 0 else "",
-            id=join.id,
-            role=claims.role if claims else "",
-            named=bool(claims and claims.name),
-        )
+        body = self._body(live.room, session, join, pin, token)
         command = Command(join.user_id, session.conn, body, join.nonce or "")
         live.submit(_JoinEntry(self, command, session, join, token, again, spent))
 

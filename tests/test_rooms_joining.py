@@ -449,13 +449,79 @@ class TokenTest(ServiceTestCase):
             self.refused(self.world.join("bob", peer="66.6.6.6", token=token).told(), "identity_conflict")
 
     def test_tokenless_join_rotates(self) -> None:
-        """Both are valid until the new one is used."""
-        first = self.token_of("bob", peer="10.0.0.2")
-        second = self.token_of("bob", peer="10.0.0.2")
+        """On the connection of the member itself; both are valid until the new one is used."""
+        bob = self.world.join("bob", keepsToken=True)
+        first = self.the(bob.told(), "ROOM_STATE")["token"]
+        again = bob.send("JOIN", userId="bob", roomId="room", keepsToken=True)
+        second = self.the(again, "ROOM_STATE")["token"]
         self.assertNotEqual(first, second)
         self.assertEqual(self.world.join("bob", peer="1.1.1.1", token=first).types()[:1], ["ROOM_STATE"])
         self.assertEqual(self.world.join("bob", peer="1.1.1.2", token=second).types()[:1], ["ROOM_STATE"])
         self.refused(self.world.join("bob", peer="1.1.1.3", token=first).told(), "identity_conflict")
+
+    def test_address_is_not_enough_for_one_who_was_given_a_token(self) -> None:
+        """M4: behind the same address anybody could take over a host that had not used its token, and make it invalid."""
+        ann = self.world.join("ann", peer="10.0.0.2", keepsToken=True, nonce="n" * 16, id=1)
+        token = self.the(ann.told(), "ROOM_STATE")["token"]
+        for fields in ({}, {"keepsToken": True}, {"keepsToken": True, "nonce": "e" * 16, "id": 1}, {"nonce": "n"}):
+            eve = self.world.join("ann", peer="10.0.0.2", **fields)
+            self.refused(eve.told(), "identity_conflict")
+            eve.cut()
+        self.assertEqual([m["type"] for m in ann.send("CHAT", text="x")], ["CHAT"])
+        ann.cut()
+        eve = self.world.join("ann", peer="10.0.0.2", keepsToken=True)
+        self.refused(eve.told(), "identity_conflict")
+        again = self.world.join("ann", peer="10.0.0.7", token=token)
+        self.assertHas(self.the(again.told(), "ROOM_STATE"), hostUserId="ann")
+        self.assertEqual(eve.told(), [])
+
+    def test_address_is_not_enough_for_one_whose_join_carried_an_id(self) -> None:
+        ann = self.world.join("ann", peer="10.0.0.2", id=1)
+        ann.told()
+        self.refused(self.world.join("ann", peer="10.0.0.2").told(), "identity_conflict")
+        ann.cut()
+        self.refused(self.world.join("ann", peer="10.0.0.2").told(), "identity_conflict")
+
+    def test_name_and_address_are_not_enough_either(self) -> None:
+        for room, fields in (("one", {"keepsToken": True}), ("two", {"id": 1})):
+            ann = self.world.join("ann", room, peer="10.0.0.2", **fields)
+            self.world.join("bob", room)
+            ann.cut()
+            eve = self.world.join("ann2", room, peer="10.0.0.2", username="Ann")
+            self.assertHas(self.the(eve.told(), "ROOM_STATE"), hostUserId="ann")
+
+    def test_a_client_that_never_heard_its_token_comes_back(self) -> None:
+        """The connection was lost before ROOM_STATE came: the nonce, which only the client knows, proves it."""
+        nonce = "k3k3k3k3k3k3k3k3"
+        self.world.join("bob", peer="10.0.0.3")
+        ann = self.world.join("ann", peer="10.0.0.2", keepsToken=True, nonce=nonce, id=1)
+        ann.cut()
+        self.refused(self.world.join("ann", peer="10.0.0.9", nonce=nonce).told(), "identity_conflict")
+        again = self.world.join("ann", peer="10.0.0.2", keepsToken=True, nonce=nonce, id=1)
+        self.assertTrue(self.the(again.told(), "ROOM_STATE")["token"])
+
+    def test_a_client_of_another_kind_does_not_take_over_an_old_one_that_is_alive(self) -> None:
+        """Old clients leave their former connection open and speak on another; others have a token for that."""
+        ann = self.world.join("ann", peer="10.0.0.2")
+        ann.told()
+        for fields in ({"keepsToken": True}, {"id": 1}, {"nonce": "n"}):
+            eve = self.world.join("ann", peer="10.0.0.2", **fields)
+            self.refused(eve.told(), "identity_conflict")
+            self.world.advance(6)
+            self.assertEqual(eve.told(), [])
+            eve.cut()
+        self.assertEqual([m["type"] for m in ann.send("CHAT", text="x")], ["CHAT"])
+
+    def test_a_client_of_another_kind_takes_over_when_the_old_connection_is_dead(self) -> None:
+        ann = self.world.join("ann", peer="10.0.0.2")
+        ann.link.frozen = True
+        new = self.world.join("ann", peer="10.0.0.2", keepsToken=True)
+        far = self.world.join("ann", peer="10.0.0.5", keepsToken=True)
+        self.refused(new.told(), "identity_conflict")
+        self.refused(far.told(), "identity_conflict")
+        self.world.advance(6)
+        self.assertHas(self.the(new.told(), "ROOM_STATE"), hostUserId="ann")
+        self.assertEqual(far.told(), [])
 
     def test_token_join_does_not_rotate(self) -> None:
         token = self.token_of("bob")

@@ -196,7 +196,13 @@ class IdentityTests(SynchronousTestCase):
         self.conflict(address="2")
 
     def test_the_same_address_is_enough_for_an_old_client(self) -> None:
-        self.world.join("a", address="1")
+        self.world.join("b")
+        self.world.join("b")
+
+    def test_but_not_for_somebody_who_was_given_a_token(self) -> None:
+        self.conflict(address="1")
+        self.world.lose("a")
+        self.conflict(address="1")
 
     def test_but_not_where_addresses_mean_nothing(self) -> None:
         self.world.join("b", address="")

@@ -33,6 +33,7 @@ class Enter(Struct, frozen=True, gc=False):
     resume: the client goes on where it was and asks for what it missed.
     invite: invite code, if the room is created by this.
     role: "host" or "guest" if a signed token proves who this is, else "". named: whether the name is the token's.
+    modern: whether the client can do better than an address: it keeps a token, or counts its commands.
     """
 
     username: str | None
@@ -44,6 +45,7 @@ class Enter(Struct, frozen=True, gc=False):
     invite: str = ""
     role: str = ""
     named: bool = False
+    modern: bool = False
     id: int | None = None
 
 

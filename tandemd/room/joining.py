@@ -22,6 +22,10 @@ UNNOTICED = 60.0
 """Seconds for which nobody may notice that a connection is dead; what was said on it then was not heard."""
 
 
+NONCE = 12
+"""Characters from which on a nonce is taken for one that others cannot guess."""
+
+
 def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleSettings) -> Decision:
     """Admit somebody. Raises Refused, or StalePin if the PIN was hashed with another salt than the room's."""
     user = command.user
@@ -29,7 +33,7 @@ def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleS
         raise Refused("bad_user", "JOIN: `userId` 'server', and what reads like it, is the server's own.")
     name = clean_name(body.username, settings.username_length)
     member = room.members.get(user)
-    if member is not None and recognised(member, command.conn, body.address, body.token, body.role):
+    if member is not None and recognised(member, command.conn, command.nonce, body):
         return _come_back(room, member, command, body, name, now)
     # Whether there is such a member is told to those only who might come in: the others do not learn who is in the room.
     permissions.check_entry(room, user, body.address, now)
@@ -64,7 +68,8 @@ def _admit(room: Room, command: Command, body: Enter, name: str | None, old: Mem
             changes["moderation"] = room.moderation.without(old.user_id)
         messages += user_left(room, old.user_id)
     changes[MEMBER + user] = Member(
-        user, name, command.conn, order, now, address=body.address, token=body.new_token, proven=False,
+        user, name, command.conn, order, now, address=body.address, token=body.new_token,
+        proven=body.id is not None, nonce=_unguessable(command.nonce),
         role=body.role, named=body.named, since=room.seq + 1,
     )  # fmt: skip
     messages.append(_joined(room, user, name))
@@ -94,7 +99,8 @@ def _come_back(room: Room, member: Member, command: Command, body: Enter, name: 
         address=body.address or member.address,
         token=token,
         next_token=next_token,
-        proven=member.proven or by_token,
+        proven=member.proven or by_token or body.id is not None,
+        nonce=_unguessable(command.nonce),
         # A page that was loaded anew does not watch yet, and a gate does not wait for it.
         watching=member.watching and body.resume and by_token,
         role=body.role,
@@ -130,14 +136,24 @@ def _becomes_host(room: Room, role: str) -> bool:
     return role == HOST and host.role == GUEST
 
 
-def recognised(member: Member, conn: str, address: str, token: str, role: str) -> bool:
+def recognised(member: Member, conn: str, nonce: str, body: Enter) -> bool:
     """Say whether a JOIN comes from the member itself.
 
-    token: SHA-256 of the one given, "" for none. role: as in `Enter`; not "" where user ids are proven by signed tokens.
+    An address is enough only for old clients, which have nothing else. They keep a superseded connection open, so theirs need
+    not be dead; a client of another kind is told to wait until that is known.
     """
-    if role or _by_token(member, token) or member.conn == conn:
+    if body.role or _by_token(member, body.token) or member.conn == conn:
         return True
-    return bool(address) and address == member.address and not member.proven
+    if not body.address or body.address != member.address:
+        return False
+    if _same(_unguessable(nonce), member.nonce):
+        # The answer to its last JOIN was lost, and with it the token.
+        return True
+    return not member.has_secret and not (body.modern and member.conn)
+
+
+def _unguessable(nonce: str) -> str:
+    return nonce if len(nonce) >= NONCE else ""
 
 
 def _by_token(member: Member, token: str) -> bool:
@@ -163,13 +179,13 @@ def _check_pin(room: Room, body: Enter) -> None:
 def _lost_host(room: Room, body: Enter, name: str | None) -> Member | None:
     """Return the host, if it is in its grace period and this is the same person by address and name."""
     host = room.members.get(room.host)
-    if host is None or host.conn or host.proven or body.role or not body.address or name is None:
+    if host is None or host.conn or host.has_secret or body.role or not body.address or name is None:
         return None
     return host if (host.address, host.username) == (body.address, name) else None
 
 
 def _same(a: str, b: str) -> bool:
-    return bool(b) and hmac.compare_digest(a, b)
+    return bool(b) and hmac.compare_digest(a.encode("utf-8", "surrogatepass"), b.encode("utf-8", "surrogatepass"))
 
 
 def greeting(

@@ -91,11 +91,12 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     watching: whether a gate waits for the member; true while its positions arrive.
     address: where the member was last seen; "" if addresses mean nothing here.
     token, next_token: SHA-256 (hexadecimal) of the resume secrets that are valid; "" for none.
-    proven: whether the member ever used a token or a command id; its user id alone then proves nothing.
+    proven: whether the member ever used a token or a command id; its address alone then proves nothing.
     recent: (nonce, id, seq) of the last commands that carried an id, oldest first.
     role: "host" or "guest" if a signed token said so, else "". named: whether the name is the token's.
     forgotten: the highest id, under the nonce of the newest of them, for which there is no room in `recent` any more.
     since: seq of the last commit that admitted it without its resume token. It is not replayed what was said before that.
+    nonce: that of the JOIN that admitted it, if it is one that cannot be guessed: with the address, it proves a repeated JOIN.
     """
 
     user_id: str
@@ -114,6 +115,12 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     role: str = ""
     named: bool = False
     since: int = 0
+    nonce: str = ""
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether the member can prove who it is, so that its address proves nothing."""
+        return self.proven or bool(self.token)
 
     @property
     def replayed_from(self) -> int:
