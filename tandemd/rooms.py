@@ -80,9 +80,7 @@ class RoomService(service.Service):
         self._vouch = vouch
         self._spending = spending
         self._metrics = metrics
-        self._retries = Retries(
-            clock, rules.settings, lambda live, session, join: self._admission.ask(live, session, join, again=True)
-        )
+        self._retries = Retries(clock, rules.settings, self._retry)
         self.others = OtherNodes(store, self._join_again, self._retries.reloaded)
         self.open = OpenRooms(store, self._make, self.others)
         self.others.attach(self.open)
@@ -148,13 +146,19 @@ class RoomService(service.Service):
     def join(self, session: Session, join: m.Join) -> None:
         """Have a JOIN answered, now or later; then `session.settled` is called. Until then its later messages must wait."""
         self._forget_waiting(session)
+        if self._vouched(session, join):
+            session.asked = join
+            self._enter(session, join)
+
+    def _vouched(self, session: Session, join: m.Join) -> bool:
+        """Say whether the JOIN's signed token, if it needs one, is valid now; if not, the JOIN has been answered."""
         try:
             session.claims = self._vouch(join)
         except Refused as error:
+            session.asked = None
             self._not_opened(session, join, error)
-            return
-        session.asked = join
-        self._enter(session, join)
+            return False
+        return True
 
     def _enter(self, session: Session, join: m.Join, *, again: bool = False, counted: bool = False) -> None:
         if not counted:
@@ -171,7 +175,16 @@ class RoomService(service.Service):
 
     def _again(self, session: Session, join: m.Join, counted: bool) -> None:
         """It may be time for a JOIN that was put off."""
-        self._enter(session, join, again=True, counted=counted)
+        if self._vouched(session, join):
+            self._enter(session, join, again=True, counted=counted)
+
+    def _retry(self, live: LiveRoom, session: Session, join: m.Join) -> None:
+        """A JOIN that waited at a room may be accepted now."""
+        if self._vouched(session, join):
+            self._admission.ask(live, session, join, again=True)
+        else:
+            self._retries.answered(live, session, join.user_id)
+            self.open.close_if_idle(live)
 
     def _not_opened(self, session: Session, join: m.Join, error: Refused) -> None:
         self._metrics.refused[error.code] += 1
@@ -331,7 +344,7 @@ class RoomService(service.Service):
 
     def _enter_all(self, unopened: dict[Session, m.Join]) -> Iterator[None]:
         for session, join in unopened.items():
-            if session.asked is join:
+            if session.asked is join and self._vouched(session, join):
                 self._enter(session, join, counted=True)
                 yield
 

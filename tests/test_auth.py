@@ -27,12 +27,14 @@ from tandemd import messages as m
 from tandemd.auth import Doorkeeper, KeyFault, doorkeeper_of, read_keys
 from tandemd.auth.mint import main, mint
 from tandemd.config import load
+from tandemd.config.declaration import Limits
 from tandemd.errors import Refused
 from tandemd.room.commands import Enter, Reattach
 from tandemd.room.permissions import may_control
 from tandemd.services import CannotStart
 
 from .harness import ServiceTestCase
+from .harness import World as LimitedWorld
 from .world import World, told
 
 SECRET = b"s" * 32
@@ -375,7 +377,11 @@ class JoinTest(FilesMixin, ServiceTestCase):
     """The whole way, from JOIN to ROOM_STATE."""
 
     def setUp(self) -> None:
-        keeper = Doorkeeper([str(self.directory(s_secret=SECRET))], "tandemd", 0, Clock())
+        self.keys = self.directory(s_secret=SECRET)
+        self.watch = Clock()
+        keeper = Doorkeeper([str(self.keys)], "tandemd", 0, self.watch)
+        keeper.startService()
+        self.addCleanup(keeper.stopService)
         self.options = {"vouch": keeper.vouch}
         super().setUp()
 
@@ -423,3 +429,32 @@ class JoinTest(FilesMixin, ServiceTestCase):
             self.refused(back.told(), "unauthorized")
         back = self.world.join("ann", auth=self.token("ann"), token=state["token"], resume=resume)
         self.assertHas(self.the(back.told(), "ROOM_STATE"), resumed=True, hostUserId="ann")
+
+    def withdraw(self) -> None:
+        """Replace the key that has signed all tokens so far."""
+        (self.keys / "s.secret").write_bytes(b"another" * 8)
+        self.watch.pump([10, 10])
+
+    def test_a_token_is_looked_at_again_when_its_join_has_waited(self) -> None:
+        """L6: a JOIN that waited at a locked room was accepted after its token's key was withdrawn, or its time over."""
+        ann = self.world.join("ann", auth=self.token("ann", role="host"))
+        self.world.join("cid", auth=self.token("cid"))
+        ann.send("LOCK_ROOM", locked=True)
+        bob = self.world.join("bob", auth=self.token("bob"), id=1)
+        self.refused(bob.told(), "locked")
+        self.withdraw()
+        ann.send("LOCK_ROOM", locked=False)
+        self.assertHas(self.refused(bob.told(), "unauthorized"), id=1)
+        ann.send("LOCK_ROOM", locked=True)
+        ann.send("LOCK_ROOM", locked=False)
+        self.assertEqual(bob.told(), [], "it does not wait any more")
+
+    def test_also_when_it_was_put_off(self) -> None:
+        world = LimitedWorld(self.reactor, **self.options, limits=Limits(joins=1))
+        self.addCleanup(world.close)
+        world.join("ann", peer="10.0.0.1", auth=self.token("ann", role="host"))
+        bob = world.join("bob", peer="10.0.0.1", auth=self.token("bob"))
+        self.refused(bob.told(), "rate_limited")
+        self.withdraw()
+        world.advance(70)
+        self.refused(bob.told(), "unauthorized")
