@@ -148,6 +148,19 @@ class LockTest(ServiceTestCase):
         bob.cut()
         self.assertHas(self.the(self.world.join("bob").told(), "ROOM_STATE"), locked=True)
 
+    def test_address_and_name_of_a_lost_host_do_not_open_it(self) -> None:
+        """L9: they might be another's; the host comes back under its own id, or waits."""
+        ann = self.world.join("ann", peer="10.0.0.2")
+        self.world.join("bob")
+        ann.send("LOCK_ROOM", locked=True)
+        ann.cut()
+        eve = self.world.join("eve", peer="10.0.0.2", username="Ann")
+        self.refused(eve.told(), "locked")
+        back = self.world.join("ann", peer="10.0.0.2")
+        self.assertHas(self.the(back.told(), "ROOM_STATE"), hostUserId="ann")
+        back.send("LOCK_ROOM", locked=False)
+        self.assertHas(self.the(eve.told(), "ROOM_STATE"), hostUserId="ann")
+
     def test_who_waits_comes_in_when_everybody_is_gone(self) -> None:
         [ann] = self.world.party("ann")
         ann.send("LOCK_ROOM", locked=True)

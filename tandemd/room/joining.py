@@ -37,9 +37,9 @@ def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleS
         return _come_back(room, member, command, body, name, now)
     # Whether there is such a member is told to those only who might come in: the others do not learn who is in the room.
     permissions.check_entry(room, user, body.address, now)
-    successor = _lost_host(room, body, name) if member is None else None
-    if room.moderation.locked and successor is None:
+    if room.moderation.locked:
         raise Refused("locked", "JOIN: the host has locked this room.", 5000)
+    successor = _lost_host(room, body, name) if member is None else None
     _check_pin(room, body)
     if member is not None:
         raise Refused("identity_conflict", "JOIN: somebody is in this room under this `userId`.", 5000)
