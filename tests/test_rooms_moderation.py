@@ -105,6 +105,37 @@ class BanTest(ServiceTestCase):
         self.refused(self.world.join("bob", token=state["token"], resume=resume).told(), "banned")
         self.the(self.world.join("rob", peer="10.0.0.9").told(), "ROOM_STATE")
 
+    def test_the_last_few_addresses(self) -> None:
+        """L5: one JOIN from elsewhere before the ban, and the old address was open."""
+        [ann] = self.world.party("ann")
+        eve = self.world.join("eve", peer="10.0.0.7", keepsToken=True)
+        token = self.the(eve.told(), "ROOM_STATE")["token"]
+        for peer in ("10.0.0.8", "10.0.0.9", "10.0.0.7", "10.0.0.10"):
+            self.the(self.world.join("eve", peer=peer, token=token).told(), "ROOM_STATE")
+        self.the(self.world.join("bob", peer="10.0.0.11").told(), "ROOM_STATE")
+        ann.send("BAN", targetUserId="eve")
+        for peer in ("10.0.0.7", "10.0.0.8", "10.0.0.9", "10.0.0.10"):
+            self.refused(self.world.join("rob", peer=peer).told(), "banned")
+        self.the(self.world.join("rob", peer="10.0.0.12").told(), "ROOM_STATE")
+
+    def test_earlier_addresses_of_one_who_has_left(self) -> None:
+        [ann] = self.world.party("ann")
+        eve = self.world.join("eve", peer="10.0.0.7", keepsToken=True)
+        token = self.the(eve.told(), "ROOM_STATE")["token"]
+        self.world.join("eve", peer="10.0.0.8", token=token).send("LEAVE")
+        ann.send("BAN", targetUserId="eve")
+        self.refused(self.world.join("rob", peer="10.0.0.7").told(), "banned")
+        self.refused(self.world.join("rob", peer="10.0.0.8").told(), "banned")
+
+    def test_never_the_hosts_address_also_if_it_is_an_earlier_one(self) -> None:
+        ann = self.world.join("ann", peer="10.0.0.2")
+        eve = self.world.join("eve", peer="10.0.0.2", keepsToken=True)
+        token = self.the(eve.told(), "ROOM_STATE")["token"]
+        self.world.join("eve", peer="10.0.0.8", token=token)
+        self.assertTrue(ann.send("BAN", targetUserId="eve")[-1]["bans"][0]["byAddress"])
+        self.the(self.world.join("rob", peer="10.0.0.2").told(), "ROOM_STATE")
+        self.refused(self.world.join("rod", peer="10.0.0.8").told(), "banned")
+
     def test_it_is_the_rooms_alone_and_ends_with_it(self) -> None:
         [ann] = self.world.party("ann")
         ann.send("BAN", targetUserId="bob")

@@ -271,7 +271,7 @@ class Ban(ClientMessage, tag="BAN", frozen=True, kw_only=True):
 
     targetUserId: the user id that may not come in any more.
     reason: as in KICK.
-    byAddress: whether newcomers from its last address may not come in either; never yours. BANS tells what became of it.
+    byAddress: whether newcomers from its last addresses may not come in either; never yours. BANS tells what became of it.
     """
 
     target_user_id: Id

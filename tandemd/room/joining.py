@@ -22,6 +22,8 @@ UNNOTICED = 60.0
 """Seconds for which nobody may notice that a connection is dead; what was said on it then was not heard."""
 
 
+EARLIER = 3
+"""How many addresses of a member are remembered beside the last one, for a ban."""
 NONCE = 12
 """Characters from which on a nonce is taken for one that others cannot guess."""
 
@@ -97,6 +99,7 @@ def _come_back(room: Room, member: Member, command: Command, body: Enter, name: 
         conn=command.conn,
         lost_at=0.0,
         address=body.address or member.address,
+        earlier=_earlier(member, body.address),
         token=token,
         next_token=next_token,
         proven=member.proven or by_token or body.id is not None,
@@ -150,6 +153,14 @@ def recognised(member: Member, conn: str, nonce: str, body: Enter) -> bool:
         # The answer to its last JOIN was lost, and with it the token.
         return True
     return not member.has_secret and not (body.modern and member.conn)
+
+
+def _earlier(member: Member, address: str) -> tuple[str, ...]:
+    """Return the addresses at which the member was before it came to this one."""
+    if not address or address == member.address:
+        return member.earlier
+    others = (member.address, *(other for other in member.earlier if other != address))
+    return tuple(other for other in others if other)[:EARLIER]
 
 
 def _unguessable(nonce: str) -> str:

@@ -12,7 +12,7 @@ from . import presence
 from .commands import Decision
 from .names import clean_name
 from .settings import RuleSettings
-from .state import Bar, Member, Moderation, Room
+from .state import Bar, Departed, Member, Moderation, Room
 
 MOST = 100
 """How many may be kicked and banned at a time."""
@@ -33,16 +33,16 @@ def ban(room: Room, member: Member, body: m.Ban, now: float) -> Decision:
     """Somebody may not come in for the life of the room, whether member now or not."""
     user = body.target_user_id
     target = room.members.get(user)
-    if target is not None:
-        name, address = target.username, target.address
-    else:
-        before = next((bar for bar in room.moderation.bars if bar.user_id == user), Bar(user, None))
-        gone = next((gone.address for gone in room.departed if gone.user_id == user), "")
-        name, address = before.username, gone or before.address
-    if not body.by_address or address == member.address:
-        # Whoever shares the host's address may be the host, after a restart of its client.
-        address = ""
-    return _barred(room, target, Bar(user, name, address, at=now), "banned", body.reason, now)
+    before = next((bar for bar in room.moderation.bars if bar.user_id == user), Bar(user, None))
+    gone = next((gone for gone in room.departed if gone.user_id == user), None)
+    seen: Member | Departed | Bar = target or gone or before
+    # A client that shares the host's address may be the host, after a restart of its client.
+    addresses = [other for other in (seen.address, *seen.earlier) if other and other != member.address]
+    if not body.by_address or not addresses:
+        addresses = [""]
+    name = target.username if target is not None else before.username
+    bar = Bar(user, name, addresses[0], at=now, earlier=tuple(addresses[1:]))
+    return _barred(room, target, bar, "banned", body.reason, now)
 
 
 def unban(room: Room, member: Member, body: m.Unban, now: float) -> Decision:

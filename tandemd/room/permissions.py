@@ -87,7 +87,7 @@ def own_control(room: Room, user: str) -> m.GuestControl:
 def check_entry(room: Room, user: str, address: str, now: float) -> None:
     """Raise Refused if the host has barred this user id, or newcomers from this address ("": it means nothing)."""
     for bar in room.moderation.bars:
-        if bar.user_id == user or (address and bar.address == address):
+        if bar.user_id == user or (address and (bar.address == address or address in bar.earlier)):
             if not bar.until:
                 raise Refused("banned", "JOIN: the host has banned you from this room.")
             if now < bar.until:

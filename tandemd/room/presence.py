@@ -89,7 +89,7 @@ def elect(members: list[Member]) -> str:
 def departed(room: Room, member: Member, now: float) -> tuple[Departed, ...]:
     """Return the remembered leavers with one more."""
     kept = [gone for gone in room.departed if gone.user_id != member.user_id and now - gone.at < REMEMBERED_FOR]
-    return (*kept[-(REMEMBERED - 1) :], Departed(member.user_id, now, member.address, room.seq + 1))
+    return (*kept[-(REMEMBERED - 1) :], Departed(member.user_id, now, member.address, room.seq + 1, member.earlier))
 
 
 def opened(room: Room, gate: Gate, now: float) -> Decision:

@@ -53,7 +53,7 @@ class Settings(Struct, frozen=True, gc=False):
 class Bar(Struct, frozen=True, gc=False):
     """Somebody who may not come in, unless already a member.
 
-    username: as it was last shown. address: from which no newcomer may come in either, "" for none.
+    username: as it was last shown. address: from which no newcomer may come in either, "" for none. earlier: more of those.
     until: server time at which it ends; 0.0 for the life of the room. at: server time at which it began.
     """
 
@@ -62,6 +62,7 @@ class Bar(Struct, frozen=True, gc=False):
     address: str = ""
     until: float = 0.0
     at: float = 0.0
+    earlier: tuple[str, ...] = ()
 
 
 class Moderation(Struct, frozen=True, gc=False):
@@ -89,7 +90,7 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     order: seq of the commit that admitted the member; the lowest among the connected is the longest present.
     lost_at: server time at which the connection was lost; 0.0 while connected.
     watching: whether a gate waits for the member; true while its positions arrive.
-    address: where the member was last seen; "" if addresses mean nothing here.
+    address: where the member was last seen; "" if addresses mean nothing here. earlier: the last other ones, newest first.
     token, next_token: SHA-256 (hexadecimal) of the resume secrets that are valid; "" for none.
     proven: whether the member ever used a token or a command id; its address alone then proves nothing.
     recent: (nonce, id, seq) of the last commands that carried an id, oldest first.
@@ -116,6 +117,7 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     named: bool = False
     since: int = 0
     nonce: str = ""
+    earlier: tuple[str, ...] = ()
 
     @property
     def has_secret(self) -> bool:
@@ -157,7 +159,7 @@ class Gate(Struct, frozen=True, gc=False):
 class Departed(Struct, frozen=True, gc=False):
     """Somebody who left lately; a client that was away meanwhile still shows them.
 
-    address: as that of a `Member`: who has left may be banned.
+    address, earlier: as those of a `Member`: who has left may be banned.
     seq: of the commit with which they left; 0 where an older version stored it.
     """
 
@@ -165,6 +167,7 @@ class Departed(Struct, frozen=True, gc=False):
     at: float
     address: str = ""
     seq: int = 0
+    earlier: tuple[str, ...] = ()
 
 
 class Commit(Struct, frozen=True, gc=False):
