@@ -197,6 +197,47 @@ class GateTests(SynchronousTestCase):
         world.seek("a", 50.0)
         self.assertEqual(told(world.ready("a", 50.0)), ["PLAY_PAUSE"])
 
+    def test_who_has_missed_two_is_not_awaited_until_it_is_ready_again(self) -> None:
+        """L8: one silent guest made each seek of a party of three 7 s long."""
+        world = World()
+        world.join_all("a", "b", "c", watching=True)
+        for missed in range(2):
+            world.seek("a", 50.0)
+            world.ready("a", 50.0)
+            self.assertEqual(types(world.advance(6.99)), [])
+            self.assertEqual(types(world.advance(0.02)), ["PLAY_PAUSE"])
+            self.assertEqual([world.member(user).missed for user in "abc"], [0, missed + 1, missed + 1])
+        world.ready("b", 50.0)
+        world.seek("a", 60.0)
+        assert world.room.gate is not None
+        self.assertEqual(world.room.gate.awaited, ("a", "b"))
+        world.ready("a", 60.0)
+        self.assertEqual(told(world.ready("b", 60.0)), ["PLAY_PAUSE"])
+        self.assertEqual(world.member("c").missed, 2)
+
+    def test_ready_in_time_forgives_a_miss(self) -> None:
+        world = World()
+        world.join_all("a", "b", watching=True)
+        for _ in range(3):
+            world.seek("a", 50.0)
+            world.ready("a", 50.0)
+            world.advance(8)
+            self.assertEqual(world.member("b").missed, 1)
+            world.seek("a", 60.0)
+            world.ready("b", 60.0)
+            world.ready("a", 60.0)
+            self.assertEqual(world.member("b").missed, 0)
+
+    def test_a_page_that_is_loaded_again_is_awaited_again(self) -> None:
+        world = World()
+        world.join_all("a", "b", watching=True)
+        for _ in range(2):
+            world.seek("a", 50.0)
+            world.ready("a", 50.0)
+            world.advance(8)
+        world.join("b", again=True)
+        self.assertEqual(world.member("b").missed, 0)
+
     def test_a_quorum_opens_it_after_two_seconds(self) -> None:
         self.world.seek("a", 50.0)
         for user in "abc":

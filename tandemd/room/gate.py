@@ -14,9 +14,15 @@ TOLERANCE = 0.001
 """Seconds by which the position of a READY may differ from the gate's."""
 
 
+MISSES = 2
+"""Gates in a row that a member may miss; the next ones do not wait for it until it sends READY again."""
+
+
 def awaited(room: Room) -> tuple[str, ...]:
     """Return whom a gate that closes now would wait for."""
-    return tuple(user for user, member in room.members.items() if member.watching and member.conn)
+    return tuple(
+        user for user, member in room.members.items() if member.watching and member.conn and member.missed < MISSES
+    )
 
 
 def arrived(gate: Gate, user: str) -> Gate:

@@ -106,6 +106,7 @@ def _come_back(room: Room, member: Member, command: Command, body: Enter, name: 
         nonce=_unguessable(command.nonce),
         # A page that was loaded anew does not watch yet, and a gate does not wait for it.
         watching=member.watching and body.resume and by_token,
+        missed=member.missed if body.resume and by_token else 0,
         role=body.role,
         named=body.named,
         since=member.since if by_token else room.seq + 1,

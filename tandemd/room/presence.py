@@ -95,6 +95,10 @@ def departed(room: Room, member: Member, now: float) -> tuple[Departed, ...]:
 def opened(room: Room, gate: Gate, now: float) -> Decision:
     """The gate opens: the film goes on from its position if it was playing."""
     decision = Decision("GATE_OPENED", {"gate": None}, (), _gate_details(gate), reschedule=True)
+    for user in gate.awaited:
+        late = room.members.get(user)
+        if late is not None and late.missed < gates.MISSES:
+            decision.changes[MEMBER + user] = msgspec.structs.replace(late, missed=late.missed + 1)
     if gate.resume:
         decision.changes["playback"] = room.playback.controlled(gate.position, True, now)
         decision.messages = (played(room, m.SERVER, gate.position, True, now),)

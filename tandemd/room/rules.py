@@ -170,15 +170,23 @@ class Rules:
 
     def _ready(self, room: Room, member: Member, body: m.Ready, now: float) -> Decision:
         gate = room.gate
+        # It answers: the next gate waits for it again.
+        answers: dict[str, Any] = {}
+        if member.missed:
+            answers[MEMBER + member.user_id] = msgspec.structs.replace(member, missed=0)
         if gate is None:
             late = room.playback.known and room.playback.playing
-            return Decision(reply=in_step(room, now) if late else None)
+            if member.missed < gates.MISSES:
+                answers = {}
+            return Decision(changes=answers, reply=in_step(room, now) if late else None)
         if member.user_id not in gate.awaited or abs(body.target_time - gate.position) > gates.TOLERANCE:
             return Decision()
         gate = gates.arrived(gate, member.user_id)
         if self._opens_at(gate) <= now:
-            return presence.opened(room, gate, now)
-        return Decision(changes={"gate": gate}, reschedule=True)
+            decision = presence.opened(room, gate, now)
+            decision.changes.update(answers)
+            return decision
+        return Decision(changes={"gate": gate, **answers}, reschedule=True)
 
     def _url_change(self, room: Room, member: Member, body: m.UrlChange, now: float) -> Decision:
         self.titles.check(body.url)

@@ -96,6 +96,7 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     recent: (nonce, id, seq) of the last commands that carried an id, oldest first.
     role: "host" or "guest" if a signed token said so, else "". named: whether the name is the token's.
     forgotten: the highest id, under the nonce of the newest of them, for which there is no room in `recent` any more.
+    missed: how many gates in a row have opened without its READY.
     since: seq of the last commit that admitted it without its resume token. It is not replayed what was said before that.
     nonce: that of the JOIN that admitted it, if it is one that cannot be guessed: with the address, it proves a repeated JOIN.
     """
@@ -118,6 +119,7 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     since: int = 0
     nonce: str = ""
     earlier: tuple[str, ...] = ()
+    missed: int = 0
 
     @property
     def has_secret(self) -> bool:
