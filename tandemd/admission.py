@@ -183,6 +183,10 @@ class Admission:
         self.lobby.wait(error.place, who, since, session, error.seconds, lambda: self._again(session, join, counted))
         session.settled()
 
+    def put_off_at(self, live: LiveRoom, session: Session, join: m.Join, again: bool) -> None:
+        """Let a JOIN wait whose address has as many members in the room as it may have."""
+        self.put_off(session, join, self.rations.crowded(live.room.code, session.address), again)
+
     def _not_now(self, live: LiveRoom, session: Session, join: m.Join, error: Refused, again: bool) -> None:
         if session.asked is not join:
             return
@@ -286,6 +290,9 @@ class _JoinEntry(Entry):
                 self._admission.conflict(live, self._join.user_id)
             return
         self._admission.retries.answered(live, self.session, self._join.user_id)
+        if error.code == "rate_limited":
+            self._admission.put_off_at(live, self.session, self._join, self._again)
+            return
         self.session.send(error_frame(error, self._join.id))
         self.session.settled()
 

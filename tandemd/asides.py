@@ -6,17 +6,17 @@ from . import messages as m
 from .frames import text_frame
 from .room.permissions import own_control
 from .room.state import MEMBER, Commit, Room
-from .sessions import Group, Session
+from .sessions import Group
 
 KICKS = frozenset(("USER_KICKED", "USER_BANNED"))
 CLOSED = "ROOM_CLOSED"
 CONTROLS = frozenset(("GUEST_CONTROL", "CONTROL_DELEGATED"))
 
 
-def show_out(session: Session, room: Room, commit: Commit) -> None:
-    """Tell a session, which is in the room no more, that its member was kicked or banned by this commit.
+def shown_out(room: Room, commit: Commit) -> bytes:
+    """Return the frames that tell sessions, which are in the room no more, that their members were kicked or banned.
 
-    Its connection stays open: old clients answer every close by coming back at once. They know no KICKED either, and for
+    Their connections stay open: old clients answer every close by coming back at once. They know no KICKED either, and for
     them the others leave.
     """
     details = commit.details or {}
@@ -31,7 +31,7 @@ def show_out(session: Session, room: Room, commit: Commit) -> None:
     ]
     for user in room.members:
         told += [m.Left(user_id=user), m.UserLeft(user_id=user)]
-    session.send(b"".join(text_frame(m.encode(message)) for message in told))
+    return b"".join(text_frame(m.encode(message)) for message in told)
 
 
 def room_closed(commit: Commit) -> bytes:

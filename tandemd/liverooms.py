@@ -337,9 +337,15 @@ class LiveRoom:
             self.group.send(asides.room_closed(commit))
         self._metrics.commits[commit.event or SILENT] += 1
         if commit.changes:
-            for name in commit.changes:
-                if name.startswith(MEMBER):
-                    self._reconcile(name[2:], commit)
+            out = [
+                session
+                for name in commit.changes
+                if name.startswith(MEMBER) and (session := self._reconcile(name[2:], commit)) is not None
+            ]
+            if out and commit.event in asides.KICKS:
+                frames = asides.shown_out(room, commit)
+                for session in out:
+                    session.send(frames)
         size = CHANGE_BYTES * len(commit.changes)
         for message in commit.messages:
             frame = text_frame(m.encode(message))
@@ -360,12 +366,12 @@ class LiveRoom:
                 self.tail.popleft()
                 self._tail_bytes.popleft()
 
-    def _reconcile(self, user: str, commit: Commit) -> None:
-        """Let go of a session that does not speak for the member any more. It stays open: it may join again."""
+    def _reconcile(self, user: str, commit: Commit) -> Session | None:
+        """Let go of a session that does not speak for the member any more, and return it. It stays open: it may join again."""
         session = self.group.get(user)
         member = self.room.members.get(user)
         if session is None or (member is not None and member.conn == session.conn):
-            return
+            return None
         if member is not None and not member.conn:
             self._strays.adrift(self, session, member)
         elif member is None and (commit.details or {}).get("reason") == "lost":
@@ -373,8 +379,8 @@ class LiveRoom:
         else:
             self.group.remove(session)
             session.detached = member is not None
-            if commit.event in asides.KICKS:
-                asides.show_out(session, self.room, commit)
+            return session
+        return None
 
     def _schedule(self, at_least: float = 0.0) -> None:
         if self._timer is not None:

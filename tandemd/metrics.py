@@ -23,7 +23,7 @@ from twisted.logger import Logger
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 PUT_OFF = (
     "joins", "creations", "rooms_per_address", "rooms_per_node", "pin_tries_per_room", "pin_tries_per_address", "hashing",
-    "pending_joins",
+    "pending_joins", "members_per_address",
 )  # fmt: skip
 """Why a JOIN may have to wait: the keys of the configuration's `limits`, nearly."""
 SIZES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0)

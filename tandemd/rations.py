@@ -69,6 +69,7 @@ _REASONS = {
     "pin": ("pin_tries_per_room", "too many wrong PINs were tried at this room"),
     "pinner": ("pin_tries_per_address", "too many wrong PINs came from your address"),
     "pending": ("pending_joins", "too many from your address wait at this room"),
+    "members": ("members_per_address", "your address has as many members in this room as it may have"),
     "hashing": ("hashing", "too many PINs have come at once"),
 }
 """By the kind of budget: why, and the same for people."""
@@ -105,6 +106,10 @@ class Rations:
         """Let another JOIN wait at a room. Raises NotYet. waiting: how many of the address wait there."""
         if address and 0 < self._limits.pending_joins <= waiting:
             raise NotYet(f"pending:{code}\x00{address}", "pending", AGAIN)
+
+    def crowded(self, code: str, address: str) -> NotYet:
+        """Return why a JOIN waits whose address has as many members in a room as it may have."""
+        return NotYet(f"members:{code}\x00{address}", "members", AGAIN)
 
     async def found(self, code: str, address: str) -> Way:
         """Return what was taken for a new room, to be given back if it does not come about. Raises NotYet or Refused."""

@@ -126,7 +126,7 @@ class WaitingTest(SynchronousTestCase):
 
     def locked(self, waiting: int, most: int = 20) -> tuple[Node, Session, list[Session]]:
         """Return a locked room with its host and six guests, at which so many wait."""
-        node = Node(self, rules=RuleSettings(members_per_room=most))
+        node = Node(self, rules=RuleSettings(members_per_room=most, members_per_address=1000))
         host = node.join("host")
         guests = [node.join(f"guest {i}") for i in range(6)]
         node.rooms.receive(host, m.LockRoom(locked=True))
@@ -299,9 +299,11 @@ class MembersTest(SynchronousTestCase):
 
     def room(self, members: int) -> Room:
         room = Room("id", "room", START, 1)
-        self.rules = make_rules(members_per_room=10_000)
-        for i in range(members):
+        self.rules = make_rules(members_per_room=10_000, members_per_address=10_000)
+        for i in range(members // 2):
             self.do(room, f"u{i}", Enter(f"U{i}", f"a{i}"))
+            self.do(room, f"many {i}", Enter("Many", "one"))
+            self.do(room, "u0", m.DelegateControl(target_user_id=f"many {i}", enabled=True))
         self.do(room, "u0", m.UrlChange(url=TITLE))
         return room
 
@@ -325,6 +327,7 @@ class MembersTest(SynchronousTestCase):
                 "leave": ("u3", m.Leave()),
                 "ban": ("u0", m.Ban(target_user_id="u4")),
                 "kick": ("u0", m.Kick(target_user_id="u5")),
+                "ban with members": ("u0", m.Ban(target_user_id="many 0", with_members="all")),
                 "join": ("new", Enter("New", "new")),
                 "leave of the host": ("u0", m.Leave()),
                 "loss of the node": ("", NodeLost("n/")),

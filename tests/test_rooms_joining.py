@@ -6,7 +6,7 @@ from typing import Any
 
 from tandemd.room.settings import RuleSettings
 
-from .harness import TITLE, HeldStore, ServiceTestCase, WatchedStore
+from .harness import TITLE, HeldStore, ServiceTestCase, WatchedStore, World
 
 
 class FirstJoinTest(ServiceTestCase):
@@ -558,6 +558,43 @@ class FullRoomTest(ServiceTestCase):
         bob.cut()
         self.world.advance(46)
         self.assertEqual(cid.types(), ["ROOM_STATE"])
+
+
+class CrowdTest(ServiceTestCase):
+    """M3: one address may not take all places of a room."""
+
+    options = {"rules": RuleSettings(members_per_address=3)}
+
+    def test_members_of_one_address(self) -> None:
+        many = [self.world.join(f"user{i}", peer="10.0.0.1") for i in range(5)]
+        self.assertEqual(many[2].types()[0], "ROOM_STATE")
+        self.refused(many[3].told(), "rate_limited")
+        self.refused(many[4].told(), "rate_limited")
+        self.assertEqual(self.world.join("ann", peer="10.0.0.2").types(), ["ROOM_STATE"])
+        self.world.advance(20)
+        self.assertEqual(many[3].types(), [])
+        many[0].send("LEAVE")
+        self.world.advance(20)
+        inside = [client for client in many[3:] if "ROOM_STATE" in client.types()]
+        self.assertEqual(len(inside), 1, "an old client joins only when it connects, and is not to stay outside")
+
+    def test_members_who_come_back_are_not_concerned(self) -> None:
+        many = [self.world.join(f"user{i}", peer="10.0.0.1") for i in range(3)]
+        many[1].cut()
+        self.assertEqual(self.world.join("user1", peer="10.0.0.1").types()[0], "ROOM_STATE")
+
+    def test_a_place_that_an_address_may_not_have_is_the_next_ones(self) -> None:
+        self.world.close()
+        self.world = World(self.reactor, rules=RuleSettings(members_per_address=3, members_per_room=4))
+        self.addCleanup(self.world.close)
+        many = [self.world.join(f"user{i}", peer="10.0.0.1") for i in range(3)]
+        bob = self.world.join("bob", peer="10.0.0.2")
+        late, cid = self.world.join("user3", peer="10.0.0.1"), self.world.join("cid", peer="10.0.0.3")
+        self.refused(late.told(), "room_full")
+        self.refused(cid.told(), "room_full")
+        bob.send("LEAVE")
+        self.assertEqual(cid.types(), ["ROOM_STATE"])
+        del many
 
 
 class FollowingTest(ServiceTestCase):

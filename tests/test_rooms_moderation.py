@@ -160,6 +160,57 @@ class BanTest(ServiceTestCase):
         self.assertNotIn("BANS", [m["type"] for m in bob.send("JOIN", userId="bob", roomId="room")])
 
 
+class BanWithMembersTest(ServiceTestCase):
+    """M3: one address took all places of a room, and the host had to throw its members out one by one."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ann = self.world.join("ann", peer="10.0.0.1")
+        self.bob = self.world.join("bob", peer="10.0.0.2")
+        self.eves = [self.world.join(f"eve{i}", peer="10.0.0.7") for i in range(5)]
+        self.proven = self.world.join("dan", peer="10.0.0.7", keepsToken=True)
+        for client in (self.ann, self.bob, *self.eves, self.proven):
+            client.told()
+
+    def test_members_that_have_proven_nothing(self) -> None:
+        self.eves[3].cut()
+        told = self.ann.send("BAN", targetUserId="eve0", withMembers="unproven", id=1, reason="crowd")
+        left = [m["userId"] for m in told if m["type"] == "USER_LEFT"]
+        self.assertEqual(left, [f"eve{i}" for i in range(5)])
+        self.assertEqual([m["part"] for m in told if "part" in m], [[i, 10] for i in range(1, 11)])
+        self.assertEqual(len(self.the(told, "BANS")["bans"]), 1)
+        for i in (0, 1, 2, 4):
+            told = self.eves[i].told()
+            self.assertHas(told[0], type="KICKED", banned=True, reason="crowd")
+            self.assertEqual({m["userId"] for m in told[1:]}, {"ann", "bob", "dan"})
+            self.refused(self.eves[i].send("CHAT", text="x"), "not_joined")
+        self.refused(self.world.join("eve1", peer="10.0.0.7").told(), "banned")
+        self.assertEqual([m["type"] for m in self.proven.told()], ["LEAVE", "USER_LEFT"] * 5)
+        _, commit = self.world.server.journal[-1]
+        self.assertHas(commit.details, user="eve0", along=["eve1", "eve2", "eve3", "eve4"])
+
+    def test_all(self) -> None:
+        told = self.ann.send("BAN", targetUserId="eve0", withMembers="all")
+        self.assertEqual(sum(m["type"] == "USER_LEFT" for m in told), 6)
+        self.assertEqual(self.proven.told()[0]["type"], "KICKED")
+
+    def test_not_unless_it_is_asked_for(self) -> None:
+        self.ann.send("BAN", targetUserId="eve0")
+        self.assertEqual(self.eves[1].types(), ["LEAVE", "USER_LEFT"])
+        self.refused(self.ann.send("BAN", targetUserId="eve1", withMembers="x"), "bad_message")
+
+    def test_neither_the_host_nor_its_address(self) -> None:
+        cid = self.world.join("cid", peer="10.0.0.1")
+        told = self.ann.send("BAN", targetUserId="cid", withMembers="all")
+        self.assertEqual([m["userId"] for m in told if m["type"] == "USER_LEFT"], ["cid"])
+        del cid
+
+    def test_one_who_has_left(self) -> None:
+        self.eves[0].send("LEAVE")
+        told = self.ann.send("BAN", targetUserId="eve0", withMembers="unproven")
+        self.assertEqual(sum(m["type"] == "USER_LEFT" for m in told), 5)
+
+
 class LockTest(ServiceTestCase):
     def test_who_waits_comes_in_when_it_is_unlocked(self) -> None:
         """An old client joins only when it connects, and would stay outside for ever."""

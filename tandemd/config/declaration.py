@@ -362,6 +362,9 @@ class Limits:
         "How much may wait for one member whose connection is lost; what other members send it beyond that is refused.",
     )
     members_per_room: int = key(integer(1, 10_000), 250, "How many members a room may have.")
+    members_per_address: int = key(
+        integer(1, 10_000), 100, "How many members of a room may come from one address; the JOINs of more have to wait."
+    )
     username_length: int = key(integer(1, 200), 50, "Characters of a user's name; the rest is cut off.")
     chat_length: int = key(integer(1, 20_000), 2000, "Characters of a chat message.")
     url_length: int = key(integer(100, 20_000), 2048, "Characters of a title's URL.")

@@ -272,11 +272,14 @@ class Ban(ClientMessage, tag="BAN", frozen=True, kw_only=True):
     targetUserId: the user id that may not come in any more.
     reason: as in KICK.
     byAddress: whether newcomers from its last addresses may not come in either; never yours. BANS tells what became of it.
+    withMembers: which members at these addresses go too: those that never had a token and never sent an `id`, or all. They get
+    KICKED. Never you. Without it, members stay.
     """
 
     target_user_id: Id
     reason: str | None = None
     by_address: bool = True
+    with_members: Literal["unproven", "all"] | None = None
 
     def __post_init__(self) -> None:
         check_id("targetUserId", self.target_user_id)

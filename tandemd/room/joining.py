@@ -49,6 +49,10 @@ def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleS
         raise Refused(
             "room_full", f"The room has {settings.members_per_room} members, which is as many as it may have.", 5000
         )
+    if body.address and successor is None:
+        count = sum(member.address == body.address for member in room.members.values())
+        if count >= settings.members_per_address:
+            raise Refused("rate_limited", f"JOIN: your address has {count} members in this room already.", 5000)
     return _admit(room, command, body, name, successor, now)
 
 
@@ -65,7 +69,7 @@ def _admit(room: Room, command: Command, body: Enter, name: str | None, old: Mem
     if old is not None:
         order = old.order
         changes[MEMBER + old.user_id] = None
-        changes["departed"] = departed(room, old, now)
+        changes["departed"] = departed(room, [old], now)
         if old.user_id in room.moderation.delegates:
             changes["moderation"] = room.moderation.without(old.user_id)
         messages += user_left(room, old.user_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -42,7 +43,16 @@ def ban(room: Room, member: Member, body: m.Ban, now: float) -> Decision:
         addresses = [""]
     name = target.username if target is not None else before.username
     bar = Bar(user, name, addresses[0], at=now, earlier=tuple(addresses[1:]))
-    return _barred(room, target, bar, "banned", body.reason, now)
+    along: list[Member] = []
+    if bar.address and body.with_members is not None:
+        along = [
+            other
+            for other in room.members.values()
+            if other.address in addresses
+            and other.user_id not in (user, room.host)
+            and (body.with_members == "all" or not (other.has_secret or other.role))
+        ]
+    return _barred(room, target, bar, "banned", body.reason, now, along)
 
 
 def unban(room: Room, member: Member, body: m.Unban, now: float) -> Decision:
@@ -94,11 +104,18 @@ def listed(bars: tuple[Bar, ...]) -> m.Bans:
 
 
 def _barred(
-    room: Room, target: Member | None, bar: Bar, how: Literal["kicked", "banned"], reason: str | None, now: float
+    room: Room,
+    target: Member | None,
+    bar: Bar,
+    how: Literal["kicked", "banned"],
+    reason: str | None,
+    now: float,
+    along: Sequence[Member] = (),
 ) -> Decision:
     if bar.user_id == room.host:
         raise Refused("forbidden", "You are the host: hand over first (TRANSFER_HOST).")
-    decision = presence.left(room, target, how, now) if target is not None else Decision()
+    out = [target, *along] if target is not None else list(along)
+    decision = presence.gone(room, out, how, now) if out else Decision()
     bars = _with(in_force(room.moderation, now), bar)
     before = decision.changes.get("moderation", room.moderation)
     changes: dict[str, Any] = {**decision.changes, "moderation": msgspec.structs.replace(before, bars=bars)}
@@ -107,6 +124,8 @@ def _barred(
         details["until"] = bar.until
     else:
         details["byAddress"] = bool(bar.address)
+    if along:
+        details["along"] = [other.user_id for other in along]
     return msgspec.structs.replace(
         decision, event=f"USER_{how.upper()}", changes=changes, details=details, reply=listed(bars)
     )

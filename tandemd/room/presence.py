@@ -43,20 +43,32 @@ def reattached(room: Room, member: Member, conn: str) -> Decision:
     return decision
 
 
-def left(room: Room, member: Member, reason: Literal["left", "lost", "kicked", "banned"], now: float) -> Decision:
-    """The member is out: by its own LEAVE, at the end of its grace period, or by the host's doing."""
-    user = member.user_id
-    # Who was lost goes by no command of its own, so the archive has to be told who it was.
-    details = {"reason": reason, "user": user}
-    others = [other for other in room.members.values() if other.user_id != user]
-    if not others and reason == "left":
-        return Decision("USER_LEFT", {MEMBER + user: None}, (), details, reschedule=True, closes=True)
+def left(room: Room, member: Member, reason: Literal["left", "lost"], now: float) -> Decision:
+    """The member is out: by its own LEAVE, or at the end of its grace period."""
+    if reason == "left" and len(room.members) == 1:
+        # Who was lost goes by no command of its own, so the archive has to be told who it was.
+        details = {"reason": reason, "user": member.user_id}
+        return Decision("USER_LEFT", {MEMBER + member.user_id: None}, (), details, reschedule=True, closes=True)
+    return gone(room, [member], reason, now)
+
+
+def gone(
+    room: Room, members: Sequence[Member], reason: Literal["left", "lost", "kicked", "banned"], now: float
+) -> Decision:
+    """Members are out, by their own doing or the host's; the room stays."""
+    users = [member.user_id for member in members]
+    out = frozenset(users)
+    others = [other for other in room.members.values() if other.user_id not in out]
     by_host = reason if reason == "kicked" or reason == "banned" else None
-    messages: list[m.LoggedMessage] = [*user_left(room, user, by_host)]
-    changes: dict[str, Any] = {MEMBER + user: None, "departed": departed(room, member, now)}
-    if user in room.moderation.delegates:
-        changes["moderation"] = room.moderation.without(user)
-    if room.host == user:
+    messages: list[m.LoggedMessage] = []
+    for user in users:
+        messages += user_left(room, user, by_host)
+    changes: dict[str, Any] = {MEMBER + user: None for user in users}
+    changes["departed"] = departed(room, members, now)
+    moderation = room.moderation.without(*users)
+    if moderation is not room.moderation:
+        changes["moderation"] = moderation
+    if room.host in out:
         host = elect(others)
         changes["host"] = host
         if others:
@@ -64,15 +76,15 @@ def left(room: Room, member: Member, reason: Literal["left", "lost", "kicked", "
     if not others:
         # The film stops where the last one saw it.
         playback = room.playback
-        changes["playback"] = playback.corrected(playback.position_at(member.lost_at or now), False, now)
+        changes["playback"] = playback.corrected(playback.position_at(members[-1].lost_at or now), False, now)
         changes["gate"] = None
         changes["empty_since"] = now
         if room.moderation.locked:
-            # There is nobody who could let anybody in.
+            # No member could let a newcomer in.
             changes["moderation"] = Moderation(bars=room.moderation.bars)
         messages = []
-    decision = Decision("USER_LEFT", changes, tuple(messages), details, reschedule=True)
-    decision = _without(room, [user], decision, now)
+    decision = Decision("USER_LEFT", changes, tuple(messages), {"reason": reason, "user": users[0]}, reschedule=True)
+    decision = _without(room, users, decision, now)
     decision.messages = parts(*decision.messages)
     return decision
 
@@ -86,10 +98,12 @@ def elect(members: list[Member]) -> str:
     return min(connected)[2] if connected else ""
 
 
-def departed(room: Room, member: Member, now: float) -> tuple[Departed, ...]:
-    """Return the remembered leavers with one more."""
-    kept = [gone for gone in room.departed if gone.user_id != member.user_id and now - gone.at < REMEMBERED_FOR]
-    return (*kept[-(REMEMBERED - 1) :], Departed(member.user_id, now, member.address, room.seq + 1, member.earlier))
+def departed(room: Room, members: Sequence[Member], now: float) -> tuple[Departed, ...]:
+    """Return the remembered leavers with some more, these last."""
+    out = frozenset(member.user_id for member in members)
+    kept = [gone for gone in room.departed if gone.user_id not in out and now - gone.at < REMEMBERED_FOR]
+    more = (Departed(other.user_id, now, other.address, room.seq + 1, other.earlier) for other in members)
+    return (*kept, *more)[-REMEMBERED:]
 
 
 def opened(room: Room, gate: Gate, now: float) -> Decision:

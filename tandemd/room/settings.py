@@ -20,5 +20,6 @@ class RuleSettings(Struct, frozen=True):
     gate_quorum: float = 0.6
     gate_quorum_after: float = 2.0
     members_per_room: int = 250
+    members_per_address: int = 100
     username_length: int = 50
     chat_length: int = 2000

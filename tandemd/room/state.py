@@ -76,11 +76,12 @@ class Moderation(Struct, frozen=True, gc=False):
     delegates: tuple[str, ...] = ()
     bars: tuple[Bar, ...] = ()
 
-    def without(self, user: str) -> Moderation:
-        """Return it after a member has gone."""
-        if user not in self.delegates:
+    def without(self, *users: str) -> Moderation:
+        """Return it after members have gone."""
+        gone = frozenset(users)
+        if gone.isdisjoint(self.delegates):
             return self
-        return Moderation(self.locked, tuple(other for other in self.delegates if other != user), self.bars)
+        return Moderation(self.locked, tuple(other for other in self.delegates if other not in gone), self.bars)
 
 
 class Member(Struct, frozen=True, gc=False, omit_defaults=True):
