@@ -7,10 +7,11 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from tandemd.config.declaration import Limits
+from tandemd.rations import site_of
 from tandemd.room.state import dump
 from tandemd.tokens import new_invite, new_token
 
-from .harness import Client, HeldStore, ServiceTestCase
+from .harness import Client, HeldStore, ServiceTestCase, World
 
 RIGHT = "654321"
 
@@ -51,6 +52,51 @@ class JoinsTest(ServiceTestCase):
         self.world.join("ann", room="one", peer="9.9.9.9").cut()
         self.world.advance(100)
         self.assertIsNone(self.world.room("one"))
+
+
+class SiteTest(ServiceTestCase):
+    """M6: a customer has a whole /48 of IPv6, and a thousand /64s of it made a thousand rooms in 7 s."""
+
+    options = {"limits": Limits(joins=3, room_creations=2, rooms_per_address=2)}
+
+    def network(self, number: int, site: int = 1) -> str:
+        return f"2001:db8:{site:x}:{number:x}::/64"
+
+    def test_which(self) -> None:
+        self.assertEqual(site_of("2001:db8:1:ffff::/64"), "2001:db8:1::/48")
+        for address in ("", "9.9.9.9", "2001:db8:1:ffff::1", "node/boot/1"):
+            self.assertEqual(site_of(address), "")
+
+    def test_rooms(self) -> None:
+        clients = [self.world.join(f"user{i}", room=f"r{i}", peer=self.network(i)) for i in range(17)]
+        self.assertEqual([client.types() for client in clients[:16]], [["ROOM_STATE"]] * 16)
+        self.refused(clients[16].told(), "rate_limited")
+        self.assertEqual(self.world.server.metrics.put_off["rooms_per_address"], 1)
+        self.assertEqual(self.world.join("ann", room="other", peer=self.network(0, 2)).types(), ["ROOM_STATE"])
+        self.world.advance(61)
+        self.assertEqual(clients[16].told(), [])
+        clients[0].send("LEAVE")
+        self.world.advance(6)
+        self.assertEqual(clients[16].types(), ["ROOM_STATE"])
+
+    def test_creations(self) -> None:
+        self.world.close()
+        self.world = World(self.reactor, limits=Limits(room_creations=2))
+        self.addCleanup(self.world.close)
+        clients = [self.world.join(f"user{i}", room=f"r{i}", peer=self.network(i)) for i in range(17)]
+        self.refused(clients[16].told(), "rate_limited")
+        self.assertEqual(self.world.server.metrics.put_off["creations"], 1)
+        self.world.advance(5)
+        self.assertEqual(clients[16].types(), ["ROOM_STATE"])
+
+    def test_joins(self) -> None:
+        self.world.join("ann", peer="9.9.9.9")
+        clients = [self.world.join(f"user{i}", peer=self.network(i)) for i in range(25)]
+        self.assertEqual([client.types()[0] for client in clients], ["ROOM_STATE"] * 24 + ["ERROR"])
+        self.assertEqual(self.world.server.metrics.put_off["joins"], 1)
+        self.assertEqual(self.world.join("bob", peer=self.network(0, 2)).types()[0], "ROOM_STATE")
+        self.world.advance(10)
+        self.assertEqual(clients[24].types()[0], "ROOM_STATE")
 
 
 class FoundingTest(ServiceTestCase):
