@@ -165,7 +165,7 @@ class Retries:
             self.reloaded(live)
             return
         room, waiting = live.room, live.waiting
-        worth = "moderation" in commit.changes
+        worth = "moderation" in commit.changes or "locked" in commit.changes
         for name in commit.changes:
             if name.startswith(MEMBER):
                 user = name[len(MEMBER) :]

@@ -194,6 +194,15 @@ class BanWithMembersTest(ServiceTestCase):
         self.assertEqual(sum(m["type"] == "USER_LEFT" for m in told), 6)
         self.assertEqual(self.proven.told()[0]["type"], "KICKED")
 
+    def test_so_many_at_a_time(self) -> None:
+        """A commit has a bound; the host sends it again."""
+        for i in range(5, 60):
+            self.world.join(f"eve{i}", peer="10.0.0.7")
+        self.ann.told()
+        for count in (50, 10):
+            told = self.ann.send("BAN", targetUserId="eve0", withMembers="unproven")
+            self.assertEqual(sum(m["type"] == "USER_LEFT" for m in told), count)
+
     def test_not_unless_it_is_asked_for(self) -> None:
         self.ann.send("BAN", targetUserId="eve0")
         self.assertEqual(self.eves[1].types(), ["LEAVE", "USER_LEFT"])

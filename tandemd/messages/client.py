@@ -273,7 +273,7 @@ class Ban(ClientMessage, tag="BAN", frozen=True, kw_only=True):
     reason: as in KICK.
     byAddress: whether newcomers from its last addresses may not come in either; never yours. BANS tells what became of it.
     withMembers: which members at these addresses go too: those that never had a token and never sent an `id`, or all. They get
-    KICKED. Never you. Without it, members stay.
+    KICKED, 50 at a time: send it again for more. Never you. Without it, members stay.
     """
 
     target_user_id: Id

@@ -51,7 +51,7 @@ def ban(room: Room, member: Member, body: m.Ban, now: float) -> Decision:
             if other.address in addresses
             and other.user_id not in (user, room.host)
             and (body.with_members == "all" or not (other.has_secret or other.role))
-        ]
+        ][: presence.AT_ONCE - 1]
     return _barred(room, target, bar, "banned", body.reason, now, along)
 
 

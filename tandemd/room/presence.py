@@ -109,7 +109,7 @@ def departed(room: Room, members: Sequence[Member], now: float) -> tuple[Departe
 def opened(room: Room, gate: Gate, now: float) -> Decision:
     """The gate opens: the film goes on from its position if it was playing."""
     decision = Decision("GATE_OPENED", {"gate": None}, (), _gate_details(gate), reschedule=True)
-    for user in gate.awaited:
+    for user in gate.awaited[:AT_ONCE]:
         late = room.members.get(user)
         if late is not None and late.missed < gates.MISSES:
             decision.changes[MEMBER + user] = msgspec.structs.replace(late, missed=late.missed + 1)
