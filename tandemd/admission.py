@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -41,7 +41,7 @@ class Admission:
     hash_pin: hashes a PIN with a salt, in a thread. moved: called with the room, user and conn that a session speaks for
     no longer, and the command that says why. conflict: called when somebody wants to be a member that is here already.
     again: has a JOIN that was put off asked for again, and is told whether that it came has been counted. retries: is told
-    what became of JOINs that had waited.
+    what became of JOINs that had waited. in_slices: takes steps, and lets the reactor do what else it has between them.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Admission:
         conflict: Callable[[LiveRoom, str], None],
         again: Callable[[Session, m.Join, bool], None],
         retries: Retries,
+        in_slices: Callable[[Iterator[None]], object],
     ):
         self.store = store
         self.rules = rules
@@ -63,6 +64,7 @@ class Admission:
         self.conflict = conflict
         self.rations = rations
         self.retries = retries
+        self._in_slices = in_slices
         self.lobby = Lobby(clock)
         self._hash_pin = hash_pin
         self._clock = clock
@@ -168,8 +170,7 @@ class Admission:
 
     def founded(self, live: LiveRoom) -> None:
         """Whoever was to create the room has, or will not: the others may go on."""
-        for waiting in self._founding.pop(live, ()):
-            waiting.callback(None)
+        self._in_slices(_fire(self._founding.pop(live, ())))
 
     def put_off(self, session: Session, join: m.Join, error: NotYet, again: bool, since: float = 0.0) -> None:
         """Let a JOIN wait for what there is not enough of. since: when who sends it came; 0.0: just now."""
@@ -428,3 +429,9 @@ def _not_taken(failure: Failure, code: str) -> None:
     # If the store is away, it delivers what it keeps as soon as it is back.
     if not failure.check(Refused):
         log.failure("taking the mail of {room}", failure=failure, room=code)
+
+
+def _fire(waiting: Sequence[Deferred[None]]) -> Iterator[None]:
+    for deferred in waiting:
+        deferred.callback(None)
+        yield

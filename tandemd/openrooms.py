@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
 
 from twisted.logger import Logger
@@ -18,16 +19,26 @@ Failed = Callable[[Refused], None]
 
 
 class OpenRooms:
-    """The open rooms by code. make: makes one from what the store has. follower: is told of what happens to them."""
+    """The open rooms by code. make: makes one from what the store has. follower: is told of what happens to them.
+
+    in_slices: takes the steps of what is long, and lets the reactor do what else it has between them.
+    """
 
     _log = Logger()
 
-    def __init__(self, store: IRoomStore, make: Callable[[Room], LiveRoom], follower: IFollower):
+    def __init__(
+        self,
+        store: IRoomStore,
+        make: Callable[[Room], LiveRoom],
+        follower: IFollower,
+        in_slices: Callable[[Iterator[None]], object],
+    ):
+        self._in_slices = in_slices
         self._store = store
         self._make = make
         self._follower = follower
         self._live: dict[str, LiveRoom] = {}
-        self._opening: dict[str, list[tuple[Use, Failed]]] = {}
+        self._opening: dict[str, deque[tuple[Use, Failed]]] = {}
 
     def __iter__(self) -> Iterator[LiveRoom]:
         return iter(list(self._live.values()))
@@ -41,13 +52,13 @@ class OpenRooms:
     def use(self, code: str, use: Use, failed: Failed = lambda error: None) -> None:
         """Call `use` with the room, now or when it is open; `failed` if it cannot be opened at the moment."""
         live = self._live.get(code)
-        if live is not None:
+        if code in self._opening:
+            self._opening[code].append((use, failed))
+        elif live is not None:
             use(live)
             self.close_if_idle(live)
-        elif code in self._opening:
-            self._opening[code].append((use, failed))
         else:
-            self._opening[code] = [(use, failed)]
+            self._opening[code] = deque([(use, failed)])
             # Whoever listens first and reads then misses nothing.
             self._store.follow(code, self._follower)
             loaded = self._store.load(code)
@@ -57,8 +68,18 @@ class OpenRooms:
     def _opened(self, room: Room | None, code: str) -> None:
         live = self._live[code] = self._make(room or self.blank(code))
         live.renew(live.room)
-        for use, _ in self._opening.pop(code):
-            use(live)
+        self._in_slices(self._hand_over(live, code))
+
+    def _hand_over(self, live: LiveRoom, code: str) -> Iterator[None]:
+        waiting = self._opening[code]
+        while waiting:
+            use, _ = waiting.popleft()
+            try:
+                use(live)
+            except Exception:
+                self._log.failure("opening {room}", room=code)
+            yield
+        del self._opening[code]
         self.close_if_idle(live)
 
     def _not_opened(self, failure: Failure, code: str) -> None:
@@ -78,7 +99,7 @@ class OpenRooms:
     def close_if_idle(self, live: LiveRoom) -> None:
         """Close the room if nothing here needs it."""
         code = live.room.code
-        if live.idle and self._live.get(code) is live:
+        if live.idle and self._live.get(code) is live and code not in self._opening:
             del self._live[code]
             live.close()
             self._store.unfollow(code)

@@ -11,7 +11,7 @@ from math import ceil
 from typing import Any
 
 from twisted.application import service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Cooperator, LoopingCall, SchedulerStopped
 from twisted.logger import Logger
@@ -40,6 +40,10 @@ from .rounds import SLICE, Rounds
 from .sessions import Outbox, Session
 
 log = Logger()
+
+AT_ONCE = 8
+"""Steps of something long that are taken in the turn in which it begins."""
+_DONE = object()
 
 SWEEP = 0.25
 """Seconds between two looks at each room."""
@@ -80,9 +84,10 @@ class RoomService(service.Service):
         self._vouch = vouch
         self._spending = spending
         self._metrics = metrics
+        self._slices = Cooperator(self._slice, lambda go_on: clock.callLater(0, go_on))
         self._retries = Retries(clock, rules.settings, self._retry)
         self.others = OtherNodes(store, self._join_again, self._retries.reloaded)
-        self.open = OpenRooms(store, self._make, self.others)
+        self.open = OpenRooms(store, self._make, self.others, self._do_in_slices)
         self.others.attach(self.open)
         self._unopened: dict[Session, m.Join] = {}
         self._stopping = False
@@ -92,7 +97,6 @@ class RoomService(service.Service):
         self.positions = Positions(store, positions, lambda: self.open, metrics)
         self._rations = Rations(store, limits, clock, metrics, lambda: len(self.open))
         self.directory = Directory(store, self.open, clock, rules, self._rations.invited)
-        self._slices = Cooperator(self._slice, lambda go_on: clock.callLater(0, go_on))
         self._admission = Admission(
             store,
             rules,
@@ -104,6 +108,7 @@ class RoomService(service.Service):
             self._conflict,
             self._again,
             self._retries,
+            self._do_in_slices,
         )
         self._sweep = Rounds(clock, SWEEP, lambda: self.open, self._look)
         self._ask_due = LoopingCall(self._look_for_due)
@@ -334,7 +339,10 @@ class RoomService(service.Service):
         self._do_in_slices(self._available())
 
     def _do_in_slices(self, steps: Iterator[None]) -> Deferred[Any]:
-        """Take many steps, and let the reactor do what else it has between them; fires when they are done."""
+        """Take the first steps at once, and let the reactor do what else it has between the others; fires when all are done."""
+        for _ in range(AT_ONCE):
+            if next(steps, _DONE) is _DONE:
+                return succeed(None)
         done: Deferred[Any] = self._slices.coiterate(steps)
         return done.addErrback(_log_unless_stopped)
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -22,7 +23,7 @@ from tandemd.room.settings import RuleSettings
 from tandemd.room.state import Room
 from tandemd.sessions import Session
 
-from .harness import EPOCH, TITLE, Server
+from .harness import EPOCH, TITLE, HeldStore, Server
 from .world import START, make_rules
 
 SIZES = (250, 1000, 4000)
@@ -72,11 +73,21 @@ class SilentWire:
         """Nothing."""
 
 
+class TickingClock(Clock):
+    """A clock that goes on by `rate` seconds each time that it is asked."""
+
+    rate = 0.0
+
+    def seconds(self) -> float:
+        self.rightNow += self.rate
+        return super().seconds()
+
+
 class Node:
     """A room service with sessions that need no sockets. decided: how many JOINs the rules have decided."""
 
     def __init__(self, case: SynchronousTestCase, **options: Any):
-        self.clock = Clock()
+        self.clock = TickingClock()
         self.clock.advance(EPOCH)
         self.server = Server(self.clock, **options)
         self.rooms = self.server.rooms
@@ -342,3 +353,44 @@ class MembersTest(SynchronousTestCase):
 
 def _fields(member: Any) -> dict[str, Any]:
     return {name: getattr(member, name) for name in member.__struct_fields__}
+
+
+class SlowLoad(HeldStore):
+    """Loads rooms when it is told to."""
+
+    slow: Deferred[None] | None = None
+
+    def load(self, code: str) -> Deferred[Room | None]:
+        found = super().load(code)
+        return found if self.slow is None else self.slow.addCallback(lambda _: found)
+
+
+class CrowdTest(SynchronousTestCase):
+    """A thousand JOINs that come in while one thing takes its time are not one turn afterwards."""
+
+    def test_while_the_room_is_loaded(self) -> None:
+        node = Node(self, make_store=SlowLoad, rules=RuleSettings(members_per_room=2000))
+        node.server.store.slow = slow = Deferred()
+        for i in range(1000):
+            node.join(f"user {i}")
+        node.server.store.slow = None
+        slow.callback(None)
+        self.assertLessEqual(node.decided, 16)
+        node.clock.rate = 0.001
+        turns = node.settle()
+        live = node.rooms.open.get("room")
+        assert live is not None
+        self.assertEqual(list(live.room.members), [f"user {i}" for i in range(1000)])
+        self.assertLessEqual(max(turns), 16)
+
+    def test_while_the_pin_of_a_new_room_is_hashed(self) -> None:
+        node = Node(self, rules=RuleSettings(members_per_room=2000))
+        node.server.pins.holding = True
+        node.join("host", pin="1")
+        for i in range(1000):
+            node.join(f"user {i}")
+        node.clock.rate = 0.001
+        node.server.pins.release()
+        self.assertLessEqual(node.decided, 16)
+        self.assertLessEqual(max(node.settle()), 16)
+        self.assertEqual(node.decided, 1001)

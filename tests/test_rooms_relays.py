@@ -131,7 +131,7 @@ class MailTest(ServiceTestCase):
 
     def test_dropped_for_a_fresh_page(self) -> None:
         """It was made for a page that is gone."""
-        self.assertEqual(self.world.join("bob").types(), ["ROOM_STATE"])
+        self.assertEqual(self.world.join("bob", token=self.state["token"]).types(), ["ROOM_STATE"])
         self.assertEqual(self.resume().types(), ["ROOM_STATE"])
 
     def test_dies_with_the_grace_period(self) -> None:
