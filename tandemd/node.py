@@ -294,7 +294,7 @@ def rules_of(config: Config) -> Rules:
             gate_quorum=rooms.gate_quorum,
             gate_quorum_after=rooms.gate_quorum_after,
             members_per_room=limits.members_per_room if limits.enabled else 1_000_000,
-            members_per_address=limits.members_per_address if limits.enabled else 1_000_000,
+            members_per_address=limits.members_per_address if limits.enabled else 0,
             username_length=limits.username_length,
             chat_length=limits.chat_length,
         ),

@@ -5,12 +5,10 @@ Knows no sessions and no messages. What protects rooms is counted by the store, 
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
-from ipaddress import IPv6Address, IPv6Network
 
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
@@ -18,6 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from .budgets import DAY, MINUTE, Budget, Mark, PerMinute, Share, Taken, Way
 from .errors import Refused
 from .interfaces import IRoomStore
+from .limits.scopes import scopes
 from .metrics import Metrics
 from .room.state import Room
 
@@ -30,19 +29,6 @@ PACE, PACED = 4, 3.0
 """How many wrong PINs of newcomers a room answers at once, and then one in so many seconds."""
 AGAIN = 5.0
 """Seconds after which it is looked again whether the node, or the line at a room, has place for another."""
-
-
-SITE = 8
-"""How many times as much as one address a whole IPv6 /48 may have: a customer gets a /56 or a /48, and has many /64s."""
-
-
-@functools.lru_cache(maxsize=4096)
-def site_of(address: str) -> str:
-    """Return the /48 of an address that is an IPv6 /64, else ''."""
-    network, slash, _ = address.partition("/")
-    if not slash or ":" not in network:
-        return ""
-    return str(IPv6Network((int(IPv6Address(network)) >> 80 << 80, 48)))
 
 
 class JoinLimits(Struct, frozen=True):
@@ -107,17 +93,12 @@ class Rations:
         self._metrics = metrics
         self._rooms_here = rooms_here
         self._joins = PerMinute(clock, "joins", limits.joins)
-        self._joins_of_site = PerMinute(clock, "joins", SITE * limits.joins)
         self._key = secrets.token_bytes(32)
         self._wrong: OrderedDict[tuple[str, bytes], None] = OrderedDict()
         self._arrivals: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
 
     def join(self, address: str) -> None:
         """Count a JOIN. Raises NotYet. address: '' where addresses mean nothing; no rule by address applies then."""
-        site = site_of(address)
-        wait = self._joins_of_site.take(site)
-        if wait:
-            raise NotYet(f"joins:{site}", "joins", wait)
         wait = self._joins.take(address)
         if wait:
             raise NotYet(f"joins:{address}", "joins", wait)
@@ -138,11 +119,11 @@ class Rations:
         if limits.rooms_per_node and max(self._rooms_here() - 1, self._store.size()) >= limits.rooms_per_node:
             raise NotYet("node", "node", AGAIN)
         way: list[Budget | Mark | Share] = []
-        for name, times in ((address, 1), (site_of(address), SITE)):
-            if name and limits.room_creations:
-                way.append(Budget(f"founder:{name}", times * limits.room_creations, MINUTE))
-            if name and limits.rooms_per_address:
-                way.append(Share(f"rooms:{name}", code, times * limits.rooms_per_address))
+        for scope in scopes(address):
+            if limits.room_creations:
+                way.append(Budget(f"founder:{scope.name}", scope.times * limits.room_creations, MINUTE))
+            if limits.rooms_per_address:
+                way.append(Share(f"rooms:{scope.name}", code, scope.times * limits.rooms_per_address))
         if way:
             _check(await self._store.take((way,)))
         return way

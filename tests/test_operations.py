@@ -137,7 +137,7 @@ class WaitingTest(SynchronousTestCase):
 
     def locked(self, waiting: int, most: int = 20) -> tuple[Node, Session, list[Session]]:
         """Return a locked room with its host and six guests, at which so many wait."""
-        node = Node(self, rules=RuleSettings(members_per_room=most, members_per_address=1000))
+        node = Node(self, rules=RuleSettings(members_per_room=most, members_per_address=0))
         host = node.join("host")
         guests = [node.join(f"guest {i}") for i in range(6)]
         node.rooms.receive(host, m.LockRoom(locked=True))
@@ -310,7 +310,7 @@ class MembersTest(SynchronousTestCase):
 
     def room(self, members: int) -> Room:
         room = Room("id", "room", START, 1)
-        self.rules = make_rules(members_per_room=10_000, members_per_address=10_000)
+        self.rules = make_rules(members_per_room=10_000, members_per_address=0)
         for i in range(members // 2):
             self.do(room, f"u{i}", Enter(f"U{i}", f"a{i}"))
             self.do(room, f"many {i}", Enter("Many", "one"))

@@ -7,7 +7,6 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from tandemd.config.declaration import Limits
-from tandemd.rations import site_of
 from tandemd.room.state import dump
 from tandemd.tokens import new_invite, new_token
 
@@ -61,11 +60,6 @@ class SiteTest(ServiceTestCase):
 
     def network(self, number: int, site: int = 1) -> str:
         return f"2001:db8:{site:x}:{number:x}::/64"
-
-    def test_which(self) -> None:
-        self.assertEqual(site_of("2001:db8:1:ffff::/64"), "2001:db8:1::/48")
-        for address in ("", "9.9.9.9", "2001:db8:1:ffff::1", "node/boot/1"):
-            self.assertEqual(site_of(address), "")
 
     def test_rooms(self) -> None:
         clients = [self.world.join(f"user{i}", room=f"r{i}", peer=self.network(i)) for i in range(17)]

@@ -49,7 +49,7 @@ def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleS
         raise Refused(
             "room_full", f"The room has {settings.members_per_room} members, which is as many as it may have.", 5000
         )
-    if body.address and successor is None:
+    if settings.members_per_address and body.address and successor is None:
         count = sum(member.address == body.address for member in room.members.values())
         if count >= settings.members_per_address:
             raise Refused("rate_limited", f"JOIN: your address has {count} members in this room already.", 5000)

@@ -9,6 +9,7 @@ class RuleSettings(Struct, frozen=True):
     grace: how long a member may be without a connection. room_ttl: how long an empty room is kept.
     host_gone: absence of the host after which guests' controls count.
     kick: how long somebody who was kicked stays out.
+    members_per_address: how many members of a room may come from one address; 0 for any number.
     gate_deadline, gate_quorum_after: after a seek; gate_quorum: a share of those waited for, 0 to 1.
     """
 
