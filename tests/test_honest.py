@@ -276,9 +276,10 @@ class HonestTest(TestCase):
         self.assertNobodyNoticed(evening)
 
     def test_a_full_room(self) -> None:
-        """250 behind one address: they come, all reconnect twice at once, then talk for three minutes and seek."""
+        """250 behind three addresses: they come, all reconnect twice at once, then talk for three minutes and seek."""
         evening = self.evening(250)
-        for person in evening.people:
+        for number, person in enumerate(evening.people):
+            person.home = f"203.0.113.{number % 3}"
             person.connect()
             evening.clock.advance(0.02)
         evening.people[0].say(encoded("TOGGLE_GUEST_CONTROL", enabled=True))

@@ -328,7 +328,7 @@ class MemoryStoreTest(StoreContract, TestCase):
         later.epoch, later.at = later.epoch + 1, EPOCH + 3600
         time = ServerTime(self.clock)
         time.look(self.clock.seconds)
-        restarted = MemoryStore(self.clock, LOG_LENGTH, self.journalled, time)
+        restarted = MemoryStore(self.clock, LOG_LENGTH, self.journalled, time=time)
         restarted.restore([later])
         self.assertEqual((restarted.now(), restarted.grace_floor()), (EPOCH + 3600, EPOCH + 3600))
         self.assertEqual(self.wait(restarted.due_rooms(restarted.now())), ["room"])

@@ -345,7 +345,7 @@ class MembersTest(SynchronousTestCase):
             }
             for name, (user, body) in acts.items():
                 costs.setdefault(name, []).append(operations(lambda a=(room, user, body): self.do(*a)))
-            self.assertRaises(Refused, self.do, room, "new", m.Chat(text="x"))
+            self.assertRaises(Refused, self.do, room, "stranger", m.Chat(text="x"))
         for name, (small, middle, large) in costs.items():
             self.assertLess(middle, 5 * small + 500, f"{name}: {costs[name]}")
             self.assertLess(large, 5 * middle + 500, f"{name}: {costs[name]}")
