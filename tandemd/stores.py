@@ -217,7 +217,7 @@ class Clustered(_Archived):
 
     def warnings(self) -> list[str]:
         # While PostgreSQL is away everything goes on; that is no reason to send clients elsewhere.
-        return [reason for reason in (self.consumer.ready(),) if reason]
+        return [*self.store.warnings(), *(reason for reason in (self.consumer.ready(),) if reason)]
 
     def measure(self) -> None:
         pass

@@ -216,13 +216,24 @@ class RedisTestCase(TestCase):
         for proxy in self.proxies:
             await proxy.stop()
 
-    async def node(self, name: str = "a/1/", path: str = "", follower: Recorder | None = None, **settings: Any) -> Any:
-        """Return a running store with its `follower` and `metrics` as attributes. path: of Redis' socket, or a proxy's."""
+    async def node(
+        self,
+        name: str = "a/1/",
+        path: str = "",
+        follower: Recorder | None = None,
+        endpoint: Any = None,
+        failover: bool = False,
+        **settings: Any,
+    ) -> Any:
+        """Return a running store with its `follower` and `metrics` as attributes.
+
+        path: of Redis' socket, or a proxy's; endpoint: in its place. failover: whether that leads to another server when it must.
+        """
         metrics = Metrics("test", name)
         store: Any = RedisStore(
             reactor,
-            UNIXClientEndpoint(reactor, path or self.server.path),
-            {},
+            endpoint or UNIXClientEndpoint(reactor, path or self.server.path),
+            {"failover": failover},
             name,
             RedisSettings(**{"offer_seconds": 0.1, **settings}),
             self.archive,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -245,6 +246,43 @@ class IncarnationTest(RestartTestCase):
         b = await self.node("b/1/")
         b.follow("room", b.follower)
         self.assertEqual((await b.load("room")).seq, 1)
+
+
+class EmptiedTest(RestartTestCase):
+    """Redis loses its data and no connection (FLUSHALL), while the archive has only older states of the rooms."""
+
+    async def emptied(self, a: Any, b: Any, deafen: Callable[[], None] = lambda: None) -> Hand:
+        """Have Redis lose all data, and only node a notice; return a room that b has open.
+
+        The archive knows an older state of it.
+        """
+        hand = await self.held(b)
+        self.archive.rooms["room"] = hand.room.copy()
+        await hand.say("acknowledged, not archived")
+        other = await self.open(a, "other")
+        deafen()
+        await self.ask(b, b"FLUSHALL")
+        self.assertEqual(await other.say("x"), Conflict(None))
+        await until(lambda: not a.ready())
+        return hand
+
+    async def test_every_node_is_told(self) -> None:
+        a, b = await self.node("a/1/"), await self.node("b/1/")
+        await until(lambda: b.members.heard_at)
+        # No other sign than the announcement: b gives no sign of life, and its rooms are not used.
+        for loop in b._loops:
+            loop.stop()
+        number = b._access.incarnation
+        hand = await self.emptied(a, b)
+        self.is_like(await a.load("room"), hand.room)
+        self.assertNotIn(b._access.incarnation, (None, number))
+
+    async def test_a_node_that_is_not_told_has_the_time_to_notice(self) -> None:
+        a = await self.node("a/1/")
+        proxy, b = await self.proxied("b/1/")
+        await until(lambda: b.members.heard_at)
+        hand = await self.emptied(a, b, lambda: setattr(proxy, "deaf", "subscriptions"))
+        self.is_like(await a.load("room"), hand.room)
 
 
 class LostAnswerTest(RestartTestCase):

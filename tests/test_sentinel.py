@@ -13,12 +13,15 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 
+from tandemd.interfaces import Unavailable
+from tandemd.roomstore.consumer import JournalConsumer
 from tandemd.roomstore.link import Unreachable, login
 from tandemd.roomstore.sentinel import PATIENCE, SentinelEndpoint
 
 from . import servers
 from .daemon import Client, Daemon, DaemonTestCase
 from .patience import TEST_LIMIT_SECONDS, eventually
+from .redisworld import RedisTestCase, until
 from .scriptedredis import ScriptedFactory, naming
 
 Json = dict[str, Any]
@@ -128,6 +131,58 @@ class EndpointTests(TestCase):
         await self.assertFailure(connecting, CancelledError)
         await silent.empty()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class RefusingMasterTests(RedisTestCase):
+    """A master that was cut off refuses to write, and the sentinels name another. Its connections stay."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.port = servers.free_port()
+        self.server = servers.Redis(port=self.port)
+        self.other_port = servers.free_port()
+        self.other = servers.Redis(port=self.other_port)
+        for server in (self.server, self.other):
+            self.addCleanup(server.stop)
+        self.named = self.port
+
+    def _answer(self, words: list[str]) -> Any:
+        return naming("127.0.0.1", self.named, 1)(words)
+
+    async def sentinels(self) -> SentinelEndpoint:
+        factory = ScriptedFactory(self._answer)
+        port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
+        self.addCleanup(port.stopListening)
+        sentinel = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+        return SentinelEndpoint(
+            reactor, [("s1", sentinel)], [], "mymaster", lambda host, port: TCP4ClientEndpoint(reactor, host, port)
+        )
+
+    async def test_the_node_goes_to_the_other(self) -> None:
+        a = await self.node(endpoint=await self.sentinels(), failover=True)
+        consumer = JournalConsumer(
+            reactor, await self.sentinels(), {"failover": True}, "a/1/", self.archive, a.metrics
+        )  # fmt: skip
+        consumer.startService()
+        self.addCleanup(consumer.stopService)
+        hand = await self.open(a)
+        self.server.execute("CONFIG", "SET", "min-replicas-to-write", "1")
+        self.assertIsInstance(await hand.say("refused"), Unavailable)
+        self.assertIn("NOREPLICAS", a.ready())
+        self.named = self.other_port
+        await until(lambda: not a.ready(), 60)
+        again = await self.open(a, "another")
+        self.assertIsNone(await again.say("x"))
+        self.assertIn(b"room:another", self.other.execute("KEYS", "*room:another"))
+        await until(lambda: b":0" in self.other.execute("XLEN", "tandem:journal"), 60)
+        self.assertEqual(consumer.ready(), "")
+
+    async def test_a_master_without_required_replicas_is_warned_of(self) -> None:
+        a = await self.node(endpoint=await self.sentinels(), failover=True)
+        self.assertIn("min-replicas-to-write is 0", a.warnings()[0])
+        await a.stopService()
+        b = await self.node("b/1/", path=self.server.path)
+        self.assertEqual(b.warnings(), [])  # without sentinels no other server takes over
 
 
 class Speaker:

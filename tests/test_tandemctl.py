@@ -239,6 +239,17 @@ class TwoNodesTests(TandemctlTestCase):
         run = await self.ctl(one, "--json", "doctor", status=1, **self.environ)
         problems = {one["what"]: one["remedy"] for one in run.json if one["level"] == "problem"}
         self.assertIn("noeviction", problems[f"Redis at {self.redis.path}: maxmemory-policy is allkeys-lru"])
+        port = servers.free_port()
+        master = servers.Redis(port=port)
+        self.addCleanup(master.stop)
+        sentinel = servers.Sentinel(port, quorum=1)
+        self.addCleanup(sentinel.stop)
+        watched = {**self.environ, "REDIS_HOST": "", "TANDEMD_REDIS_SENTINELS": f"127.0.0.1:{sentinel.port}"}
+        for replicas, problem in ((0, True), (1, False)):
+            master.execute("config", "set", "min-replicas-to-write", str(replicas))
+            run = await self.ctl(one, "--json", "doctor", status=1 if problem else 0, **watched)
+            problems = {one["what"]: one["remedy"] for one in run.json if one["level"] == "problem"}
+            self.assertEqual(any("min-replicas-to-write" in what for what in problems), problem, problems)
         away = {**self.environ, "POSTGRES_HOST": str(self.home), "REDIS_HOST": str(self.home / "none")}
         run = await self.ctl(one, "--json", "doctor", status=1, **away)
         problems = {one["what"]: one["remedy"] for one in run.json if one["level"] == "problem"}

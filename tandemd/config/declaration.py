@@ -478,7 +478,8 @@ class Redis:
     sentinels: tuple[str, ...] = key(
         texts("sentinels such as redis-a.example.org:26379 or [2001:db8::1]:26379; the port is optional", sentinel),
         [],
-        "The sentinels that know where the master is; in the place of host and port, and url.",
+        "The sentinels that know where the master is; in the place of host and port, and url. "
+        "The master and its replicas need min-replicas-to-write 1, or a master that is cut off takes changes that are lost.",
     )
     sentinel_master: str = key(text("a name", r"\S+"), "mymaster", "The name by which the sentinels know the master.")
     sentinel_username: str = key(text("a name"), "", "The sentinels' ACL user; empty for the default user.")

@@ -133,6 +133,12 @@ def _redis(config: Config) -> Iterator[Finding]:
     try:
         with redis_connection(redis, host, port) as connection:
             yield from _redis_server(connection, where)
+            if redis.sentinels and "min_slaves_good_slaves" not in connection.info("replication"):
+                yield Finding(
+                    "problem",
+                    f"Redis at {where}: min-replicas-to-write is 0: what a master acknowledges while it is cut off is lost",
+                    "set it to 1, and min-replicas-max-lag to 5, on the master and its replicas",
+                )
     except ProbeError as error:
         remedy = "see that it runs, and redis.host, redis.port, redis.password and redis.tls"
         yield Finding("problem", f"Redis at {where}: {error}", remedy)

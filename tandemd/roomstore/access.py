@@ -25,8 +25,16 @@ from .refusals import passing, remedy, withheld
 
 PATIENCE = 2.0
 """Seconds for which a command waits while Redis is away, and after which Redis will not carry it out any more."""
+RESTARTED_WITHIN_SECONDS = 10
+"""Up to this uptime of the server, the loss of its data came with the loss of every connection to it."""
 STALLED = 0.7
 """Seconds without an answer after which nothing new is sent: what has not been sent can be refused with certainty."""
+
+
+UNGUARDED = (
+    "min-replicas-to-write is 0, so a master that is cut off goes on acknowledging changes, which are lost when another "
+    "has taken over; set it to 1, and min-replicas-max-lag to 5, on the master and its replicas"
+)
 
 
 def unavailable() -> Refused:
@@ -36,11 +44,13 @@ def unavailable() -> Refused:
 class Access:
     """Keeps the connection for commands, and says when it can be used.
 
-    offer: gives the server the rooms that are open here, for which `offer_seconds` are given. entered: called when the
-    server can be used, also after it was silent for a while, with whether its data may be other than before. link: for
+    offer: gives the server the rooms that are open here, for which `offer_seconds` are given; if connections may have
+    survived the loss of its data, `unnoticed_seconds` more: so long it may take until a node notices. entered: called when
+    the server can be used, also after it was silent for a while, with whether its data may be other than before. link: for
     commands that do not mind whether that is so. time: server time, which follows Redis' clock. incarnation: the number
-    that commits must name; None while the server cannot be used. fresh: whether the server had no data at all when this
-    node opened its incarnation. fatal: whether waiting will not mend what is wrong.
+    that commits must name; None while the server cannot be used. warning: what is unsafe about the server, for people.
+    fresh: whether the server had no data at all when this node opened its incarnation. fatal: whether waiting will not mend
+    what is wrong.
     """
 
     _log = Logger()
@@ -52,6 +62,7 @@ class Access:
         options: dict[str, Any],
         tasks: Tasks,
         offer_seconds: float,
+        unnoticed_seconds: float,
         offer: Callable[[], Awaitable[None]],
         entered: Callable[[bool], None],
     ):
@@ -59,11 +70,15 @@ class Access:
         self.time = ServerTime(clock)
         self.incarnation: bytes | None = None
         self.fresh = False
+        self.warning = ""
         self.fatal = False
         self.stopping = False
         self._clock = clock
         self._tasks = tasks
-        self.offer_seconds = offer_seconds
+        self._offer_seconds = offer_seconds
+        self._unnoticed_seconds = unnoticed_seconds
+        self.longest_offer_seconds = offer_seconds + unnoticed_seconds
+        self._emptied = False
         self._offer = offer
         self._entered = entered
         self._entering: object = None
@@ -148,8 +163,14 @@ class Access:
         """The server's data is not of the incarnation we know, though the connection was not lost: somebody emptied it."""
         if self.incarnation is not None:
             self.incarnation = None
+            self._emptied = True
             self._log.warn("redis: the data is not what it was; entering again")
             self._up()
+
+    def announced(self, number: bytes) -> None:
+        """A node has opened this incarnation."""
+        if number != self.incarnation:
+            self.astray()
 
     def suspend(self, error: str) -> None:
         """The server has refused a command with this error. If it would refuse any other too, wait until it does not."""
@@ -180,12 +201,23 @@ class Access:
         reason = _unsuitable(info)
         if reason:
             raise CannotStart(reason)
+        self._warn(f"{self.link.where}: {UNGUARDED}" if self.link.failover and _unguarded(info) else "")
         missing = await self.link.run(scripts.PROBE, [PROBE], room_key(""))
         if missing:
             raise CannotStart(f"NOPERM: its user may not use {', '.join(map(bytes.decode, missing))}")
         asked = self._clock.seconds()
+        if_empty = self._offer_seconds
+        if self._emptied or int(info.get("uptime_in_seconds", "0")) > RESTARTED_WITHIN_SECONDS:
+            if_empty += self._unnoticed_seconds
         number, left, now, fresh, shared = await self.link.run(
-            scripts.ENTER, [STORE], info["run_id"].encode(), b"%f" % self.offer_seconds, b"%f" % AWAY_AFTER
+            scripts.ENTER,
+            [STORE],
+            info["run_id"].encode(),
+            b"%f" % self._offer_seconds,
+            b"%f" % if_empty,
+            STORE,
+            b"%f" % self.longest_offer_seconds,
+            b"%f" % AWAY_AFTER,
         )
         answered = self._clock.seconds()
         self.time.sample(asked, answered, float(now))
@@ -206,9 +238,14 @@ class Access:
         # Only now: if the offering was interrupted, it is to be done again.
         self._known = self.incarnation = number
         self.fresh = self.fresh or fresh == b"1"
-        self.fatal, self._failure = False, ""
+        self.fatal, self._failure, self._emptied = False, "", False
         self._entered(renewed)
         self._go_on()
+
+    def _warn(self, warning: str) -> None:
+        if warning and warning != self.warning:
+            self._log.warn("redis: {reason}", reason=warning)
+        self.warning = warning
 
     def _fail(self, error: str) -> None:
         reason = f"{self.link.where} cannot be used: {error}{remedy(error)}"
@@ -251,6 +288,11 @@ class _Waiting:
 
 def _info(text: bytes) -> dict[str, str]:
     return dict(line.split(":", 1) for line in text.decode("utf-8", "replace").splitlines() if ":" in line)
+
+
+def _unguarded(info: dict[str, str]) -> bool:
+    """Whether the server takes writes that no replica may ever get: it tells of good replicas only if it needs some."""
+    return "min_slaves_good_slaves" not in info
 
 
 def _unsuitable(info: dict[str, str]) -> str:

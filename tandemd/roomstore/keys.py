@@ -5,6 +5,7 @@ from __future__ import annotations
 PREFIX = b"tandem:"
 
 STORE = PREFIX + b"store"
+"""Also the channel on which a new incarnation is announced."""
 NODES = PREFIX + b"nodes"
 DUE = PREFIX + b"due"
 INVITES = PREFIX + b"invites"

@@ -20,11 +20,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from .refusals import WrongRole, explained
+from .refusals import WrongRole, elsewhere, explained
 from .scripts import SCRIPTS, Script
 
 PATIENCE = 3.0
 """Seconds after which a connection that does not answer is dropped."""
+ASK_AGAIN_SECONDS = 2.0
+"""Seconds between two questions to the sentinels where the master is, while the one that they named refuses to write."""
 
 
 class Disconnected(Exception):
@@ -118,6 +120,8 @@ class _Answers(_Replies, txredisapi.RedisProtocol):  # type: ignore[misc]
             text = str(reply)
             if "READONLY" in text:
                 self.link.drop()  # it was made a replica: there is another master
+            elif elsewhere(text):
+                self.link.ask_again()
             answer.errback(RedisError(text))
         else:
             answer.callback(reply)
@@ -239,6 +243,7 @@ class Link:
         self._patience = patience
         self._factory = _Factory(self, _Answers if heard is None else _Subscription)
         self._protocol: Any = None
+        self._connected_at = 0.0
         self._watch = LoopingCall(self._check)
         self._watch.clock = clock
 
@@ -283,6 +288,12 @@ class Link:
         if self._protocol is not None:
             self._protocol.call(*words)
 
+    def ask_again(self) -> None:
+        """Drop the connection if another server may be the master by now: the endpoint asks where it is."""
+        if self.failover and self.clock.seconds() - self._connected_at > ASK_AGAIN_SECONDS:
+            self._log.info("redis: {link}: it refuses to write; the sentinels are asked again", link=self.name)
+            self.drop()
+
     def drop(self) -> None:
         """Drop the connection: it is dead. Another will be made."""
         if self._protocol is not None:
@@ -302,6 +313,7 @@ class Link:
 
     def connected(self, protocol: Any) -> None:
         self._protocol = protocol
+        self._connected_at = self.clock.seconds()
         self.failure, self.hopeless = "", False
         self._said.clear()
         self._log.info("redis: {link}: connected", link=self.name)

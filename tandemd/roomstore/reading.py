@@ -65,7 +65,7 @@ class Reading:
             number = self._access.incarnation or b""
             try:
                 fields = await self._access.link.run(
-                    scripts.REVIVE, [channel, STORE], channel, number, b"%f" % self._access.offer_seconds
+                    scripts.REVIVE, [channel, STORE], channel, number, b"%f" % self._access.longest_offer_seconds
                 )
                 if not fields:
                     room = await self._from_archive(code)

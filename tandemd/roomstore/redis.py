@@ -33,12 +33,14 @@ from .offers import Offers
 from .reading import Reading
 from .subscription import Subscription
 
-START_WITHIN = 6.0
+START_WITHIN = 8.0
 """Seconds in which Redis must answer when the node starts. A wrong password is no reason to wait."""
 HEADS = 5.0
 """Seconds between two comparisons of all followed rooms with Redis."""
 BEAT = 2.0
 """Seconds between two signs of life of a node."""
+UNNOTICED_SECONDS = BEAT + 0.5
+"""Seconds after which a node with connections to Redis has noticed that the data is gone, though it heard nothing of it."""
 RECENT = 3 * ABANDONED / 1000
 """Seconds before a loss of Redis' data: what was committed in them may not be in the archive, and its node be gone too."""
 
@@ -85,7 +87,14 @@ class RedisStore(service.Service):
         self._loops: list[LoopingCall] = []
         self._rooms = 0
         self._access = access = Access(
-            clock, endpoint, options, self._tasks, settings.offer_seconds, self._offer, self._entered
+            clock,
+            endpoint,
+            options,
+            self._tasks,
+            settings.offer_seconds,
+            UNNOTICED_SECONDS,
+            self._offer,
+            self._entered,
         )
         self.journal = Journal(access, settings.journal_length, spool, metrics)
         self.members = Members(access.link, access.time, name, metrics)
@@ -172,6 +181,10 @@ class RedisStore(service.Service):
         if not reason and not self._subscription.listens:
             reason = self._subscription.link.failure or "the subscription to Redis is being made"
         return reason
+
+    def warnings(self) -> list[str]:
+        """Return what is wrong and keeps no client away, for people."""
+        return [warning for warning in (self._access.warning,) if warning]
 
     def now(self) -> float:
         return self._access.time.now()

@@ -21,6 +21,7 @@ _LOGIN = (
     ("max number of clients", "raise its maxclients", False),
 )
 
+_ELSEWHERE = ("NOREPLICAS", "READONLY", "MISCONF", "MASTERDOWN")
 _NOT_NOW = ("NOREPLICAS", "READONLY", "MISCONF", "OOM ", "LOADING", "BUSY ", "MASTERDOWN")
 
 
@@ -60,6 +61,11 @@ def explained(error: BaseException) -> tuple[str, bool]:
 def passing(text: str) -> bool:
     """Whether an error of Redis means that it carries out no command now, but may in a moment."""
     return any(word in text for word in _NOT_NOW)
+
+
+def elsewhere(text: str) -> bool:
+    """Whether an error of Redis means that another server may be the master by now, or soon."""
+    return any(word in text for word in _ELSEWHERE)
 
 
 def withheld(text: str) -> bool:

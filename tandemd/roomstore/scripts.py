@@ -97,28 +97,32 @@ return {'ok', ids, full and '1' or ''}
 ENTER = Script(
     NOW
     + """
--- KEYS: store. ARGV: run_id, seconds in which rooms may be offered, seconds without a sign of life of any node after
---   which there is none.
--- Opens a new incarnation if the server is another than the one that the data was written under. It always writes:
--- that shows whether the server lets us.
+-- KEYS: store. ARGV: run_id, seconds in which rooms may be offered, the same if there is no data at all, channel, the most
+--   of these seconds, seconds without a sign of life of any node after which there is none.
+-- Opens a new incarnation, and announces it, if the server is another than the one that the data was written under. It
+-- always writes: that shows whether the server lets us. The first write is one that a full server carries out.
 -- returns {number, seconds after which it opens, now, '1' if there was no data at all, server time for a node that has none}
+redis.call('HDEL', KEYS[1], 'entered')
 local fresh = ''
 if redis.call('HGET', KEYS[1], 'run_id') ~= ARGV[1] then
-  if redis.call('EXISTS', KEYS[1]) == 0 then fresh = '1' end
+  local seconds = tonumber(ARGV[2])
+  if redis.call('EXISTS', KEYS[1]) == 0 then fresh, seconds = '1', tonumber(ARGV[3]) end
   local number = math.max((tonumber(redis.call('HGET', KEYS[1], 'number') or '0') + 1), math.floor(now * 1000))
-  redis.call('HSET', KEYS[1], 'run_id', ARGV[1], 'number', string.format('%d', number),
-    'opens', string.format('%.6f', now + tonumber(ARGV[2])), 'floor', string.format('%.6f', now))
+  number = string.format('%d', number)
+  redis.call('HSET', KEYS[1], 'run_id', ARGV[1], 'number', number,
+    'opens', string.format('%.6f', now + seconds), 'floor', string.format('%.6f', now))
+  redis.call('PUBLISH', ARGV[4], number)
 end
 redis.call('HSET', KEYS[1], 'entered', string.format('%.6f', now))
 local got = redis.call('HMGET', KEYS[1], 'number', 'opens', 'time', 'told')
 local shared, elapsed = tonumber(got[3] or '0'), now - tonumber(got[4] or '0')
-if elapsed >= 0 and elapsed < tonumber(ARGV[3]) then
+if elapsed >= 0 and elapsed < tonumber(ARGV[6]) then
   shared = shared + elapsed -- that of the other nodes
 else
   shared = math.max(shared, now) -- nothing that was stored is of a later time
 end
 local left = tonumber(got[2] or '0') - now
-if left > tonumber(ARGV[2]) then left = 0 end -- the clock was set back since
+if left > tonumber(ARGV[5]) then left = 0 end -- the clock was set back since
 return {got[1], string.format('%.6f', left), string.format('%.6f', now), fresh, string.format('%.6f', shared)}
 """
 )

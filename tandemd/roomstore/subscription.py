@@ -13,7 +13,7 @@ from ..metrics import Metrics
 from ..services import Tasks
 from . import codec, scripts
 from .access import PATIENCE, Access, unavailable
-from .keys import canary_key, places_key, room_key, split
+from .keys import STORE, canary_key, places_key, room_key, split
 from .link import Disconnected, Link, RedisError
 from .mail import Mail
 
@@ -136,7 +136,7 @@ class Subscription:
         self._unconfirmed.clear()
         # What was told while nobody listened is found by comparing, when all is subscribed to again.
         self._catching_up = True
-        self.link.tell(b"SUBSCRIBE", self._canary)
+        self.link.tell(b"SUBSCRIBE", self._canary, STORE)
         for code in self._rooms:
             self._subscribe(code)
         self._caught_up()
@@ -184,6 +184,10 @@ class Subscription:
         if what == b"canary":
             self._heard_at = self._clock.seconds()
             self.listens = True
+            return
+        if channel == STORE:
+            if kind == b"message":
+                self._access.announced(payload)
             return
         code = name.decode()
         if kind == b"subscribe":
