@@ -200,6 +200,11 @@ class Metrics:
         self.journal_length = add(Gauge("tandemd_journal_entries", "Entries in the journal that await the archive"))
         self.journal_age = add(Gauge("tandemd_journal_age_seconds", "Age of the oldest entry in the journal"))
         self.spooled = add(Gauge("tandemd_journal_spooled_bytes", "Entries in this node's spool: the journal was full"))
+        self.redis_memory = add(Gauge("tandemd_redis_memory_used_bytes", "Memory that Redis uses"))
+        self.redis_memory_limit = add(Gauge("tandemd_redis_memory_limit_bytes", "Redis' maxmemory; 0 for none"))
+        self.redis_memory_refusals = add(
+            Count("tandemd_redis_memory_refusals_total", "Commands that Redis refused: its memory was full")
+        )
         self.batch = add(Histogram("tandemd_commit_batch_size", "Commands committed together", bounds=SIZES))
 
         self.archive_batch = add(Histogram("tandemd_archive_batch_events", "Events in a batch", bounds=SIZES))

@@ -21,7 +21,8 @@ from . import scripts
 from .keys import PROBE, STORE, room_key
 from .link import Disconnected, Link, RedisError
 from .members import AWAY_AFTER
-from .refusals import passing, remedy, withheld
+from .pressure import Pressure
+from .refusals import full, passing, remedy, withheld
 
 PATIENCE = 2.0
 """Seconds for which a command waits while Redis is away, and after which Redis will not carry it out any more."""
@@ -65,6 +66,7 @@ class Access:
         unnoticed_seconds: float,
         offer: Callable[[], Awaitable[None]],
         entered: Callable[[bool], None],
+        pressure: Pressure,
     ):
         self.link = Link("commands", clock, endpoint, options, self._up, self._down)
         self.time = ServerTime(clock)
@@ -80,6 +82,7 @@ class Access:
         self.longest_offer_seconds = offer_seconds + unnoticed_seconds
         self._emptied = False
         self._offer = offer
+        self._pressure = pressure
         self._entered = entered
         self._entering: object = None
         self._known = b""
@@ -174,7 +177,9 @@ class Access:
 
     def suspend(self, error: str) -> None:
         """The server has refused a command with this error. If it would refuse any other too, wait until it does not."""
-        if self.incarnation is not None and withheld(error):
+        if full(error):
+            self._pressure.refused()
+        elif self.incarnation is not None and withheld(error):
             self.incarnation = None
             self._fail(error)
             self._up()
@@ -197,22 +202,22 @@ class Access:
 
     async def _try_to_enter(self, entering: object) -> None:
         await self.link.load_scripts()
-        info = _info(await self.link.call(b"INFO"))
-        reason = _unsuitable(info)
+        about = info(await self.link.call(b"INFO"))
+        reason = _unsuitable(about)
         if reason:
             raise CannotStart(reason)
-        self._warn(f"{self.link.where}: {UNGUARDED}" if self.link.failover and _unguarded(info) else "")
+        self._warn(f"{self.link.where}: {UNGUARDED}" if self.link.failover and _unguarded(about) else "")
         missing = await self.link.run(scripts.PROBE, [PROBE], room_key(""))
         if missing:
             raise CannotStart(f"NOPERM: its user may not use {', '.join(map(bytes.decode, missing))}")
         asked = self._clock.seconds()
         if_empty = self._offer_seconds
-        if self._emptied or int(info.get("uptime_in_seconds", "0")) > RESTARTED_WITHIN_SECONDS:
+        if self._emptied or int(about.get("uptime_in_seconds", "0")) > RESTARTED_WITHIN_SECONDS:
             if_empty += self._unnoticed_seconds
         number, left, now, fresh, shared = await self.link.run(
             scripts.ENTER,
             [STORE],
-            info["run_id"].encode(),
+            about["run_id"].encode(),
             b"%f" % self._offer_seconds,
             b"%f" % if_empty,
             STORE,
@@ -286,22 +291,23 @@ class _Waiting:
             self._go_on()
 
 
-def _info(text: bytes) -> dict[str, str]:
+def info(text: bytes) -> dict[str, str]:
+    """Return what an answer to INFO says."""
     return dict(line.split(":", 1) for line in text.decode("utf-8", "replace").splitlines() if ":" in line)
 
 
-def _unguarded(info: dict[str, str]) -> bool:
+def _unguarded(about: dict[str, str]) -> bool:
     """Whether the server takes writes that no replica may ever get: it tells of good replicas only if it needs some."""
-    return "min_slaves_good_slaves" not in info
+    return "min_slaves_good_slaves" not in about
 
 
-def _unsuitable(info: dict[str, str]) -> str:
+def _unsuitable(about: dict[str, str]) -> str:
     """Return '' if the server will do, else one line that says why not."""
-    version = tuple(int(part) for part in info.get("redis_version", "0").split(".")[:2])
+    version = tuple(int(part) for part in about.get("redis_version", "0").split(".")[:2])
     if version < (6, 2):
-        return f"it is version {info.get('redis_version')}; tandemd needs Redis 6.2 or newer"
-    if info.get("cluster_enabled") == "1":
+        return f"it is version {about.get('redis_version')}; tandemd needs Redis 6.2 or newer"
+    if about.get("cluster_enabled") == "1":
         return "it runs as a cluster, which tandemd does not use; name a single server in redis.host"
-    if info.get("maxmemory", "0") != "0" and info.get("maxmemory_policy") not in (None, "noeviction"):
-        return f"it may throw rooms away (its maxmemory-policy is {info['maxmemory_policy']}); set that to noeviction"
+    if about.get("maxmemory", "0") != "0" and about.get("maxmemory_policy") not in (None, "noeviction"):
+        return f"it may throw rooms away (its maxmemory-policy is {about['maxmemory_policy']}); set that to noeviction"
     return ""

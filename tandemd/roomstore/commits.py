@@ -21,7 +21,8 @@ from .access import PATIENCE, Access
 from .journal import Journal
 from .keys import DUE, INVITES, JOURNAL, STORE, ended_key, log_key, mail_key, places_key, room_key
 from .link import Disconnected, RedisError, answers
-from .refusals import withheld
+from .pressure import EMPTY_LOG, SHORT_LOG, Pressure
+from .refusals import full, withheld
 
 
 class Commits:
@@ -40,6 +41,7 @@ class Commits:
         log_length: int,
         journal_length: int,
         bounds: Bounds,
+        pressure: Pressure,
     ):
         self._access = access
         self._journal = journal
@@ -50,9 +52,13 @@ class Commits:
         self._log_length = b"%d" % log_length
         self._journal_length = b"%d" % journal_length
         self._bounds = bounds
+        self._pressure = pressure
 
     def commit(self, room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None]) -> None:
         """As IRoomStore says."""
+        if self._pressure.high and commits[0].seq == 1:
+            done(Unavailable(PATIENCE))  # what is left of Redis' memory is for the rooms that there are
+            return
         encoded = [codec.encode_commit(commit) for commit in commits]
         for number, data in enumerate(encoded):
             if len(data) > self._bounds.commit:
@@ -116,7 +122,7 @@ class Commits:
             codec.version_text(room.id, (last.epoch, last.seq)),
             attempt.incarnation,
             b"%f" % attempt.not_after,
-            self._log_length,
+            self._kept(room, changes),
             channel,
             codec.publication(attempt.batch, attempt.encoded),
             code.encode(),
@@ -126,14 +132,23 @@ class Commits:
             attempt.batch.encode(),
             room.id.encode(),
             self._journal_length,
-            b"%d" % (min(ENDED_LOG, self._bounds.log) if over else self._bounds.log),
+            b"%d" % (min(ENDED_LOG, self._bounds.log) if over or self._pressure.high else self._bounds.log),
             b"%d" % len(commits),
             b"%d" % (len(set_) // 2),
+            b"1" if _frees(commits) else b"",
             *log,
             *set_,
             *delete,
         ]
         return keys, words
+
+    def _kept(self, room: Room, changes: dict[str, Any]) -> bytes:
+        """Return how many commits the log keeps after these changes."""
+        members = {name: value for name, value in changes.items() if name.startswith(MEMBER)}
+        left = None in members.values() and not any(members.values())
+        if left and all(MEMBER + user in members for user in room.members):
+            return b"%d" % EMPTY_LOG
+        return b"%d" % SHORT_LOG if self._pressure.high else self._log_length
 
     def _answered(self, answer: list[Any], attempt: _Attempt) -> None:
         verdict = answer[0]
@@ -170,7 +185,9 @@ class Commits:
             # Nothing was changed: what Redis refuses, it refuses at the script's first write.
             error = str(failure.value)
             self._access.suspend(error)
-            if withheld(error) and not attempt.again:
+            if full(error):
+                attempt.done(Unavailable(PATIENCE))
+            elif withheld(error) and not attempt.again:
                 attempt.again = True
                 attempt.send()
             else:
@@ -186,7 +203,7 @@ class Commits:
     async def _resolve(self, attempt: _Attempt) -> None:
         """Find out whether a batch whose answer was lost was committed. Redis refuses it after `not_after`."""
         access, room, first, last = self._access, attempt.room, attempt.commits[0], attempt.commits[-1]
-        name = b"%d-%d" % (first.epoch, first.seq)
+        start, end = (b"%d-%d" % (commit.epoch, commit.seq) for commit in (first, last))
         while True:
             await access.entered()
             if access.stopping:
@@ -195,7 +212,8 @@ class Commits:
             try:
                 found, ended, time = await answers(
                     [
-                        access.link.call(b"XRANGE", log_key(room.code), name, name),
+                        # The newest of these numbers: the batch's last commit, or another's. The log may be short.
+                        access.link.call(b"XREVRANGE", log_key(room.code), end, start, b"COUNT", b"1"),
                         access.link.call(b"GET", ended_key(room.code)),
                         access.link.call(b"TIME"),
                     ]
@@ -263,15 +281,24 @@ class _Attempt:
         self.done(Unavailable(PATIENCE))
 
 
+def _frees(commits: Sequence[Commit]) -> bool:
+    """Whether commits lead to less in Redis: the room ends, a member is out, or a connection is lost and will be."""
+    return any(
+        commit.closes
+        or any(name.startswith(MEMBER) and (value is None or not value.conn) for name, value in commit.changes.items())
+        for commit in commits
+    )
+
+
 def _is(found: Sequence[Any], attempt: _Attempt) -> bool:
-    """Whether an entry of a room's log is the batch's first commit."""
+    """Whether an entry of a room's log is the batch's last commit."""
     if not found:
         return False
     fields = codec.pairs(found[0][1])
     if fields["b"]:
         return fields["b"] == attempt.batch.encode()
     # A node has given the room back to a server that had lost it, and knows no commit ids.
-    return codec.encode_commit(codec.decode_commit(fields["c"])) == codec.encode_commit(attempt.commits[0])
+    return codec.encode_commit(codec.decode_commit(fields["c"])) == codec.encode_commit(attempt.commits[-1])
 
 
 def _time(answer: Sequence[bytes]) -> float:

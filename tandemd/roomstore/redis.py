@@ -21,15 +21,17 @@ from ..metrics import Metrics
 from ..room.state import Commit, Member, Room, Version
 from ..services import CannotStart, Tasks
 from . import codec
-from .access import Access
+from .access import Access, info
 from .commits import Commits
 from .consumer import ABANDONED
 from .counters import Counters
 from .journal import Journal
-from .link import Disconnected, RedisError
+from .keys import log_key
+from .link import Disconnected, RedisError, answers
 from .mail import Mail
 from .members import Members
-from .offers import Offers
+from .offers import AT_ONCE, Offers
+from .pressure import LOOK_SECONDS, SHORT_LOG, Pressure
 from .reading import Reading
 from .subscription import Subscription
 
@@ -86,6 +88,12 @@ class RedisStore(service.Service):
         self._follower: IFollower | None = None
         self._loops: list[LoopingCall] = []
         self._rooms = 0
+        self._pressure = Pressure(
+            clock,
+            metrics,
+            lambda: self._tasks.spawn("shortening logs", self._shorten()),
+            self._eased,
+        )
         self._access = access = Access(
             clock,
             endpoint,
@@ -95,6 +103,7 @@ class RedisStore(service.Service):
             UNNOTICED_SECONDS,
             self._offer,
             self._entered,
+            self._pressure,
         )
         self.journal = Journal(access, settings.journal_length, spool, metrics)
         self.members = Members(access.link, access.time, name, metrics)
@@ -123,6 +132,7 @@ class RedisStore(service.Service):
             settings.log_length,
             settings.journal_length,
             settings.bounds,
+            self._pressure,
         )
 
     # -- service
@@ -154,6 +164,7 @@ class RedisStore(service.Service):
         self._loop(BEAT, lambda: self._tasks.spawn("sign of life", self._beat()), now=True)
         self._loop(1.0, self.journal.tidy)
         self._loop(1.0, self._ask_archive)
+        self._loop(LOOK_SECONDS, lambda: self._tasks.spawn("looking at memory", self._look()), now=True)
 
     def _loop(self, seconds: float, function: Callable[[], Any], *, now: bool = False) -> None:
         loop = LoopingCall(function)
@@ -184,7 +195,7 @@ class RedisStore(service.Service):
 
     def warnings(self) -> list[str]:
         """Return what is wrong and keeps no client away, for people."""
-        return [warning for warning in (self._access.warning,) if warning]
+        return [warning for warning in (self._access.warning, self._pressure.warning()) if warning]
 
     def now(self) -> float:
         return self._access.time.now()
@@ -253,6 +264,31 @@ class RedisStore(service.Service):
             return
         except Refused:
             return  # the store is away: next time
+
+    async def _look(self) -> None:
+        """Ask Redis how full it is."""
+        if not self._access.link.usable:
+            return
+        try:
+            about = info(await self._access.link.call(b"INFO", b"memory"))
+        except (Disconnected, RedisError):
+            return
+        self._pressure.measured(int(about.get("used_memory", 0)), int(about.get("maxmemory", 0)))
+
+    def _eased(self) -> None:
+        if self._follower is not None:
+            self._follower.available()
+
+    async def _shorten(self) -> None:
+        """Shorten the logs of the rooms that are open here; each commit does so from now on."""
+        codes = self._subscription.codes()
+        try:
+            for start in range(0, len(codes), AT_ONCE):
+                some = codes[start : start + AT_ONCE]
+                call = self._access.link.call
+                await answers([call(b"XTRIM", log_key(it), b"MAXLEN", b"%d" % SHORT_LOG) for it in some])
+        except (Disconnected, RedisError) as error:
+            self._log.warn("logs of rooms could not be shortened: {error}", error=str(error))
 
     def _ask_archive(self) -> None:
         if self._reading.in_vain and self._access.usable:

@@ -63,6 +63,11 @@ def passing(text: str) -> bool:
     return any(word in text for word in _NOT_NOW)
 
 
+def full(text: str) -> bool:
+    """Whether an error of Redis means that its memory is full: what frees memory is carried out all the same."""
+    return "OOM " in text
+
+
 def elsewhere(text: str) -> bool:
     """Whether an error of Redis means that another server may be the master by now, or soon."""
     return any(word in text for word in _ELSEWHERE)

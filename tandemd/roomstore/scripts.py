@@ -45,7 +45,8 @@ COMMIT = Script(
 -- KEYS: room log journal due invites store tombstone places, then mailboxes of members who are out
 -- ARGV: 1 expected version ('' if the room is new) 2 new version 3 incarnation 4 not after (s) 5 log length
 --   6 channel 7 publication 8 code 9 due ('' for none) 10 invite ('' for none) 11 '1' if the room ends 12 batch id
---   13 room id 14 journal bound 15 bytes of the log 16 number of commits 17 number of fields to set
+--   13 room id 14 journal bound 15 bytes of the log 16 number of commits 17 number of fields to set 18 '1' if the batch
+--   frees memory
 --   then for each commit: stream id, commit, its journal entry ('' for none); then fields and values; then fields to delete
 -- returns {'ok', {journal ids}, '1' if the journal was full} or {reason, version in the store, or for 'late' the time}.
 --   'astray': the store's data is of another incarnation; 'incarnation': only this room is, it is to be revived first
@@ -58,8 +59,11 @@ if version ~= ARGV[1] then return {'conflict', version} end
 local commits, fields = tonumber(ARGV[16]), tonumber(ARGV[17])
 local full = redis.call('XLEN', KEYS[3]) >= tonumber(ARGV[14])
 local ids = {}
-local at = 18
+local at = 19
 local bytes = tonumber(had[3] or '0')
+-- A full server refuses a script at its first write, if that needs memory, and none after it.
+if ARGV[18] == '1' then redis.call('SREM', KEYS[8], '') end
+if ARGV[11] == '' then redis.call('SADD', KEYS[8], ARGV[8]) end
 if version == '' then
   redis.call('DEL', KEYS[2]) -- the log of a room that had this code before
 elseif not had[3] then -- written before bytes were counted
@@ -87,7 +91,6 @@ else
   for i = 9, #KEYS do redis.call('DEL', KEYS[i]) end
   if ARGV[9] ~= '' then redis.call('ZADD', KEYS[4], ARGV[9], ARGV[8]) else redis.call('ZREM', KEYS[4], ARGV[8]) end
   if version == '' and ARGV[10] ~= '' then redis.call('HSET', KEYS[5], ARGV[10], ARGV[8]) end
-  redis.call('SADD', KEYS[8], ARGV[8])
 end
 redis.call('PUBLISH', ARGV[6], ARGV[7])
 return {'ok', ids, full and '1' or ''}
@@ -148,6 +151,8 @@ if version then
   newer = ARGV[8] == '' and (mine > epoch or (mine == epoch and count > seq))
   if id ~= ARGV[1] and not newer then return 0 end
 end
+-- Also a full server gets its rooms back, or they could not end: the first write is one that it carries out.
+redis.call('HDEL', KEYS[1], '')
 -- Should such a node be dead, it will be missed: somebody will take over its members.
 for i = 1, nodes do
   redis.call('SADD', KEYS[6 + i], ARGV[4])
@@ -190,6 +195,7 @@ if had[2] ~= number then
   if left > 0 and left <= tonumber(ARGV[3]) then return {'wait', string.format('%.6f', left)} end -- else it was set back
   local id, epoch, seq = string.match(had[1], '^(.*):(%d+):(%d+)$')
   epoch = math.max(tonumber(epoch) + 1, math.floor(now * 1000))
+  redis.call('HDEL', KEYS[1], '') -- so that a full server carries out the rest: rooms must end there, too
   redis.call('HSET', KEYS[1], 'v', id .. ':' .. string.format('%d', epoch) .. ':' .. seq, 'i', number)
   redis.call('PUBLISH', ARGV[1], 'e')
 end
@@ -265,6 +271,7 @@ BEAT = Script(
 --   anybody after which the store must have been away, own server time
 -- When it was away, grace periods begin anew, and all nodes have the same time as ever to give their next sign.
 -- returns {now, floor of grace periods, incarnation, dead nodes, how many are alive}
+redis.call('ZREM', KEYS[1], '') -- a full server carries this out, and what comes after it
 local at = string.format('%.6f', now)
 -- Signs of life of a later time: Redis' clock was set back.
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. at, '+inf')) do redis.call('ZADD', KEYS[1], at, name) end
@@ -377,7 +384,8 @@ for _, words in ipairs({
   {'SADD', key, 'm'}, {'SCARD', key}, {'SISMEMBER', key, 'm'}, {'SMEMBERS', key}, {'SREM', key, 'm'},
   {'ZADD', key, '1', 'm'}, {'ZRANGE', key, '0', '0'}, {'ZRANGEBYSCORE', key, '0', '1'}, {'ZCOUNT', key, '0', '1'},
   {'ZREM', key, 'm'}, {'RPUSH', key, ''}, {'LTRIM', key, '0', '0'}, {'LRANGE', key, '0', '0'}, {'LREM', key, '1', ''},
-  {'XADD', key, '*', 'f', ''}, {'XLEN', key}, {'XRANGE', key, '-', '+'}, {'XGROUP', 'CREATE', key, 'g', '0'},
+  {'XADD', key, '*', 'f', ''}, {'XLEN', key}, {'XTRIM', key, 'MAXLEN', '1'}, {'XRANGE', key, '-', '+'},
+  {'XREVRANGE', key, '+', '-'}, {'XGROUP', 'CREATE', key, 'g', '0'},
   {'XREADGROUP', 'GROUP', 'g', 'c', 'STREAMS', key, '>'}, {'XAUTOCLAIM', key, 'g', 'c', '0', '0'},
   {'XINFO', 'CONSUMERS', key, 'g'}, {'XACK', key, 'g', '0-1'}, {'XDEL', key, '0-1'},
   {'PUBLISH', ARGV[1], ''}, {'TIME'}, {'PING'}, {'DEL', key},
