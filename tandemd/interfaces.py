@@ -275,6 +275,9 @@ class IArchive(Interface):
         The new epoch is max(old + 1, now in milliseconds); seq goes on.
         """
 
+    def living() -> Deferred[Sequence[Room]]:
+        """Return the rooms that are not archived, as they were last written."""
+
     def find(code: str) -> Deferred[Room | None]:
         """Return the room with this code that is not archived, as it was last written, or None if there is none."""
 

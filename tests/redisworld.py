@@ -47,6 +47,9 @@ class FakeArchive:
         room = self.rooms.get(code)
         return self._answer(room.copy() if room is not None and not room.closed else None)
 
+    def living(self) -> Deferred[Sequence[Room]]:
+        return self._answer([room.copy() for room in self.rooms.values() if not room.closed])
+
     def restore(self, now: float) -> Deferred[Sequence[Room]]:
         rooms = [room.copy() for room in self.rooms.values() if not room.closed]
         for room in rooms:

@@ -45,6 +45,9 @@ class Recorder:
             return self.answers.pop(0)
         return fail(self.failure) if self.failure else succeed(value)
 
+    def living(self) -> Deferred[Sequence[Room]]:
+        raise NotImplementedError
+
     def restore(self, now: float) -> Deferred[Sequence[Room]]:
         return self._answer([])
 

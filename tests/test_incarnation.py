@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from twisted.internet.task import deferLater
 
+from tandemd.errors import Refused
 from tandemd.interfaces import Conflict
 from tandemd.room.state import Member, Room
 from tandemd.roomstore import codec
@@ -283,6 +285,66 @@ class EmptiedTest(RestartTestCase):
         await until(lambda: b.members.heard_at)
         hand = await self.emptied(a, b, lambda: setattr(proxy, "deaf", "subscriptions"))
         self.is_like(await a.load("room"), hand.room)
+
+
+class CompleteTest(RestartTestCase):
+    """Redis knows whether it has all rooms that the archive has: then a new room begins without the archive."""
+
+    async def complete(self, store: Any) -> None:
+        async def is_complete() -> bool:
+            number, complete = await self.ask(store, b"HMGET", STORE, b"number", b"complete")
+            return bool(number == complete)
+
+        while not await is_complete():
+            await deferLater(reactor, 0.01)
+
+    async def test_a_new_room_while_the_archive_is_away(self) -> None:
+        a = await self.node(settle_seconds=0.1)
+        await self.complete(a)
+        await until(lambda: a._complete_for, 60)
+        self.archive.away = True
+        self.assertIsNone(await a.load("new"))
+        self.assertIsNone(await Hand(a, "new").say("first"))
+        self.assertEqual(a.warnings(), [])
+
+    async def test_after_a_loss_it_waits_and_a_warning_says_so(self) -> None:
+        a = await self.node(settle_seconds=0.1)
+        await self.complete(a)
+        room = Room("0b7e1b0a-0000-4000-8000-000000000001", "old", a.now(), 1, 3)
+        self.archive.rooms["old"] = room
+        self.archive.away = True
+        await self.restart(a, data="none")
+        await self.assertFailure(a.load("new"), Refused)
+        self.assertIn("new ones too, wait for the archive", a.warnings()[0])
+        self.archive.away = False
+        await self.complete(a)
+        self.assertEqual((await a.load("old")).seq, 3)
+        asked = self.archive.asked
+        self.assertIsNone(await a.load("new"))
+        self.assertEqual(self.archive.asked, asked)
+        await until(lambda: not a.warnings(), 60)
+
+    async def test_not_while_changes_wait_for_the_archive(self) -> None:
+        """What Redis has lost may be in the journal again, and nowhere else."""
+        a = await self.node()
+        await self.ask(a, b"XADD", JOURNAL, b"1-0", b"r", b"", b"k", b"", b"c", b"")
+        b = await self.node("b/1/", settle_seconds=0.1)
+        await until(lambda: b.members.heard_at)
+        for _ in range(3):
+            await b._complete()
+        self.assertIsNone(await self.ask(a, b"HGET", STORE, b"complete"))
+        await self.ask(a, b"DEL", JOURNAL)
+        await self.complete(a)
+
+    async def test_epochs_in_the_archive_stay(self) -> None:
+        """An epoch of its own there would refuse what rooms that go on in Redis are about to write."""
+        a = await self.node(settle_seconds=0.1)
+        hand = await self.open(a)
+        self.archive.rooms["room"] = hand.room.copy()
+        await self.ask(a, b"DEL", JOURNAL)
+        await self.complete(a)
+        self.assertEqual(self.archive.rooms["room"].epoch, hand.room.epoch)
+        self.assertEqual((await a.load("room")).version, hand.room.version)
 
 
 class LostAnswerTest(RestartTestCase):

@@ -170,13 +170,3 @@ class ShortTests(FullTestCase):
             self.assertLess(reactor.seconds(), end)
         await until(lambda: not a.warnings(), LIMIT)
         self.assertIsNone(await Hand(a, "new").say("x"))
-
-    async def test_nothing_is_kept_for_nobody(self) -> None:
-        a = await self.node()
-        hand = await self.with_members(a)
-        for _ in range(100):
-            await hand.say(LINE)
-        await hand.send(hand.next({MEMBER + "ann": None}, event="USER_LEFT"))
-        self.assertGreater(await self.ask(a, b"XLEN", log_key("room")), 100)
-        await hand.send(hand.next({MEMBER + "bob": None}, event="USER_LEFT"))
-        self.assertLessEqual(await self.ask(a, b"XLEN", log_key("room")), 2)

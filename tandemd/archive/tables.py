@@ -78,6 +78,10 @@ class SQLArchive:
         """As IArchive says. A room whose state cannot be read is left as it is, with a line in the log."""
         return self._watch(self._database.run("restore", self._restore, now))
 
+    def living(self) -> Deferred[Sequence[Room]]:
+        """As IArchive says; rooms that cannot be read are left out."""
+        return self._watch(self._database.run("living", self._living))
+
     def find(self, code: str) -> Deferred[Room | None]:
         """As IArchive says. A room whose state cannot be read is none, with a line in the log."""
         return self._watch(self._database.run("find", self._find, code))
@@ -230,6 +234,10 @@ class SQLArchive:
             room.epoch = max(room.epoch + 1, int(now * 1000))
             cursor.execute(self._renew, (room.epoch, room.id, room.epoch))
         return rooms
+
+    def _living(self, cursor: Cursor) -> list[Room]:
+        cursor.execute(SELECT_OPEN)
+        return self._load(cursor.fetchall())
 
     def _find(self, cursor: Cursor, code: str) -> Room | None:
         cursor.execute(self._open_by_code, (code,))

@@ -21,7 +21,7 @@ from .access import PATIENCE, Access
 from .journal import Journal
 from .keys import DUE, INVITES, JOURNAL, STORE, ended_key, log_key, mail_key, places_key, room_key
 from .link import Disconnected, RedisError, answers
-from .pressure import EMPTY_LOG, SHORT_LOG, Pressure
+from .pressure import SHORT_LOG, Pressure
 from .refusals import full, withheld
 
 
@@ -122,7 +122,7 @@ class Commits:
             codec.version_text(room.id, (last.epoch, last.seq)),
             attempt.incarnation,
             b"%f" % attempt.not_after,
-            self._kept(room, changes),
+            b"%d" % SHORT_LOG if self._pressure.high else self._log_length,
             channel,
             codec.publication(attempt.batch, attempt.encoded),
             code.encode(),
@@ -141,14 +141,6 @@ class Commits:
             *delete,
         ]
         return keys, words
-
-    def _kept(self, room: Room, changes: dict[str, Any]) -> bytes:
-        """Return how many commits the log keeps after these changes."""
-        members = {name: value for name, value in changes.items() if name.startswith(MEMBER)}
-        left = None in members.values() and not any(members.values())
-        if left and all(MEMBER + user in members for user in room.members):
-            return b"%d" % EMPTY_LOG
-        return b"%d" % SHORT_LOG if self._pressure.high else self._log_length
 
     def _answered(self, answer: list[Any], attempt: _Attempt) -> None:
         verdict = answer[0]

@@ -10,6 +10,7 @@ NODES = PREFIX + b"nodes"
 DUE = PREFIX + b"due"
 INVITES = PREFIX + b"invites"
 JOURNAL = PREFIX + b"journal"
+COMPLETING = PREFIX + b"completing"
 PROBE = PREFIX + b"probe"
 ROOM = PREFIX + b"room:"
 

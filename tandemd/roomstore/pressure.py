@@ -17,8 +17,6 @@ SAID_EVERY_SECONDS = 60.0
 """Seconds between two log lines that say that Redis refuses changes."""
 SHORT_LOG = 32
 """Commits kept for each room while the pressure is high."""
-EMPTY_LOG = 1
-"""Commits kept for a room without members: there is nobody to resume."""
 
 
 class Pressure:

@@ -74,6 +74,8 @@ class Reading:
                     continue
             except (Disconnected, RedisError):
                 raise unavailable() from None
+            if fields[0] == b"none":
+                return None
             if fields[0] == b"astray":
                 self._access.astray()
             elif fields[0] == b"wait":

@@ -20,13 +20,13 @@ from ..limits.bounds import Bounds
 from ..metrics import Metrics
 from ..room.state import Commit, Member, Room, Version
 from ..services import CannotStart, Tasks
-from . import codec
+from . import codec, scripts
 from .access import Access, info
 from .commits import Commits
 from .consumer import ABANDONED
 from .counters import Counters
 from .journal import Journal
-from .keys import log_key
+from .keys import COMPLETING, JOURNAL, STORE, log_key
 from .link import Disconnected, RedisError, answers
 from .mail import Mail
 from .members import Members
@@ -43,6 +43,10 @@ BEAT = 2.0
 """Seconds between two signs of life of a node."""
 UNNOTICED_SECONDS = BEAT + 0.5
 """Seconds after which a node with connections to Redis has noticed that the data is gone, though it heard nothing of it."""
+INCOMPLETE = (
+    "the archive cannot be asked, and Redis may lack rooms that only the archive has since it last lost data: rooms that it "
+    "does not have, new ones too, wait for the archive"
+)
 RECENT = 3 * ABANDONED / 1000
 """Seconds before a loss of Redis' data: what was committed in them may not be in the archive, and its node be gone too."""
 
@@ -50,8 +54,8 @@ RECENT = 3 * ABANDONED / 1000
 class RedisSettings(Struct, frozen=True):
     """log_length: commits kept for each room. mail_seconds: how long relays are kept. journal_length: see Journal.
 
-    offer_seconds: how long nodes may offer the rooms they hold to a server that may have lost them. bounds: bytes that a
-    room may hold.
+    offer_seconds: how long nodes may offer the rooms they hold to a server that may have lost them. settle_seconds: how long
+    after that nodes put into the journal what it may have lost. bounds: bytes that a room may hold.
     """
 
     log_length: int = 1000
@@ -59,6 +63,7 @@ class RedisSettings(Struct, frozen=True):
     journal_length: int = 200_000
     offer_seconds: float = 1.0
     bounds: Bounds = Bounds()
+    settle_seconds: float = 5.0
 
 
 @implementer(IRoomStore)
@@ -88,6 +93,9 @@ class RedisStore(service.Service):
         self._follower: IFollower | None = None
         self._loops: list[LoopingCall] = []
         self._rooms = 0
+        self._name = name
+        self._settle_seconds = settings.settle_seconds
+        self._complete_for: bytes | None = None
         self._pressure = Pressure(
             clock,
             metrics,
@@ -164,6 +172,7 @@ class RedisStore(service.Service):
         self._loop(BEAT, lambda: self._tasks.spawn("sign of life", self._beat()), now=True)
         self._loop(1.0, self.journal.tidy)
         self._loop(1.0, self._ask_archive)
+        self._loop(1.0, lambda: self._tasks.spawn("completing Redis", self._complete()))
         self._loop(LOOK_SECONDS, lambda: self._tasks.spawn("looking at memory", self._look()), now=True)
 
     def _loop(self, seconds: float, function: Callable[[], Any], *, now: bool = False) -> None:
@@ -195,7 +204,9 @@ class RedisStore(service.Service):
 
     def warnings(self) -> list[str]:
         """Return what is wrong and keeps no client away, for people."""
-        return [warning for warning in (self._access.warning, self._pressure.warning()) if warning]
+        lacking = self._access.incarnation is not None and self._complete_for != self._access.incarnation
+        waits = INCOMPLETE if lacking and (self._reading.in_vain or self._archive.ready()) else ""
+        return [warning for warning in (self._access.warning, self._pressure.warning(), waits) if warning]
 
     def now(self) -> float:
         return self._access.time.now()
@@ -232,9 +243,7 @@ class RedisStore(service.Service):
         """Give a server that had nothing the rooms of the archive that nobody has offered: they must end some time too."""
         while not self._access.stopping:
             try:
-                # They keep their epoch, nearly: whoever opens one gives it a new one, greater than any before.
-                rooms = await self._archive.restore(0.0)
-                await self._offers.all([(room, ()) for room in rooms], absent=True)
+                count = await self._offer_archived()
             except Disconnected:
                 self._access.fresh = True  # as soon as the server is there again
                 return
@@ -242,9 +251,51 @@ class RedisStore(service.Service):
                 self._log.warn("rooms cannot be brought back from the archive yet: {error}", error=str(error))
                 await deferLater(self._clock, 2.0)
             else:
-                if rooms:
-                    self._log.info("{count} rooms of the archive were given to Redis", count=len(rooms))
+                if count:
+                    self._log.info("{count} rooms of the archive were given to Redis", count=count)
                 return
+
+    async def _offer_archived(self) -> int:
+        """Offer the rooms of the archive; return how many there are. A node that opens one gives it a new epoch."""
+        rooms = await self._archive.living()
+        await self._offers.all([(room, ()) for room in rooms], absent=True)
+        return len(rooms)
+
+    async def _complete(self) -> None:
+        """Have Redis hold all rooms of the archive, once in each incarnation: then nothing else need be asked for one."""
+        access, call = self._access, self._access.link.call
+        number = access.incarnation
+        if not access.usable or number is None or number == self._complete_for:
+            return
+        try:
+            (current, complete, opens), first = await answers(
+                [
+                    call(b"HMGET", STORE, b"number", b"complete", b"opens"),
+                    call(b"XRANGE", JOURNAL, b"-", b"+", b"COUNT", b"1"),
+                ]
+            )
+            if current != number:
+                return
+            if complete == number:
+                self._complete_for = number
+                return
+            settled = float(opens) + self._settle_seconds
+            oldest = int(first[0][0].partition(b"-")[0]) / 1000 if first else access.time.now()
+            # Changes that Redis has lost may be on their way to the archive until then.
+            if min(oldest, access.time.now()) < settled:
+                return
+            if not await call(b"SET", COMPLETING, self._name.encode(), b"NX", b"EX", b"30"):
+                return  # another node is at it
+            try:
+                await self._offer_archived()
+                if await access.link.run(scripts.COMPLETE, [STORE], number):
+                    self._complete_for = number
+            finally:
+                await call(b"DEL", COMPLETING)
+        except (Disconnected, RedisError):
+            return
+        except Exception as error:
+            self._log.debug("the archive cannot be asked for all rooms yet: {error}", error=str(error))
 
     async def _beat(self) -> None:
         if self._access.incarnation is None:
@@ -286,7 +337,7 @@ class RedisStore(service.Service):
             for start in range(0, len(codes), AT_ONCE):
                 some = codes[start : start + AT_ONCE]
                 call = self._access.link.call
-                await answers([call(b"XTRIM", log_key(it), b"MAXLEN", b"%d" % SHORT_LOG) for it in some])
+                await answers([call(b"XTRIM", log_key(code), b"MAXLEN", b"%d" % SHORT_LOG) for code in some])
         except (Disconnected, RedisError) as error:
             self._log.warn("logs of rooms could not be shortened: {error}", error=str(error))
 

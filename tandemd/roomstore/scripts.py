@@ -184,11 +184,15 @@ REVIVE = Script(
     + """
 -- KEYS: room store. ARGV: channel, incarnation, seconds in which rooms may be offered.
 -- Gives a room that was written under an older incarnation a new epoch, and returns all its fields. Other returns: {} if
--- there is none, {'wait', seconds} while rooms are offered, {'astray', ''} if the store is of another incarnation.
+-- it is not there, {'none', ''} if it is nowhere: the store has all rooms of the archive; {'wait', seconds}
+-- while rooms are offered, {'astray', ''} if the store is of another incarnation.
 local number = redis.call('HGET', KEYS[2], 'number')
 if number ~= ARGV[2] then return {'astray', ''} end
 local had = redis.call('HMGET', KEYS[1], 'v', 'i')
-if not had[1] then return {} end
+if not had[1] then
+  if redis.call('HGET', KEYS[2], 'complete') == number then return {'none', ''} end
+  return {}
+end
 if had[2] ~= number then
   local opens = tonumber(redis.call('HGET', KEYS[2], 'opens') or '0')
   local left = opens - now
@@ -200,6 +204,17 @@ if had[2] ~= number then
   redis.call('PUBLISH', ARGV[1], 'e')
 end
 return redis.call('HGETALL', KEYS[1])
+"""
+)
+
+COMPLETE = Script(
+    """
+-- KEYS: store. ARGV: incarnation.
+-- Notes that the store has all rooms of the archive. It stays so as long as the incarnation lasts: whatever gets into the
+-- archive was here before. returns 1 if it did, 0 if the store is of another incarnation
+if redis.call('HGET', KEYS[1], 'number') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'complete', ARGV[1])
+return 1
 """
 )
 
@@ -398,4 +413,4 @@ return missing
 """
 )
 
-SCRIPTS = (PROBE, COMMIT, ENTER, OFFER, REVIVE, RESHAPE, RELAY, COLLECT, HEADS, BEAT, TAKE, GIVE_BACK, ARCHIVED)
+SCRIPTS = (PROBE, COMMIT, ENTER, OFFER, REVIVE, RESHAPE, COMPLETE, RELAY, COLLECT, HEADS, BEAT, TAKE, GIVE_BACK, ARCHIVED)

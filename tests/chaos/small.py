@@ -52,6 +52,9 @@ class DictArchive:
         found = [room for room in self.rooms.values() if room.code == code and not room.closed]
         return succeed(found[0].copy() if found else None)
 
+    def living(self) -> Deferred[Sequence[Room]]:
+        return succeed([room.copy() for room in self.rooms.values() if not room.closed])
+
     def restore(self, now: float) -> Deferred[Sequence[Room]]:
         return succeed([room.copy() for room in self.rooms.values() if not room.closed])
 
