@@ -12,10 +12,11 @@ import time
 
 import treq
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from .chaos import faults
+from .chaos import faults, serverfaults
 from .chaos.client import NewClient, OldClient
 from .chaos.cluster import Cluster
 from .chaos.faults import Fault, Stage
@@ -123,6 +124,33 @@ class LossTests(ChaosTestCase):
         await party.settled("freeze_node")
         await self.counts("tandemd_commit_retries_total")
         await self.judge(party, redis_lost=True)
+
+
+class ServerTests(ChaosTestCase):
+    """Redis and PostgreSQL are there and will not: late, full, locked, read-only. Rooms end and begin again meanwhile."""
+
+    async def faults(self, *chosen: Fault, loss: bool = False, meanwhile: bool = False) -> None:
+        """meanwhile: whether nobody is to notice, not even while the fault lasts."""
+        party = await self.party((6, 0), (3, 3))
+        stage = Stage(reactor, self.cluster, party, random.Random(SEED))
+        party.load()
+        for fault in chosen:
+            happening = Deferred.fromCoroutine(fault(stage))  # type: ignore[arg-type]
+            if meanwhile:
+                await party.settled(f"during {fault.__name__}")
+            await happening
+            await party.settled(fault.__name__)
+        await serverfaults.end_rooms(stage)
+        await self.judge(party, redis_lost=loss)
+
+    async def test_redis_will_not(self) -> None:
+        await self.faults(*serverfaults.SERVER)
+
+    async def test_redis_is_emptied(self) -> None:
+        await self.faults(*serverfaults.EMPTIED, loss=True)
+
+    async def test_postgresql_will_not(self) -> None:
+        await self.faults(*serverfaults.DATABASE, meanwhile=True)
 
 
 class ContentionTests(ChaosTestCase):

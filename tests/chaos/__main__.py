@@ -15,12 +15,16 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import react
 from twisted.python.failure import Failure
 
-from . import faults
+from . import faults, serverfaults
 from .cluster import Cluster
 from .faults import Fault, Stage
 from .party import USABLE_WITHIN, Party
 from .run import finish
 
+REDIS = (*faults.REDIS, *serverfaults.SERVER, *serverfaults.EMPTIED)
+DATA_LOSS = (*faults.DATA_LOSS, *serverfaults.EMPTIED)
+POSTGRES = (*faults.POSTGRES, *serverfaults.DATABASE)
+ALL = (*faults.ALL, *serverfaults.SERVER, *serverfaults.EMPTIED, *serverfaults.DATABASE, serverfaults.end_rooms)
 LAYOUT = ((12, 0), (8, 4), (20, 10), (0, 8), (2, 2), (30, 0), (6, 6))
 
 
@@ -38,13 +42,13 @@ def _arguments() -> argparse.Namespace:
 
 
 def _pick(rng: random.Random, only: list[str]) -> list[Fault]:
-    pool = [fault for fault in faults.ALL if not only or fault.__name__ in only]
+    pool = [fault for fault in ALL if not only or fault.__name__ in only]
     chosen = rng.sample(pool, min(len(pool), rng.choice((1, 1, 2, 3))))
-    if any(fault in faults.DATA_LOSS for fault in chosen):
+    if any(fault in DATA_LOSS for fault in chosen):
         # What a node and Redis both lose in the same second is lost: that is a stated limit.
         chosen = [fault for fault in chosen if fault not in (faults.kill_node, faults.freeze_node)]
-    on_redis = [fault for fault in chosen if fault in (*faults.REDIS, faults.freeze_redis, faults.kill_subscriptions)]
-    on_postgres = [fault for fault in chosen if fault in faults.POSTGRES]
+    on_redis = [fault for fault in chosen if fault in (*REDIS, faults.freeze_redis, faults.kill_subscriptions)]
+    on_postgres = [fault for fault in chosen if fault in (*POSTGRES, serverfaults.empty_redis_behind)]
     return [fault for fault in chosen if fault not in (*on_redis[1:], *on_postgres[1:])]
 
 
@@ -69,7 +73,7 @@ async def _main(options: argparse.Namespace) -> list[str]:
             name = " + ".join(fault.__name__ for fault in chosen)
             print(f"... {name}", flush=True)
             happening = gatherResults([Deferred.fromCoroutine(fault(stage)) for fault in chosen], consumeErrors=True)  # type: ignore[arg-type]
-            if all(fault in faults.POSTGRES for fault in chosen):
+            if all(fault in POSTGRES for fault in chosen):
                 await stage.wait(0.5)
                 await party.settled(f"during {name}", usable=USABLE_WITHIN, old=USABLE_WITHIN)
             await happening
@@ -79,7 +83,10 @@ async def _main(options: argparse.Namespace) -> list[str]:
             await stage.wait(rng.uniform(0.5, 3))
         await party.quiet()
         return await finish(
-            cluster, party, may_renew=not used.isdisjoint(faults.REDIS), may_lose=not used.isdisjoint(faults.DATA_LOSS)
+            cluster,
+            party,
+            may_renew=not used.isdisjoint((*faults.REDIS, *serverfaults.EMPTIED)),
+            may_lose=not used.isdisjoint(DATA_LOSS),
         )
     finally:
         for node in cluster.nodes:

@@ -36,6 +36,8 @@ async def finish(cluster: Cluster, party: Party, *, may_renew: bool, may_lose: b
     # The last thing said was read by all before the journal was empty: nothing is under way any more.
     histories = party.stop()
     rows, rooms = await deferToThread(cluster.archived)
+    rows = [row for row in rows if row.room in party.rooms]
+    rooms = [room for room in rooms if room.room in party.rooms]
     checker = Checker(histories, may_renew=may_renew, may_lose=may_lose)
     problems = checker.check(rows, rooms)
     if problems:
