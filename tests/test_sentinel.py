@@ -307,3 +307,83 @@ class FailoverTests(DaemonTestCase):
             self.assertLess(len(told), 60)
             self.assertNotIn("traceback", json.dumps(told))
             self.assertEqual((await self.get(f"http://127.0.0.1:{node.port}/health/ready"))[0], 200)
+
+
+class SplitBrainTests(DaemonTestCase):
+    """A fail-over of which the old master learns nothing: it lives, keeps its connections, and stays a master."""
+
+    timeout = 120
+    LIMIT = 60.0
+
+    def setUp(self) -> None:
+        super().setUp()
+        options = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2", "--repl-diskless-sync-delay", "0",
+                   "--repl-ping-replica-period", "1")  # fmt: skip
+        self.master = servers.Redis(*options, port=servers.free_port())
+        replica_of = ("--replicaof", "127.0.0.1", str(self.master.port))
+        self.replicas = [servers.Redis(*options, *replica_of, port=servers.free_port()) for _ in range(2)]
+        self.sentinel = servers.Sentinel(self.master.port, quorum=1)
+        for server in (self.master, *self.replicas, self.sentinel):
+            self.addCleanup(server.stop)
+        self.postgres = servers.postgresql()
+        self.postgres.create("split")
+        self.addCleanup(self.postgres.drop, "split")
+
+    async def until(self, what: str, true: Callable[[], bool]) -> None:
+        began = reactor.seconds()
+        while not true():
+            self.assertLess(reactor.seconds() - began, self.LIMIT, what)
+            await deferLater(reactor, 0.02)
+
+    async def test_nothing_that_was_acknowledged_is_taken_back(self) -> None:
+        await self.until(
+            "the replicas follow", lambda: b"min_slaves_good_slaves:2" in self.master.execute("INFO", "replication")
+        )
+        await self.until(
+            "the sentinel knows them",
+            lambda: b"num-slaves\r\n$1\r\n2\r\n" in self.sentinel.execute("SENTINEL", "MASTER", "mymaster"),
+        )
+        nodes = [
+            await self.running(
+                "--state-dir",
+                str(self.home / name),
+                NODE_ID=name,
+                POSTGRES_HOST=self.postgres.directory,
+                POSTGRES_USER="postgres",
+                POSTGRES_DB="split",
+                TANDEMD_REDIS_SENTINELS=f"127.0.0.1:{self.sentinel.port}",
+                TANDEMD_LIMITS_ENABLED="false",
+            )
+            for name in ("a", "b")
+        ]
+        clients = [await self.connect(node) for node in nodes]
+        speakers = []
+        for name, client in zip(("ann", "bob"), clients, strict=True):
+            await client.join("movie", name, nonce=f"nonce-{name}")
+            speakers.append(Speaker(client, name))
+        talking = [ensureDeferred(speaker.speak()) for speaker in speakers]
+        await self.until("they talk", lambda: all(len(s.acknowledged) > 50 for s in speakers))
+
+        # Nobody can make it a replica any more, and its connections are not ended.
+        self.master.execute("ACL", "SETUSER", "default", "-replicaof", "-slaveof", "-client", "-config", "-multi")
+        self.sentinel.execute("SENTINEL", "FAILOVER", "mymaster")
+        await self.until(
+            "another is master",
+            lambda: any(b"role:master" in it.execute("INFO", "replication") for it in self.replicas),
+        )
+        before = [len(speaker.acknowledged) for speaker in speakers]
+        await self.until(
+            "they go on", lambda: all(len(s.acknowledged) > n + 100 for s, n in zip(speakers, before, strict=True))
+        )
+        self.assertIn(b"role:master", self.master.execute("INFO", "replication"))
+        for speaker in speakers:
+            speaker.stopping = True
+        for done in talking:
+            await done
+        said = {text for speaker in speakers for text in speaker.acknowledged}
+        for client in clients:
+            heard = [it["text"] for it in client.messages.seen if it["type"] == "CHAT"]
+            await self.until("all is heard", lambda heard=heard: said <= set(heard))
+            self.assertEqual(len(heard), len(set(heard)))
+        rows = "select count(*) from room_events where event_type = 'CHAT'"
+        await self.until("all is archived", lambda: self.postgres.execute(rows, "split") == [(len(said),)])
