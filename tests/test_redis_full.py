@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from twisted.internet.task import deferLater
 from twisted.logger import globalLogPublisher
 
 from tandemd.interfaces import Unavailable
@@ -11,6 +13,8 @@ from tandemd.room.state import MEMBER, Member
 from tandemd.roomstore.keys import log_key
 from tandemd.roomstore.pressure import EASED, HIGH, SHORT_LOG
 
+from . import servers
+from .daemon import Daemon, DaemonTestCase
 from .redisworld import Hand, RedisTestCase, member, reactor, until
 
 LIMIT = 60.0
@@ -170,3 +174,56 @@ class ShortTests(FullTestCase):
             self.assertLess(reactor.seconds(), end)
         await until(lambda: not a.warnings(), LIMIT)
         self.assertIsNone(await Hand(a, "new").say("x"))
+
+
+class NodeTests(DaemonTestCase):
+    """What people and operators notice of it."""
+
+    timeout = 120
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.redis = servers.Redis()
+        self.addCleanup(self.redis.stop)
+        self.redis.execute("SETRANGE", "filler", "20000000", "x")
+        self.postgres = servers.postgresql()
+        self.postgres.create("full")
+        self.addCleanup(self.postgres.drop, "full")
+
+    async def warned(self, node: Daemon, of: str) -> None:
+        """Wait until readiness is given with a warning, or with '' without any."""
+        end = reactor.seconds() + LIMIT
+        while True:
+            status, body = await self.get(f"http://127.0.0.1:{node.port}/health/ready")
+            self.assertEqual(status, 200, body)
+            warnings = json.loads(body).get("warnings", [])
+            if any(of in warning for warning in warnings) if of else not warnings:
+                return
+            self.assertLess(reactor.seconds(), end, warnings)
+            await deferLater(reactor, 0.05)
+
+    async def test_short_full_and_well_again(self) -> None:
+        node = await self.running(
+            REDIS_HOST=self.redis.path,
+            POSTGRES_HOST=self.postgres.directory,
+            POSTGRES_USER="postgres",
+            POSTGRES_DB="full",
+        )
+        ann, bob = await self.connect(node), await self.connect(node)
+        await ann.join("party", "ann")
+        self.redis.execute("CONFIG", "SET", "maxmemory", "24000000")
+        await self.warned(node, "short")
+        bob.say("JOIN", roomId="new", userId="bob")
+        self.assertEqual((await bob.hear("ERROR"))["code"], "unavailable")
+        await ann.do("CHAT", text="the rooms that there are go on")
+        self.redis.execute("CONFIG", "SET", "maxmemory", "1")
+        ann.say("CHAT", id=99, text="refused")
+        self.assertEqual((await ann.hear("ERROR", id=99))["code"], "unavailable")
+        await self.warned(node, "full")
+        await ann.do("LEAVE")
+        text = (await self.get(f"http://127.0.0.1:{node.port}/metrics"))[1].decode()
+        self.assertRegex(text, r"(?m)^tandemd_redis_memory_refusals_total(\{.*\})? [1-9]")
+        self.redis.execute("CONFIG", "SET", "maxmemory", "1000000000")
+        # It has waited, and is let in without a word.
+        self.assertEqual((await bob.hear("ROOM_STATE"))["hostUserId"], "bob")
+        await self.warned(node, "")
