@@ -78,7 +78,6 @@ class Access:
         self._clock = clock
         self._tasks = tasks
         self._offer_seconds = offer_seconds
-        self._unnoticed_seconds = unnoticed_seconds
         self.longest_offer_seconds = offer_seconds + unnoticed_seconds
         self._emptied = False
         self._offer = offer
@@ -211,17 +210,19 @@ class Access:
         if missing:
             raise CannotStart(f"NOPERM: its user may not use {', '.join(map(bytes.decode, missing))}")
         asked = self._clock.seconds()
-        if_empty = self._offer_seconds
-        if self._emptied or int(about.get("uptime_in_seconds", "0")) > RESTARTED_WITHIN_SECONDS:
-            if_empty += self._unnoticed_seconds
+        patient = self.longest_offer_seconds
+        lately = int(about.get("uptime_in_seconds", "0")) <= RESTARTED_WITHIN_SECONDS
+        # Others may still have their connections, to a server without data or to a master that was replaced.
+        if_other = patient if self.link.left else self._offer_seconds
+        if_empty = if_other if lately and not self._emptied else patient
         number, left, now, fresh, shared = await self.link.run(
             scripts.ENTER,
             [STORE],
             about["run_id"].encode(),
-            b"%f" % self._offer_seconds,
+            b"%f" % if_other,
             b"%f" % if_empty,
             STORE,
-            b"%f" % self.longest_offer_seconds,
+            b"%f" % patient,
             b"%f" % AWAY_AFTER,
         )
         answered = self._clock.seconds()
@@ -243,7 +244,7 @@ class Access:
         # Only now: if the offering was interrupted, it is to be done again.
         self._known = self.incarnation = number
         self.fresh = self.fresh or fresh == b"1"
-        self.fatal, self._failure, self._emptied = False, "", False
+        self.fatal, self._failure, self._emptied, self.link.left = False, "", False, False
         self._entered(renewed)
         self._go_on()
 

@@ -211,6 +211,7 @@ class Link:
     options: "username", "password" and "dbid" (the number of the database), where they are needed; "where": what to
     call the server when people are told of it; "failover": whether the endpoint leads to another server when it must.
     failure: why it cannot be used, in one line for people that names the remedy; "" if it can.
+    left: whether a connection was given up to look for another master, while the server kept it; to be reset by the user.
     hopeless: whether trying again will not mend that: the server has refused what is configured.
     """
 
@@ -244,6 +245,7 @@ class Link:
         self._factory = _Factory(self, _Answers if heard is None else _Subscription)
         self._protocol: Any = None
         self._connected_at = 0.0
+        self.left = False
         self._watch = LoopingCall(self._check)
         self._watch.clock = clock
 
@@ -292,6 +294,7 @@ class Link:
         """Drop the connection if another server may be the master by now: the endpoint asks where it is."""
         if self.failover and self.clock.seconds() - self._connected_at > ASK_AGAIN_SECONDS:
             self._log.info("redis: {link}: it refuses to write; the sentinels are asked again", link=self.name)
+            self.left = True
             self.drop()
 
     def drop(self) -> None:
