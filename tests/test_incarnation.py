@@ -301,7 +301,7 @@ class CompleteTest(RestartTestCase):
     async def test_a_new_room_while_the_archive_is_away(self) -> None:
         a = await self.node(settle_seconds=0.1)
         await self.complete(a)
-        await until(lambda: a._complete_for, 60)
+        await until(lambda: a._complete_for)
         self.archive.away = True
         self.assertIsNone(await a.load("new"))
         self.assertIsNone(await Hand(a, "new").say("first"))
@@ -322,7 +322,7 @@ class CompleteTest(RestartTestCase):
         asked = self.archive.asked
         self.assertIsNone(await a.load("new"))
         self.assertEqual(self.archive.asked, asked)
-        await until(lambda: not a.warnings(), 60)
+        await until(lambda: not a.warnings())
 
     async def test_not_while_changes_wait_for_the_archive(self) -> None:
         """What Redis has lost may be in the journal again, and nowhere else."""
