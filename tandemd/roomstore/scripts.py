@@ -395,7 +395,8 @@ local key = KEYS[1]
 local missing = {}
 for _, words in ipairs({
   {'SET', key, '', 'EX', '60'}, {'GET', key}, {'EXISTS', key}, {'EXPIRE', key, '60'},
-  {'HSET', key, 'f', ''}, {'HGET', key, 'f'}, {'HMGET', key, 'f'}, {'HGETALL', key}, {'HDEL', key, 'f'},
+  {'HSET', key, 'f', ''}, {'HGET', key, 'f'}, {'HMGET', key, 'f'}, {'HGETALL', key}, {'HLEN', key},
+  {'HDEL', key, 'f'},
   {'SADD', key, 'm'}, {'SCARD', key}, {'SISMEMBER', key, 'm'}, {'SMEMBERS', key}, {'SREM', key, 'm'},
   {'ZADD', key, '1', 'm'}, {'ZRANGE', key, '0', '0'}, {'ZRANGEBYSCORE', key, '0', '1'}, {'ZCOUNT', key, '0', '1'},
   {'ZREM', key, 'm'}, {'RPUSH', key, ''}, {'LTRIM', key, '0', '0'}, {'LRANGE', key, '0', '0'}, {'LREM', key, '1', ''},
