@@ -8,8 +8,9 @@ from typing import Generic, TypeVar
 
 from twisted.application import service
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+
+from .services import Periodic
 
 LOOK = 10.0
 """Seconds between two looks at the files. What is being written is read when it has stayed the same for one of these."""
@@ -56,8 +57,7 @@ class FileWatch(service.Service, Generic[T]):
         self._read = read
         self._changed = changed
         self._failed = failed
-        self._looking = LoopingCall(self._look)
-        self._looking.clock = clock
+        self._looking = Periodic(clock, LOOK, self._look, "looking at files")
         # Taken before reading, here and below: a change in between is seen at the next look. Taken after it, it would
         # be the state of something that was never read.
         self._seen = self._state()
@@ -68,12 +68,11 @@ class FileWatch(service.Service, Generic[T]):
 
     def startService(self) -> None:
         super().startService()
-        self._looking.start(LOOK, now=False)
+        self._looking.start()
 
     def stopService(self) -> None:
         super().stopService()
-        if self._looking.running:
-            self._looking.stop()
+        self._looking.stop()
 
     def reload(self) -> None:
         """Read the files now, changed or not. Somebody asked for it, so what is wrong is said again."""

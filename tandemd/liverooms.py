@@ -394,9 +394,11 @@ class LiveRoom:
     def _due(self) -> None:
         self._timer = None
         self._timer_due = 0.0
-        self.submit(Entry(Command("", "", Due(self._store.grace_floor()))))
-        if self.room.due and self._timer is None and not self.room.closed:
-            self._schedule(at_least=1.0)
+        try:
+            self.submit(Entry(Command("", "", Due(self._store.grace_floor()))))
+        finally:
+            if self.room.due and self._timer is None and not self.room.closed:
+                self._schedule(at_least=1.0)
 
     def renew(self, room: Room) -> None:
         """Go on with another room of the same code, after the old one has ended, or with one just loaded."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 from .sessions import Session
 
@@ -23,6 +24,8 @@ Go = Callable[[], None]
 
 class Lobby:
     """Who waits, by what for. For each place, one is tried when it is time to: of whoever came last, the newest."""
+
+    _log = Logger()
 
     def __init__(self, clock: IReactorTime):
         self._clock = clock
@@ -66,7 +69,11 @@ class Lobby:
         session, go = found.pop()
         del self._where[session]
         found.step()
-        go()
+        try:
+            go()
+        except Exception:
+            # Others wait behind it, for whom the timer runs already.
+            self._log.failure("a JOIN that was put off failed")
         self._tidy(place)
 
     def _tidy(self, place: str) -> None:

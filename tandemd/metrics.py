@@ -205,6 +205,12 @@ class Metrics:
         self.redis_memory_refusals = add(
             Count("tandemd_redis_memory_refusals_total", "Commands that Redis refused: its memory was full")
         )
+        self.journal_unreadable = add(
+            Count("tandemd_journal_unreadable_total", "Entries for the archive that cannot be read: journal.unreadable")
+        )
+        self.journal_lost = add(
+            Count("tandemd_journal_lost_total", "Entries for the archive that neither Redis nor the disk has taken")
+        )
         self.batch = add(Histogram("tandemd_commit_batch_size", "Commands committed together", bounds=SIZES))
 
         self.archive_batch = add(Histogram("tandemd_archive_batch_events", "Events in a batch", bounds=SIZES))
@@ -278,8 +284,9 @@ class ReactorLag(service.Service):
         self._call = self._clock.callLater(self._interval, self._measure, due)
 
     def _measure(self, due: float) -> None:
-        self._lag.observe(max(0.0, self._clock.seconds() - due))
+        late = max(0.0, self._clock.seconds() - due)
         self._schedule()
+        self._lag.observe(late)
 
 
 class GcPause(service.Service):

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.application import service
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+
+from .services import Periodic
 
 
 class Notifier(service.Service):
@@ -35,28 +36,33 @@ class Notifier(service.Service):
         """reactor: IReactorTime and IReactorFromThreads. reload: is called on SIGHUP; without a service
         manager only if `always`. handle: as signal.signal."""
         self._address = _address(environ.get("NOTIFY_SOCKET", ""))
+        self._socket: socket.socket | None = None
         self._reactor = reactor
         self._reload = reload
         self._always = always
         self._handle = handle
-        self._alive = LoopingCall(self._say, "WATCHDOG=1")
-        self._alive.clock = reactor
         self._interval = _watchdog(environ, pid) / 2
+        self._alive = Periodic(reactor, self._interval, lambda: self._say("WATCHDOG=1"), "telling that it is alive")
 
     def startService(self) -> None:
         super().startService()
+        if self._address:
+            # Kept open: the watchdog would end a node that has no descriptor left for a moment.
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         self._say("READY=1\nSTATUS=Taking connections")
         if self._interval:
-            self._alive.start(self._interval)
+            self._alive.start(now=True)
         # A terminal sends the same when it is closed, and then the program must end, as it does by itself.
         if self._address or self._always:
             self._handle(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hang_up))
 
     def stopService(self) -> None:
         super().stopService()
-        if self._alive.running:
-            self._alive.stop()
+        self._alive.stop()
         self._say("STOPPING=1\nSTATUS=Sending clients away")
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def _hang_up(self) -> None:
         if self.running:
@@ -65,11 +71,10 @@ class Notifier(service.Service):
             self._say("READY=1")
 
     def _say(self, text: str) -> None:
-        if not self._address:
+        if self._socket is None:
             return
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as to:
-                to.sendto(text.encode(), self._address)
+            self._socket.sendto(text.encode(), self._address)
         except OSError as error:
             self._log.warn("the service manager cannot be told: {reason}", reason=error.strerror, told=text)
 

@@ -13,7 +13,7 @@ from typing import Any
 from twisted.application import service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import Cooperator, LoopingCall, SchedulerStopped
+from twisted.internet.task import Cooperator, SchedulerStopped
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -37,6 +37,7 @@ from .room.permissions import PERMISSIONS, chooses_title
 from .room.rules import Rules
 from .room.state import Commit, Pin, Room
 from .rounds import SLICE, Rounds
+from .services import Periodic
 from .sessions import Outbox, Session
 
 log = Logger()
@@ -91,7 +92,6 @@ class RoomService(service.Service):
         self.others.attach(self.open)
         self._unopened: dict[Session, m.Join] = {}
         self._stopping = False
-        self._asking_due = False
         self._away_since = 0.0
         self._away = False
         self.positions = Positions(store, positions, lambda: self.open, metrics)
@@ -111,8 +111,7 @@ class RoomService(service.Service):
             self._do_in_slices,
         )
         self._sweep = Rounds(clock, SWEEP, lambda: self.open, self._look)
-        self._ask_due = LoopingCall(self._look_for_due)
-        self._ask_due.clock = clock
+        self._ask_due = Periodic(clock, SWEEP, self._look_for_due, "looking for rooms that are due")
         self._receivers: dict[type[m.ClientMessage], Callable[[Session, LiveRoom, Any], None]]
         self._receivers = dict.fromkeys(PERMISSIONS, self._command)
         self._receivers[m.PositionUpdate] = self.positions.moved
@@ -126,14 +125,13 @@ class RoomService(service.Service):
     def startService(self) -> None:
         super().startService()
         self._sweep.start()
-        self._ask_due.start(SWEEP, now=False)
+        self._ask_due.start()
 
     def stopService(self) -> None:
         super().stopService()
         self._stopping = True
         self._sweep.stop()
-        if self._ask_due.running:
-            self._ask_due.stop()
+        self._ask_due.stop()
         self._admission.lobby.close()
         self._retries.close()
         self._slices.stop()
@@ -370,14 +368,11 @@ class RoomService(service.Service):
             self.positions.sweep(live)
             self.open.close_if_idle(live)
 
-    def _look_for_due(self) -> None:
+    def _look_for_due(self) -> Deferred[None]:
         self._notice_away()
-        if not self._asking_due:
-            self._asking_due = True
-            due = self._store.due_rooms(self._store.now())
-            due.addCallback(lambda codes: self._do_in_slices(self._do_due(codes)))
-            due.addErrback(lambda failure: log.failure("rooms that are due", failure=failure))
-            due.addBoth(self._asked_due)
+        return self._store.due_rooms(self._store.now()).addCallback(
+            lambda codes: self._do_in_slices(self._do_due(codes))
+        )
 
     def _notice_away(self) -> None:
         now = self._clock.seconds()
@@ -386,9 +381,6 @@ class RoomService(service.Service):
         elif not self._away_since:
             self._away_since = now
         self._away = bool(self._away_since) and now >= self._away_since + PATIENCE
-
-    def _asked_due(self, _: object) -> None:
-        self._asking_due = False
 
     def _do_due(self, codes: Sequence[str]) -> Iterator[None]:
         floor = self._store.grace_floor()

@@ -49,8 +49,11 @@ class Rounds(Generic[T]):
             timer.cancel()
 
     def _begin(self) -> None:
-        # A copy: looking may change what there is.
-        self._left = iter(list(self._things()))
+        try:
+            # A copy: looking may change what there is.
+            self._left = iter(list(self._things()))
+        except Exception:
+            self._log.failure("listing what to look at; it is done again in {seconds} s", seconds=self._interval)
         self._go_on()
 
     def _go_on(self) -> None:

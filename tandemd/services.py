@@ -9,6 +9,7 @@ from typing import Any
 from twisted.application import service
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorCore, IReactorTime
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -88,6 +89,52 @@ class Sequence(service.MultiService):
                 await maybeDeferred(child.stopService)
             except Exception:
                 self._log.failure("{service} did not stop cleanly", service=child.name or type(child).__name__)
+
+
+class Periodic:
+    """Calls a function every `interval` seconds. A failure is logged, and the next call comes as if there were none.
+
+    No other piece repeats calls by itself: a `LoopingCall` ends for good when its function fails once.
+    """
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime, interval: float, function: Callable[[], object], name: str):
+        """function: returns nothing, or a Deferred or coroutine that the next call waits for. name: a constant, for the log."""
+        self.name = name
+        self.interval = interval
+        self._function = function
+        self._failure = ""
+        self._loop = LoopingCall(self._call)
+        self._loop.clock = clock
+
+    @property
+    def running(self) -> bool:
+        return self._loop.running
+
+    def start(self, *, now: bool = False) -> None:
+        """Begin; the first call is made now or after `interval` seconds."""
+        self._loop.start(self.interval, now)
+
+    def stop(self) -> None:
+        """Make no more calls; one that is under way goes on. May be called more than once."""
+        if self._loop.running:
+            self._loop.stop()
+
+    def _call(self) -> Deferred[None]:
+        return maybeDeferred(self._function).addCallbacks(self._worked, self._failed)
+
+    def _worked(self, result: object) -> None:
+        self._failure = ""
+
+    def _failed(self, failure: Failure) -> None:
+        # One that fails every time is logged once.
+        text = repr(failure.value)
+        if text != self._failure and not failure.check(CancelledError):
+            self._log.failure(
+                "{task} failed; it is done again in {seconds} s", failure, task=self.name, seconds=self.interval
+            )
+        self._failure = text
 
 
 class Tasks:

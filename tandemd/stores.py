@@ -192,6 +192,7 @@ class Clustered(_Archived):
     def __init__(self, config: Config, reactor: Any, metrics: Metrics, conn_prefix: str):
         from .roomstore.consumer import JournalConsumer  # noqa: PLC0415  # txredisapi only where it is wanted
         from .roomstore.redis import RedisSettings, RedisStore  # noqa: PLC0415
+        from .roomstore.spool import Quarantine, Spool  # noqa: PLC0415
 
         super().__init__(config, reactor, metrics)
         endpoint, options = redis_of(config, reactor)
@@ -201,11 +202,12 @@ class Clustered(_Archived):
             config.redis.journal_length,
             bounds=bounds_of(config),
         )
-        spool = os.path.join(config.state_dir, "journal.spool")
+        quarantine = Quarantine(os.path.join(config.state_dir, "journal.unreadable"), metrics)
+        spool = Spool(os.path.join(config.state_dir, "journal.spool"), quarantine, metrics)
         self.store: RedisStore = RedisStore(
             reactor, endpoint, options, conn_prefix, settings, self.archive, metrics, spool
         )
-        self.consumer = JournalConsumer(reactor, endpoint, options, conn_prefix, self.archive, metrics)
+        self.consumer = JournalConsumer(reactor, endpoint, options, conn_prefix, self.archive, metrics, quarantine)
 
     def services(self, rooms: RoomService) -> list[service.Service]:
         self._rooms = rooms

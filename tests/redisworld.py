@@ -21,6 +21,7 @@ from tandemd.interfaces import CommitResult, IArchive, IFollower, Presence, Snap
 from tandemd.metrics import Metrics
 from tandemd.room.state import MEMBER, Commit, Member, Room, Settings, Version
 from tandemd.roomstore.redis import RedisSettings, RedisStore
+from tandemd.roomstore.spool import Quarantine, Spool
 
 from .patience import TEST_LIMIT_SECONDS, eventually
 from .servers import Redis
@@ -233,6 +234,7 @@ class RedisTestCase(TestCase):
         path: of Redis' socket, or a proxy's; endpoint: in its place. failover: whether that leads to another server when it must.
         """
         metrics = Metrics("test", name)
+        path_ = os.path.join(self.directory, name.replace("/", "-"))
         store: Any = RedisStore(
             reactor,
             endpoint or UNIXClientEndpoint(reactor, path or self.server.path),
@@ -241,7 +243,7 @@ class RedisTestCase(TestCase):
             RedisSettings(**{"offer_seconds": 0.1, **settings}),
             self.archive,
             metrics,
-            os.path.join(self.directory, name.replace("/", "-") + "spool"),
+            Spool(path_ + "spool", Quarantine(path_ + "unreadable", metrics), metrics),
         )
         store.follower = follower or Recorder()
         store.metrics = metrics

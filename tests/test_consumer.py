@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, cast
 
 from twisted.internet.endpoints import UNIXClientEndpoint
@@ -16,6 +17,7 @@ from tandemd.room.timeline import Playback
 from tandemd.roomstore import codec
 from tandemd.roomstore.consumer import GROUP, JournalConsumer
 from tandemd.roomstore.keys import JOURNAL, room_key
+from tandemd.roomstore.spool import Quarantine, line_of
 
 from . import servers
 from .redisworld import Hand, RedisTestCase, member, reactor, until
@@ -24,16 +26,22 @@ NAME = "consumer"
 
 
 class ConsumerTestCase(RedisTestCase):
+    @property
+    def unreadable(self) -> str:
+        return os.path.join(self.directory, "unreadable")
+
     async def consumer(
         self, name: str = "a/1/", abandoned: int = 30_000, archive: Any = None, **options: str
     ) -> JournalConsumer:
+        metrics = Metrics("test", name)
         consumer = JournalConsumer(
             reactor,
             UNIXClientEndpoint(reactor, self.server.path),
             options,
             name,
             archive or self.archive,
-            Metrics("test", name),
+            metrics,
+            Quarantine(self.unreadable, metrics),
             abandoned,
         )
         self.addCleanup(lambda: consumer.stopService() if consumer.running else None)
@@ -181,10 +189,21 @@ class ConsumerTest(ConsumerTestCase):
         a = await self.node()
         hand = await self.open(a)
         await self.ask(a, b"XADD", JOURNAL, b"*", b"r", b"x", b"k", b"room", b"c", b"nonsense")
+        await self.ask(a, b"XADD", JOURNAL, b"*", b"other", b"fields")
+        await self.ask(a, b"XADD", JOURNAL, b"*", b"r", b"\xff", b"k", b"room", b"c", b"[]")
         await hand.say()
-        await self.consumer()
+        consumer = await self.consumer()
         await self.drained(a)
         self.assertEqual(self.seqs(hand.room.id), [1, 2])
+        with open(self.unreadable, "rb") as file:
+            self.assertEqual(
+                file.read().splitlines(),
+                [
+                    line_of(entry)[:-1]
+                    for entry in ((b"x", b"room", b"nonsense"), (b"", b"", b""), (b"\xff", b"room", b"[]"))
+                ],
+            )
+        self.assertEqual(consumer._metrics.journal_unreadable.value, 3)
 
     async def test_consumers_long_gone_are_forgotten(self) -> None:
         a = await self.node()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 from typing import Any
+
+from twisted.internet.task import deferLater
 
 from tandemd.roomstore import codec
 from tandemd.roomstore.keys import JOURNAL
 
-from .redisworld import Hand, RedisTestCase, until
+from .disks import SmallDisk
+from .redisworld import Hand, RedisTestCase, reactor, until
 
 
 class JournalTest(RedisTestCase):
@@ -136,7 +140,7 @@ class JournalTest(RedisTestCase):
             seen.update(seq for _, seq in await self.entries(b))
             await self.archived(b)
         self.assertEqual(seen | {1, 2}, set(range(1, 10)))
-        self.assertEqual(os.listdir(self.directory), [])
+        self.assertEqual(os.listdir(self.directory), ["a-1-unreadable"])
 
     async def test_stopping_while_redis_is_away_keeps_what_it_may_have_lost(self) -> None:
         a = await self.node()
@@ -168,3 +172,78 @@ class JournalTest(RedisTestCase):
         await until(lambda: a.journal._kept)
         self.assertEqual([seq for _, seq in await self.entries(a)], [2, 3])
         self.assertIsNone(await Hand(a, "room", hand.room).say())
+
+    async def all_of(self, store: Any, last: int) -> list[int]:
+        """Wait until the archive, which takes everything from now on, has had the commit `last`; return all it has had."""
+        seen: list[int] = []
+        over = False
+        while not over:
+            over = last in seen and not store.metrics.spooled.value
+            for id_, fields in await self.ask(store, b"XRANGE", JOURNAL, b"-", b"+"):
+                seen.append(codec.decode_commit(fields[5]).seq)
+                await self.ask(store, b"XDEL", JOURNAL, id_)
+            await deferLater(reactor, 0.02)
+        return sorted(set(seen))
+
+    async def test_a_disk_that_was_full_in_the_middle_of_an_append(self) -> None:
+        """A2: the first change after the disk had room again continued a torn line, and was lost without a word."""
+        disk = SmallDisk(self.directory, 64 * 1024)
+        try:
+            a = await self.node(journal_length=40)
+            hand = await self.open(a)
+            disk.fill(left=4096)
+            for _ in range(90):
+                self.assertIsNone(await hand.say())
+            disk.empty()
+            for _ in range(5):
+                self.assertIsNone(await hand.say())
+            self.assertEqual(await self.all_of(a, 96), list(range(1, 97)))
+        finally:
+            await self._end()
+            disk.remove()
+
+    async def test_a_directory_that_was_read_only(self) -> None:
+        """A3: the first error ended all housekeeping: what was spooled stayed there until the node was restarted."""
+        disk = SmallDisk(self.directory, 64 * 1024)
+        try:
+            a = await self.node(journal_length=4)
+            hand = await self.open(a)
+            for _ in range(9):
+                self.assertIsNone(await hand.say())
+            disk.set_read_only(True)
+            await self.archived(a)
+            failed = len(self.flushLoggedErrors())
+            await deferLater(reactor, 2.5)  # what is done every second is done in vain
+            self.assertIsNone(await hand.say())
+            disk.set_read_only(False)
+            self.assertEqual(len(self.flushLoggedErrors()), failed)
+            self.assertEqual(await self.all_of(a, 11), [*range(5, 12)])
+        finally:
+            await self._end()
+            disk.remove()
+
+    async def test_housekeeping_goes_on_after_any_error(self) -> None:
+        """A3, on any machine: the file cannot be renamed."""
+        a = await self.node(journal_length=4)
+        hand = await self.open(a)
+        for _ in range(10):
+            await hand.say()
+        os.makedirs(self.spool() + ".moving/x")
+        await self.archived(a)
+        await deferLater(reactor, 1.5)
+        shutil.rmtree(self.spool() + ".moving")
+        self.assertEqual(await self.all_of(a, 11), [*range(5, 12)])
+        self.flushLoggedErrors()
+
+    async def test_the_stream_stays_bounded_while_the_disk_is_full(self) -> None:
+        a = await self.node(journal_length=4)
+        hand = await self.open(a)
+        os.mkdir(self.spool())
+        for _ in range(20):
+            await hand.say()
+        for _ in range(3):
+            await a.journal.tidy()
+        self.assertEqual(len(await self.entries(a)), 4)
+        os.rmdir(self.spool())
+        await self.archived(a)
+        self.assertEqual(await self.all_of(a, 21), [*range(5, 22)])

@@ -22,6 +22,7 @@ from tandemd.notify import Notifier
 
 from . import servers
 from .daemon import Arrivals, Daemon, DaemonTestCase
+from .disks import no_descriptors
 
 DATABASE = "notify"
 
@@ -86,6 +87,9 @@ class NotifierTests(SynchronousTestCase):
         for _ in range(2):
             self.reactor.advance(15)
             self.assertEqual(manager.told(), ["WATCHDOG=1"])
+        with no_descriptors():
+            self.reactor.advance(15)
+        self.assertEqual(manager.told(), ["WATCHDOG=1"])
         notifier.stopService()
         manager.told()
         self.reactor.advance(15)

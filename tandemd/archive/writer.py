@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from ..interfaces import IArchive, Presence, Snapshot
 from ..room.state import MEMBER, Commit, Room
+from ..services import Periodic
 from .errors import one_line
 
 T = TypeVar("T")
@@ -101,7 +102,7 @@ class ArchiveWriter(Service):
         self._put_off: dict[str, tuple[Room, frozenset[str]]] = {}
         self._written_at: dict[str, float] = {}
         self._quiet: dict[str, tuple[Room, float]] = {}
-        self._loops: list[LoopingCall] = []
+        self._loops: list[Periodic] = []
         self._purging: IDelayedCall | None = None
         self._flushing: Deferred[None] | None = None
         self._failure = ""
@@ -145,19 +146,21 @@ class ArchiveWriter(Service):
     def startService(self) -> None:
         """Begin to write."""
         super().startService()
-        self._loop(self._flush_when_due, self._flush_interval)
-        self._loop(self._write_presence, self._presence_interval)
+        self._repeat("writing the archive", self._flush_interval, self._flush_when_due)
+        self._repeat("archiving positions", self._presence_interval, self._store_presence)
         if self._events_bytes:
-            self._loop(self._shrink, SHRINK_INTERVAL)
+            self._repeat("deleting events beyond the bound", SHRINK_INTERVAL, self._delete_beyond)
         if self._retention_days:
-            self._purging = self._reactor.callLater(FIRST_PURGE, self._loop, self._purge, DAY, True)
+            self._purging = self._reactor.callLater(FIRST_PURGE, self._begin_to_purge)
 
-    def _loop(self, function: Callable[[], Any], interval: float, now: bool = False) -> None:
-        loop = LoopingCall(function)
-        loop.clock = self._reactor
+    def _begin_to_purge(self) -> None:
+        self._repeat("deleting old rows", DAY, self._delete_old, now=True)
+
+    def _repeat(self, name: str, interval: float, function: Callable[[], object], *, now: bool = False) -> None:
+        # The functions handle the archive's failures; what escapes is a fault of ours.
+        loop = Periodic(self._reactor, interval, function, name)
         self._loops.append(loop)
-        # The functions handle the archive's failures; what escapes is a fault of ours, and ends no loop silently.
-        loop.start(interval, now).addErrback(lambda failure: self.log.failure("the archive writer failed", failure))
+        loop.start(now=now)
 
     # ---- commits
 
@@ -263,9 +266,6 @@ class ArchiveWriter(Service):
         except Exception as error:  # there will be newer ones soon
             self.log.warn("positions and heartbeats of users were not archived: {error}", error=one_line(error))
 
-    def _write_presence(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._store_presence())
-
     async def _delete_old(self) -> None:
         try:
             count = await self._archive.purge(self._now() - self._retention_days * DAY)
@@ -285,18 +285,11 @@ class ArchiveWriter(Service):
                 "{count} events were deleted before their time: there were more than archive.events_bytes", count=count
             )
 
-    def _shrink(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._delete_beyond())
-
-    def _purge(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._delete_old())
-
     def stopService(self) -> Deferred[None]:
         """Write everything that was committed, within the limit; what cannot be written is counted in the log."""
         super().stopService()
         for loop in self._loops:
-            if loop.running:
-                loop.stop()
+            loop.stop()
         self._loops.clear()
         if self._purging is not None and self._purging.active():
             self._purging.cancel()

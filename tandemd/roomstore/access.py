@@ -196,6 +196,11 @@ class Access:
             except (RedisError, CannotStart) as error:
                 self.fatal = isinstance(error, CannotStart) or not passing(str(error))
                 self._fail(str(error))
+            except Exception as error:
+                # Nothing else would enter before the connection is lost.
+                if repr(error) not in self._failure:
+                    self._log.failure("redis: entering failed; it is tried again")
+                self._fail(repr(error))
             await deferLater(self._clock, wait)
             wait = min(2 * wait, 1.0)
 

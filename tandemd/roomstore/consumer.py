@@ -19,6 +19,7 @@ from . import codec, scripts
 from .keys import JOURNAL, room_key
 from .link import Disconnected, Link, RedisError, answers
 from .refusals import one_line
+from .spool import Quarantine, line_of
 
 GROUP = b"archive"
 AT_ONCE = 1000
@@ -50,6 +51,7 @@ class JournalConsumer(service.Service):
         consumer: str,
         archive: IArchive,
         metrics: Metrics,
+        quarantine: Quarantine,
         abandoned: int = ABANDONED,
     ):
         self._abandoned = abandoned
@@ -58,6 +60,7 @@ class JournalConsumer(service.Service):
         self._consumer = consumer.encode()
         self._archive = archive
         self._metrics = metrics
+        self._quarantine = quarantine
         self._tasks = Tasks(clock)
         self._link = Link("journal", clock, endpoint, options, self._up, lambda: None, patience=10.0)
         self._running = False
@@ -181,19 +184,21 @@ class JournalConsumer(service.Service):
         users: dict[str, set[str]] = {}
         codes: dict[str, str] = {}
         ended: dict[str, Commit] = {}
-        for id_, fields in entries:
-            room_id = fields[b"r"].decode()
+        unreadable: list[bytes] = []
+        for _, fields in entries:
             try:
+                room_id, code = fields[b"r"].decode(), fields[b"k"].decode()
                 commit = codec.decode_commit(fields[b"c"])
-            except ValueError as error:
-                self._log.error("the journal's entry {id} cannot be read: {error}", id=id_.decode(), error=str(error))
+            except (KeyError, ValueError):
+                unreadable.append(line_of([fields.get(name, b"") for name in (b"r", b"k", b"c")]))
                 continue
             commits.append((room_id, commit))
-            codes[room_id] = fields[b"k"].decode()
+            codes[room_id] = code
             changed = users.setdefault(room_id, set())
             changed.update(name[2:] for name in commit.changes if name.startswith(MEMBER))
             if commit.closes:
                 ended[room_id] = commit
+        self._quarantine.keep(unreadable, "the journal in Redis")
         rooms = await self._rooms(codes, commits, ended)
         await self._archive.write(commits, [Snapshot(room, frozenset(users[room.id])) for room in rooms])
         self._metrics.archive_batch.observe(len(commits))

@@ -15,11 +15,12 @@ import txredisapi
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ..services import Periodic
 from .refusals import WrongRole, elsewhere, explained
 from .scripts import SCRIPTS, Script
 
@@ -246,16 +247,14 @@ class Link:
         self._protocol: Any = None
         self._connected_at = 0.0
         self.left = False
-        self._watch = LoopingCall(self._check)
-        self._watch.clock = clock
+        self._watch = Periodic(clock, 0.5, self._check, f"watching the connection for {name}")
 
     def start(self) -> None:
         self._factory.startConnecting(self._endpoint)
-        self._watch.start(0.5, now=False)
+        self._watch.start()
 
     def stop(self) -> Deferred[Any]:
-        if self._watch.running:
-            self._watch.stop()
+        self._watch.stop()
         # Not now: whoever stops may have been told so by the loss of this very connection.
         return deferLater(self.clock, 0, self._factory.disconnect)
 

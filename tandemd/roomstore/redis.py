@@ -9,7 +9,7 @@ from msgspec import Struct
 from twisted.application import service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -19,7 +19,7 @@ from ..interfaces import CommitResult, IArchive, IFollower, IRoomStore
 from ..limits.bounds import Bounds
 from ..metrics import Metrics
 from ..room.state import Commit, Member, Room, Version
-from ..services import CannotStart, Tasks
+from ..services import CannotStart, Periodic, Tasks
 from . import codec, scripts
 from .access import Access, info
 from .commits import Commits
@@ -33,6 +33,7 @@ from .members import Members
 from .offers import AT_ONCE, Offers
 from .pressure import LOOK_SECONDS, SHORT_LOG, Pressure
 from .reading import Reading
+from .spool import Spool
 from .subscription import Subscription
 
 START_WITHIN = 8.0
@@ -71,7 +72,7 @@ class RedisStore(service.Service):
     """The store of many nodes.
 
     name: "node/boot/", with which the names of this node's connections begin. archive: is asked for rooms that Redis does
-    not have. spool: the path of a file, see Journal. journal, members: what this node knows of the journal and the nodes.
+    not have. spool: takes what the journal has no room for. journal, members: what this node knows of the journal and the nodes.
     """
 
     _log = Logger()
@@ -85,13 +86,13 @@ class RedisStore(service.Service):
         settings: RedisSettings,
         archive: IArchive,
         metrics: Metrics,
-        spool: str,
+        spool: Spool,
     ):
         self._clock = clock
         self._archive = archive
         self._tasks = Tasks(clock)
         self._follower: IFollower | None = None
-        self._loops: list[LoopingCall] = []
+        self._loops: list[Periodic] = []
         self._rooms = 0
         self._name = name
         self._settle_seconds = settings.settle_seconds
@@ -167,18 +168,19 @@ class RedisStore(service.Service):
             if self._access.fatal or self._clock.seconds() > limit:
                 raise CannotStart(reason)
             await deferLater(self._clock, 0.02)
-        self._loop(1.0, self._subscription.watch)
-        self._loop(HEADS, lambda: self._tasks.spawn("comparing", self._subscription.compare()))
-        self._loop(BEAT, lambda: self._tasks.spawn("sign of life", self._beat()), now=True)
-        self._loop(1.0, self.journal.tidy)
-        self._loop(1.0, self._ask_archive)
-        self._loop(1.0, lambda: self._tasks.spawn("completing Redis", self._complete()))
-        self._loop(LOOK_SECONDS, lambda: self._tasks.spawn("looking at memory", self._look()), now=True)
+        self._repeat("watching the subscription", 1.0, self._subscription.watch)
+        self._repeat("comparing", HEADS, lambda: self._tasks.spawn("comparing", self._subscription.compare()))
+        self._repeat("sign of life", BEAT, lambda: self._tasks.spawn("sign of life", self._beat()), now=True)
+        self._repeat("tidying the journal", 1.0, self.journal.tidy)
+        self._repeat("asking the archive", 1.0, self._ask_archive)
+        self._repeat("completing Redis", 1.0, lambda: self._tasks.spawn("completing Redis", self._complete()))
+        self._repeat(
+            "looking at memory", LOOK_SECONDS, lambda: self._tasks.spawn("looking at memory", self._look()), now=True
+        )
 
-    def _loop(self, seconds: float, function: Callable[[], Any], *, now: bool = False) -> None:
-        loop = LoopingCall(function)
-        loop.clock = self._clock
-        loop.start(seconds, now).addErrback(lambda failure: self._log.failure("redis: a loop has ended", failure))
+    def _repeat(self, name: str, seconds: float, function: Callable[[], object], *, now: bool = False) -> None:
+        loop = Periodic(self._clock, seconds, function, name)
+        loop.start(now=now)
         self._loops.append(loop)
 
     def stopService(self) -> Deferred[None]:
@@ -187,12 +189,11 @@ class RedisStore(service.Service):
 
     async def _stop(self) -> None:
         for loop in self._loops:
-            if loop.running:
-                loop.stop()
+            loop.stop()
         self._access.give_up()
         self._subscription.give_up()
         await self._tasks.finish(3.0)
-        self.journal.close()
+        await self.journal.close()
         await self._subscription.link.stop()
         await self._access.link.stop()
 

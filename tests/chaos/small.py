@@ -22,6 +22,7 @@ from tandemd.room.titles import Titles
 from tandemd.rooms import RoomService
 from tandemd.roomstore.consumer import JournalConsumer
 from tandemd.roomstore.redis import RedisSettings, RedisStore
+from tandemd.roomstore.spool import Quarantine, Spool
 from tandemd.sessions import Outbox, Session
 
 from .checker import RoomRow, Row
@@ -107,8 +108,10 @@ class SmallNode:
         endpoint = UNIXClientEndpoint(reactor, path + "redis")
         settings = RedisSettings(offer_seconds=0.2)
         kept = cast(IArchive, archive)
-        self.store = make(reactor, endpoint, {}, prefix, settings, kept, metrics, path + "spool")
-        self.consumer = JournalConsumer(reactor, endpoint, {}, prefix, kept, metrics)
+        quarantine = Quarantine(path + "unreadable", metrics)
+        spool = Spool(path + "spool", quarantine, metrics)
+        self.store = make(reactor, endpoint, {}, prefix, settings, kept, metrics, spool)
+        self.consumer = JournalConsumer(reactor, endpoint, {}, prefix, kept, metrics, quarantine)
         self._outbox = Outbox(reactor)
         self.rooms = RoomService(
             self.store,
