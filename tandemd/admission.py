@@ -31,6 +31,11 @@ from .turns import Crowded, Turns
 
 log = Logger()
 
+QUESTIONS = 3
+"""How often the store is asked what a member has missed, before it is told that this is not known."""
+
+DETACHED = Refused("detached", "Another connection speaks for you now; send JOIN to take over again.")
+
 PENDING = frozenset(("identity_conflict", "room_full", "locked", "unavailable"))
 """Refusals after which a JOIN stays pending: an old client joins only when it connects, and would stay outside."""
 
@@ -332,30 +337,46 @@ class _JoinEntry(Entry):
             missed = Deferred.fromCoroutine(self._missed(live, (resume.epoch, resume.seq)))
             missed.addBoth(self._looked_up, live)
             missed.addCallback(lambda commits: self._welcome(live, decision, seq, commits))
-            missed.addErrback(lambda failure: log.failure("admitting to {room}", failure=failure, room=live.room.code))
+            missed.addErrback(self._not_welcomed, live)
         else:
             self._admission.store.drop_mail(live.room.code, self._join.user_id)
             self._welcome(live, decision, seq, None)
+
+    def _not_welcomed(self, failure: Failure, live: LiveRoom) -> None:
+        log.failure("admitting to {room}", failure=failure, room=live.room.code)
+        if self.session.asked is self._join:
+            self.session.send(error_frame(INTERNAL, self._join.id))
+            self.session.settled()
 
     def _looked_up(self, result: Any, live: LiveRoom) -> Any:
         live.joining -= 1
         return result
 
     async def _missed(self, live: LiveRoom, after: Version) -> list[Commit] | None:
-        """Return what was committed after a version, up to where the room is here, or None if that is not known."""
+        """Return what was committed after a version, up to where the room is here, or None if that is not known.
+
+        The room goes on while the store is asked, so an answer is old when it comes; the room's own tail has the rest.
+        """
         missed: list[Commit] = []
-        while True:
+        room_id = live.room.id
+        for left in reversed(range(QUESTIONS + 1)):
+            bridge = live.since(after)
+            if bridge is not None:
+                return missed + bridge
+            if not left:
+                break
             try:
                 found = await self._admission.store.replay(live.room.code, after)
             except Refused:
                 return None
-            if found is None:
+            if found is None or live.room.id != room_id:
                 return None
-            missed += found
-            # The room may have gone on while the store was asked.
-            after = (missed[-1].epoch, missed[-1].seq) if missed else after
+            if found:
+                missed += found
+                after = found[-1].epoch, found[-1].seq
             if after >= live.room.version:
                 return missed
+        return None
 
     def _welcome(self, live: LiveRoom, decision: Decision, seq: int, missed: Sequence[Commit] | None) -> None:
         session, admission, join, room = self.session, self._admission, self._join, live.room
@@ -367,9 +388,14 @@ class _JoinEntry(Entry):
                 admission.moved(live, Command(user, session.conn, Lost() if session.gone else m.Leave()))
             return
         member = room.members.get(user)
-        if member is None or member.conn != session.conn:
+        if member is None or not member.conn:
+            # Taken for lost while the store was asked, or out already; no other connection speaks for it.
+            admission.ask(live, session, join, again=True)
+            return
+        if member.conn != session.conn:
             # Taken over by another connection.
-            session.detached = member is not None
+            session.detached = True
+            session.send(error_frame(DETACHED, join.id))
             session.settled()
             return
         before = (session.group.live if session.group else None), session.user

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -15,6 +16,8 @@ from .interfaces import IRoomStore
 from .metrics import Metrics
 from .room.state import Commit, Room, Version
 
+EARLY = 1000
+"""How many commits are kept that were heard while the store was asked."""
 RETRY = 0.3
 """Seconds until a store that could not be read is asked again."""
 
@@ -37,7 +40,7 @@ class Following:
     """
 
     __slots__ = (
-        "_again", "_caught_up", "_clock", "_live", "_metrics", "_reloaded", "_store", "_timer", "busy", "stale",
+        "_again", "_caught_up", "_clock", "_early", "_live", "_metrics", "_reloaded", "_store", "_timer", "busy", "stale",
     )  # fmt: skip
 
     _log = Logger()
@@ -58,6 +61,7 @@ class Following:
         self._caught_up = caught_up
         self._reloaded = reloaded
         self._again = False
+        self._early: deque[Commit] = deque(maxlen=EARLY)
         self._timer: IDelayedCall | None = None
         self.busy = False
         self.stale = False
@@ -75,8 +79,11 @@ class Following:
             if commit.epoch == room.epoch and commit.seq == room.seq + 1:
                 self._live.apply(commit)
             elif (commit.epoch, commit.seq) > room.version:
-                self.catch_up()
-                return
+                if not self.busy:
+                    self.catch_up()
+                # The store's answer may be older than this when it comes. Asking again and again would never catch up with a
+                # room in which much happens.
+                self._early.append(commit)
 
     def head(self, room_id: str, version: Version) -> None:
         """The store has the room at this version."""
@@ -101,6 +108,7 @@ class Following:
         self.close()
         self.busy = True
         self._again = False
+        self._early.clear()
         self._metrics.resyncs.value += 1
         if self.stale:
             self._load()
@@ -161,7 +169,20 @@ class Following:
         self._reloaded(found)
         self._finish()
 
+    def _bridge(self) -> None:
+        """Apply what was heard while the store was asked, as far as it follows on the answer."""
+        early, self._early = self._early, deque(maxlen=EARLY)
+        for commit in early:
+            room = self._live.room
+            if commit.epoch == room.epoch and commit.seq == room.seq + 1:
+                self._live.apply(commit)
+            elif (commit.epoch, commit.seq) > room.version:
+                # The next answer has it.
+                self._again = True
+
     def _finish(self) -> None:
+        if self._early:
+            self._bridge()
         self.busy = False
         if self._again or self.stale:
             self.catch_up()

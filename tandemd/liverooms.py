@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Protocol
 
 import msgspec
@@ -26,7 +27,7 @@ from .pendingjoins import PendingJoins
 from .replay import Replay
 from .room.commands import Command, Decision, Due, StalePin
 from .room.rules import Rules, commit_of
-from .room.state import MEMBER, Commit, Member, Room
+from .room.state import MEMBER, Commit, Member, Room, Version
 from .sessions import Group, Outbox, Session
 
 log = Logger()
@@ -302,20 +303,27 @@ class LiveRoom:
 
     def _settle(self, outcomes: Sequence[Outcome]) -> None:
         for entry, decided, commit in outcomes:
-            # Its echo may have come before the answer.
-            if commit is not None and (commit.epoch, commit.seq) > self.room.version:
-                self.apply(commit)
-            if commit is not None and entry.session is not None:
-                self._charge(entry.session, commit)
-            if decided is None:
-                entry.stale_pin(self)
-            elif isinstance(decided, Refused):
-                self._metrics.refused[decided.code] += 1
-                entry.refused(self, decided)
-            elif commit is not None:
-                entry.done(self, decided, commit.seq)
-            else:
-                entry.done(self, decided, self.room.seq if decided.seq is None else decided.seq)
+            try:
+                self._settle_one(entry, decided, commit)
+            except Exception:
+                # The others have their answers all the same.
+                log.failure("answering {kind} in {room}", kind=type(entry.command.body).__name__, room=self.room.code)
+
+    def _settle_one(self, entry: Entry, decided: Decision | Refused | None, commit: Commit | None) -> None:
+        # Its echo may have come before the answer.
+        if commit is not None and (commit.epoch, commit.seq) > self.room.version:
+            self.apply(commit)
+        if commit is not None and entry.session is not None:
+            self._charge(entry.session, commit)
+        if decided is None:
+            entry.stale_pin(self)
+        elif isinstance(decided, Refused):
+            self._metrics.refused[decided.code] += 1
+            entry.refused(self, decided)
+        elif commit is not None:
+            entry.done(self, decided, commit.seq)
+        else:
+            entry.done(self, decided, self.room.seq if decided.seq is None else decided.seq)
 
     def _charge(self, session: Session, commit: Commit) -> None:
         """Have the room and the address of the sender pay for a command."""
@@ -365,6 +373,16 @@ class LiveRoom:
             while len(self.tail) > 1 and sum(self._tail_bytes) > TAIL_BYTES:
                 self.tail.popleft()
                 self._tail_bytes.popleft()
+
+    def since(self, after: Version) -> list[Commit] | None:
+        """Return what was committed after a version, up to where the room is, or None if the tail does not reach back to it."""
+        tail = self.tail
+        at = after[1] + 1 - tail[0].seq if tail else -1
+        if not 0 <= at < len(tail):
+            return [] if after == self.room.version else None
+        # A commit of an epoch follows on the version of this epoch with the number before.
+        known = (tail[at - 1].epoch, tail[at - 1].seq) == after if at else tail[0].epoch == after[0]
+        return list(islice(tail, at, None)) if known else None
 
     def _reconcile(self, user: str, commit: Commit) -> Session | None:
         """Let go of a session that does not speak for the member any more, and return it. It stays open: it may join again."""

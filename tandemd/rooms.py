@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from . import messages as m
-from .admission import PENDING, Admission
+from .admission import DETACHED, PENDING, Admission
 from .directory import Directory
 from .errors import Refused
 from .frames import text_frame
@@ -50,7 +50,6 @@ SWEEP = 0.25
 """Seconds between two looks at each room."""
 
 NOT_JOINED = Refused("not_joined", "You are in no room; send JOIN first.")
-DETACHED = Refused("detached", "Another connection speaks for you now; send JOIN to take over again.")
 CROWDED = Refused("rate_limited", "This member does not read what it is sent already.", 1000)
 NO_SUCH_MEMBER = Refused("no_such_member", "`to` is not a member of this room.")
 

@@ -103,13 +103,31 @@ class FollowingTest(TestCase):
         self.assertEqual(self.live.told, [(1, 6), (1, 7), (1, 8)])
         self.assertEqual(self.caught_up, [(1, 8)])
 
-    def test_what_is_heard_meanwhile_is_asked_for_again(self) -> None:
+    def test_what_is_heard_meanwhile_follows_on_the_answer(self) -> None:
+        """A1: in a busy room each answer was older than what had been heard, and nothing was decided any more."""
         self.following.receive(self.commits(1, 8))
-        self.following.receive(self.commits(1, 9))
+        for seq in range(9, 50):
+            self.following.receive(self.commits(1, seq))
+        self.answer("replay 1 5", self.commits(1, 6, 7, 8))
+        self.assertEqual(self.caught_up, [(1, 49)])
+        self.assertEqual(self.live.told, [(1, seq) for seq in range(6, 50)])
+        self.assertEqual(self.store.asked, [])
+
+    def test_a_hole_in_what_is_heard_meanwhile_is_asked_for(self) -> None:
+        self.following.receive(self.commits(1, 8))
+        self.following.receive(self.commits(1, 10, 11))
         self.answer("replay 1 5", self.commits(1, 6, 7, 8))
         self.assertEqual(self.caught_up, [])
-        self.answer("replay 1 8", self.commits(1, 9))
-        self.assertEqual(self.caught_up, [(1, 9)])
+        self.following.receive(self.commits(1, 12))
+        self.answer("replay 1 8", self.commits(1, 9, 10, 11))
+        self.assertEqual(self.caught_up, [(1, 12)])
+
+    def test_what_is_heard_of_another_epoch_is_no_end_of_questions(self) -> None:
+        self.following.receive(self.commits(1, 8))
+        self.following.receive(self.commits(9, 9))
+        self.answer("replay 1 5", self.commits(1, 6, 7, 8))
+        self.answer("replay 1 8", [])
+        self.assertEqual(self.caught_up, [(1, 8)])
 
     def test_a_newer_head_is_a_hole(self) -> None:
         self.following.head("id", (1, 5))

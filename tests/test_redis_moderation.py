@@ -56,7 +56,9 @@ class Person:
         return found
 
 
-class TwoNodesTest(TestCase):
+class TwoNodesTestCase(TestCase):
+    """Has two nodes on one Redis."""
+
     timeout = TEST_LIMIT_SECONDS
 
     async def nodes(self) -> tuple[SmallNode, SmallNode]:
@@ -82,6 +84,8 @@ class TwoNodesTest(TestCase):
         person.wire.say({"type": "JOIN", "roomId": "room", "userId": user, **fields})
         return person
 
+
+class TwoNodesTest(TwoNodesTestCase):
     async def test_everything(self) -> None:
         here, there = await self.nodes()
         ann = await self.join(here, "ann", "127.0.0.2")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from tandemd.room.settings import RuleSettings
 from tandemd.room.state import Commit, Version
+from tandemd.roomstore.memory import MemoryStore
 
 from .harness import TITLE, Client, HeldStore, ServiceTestCase
 
@@ -529,3 +531,124 @@ class SlowLogTest(ServiceTestCase):
         self.world.store.slow = None
         self.world.join("bob").say("CHAT", text="hello")
         self.assertEqual([said["text"] for said in ann.told("CHAT")], ["hello"])
+
+
+class OldAnswers(MemoryStore):
+    """What was missed is told late: the room has gone on meanwhile, as it does when Redis' answers come later than its news."""
+
+    def __init__(self, clock: Any, journal: Any):
+        super().__init__(clock, 1000, journal)
+        self.late = 0.0
+        self.asked = 0
+        self.then: Callable[[], None] = lambda: None
+
+    def replay(self, code: str, after: Version) -> Deferred[Sequence[Commit] | None]:
+        self.asked += 1
+        found = super().replay(code, after)
+        return deferLater(self._clock, self.late, lambda: found) if self.late else found
+
+
+class BusyRoomTest(ServiceTestCase):
+    """A1: a member comes back to a room in which something happens more often than the store answers."""
+
+    options = {"make_store": OldAnswers}
+
+    def setUp(self) -> None:
+        super().setUp()
+        [self.ann] = self.world.party("ann")
+        self.bob = self.world.join("bob", keepsToken=True)
+        self.state = self.the(self.bob.told(), "ROOM_STATE")
+        self.said = 0
+
+    def chat(self, seconds: float) -> None:
+        """20 times a second."""
+        for _ in range(round(20 * seconds)):
+            self.said += 1
+            self.ann.say("CHAT", text=str(self.said))
+            self.world.advance(0.05)
+
+    def resume(self) -> Client:
+        return self.world.join(
+            "bob", token=self.state["token"], resume={"epoch": self.state["epoch"], "seq": self.state["seq"]}, id=1
+        )
+
+    def come_back(self, late: float) -> list[dict[str, Any]]:
+        """Return what bob is told who has missed more than a node remembers of an open room."""
+        self.bob.cut()
+        self.chat(10)
+        self.world.store.late = late
+        self.world.store.asked = 0
+        bob = self.resume()
+        self.chat(1 + 4 * late)
+        told = bob.told()
+        self.assertEqual([message["text"] for message in told if message["type"] == "CHAT"][-1], str(self.said))
+        self.assertHas(self.the(told, "ACK"), id=1)
+        return told
+
+    def test_at_each_delay(self) -> None:
+        for late in (0.0, 0.06, 0.15, 1.0):
+            told = self.come_back(late)
+            chats = [message for message in told if message["type"] == "CHAT"]
+            self.assertEqual([chat["text"] for chat in chats], [str(n + 1) for n in range(self.said)], late)
+            self.assertHas(self.the(told, "ROOM_STATE"), resumed=True)
+            self.assertEqual(self.world.store.asked, 1)
+            self.tearDown()
+            self.setUp()
+
+    def test_too_much_for_what_a_node_remembers(self) -> None:
+        told = self.come_back(6.0)
+        self.assertHas(self.the(told, "ROOM_STATE"), resumed=False)
+        self.assertLessEqual(self.world.store.asked, 3)
+
+    def test_what_the_node_remembers_is_not_asked_for(self) -> None:
+        self.bob.cut()
+        self.chat(2)
+        self.world.store.asked = 0
+        self.world.store.late = 100.0
+        told = self.resume().told()
+        self.assertHas(self.the(told, "ROOM_STATE"), resumed=True)
+        self.assertEqual(len([message for message in told if message["type"] == "CHAT"]), 40)
+        self.assertEqual(self.world.store.asked, 0)
+
+    def test_taken_for_lost_meanwhile(self) -> None:
+        """The member was outside for good, on a connection that was alive: nobody told it anything."""
+        self.bob.cut()
+        self.chat(10)
+        self.world.store.late = 1.0
+        bob = self.resume()
+        self.world.server.rooms.start_grace("room", "")
+        self.chat(3)
+        self.assertIn("ROOM_STATE", bob.types())
+        self.world.advance(60)
+        self.assertIn("bob", self.world.room().members)  # type: ignore[union-attr]
+
+    def test_out_meanwhile(self) -> None:
+        self.bob.cut()
+        self.chat(10)
+        self.world.store.late = 70.0
+        bob = self.resume()
+        self.world.server.rooms.start_grace("room", "")
+        self.world.advance(60)
+        self.assertNotIn("bob", self.world.room().members)  # type: ignore[union-attr]
+        self.world.store.late = 0.0
+        self.world.advance(15)
+        self.assertIn("ROOM_STATE", bob.types())
+
+    def test_taken_over_meanwhile(self) -> None:
+        self.bob.cut()
+        self.chat(10)
+        self.world.store.late = 1.0
+        older = self.resume()
+        newer = self.world.join("bob", token=self.state["token"])
+        self.world.advance(2)
+        self.assertHas(self.refused(older.told(), "detached"), id=1)
+        self.assertIn("ROOM_STATE", newer.types())
+
+    def test_a_fault_of_ours_is_answered(self) -> None:
+        self.bob.cut()
+        self.chat(10)
+        self.patch(OldAnswers, "replay", lambda *ignored: 1 / 0)
+        bob = self.resume()
+        self.assertHas(self.refused(bob.told(), "internal"), id=1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(bob.send("PING"), [{"type": "PONG", "timestamp": int(self.world.now * 1000)}])

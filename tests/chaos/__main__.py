@@ -47,8 +47,11 @@ def _pick(rng: random.Random, only: list[str]) -> list[Fault]:
     if any(fault in DATA_LOSS for fault in chosen):
         # What a node and Redis both lose in the same second is lost: that is a stated limit.
         chosen = [fault for fault in chosen if fault not in (faults.kill_node, faults.freeze_node)]
+    if any(fault in faults.DISKS for fault in chosen):
+        # What a node has in memory because its disk takes nothing goes with it.
+        chosen = [fault for fault in chosen if fault is not faults.kill_node]
     on_redis = [fault for fault in chosen if fault in (*REDIS, faults.freeze_redis, faults.kill_subscriptions)]
-    on_postgres = [fault for fault in chosen if fault in (*POSTGRES, serverfaults.empty_redis_behind)]
+    on_postgres = [fault for fault in chosen if fault in (*POSTGRES, *faults.DISKS, serverfaults.empty_redis_behind)]
     return [fault for fault in chosen if fault not in (*on_redis[1:], *on_postgres[1:])]
 
 
@@ -56,7 +59,7 @@ async def _main(options: argparse.Namespace) -> list[str]:
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1_000_000)
     print(f"seed {seed}", flush=True)
     rng = random.Random(seed)
-    cluster = Cluster(reactor, 3)
+    cluster = Cluster(reactor, 3, TANDEMD_REDIS_JOURNAL_LENGTH=str(faults.JOURNAL))
     party = Party(reactor, cluster.choice, LAYOUT, seed)
     stage = Stage(reactor, cluster, party, rng, long=options.seconds > 120)
     try:

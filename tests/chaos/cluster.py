@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import random
+import resource
 import shutil
 import signal
 import tempfile
@@ -34,7 +35,7 @@ class NodeProcess:
         self.port = 0
         self.accepts = False
         self.boots: list[Daemon] = []
-        self._state = home / name
+        self.state = home / name
         self._environ = environ
 
     @property
@@ -43,7 +44,7 @@ class NodeProcess:
 
     async def start(self) -> None:
         """Start it, and wait until it takes clients."""
-        daemon = Daemon(self._state, ["--port", f"tcp:{self.port}:interface=127.0.0.1:backlog=1000"], self._environ)
+        daemon = Daemon(self.state, ["--port", f"tcp:{self.port}:interface=127.0.0.1:backlog=1000"], self._environ)
         self.boots.append(daemon)
         await daemon.ready()
         self.port = daemon.port
@@ -62,6 +63,11 @@ class NodeProcess:
         ended = self.process.ended()
         self.process.kill(signal.SIGTERM)
         await ended
+
+    def limit(self, what: int, most: int | None) -> None:
+        """Set a limit of the process (resource.RLIMIT_...), or take it away again."""
+        _, hard = resource.getrlimit(what)
+        resource.prlimit(self.process.transport.pid, what, (hard if most is None else most, hard))
 
     def freeze(self) -> None:
         """Let it do nothing, as if its machine were suspended."""

@@ -3,12 +3,59 @@
 from __future__ import annotations
 
 import os
+import random
+from collections import deque
 from typing import Any
 
 from twisted.internet import protocol
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import UNIXClientEndpoint, UNIXServerEndpoint, connectProtocol
 from twisted.python.failure import Failure
+
+
+class _Way:
+    """One direction of one connection: bytes come out in order, perhaps late.
+
+    name: "requests" or "replies".
+    """
+
+    def __init__(self, near: _Near, name: str):
+        self._near = near
+        self._name = name
+        self._bytes: deque[tuple[float, bytes]] = deque()
+        self._timer: Any = None
+        self.end: Any = None
+
+    def put(self, data: bytes) -> None:
+        """Take bytes, and let them out when it is time."""
+        proxy = self._near.proxy
+        at = proxy.reactor.seconds() + proxy.delay(self._name, self._near.subscribes)
+        if self._bytes:
+            at = max(at, self._bytes[-1][0])
+        self._bytes.append((at, data))
+        self.flow()
+
+    def flow(self) -> None:
+        """Let out what is not held and not late."""
+        proxy = self._near.proxy
+        if self._timer is not None:
+            if self._timer.active():
+                self._timer.cancel()
+            self._timer = None
+        while self._bytes and self.end is not None and not proxy.holds(self._name, self._near.subscribes):
+            at, data = self._bytes[0]
+            wait = at - proxy.reactor.seconds()
+            if wait > 0:
+                self._timer = proxy.reactor.callLater(wait, self.flow)
+                return
+            self._bytes.popleft()
+            self.end.write(data)
+
+    def stop(self) -> None:
+        self._bytes.clear()
+        self.end = None
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
 
 
 class _Far(protocol.Protocol):
@@ -21,10 +68,8 @@ class _Far(protocol.Protocol):
         self._near.through(self)
 
     def dataReceived(self, data: bytes) -> None:
-        if self._near.silent:
-            return
-        if self._near.transport is not None:
-            self._near.transport.write(data)
+        if not self._near.silent:
+            self._near.replies.put(data)
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         if not self._near.silent and self._near.transport is not None:
@@ -35,15 +80,17 @@ class _Near(protocol.Protocol):
     """The side of the node. subscribes: whether it is a subscription. silent: whether nothing comes through any more."""
 
     def __init__(self, proxy: Proxy):
-        self._proxy = proxy
+        self.proxy = self._proxy = proxy
         self._far: _Far | None = None
-        self._early: list[bytes] = []
+        self.requests = _Way(self, "requests")
+        self.replies = _Way(self, "replies")
         self.subscribes = False
         self.silent = False
 
     def connectionMade(self) -> None:
         self._proxy.connections.add(self)
         assert self.transport is not None
+        self.replies.end = self.transport
         if self._proxy.closed:
             self.transport.abortConnection()  # type: ignore[attr-defined]
             return
@@ -53,22 +100,19 @@ class _Near(protocol.Protocol):
     def through(self, far: _Far) -> None:
         self._far = far
         assert far.transport is not None
-        for data in self._early:
-            far.transport.write(data)
-        self._early.clear()
+        self.requests.end = far.transport
+        self.requests.flow()
 
     def dataReceived(self, data: bytes) -> None:
         if b"SUBSCRIBE\r\n" in data:
             self.subscribes = True
-        if self.silent:
-            return
-        if self._far is None:
-            self._early.append(data)
-        elif self._far.transport is not None:
-            self._far.transport.write(data)
+        if not self.silent:
+            self.requests.put(data)
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         self._proxy.connections.discard(self)
+        self.requests.stop()
+        self.replies.stop()
         if self._far is not None and self._far.transport is not None:
             self._far.transport.loseConnection()
 
@@ -89,6 +133,9 @@ class Proxy(protocol.ServerFactory):
         self.connections: set[_Near] = set()
         self._path = path
         self._port: Any = None
+        self._late: dict[tuple[str, bool], tuple[float, float]] = {}
+        self._held: set[tuple[str, bool]] = set()
+        self._random = random.Random(path)
 
     def buildProtocol(self, addr: Any) -> _Near:
         return _Near(self)
@@ -119,6 +166,34 @@ class Proxy(protocol.ServerFactory):
 
     def reopen(self) -> None:
         self.closed = False
+
+    def slow(self, way: str, seconds: float, jitter: float = 0.0, *, subscriptions: bool = False) -> None:
+        """Have what goes one way ("requests", "replies") come so late from now on, and up to `jitter` later.
+
+        subscriptions: on those, else on the connections for commands.
+        """
+        self._late[way, subscriptions] = seconds, jitter
+
+    def hold(self, way: str, *, subscriptions: bool = False) -> None:
+        """Let nothing through one way until `let_go`; nothing of it is lost."""
+        self._held.add((way, subscriptions))
+
+    def let_go(self) -> None:
+        """End all that `slow` and `hold` have begun. What was held comes now."""
+        self._late.clear()
+        self._held.clear()
+        for connection in list(self.connections):
+            connection.requests.flow()
+            connection.replies.flow()
+
+    def delay(self, way: str, subscription: bool) -> float:
+        """Return how many seconds something is to be late."""
+        seconds, jitter = self._late.get((way, subscription), (0.0, 0.0))
+        return seconds + self._random.random() * jitter
+
+    def holds(self, way: str, subscription: bool) -> bool:
+        """Say whether nothing goes this way."""
+        return (way, subscription) in self._held
 
     def black_hole(self, *, subscriptions_only: bool = False) -> None:
         """Let nothing through any more on the connections that there are, which stay open."""

@@ -15,10 +15,11 @@ from .party import Party
 
 
 async def archived(cluster: Cluster, party: Party) -> None:
-    """Wait until the journal is empty."""
+    """Wait until the journal is empty, and no node keeps anything that is to go there."""
 
     def empty() -> bool:
-        return bool(cluster.ask_redis("XLEN", "tandem:journal") == 0)
+        spooled = any(path.name.startswith("journal.spool") for node in cluster.nodes for path in node.state.iterdir())
+        return not spooled and bool(cluster.ask_redis("XLEN", "tandem:journal") == 0)
 
     # What a consumer has taken that was killed is taken over after some seconds.
     assert await party.clock.until(empty), (
