@@ -24,6 +24,13 @@ from .link import Disconnected, RedisError, answers
 from .pressure import SHORT_LOG, Pressure
 from .refusals import full, withheld
 
+CONFLICTS = 5
+"""Conflicts in a row in one room after which a node asks for a turn."""
+TURN_WAIT = 0.05
+"""Seconds until a commit is tried again that came in another node's turn."""
+REMEMBERED = 10_000
+"""Of how many rooms conflicts are counted."""
+
 
 class Commits:
     """Appends commits to rooms. name: "node/boot/" of this node. log_length: commits kept for each room. bounds: bytes of it."""
@@ -53,6 +60,7 @@ class Commits:
         self._journal_length = b"%d" % journal_length
         self._bounds = bounds
         self._pressure = pressure
+        self._conflicts: dict[str, int] = {}
 
     def commit(self, room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None]) -> None:
         """As IRoomStore says."""
@@ -146,8 +154,12 @@ class Commits:
         verdict = answer[0]
         if verdict == b"ok":
             self._journal.written(attempt.room, attempt.entries, answer[1], full=bool(answer[2]))
+            self._conflicts.pop(attempt.room.code, None)
             attempt.done(None)
+        elif verdict == b"turn":
+            self._tasks.spawn("a commit that waits for its turn", self._send_later(attempt))
         elif verdict == b"conflict":
+            self._count_conflict(attempt.room.code)
             version = None
             if answer[1]:
                 room_id, found = codec.parse_version(answer[1])
@@ -160,6 +172,21 @@ class Commits:
             attempt.done(Conflict(None))
         else:  # the room was written under another incarnation: it is to be read anew, which brings it into this one
             attempt.done(Conflict(None))
+
+    def _count_conflict(self, code: str) -> None:
+        """After some conflicts in a row, ask for a turn: a node that is far from Redis would never be first in a busy room."""
+        if len(self._conflicts) > REMEMBERED:
+            self._conflicts.clear()
+        count = self._conflicts[code] = self._conflicts.get(code, 0) + 1
+        if count >= CONFLICTS:
+            # It is sent before the question that catches up: the answer to that is where the room stays until then.
+            self._access.link.run(scripts.TURN, [room_key(code), self._places], b"%f" % PATIENCE).addErrback(
+                lambda failure: None
+            )
+
+    async def _send_later(self, attempt: _Attempt) -> None:
+        await deferLater(self._clock, TURN_WAIT)
+        attempt.send()
 
     def _late(self, attempt: _Attempt, theirs: float) -> None:
         """Redis has refused the batch because of the time."""

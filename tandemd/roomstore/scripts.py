@@ -49,13 +49,18 @@ COMMIT = Script(
 --   frees memory
 --   then for each commit: stream id, commit, its journal entry ('' for none); then fields and values; then fields to delete
 -- returns {'ok', {journal ids}, '1' if the journal was full} or {reason, version in the store, or for 'late' the time}.
+--   'turn': it is another node's turn to commit, see TURN.
 --   'astray': the store's data is of another incarnation; 'incarnation': only this room is, it is to be revived first
 if redis.call('HGET', KEYS[6], 'number') ~= ARGV[3] then return {'astray', ''} end
 if now > tonumber(ARGV[4]) then return {'late', string.format('%.6f', now)} end
-local had = redis.call('HMGET', KEYS[1], 'v', 'i', 'l')
+local had = redis.call('HMGET', KEYS[1], 'v', 'i', 'l', 't')
 local version = had[1] or ''
 if version ~= '' and had[2] ~= ARGV[3] then return {'incarnation', version} end
 if version ~= ARGV[1] then return {'conflict', version} end
+if had[4] then
+  local till, whose = string.match(had[4], '^(%S+) (.*)$')
+  if whose ~= KEYS[8] and now < tonumber(till) then return {'turn', version} end
+end
 local commits, fields = tonumber(ARGV[16]), tonumber(ARGV[17])
 local full = redis.call('XLEN', KEYS[3]) >= tonumber(ARGV[14])
 local ids = {}
@@ -64,6 +69,7 @@ local bytes = tonumber(had[3] or '0')
 -- A full server refuses a script at its first write, if that needs memory, and none after it.
 if ARGV[18] == '1' then redis.call('SREM', KEYS[8], '') end
 if ARGV[11] == '' then redis.call('SADD', KEYS[8], ARGV[8]) end
+if had[4] then redis.call('HDEL', KEYS[1], 't') end
 if version == '' then
   redis.call('DEL', KEYS[2]) -- the log of a room that had this code before
 elseif not had[3] then -- written before bytes were counted
@@ -94,6 +100,22 @@ else
 end
 redis.call('PUBLISH', ARGV[6], ARGV[7])
 return {'ok', ids, full and '1' or ''}
+"""
+)
+
+TURN = Script(
+    NOW
+    + """
+-- KEYS: room, places of the node. ARGV: seconds.
+-- Lets only this node commit to the room, once or until the time is over, unless it is another node's turn.
+local turn = redis.call('HGET', KEYS[1], 't')
+if turn then
+  local till, whose = string.match(turn, '^(%S+) (.*)$')
+  if whose ~= KEYS[2] and now < tonumber(till) then return 0 end
+end
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], 't', string.format('%.6f ', now + tonumber(ARGV[1])) .. KEYS[2])
+return 1
 """
 )
 
@@ -414,4 +436,6 @@ return missing
 """
 )
 
-SCRIPTS = (PROBE, COMMIT, ENTER, OFFER, REVIVE, RESHAPE, COMPLETE, RELAY, COLLECT, HEADS, BEAT, TAKE, GIVE_BACK, ARCHIVED)
+SCRIPTS = (
+    PROBE, COMMIT, TURN, ENTER, OFFER, REVIVE, RESHAPE, COMPLETE, RELAY, COLLECT, HEADS, BEAT, TAKE, GIVE_BACK, ARCHIVED,
+)  # fmt: skip
