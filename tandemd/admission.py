@@ -444,7 +444,7 @@ class _JoinEntry(Entry):
                 self._admission.store.relay(live.room.code, user, frame)
             return
         for frame in frames:
-            session.send(frame)
+            session.hand_over(frame)
 
 
 def _encoded(message: m.ServerMessage) -> bytes:

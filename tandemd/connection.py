@@ -36,12 +36,14 @@ class Connection:
 
     __slots__ = (
         "_buckets",
+        "_frames",
         "_later",
         "_limits",
         "_metrics",
         "_own",
         "_paced",
         "_rooms",
+        "_seen",
         "_store",
         "count",
         "joining",
@@ -62,6 +64,8 @@ class Connection:
     ):
         self.session = session
         self.count = 0
+        self._frames = 0
+        self._seen = 0
         self.proven = False
         self._rooms = rooms
         self._store = store
@@ -130,10 +134,16 @@ class Connection:
         self._forget()
         self._rooms.closed(self.session)
 
+    def look(self) -> bool:
+        """See whether the client has sent anything since the last look; return whether a sign of life is waited for."""
+        seen, self._seen = self._seen, self.count + self._frames
+        return self.session.look(alive=seen != self._seen)
+
     # -- limits
 
     def framed(self) -> None:
         """The client has sent a frame that is no message: a ping, a pong, or the next part of a message."""
+        self._frames += 1
         if self._limits is not None and self._limits.take(self._buckets, FRAMES):
             self._metrics.limited["frames"] += 1
             self._offended("too many frames")

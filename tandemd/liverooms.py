@@ -395,6 +395,10 @@ class LiveRoom:
         elif member is None and (commit.details or {}).get("reason") == "lost":
             self._strays.adrift(self, session, None)
         else:
+            if member is not None and commit.event == "USER_RESUMED":
+                # Its connection may have been dead for long. The same page speaks through another now.
+                for letter in session.unproven():
+                    self._store.relay(self.room.code, user, letter)
             self.group.remove(session)
             session.detached = member is not None
             return session

@@ -72,7 +72,7 @@ class OtherNodes:
         session = live.group.get(user_id) if live is not None else None
         # Too late to refuse it; and better lost than that it has the member cut off.
         if session is not None and not session.crowded:
-            session.relay(frame)
+            session.hand_over(frame)
 
     def node_lost(self, code: str, prefix: str) -> Deferred[None]:
         noted: Deferred[None] = Deferred()

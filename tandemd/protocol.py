@@ -231,6 +231,9 @@ class TandemProtocol(WebSocketServerProtocol):
         if connection is None:
             return
         try:
+            if wasClean and self.closedByMe:
+                # Its answer to the close frame shows that it has all that was written before.
+                connection.session.letters = None
             connection.closed()
             if self._pulse is not None:
                 self._pulse.stop()
@@ -312,6 +315,8 @@ class TandemProtocol(WebSocketServerProtocol):
             self._backlog.check(now)
         # While nothing is read, no pong can be.
         if self._pulse is not None and self.state == self.STATE_OPEN and not self._paused:
+            if self.connection is not None and self.connection.look():
+                self._pulse.hurry(now)
             self._pulse.check(now)
 
     # keepalive.Peer

@@ -208,6 +208,8 @@ class RoomService(service.Service):
         if session.group is None or self._stopping:
             return
         live, user = session.group.live, session.user
+        for letter in session.unproven():
+            self._store.relay(live.room.code, user, letter)
         session.group.remove(session)
         live.submit(Entry(Command(user, session.conn, Lost())))
         self.open.close_if_idle(live)
@@ -238,7 +240,7 @@ class RoomService(service.Service):
         if target is not None:
             if target.crowded:
                 raise CROWDED
-            target.relay(frame)
+            target.hand_over(frame)
             self._metrics.relays.value += 1
             self._charge_relay(session, live)
             done()

@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from . import messages as m
 from .interfaces import Claims, ISession
+from .letters import AGAIN, Letters
 from .limits import Meter
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ class Session:
     watching: whether the room knows that it watches. quality: see interfaces.Presence. gone: the connection is closed.
     off_since: since when it is out of step (server time; 0.0: it is not). steered: how often it was told so.
     behind: whether its client does not read as fast as it is written to. owed: what to tell it when it reads again.
-    asked: the newest JOIN. claims: what its signed token says. detached: whether it is in no room because another
+    letters: what other members have sent and its client may not have got. asked: the newest JOIN.
+    claims: what its signed token says. detached: whether it is in no room because another
     connection speaks for its member now. write, direct: write now; for the outbox. direct: None, or what does it as long as
     nothing waits, and returns how many bytes it has written; it raises OSError if none. relayed: bytes that other members
     have sent it in this turn. meter: what its address has spent; None for no limit.
@@ -66,8 +68,8 @@ class Session:
 
     __slots__ = (
         "_outbox", "_wire", "address", "asked", "behind", "claims", "conn", "detached", "direct", "extras", "gone", "group",
-        "heard", "meter", "nonce", "off_since", "owed", "playing", "position", "quality", "relayed", "steered", "user",
-        "watching", "write",
+        "heard", "letters", "meter", "nonce", "off_since", "owed", "playing", "position", "quality", "relayed", "steered",
+        "user", "watching", "write",
     )  # fmt: skip
 
     def __init__(self, conn: str, address: str, wire: Wire, outbox: Outbox):
@@ -95,6 +97,7 @@ class Session:
         self.owed: Callable[[], None] | None = None
         self.relayed = 0
         self.meter: Meter | None = None
+        self.letters: Letters | None = None
         self.gone = False
 
     def send(self, frame: bytes) -> None:
@@ -104,13 +107,38 @@ class Session:
         """Write what waits for the end of the turn, to this session and all others."""
         self._outbox.flush()
 
-    def relay(self, frame: bytes) -> None:
-        """Send what one other member says to it."""
+    def hand_over(self, letter: bytes) -> None:
+        """Send what another member has sent, and keep it until the client shows a sign of life, unless it was sent before."""
+        if letter[:1] == AGAIN:
+            self._relay(letter[1:])
+            return
+        self._relay(letter)
+        if self.letters is None:
+            self.letters = Letters()
+        self.letters.add(letter)
+
+    def _relay(self, frame: bytes) -> None:
         self.send(frame)
         self.relayed += len(frame)
         if self.relayed > RELAYED_AT_ONCE:
             # How much of it has to wait is known only when it is written; until then nothing of it would be refused.
             self._outbox.flush()
+
+    def unproven(self) -> list[bytes]:
+        """Return the letters that the client may not have got, marked as handed over once, and forget them."""
+        letters, self.letters = self.letters, None
+        return [AGAIN + letter for letter in letters or ()]
+
+    def look(self, *, alive: bool) -> bool:
+        """Forget letters that the client has; return whether some are left.
+
+        alive: whether it has sent anything since the last look.
+        """
+        if self.letters is not None:
+            self.letters.look(alive=alive)
+            if not self.letters:
+                self.letters = None
+        return self.letters is not None
 
     def stream(self, pieces: Iterator[bytes]) -> None:
         """Send frames in pieces that are made when they are needed, after everything sent before."""
@@ -184,6 +212,7 @@ class Group:
             del self._sessions[session.user]
             session.group = None
             session.user = ""
+            session.letters = None
 
     def send(self, frame: bytes, skip: str = "") -> None:
         """Send a frame to all, or all but one."""

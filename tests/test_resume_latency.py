@@ -57,3 +57,38 @@ class LatencyTest(TwoNodesTestCase):
 
     async def test_news_150_ms_late(self) -> None:
         await self.resume("replies", 0.15, subscriptions=True)
+
+
+class DeadConnectionTest(TwoNodesTestCase):
+    """A8: an OFFER to a member whose network is gone without a word, over one node and over two."""
+
+    async def relayed(self, *, elsewhere: bool, comes_back_elsewhere: bool) -> None:
+        here, there = await self.nodes()
+        ann = await self.join(here, "ann", "127.0.0.2")
+        await ann.hears("ROOM_STATE")
+        first, second = (there if elsewhere else here), (there if comes_back_elsewhere else here)
+        bob = await self.join(first, "bob", "127.0.0.3", keepsToken=True)
+        state = await bob.hears("ROOM_STATE")
+        await ann.hears("USER_JOINED")
+        bob.wire.transport.pauseProducing()
+        ann.wire.say({"type": "OFFER", "to": "bob", "id": 1, "offer": {"type": "offer", "sdp": "x"}})
+        await ann.hears("ACK", id=1)
+        resume = {"epoch": state["epoch"], "seq": state["seq"]}
+        again = await self.join(second, "bob", "127.0.0.3", token=state["token"], resume=resume)
+        await again.hears("ROOM_STATE", resumed=True)
+        await again.hears("OFFER", userId="ann")
+        ann.wire.say({"type": "CHAT", "text": "last"})
+        await again.hears("CHAT", text="last")
+        self.assertEqual([message for message in again.messages if message["type"] == "OFFER"], [])
+
+    async def test_one_node(self) -> None:
+        await self.relayed(elsewhere=False, comes_back_elsewhere=False)
+
+    async def test_on_another_node(self) -> None:
+        await self.relayed(elsewhere=True, comes_back_elsewhere=True)
+
+    async def test_comes_back_on_another_node(self) -> None:
+        await self.relayed(elsewhere=False, comes_back_elsewhere=True)
+
+    async def test_comes_back_on_the_senders_node(self) -> None:
+        await self.relayed(elsewhere=True, comes_back_elsewhere=False)

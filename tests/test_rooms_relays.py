@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
+from twisted.trial.unittest import TestCase
+
+from tandemd.letters import MOST, MOST_BYTES, Letters
 from tandemd.rooms import NO_SUCH_MEMBER
 
 from .harness import Client, ServiceTestCase
@@ -126,6 +129,7 @@ class MailTest(ServiceTestCase):
         told = bob.told()
         self.assertEqual([m["type"] for m in told], ["ROOM_STATE", "OFFER", "ICE_CANDIDATE"])
         self.assertHas(told[1], userId="ann", to="bob", **OFFER)
+        self.world.advance(4)
         bob.cut()
         self.assertEqual(self.resume().types(), ["ROOM_STATE"], "once")
 
@@ -139,3 +143,120 @@ class MailTest(ServiceTestCase):
         self.ann.told()
         self.refused(self.ann.send("OFFER", to="bob", **OFFER), "no_such_member")
         self.assertEqual(self.resume().types(), ["ROOM_STATE"])
+
+
+class DeadConnectionTest(ServiceTestCase):
+    """A8: the target's network is gone, and nobody knows."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        [self.ann] = self.world.party("ann")
+        self.bob = self.world.join("bob", keepsToken=True)
+        self.state: dict[str, Any] = self.the(self.bob.told(), "ROOM_STATE")
+        self.world.advance(10)
+        self.ann.told()
+        self.bob.told()
+
+    def resume(self) -> Client:
+        resume = {"epoch": self.state["epoch"], "seq": self.state["seq"]}
+        return self.world.join("bob", token=self.state["token"], resume=resume)
+
+    def offer(self) -> None:
+        self.assertHas(self.ann.send("OFFER", to="bob", id=1, **OFFER)[0], type="ACK", id=1)
+
+    def test_handed_over_again_while_the_old_connection_seems_alive(self) -> None:
+        cast(Any, self.bob).link.frozen = True
+        self.offer()
+        self.world.advance(3.5)
+        self.assertEqual(self.resume().types(), ["ROOM_STATE", "OFFER"])
+
+    def test_handed_over_again_after_the_loss_was_noticed(self) -> None:
+        cast(Any, self.bob).link.frozen = True
+        self.offer()
+        self.world.advance(5)
+        cast(Any, self.bob).link.reset()
+        self.world.advance(1)
+        self.assertEqual(self.resume().types(), ["ROOM_STATE", "OFFER"])
+
+    def test_at_most_once(self) -> None:
+        cast(Any, self.bob).link.frozen = True
+        self.offer()
+        second = self.resume()
+        self.assertIn("OFFER", second.types())
+        second.cut()
+        self.assertEqual(self.resume().types(), ["ROOM_STATE"])
+
+    def test_no_more_after_a_sign_of_life(self) -> None:
+        """Its pong is one, although it says nothing."""
+        self.offer()
+        self.assertEqual(self.bob.types(), ["OFFER"])
+        self.world.advance(4)
+        self.bob.cut()
+        self.assertEqual(self.resume().types(), ["ROOM_STATE"])
+
+    def test_what_was_sent_before_is_no_sign_of_life(self) -> None:
+        self.bob.say("PING")
+        self.world.settle()
+        cast(Any, self.bob).link.frozen = True
+        self.offer()
+        self.world.advance(4)
+        self.assertIn("OFFER", self.resume().types())
+
+    def test_not_for_a_fresh_page(self) -> None:
+        cast(Any, self.bob).link.frozen = True
+        self.offer()
+        self.assertNotIn("OFFER", self.world.join("bob", token=self.state["token"]).types())
+        self.assertNotIn("OFFER", self.resume().types())
+
+    def test_what_was_kept_for_one_that_is_lost_again_at_once(self) -> None:
+        self.bob.cut()
+        self.offer()
+        second = self.resume()
+        second.cut()
+        self.assertEqual(self.resume().types(), ["ROOM_STATE", "OFFER"])
+        self.assertEqual(self.resume().types(), ["ROOM_STATE"])
+
+    def test_a_closing_handshake_is_a_sign_of_life(self) -> None:
+        self.offer()
+        for session in self.world.server.rooms.open.get("room").group:
+            if session.user == "bob":
+                session.close(1012, "the server restarts")
+        self.world.settle()
+        self.assertEqual(self.resume().types(), ["ROOM_STATE"])
+
+    def test_order(self) -> None:
+        cast(Any, self.bob).link.frozen = True
+        for number in range(30):
+            self.ann.say("ICE_CANDIDATE", to="bob", candidate={"candidate": str(number)})
+        self.world.settle()
+        told = [m["candidate"]["candidate"] for m in self.resume().told() if m["type"] == "ICE_CANDIDATE"]
+        self.assertEqual(told, [str(number) for number in range(30)])
+
+
+class LettersTest(TestCase):
+    def test_bounds(self) -> None:
+        letters = Letters()
+        for number in range(MOST + 10):
+            letters.add(b"%d" % number)
+        self.assertEqual(list(letters), [b"%d" % number for number in range(10, MOST + 10)])
+        for _ in range(5):
+            letters.look(alive=False)
+            letters.add(bytes(MOST_BYTES // 3))
+        self.assertEqual([len(letter) for letter in letters], [MOST_BYTES // 3] * 3)
+        letters.add(bytes(MOST_BYTES + 1))
+        self.assertEqual(len(letters), 0)
+        letters.look(alive=True)
+        letters.add(b"x")
+        self.assertEqual(list(letters), [b"x"])
+
+    def test_a_sign_of_life_proves_what_was_written_before_the_last_look(self) -> None:
+        letters = Letters()
+        letters.add(b"1")
+        letters.look(alive=True)
+        letters.add(b"2")
+        self.assertEqual(list(letters), [b"1", b"2"])
+        letters.look(alive=True)
+        self.assertEqual(list(letters), [b"2"])
+        letters.look(alive=False)
+        letters.look(alive=True)
+        self.assertEqual(list(letters), [])

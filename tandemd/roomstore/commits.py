@@ -159,11 +159,13 @@ class Commits:
         elif verdict == b"turn":
             self._tasks.spawn("a commit that waits for its turn", self._send_later(attempt))
         elif verdict == b"conflict":
-            self._count_conflict(attempt.room.code)
             version = None
             if answer[1]:
                 room_id, found = codec.parse_version(answer[1])
                 version = found if room_id == attempt.room.id else None
+            first = attempt.commits[0]
+            if version is not None and version >= (first.epoch, first.seq):
+                self._count_conflict(attempt.room.code)
             attempt.done(Conflict(version))
         elif verdict == b"late":
             self._late(attempt, float(answer[1]))
