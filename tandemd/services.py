@@ -137,6 +137,21 @@ class Periodic:
         self._failure = text
 
 
+class PeriodicService(service.Service):
+    """Calls a function at once, and then every `interval` seconds, while it runs. See `Periodic`."""
+
+    def __init__(self, clock: IReactorTime, interval: float, function: Callable[[], object], name: str):
+        self._periodic = Periodic(clock, interval, function, name)
+
+    def startService(self) -> None:
+        super().startService()
+        self._periodic.start(now=True)
+
+    def stopService(self) -> None:
+        super().stopService()
+        self._periodic.stop()
+
+
 class Tasks:
     """Coroutines that nobody waits for: none of them fails unseen, and none is forgotten when the program stops."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from OpenSSL.crypto import Error as CertificateError
-from twisted.application import internet, service
+from twisted.application import service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -30,7 +30,7 @@ from .metrics import Metrics
 from .rooms import RoomService
 from .roomstore.memory import MemoryStore
 from .servertime import ServerTime
-from .services import CannotStart
+from .services import CannotStart, PeriodicService
 
 LOOK = 2.0
 """Seconds between two looks of a single node at the wall clock."""
@@ -156,8 +156,9 @@ class Embedded(_Archived):
         super().__init__(config, reactor, metrics)
         server_time = ServerTime(reactor)
         server_time.look(wall)
-        self._following = internet.TimerService(LOOK, server_time.look, wall)
-        self._following.clock = reactor
+        self._following = PeriodicService(
+            reactor, LOOK, lambda: server_time.look(wall), "comparing server time with the wall clock"
+        )
         self.writer = self._writer(server_time.now)
         self.store: MemoryStore = MemoryStore(
             reactor,

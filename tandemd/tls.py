@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL.crypto import X509, PKey
 from OpenSSL.SSL import Connection, Context
-from twisted.application import internet, service
+from twisted.application import service
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IProtocolFactory, IReactorTime
 from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersion
 from twisted.logger import Logger
@@ -21,7 +21,7 @@ from zope.interface import implementer
 from .archive.errors import one_line
 from .config import Config
 from .filewatch import LOOK, FileWatch, Unusable, files_in
-from .services import CannotStart
+from .services import CannotStart, PeriodicService
 
 SOON = timedelta(days=14)
 """How long before its end a certificate is warned about."""
@@ -163,9 +163,7 @@ class Certificates(service.MultiService):
         except Unusable as error:
             raise CannotStart(str(error)) from None
         self._files.setServiceParent(self)
-        warning = internet.TimerService(LOOK, self._warn)
-        warning.clock = clock
-        warning.setServiceParent(self)
+        PeriodicService(clock, LOOK, self._warn, "looking at the end of the certificate").setServiceParent(self)
 
     @property
     def expires(self) -> float:
