@@ -16,6 +16,7 @@ from .openrooms import OpenRooms
 from .room import joining
 from .room.commands import Command, Decision, NodeLost, Reattach
 from .room.permissions import own_control
+from .room.presence import AT_ONCE
 from .room.state import Commit, Member, Room, Version
 from .sessions import Session
 
@@ -109,7 +110,7 @@ class OtherNodes:
 
 
 class _Noted(Entry):
-    """Repeats a command until it changes nothing, and tells when that is so, or that it was refused."""
+    """Repeats NODE_LOST until it has marked all members, and tells when that is so, or that it was refused."""
 
     __slots__ = ("_noted",)
 
@@ -121,7 +122,8 @@ class _Noted(Entry):
         self._noted.errback(error)
 
     def done(self, live: LiveRoom, decision: Decision, seq: int) -> None:
-        if decision.commits:
-            live.submit(self)  # it may have marked a part of the members only
+        if len((decision.details or {}).get("users", ())) >= AT_ONCE:
+            # It has marked a part of the members. Not after fewer: one that reattaches meanwhile would be marked for ever.
+            live.submit(self)
         else:
             self._noted.callback(None)

@@ -277,7 +277,7 @@ class EmptiedTest(RestartTestCase):
         number = b._access.incarnation
         hand = await self.emptied(a, b)
         self.is_like(await a.load("room"), hand.room)
-        self.assertNotIn(b._access.incarnation, (None, number))
+        await until(lambda: b._access.incarnation not in (None, number))
 
     async def test_a_node_that_is_not_told_has_the_time_to_notice(self) -> None:
         a = await self.node("a/1/")

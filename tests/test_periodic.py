@@ -123,7 +123,7 @@ class NodeTest(ServiceTestCase):
                         once = Once(getattr(thing, name))
                         setattr(thing, name, once)
                         tried.append(once)
-        self.assertGreaterEqual(len(tried), 6)
+        self.assertGreaterEqual(len(tried), 5)
         self.world.advance(30)
         self.assertGreaterEqual(len(self.flushLoggedErrors(OSError)), len(tried))
         self.assertEqual([once for once in tried if once.calls < 3], [])

@@ -158,8 +158,8 @@ class ShortTests(FullTestCase):
     async def test_what_rooms_hold_makes_way(self) -> None:
         """Full by what is in logs: nothing has to be raised, nobody has to leave."""
         a = await self.node()
-        rooms = [await self.with_members(a, f"room{i}") for i in range(5)]
-        for _ in range(200):
+        rooms = [await self.with_members(a, f"room{i}") for i in range(15)]
+        for _ in range(40):
             for hand in rooms:
                 await hand.say(LINE)
         self.limit(self.used() - 1000)

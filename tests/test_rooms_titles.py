@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tandemd.replay import Replay
 from tandemd.room.state import Room
 from tandemd.room.timeline import Playback
 
@@ -93,6 +94,9 @@ class ReplayTest(ServiceTestCase):
         bob.send("URL_CHANGE", url=OTHER_TITLE)
         rules = self.world.server.rooms._rules
         rules.titles = type(rules.titles)([OTHER_TITLE])
+        live = self.world.server.rooms.open.get("room")
+        assert live is not None
+        live.replay = Replay(rules.titles.allows)
         resume = {"epoch": state["epoch"], "seq": state["seq"]}
         told = self.world.join("ann", token=state["token"], resume=resume).told("URL_CHANGE")
         self.assertEqual([m["url"] for m in told], [OTHER_TITLE])

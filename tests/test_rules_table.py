@@ -37,10 +37,12 @@ _ = "ok"
 F = "forbidden"
 N = "not_joined"
 D = "detached"
+C = "identity_conflict"
 
 EXPECTED: dict[type[m.ClientMessage], tuple[str, ...]] = {
     #                     stranger guest controller delegate host detached grace early late
-    m.Join:               (_,     _,    _,        _,       _,   _,       _,    _,    _),
+    # An old client's living connection is probed before another takes over by its address.
+    m.Join:               (_,     _,    _,        _,       _,   C,       _,    _,    _),
     m.Ping:               (_,     _,    _,        _,       _,   _,       _,    _,    _),
     m.Leave:              (N,     _,    _,        _,       _,   D,       D,    _,    _),
     m.PlayPause:          (N,     F,    _,        _,       _,   D,       D,    F,    _),

@@ -18,6 +18,7 @@ from tandemd.interfaces import Unavailable
 from tandemd.roomstore.consumer import JournalConsumer
 from tandemd.roomstore.link import Unreachable, login
 from tandemd.roomstore.sentinel import PATIENCE, SentinelEndpoint
+from tandemd.roomstore.spool import Quarantine
 
 from . import servers
 from .daemon import Client, Daemon, DaemonTestCase
@@ -161,8 +162,9 @@ class RefusingMasterTests(RedisTestCase):
 
     async def test_the_node_goes_to_the_other(self) -> None:
         a = await self.node(endpoint=await self.sentinels(), failover=True)
+        quarantine = Quarantine(self.mktemp(), a.metrics)
         consumer = JournalConsumer(
-            reactor, await self.sentinels(), {"failover": True}, "a/1/", self.archive, a.metrics
+            reactor, await self.sentinels(), {"failover": True}, "a/1/", self.archive, a.metrics, quarantine
         )  # fmt: skip
         consumer.startService()
         self.addCleanup(consumer.stopService)

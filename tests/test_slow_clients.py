@@ -128,7 +128,7 @@ class SlowClientTest(SocketTestCase):
             if target.crowded:
                 refused += 1
             else:
-                target.relay(text_frame(b"x" * 20_000))
+                target.hand_over(text_frame(b"x" * 20_000))
         self.clock.advance(0)
         self.assertGreater(refused, 100)
         self.assertEqual(self.server.given_up, [])

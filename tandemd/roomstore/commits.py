@@ -140,7 +140,7 @@ class Commits:
             attempt.batch.encode(),
             room.id.encode(),
             self._journal_length,
-            b"%d" % (min(ENDED_LOG, self._bounds.log) if over or self._pressure.high else self._bounds.log),
+            b"%d" % (min(ENDED_LOG, self._bounds.log) if over else self._bounds.log),
             b"%d" % len(commits),
             b"%d" % (len(set_) // 2),
             b"1" if _frees(commits) else b"",

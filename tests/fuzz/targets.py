@@ -107,6 +107,7 @@ def _site(reactor: Any) -> FakeTransport:
         version="1",
         started_at=reactor.seconds(),
         clock=reactor,
+        wall=reactor.seconds,
         page_directory=str(PAGE),
         addresses=Addresses(1),
         door=Door(reactor, DoorSettings(), Counts("limited", "", "reason")),

@@ -110,9 +110,14 @@ class Smuggling(Case):
         # Only who is in a room is told its code, as far as can be told from the address.
         home = field.honest()
         host = field.client(home)
-        room = field.room + "\u0085\u2028X-Injected: 1"
+        room = field.room + "\u2028X-Injected: 1"
         outcome.expect(host.join(room, "host") is not None, "a room id with line ends of Unicode could not be had")
-        for wrong in (field.room + "\r\nX-Injected: 1", field.room + "\nX-Injected: 1", "\x00"):
+        for wrong in (
+            field.room + "\u0085X-Injected: 1",
+            field.room + "\r\nX-Injected: 1",
+            field.room + "\nX-Injected: 1",
+            "\x00",
+        ):
             other = field.client()
             other.say("JOIN", roomId=wrong, userId="x")
             outcome.expect(other.hear("ERROR", code="bad_message") is not None, f"{wrong!r} is a room id")
