@@ -21,7 +21,7 @@ from .access import PATIENCE, Access
 from .journal import Journal
 from .keys import DUE, INVITES, JOURNAL, STORE, ended_key, log_key, mail_key, places_key, room_key
 from .link import Disconnected, RedisError, answers
-from .pressure import SHORT_LOG, Pressure
+from .pressure import SHORT_LOG, SHORT_LOG_BYTES, Pressure
 from .refusals import full, withheld
 
 CONFLICTS = 5
@@ -140,7 +140,10 @@ class Commits:
             attempt.batch.encode(),
             room.id.encode(),
             self._journal_length,
-            b"%d" % (min(ENDED_LOG, self._bounds.log) if over else self._bounds.log),
+            b"%d"
+            % min(
+                self._bounds.log, ENDED_LOG if over else SHORT_LOG_BYTES if self._pressure.high else self._bounds.log
+            ),
             b"%d" % len(commits),
             b"%d" % (len(set_) // 2),
             b"1" if _frees(commits) else b"",

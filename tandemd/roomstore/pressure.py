@@ -17,6 +17,8 @@ SAID_EVERY_SECONDS = 60.0
 """Seconds between two log lines that say that Redis refuses changes."""
 SHORT_LOG = 32
 """Commits kept for each room while the pressure is high."""
+SHORT_LOG_BYTES = 64 * 1024
+"""Bytes of them at most."""
 
 
 class Pressure:

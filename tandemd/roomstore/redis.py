@@ -26,12 +26,12 @@ from .commits import Commits
 from .consumer import ABANDONED
 from .counters import Counters
 from .journal import Journal
-from .keys import COMPLETING, JOURNAL, STORE, log_key
+from .keys import COMPLETING, JOURNAL, STORE, log_key, room_key
 from .link import Disconnected, RedisError, answers
 from .mail import Mail
 from .members import Members
 from .offers import AT_ONCE, Offers
-from .pressure import LOOK_SECONDS, SHORT_LOG, Pressure
+from .pressure import LOOK_SECONDS, SHORT_LOG, SHORT_LOG_BYTES, Pressure
 from .reading import Reading
 from .spool import Spool
 from .subscription import Subscription
@@ -337,8 +337,8 @@ class RedisStore(service.Service):
         try:
             for start in range(0, len(codes), AT_ONCE):
                 some = codes[start : start + AT_ONCE]
-                call = self._access.link.call
-                await answers([call(b"XTRIM", log_key(code), b"MAXLEN", b"%d" % SHORT_LOG) for code in some])
+                run, words = self._access.link.run, (b"%d" % SHORT_LOG_BYTES, b"%d" % SHORT_LOG)
+                await answers([run(scripts.SHORTEN, [room_key(code), log_key(code)], *words) for code in some])
         except (Disconnected, RedisError) as error:
             self._log.warn("logs of rooms could not be shortened: {error}", error=str(error))
 

@@ -119,6 +119,20 @@ return 1
 """
 )
 
+SHORTEN = Script(
+    TRIM
+    + """
+-- KEYS: room log. ARGV: bytes and number of the commits that the log keeps. The first write is one that a full server carries
+-- out. returns the bytes of the log
+local had = redis.call('HGET', KEYS[1], 'l')
+if not had then return 0 end
+redis.call('HDEL', KEYS[1], '')
+local bytes = trim(KEYS[2], tonumber(had), tonumber(ARGV[1]), tonumber(ARGV[2]))
+redis.call('HSET', KEYS[1], 'l', string.format('%d', bytes))
+return bytes
+"""
+)
+
 ENTER = Script(
     NOW
     + """
@@ -437,5 +451,5 @@ return missing
 )
 
 SCRIPTS = (
-    PROBE, COMMIT, TURN, ENTER, OFFER, REVIVE, RESHAPE, COMPLETE, RELAY, COLLECT, HEADS, BEAT, TAKE, GIVE_BACK, ARCHIVED,
+    PROBE, COMMIT, TURN, SHORTEN, ENTER, OFFER, REVIVE, RESHAPE, COMPLETE, RELAY, COLLECT, HEADS, BEAT, TAKE, GIVE_BACK, ARCHIVED,
 )  # fmt: skip
