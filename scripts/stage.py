@@ -21,8 +21,8 @@ from types import TracebackType
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.patience import PATIENCE_SECONDS  # noqa: E402
-from tests.servers import PostgreSQL, Redis, free_port, nginx_program  # noqa: E402 - the tests' private servers serve here too
+from tests.support.patience import PATIENCE_SECONDS  # noqa: E402
+from tests.support.private_servers import PostgreSQL, Redis, free_port, nginx_program  # noqa: E402 - the tests' private servers serve here too
 
 READY_WITHIN = PATIENCE_SECONDS
 

@@ -19,9 +19,9 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from .budgets import Taken, Way
 from .errors import Refused
-from .room.state import Commit, Member, Room, Version
+from .ratelimit.buckets import Taken, Way
+from .rules.state import Commit, Member, Room, Version
 
 
 class Conflict(Struct, frozen=True):

@@ -9,15 +9,15 @@ import time
 from twisted.application.service import IService
 from twisted.python import usage
 
+from .app.backends import prepare
+from .app.log_observer import FORMATS, LineObserver, destination
+from .app.node import Node
+from .app.process_tuning import as_many_as_possible, fitted, make_room
+from .app.state_dir import claim
+from .app.systemd import Notifier
 from .archive.errors import ArchiveError
 from .config import ConfigError, load
-from .logs import FORMATS, LineObserver, destination
-from .node import Node
-from .notify import Notifier
-from .openfiles import as_many_as_possible, fitted, make_room
-from .services import CannotStart, Sequence
-from .statedir import claim
-from .stores import prepare
+from .util.services import CannotStart, Sequence
 
 
 class Options(usage.Options):
@@ -42,7 +42,7 @@ class Options(usage.Options):
 def makeService(options: Options) -> IService:
     """Return the whole node, ready to be started. Ends the process with one line if it cannot be."""
     with contextlib.suppress(ImportError):  # a system without epoll has Twisted's default reactor
-        from .reactor import install  # noqa: PLC0415
+        from .app.fair_reactor import install  # noqa: PLC0415
 
         install()
     from twisted.internet import reactor  # noqa: PLC0415  # importing it installs the default, unless one is installed

@@ -1,4 +1,4 @@
-"""The tests: `python -m tests` runs them all, `python -m twisted.trial tests.test_rules` a module without the limits."""
+"""The tests: `python -m tests` runs them all, `python -m twisted.trial tests.rules.test_engine` a module without the limits."""
 
 from hypothesis import settings
 

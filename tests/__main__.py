@@ -31,19 +31,19 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import IO, Any, NoReturn
 
-from .patience import TEST_LIMIT_SECONDS
+from .support.patience import TEST_LIMIT_SECONDS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 KEPT = ROOT / "_trial_temp_failed"
 """Where the output and the log of modules with failures are kept."""
 LONGEST_FIRST = (
-    "test_hostile",
-    "test_checker",
-    "test_chaos",
-    "test_tls",
-    "test_redis_login",
-    "test_redis_pods",
-    "test_start_errors",
+    "attacks.test_attacks",
+    "chaos.test_checker",
+    "chaos.test_chaos",
+    "app.test_tls",
+    "store.redis.test_login",
+    "operations.test_redis_pods",
+    "integration.test_startup_errors",
 )
 """Modules that take long start first, so that the others fill the time beside them."""
 SPARE_SECONDS = 30.0
@@ -277,7 +277,9 @@ def _print_module(module: Module, number: int, of: int, seconds: float) -> None:
 
 
 def _module_names() -> list[str]:
-    names = sorted(path.stem for path in ROOT.glob("tests/test_*.py"))
+    names = sorted(
+        ".".join(path.relative_to(ROOT / "tests").with_suffix("").parts) for path in ROOT.glob("tests/**/test_*.py")
+    )
     return sorted(names, key=lambda name: LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST))
 
 

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import records
+from . import rows as records
 from .dialect import Cursor, Dialect, Rows
 from .errors import one_line
-from .records import Row
+from .rows import Row
 from .statements import INSERT_LETTERS
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from . import records
+from . import rows
 
 
 def _columns(names: Sequence[str]) -> str:
@@ -20,21 +20,21 @@ def _newer(table: str) -> str:
 
 
 UPSERT_ROOMS = (
-    f'insert into "rooms" as "r" ({_columns(records.ROOM_COLUMNS)}) values {{values}}'
-    f' on conflict ("id") do update set {_updates(records.ROOM_COLUMNS, "id", "code", "created_at")}'
+    f'insert into "rooms" as "r" ({_columns(rows.ROOM_COLUMNS)}) values {{values}}'
+    f' on conflict ("id") do update set {_updates(rows.ROOM_COLUMNS, "id", "code", "created_at")}'
     f" where {_newer('r')}"
 )
 UPSERT_USERS = (
-    f'insert into "users" as "u" ({_columns(records.USER_COLUMNS)}) values {{values}}'
+    f'insert into "users" as "u" ({_columns(rows.USER_COLUMNS)}) values {{values}}'
     f' on conflict ("id") do update set'
-    f" {_updates(records.USER_COLUMNS, 'id', 'room_id', 'client_id', 'username', 'last_heartbeat', 'created_at')},"
+    f" {_updates(rows.USER_COLUMNS, 'id', 'room_id', 'client_id', 'username', 'last_heartbeat', 'created_at')},"
     f' "username" = coalesce(excluded."username", "u"."username"),'
     # Who joins again after having left has joined now; anybody else keeps the time.
     f' "created_at" = case when "u"."left_at" is null then "u"."created_at" else excluded."created_at" end'
     f" where {_newer('u')}"
 )
 INSERT_EVENTS = (
-    f'insert into "room_events" ({_columns(records.EVENT_COLUMNS)}) values {{values}}'
+    f'insert into "room_events" ({_columns(rows.EVENT_COLUMNS)}) values {{values}}'
     f' on conflict ("room_id", "epoch", "seq") do nothing'
 )
 INSERT_LETTERS = 'insert into "dead_letters" ("table_name", "content", "error", "created_at") values {values}'

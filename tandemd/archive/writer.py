@@ -14,8 +14,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from ..interfaces import IArchive, Presence, Snapshot
-from ..room.state import MEMBER, Commit, Room
-from ..services import Periodic
+from ..rules.state import MEMBER, Commit, Room
+from ..util.services import Periodic
 from .errors import one_line
 
 T = TypeVar("T")

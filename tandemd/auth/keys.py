@@ -20,7 +20,7 @@ from jwt import PyJWTError
 from jwt.algorithms import HMACAlgorithm, OKPAlgorithm, RSAAlgorithm
 from msgspec import Struct
 
-from ..filewatch import Unusable, files_in
+from ..util.file_watcher import Unusable, files_in
 
 SECRET_BYTES = 32
 """The shortest secret."""

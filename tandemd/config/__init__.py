@@ -1,7 +1,7 @@
 """The configuration: declared in `declaration`, read by `load`, documented by `reference`."""
 
-from .declaration import Admin, Archive, Config, Limits, Log, Postgres, Redis, Rooms, Titles, Web
-from .loading import ConfigError, load
+from .loader import ConfigError, load
+from .schema import Admin, Archive, Config, Limits, Log, Postgres, Redis, Rooms, Titles, Web
 
 __all__ = [
     "Admin",

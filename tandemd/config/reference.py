@@ -11,7 +11,7 @@ import textwrap
 
 import yaml
 
-from .declaration import Key, keys, sections
+from .schema import Key, keys, sections
 
 _VALUES = """\
 Durations are seconds or have a unit (250ms, 45s, 2m, 4h), sizes are bytes or have one (64K, 1M).

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from ..app.backends import dialect_of
 from ..archive.errors import ArchiveError, one_line
-from ..archive.migrate import migrate
+from ..archive.migrations import migrate
 from ..config import Config
-from ..stores import dialect_of
 from .client import Unreachable, fetch
 from .probes import ProbeError, RedisConnection, certificate_ends, master, redis_connection, websocket
 

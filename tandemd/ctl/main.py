@@ -16,13 +16,13 @@ import msgspec
 from click.shell_completion import get_completion_class
 
 from .. import __version__
+from ..app.backends import dialect_of
 from ..archive.errors import ArchiveError
-from ..archive.migrate import migrate as migrate_archive
+from ..archive.migrations import migrate as migrate_archive
 from ..auth.keys import KeyFault
 from ..auth.mint import claims_of, mint
 from ..config import Config, ConfigError, load
-from ..config.declaration import keys
-from ..stores import dialect_of
+from ..config.schema import keys
 from .client import Denied, Node, Unreachable
 from .doctor import examine
 from .output import as_json, facts, moment, shown, table

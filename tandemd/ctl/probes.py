@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import hiredis
 
 from ..config import Redis
-from ..config.kinds import sentinel
+from ..config.value_types import sentinel
 
 TIMEOUT = 5.0
 

@@ -38,6 +38,7 @@ from .client import (
     UpdateUsername,
     UrlChange,
 )
+from .codec import decode, encode, explain
 from .fields import SERVER, Count, Id, Seconds
 from .server import (
     SERVER_MESSAGES,
@@ -75,7 +76,6 @@ from .server import (
     UsernameUpdated,
     relayed,
 )
-from .wire import decode, encode, explain
 
 __all__ = [
     "Ack",

@@ -1,11 +1,11 @@
 """HTTP on the port of the WebSocket: health, figures, invite links, the party page. It knows no rules."""
 
-from .addresses import Addresses, client_address
+from ..ratelimit.connections import Door, DoorSettings
+from .client_addresses import Addresses, client_address
+from .connection_quota import Quota
 from .cors import Cors
-from .door import Door, DoorSettings
-from .quota import Quota
-from .root import root_resource
-from .shortcut import Shortcut
+from .fast_upgrade import Shortcut
+from .router import root_resource
 from .site import TandemSite
 
 __all__ = [

@@ -14,9 +14,9 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
-from .answers import Answer
-from .quota import Ending, Quota
-from .shortcut import Shortcut
+from .connection_quota import Ending, Quota
+from .fast_upgrade import Shortcut
+from .responses import Answer
 
 TIMEOUT = 15.0
 UNREAD = 15.0

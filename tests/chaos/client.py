@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.interfaces import IDelayedCall
 
-from ..oldclient import OldClient as Model
+from ..support.legacy_client import OldClient as Model
 from .checker import LOGGED, History
 from .wire import Json, Wire
 
@@ -218,7 +218,7 @@ class NewClient(Client):
 
 
 class OldClient(Client):
-    """The extension, as tests/oldclient.py has it, with real connections and in real time. model: that."""
+    """The extension, as tests/support/legacy_client.py has it, with real connections and in real time. model: that."""
 
     old = True
 

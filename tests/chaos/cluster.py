@@ -15,9 +15,9 @@ from typing import Any
 import psycopg2
 from twisted.internet.threads import deferToThread
 
-from ..daemon import Daemon
-from ..patience import wait_for_end
-from ..servers import PostgreSQL, Redis
+from ..support.daemon_process import Daemon
+from ..support.patience import wait_for_end
+from ..support.private_servers import PostgreSQL, Redis
 from .checker import RoomRow, Row
 from .proxy import Proxy
 from .resp import ask

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.task import LoopingCall, deferLater
 
-from ..patience import PATIENCE_SECONDS
+from ..support.patience import PATIENCE_SECONDS
 from .checker import History
 from .client import TITLE, Client, NewClient, OldClient, histories_of
 

@@ -10,20 +10,20 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.endpoints import UNIXClientEndpoint
 
-from tandemd.connection import Connection
 from tandemd.interfaces import IArchive, IFollower, Presence, Snapshot
 from tandemd.metrics import Metrics
-from tandemd.positions import PositionSettings
-from tandemd.protocol import ProtocolSettings, TandemFactory, TandemProtocol
-from tandemd.room.rules import Rules
-from tandemd.room.settings import RuleSettings
-from tandemd.room.state import Commit, Pin, Room
-from tandemd.room.titles import Titles
-from tandemd.rooms import RoomService
-from tandemd.roomstore.consumer import JournalConsumer
-from tandemd.roomstore.redis import RedisSettings, RedisStore
-from tandemd.roomstore.spool import Quarantine, Spool
-from tandemd.sessions import Outbox, Session
+from tandemd.rooms.playback_sync import PositionSettings
+from tandemd.rooms.service import RoomService
+from tandemd.rooms.session import Outbox, Session
+from tandemd.rules.engine import Rules
+from tandemd.rules.settings import RuleSettings
+from tandemd.rules.state import Commit, Pin, Room
+from tandemd.rules.title_allowlist import Titles
+from tandemd.store.redis.journal_consumer import JournalConsumer
+from tandemd.store.redis.spool import Quarantine, Spool
+from tandemd.store.redis.store import RedisSettings, RedisStore
+from tandemd.websocket.client import Connection
+from tandemd.websocket.protocol import ProtocolSettings, TandemFactory, TandemProtocol
 
 from .checker import RoomRow, Row
 from .proxy import Proxy

@@ -14,9 +14,9 @@ from twisted.internet.testing import MemoryReactorClock
 
 from tandemd import messages as m
 from tandemd.errors import CODES
-from tandemd.room.settings import RuleSettings
+from tandemd.rules.settings import RuleSettings
 
-from ..harness import EPOCH, NETFLIX, Client, World, frame
+from ..support.fake_node import EPOCH, NETFLIX, Client, World, frame
 from .watch import Fault, no_errors
 
 TEXT = 1

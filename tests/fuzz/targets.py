@@ -17,16 +17,16 @@ from twisted.test.iosim import FakeTransport
 from tandemd import messages as m
 from tandemd.errors import CODES
 from tandemd.metrics import Counts
-from tandemd.protocol import ProtocolSettings, TandemFactory, TandemProtocol
 from tandemd.web import Addresses, Cors, Door, DoorSettings, TandemSite, root_resource
+from tandemd.websocket.protocol import ProtocolSettings, TandemFactory, TandemProtocol
 
-from ..test_fastpath import Heard, Reader
-from ..test_web import FakeRooms
+from ..web.test_router import FakeRooms
+from ..websocket.test_fast_path import Heard, Reader
 from .party import ACTORS, party
 from .watch import Fault, no_errors
 
 CORPUS = Path(__file__).parent / "corpus"
-PAGE = Path(__file__).parent.parent.parent / "tandemd/page"
+PAGE = Path(__file__).parent.parent.parent / "tandemd/web/page"
 
 
 def frames(data: bytes) -> None:

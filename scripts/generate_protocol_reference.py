@@ -1,0 +1,232 @@
+"""The reference half of docs/protocol.md, made from the declarations in `messages`, `permissions` and `errors`.
+
+`python -m scripts.generate_protocol_reference docs/protocol.md` writes it anew below the line `MARK`; what is above is
+written by hand.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.inspect import (
+    BoolType,
+    CustomType,
+    Field,
+    FloatType,
+    IntType,
+    ListType,
+    LiteralType,
+    NoneType,
+    StrType,
+    StructType,
+    TupleType,
+    Type,
+    UnionType,
+    type_info,
+)
+
+from tandemd import messages as m
+from tandemd.errors import CODES
+from tandemd.rules.permissions import PERMISSIONS, Who
+
+MARK = "<!-- From here on made by `python -m scripts.generate_protocol_reference docs/protocol.md`. Do not edit. -->"
+
+USUAL = {
+    "currentTime": "where the film is, in seconds.",
+    "isPlaying": "whether the film plays.",
+    "url": 'the title, an absolute URL; `""` if none was chosen.',
+    "userId": "who.",
+    "username": "the name to show; null if there is none.",
+    "timestamp": "the server's clock.",
+    "roomId": "the room.",
+    "guestControlEnabled": "whether guests may control the film.",
+    "enabled": "which.",
+    "users": "the members, those included that are away for a moment.",
+    "hostUserId": "the host.",
+    "to": "you.",
+    "offer": "the description.",
+    "answer": "the description.",
+    "candidate": "the candidate; null says that there are no more.",
+    "control": "which of the two.",
+    "text": "what was said.",
+    "targetUserId": "that member.",
+    "locked": "which.",
+    "fromUserId": "who says so; `server` if it is the room's position.",
+}
+"""What fields mean wherever a docstring says nothing else."""
+
+_OBJECTS: tuple[type[Struct], ...] = (m.Resume, m.SessionDescription, m.IceCandidateInit, m.User, m.GateState, m.Barred)
+
+_PERMISSION = {
+    Who.ANYBODY: "Anybody may send it, also before JOIN.",
+    Who.MEMBER: "Members may send it.",
+    Who.CONTROLLER: "The host may send it, and whom the host lets; guests while guest control is on, or the host is gone for 10 s.",
+    Who.HOST: "The host may send it.",
+}
+
+
+def reference() -> str:
+    """Return the generated half, in Markdown."""
+    lines = ["## Messages of a client", ""]
+    lines += [_summary(m.ClientMessage), ""]
+    lines += _table(m.ClientMessage, set())
+    for kind in m.CLIENT_MESSAGES:
+        lines += ["", f"### {_tag(kind)}", "", _summary(kind), "", _PERMISSION[PERMISSIONS[kind]]]
+        lines += _table(kind, _names(m.ClientMessage), gap=True)
+    lines += ["", "## Messages of the server", ""]
+    lines += [_summary(m.Logged), "", "In the messages that are marked *logged*:", ""]
+    lines += _table(m.Logged, set())
+    for message in m.SERVER_MESSAGES:
+        logged = issubclass(message, m.Logged)
+        mark = " (logged)" if logged else ""
+        lines += ["", f"### {_tag(message)}{mark}", "", _summary(message)]
+        lines += _table(message, _names(m.Logged) if logged else set(), gap=True)
+    lines += ["", "## Objects in messages", ""]
+    for part in _OBJECTS:
+        lines += [f"### {part.__name__}", "", _summary(part), *_table(part, set(), gap=True), ""]
+    lines += ["## Codes of ERROR", "", "| code | meaning |", "|---|---|"]
+    lines += [f"| `{code}` | {meaning} |" for code, meaning in CODES.items()]
+    return "\n".join(lines) + "\n"
+
+
+def updated(document: str) -> str:
+    """Return the document with the generated half as it should be. Raises ValueError if `MARK` is missing."""
+    head, mark, _ = document.partition(MARK)
+    if not mark:
+        raise ValueError(f"there is no line {MARK!r}")
+    return f"{head}{MARK}\n\n{reference()}"
+
+
+def undocumented() -> list[str]:
+    """Return the fields ("Class.field") that have neither a text of their own nor a usual meaning."""
+    missing = []
+    for kind in (*m.CLIENT_MESSAGES, *m.SERVER_MESSAGES, *_OBJECTS):
+        texts = _texts(kind)
+        missing += [f"{kind.__name__}.{x.encode_name}" for x in _fields(kind) if x.encode_name not in texts]
+    return missing
+
+
+def _tag(kind: type[Struct]) -> str:
+    return str(kind.__struct_config__.tag)
+
+
+def _fields(kind: type[Struct]) -> tuple[Field, ...]:
+    info = type_info(kind)
+    assert isinstance(info, StructType)
+    return info.fields
+
+
+def _names(kind: type[Struct]) -> set[str]:
+    return {x.encode_name for x in _fields(kind)}
+
+
+_FIELD = re.compile(r"^((?:\w+, )*\w+): (.*)$")
+
+
+def _lines(kind: type[Struct]) -> list[str]:
+    return inspect.cleandoc(kind.__doc__ or "").splitlines()
+
+
+def _summary(kind: type[Struct]) -> str:
+    told = []
+    for line in _lines(kind):
+        if _FIELD.match(line):
+            break
+        told.append(line)
+    return " ".join(told).strip()
+
+
+def _texts(kind: type[Struct]) -> dict[str, str]:
+    """Return what each field means, by its name on the wire."""
+    texts = dict(USUAL)
+    for base in reversed(kind.__mro__):
+        if not (issubclass(base, Struct) and base.__module__.startswith(m.__name__)):
+            continue
+        for line in _lines(base):
+            match = _FIELD.match(line)
+            if match:
+                texts.update(dict.fromkeys(match[1].split(", "), match[2]))
+    return texts
+
+
+def _table(kind: type[Struct], known: set[str], *, gap: bool = False) -> Iterator[str]:
+    texts = _texts(kind)
+    rows = [x for x in _fields(kind) if x.encode_name not in known]
+    if rows and gap:
+        yield ""
+    if rows:
+        yield "| field | type | |"
+        yield "|---|---|---|"
+    for x in rows:
+        yield f"| `{x.encode_name}` | {_type(x.type)}{_optional(x)} | {_escape(texts.get(x.encode_name, ''))} |"
+
+
+def _optional(x: Field) -> str:
+    if x.required:
+        return ""
+    return ", may be absent" if x.default in (None, msgspec.NODEFAULT) else f", absent means `{_json(x.default)}`"
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _type(kind: Type) -> str:
+    match kind:
+        case UnionType():
+            return " or ".join(_type(x) for x in kind.types)
+        case NoneType():
+            return "null"
+        case BoolType():
+            return "true or false"
+        case StrType():
+            return f"string{_length(kind)}"
+        case IntType() | FloatType():
+            return f"{'whole number' if isinstance(kind, IntType) else 'number'}{_range(kind)}"
+        case LiteralType():
+            return " or ".join(f"`{_json(value)}`" for value in kind.values)
+        case ListType():
+            return f"array of {_type(kind.item_type)}"
+        case TupleType():
+            return f"[{', '.join(_type(x) for x in kind.item_types)}]"
+        case StructType():
+            return f"[{kind.cls.__name__}](#{kind.cls.__name__.lower()})"
+        case CustomType():
+            return "anything"
+    raise TypeError(f"no words for {kind}")
+
+
+def _length(kind: StrType) -> str:
+    if kind.max_length is None:
+        return ", not empty" if kind.min_length else ""
+    unseen = ", no control or format characters" if kind.pattern else ""
+    return f" of {kind.min_length or 0} to {kind.max_length} characters{unseen}"
+
+
+def _range(kind: IntType | FloatType) -> str:
+    if kind.ge is None or kind.le is None:
+        return ""
+    most = "2^53" if kind.le == 2**53 else f"{kind.le:.0f}"
+    return f", {kind.ge:.0f} to {most}"
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def main(path: str) -> None:
+    """Write the generated half of the document at `path` anew."""
+    with open(path, encoding="utf-8") as file:
+        document = file.read()
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(updated(document))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

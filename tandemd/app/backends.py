@@ -1,0 +1,306 @@
+"""Which store and archive the configuration asks for: everything in this process and SQLite, or Redis and PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from OpenSSL.crypto import Error as CertificateError
+from twisted.application import service
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.logger import Logger
+
+from ..archive.database import Database
+from ..archive.dialect import Dialect
+from ..archive.errors import ArchiveError
+from ..archive.migrations import migrate
+from ..archive.sql_archive import SQLArchive
+from ..archive.writer import ArchiveWriter
+from ..config import Config
+from ..config.value_types import sentinel
+from ..interfaces import IArchive, IRoomStore, Presence
+from ..metrics import Metrics
+from ..ratelimit import Bounds
+from ..rooms.service import RoomService
+from ..store.memory import MemoryStore
+from ..util.server_time import ServerTime
+from ..util.services import CannotStart, PeriodicService
+
+LOOK = 2.0
+"""Seconds between two looks of a single node at the wall clock."""
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+
+
+class Stores(Protocol):
+    """A room store with the archive behind it."""
+
+    @property
+    def store(self) -> IRoomStore:
+        """Where the rooms are."""
+
+    @property
+    def database(self) -> Database:
+        """Where the archive is."""
+
+    def services(self, rooms: RoomService) -> list[service.Service]:
+        """Return what must run before the room service does, in order."""
+
+    def ready(self) -> list[str]:
+        """Return the reasons why clients should not be sent here, for people."""
+
+    def warnings(self) -> list[str]:
+        """Return what is wrong and no reason to send clients elsewhere, for people."""
+
+    def measure(self) -> None:
+        """Set the gauges."""
+
+    def others_alive(self) -> bool:
+        """Whether another node could take this one's clients over."""
+
+
+def dialect_of(config: Config) -> Dialect:
+    """Return the database that the configuration names; its schema is brought up to date by `prepare`."""
+    if config.uses_postgres:
+        from ..archive.postgresql import PostgreSQL  # noqa: PLC0415  # psycopg2 only where it is wanted
+
+        postgres = config.postgres
+        if postgres.url:
+            return PostgreSQL(postgres.pool_size, dsn=postgres.url)
+        return PostgreSQL(
+            postgres.pool_size,
+            host=postgres.host,
+            port=postgres.port,
+            dbname=postgres.db,
+            user=postgres.user,
+            password=postgres.password,
+        )
+    from ..archive.sqlite import SQLite  # noqa: PLC0415
+
+    return SQLite(config.sqlite_path)
+
+
+def prepare(config: Config) -> None:
+    """Do what must be done before the reactor runs: the state directory, and the schema of the archive.
+
+    Raises OSError or CannotStart, whose text says what to do. Blocks.
+    """
+    os.makedirs(config.state_dir, mode=0o700, exist_ok=True)
+    try:
+        migrate(dialect_of(config))
+    except ArchiveError as error:
+        key = "archive.sqlite_file"
+        if config.uses_postgres:
+            key = "postgres.url (DATABASE_URL)" if config.postgres.url else "postgres.host (POSTGRES_HOST)"
+        raise CannotStart(f"{key}: {error}") from error
+
+
+def stores_of(
+    config: Config, reactor: Any, metrics: Metrics, conn_prefix: str, wall: Callable[[], float] = time.time
+) -> Stores:
+    """Return what the configuration asks for. conn_prefix: "node/boot/". wall: the clock that a single node follows."""
+    if config.uses_redis:
+        return Clustered(config, reactor, metrics, conn_prefix)
+    return Embedded(config, reactor, metrics, wall)
+
+
+class _Archived:
+    """What both have in common: the archive."""
+
+    def __init__(self, config: Config, reactor: Any, metrics: Metrics):
+        self._config = config
+        self._reactor = reactor
+        self._metrics = metrics
+        self.database = Database(dialect_of(config), reactor, self._observe)
+        self.archive = SQLArchive(self.database)
+        self._rooms: RoomService | None = None
+
+    def _writer(self, now: Callable[[], float]) -> ArchiveWriter:
+        settings = self._config.archive
+        return ArchiveWriter(
+            self.archive,
+            self._reactor,
+            self._presence,
+            self._wrote,
+            now=now,
+            flush_interval=settings.flush_interval,
+            presence_interval=settings.positions_interval,
+            retention_days=settings.retention_days,
+            events_bytes=settings.events_bytes,
+        )
+
+    def _wrote(self, commits: int, written: bool) -> None:
+        if written:
+            self._metrics.archive_batch.observe(commits)
+        else:
+            self._metrics.archive_failures.value += 1
+
+    def _presence(self) -> list[Presence]:
+        return self._rooms.presence() if self._rooms is not None else []
+
+    def _observe(self, name: str, waited: float, ran: float) -> None:
+        self._metrics.db_queue.observe(waited, name)
+        self._metrics.db_run.observe(ran, name)
+
+
+class Embedded(_Archived):
+    """Rooms in this process; what must survive a restart is in the archive."""
+
+    def __init__(self, config: Config, reactor: Any, metrics: Metrics, wall: Callable[[], float]):
+        super().__init__(config, reactor, metrics)
+        server_time = ServerTime(reactor)
+        server_time.look(wall)
+        self._following = PeriodicService(
+            reactor, LOOK, lambda: server_time.look(wall), "comparing server time with the wall clock"
+        )
+        self.writer = self._writer(server_time.now)
+        self.store: MemoryStore = MemoryStore(
+            reactor,
+            config.rooms.log_length,
+            self.writer.committed,
+            bounds_of(config),
+            lambda: self.writer.full,
+            server_time,
+        )
+
+    def services(self, rooms: RoomService) -> list[service.Service]:
+        self._rooms = rooms
+        return [self.database, self.writer, Restore(self.archive, self.store, rooms), self._following]
+
+    def ready(self) -> list[str]:
+        return [reason for reason in (self.writer.ready(),) if reason]
+
+    def warnings(self) -> list[str]:
+        return []
+
+    def measure(self) -> None:
+        self._metrics.archive_queue.value = len(self.writer)
+        self._metrics.archive_lag.value = self.writer.lag
+
+    def others_alive(self) -> bool:
+        return False
+
+
+class Clustered(_Archived):
+    """Rooms in Redis, for any number of nodes; the archive gets them from the journal there."""
+
+    def __init__(self, config: Config, reactor: Any, metrics: Metrics, conn_prefix: str):
+        from ..store.redis.journal_consumer import JournalConsumer  # noqa: PLC0415  # txredisapi only where it is wanted
+        from ..store.redis.spool import Quarantine, Spool  # noqa: PLC0415
+        from ..store.redis.store import RedisSettings, RedisStore  # noqa: PLC0415
+
+        super().__init__(config, reactor, metrics)
+        endpoint, options = redis_of(config, reactor)
+        settings = RedisSettings(
+            config.rooms.log_length,
+            int(config.rooms.grace) + 15,
+            config.redis.journal_length,
+            bounds=bounds_of(config),
+        )
+        quarantine = Quarantine(os.path.join(config.state_dir, "journal.unreadable"), metrics)
+        spool = Spool(os.path.join(config.state_dir, "journal.spool"), quarantine, metrics)
+        self.store: RedisStore = RedisStore(
+            reactor, endpoint, options, conn_prefix, settings, self.archive, metrics, spool
+        )
+        self.consumer = JournalConsumer(reactor, endpoint, options, conn_prefix, self.archive, metrics, quarantine)
+
+    def services(self, rooms: RoomService) -> list[service.Service]:
+        self._rooms = rooms
+        self.store.attach(rooms.others)
+        return [self.database, self.store, self.consumer, self._writer(self.store.now)]
+
+    def ready(self) -> list[str]:
+        return [reason for reason in (self.store.ready(),) if reason]
+
+    def warnings(self) -> list[str]:
+        # While PostgreSQL is away everything goes on; that is no reason to send clients elsewhere.
+        return [*self.store.warnings(), *(reason for reason in (self.consumer.ready(),) if reason)]
+
+    def measure(self) -> None:
+        pass
+
+    def others_alive(self) -> bool:
+        return self.store.members.alive > 1
+
+
+def bounds_of(config: Config) -> Bounds:
+    """Return how many bytes a room may hold as the configuration sets it."""
+    limits = config.limits
+    return Bounds(limits.commit_bytes, limits.log_bytes, limits.replay_bytes, limits.mailbox_bytes)
+
+
+def redis_of(config: Config, reactor: Any) -> tuple[IStreamClientEndpoint, dict[str, Any]]:
+    """Return where Redis is, and what else `roomstore.link.Link` needs. Raises CannotStart."""
+    from ..store.redis.connection import login  # noqa: PLC0415  # txredisapi only where it is wanted
+    from ..store.redis.sentinel import SentinelEndpoint  # noqa: PLC0415
+
+    redis = config.redis
+    trusted = authorities(redis.tls_ca) if redis.tls and redis.tls_ca else None
+
+    def server(host: str, port: int) -> IStreamClientEndpoint:
+        endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, host, port, timeout=3)
+        if redis.tls:
+            endpoint = wrapClientTLS(optionsForClientTLS(host, trusted), endpoint)
+        return endpoint
+
+    options: dict[str, Any] = {"dbid": redis.db, "password": redis.password, "username": redis.username}
+    if redis.sentinels:
+        options |= {"where": f"the Redis master {redis.sentinel_master!r} (redis.sentinels)", "failover": True}
+        return SentinelEndpoint(
+            reactor,
+            [(written, server(*sentinel(written))) for written in redis.sentinels],
+            login({"password": redis.sentinel_password, "username": redis.sentinel_username}),
+            redis.sentinel_master,
+            server,
+        ), options
+    if redis.host.startswith("/"):
+        return UNIXClientEndpoint(reactor, redis.host, timeout=3), options | {"where": f"Redis at {redis.host}"}
+    host = f"[{redis.host}]" if ":" in redis.host else redis.host
+    return server(redis.host, redis.port), options | {"where": f"Redis at {host}:{redis.port}"}
+
+
+def authorities(path: str) -> Any:
+    """Return whom to trust: the certificates in a PEM file. Raises CannotStart."""
+    try:
+        with open(path, encoding="ascii") as file:
+            blocks = _CERTIFICATE.findall(file.read())
+        if not blocks:
+            raise ValueError("there is no certificate in it")
+        return trustRootFromCertificates([Certificate.loadPEM(block) for block in blocks])
+    except CertificateError:
+        reason = "a certificate in it is damaged"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except ValueError as error:
+        reason = str(error)
+    raise CannotStart(f"redis.tls_ca: {path} cannot be used: {reason}; name a PEM file with certificates")
+
+
+class Restore(service.Service):
+    """Brings the rooms back that were there when the process ended; their members have their grace period to return."""
+
+    name = "restore"
+    _log = Logger()
+
+    def __init__(self, archive: IArchive, store: MemoryStore, rooms: RoomService):
+        self._archive = archive
+        self._store = store
+        self._rooms = rooms
+
+    def startService(self) -> Deferred[None]:
+        super().startService()
+        return Deferred.fromCoroutine(self._restore())
+
+    async def _restore(self) -> None:
+        found = await self._archive.restore(self._store.now())
+        self._store.restore(found)
+        for room in found:
+            self._rooms.start_grace(room.code, "")
+        if found:
+            self._log.info("{count} rooms are back", count=len(found))

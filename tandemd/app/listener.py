@@ -1,0 +1,180 @@
+"""Taking connections, keeping an eye on them, and sending them away when the node stops."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from socket import IPPROTO_TCP, SO_REUSEPORT, SOL_SOCKET, TCP_NOTSENT_LOWAT
+from typing import Any
+
+from twisted.application import service
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IReactorTime
+from twisted.logger import Logger
+
+from .. import __version__
+from ..archive.errors import one_line
+from ..config import Config
+from ..metrics import Metrics
+from ..util.services import CannotStart
+from ..util.sweeper import Rounds
+from ..web import TandemSite
+from ..websocket.protocol import TandemFactory, TandemProtocol
+from .tls import Certificates, places
+
+UNSENT = 128 * 1024
+"""How many bytes the kernel is to keep for a connection beside those on their way. Left alone it keeps some megabytes for a
+client that does not read, and what we know of what has been read is as old."""
+
+CLOSING = 5.0
+"""Seconds that the closing handshake may take."""
+
+
+class Connections(service.Service):
+    """Keeps an eye on all connections, and sends them away when the node stops.
+
+    elsewhere: says whether another node can take them. drain: over how many seconds they are sent there. last: is called
+    when no other node can.
+    """
+
+    name = "connections"
+    _log = Logger()
+
+    def __init__(
+        self,
+        factory: TandemFactory,
+        clock: IReactorTime,
+        metrics: Metrics,
+        elsewhere: Callable[[], bool],
+        drain: float,
+        last: Callable[[], None],
+    ):
+        self._factory = factory
+        self._metrics = metrics
+        self._elsewhere = elsewhere
+        self._drain = drain
+        self._last = last
+        self._check = Rounds(clock, 1.0, factory.to_check, TandemProtocol.check)
+
+    def startService(self) -> None:
+        super().startService()
+        self._check.start()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        self._metrics.draining.value = 1
+        self._check.stop()
+        if not self._elsewhere():
+            # The sooner the better: the next process takes them.
+            self._last()
+        return self.send_away()
+
+    def send_away(self) -> Deferred[None]:
+        """Close all connections, over `drain` seconds if another node can take them; fires when they are closed."""
+        count = len(self._factory)
+        if count:
+            self._log.info("closing {count} connections; clients come back by themselves", count=count)
+        if self._elsewhere():
+            return self._factory.send_away(self._drain, CLOSING)
+        return self._factory.send_away(0.0, CLOSING)
+
+
+class Listener(service.Service):
+    """Takes connections, and says in the log where. Raises CannotStart if Twisted does not understand `port`."""
+
+    name = "listener"
+    _log = Logger()
+
+    def __init__(self, reactor: Any, site: TandemSite, config: Config, wall: Callable[[], float]):
+        """wall: see Certificates."""
+        self._config = config
+        self._port: IListeningPort | None = None
+        endpoint, files = places(config)
+        self.certificates = Certificates(files, reactor, wall) if files else None
+        """What TLS needs; None without it. A service to start before this one."""
+        self._factory: Any = site if self.certificates is None else self.certificates.below(site)
+        self._inherited = endpoint.startswith("systemd:")
+        try:
+            self._endpoint = serverFromString(reactor, endpoint)
+        except Exception as error:  # each kind of endpoint complains in its own way
+            if self._inherited:
+                raise CannotStart(
+                    f"port: {config.port!r}: systemd has given no such socket; start the socket unit, or write a port number"
+                ) from None
+            raise CannotStart(
+                f"port: {config.port!r} is no endpoint that Twisted understands ({one_line(error)}); "
+                "write a port number, or an endpoint such as tcp:4001:interface=127.0.0.1"
+            ) from None
+
+    @property
+    def address(self) -> Any:
+        """Where it listens, once it does."""
+        return self._port.getHost() if self._port is not None else None
+
+    def startService(self) -> Deferred[None]:
+        super().startService()
+        return Deferred.fromCoroutine(self._start())
+
+    async def _start(self) -> None:
+        try:
+            self._port = await self._endpoint.listen(self._factory)
+        except (CannotListenError, OSError) as error:
+            cause = getattr(error, "socketError", error)
+            raise CannotStart(
+                f"cannot listen on {self._config.endpoint}: {getattr(cause, 'strerror', None) or cause}; stop what "
+                "listens there, or choose another `port` (PORT, --port) or `host` (HOST)"
+            ) from error
+        if self._shared() and not self._config.uses_redis:
+            raise CannotStart(
+                f"port: {self._config.port!r}: other processes may have this port too (SO_REUSEPORT), and each would have "
+                "rooms of its own; set redis.host (REDIS_HOST), or take a socket that is not shared (tandemd.socket)"
+            )
+        keep_little(self._port)
+        page, socket = self._urls()
+        self._log.info(
+            "ready: the party page is at {page}",
+            page=page, node=self._config.node_id, version=__version__, state_dir=self._config.state_dir,
+        )  # fmt: skip
+        self._log.info("ready: clients connect to {socket}", socket=socket)
+
+    def _shared(self) -> bool:
+        """Whether the kernel may give connections to this port to other processes."""
+        shared = getattr(self._port, "socket", None)
+        return shared is not None and bool(shared.getsockopt(SOL_SOCKET, SO_REUSEPORT))
+
+    def leave_to_next(self) -> None:
+        """Take no more connections, if somebody else keeps the socket: they wait for the next process there."""
+        if self._inherited and self._port is not None:
+            port, self._port = self._port, None
+            port.stopListening()
+
+    def _urls(self) -> tuple[str, str]:
+        """Return where this machine's browser finds the page, and a client the WebSocket."""
+        address = self.address
+        if not isinstance(address, IPv4Address | IPv6Address):
+            return self._config.port, self._config.port
+        host = f"[{address.host}]" if isinstance(address, IPv6Address) else address.host
+        place = f"{'localhost' if host in _THIS_MACHINE else host}:{address.port}"
+        s = "s" if self.certificates is not None or self._config.port.startswith("ssl:") else ""
+        return f"http{s}://{place}/", f"ws{s}://{place}/ws"
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        port, self._port = self._port, None
+        if port is not None:
+            await maybeDeferred(port.stopListening)
+
+
+def keep_little(port: Any) -> None:
+    """Have the kernel keep at most `UNSENT` bytes for each connection that the port takes, where it knows how."""
+    with contextlib.suppress(AttributeError, OSError):
+        port.socket.setsockopt(IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT)
+
+
+_THIS_MACHINE = ("0.0.0.0", "127.0.0.1", "[::]", "[::1]")

@@ -1,0 +1,59 @@
+"""The directory for what a node keeps: one process at a time has it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterable
+
+from ..util.services import CannotStart
+
+_REMEDY = "choose another directory with state_dir (TANDEMD_STATE_DIR, --state-dir)"
+
+
+def exposed(state_dir: str, keys: Iterable[str]) -> list[str]:
+    """Return what other users of the machine may read or replace although it is secret, with the remedy.
+
+    keys: paths of files, or of directories with `*.secret` files.
+    """
+    found = []
+    if _mode(state_dir) & 0o077:
+        found.append(f"state_dir: other users may look into {state_dir}; run chmod 700 {state_dir}")
+    secrets: list[str] = []
+    for path in keys:
+        if os.path.isdir(path):
+            with contextlib.suppress(OSError):
+                secrets += [os.path.join(path, name) for name in sorted(os.listdir(path))]
+        else:
+            secrets.append(path)
+    for path in secrets:
+        if path.endswith(".secret") and _mode(path) & 0o006:
+            found.append(f"auth.keys: every user may read or write {path}, and so sign tokens; run chmod o-rwx {path}")
+    return found
+
+
+def _mode(path: str) -> int:
+    try:
+        return os.stat(path).st_mode
+    except OSError:
+        return 0
+
+
+def claim(path: str) -> int:
+    """Create the directory if there is none, and hold it until the process ends, however it ends.
+
+    Returns the file descriptor that holds it; closing it lets it go. Raises CannotStart, also if another process holds it.
+    """
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        # A lock of the file, not the file itself: nothing is left over by a process that was killed.
+        lock = os.open(os.path.join(path, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CannotStart(f"state_dir: {path} cannot be used: {error.strerror}; mend that, or {_REMEDY}") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise CannotStart(f"state_dir: {path} is in use by another tandemd; stop that one, or {_REMEDY}") from None
+    return lock

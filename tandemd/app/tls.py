@@ -1,0 +1,205 @@
+"""TLS without a proxy: what the server proves itself with, read again when the files change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL.crypto import X509, PKey
+from OpenSSL.SSL import Connection, Context
+from twisted.application import service
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IProtocolFactory, IReactorTime
+from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersion
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+from ..archive.errors import one_line
+from ..config import Config
+from ..util.file_watcher import LOOK, FileWatch, Unusable, files_in
+from ..util.services import CannotStart, PeriodicService
+
+SOON = timedelta(days=14)
+"""How long before its end a certificate is warned about."""
+
+CIPHERS = AcceptableCiphers.fromOpenSSLCipherString("ECDHE+AESGCM:ECDHE+CHACHA20")
+"""For TLS 1.2; all suites of TLS 1.3 are good."""
+
+SUFFIXES = (".pem",)
+"""What files in a directory are called."""
+
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_KEY = re.compile(rb"-----BEGIN (?P<kind>[A-Z ]*PRIVATE KEY)-----.*?-----END (?P=kind)-----", re.DOTALL)
+
+
+def places(config: Config) -> tuple[str, tuple[str, ...]]:
+    """Return the endpoint below TLS, and the files of certificate and key: none for no TLS.
+
+    Twisted's own `tls:DIRECTORY:port=443` is understood, but not left to Twisted: that never reads a renewed certificate.
+    """
+    found = re.fullmatch(r"tls:(?:path=)?((?:[^:\\]|\\.)+)(?::(.*))?", config.port)
+    if found is None:
+        files = (config.tls.certificate, config.tls.key or config.tls.certificate)
+        return config.endpoint, files if config.tls.certificate else ()
+    directory, arguments = re.sub(r"\\(.)", r"\1", found[1]), found[2] or "443"
+    if not re.search(r"^\d+|\bport=", arguments):
+        arguments = f"port=443:{arguments}"
+    backlog = "" if "backlog=" in arguments else ":backlog=4096"
+    return f"tcp6:{arguments}{backlog}", (directory,)
+
+
+class _Read:
+    """What the files held."""
+
+    def __init__(self, paths: Sequence[str]):
+        """paths: PEM files, and directories whose *.pem are taken. Raises Unusable."""
+        blocks: dict[bytes, str] = {}  # without those that are in several files, and in the order in which they came
+        keys: dict[bytes, str] = {}
+        for file in dict.fromkeys(file for path in paths for file in _files(path)):
+            data = _content(file)
+            blocks.update((found[0], file) for found in _CERTIFICATE.finditer(data))
+            keys.update((found[0], file) for found in _KEY.finditer(data))
+        if not blocks:
+            raise Unusable(
+                f"tls.certificate: no certificate in {paths[0]}; it must be a PEM file with BEGIN CERTIFICATE"
+            )
+        if len(keys) != 1:
+            number = f"{len(keys)} private keys" if keys else "no private key"
+            raise Unusable(f"tls.key: {number} in {paths[-1]}; it must be a PEM file with one BEGIN PRIVATE KEY")
+        certificates = [_certificate(block, file) for block, file in blocks.items()]
+        ((block, file),) = keys.items()
+        key = _private_key(block, file)
+        own = [one for one in certificates if one.public_key() == key.public_key()]
+        if not own:
+            raise Unusable(
+                f"tls.key: {file} is not the key of the certificate in {next(iter(blocks.values()))}; "
+                "give the two that belong together"
+            )
+        # The newest, if the directory has an old one too.
+        self.certificate = max(own, key=lambda one: one.not_valid_after_utc)
+        chain = [one for one in certificates if one.public_key() != key.public_key()]
+        try:
+            self.context: Context = CertificateOptions(
+                privateKey=PKey.from_cryptography_key(key),  # type: ignore[arg-type]  # what it cannot use, it refuses
+                certificate=X509.from_cryptography(self.certificate),
+                extraCertChain=[X509.from_cryptography(one) for one in chain],
+                raiseMinimumTo=TLSVersion.TLSv1_2,
+                acceptableCiphers=CIPHERS,
+            ).getContext()
+        except Exception as error:  # OpenSSL has many
+            raise Unusable(f"tls.certificate: {paths[0]} cannot be used: {one_line(error)}; get another one") from None
+
+    @property
+    def names(self) -> str:
+        """The host names that the certificate is for."""
+        try:
+            extension = self.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        except (x509.ExtensionNotFound, ValueError):  # ValueError: it is damaged
+            return self.certificate.subject.rfc4514_string()
+        return ", ".join(str(name.value) for name in extension.value)
+
+
+def _files(path: str) -> list[str]:
+    try:
+        return files_in(path, SUFFIXES)
+    except OSError as error:
+        raise Unusable(_unreadable(path, error)) from None
+
+
+def _content(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise Unusable(_unreadable(path, error)) from None
+
+
+def _unreadable(path: str, error: OSError) -> str:
+    return f"tls: {path} cannot be read: {error.strerror}; check tls.certificate and tls.key, and the permissions"
+
+
+def _certificate(block: bytes, path: str) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(block)
+    except ValueError as error:
+        raise Unusable(f"tls.certificate: {path} is damaged: {one_line(error)}; get a new copy of it") from None
+
+
+def _private_key(block: bytes, path: str) -> PrivateKeyTypes:
+    try:
+        return load_pem_private_key(block, None)
+    except TypeError:
+        raise Unusable(f"tls.key: {path} has a passphrase; remove it, with `openssl pkey -in {path}`") from None
+    except Exception as error:  # those of OpenSSL have no class in common
+        raise Unusable(f"tls.key: {path} is damaged or of an unknown kind: {one_line(error)}; get a new one") from None
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class Certificates(service.MultiService):
+    """Puts TLS below a factory. New connections get the certificate that was read last; the present ones go on."""
+
+    name = "certificates"
+    _log = Logger()
+
+    def __init__(self, paths: Sequence[str], clock: IReactorTime, wall: Callable[[], float]):
+        """Raises CannotStart if the files cannot be used. wall: the wall clock, which certificates go by."""
+        super().__init__()
+        self._clock = clock
+        self._wall = wall
+        self._warned = ""
+        try:
+            self._files = FileWatch(
+                paths,
+                SUFFIXES,
+                lambda: _Read(paths),
+                self._changed,
+                "the TLS certificate was not read again: {reason}",
+                clock,
+            )
+        except Unusable as error:
+            raise CannotStart(str(error)) from None
+        self._files.setServiceParent(self)
+        PeriodicService(clock, LOOK, self._warn, "looking at the end of the certificate").setServiceParent(self)
+
+    @property
+    def expires(self) -> float:
+        """When the certificate ends, in seconds since 1970."""
+        return self._files.content.certificate.not_valid_after_utc.timestamp()
+
+    def below(self, factory: IProtocolFactory) -> IProtocolFactory:
+        """Return the factory with TLS below it."""
+        return TLSMemoryBIOFactory(self, False, factory, clock=self._clock)
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> Connection:
+        return Connection(self._files.content.context, None)
+
+    def warnings(self) -> list[str]:
+        """Return what is wrong with the certificate, for people."""
+        end = self._files.content.certificate.not_valid_after_utc
+        now = datetime.fromtimestamp(self._wall(), UTC)
+        if now > end:
+            return [f"the TLS certificate for {self._files.content.names} has expired on {end:%Y-%m-%d}; renew it"]
+        if now > end - SOON:
+            return [f"the TLS certificate for {self._files.content.names} expires on {end:%Y-%m-%d}; renew it"]
+        return []
+
+    def reload(self) -> None:
+        """Read the files again. If they cannot be used, what was read before stays."""
+        self._files.reload()
+
+    def _changed(self, read: _Read) -> None:
+        self._log.info(
+            "the TLS certificate was read again; it is for {names} until {until:%Y-%m-%d}",
+            names=read.names, until=read.certificate.not_valid_after_utc,
+        )  # fmt: skip
+        self._warn()
+
+    def _warn(self) -> None:
+        for warning in self.warnings():
+            if warning != self._warned:
+                self._warned = warning
+                self._log.warn("{reason}", reason=warning)

@@ -1,0 +1,119 @@
+"""Take over a PostgreSQL database of the Node.js server that tandemd replaces. Part of the first migration.
+
+Its tables are kept as `nodejs_rooms`, `nodejs_users` and `nodejs_room_events`. Rooms, users and events become rows of
+ours, the events as epoch 0, numbered in their order. A room that was not archived comes back with its title, position
+and guest control as if everybody had just left it: who was in it, and its PIN, were in Redis only. Times without a zone
+are taken for UTC.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+
+from ..rules.playback import Playback
+from ..rules.state import Room, Settings
+from ..util.secrets import new_invite
+from . import rows as records
+from .dialect import Cursor, Dialect, Rows
+from .statements import UPSERT_ROOMS
+
+LOOKED_AT_AFTER = 4 * 3600.0
+"""Seconds after which an empty room that was carried over is looked at for the first time: `room_ttl`'s default."""
+
+TABLES = ("rooms", "users", "room_events")
+
+_SELECT_ROOMS = """
+    select r."id", coalesce(r."current_url", ''), coalesce(r."current_time", 0.0),
+        coalesce(r."guest_control_enabled", false), r."host_user_id", count(e."id"),
+        cast(r."created_at" as timestamptz), cast(r."updated_at" as timestamptz), cast(r."archived_at" as timestamptz)
+    from "nodejs_rooms" r left join "nodejs_room_events" e on e."room_id" = r."id" group by r."id"
+"""
+_SELECT_USERS = """
+    select distinct "room_id", "user_id" from "nodejs_room_events" where "user_id" is not null
+    union select "room_id", "id" from "nodejs_users"
+"""
+_CREATE_KEYS = """
+    create temporary table "carried_rooms" ("old" text primary key, "id" uuid not null) on commit drop
+""", """
+    create temporary table "carried_users" (
+        "room" text not null, "client" text not null, "id" uuid not null, primary key ("room", "client")
+    ) on commit drop
+"""  # fmt: skip
+_INSERT_ROOM_KEYS = 'insert into "carried_rooms" ("old", "id") values {values}'
+_INSERT_USER_KEYS = 'insert into "carried_users" ("room", "client", "id") values {values}'
+_INSERT_USERS = """
+    insert into "users" (
+        "id", "room_id", "client_id", "username", "current_time", "is_playing", "connection_quality", "last_heartbeat",
+        "epoch", "seq", "created_at", "left_at"
+    )
+    select k."id", r."id", u."id", u."username", u."current_time", u."is_playing",
+        coalesce(u."connection_quality", 'unknown'), cast(u."last_heartbeat" as timestamptz), 0, 0,
+        coalesce(cast(u."last_heartbeat" as timestamptz), r."created_at"),
+        coalesce(cast(u."last_heartbeat" as timestamptz), r."updated_at")
+    from "nodejs_users" u
+    join "carried_rooms" c on c."old" = u."room_id"
+    join "rooms" r on r."id" = c."id"
+    join "carried_users" k on k."room" = u."room_id" and k."client" = u."id"
+"""
+_INSERT_EVENTS = """
+    insert into "room_events" ("room_id", "epoch", "seq", "event_type", "user_id", "details", "created_at")
+    select r."id", 0, row_number() over (partition by e."room_id" order by e."id"), e."event_type", k."id", e."data",
+        coalesce(cast(e."created_at" as timestamptz), r."created_at")
+    from "nodejs_room_events" e
+    join "carried_rooms" c on c."old" = e."room_id"
+    join "rooms" r on r."id" = c."id"
+    left join "carried_users" k on k."room" = e."room_id" and k."client" = e."user_id"
+    order by e."id"
+"""
+
+STATEMENTS = (
+    _SELECT_ROOMS, _SELECT_USERS, *_CREATE_KEYS, _INSERT_ROOM_KEYS, _INSERT_USER_KEYS, _INSERT_USERS, _INSERT_EVENTS,
+)  # fmt: skip
+
+
+def recognise(rooms: Mapping[str, str], users: Mapping[str, str], events: Mapping[str, str]) -> bool:
+    """Say whether tables with these columns (name: type) are the Node.js server's."""
+    return (
+        rooms.get("id") == users.get("id") == events.get("room_id") == "character varying"
+        and "data" in events
+        and {"host_user_id", "current_url", "guest_control_enabled", "archived_at"} <= rooms.keys()
+        and {"room_id", "username", "connection_quality", "last_heartbeat"} <= users.keys()
+    )
+
+
+def set_aside(cursor: Cursor) -> None:
+    """Give the old tables other names."""
+    for table in TABLES:
+        cursor.execute(f'alter table "{table}" rename to "nodejs_{table}"')
+
+
+def carry_over(dialect: Dialect, cursor: Cursor) -> None:
+    """Copy from the old tables, which are set aside, into ours, which are new."""
+    now = time.time()
+    for statement in _CREATE_KEYS:
+        cursor.execute(statement)
+    cursor.execute(_SELECT_ROOMS)
+    rooms: dict[str, Room] = {}
+    rows = []
+    for code, url, position, guest_control, host, count, created, updated, archived in cursor.fetchall():
+        last = archived or updated or created
+        room = rooms[code] = Room(str(uuid.uuid4()), code, created.timestamp() if created else now, 0, count)
+        room.at = last.timestamp() if last else now
+        room.playback = Playback(url, position, room.at, known=bool(url))
+        room.settings = Settings(guest_control, invite=new_invite())
+        if archived is not None:
+            room.closed = True
+            room.host = host or ""
+        else:
+            room.empty_since = now
+            room.due = now + LOOKED_AT_AFTER
+        rows.append(records.room_row(room))
+    Rows(dialect, len(records.ROOM_COLUMNS), UPSERT_ROOMS).execute(cursor, rows)
+    Rows(dialect, 2, _INSERT_ROOM_KEYS).execute(cursor, [(code, room.id) for code, room in rooms.items()])
+    cursor.execute(_SELECT_USERS)
+    users = [(room, user, records.user_key(rooms[room].id, user)) for room, user in cursor.fetchall() if room in rooms]
+    Rows(dialect, 3, _INSERT_USER_KEYS).execute(cursor, users)
+    cursor.execute(_INSERT_USERS)
+    cursor.execute(_INSERT_EVENTS)

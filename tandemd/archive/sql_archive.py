@@ -1,0 +1,265 @@
+"""IArchive in SQL, the same statements for SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ..interfaces import IArchive, Presence, Snapshot
+from ..rules.state import Commit, Room, load
+from . import rows as records
+from .batch import Batch, CarefulBatch
+from .database import Database
+from .dialect import Cursor, Rows
+from .errors import one_line
+from .rows import Row, timestamp
+from .statements import (
+    INSERT_EVENTS,
+    MEASURE,
+    PURGE,
+    RENEW,
+    SAMPLE,
+    SELECT_OPEN,
+    SELECT_OPEN_BY_CODE,
+    SELECT_OPEN_WITH_CODE,
+    SHRINK,
+    SUPERSEDE,
+    UPDATE_PRESENCE,
+    UPSERT_ROOMS,
+    UPSERT_USERS,
+)
+
+T = TypeVar("T")
+
+PURGED_AT_ONCE = 5000
+"""Rows a transaction: the writer gets its turn in between."""
+
+SAMPLES = 8
+"""How many places in the table of events are looked at to estimate its size."""
+EVENT_BYTES = 250
+"""About how many bytes an event has in the database beside its details, indexes included."""
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+@implementer(IArchive)
+class SQLArchive:
+    """The archive in a database that has the schema of `migrate`."""
+
+    log = Logger()
+
+    def __init__(self, database: Database):
+        self._database = database
+        self._dialect = dialect = database.dialect
+        self._rooms = Rows(dialect, len(records.ROOM_COLUMNS), UPSERT_ROOMS)
+        self._users = Rows(dialect, len(records.USER_COLUMNS), UPSERT_USERS)
+        self._events = Rows(dialect, len(records.EVENT_COLUMNS), INSERT_EVENTS)
+        self._presences = Rows(dialect, len(records.PRESENCE_COLUMNS), UPDATE_PRESENCE)
+        self._open_with_code = Rows(dialect, 1, SELECT_OPEN_WITH_CODE)
+        self._supersede = dialect.sql(SUPERSEDE)
+        self._open_by_code = dialect.sql(SELECT_OPEN_BY_CODE)
+        self._renew = dialect.sql(RENEW)
+        self._purge = [dialect.sql(statement) for statement in PURGE]
+        self._sample = dialect.sql(SAMPLE)
+        self._shrink = dialect.sql(SHRINK)
+        self._reason = ""
+
+    # ---- IArchive
+
+    def restore(self, now: float) -> Deferred[Sequence[Room]]:
+        """As IArchive says. A room whose state cannot be read is left as it is, with a line in the log."""
+        return self._watch(self._database.run("restore", self._restore, now))
+
+    def living(self) -> Deferred[Sequence[Room]]:
+        """As IArchive says; rooms that cannot be read are left out."""
+        return self._watch(self._database.run("living", self._living))
+
+    def find(self, code: str) -> Deferred[Room | None]:
+        """As IArchive says. A room whose state cannot be read is none, with a line in the log."""
+        return self._watch(self._database.run("find", self._find, code))
+
+    def write(self, commits: Sequence[tuple[str, Commit]], snapshots: Sequence[Snapshot]) -> Deferred[None]:
+        """As IArchive says. What the database will never take goes to `dead_letters`, the rest is stored.
+
+        Events of a room that is neither in the archive nor in `snapshots` are such.
+        """
+        attempt = self._database.run("write", self._write, commits, snapshots, False)
+
+        def one_by_one(failure: Failure) -> Any:
+            if not self._dialect.refused(failure.value):
+                return failure
+            return self._database.run("write_carefully", self._write, commits, snapshots, True)
+
+        attempt.addErrback(one_by_one)
+        return self._watch(attempt)
+
+    def presence(self, records: Sequence[Presence]) -> Deferred[None]:
+        """As IArchive says; an older heartbeat than the one stored changes nothing."""
+        return self._watch(self._database.run("presence", self._write_presence, records))
+
+    async def _purge_all(self, before: float) -> int:
+        total = 0
+        for statement in self._purge:
+            while True:
+                gone = await self._watch(self._database.run("purge", self._purge_some, statement, timestamp(before)))
+                total += gone
+                if gone < PURGED_AT_ONCE:
+                    break
+        return total
+
+    def purge(self, before: float) -> Deferred[int]:
+        """As IArchive says; also users who left and dead letters from before that time."""
+        return Deferred.fromCoroutine(self._purge_all(before))
+
+    async def _shrink_all(self, most: int) -> int:
+        total = 0
+        while gone := await self._watch(self._database.run("shrink", self._shrink_some, most)):
+            total += gone
+        return total
+
+    def shrink(self, most: int) -> Deferred[int]:
+        """As IArchive says. The bytes are estimated: rows times their average length in samples of all ages."""
+        return Deferred.fromCoroutine(self._shrink_all(most))
+
+    def ready(self) -> str:
+        """As IArchive says, by how the last transaction ended."""
+        return self._reason
+
+    def _watch(self, attempt: Deferred[T]) -> Deferred[T]:
+        def worked(result: T) -> T:
+            if self._reason:
+                self.log.info("the archive works again: {where}", where=self._dialect.where)
+                self._reason = ""
+            return result
+
+        def failed(failure: Failure) -> Failure:
+            if self._dialect.refused(failure.value):
+                return failure  # which says nothing about the database
+            if not self._reason:
+                self.log.error(
+                    "the archive cannot be used: {where}: {error}",
+                    where=self._dialect.where,
+                    error=one_line(failure.value),
+                )
+            self._reason = f"the archive cannot be used: {self._dialect.where}: {one_line(failure.value)}"
+            return failure
+
+        attempt.addCallbacks(worked, failed)
+        return attempt
+
+    # ---- in a thread of the pool, within a transaction
+
+    def _write(
+        self, cursor: Cursor, commits: Sequence[tuple[str, Commit]], snapshots: Sequence[Snapshot], carefully: bool
+    ) -> None:
+        batch = (CarefulBatch if carefully else Batch)(self._dialect, cursor)
+        if snapshots:
+            ordered = sorted(snapshots, key=_room_id)  # nodes that write the same rooms take their locks in one order
+            superseded = self._settle_codes(cursor, ordered)
+            batch.put("rooms", self._rooms, lambda it: records.room_row(it.room, it.room.id in superseded), ordered)
+            users = [(item.room, user) for item in ordered for user in sorted(item.users)]
+            batch.put("users", self._users, lambda item: records.user_row(*item), users)
+        events = [item for item in commits if item[1].has_row]
+        batch.put("room_events", self._events, lambda item: records.event_row(*item), events)
+        batch.close()
+
+    def _settle_codes(self, cursor: Cursor, snapshots: Sequence[Snapshot]) -> set[str]:
+        """Of open rooms with one code only the youngest is open: archive older rows, return which of ours are not it.
+
+        Happens when the commit that closed the older room is lost, or comes later by another node.
+        """
+        youngest: dict[str, Room] = {}
+        superseded: set[str] = set()
+        for room in (item.room for item in snapshots if not item.room.closed):
+            other = youngest.get(room.code)
+            if other is None or other.id == room.id:
+                youngest[room.code] = room
+            elif (room.created_at, room.id) > (other.created_at, other.id):
+                youngest[room.code] = room
+                superseded.add(other.id)
+            else:
+                superseded.add(room.id)
+        for id, code, created_at in self._open_with_code.fetch(cursor, [(code,) for code in youngest]):
+            room = youngest[code]
+            if id == room.id:
+                continue
+            if (_seconds(created_at), id) > (round(room.created_at, 3), room.id):
+                superseded.add(room.id)
+            else:
+                cursor.execute(self._supersede, (timestamp(room.created_at), id))
+        return superseded
+
+    def _write_presence(self, cursor: Cursor, presences: Sequence[Presence]) -> None:
+        newest: dict[str, Row] = {}
+        for presence in sorted(presences, key=_heartbeat):
+            try:
+                row = records.presence_row(presence)
+            except ValueError:
+                continue  # no such user can be in the archive
+            newest[row[0]] = row
+        self._presences.execute(cursor, [newest[key] for key in sorted(newest)])
+
+    def _purge_some(self, cursor: Cursor, statement: str, before: str) -> int:
+        cursor.execute(statement, (before, PURGED_AT_ONCE))
+        return cursor.rowcount
+
+    def _shrink_some(self, cursor: Cursor, most: int) -> int:
+        cursor.execute(MEASURE)
+        first, last = cursor.fetchone()
+        if first is None:
+            return 0
+        rows = last - first + 1
+        lengths = []
+        for part in range(SAMPLES):
+            cursor.execute(self._sample, (first + rows * part // SAMPLES,))
+            lengths.append(float(cursor.fetchone()[0] or 0.0))
+        beyond = rows - int(most / (EVENT_BYTES + sum(lengths) / SAMPLES))
+        if beyond <= 0:
+            return 0
+        cursor.execute(self._shrink, (first + beyond, PURGED_AT_ONCE))
+        return cursor.rowcount
+
+    def _restore(self, cursor: Cursor, now: float) -> list[Room]:
+        cursor.execute(SELECT_OPEN)
+        rooms = self._load(cursor.fetchall())
+        for room in rooms:
+            room.epoch = max(room.epoch + 1, int(now * 1000))
+            cursor.execute(self._renew, (room.epoch, room.id, room.epoch))
+        return rooms
+
+    def _living(self, cursor: Cursor) -> list[Room]:
+        cursor.execute(SELECT_OPEN)
+        return self._load(cursor.fetchall())
+
+    def _find(self, cursor: Cursor, code: str) -> Room | None:
+        cursor.execute(self._open_by_code, (code,))
+        rooms = self._load(cursor.fetchall())
+        return rooms[0] if rooms else None
+
+    def _load(self, rows: Sequence[Any]) -> list[Room]:
+        rooms: list[Room] = []
+        for id, code, created_at, epoch, seq, state in rows:
+            try:
+                rooms.append(load(id, code, _seconds(created_at), epoch, seq, state))
+            except ValueError as error:
+                self.log.error(
+                    "the room {room} ({code}) cannot be read from the archive and is left there: {error}",
+                    room=id, code=code, error=one_line(error),
+                )  # fmt: skip
+        return rooms
+
+
+def _room_id(snapshot: Snapshot) -> str:
+    return snapshot.room.id
+
+
+def _heartbeat(presence: Presence) -> float:
+    return presence.heartbeat

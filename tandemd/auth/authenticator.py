@@ -1,0 +1,125 @@
+"""Checks the tokens of JOINs, with keys that are read again when their files change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import jwt
+import msgspec
+from msgspec import Struct
+from twisted.application import service
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from .. import messages as m
+from ..config import Config
+from ..errors import Refused
+from ..interfaces import Claims
+from ..util.file_watcher import FileWatch
+from ..util.services import CannotStart
+from .keys import SUFFIXES, Key, KeyFault, read_keys
+
+
+class _Payload(Struct):
+    room: str
+    sub: str
+    name: str = ""
+    role: Literal["host", "guest"] = "guest"
+
+
+class Doorkeeper(service.MultiService):
+    """Says who may join as whom."""
+
+    name = "doorkeeper"
+    _log = Logger()
+
+    def __init__(self, paths: Sequence[str], audience: str, leeway: float, clock: IReactorTime):
+        """paths: see `read_keys`. audience: what `aud` must be. leeway: seconds by which clocks may differ. Raises KeyFault."""
+        super().__init__()
+        self._audience = audience
+        self._leeway = leeway
+        self._keys = FileWatch(
+            paths,
+            SUFFIXES,
+            lambda: read_keys(paths),
+            self._changed,
+            "the keys of auth.keys were not read again: {reason}",
+            clock,
+        )
+        self._keys.setServiceParent(self)
+
+    def reload(self) -> None:
+        """Read the files again. If they cannot be used, the keys that were read before stay."""
+        self._keys.reload()
+
+    def _changed(self, keys: dict[str, Key]) -> None:
+        self._log.info("the keys of auth.keys were read again: {kids}", kids=", ".join(keys))
+
+    def vouch(self, join: m.Join) -> Claims:
+        """Return what the JOIN's token says. Raises Refused, with code "unauthorized", unless it allows this JOIN."""
+        if not join.auth:
+            raise _refused("this server lets nobody in without a token; give it in `auth`")
+        payload = self._verified(join.auth)
+        if payload.room != join.room_id:
+            raise _refused("the token in `auth` is for another room")
+        if payload.sub != join.user_id:
+            raise _refused("the token in `auth` is for another `userId`")
+        return Claims(payload.role, payload.name)
+
+    def _verified(self, token: str) -> _Payload:
+        try:
+            key = self._key(jwt.get_unverified_header(token))
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key.material,
+                algorithms=[key.algorithm],
+                audience=self._audience,
+                leeway=self._leeway,
+                options={"require": ["exp", "aud", "sub"]},
+            )
+            return msgspec.convert(claims, _Payload)
+        except msgspec.ValidationError as error:
+            raise _refused(f"the token in `auth` has a wrong claim: {error}") from None
+        except jwt.MissingRequiredClaimError as error:
+            raise _refused(f"the token in `auth` lacks the claim `{error.claim}`") from None
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+            words = next((words for kind, words in _FAULTS if isinstance(error, kind)), "is not a signed JWT")
+            raise _refused(f"the token in `auth` {words}") from None
+
+    def _key(self, header: dict[str, Any]) -> Key:
+        keys = self._keys.content
+        kid = header.get("kid")
+        if kid is None and len(keys) == 1:
+            return next(iter(keys.values()))
+        key = keys.get(kid) if isinstance(kid, str) else None
+        if key is None:
+            raise _refused("the token in `auth` does not name (`kid`) a key that this server has")
+        return key
+
+
+_FAULTS: tuple[tuple[type[Exception], str], ...] = (
+    (jwt.ExpiredSignatureError, "has expired"),
+    (jwt.ImmatureSignatureError, "is not valid yet"),
+    (jwt.InvalidAudienceError, "is for another audience (`aud`)"),
+    (jwt.InvalidAlgorithmError, "is signed with an algorithm that its key is not for"),
+    (jwt.InvalidSignatureError, "has a wrong signature"),
+)
+"""Whatever is in a token is looked at when its signature has been found right, so nobody else learns of it."""
+
+
+def _refused(text: str) -> Refused:
+    return Refused("unauthorized", f"JOIN: {text}.")
+
+
+def doorkeeper_of(config: Config, clock: IReactorTime) -> Doorkeeper | None:
+    """Return the doorkeeper that the configuration asks for, or None for an open server. Raises CannotStart."""
+    auth = config.auth
+    if auth.mode == "open":
+        return None
+    if not auth.keys:
+        raise CannotStart("auth.keys: auth.mode is token, so there must be a key to check tokens with; name its file")
+    try:
+        return Doorkeeper(auth.keys, auth.audience, auth.leeway, clock)
+    except KeyFault as error:
+        raise CannotStart(f"auth.keys: {error}") from None

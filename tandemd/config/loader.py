@@ -1,0 +1,247 @@
+"""Read the configuration: defaults, then the YAML file, then the environment, then the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import re
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import yaml
+
+from .schema import Config, Key, Redis, keys, sections
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. Its text is one line that names the key or file, and the remedy."""
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A value as it was written, and where: "FILE: rooms.grace" or "TANDEMD_ROOMS_GRACE"."""
+
+    value: object
+    source: str
+
+
+_Layer = dict[str, _Given]
+
+
+def load(
+    path: str | None, environ: Mapping[str, str], overrides: Mapping[str, str], *, hostname: str | None = None
+) -> Config:
+    """Return the configuration.
+
+    path: the YAML file, or None for none. environ: the environment. overrides: the command line, text by path of key.
+    hostname: the default of `node_id`; None asks the system. Raises ConfigError. Reads files: call it before the
+    reactor runs.
+    """
+    declared = {key.path: key for key in keys()}
+    layers = [
+        _from_yaml(path, declared) if path is not None else {},
+        _from_environment(environ, declared),
+        _from_command_line(overrides, declared),
+    ]
+    given: _Layer = {}
+    for layer in layers:
+        given |= _without_files(layer, declared)
+    config = _build({path: _parse(declared[path], one) for path, one in given.items()})
+    _check(config, given)
+    return _resolve(config, environ, socket.gethostname() if hostname is None else hostname)
+
+
+# ---- where values come from ----------------------------------------------------------------------------------------
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key given twice is an error, instead of the second one silently winning."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [name for name, _ in node.value if isinstance(name, yaml.ScalarNode)]
+        for i, name in enumerate(names):
+            if any(name.value == other.value for other in names[:i]):
+                raise yaml.MarkedYAMLError(problem=f"{name.value} is given twice", problem_mark=name.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _from_yaml(path: str, declared: Mapping[str, Key]) -> _Layer:
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = yaml.load(file, _Loader)  # a SafeLoader
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; check the path and its permissions") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 at byte {error.start}; save it as UTF-8") from None
+    except yaml.MarkedYAMLError as error:
+        where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{path}{where}: {error.problem or 'is not YAML'}; correct the YAML there") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: is not YAML: {' '.join(str(error).split())}; correct the file") from None
+    layer: _Layer = {}
+    for name, value in _mapping(path, "the file", content).items():
+        entries = {name: value}
+        if name in sections() and name:
+            entries = {f"{name}.{inner}": v for inner, v in _mapping(path, name, value).items()}
+        for key, entry in entries.items():
+            if not _known(key, declared):
+                raise ConfigError(f"{path}: {key} is no key of the configuration{_similar(key, declared)}")
+            if entry is not None:  # `key:` with nothing after it leaves the default
+                layer[key] = _Given(entry, f"{path}: {key}")
+    return layer
+
+
+def _mapping(path: str, name: str, content: object) -> dict[str, object]:
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: {name} must contain keys with values, as etc/tandemd.yaml shows")
+    return {str(key): value for key, value in content.items()}
+
+
+def _from_environment(environ: Mapping[str, str], declared: Mapping[str, Key]) -> _Layer:
+    layer: _Layer = {}
+    known = set()
+    for key in declared.values():
+        for suffix in ("", "_file") if key.kind.secret else ("",):
+            names = [name + suffix.upper() for name in key.env]
+            known.update(names)
+            # An empty variable is how deployment tools say "not set".
+            present = [name for name in names if environ.get(name) and not _injected(name, environ[name])]
+            if len({environ[name] for name in present}) > 1:
+                raise ConfigError(f"{present[0]} and {present[1]} are two names of {key.path}: set only one")
+            if present:
+                layer[key.path + suffix] = _Given(environ[present[0]], present[0])
+    for name in sorted(environ):
+        if name.startswith("TANDEMD_") and name not in known and not _injected(name, environ[name]):
+            raise ConfigError(f"{name} is no environment name of the configuration{_similar(name, known)}")
+    return layer
+
+
+def _injected(name: str, value: str) -> bool:
+    """Say whether a variable is none of ours: Kubernetes makes some for its services, tests have their own."""
+    if name.startswith(("TANDEMD_SERVICE_", "TANDEMD_PORT", "TANDEMD_TEST_")):
+        return True
+    return name.endswith("_PORT") and value.startswith("tcp://")
+
+
+def _from_command_line(overrides: Mapping[str, str], declared: Mapping[str, Key]) -> _Layer:
+    for path in overrides:
+        if not _known(path, declared):
+            raise ConfigError(f"command line: {path} is no key of the configuration{_similar(path, declared)}")
+    return {path: _Given(value, f"command line: {path}") for path, value in overrides.items()}
+
+
+def _known(path: str, declared: Mapping[str, Key]) -> bool:
+    if path in declared:
+        return True
+    secret = declared.get(path.removesuffix("_file"))
+    return secret is not None and secret.kind.secret
+
+
+def _similar(name: str, names: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(names), 1)
+    return f"; did you mean {close[0]}?" if close else "; etc/tandemd.yaml lists them all"
+
+
+def _without_files(layer: _Layer, declared: Mapping[str, Key]) -> _Layer:
+    """Put the content of files in the place of keys that name them."""
+    result = {path: given for path, given in layer.items() if path in declared}
+    for path, given in layer.items():
+        if path in declared:
+            continue
+        secret = path.removesuffix("_file")
+        if secret in layer:
+            raise ConfigError(f"{given.source}: {layer[secret].source} is set too; set only one of them")
+        try:
+            with open(str(given.value), encoding="utf-8") as file:
+                content = file.read()
+        except (OSError, UnicodeDecodeError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "it is not a UTF-8 text file"
+            raise ConfigError(
+                f"{given.source}: {given.value} cannot be read: {reason}; check the path and its permissions"
+            ) from None
+        result[secret] = _Given(content.removesuffix("\n").removesuffix("\r"), given.source)
+    return result
+
+
+# ---- what they mean ------------------------------------------------------------------------------------------------
+
+
+def _parse(key: Key, given: _Given) -> object:
+    try:
+        return key.kind.parse(given.value)
+    except (ValueError, OverflowError):
+        shown = "the value" if key.kind.secret else repr(given.value)
+        name = "" if key.path in given.source else f" ({key.path})"
+        raise ConfigError(f"{given.source}{name}: {shown} is not {key.kind.says}") from None
+
+
+def _build(values: Mapping[str, object]) -> Config:
+    arguments: dict[str, Any] = {path: value for path, value in values.items() if "." not in path}
+    for name, kind in sections().items():
+        if name:
+            inner = {path.removeprefix(name + "."): v for path, v in values.items() if path.startswith(name + ".")}
+            arguments[name] = kind(**inner)
+    return Config(**arguments)
+
+
+def _check(config: Config, given: _Layer) -> None:
+    """Refuse what each key allows but together makes no sense."""
+    redis = config.redis
+    if redis.sentinels and (redis.host or redis.url):
+        source = given["redis.url" if redis.url else "redis.host"].source
+        raise ConfigError(
+            f"{source}: the sentinels in redis.sentinels say where Redis is; leave one of the two away (the rest of an "
+            "URL has keys of its own: redis.username, redis.password, redis.db, redis.tls)"
+        )
+    if redis.tls and redis.host.startswith("/"):
+        raise ConfigError(f"{given['redis.tls'].source}: a Unix socket (redis.host) has no TLS; leave redis.tls away")
+    if config.uses_redis and not config.uses_postgres:
+        source = given["redis.url" if redis.url else "redis.host" if redis.host else "redis.sentinels"].source
+        raise ConfigError(
+            f"{source}: Redis needs PostgreSQL beside it; set postgres.host (POSTGRES_HOST) or postgres.url "
+            "(DATABASE_URL), or leave Redis out"
+        )
+    if config.tls.key and not config.tls.certificate:
+        raise ConfigError(f"{given['tls.key'].source}: the key alone is no use; set tls.certificate too")
+    if config.tls.certificate and config.port.startswith(("tls:", "ssl:")):
+        raise ConfigError(
+            f"{given['tls.certificate'].source}: `port` names a certificate too ({config.port.partition(':')[0]}:); "
+            "write the number alone there, or leave this away"
+        )
+    if config.rooms.gate_quorum_after > config.rooms.gate_deadline:
+        raise ConfigError("rooms.gate_quorum_after is longer than rooms.gate_deadline: make it shorter")
+
+
+def _resolve(config: Config, environ: Mapping[str, str], hostname: str) -> Config:
+    """Fill in what depends on the machine, and take the URL of Redis apart."""
+    systemd = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    return dataclasses.replace(
+        config,
+        node_id=config.node_id or re.sub(r"[^A-Za-z0-9._-]", "-", hostname)[:64] or "node",
+        state_dir=os.path.abspath(config.state_dir or systemd or "state"),
+        redis=_redis(config.redis),
+    )
+
+
+def _redis(redis: Redis) -> Redis:
+    if not redis.url:
+        return redis
+    parts = urlsplit(redis.url)
+    number = parse_qs(parts.query).get("db", ["0"])[0] if parts.scheme == "unix" else parts.path.strip("/") or "0"
+    if not number.isdecimal():
+        raise ConfigError("redis.url (REDIS_URL): the part after the host must be the number of the database")
+    return dataclasses.replace(
+        redis,
+        host=unquote(parts.path) if parts.scheme == "unix" else cast(str, parts.hostname),
+        port=parts.port or 6379,
+        username=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        db=int(number),
+        tls=parts.scheme == "rediss",
+    )

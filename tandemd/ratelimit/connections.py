@@ -1,0 +1,114 @@
+"""Who may open a WebSocket, or ask something by HTTP: decided at once, from the client's address alone."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from twisted.internet.interfaces import IReactorTime
+
+from ..metrics import Counts
+from ..web.responses import Answer, json_answer
+from . import Penalties, scopes
+from .buckets import PerMinute
+
+FULL_WAIT = 10.0
+"""Seconds after which to try again where nobody knows when there will be room."""
+
+
+class DoorSettings(Struct, frozen=True):
+    """connections: open at a time, in all. per_address: of one address. per_minute: new ones of one address. 0: any number.
+
+    requests_per_minute: by HTTP, of one address. penalty, longest_penalty: seconds that an address is kept out after an
+    offence; see Penalties.
+    """
+
+    connections: int = 0
+    per_address: int = 0
+    per_minute: int = 0
+    penalty: float = 0.0
+    longest_penalty: float = 0.0
+    requests_per_minute: int = 0
+
+
+class Door:
+    """Counts the open connections of each address, and turns away who has too many, or has been thrown out.
+
+    An address is as rules by address use it; for '' only the limit in all applies. The network around an address has limits
+    too, see `limits.scopes`. limited: counts by reason.
+    """
+
+    def __init__(self, clock: IReactorTime, settings: DoorSettings, limited: Counts):
+        self._settings = settings
+        self._limited = limited
+        self._opening = PerMinute(clock, "opening", settings.per_minute)
+        self._asking = PerMinute(clock, "asking", settings.requests_per_minute)
+        self._checking = PerMinute(clock, "checking", settings.requests_per_minute)
+        self._penalties = Penalties(clock, settings.penalty, settings.longest_penalty)
+        self._open: dict[str, int] = {}
+        self._count = 0
+
+    def refusal(self, address: str) -> Answer | None:
+        """Return the answer to a handshake that is not to be, or None. To be asked once for each handshake."""
+        settings = self._settings
+        wait = self._penalties.wait(address)
+        if wait:
+            return self._refuse(429, "kept_out", "A client at your address broke the limits repeatedly.", wait)
+        if settings.connections and self._count >= settings.connections:
+            return self._refuse(503, "connections", "The server has as many connections as it may have.", FULL_WAIT)
+        if settings.per_address and any(
+            self._open.get(scope.name, 0) >= settings.per_address * scope.times for scope in scopes(address)
+        ):
+            return self._refuse(
+                429, "connections_per_address", "Your address has as many connections as it may have.", FULL_WAIT
+            )
+        wait = self._opening.take(address)
+        if wait:
+            return self._refuse(429, "connecting", "Too many new connections from your address.", wait)
+        return None
+
+    def request(self, address: str) -> Answer | None:
+        """Return the answer to an HTTP request that is one too many, or None. To be asked once for each."""
+        wait = self._asking.take(address)
+        return self._refuse(429, "requests", "Too many requests from your address.", wait) if wait else None
+
+    def checks_often(self, address: str) -> bool:
+        """Say whether an address asks for the node's health more often than it may ask for everything else. To be asked once for
+        each time."""
+        return bool(self._checking.take(address))
+
+    def refuse_origin(self) -> Answer:
+        """Return the answer to a handshake of a web page that may not use this server."""
+        self._limited["origin"] += 1
+        return refusal(403, "forbidden", "Pages of this origin may not use this server.")
+
+    def _refuse(self, status: int, reason: str, text: str, wait: float) -> Answer:
+        self._limited[reason] += 1
+        return refusal(status, "rate_limited" if status == 429 else "unavailable", text, wait)
+
+    def entered(self, address: str) -> None:
+        """A connection was opened."""
+        self._count += 1
+        for scope in scopes(address):
+            self._open[scope.name] = self._open.get(scope.name, 0) + 1
+
+    def left(self, address: str) -> None:
+        """It has ended."""
+        self._count -= 1
+        for scope in scopes(address):
+            count = self._open.pop(scope.name) - 1
+            if count:
+                self._open[scope.name] = count
+
+    def punish(self, address: str) -> None:
+        """A client had to be thrown out: its address is not let in for a while."""
+        if self._settings.penalty:
+            self._penalties.punish(address)
+
+
+def refusal(status: int, code: str, text: str, wait: float | None = None) -> Answer:
+    """Return the answer to what is refused. wait: seconds after which to try again."""
+    body: dict[str, object] = {"error": text, "code": code}
+    headers = [("Cache-Control", "no-store"), ("Connection", "close")]
+    if wait is not None:
+        body["retryAfterMs"] = max(1, int(wait * 1000))
+        headers.append(("Retry-After", str(max(1, -int(-wait // 1)))))
+    return json_answer(status, body, *headers)

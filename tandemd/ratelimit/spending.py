@@ -1,0 +1,126 @@
+"""What rooms and addresses cost, beside what one connection may send: bytes that are stored, and deliveries to members.
+
+A message of 60 bytes to a room of 240 is 240 deliveries, and 240 members who each send one a second are 57 600. So each room
+and each address has a bucket for both, filled like those of a connection (`rates`). What a command costs is known when it has
+been carried out: it is charged then, and the next command waits until the bucket is in credit again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from msgspec import Struct
+from twisted.internet.interfaces import IReactorTime
+
+from .message_rates import Rate
+from .scopes import scopes
+
+KEPT = 50_000
+"""How many addresses are remembered; the one that was used longest ago is forgotten first."""
+
+LONGEST_WAIT = 60.0
+"""Seconds for which a meter is out of credit at most, beyond what its last command has cost."""
+
+RESERVED = 0.5
+"""The part of a room's burst that is kept for controls and moderation: who talks too much takes them from nobody."""
+
+
+class SpendingRates(Struct, frozen=True, kw_only=True):
+    """See the section `limits` of the configuration."""
+
+    room_bytes: Rate
+    room_deliveries: Rate
+    address_bytes: Rate
+    address_deliveries: Rate
+    room_rows: Rate
+
+
+class Meter:
+    """What one room or one address has spent. wider: that of the /48 around an address; None if there is none."""
+
+    __slots__ = ("_bytes", "_costs", "_deliveries", "_seconds", "_slack", "wider")
+
+    def __init__(self, clock: IReactorTime, size: Rate, deliveries: Rate, times: int = 1, wider: Meter | None = None):
+        self._seconds = clock.seconds
+        self._costs = 1 / (size.per_second * times), 1 / (deliveries.per_second * times)
+        self._slack = size.burst / size.per_second, deliveries.burst / deliveries.per_second
+        self._bytes = 0.0
+        self._deliveries = 0.0
+        self.wider = wider
+
+    def charge(self, size: int, deliveries: int) -> None:
+        """Take what a command has cost. size: bytes that were stored."""
+        now = self._seconds()
+        by_bytes, by_deliveries = self._costs
+        until = self._bytes
+        self._bytes = (until if until > now else now) + size * by_bytes
+        until = self._deliveries
+        self._deliveries = (until if until > now else now) + deliveries * by_deliveries
+        if self.wider is not None:
+            self.wider.charge(size, deliveries)
+
+    def wait(self, part: float = 1.0) -> float:
+        """Return 0.0 if there is credit, else the seconds until there is. part: of the burst that may be used."""
+        now = self._seconds()
+        if self._bytes > now or self._deliveries > now:
+            of_bytes, of_deliveries = self._slack
+            wait = max(self._bytes - now - part * of_bytes, self._deliveries - now - part * of_deliveries)
+            if wait > 0.0:
+                return self._limited(wait, now)
+        return self.wider.wait(part) if self.wider is not None else 0.0
+
+    def take(self) -> bool:
+        """Charge one byte if there is credit, and say whether there was."""
+        now = self._seconds()
+        until = self._bytes if self._bytes > now else now
+        if until - now > self._slack[0]:
+            self._limited(0.0, now)
+            return False
+        self._bytes = until + self._costs[0]
+        return True
+
+    def _limited(self, wait: float, now: float) -> float:
+        """Return the time to wait. Debt has a limit, should the clock be set back."""
+        of_bytes, of_deliveries = self._slack
+        self._bytes = min(self._bytes, now + of_bytes + LONGEST_WAIT)
+        self._deliveries = min(self._deliveries, now + of_deliveries + LONGEST_WAIT)
+        return wait
+
+
+class Spending:
+    """The meters of a node."""
+
+    def __init__(self, clock: IReactorTime, rates: SpendingRates, kept: int = KEPT):
+        self._clock = clock
+        self._rates = rates
+        self._kept = kept
+        self._addresses: OrderedDict[str, Meter] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._addresses)
+
+    def room(self) -> Meter:
+        """Return the meter of a room that is opened."""
+        return Meter(self._clock, self._rates.room_bytes, self._rates.room_deliveries)
+
+    def rows(self) -> Meter:
+        """Return the meter of a room's rows in the archive: each is charged as one byte."""
+        return Meter(self._clock, self._rates.room_rows, self._rates.room_deliveries)
+
+    def address(self, address: str) -> Meter | None:
+        """Return the meter of an address as rules by address use it; None for '', where addresses mean nothing."""
+        found: Meter | None = None
+        for scope in reversed(scopes(address)):
+            found = self._find(scope.name, scope.times, found)
+        return found
+
+    def _find(self, name: str, times: int, around: Meter | None) -> Meter:
+        found = self._addresses.get(name)
+        if found is None:
+            rates = self._rates
+            found = Meter(self._clock, rates.address_bytes, rates.address_deliveries, times, around)
+            self._addresses[name] = found
+            if len(self._addresses) > self._kept:
+                self._addresses.popitem(last=False)
+        self._addresses.move_to_end(name)
+        return found

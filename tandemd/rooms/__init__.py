@@ -1,0 +1,1 @@
+"""Rooms that are open on this node: replicas of their logs, sessions, playback synchronisation."""

@@ -1,0 +1,129 @@
+"""What may be asked about rooms from outside: by invite code, or by a member's token."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from ..interfaces import IRooms, IRoomStore
+from ..rules.engine import Rules
+from ..rules.state import Room
+from ..util import secrets
+from .registry import OpenRooms
+
+
+@implementer(IRooms)
+class Directory:
+    """See IRooms."""
+
+    def __init__(
+        self,
+        store: IRoomStore,
+        rooms: OpenRooms,
+        clock: IReactorTime,
+        rules: Rules,
+        invited: Callable[[str, str], None],
+    ):
+        """invited: is told of a room and an address at which its invite code is known."""
+        self._store = store
+        self._open = rooms
+        self._clock = clock
+        self._rules = rules
+        self._invited = invited
+        self._waiters: dict[tuple[str, str], list[Deferred[None]]] = {}
+        """By room and address."""
+
+    def joined(self, code: str, address: str) -> None:
+        """Answer the questions that a member, now in a room, has asked from this address."""
+        for waiter in self._waiters.pop((code, address), ()):
+            waiter.callback(None)
+
+    def invite(self, code: str, address: str, wait: float) -> Deferred[str | None]:
+        return Deferred.fromCoroutine(self._invite(code, address, wait))
+
+    async def _invite(self, code: str, address: str, wait: float) -> str | None:
+        if not address:
+            # Without an address nothing tells a member from a stranger.
+            return None
+        end = self._clock.seconds() + wait
+        while True:
+            room = await self._store.load(code)
+            if room is not None and any(address == m.address for m in room.members.values()):
+                return room.settings.invite
+            left = end - self._clock.seconds()
+            if left <= 0:
+                return None
+            await self._member_joins((code, address), left)
+
+    async def _member_joins(self, at: tuple[str, str], wait: float) -> None:
+        """Wait until a member joins a room on this node from an address, or the time is over. at: the room and the address."""
+        waiter: Deferred[None] = Deferred()
+        waiters = self._waiters.setdefault(at, [])
+        waiters.append(waiter)
+        timeout = self._clock.callLater(wait, waiter.callback, None)
+        try:
+            await waiter
+        finally:
+            if timeout.active():
+                timeout.cancel()
+            if waiter in waiters:
+                waiters.remove(waiter)
+                if not waiters:
+                    self._waiters.pop(at, None)
+
+    def find_invite(self, invite: str, address: str) -> Deferred[str | None]:
+        return self._store.find_invite(invite).addCallback(self._found, address)
+
+    def _found(self, code: str | None, address: str) -> str | None:
+        if code is not None:
+            self._invited(code, address)
+        return code
+
+    def room_of(self, token: str) -> Deferred[dict[str, object] | None]:
+        return Deferred.fromCoroutine(self._room_of(token))
+
+    async def _room_of(self, token: str) -> dict[str, object] | None:
+        owner = secrets.token_owner(token)
+        # Anybody can name a room: it is not read before the member is proven.
+        member = await self._store.member(*owner) if owner else None
+        if owner is None or member is None:
+            return None
+        hashed = secrets.hash_token(token)
+        if not any(kept and hmac.compare_digest(hashed, kept) for kept in (member.token, member.next_token)):
+            return None
+        room = await self._store.load(owner[0])
+        return None if room is None else self._shown(room)
+
+    def _shown(self, room: Room) -> dict[str, object]:
+        self._rules.withdraw(room)
+        now, live = self._store.now(), self._open.get(room.code)
+        users = []
+        for member in room.members.values():
+            session = live.group.get(member.user_id) if live else None
+            users.append(
+                {
+                    "userId": member.user_id,
+                    "username": member.username,
+                    "currentTime": session.position if session else 0.0,
+                    "isPlaying": session.playing if session else False,
+                    "connectionQuality": session.quality if session else "unknown",
+                }
+            )
+        return {
+            "roomId": room.code,
+            "connectionCount": sum(1 for member in room.members.values() if member.conn),
+            "currentTime": room.playback.position_at(now),
+            "isPlaying": room.playback.playing,
+            "currentUrl": room.playback.url,
+            "hostUserId": room.host or None,
+            "users": users,
+        }
+
+    def counts(self) -> dict[str, int]:
+        """Return how many 'rooms' have members here, and how many 'members' those are."""
+        groups = [live.group for live in self._open if len(live.group)]
+        return {"rooms": len(groups), "members": sum(map(len, groups))}

@@ -1,0 +1,1 @@
+"""A JOIN from the message to the greeting: limits, deferral, resume."""

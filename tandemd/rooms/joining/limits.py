@@ -1,0 +1,232 @@
+"""How much coming in is allowed: JOINs, new rooms and tries at PINs. docs/architecture.md says why it is so.
+
+Knows no sessions and no messages. What protects rooms is counted by the store, for all nodes together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+
+from msgspec import Struct
+from twisted.internet.interfaces import IReactorTime
+
+from ...errors import Refused
+from ...interfaces import IRoomStore
+from ...metrics import Metrics
+from ...ratelimit.buckets import DAY, MINUTE, Budget, Mark, PerMinute, Share, Taken, Way
+from ...ratelimit.scopes import scopes
+from ...rules.state import Room
+
+HOUR = 3600.0
+REMEMBERED = 50_000
+"""How many wrong PINs, and how many arrivals, a node remembers."""
+JUST = 8.0
+"""For so many seconds somebody has just come."""
+PACE, PACED = 4, 3.0
+"""How many wrong PINs of newcomers a room answers at once, and then one in so many seconds."""
+AGAIN = 5.0
+"""Seconds after which it is looked again whether the node, or the line at a room, has place for another."""
+
+
+class JoinLimits(Struct, frozen=True):
+    """See the section `limits` of the configuration. 0: no limit."""
+
+    joins: int = 600
+    room_creations: int = 60
+    rooms_per_address: int = 200
+    rooms_per_node: int = 50_000
+    pin_tries_per_room: int = 12
+    pin_tries_per_address: int = 10
+    pending_joins: int = 50
+
+
+NO_LIMITS = JoinLimits(0, 0, 0, 0, 0, 0, 0)
+
+
+class NotYet(Refused):
+    """A JOIN has to wait.
+
+    place: what for. kind: of budget. reason: why, one of `metrics.PUT_OFF`. seconds: how long, as far as is known.
+    """
+
+    __slots__ = ("place", "reason", "seconds")
+
+    def __init__(self, place: str, kind: str, seconds: float):
+        self.reason, text = _REASONS[kind]
+        super().__init__("rate_limited", f"JOIN: {text}; {_SOON}", max(1, int(seconds * 1000)))
+        self.place = place
+        self.seconds = seconds
+
+
+_SOON = "yours stays pending and is carried out as soon as it can be."
+_REASONS = {
+    "joins": ("joins", "too many have come from your address"),
+    "founder": ("creations", "too many rooms were created from your address"),
+    "rooms": ("rooms_per_address", "your address has created as many rooms as it may have"),
+    "node": ("rooms_per_node", "this server has as many rooms as it may have"),
+    "pin": ("pin_tries_per_room", "too many wrong PINs were tried at this room"),
+    "pinner": ("pin_tries_per_address", "too many wrong PINs came from your address"),
+    "pending": ("pending_joins", "too many from your address wait at this room"),
+    "members": ("members_per_address", "your address has as many members in this room as it may have"),
+    "hashing": ("hashing", "too many PINs have come at once"),
+}
+"""By the kind of budget: why, and the same for people."""
+
+
+class Rations:
+    """Grants what a JOIN needs, or says when there will be some. rooms_here: counts the rooms that are open here."""
+
+    def __init__(
+        self,
+        store: IRoomStore,
+        limits: JoinLimits,
+        clock: IReactorTime,
+        metrics: Metrics,
+        rooms_here: Callable[[], int],
+    ):
+        self._store = store
+        self._limits = limits
+        self._clock = clock
+        self._metrics = metrics
+        self._rooms_here = rooms_here
+        self._joins = PerMinute(clock, "joins", limits.joins)
+        self._key = secrets.token_bytes(32)
+        self._wrong: OrderedDict[tuple[str, bytes], None] = OrderedDict()
+        self._arrivals: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
+
+    def join(self, address: str) -> None:
+        """Count a JOIN. Raises NotYet. address: '' where addresses mean nothing; no rule by address applies then."""
+        wait = self._joins.take(address)
+        if wait:
+            raise NotYet(f"joins:{address}", "joins", wait)
+
+    def pend(self, code: str, address: str, waiting: int) -> None:
+        """Let another JOIN wait at a room. Raises NotYet. waiting: how many of the address wait there."""
+        if address and 0 < self._limits.pending_joins <= waiting:
+            raise NotYet(f"pending:{code}\x00{address}", "pending", AGAIN)
+
+    def crowded(self, code: str, address: str) -> NotYet:
+        """Return why a JOIN waits whose address has as many members in a room as it may have."""
+        return NotYet(f"members:{code}\x00{address}", "members", AGAIN)
+
+    async def found(self, code: str, address: str) -> Way:
+        """Return what was taken for a new room, to be given back if it does not come about. Raises NotYet or Refused."""
+        limits = self._limits
+        # The new one is open already.
+        if limits.rooms_per_node and max(self._rooms_here() - 1, self._store.size()) >= limits.rooms_per_node:
+            raise NotYet("node", "node", AGAIN)
+        way: list[Budget | Mark | Share] = []
+        for scope in scopes(address):
+            if limits.room_creations:
+                way.append(Budget(f"founder:{scope.name}", scope.times * limits.room_creations, MINUTE))
+            if limits.rooms_per_address:
+                way.append(Share(f"rooms:{scope.name}", code, scope.times * limits.rooms_per_address))
+        if way:
+            _check(await self._store.take((way,)))
+        return way
+
+    # -- PINs
+
+    async def try_pin(self, room: Room, address: str, came: float) -> Way:
+        """Return what was taken for a try at the room's PIN, to be given back if it was right. Raises NotYet or Refused.
+
+        came: when the address came to this door.
+        """
+        in_all, each = self._limits.pin_tries_per_room, self._limits.pin_tries_per_address
+        if not in_all:
+            return ()
+        tries = Budget(f"pin:{room.id}", in_all, HOUR)
+        if not address:
+            # Nothing tells newcomers from guessers here: they leave what is kept for newcomers.
+            ways: list[Way] = [(Budget(tries.name, in_all, HOUR, keep=in_all // 2),)]
+            return ways[_check(await self._store.take(ways)).way]
+        often = Budget(f"pinner:{address}", each, HOUR)
+        if any(member.address == address for member in room.members.values()):
+            ways = [(often,)]
+            return ways[_check(await self._store.take(ways)).way]
+        once = Budget(often.name, each, HOUR, keep=each - 1)
+        invited, by_code = Mark(_invited(room.code, address)), f"{tries.name}/invited"
+        # Who has just come and has failed nowhere lately may have what is kept for that; not all of it when many come at
+        # once, and less who has waited for some time: whoever comes after them finds some.
+        here = self._clock.seconds() - came
+        fresh: list[Way] = []
+        if here < (in_all // 4 + 2) * tries.interval:
+            keep = 0 if here < JUST else in_all // 4
+            fresh = [
+                (*needs, once, Budget(name, in_all, HOUR, keep), Budget(f"{name}/pace", PACE, PACE * PACED))
+                for needs, name in (((invited,), by_code), ((), tries.name))
+            ]
+        half = in_all // 2
+        ways = [
+            (Mark(_known(room, address)), often),
+            *fresh,
+            (invited, often, Budget(by_code, in_all, HOUR, half)),
+            (often, Budget(tries.name, in_all, HOUR, half)),
+        ]
+        taken = await self._store.take(ways)
+        queue = "new" if taken.way < 0 and ways[taken.nearest] in fresh else ""
+        return ways[_check(taken, queue).way]
+
+    def give_back(self, way: Way) -> None:
+        """What was taken was not used."""
+        if way:
+            self._store.give_back(way)
+
+    def came(self, room: Room, who: str) -> float:
+        """Return when somebody came to a room's door first, if they have come again and again since; else now."""
+        now, name = self._clock.seconds(), (room.id, who)
+        since, last = self._arrivals.pop(name, (now, now))
+        if last < now - DAY:
+            since = now
+        self._arrivals[name] = since, now
+        if len(self._arrivals) > REMEMBERED:
+            self._arrivals.popitem(last=False)
+        return since
+
+    def invited(self, code: str, address: str) -> None:
+        """Somebody at this address has shown that it knows the room's invite code."""
+        if address and self._limits.pin_tries_per_room:
+            self._store.mark(_invited(code, address), HOUR)
+
+    def right(self, room: Room, address: str, way: Way) -> None:
+        """The PIN was right. way: what `try_pin` has taken."""
+        self._metrics.pin_tries["right"] += 1
+        if way:
+            self._store.give_back(way)
+            if address:
+                self._store.mark(_known(room, address), DAY)
+
+    def wrong(self, room: Room, pin: str) -> None:
+        """The PIN was wrong, and who tries it again learns nothing."""
+        self._metrics.pin_tries["wrong"] += 1
+        self._wrong[self._digest(room, pin)] = None
+        if len(self._wrong) > REMEMBERED:
+            self._wrong.popitem(last=False)
+
+    def known_wrong(self, room: Room, pin: str) -> bool:
+        """Say whether this PIN was tried here before, and was wrong."""
+        if self._digest(room, pin) not in self._wrong:
+            return False
+        self._metrics.pin_tries["repeated"] += 1
+        return True
+
+    def _digest(self, room: Room, pin: str) -> tuple[str, bytes]:
+        return room.id, hashlib.blake2b(pin.encode("utf-8", "surrogatepass"), digest_size=16, key=self._key).digest()
+
+
+def _check(taken: Taken, queue: str = "") -> Taken:
+    """Return what was taken. Raises NotYet if nothing was. queue: tells apart who may have what others may not."""
+    if taken.way < 0:
+        raise NotYet(taken.lacking + queue, taken.lacking.partition(":")[0], taken.wait)
+    return taken
+
+
+def _known(room: Room, address: str) -> str:
+    return f"known:{room.id}\x00{address}"
+
+
+def _invited(code: str, address: str) -> str:
+    return f"invited:{code}\x00{address}"

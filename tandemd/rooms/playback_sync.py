@@ -1,0 +1,218 @@
+"""Players' positions: the room follows its host's, others' show who watches, and guests are told every few seconds.
+
+Positions stay on the node. They are by far the most frequent messages, so one costs a few assignments and comparisons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from msgspec import Struct
+
+from .. import messages as m
+from ..interfaces import IRoomStore, Presence
+from ..messages.framing import text_frame
+from ..metrics import Metrics
+from ..rules.commands import Command, Follow, Watching
+from ..rules.membership import AT_ONCE
+from ..rules.message_builders import in_step
+from ..rules.playback import drift
+from ..rules.state import Commit, Room
+from .replica import Entry, LiveRoom
+from .session import Session
+
+
+class PositionSettings(Struct, frozen=True):
+    """Durations in seconds.
+
+    heartbeat: between two messages to guests. drift: how far the host may be from the timeline before the timeline is
+    corrected. play_state_after: how long the host must play or pause otherwise than the room before the room does as well.
+    control_quiet: after a control, positions may be older than it and are not believed.
+    watching_timeout: without positions for so long, a member does not watch any more.
+    steer_after: how long a guest must play or pause otherwise than the room, or be elsewhere while it is paused, before it
+    is told again where the room is. steer_drift: what is elsewhere.
+    """
+
+    heartbeat: float = 3.0
+    drift: float = 0.25
+    play_state_after: float = 1.5
+    control_quiet: float = 2.0
+    watching_timeout: float = 5.0
+    steer_after: float = 3.0
+    steer_drift: float = 0.5
+
+
+STEERS = 5
+"""How often a guest is steered in vain until there is another control: some players cannot get there."""
+
+
+ADRIFT = 2.0
+"""Seconds; who is further from the room sees another scene than the others."""
+
+
+class Positions:
+    """What members' players say, and what follows from it. rooms: returns the rooms that are open here."""
+
+    def __init__(
+        self, store: IRoomStore, settings: PositionSettings, rooms: Callable[[], Iterable[LiveRoom]], metrics: Metrics
+    ):
+        self._store = store
+        self._settings = settings
+        self._rooms = rooms
+        self._metrics = metrics
+
+    def moved(self, session: Session, live: LiveRoom, message: m.PositionUpdate | m.HostHeartbeat) -> None:
+        """A member's player has said where it is."""
+        now = self._store.now()
+        session.position = message.current_time
+        session.playing = message.is_playing
+        session.heard = now
+        room = live.room
+        if room.gate is None:
+            if session.user == room.host:
+                self._follow(session, live, now)
+            else:
+                self._steer(session, live, now)
+        if not session.watching:
+            session.watching = True
+            live.began.append(session)
+        if message.id is not None:
+            session.send(text_frame(m.encode(m.Ack(id=message.id, seq=live.room.seq))))
+
+    def _follow(self, session: Session, live: LiveRoom, now: float) -> None:
+        playback, settings = live.room.playback, self._settings
+        if now - playback.control_at < settings.control_quiet:
+            live.differs_since = 0.0
+            return
+        if session.playing != playback.playing and playback.known:
+            if not live.differs_since:
+                live.differs_since = now
+                return
+            if now - live.differs_since < settings.play_state_after:
+                return
+        elif playback.known and -settings.drift <= drift(playback, session.position, now) <= settings.drift:
+            live.differs_since = 0.0
+            return
+        live.differs_since = 0.0
+        if playback.known:
+            self._metrics.host_drift.observe(abs(drift(playback, session.position, now)))
+        live.submit(Entry(Command(session.user, session.conn, Follow(session.position, session.playing))))
+
+    def _steer(self, session: Session, live: LiveRoom, now: float) -> None:
+        """Tell a guest that is out of step, where heartbeats would not: they end with the film, and leave play states."""
+        playback, settings = live.room.playback, self._settings
+        if session.playing == playback.playing and (
+            playback.playing or abs(drift(playback, session.position, now)) <= settings.steer_drift
+        ):
+            session.off_since = 0.0
+        elif not playback.known or now - playback.control_at < settings.control_quiet:
+            session.off_since = 0.0
+            session.steered = 0
+        elif not session.off_since:
+            session.off_since = now
+        elif now - session.off_since >= settings.steer_after and session.steered < STEERS:
+            session.off_since = 0.0
+            session.steered += 1
+            if self._spared(session):
+                return
+            self._metrics.steered.value += 1
+            # Old clients take no 0 from PLAY_PAUSE, and no play state from a heartbeat without a drift.
+            far = abs(drift(playback, session.position, now)) > settings.steer_drift
+            steer = self._heartbeat(live.room, now) if far else in_step(live.room, now)
+            session.send(text_frame(m.encode(steer)))
+
+    def told(self, live: LiveRoom, commit: Commit) -> None:
+        """A commit has been applied: what it told of the film need not be told again at once."""
+        if commit.messages and "playback" in commit.changes:
+            live.beat_at = commit.at + self._settings.heartbeat
+        if "gate" in commit.changes and live.room.gate is None:
+            # Players were silent while it was closed.
+            for session in live.group:
+                session.heard = max(session.heard, commit.at)
+
+    def sweep(self, live: LiveRoom) -> None:
+        """Send the heartbeat if it is due, and notice who watches now and who does not any more.
+
+        To be called a few times a second for each room.
+        """
+        now, room = self._store.now(), live.room
+        if live.began:
+            self.begin(live)
+        if room.gate is None:
+            if room.playback.playing and now >= live.beat_at:
+                live.beat_at = now + self._settings.heartbeat
+                self._beat(live, now)
+            self._notice(live, now)
+
+    def begin(self, live: LiveRoom) -> None:
+        """Have the room know who has begun to watch: one command for all of them, since a party begins together."""
+        began, live.began = live.began, []
+        _watch(live, True, [session for session in began if session.watching])
+
+    def _beat(self, live: LiveRoom, now: float) -> None:
+        frame, host = text_frame(m.encode(self._heartbeat(live.room, now))), live.room.host
+        for session in live.group:
+            if session.user != host and not self._spared(session):
+                session.send(frame)
+
+    def _spared(self, session: Session) -> bool:
+        """Whether a client does not read, so that a message from the timeline would be old when it does; a new one follows."""
+        if session.behind and session.owed is None:
+            session.owed = lambda: self._refresh(session)
+        return session.behind
+
+    def _refresh(self, session: Session) -> None:
+        if session.group is not None:
+            room = session.group.live.room
+            # The host's own player is what the room follows; and who waits at a gate is told when it opens.
+            if session.user != room.host and room.gate is None:
+                session.send(text_frame(m.encode(in_step(room, self._store.now()))))
+
+    def _heartbeat(self, room: Room, now: float) -> m.Heartbeat:
+        return m.Heartbeat(
+            user_id=m.SERVER,
+            current_time=room.playback.position_at(now),
+            is_playing=room.playback.playing,
+            timestamp=int(now * 1000),
+            seq=room.seq,
+        )
+
+    def _notice(self, live: LiveRoom, now: float) -> None:
+        # Players are silent while a gate is closed and for a moment afterwards.
+        since = now - self._settings.watching_timeout
+        if live.room.playback.control_at > since:
+            return
+        ceased = [session for session in live.group if session.watching and session.heard < since]
+        if ceased:
+            for session in ceased:
+                session.watching = False
+            _watch(live, False, ceased)
+
+    def adrift(self) -> int:
+        """Return how many guests here watch, and were more than ADRIFT from the room when they last said where they are."""
+        return sum(
+            abs(drift(live.room.playback, session.position, session.heard)) > ADRIFT
+            for live in self._rooms()
+            if live.room.gate is None and live.room.playback.known
+            for session in live.group
+            # What was said before a control says nothing about what came of it.
+            if session.watching
+            and session.user != live.room.host
+            and session.heard - live.room.playback.control_at > self._settings.control_quiet
+        )
+
+    def presence(self) -> list[Presence]:
+        """Return how the members connected here are doing."""
+        now = self._store.now()
+        return [
+            Presence(live.room.id, session.user, session.position, session.playing, session.quality, now)
+            for live in self._rooms()
+            for session in live.group
+        ]
+
+
+def _watch(live: LiveRoom, watching: bool, sessions: Iterable[Session]) -> None:
+    # Who has left the room since, or is another member now, is none of it for the rules.
+    members = tuple((session.user, session.conn) for session in sessions)
+    for start in range(0, len(members), AT_ONCE):
+        live.submit(Entry(Command("", "", Watching(watching, members[start : start + AT_ONCE]))))

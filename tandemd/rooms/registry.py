@@ -1,0 +1,105 @@
+"""Which rooms are open on this node: opened when somebody wants something of them, closed when nobody does any more."""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ..errors import Refused
+from ..interfaces import IFollower, IRoomStore
+from ..rules.state import Room
+from .replica import LiveRoom
+
+Use = Callable[[LiveRoom], None]
+Failed = Callable[[Refused], None]
+
+
+class OpenRooms:
+    """The open rooms by code. make: makes one from what the store has. follower: is told of what happens to them.
+
+    in_slices: takes the steps of what is long, and lets the reactor do what else it has between them.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        store: IRoomStore,
+        make: Callable[[Room], LiveRoom],
+        follower: IFollower,
+        in_slices: Callable[[Iterator[None]], object],
+    ):
+        self._in_slices = in_slices
+        self._store = store
+        self._make = make
+        self._follower = follower
+        self._live: dict[str, LiveRoom] = {}
+        self._opening: dict[str, deque[tuple[Use, Failed]]] = {}
+
+    def __iter__(self) -> Iterator[LiveRoom]:
+        return iter(list(self._live.values()))
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def get(self, code: str) -> LiveRoom | None:
+        return self._live.get(code)
+
+    def use(self, code: str, use: Use, failed: Failed = lambda error: None) -> None:
+        """Call `use` with the room, now or when it is open; `failed` if it cannot be opened at the moment."""
+        live = self._live.get(code)
+        if code in self._opening:
+            self._opening[code].append((use, failed))
+        elif live is not None:
+            use(live)
+            self.close_if_idle(live)
+        else:
+            self._opening[code] = deque([(use, failed)])
+            # Whoever listens first and reads then misses nothing.
+            self._store.follow(code, self._follower)
+            loaded = self._store.load(code)
+            loaded.addCallbacks(self._opened, self._not_opened, (code,), {}, (code,), {})
+            loaded.addErrback(lambda failure: self._log.failure("opening {room}", failure=failure, room=code))
+
+    def _opened(self, room: Room | None, code: str) -> None:
+        live = self._live[code] = self._make(room or self.blank(code))
+        live.renew(live.room)
+        self._in_slices(self._hand_over(live, code))
+
+    def _hand_over(self, live: LiveRoom, code: str) -> Iterator[None]:
+        waiting = self._opening[code]
+        while waiting:
+            use, _ = waiting.popleft()
+            try:
+                use(live)
+            except Exception:
+                self._log.failure("opening {room}", room=code)
+            yield
+        del self._opening[code]
+        self.close_if_idle(live)
+
+    def _not_opened(self, failure: Failure, code: str) -> None:
+        self._store.unfollow(code)
+        error = failure.value
+        if not isinstance(error, Refused):
+            self._log.failure("opening {room}", failure=failure, room=code)
+            error = Refused("internal", "The server made a mistake; it has been logged.")
+        for _, failed in self._opening.pop(code):
+            failed(error)
+
+    def blank(self, code: str) -> Room:
+        """Return a room that is to be created by its first commit."""
+        now = self._store.now()
+        return Room(str(uuid.uuid4()), code, now, int(now * 1000))
+
+    def close_if_idle(self, live: LiveRoom) -> None:
+        """Close the room if nothing here needs it."""
+        code = live.room.code
+        if live.idle and self._live.get(code) is live and code not in self._opening:
+            del self._live[code]
+            live.close()
+            self._store.unfollow(code)

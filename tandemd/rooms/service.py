@@ -1,0 +1,440 @@
+"""The room service: what a connection's messages do, and what happens by itself as time goes by.
+
+Knows neither sockets nor JSON nor SQL. Rooms are opened when somebody here wants something of them, and closed when
+nobody does any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil
+from typing import Any
+
+from twisted.application import service
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import Cooperator, SchedulerStopped
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from .. import messages as m
+from ..errors import Refused
+from ..interfaces import Claims, IRoomStore, Presence
+from ..messages.framing import text_frame
+from ..metrics import Metrics
+from ..ratelimit import Spending
+from ..ratelimit.spending import RESERVED
+from ..rules.commands import Command, Decision, Due, Lost
+from ..rules.engine import Rules
+from ..rules.permissions import PERMISSIONS, chooses_title
+from ..rules.state import Commit, Pin, Room
+from ..util.services import Periodic
+from ..util.sweeper import SLICE, Rounds
+from .directory import Directory
+from .joining.controller import DETACHED, PENDING, Admission
+from .joining.limits import JoinLimits, NotYet, Rations
+from .joining.pending_joins import Retries
+from .playback_sync import Positions, PositionSettings
+from .registry import OpenRooms
+from .replica import PATIENCE, Entry, LiveRoom, error_frame
+from .session import Outbox, Session
+from .store_events import OtherNodes
+
+log = Logger()
+
+AT_ONCE = 8
+"""Steps of something long that are taken in the turn in which it begins."""
+_DONE = object()
+
+SWEEP = 0.25
+"""Seconds between two looks at each room."""
+
+NOT_JOINED = Refused("not_joined", "You are in no room; send JOIN first.")
+CROWDED = Refused("rate_limited", "This member does not read what it is sent already.", 1000)
+NO_SUCH_MEMBER = Refused("no_such_member", "`to` is not a member of this room.")
+
+
+class RoomService(service.Service):
+    """Everything that members do passes through here.
+
+    hash_pin: hashes a PIN with a salt, in a thread. vouch: returns what a JOIN's signed token says, None where none is
+    needed; raises Refused unless it allows the JOIN. open: the rooms that are open here. others: is told by the store what
+    other nodes do. directory: answers what HTTP asks.
+    """
+
+    name = "rooms"
+
+    def __init__(
+        self,
+        store: IRoomStore,
+        rules: Rules,
+        clock: IReactorTime,
+        outbox: Outbox,
+        metrics: Metrics,
+        hash_pin: Callable[[str, str], Deferred[Pin]],
+        positions: PositionSettings,
+        vouch: Callable[[m.Join], Claims | None] = lambda join: None,
+        limits: JoinLimits = JoinLimits(),  # noqa: B008  # immutable
+        spending: Spending | None = None,
+    ):
+        self._store = store
+        self._rules = rules
+        self._clock = clock
+        self._outbox = outbox
+        self._vouch = vouch
+        self._spending = spending
+        self._metrics = metrics
+        self._slices = Cooperator(self._slice, lambda go_on: clock.callLater(0, go_on))
+        self._retries = Retries(clock, rules.settings, self._retry)
+        self.others = OtherNodes(store, self._join_again, self._retries.reloaded)
+        self.open = OpenRooms(store, self._make, self.others, self._do_in_slices)
+        self.others.attach(self.open)
+        self._unopened: dict[Session, m.Join] = {}
+        self._stopping = False
+        self._away_since = 0.0
+        self._away = False
+        self.positions = Positions(store, positions, lambda: self.open, metrics)
+        self._rations = Rations(store, limits, clock, metrics, lambda: len(self.open))
+        self.directory = Directory(store, self.open, clock, rules, self._rations.invited)
+        self._admission = Admission(
+            store,
+            rules,
+            hash_pin,
+            clock,
+            metrics,
+            self._rations,
+            self._moved,
+            self._conflict,
+            self._again,
+            self._retries,
+            self._do_in_slices,
+        )
+        self._sweep = Rounds(clock, SWEEP, lambda: self.open, self._look)
+        self._ask_due = Periodic(clock, SWEEP, self._look_for_due, "looking for rooms that are due")
+        self._receivers: dict[type[m.ClientMessage], Callable[[Session, LiveRoom, Any], None]]
+        self._receivers = dict.fromkeys(PERMISSIONS, self._command)
+        self._receivers[m.PositionUpdate] = self.positions.moved
+        self._receivers[m.HostHeartbeat] = self.positions.moved
+        self._receivers[m.RequestSync] = self._request_sync
+        for kind in (m.Offer, m.Answer, m.IceCandidate, m.PlaybackAck, m.SyncResponse):
+            self._receivers[kind] = self._relay
+
+    # -- service
+
+    def startService(self) -> None:
+        super().startService()
+        self._sweep.start()
+        self._ask_due.start()
+
+    def stopService(self) -> None:
+        super().stopService()
+        self._stopping = True
+        self._sweep.stop()
+        self._ask_due.stop()
+        self._admission.lobby.close()
+        self._retries.close()
+        self._slices.stop()
+        for live in self.open:
+            live.close()
+
+    def start_grace(self, code: str, prefix: str) -> None:
+        """Begin the grace period of a room's members whose connections were on a node that is gone."""
+        self.others.node_lost(code, prefix).addErrback(
+            lambda failure: log.failure("beginning the grace period in {room}", failure, room=code)
+        )
+
+    # -- what connections do
+
+    def join(self, session: Session, join: m.Join) -> None:
+        """Have a JOIN answered, now or later; then `session.settled` is called. Until then its later messages must wait."""
+        self._forget_waiting(session)
+        if self._vouched(session, join):
+            session.asked = join
+            self._enter(session, join)
+
+    def _vouched(self, session: Session, join: m.Join) -> bool:
+        """Say whether the JOIN's signed token, if it needs one, is valid now; if not, the JOIN has been answered."""
+        try:
+            session.claims = self._vouch(join)
+        except Refused as error:
+            session.asked = None
+            self._not_opened(session, join, error)
+            return False
+        return True
+
+    def _enter(self, session: Session, join: m.Join, *, again: bool = False, counted: bool = False) -> None:
+        if not counted:
+            try:
+                self._rations.join(session.address)
+            except NotYet as error:
+                self._admission.put_off(session, join, error, again)
+                return
+        self.open.use(
+            join.room_id,
+            lambda live: self._admission.ask(live, session, join, again=again),
+            lambda error: self._not_opened(session, join, error),
+        )
+
+    def _again(self, session: Session, join: m.Join, counted: bool) -> None:
+        """It may be time for a JOIN that was put off."""
+        if self._vouched(session, join):
+            self._enter(session, join, again=True, counted=counted)
+
+    def _retry(self, live: LiveRoom, session: Session, join: m.Join) -> None:
+        """A JOIN that waited at a room may be accepted now."""
+        if self._vouched(session, join):
+            self._admission.ask(live, session, join, again=True)
+        else:
+            self._retries.answered(live, session, join.user_id)
+            self.open.close_if_idle(live)
+
+    def _not_opened(self, session: Session, join: m.Join, error: Refused) -> None:
+        self._metrics.refused[error.code] += 1
+        session.send(error_frame(error, join.id))
+        if error.code in PENDING and not session.gone:
+            self._unopened[session] = join
+        session.settled()
+
+    def receive(self, session: Session, message: m.ClientMessage) -> None:
+        """Carry out any message but JOIN and PING. Raises Refused if it is refused at once."""
+        if session.group is None:
+            raise DETACHED if session.detached else NOT_JOINED
+        self._receivers[type(message)](session, session.group.live, message)
+
+    def closed(self, session: Session) -> None:
+        """The session's connection is gone; to be told once or more."""
+        session.gone = True
+        self._forget_waiting(session)
+        if session.group is None or self._stopping:
+            return
+        live, user = session.group.live, session.user
+        for letter in session.unproven():
+            self._store.relay(live.room.code, user, letter)
+        session.group.remove(session)
+        live.submit(Entry(Command(user, session.conn, Lost())))
+        self.open.close_if_idle(live)
+
+    def _command(self, session: Session, live: LiveRoom, message: m.ClientMessage) -> None:
+        if live.meter is not None:
+            self._check_credit(session, live, type(message))
+        if live.began:
+            # A SEEK waits for all who watch.
+            self.positions.begin(live)
+        live.submit(Entry(Command(session.user, session.conn, message, session.nonce), session))
+
+    def _request_sync(self, session: Session, live: LiveRoom, message: m.RequestSync) -> None:
+        live.submit(_SyncEntry(Command(session.user, session.conn, message), session, self._store))
+
+    def _relay(self, session: Session, live: LiveRoom, message: m.Relay) -> None:
+        def done(error: Refused | None = None) -> None:
+            if error is not None:
+                self._metrics.refused[error.code] += 1
+                session.send(error_frame(error, message.id))
+            elif message.id is not None:
+                session.send(text_frame(m.encode(m.Ack(id=message.id, seq=live.room.seq))))
+
+        if live.meter is not None:
+            self._check_credit(session, live, type(message))
+        frame = text_frame(m.encode(m.relayed(message, session.user)))
+        target = live.group.get(message.to)
+        if target is not None:
+            if target.crowded:
+                raise CROWDED
+            target.hand_over(frame)
+            self._metrics.relays.value += 1
+            self._charge_relay(session, live)
+            done()
+        elif message.to in live.room.members:
+            # Acknowledged when it is kept: a sender that is told otherwise can send it again.
+            self._charge_relay(session, live)
+            self._store.relay(live.room.code, message.to, frame, done)
+        else:
+            raise NO_SUCH_MEMBER
+
+    # -- what it costs
+
+    def _check_credit(self, session: Session, live: LiveRoom, kind: type[m.ClientMessage]) -> None:
+        """Raise Refused if the room, or the address of the sender, has spent more than it may."""
+        if kind is m.Leave:
+            return
+        wait = live.meter.wait(RESERVED if kind in _TALK else 1.0) if live.meter is not None else 0.0
+        if wait:
+            self._metrics.limited["room"] += 1
+            raise Refused("rate_limited", "Too much happens in this room (limits.room_*_rate).", ceil(wait * 1000))
+        wait = session.meter.wait() if session.meter is not None else 0.0
+        if wait:
+            self._metrics.limited["address"] += 1
+            text = "Too much comes from your address (limits.address_*_rate)."
+            raise Refused("rate_limited", text, ceil(wait * 1000))
+
+    def _charge_relay(self, session: Session, live: LiveRoom) -> None:
+        if live.meter is not None:
+            live.meter.charge(0, 1)
+        if session.meter is not None:
+            session.meter.charge(0, 1)
+
+    # -- rooms come and go
+
+    def _make(self, room: Room) -> LiveRoom:
+        live = LiveRoom(
+            room,
+            self._rules,
+            self._store,
+            self._clock,
+            self._outbox,
+            self._metrics,
+            self._changed,
+            self.others,
+        )
+        if self._spending is not None:
+            live.meter, live.rows = self._spending.room(), self._spending.rows()
+        return live
+
+    def _changed(self, live: LiveRoom, commit: Commit) -> None:
+        """After each commit of an open room."""
+        self.positions.told(live, commit)
+        if commit.closes:
+            live.renew(self.open.blank(live.room.code))
+        elif commit.event == "USER_JOINED":
+            member = live.room.members.get(commit.user)
+            if member is not None:
+                self.directory.joined(live.room.code, member.address)
+        if len(live.waiting) and (commit.changes or commit.closes):
+            self._retries.committed(live, commit)
+
+    def _moved(self, live: LiveRoom, command: Command) -> None:
+        """A session does not speak for a member any more."""
+        live.submit(Entry(command))
+        self.open.close_if_idle(live)
+
+    # -- JOINs that cannot be granted yet
+
+    def _forget_waiting(self, session: Session) -> None:
+        asked, session.asked = session.asked, None
+        self._unopened.pop(session, None)
+        self._admission.lobby.forget(session)
+        live = self.open.get(asked.room_id) if asked is not None else None
+        if live is not None and asked is not None:
+            self._retries.answered(live, session, asked.user_id)
+            if live.waiting.forget(session, asked.user_id):
+                self.open.close_if_idle(live)
+
+    def _conflict(self, live: LiveRoom, user: str) -> None:
+        """Somebody wants to be a member that is here: perhaps that connection is dead and nobody has noticed yet."""
+        session = live.group.get(user)
+        if session is not None:
+            session.probe(lambda alive: None if alive else self._dead(session))
+
+    def _dead(self, session: Session) -> None:
+        if not session.gone:
+            session.close(1011, "no answer to a ping")
+            # Nobody will answer the closing handshake, and somebody is waiting.
+            self.closed(session)
+
+    def _join_again(self) -> None:
+        """The store is back: JOINs that waited for it."""
+        unopened, self._unopened = self._unopened, {}
+        self._do_in_slices(self._enter_all(unopened))
+        self._do_in_slices(self._available())
+
+    def _do_in_slices(self, steps: Iterator[None]) -> Deferred[Any]:
+        """Take the first steps at once, and let the reactor do what else it has between the others; fires when all are done."""
+        for _ in range(AT_ONCE):
+            if next(steps, _DONE) is _DONE:
+                return succeed(None)
+        done: Deferred[Any] = self._slices.coiterate(steps)
+        return done.addErrback(_log_unless_stopped)
+
+    def _slice(self) -> Callable[[], bool]:
+        until = self._clock.seconds() + SLICE
+        return lambda: self._clock.seconds() >= until
+
+    def _enter_all(self, unopened: dict[Session, m.Join]) -> Iterator[None]:
+        for session, join in unopened.items():
+            if session.asked is join and self._vouched(session, join):
+                self._enter(session, join, counted=True)
+                yield
+
+    def _available(self) -> Iterator[None]:
+        for live in self.open:
+            self._retries.available(live)
+            yield
+
+    # -- time
+
+    def _look(self, live: LiveRoom) -> None:
+        if not live.closed:
+            if self._away:
+                live.refuse_waiting()
+            self.positions.sweep(live)
+            self.open.close_if_idle(live)
+
+    def _look_for_due(self) -> Deferred[None]:
+        self._notice_away()
+        return self._store.due_rooms(self._store.now()).addCallback(
+            lambda codes: self._do_in_slices(self._do_due(codes))
+        )
+
+    def _notice_away(self) -> None:
+        now = self._clock.seconds()
+        if not self._store.ready():
+            self._away_since = 0.0
+        elif not self._away_since:
+            self._away_since = now
+        self._away = bool(self._away_since) and now >= self._away_since + PATIENCE
+
+    def _do_due(self, codes: Sequence[str]) -> Iterator[None]:
+        floor = self._store.grace_floor()
+        for code in codes:
+            self.open.use(code, lambda live: live.submit(Entry(Command("", "", Due(floor)))))
+            yield
+
+    def presence(self) -> list[Presence]:
+        """Return how the members connected here are doing."""
+        return self.positions.presence()
+
+
+class _SyncEntry(Entry):
+    """A REQUEST_SYNC: it changes nothing, but waits for its turn, so that its answer shows what came before it."""
+
+    __slots__ = ("_store",)
+    session: Session
+
+    def __init__(self, command: Command, session: Session, store: IRoomStore):
+        super().__init__(command, session)
+        self._store = store
+
+    def decide(self, rules: Rules, room: Room, now: float) -> Decision:
+        return Decision()
+
+    def done(self, live: LiveRoom, decision: Decision, seq: int) -> None:
+        if self.session.behind:
+            # It would be old when it is read, and is asked for again and again meanwhile.
+            self.session.owed = lambda: self._answer(live)
+        else:
+            self._answer(live)
+        super().done(live, decision, seq)
+
+    def _answer(self, live: LiveRoom) -> None:
+        room, user, now = live.room, self.command.user, self._store.now()
+        # The host knows best; on an episode change it asks just before it says so, and an old url would send it back.
+        if self.session.group is live.group and self.session.user == user and user != room.host and room.playback.known:
+            answer = m.Synced(
+                to=user,
+                from_user_id=m.SERVER,
+                current_time=room.playback.position_at(now),
+                is_playing=room.playback.playing,
+                url="" if chooses_title(room, user) else room.playback.url,
+                timestamp=int(now * 1000),
+                seq=room.seq,
+            )
+            self.session.send(text_frame(m.encode(answer)))
+
+
+_TALK = frozenset((m.Chat, m.UpdateUsername, m.Offer, m.Answer, m.IceCandidate, m.PlaybackAck, m.SyncResponse))
+"""What may use a part of a room's credit only: controls and moderation go on while members talk too much."""
+
+
+def _log_unless_stopped(failure: Failure) -> None:
+    if not failure.check(SchedulerStopped):
+        log.failure("work in slices", failure=failure)

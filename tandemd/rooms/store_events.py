@@ -1,0 +1,129 @@
+"""What other nodes do to the rooms that are open here, and what this node does when its own members are concerned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from .. import messages as m
+from ..errors import Refused
+from ..interfaces import IFollower, IRoomStore
+from ..messages.framing import text_frame
+from ..rules import join
+from ..rules.commands import Command, Decision, NodeLost, Reattach
+from ..rules.membership import AT_ONCE
+from ..rules.permissions import own_control
+from ..rules.state import Commit, Member, Room, Version
+from .registry import OpenRooms
+from .replica import Entry, LiveRoom
+from .session import Session
+
+
+@implementer(IFollower)
+class OtherNodes:
+    """Told by the store. See IFollower.
+
+    available: called when the store is back. renewed: called when an open room has become another.
+    """
+
+    _open: OpenRooms
+
+    def __init__(self, store: IRoomStore, available: Callable[[], None], renewed: Callable[[LiveRoom], None]):
+        self._store = store
+        self._available = available
+        self._renewed = renewed
+
+    def attach(self, rooms: OpenRooms) -> None:
+        """Set which rooms it is about. To be called once, before anything else."""
+        self._open = rooms
+
+    def committed(self, code: str, commits: Sequence[Commit]) -> None:
+        live = self._open.get(code)
+        if live is not None:
+            live.following.receive(commits)
+
+    def head(self, code: str, room_id: str, version: Version) -> None:
+        live = self._open.get(code)
+        if live is not None:
+            live.following.head(room_id, version)
+
+    def renewed(self, code: str) -> None:
+        live = self._open.get(code)
+        if live is not None:
+            live.following.reload()
+
+    def held(self) -> Sequence[tuple[Room, Sequence[Commit]]]:
+        return [(live.room, tuple(live.tail)) for live in self._open if live.room.seq]
+
+    def available(self) -> None:
+        self._available()
+
+    def present(self, code: str, user_id: str) -> bool:
+        live = self._open.get(code)
+        return live is not None and live.group.get(user_id) is not None
+
+    def members_here(self, code: str) -> Sequence[str]:
+        live = self._open.get(code)
+        return [session.user for session in live.group] if live is not None else []
+
+    def relayed(self, code: str, user_id: str, frame: bytes) -> None:
+        live = self._open.get(code)
+        session = live.group.get(user_id) if live is not None else None
+        # Too late to refuse it; and better lost than that it has the member cut off.
+        if session is not None and not session.crowded:
+            session.hand_over(frame)
+
+    def node_lost(self, code: str, prefix: str) -> Deferred[None]:
+        noted: Deferred[None] = Deferred()
+        entry = _Noted(Command("", "", NodeLost(prefix)), noted)
+        self._open.use(code, lambda live: live.submit(entry), noted.errback)
+        return noted
+
+    def reloaded(self, live: LiveRoom, room: Room | None) -> None:
+        """An open room turned out to be another than what follows on what was known: see who is still in it."""
+        live.renew(room or self._open.blank(live.room.code))
+        state = text_frame(m.encode(join.state_of(live.room, self._store.now())))
+        for session in list(live.group):
+            member = live.room.members.get(session.user)
+            if member is not None and member.conn not in (session.conn, ""):
+                live.group.remove(session)
+                session.detached = True
+                continue
+            if member is not None:
+                session.send(state)
+                if session.user in live.room.moderation.delegates:
+                    session.send(text_frame(m.encode(own_control(live.room, session.user))))
+            if member is None or not member.conn:
+                self.adrift(live, session, member)
+        self._renewed(live)
+
+    def adrift(self, live: LiveRoom, session: Session, member: Member | None) -> None:
+        """A member whose connection is here and alive was taken for lost, or is out already (None)."""
+        if member is not None:
+            # Before what the member has said meanwhile, which would be refused.
+            live.submit(Entry(Command(session.user, session.conn, Reattach())), first=True)
+        else:
+            live.group.remove(session)
+            session.close(1012, "join again")
+
+
+class _Noted(Entry):
+    """Repeats NODE_LOST until it has marked all members, and tells when that is so, or that it was refused."""
+
+    __slots__ = ("_noted",)
+
+    def __init__(self, command: Command, noted: Deferred[None]):
+        super().__init__(command)
+        self._noted = noted
+
+    def refused(self, live: LiveRoom, error: Refused) -> None:
+        self._noted.errback(error)
+
+    def done(self, live: LiveRoom, decision: Decision, seq: int) -> None:
+        if len((decision.details or {}).get("users", ())) >= AT_ONCE:
+            # It has marked a part of the members. Not after fewer: one that reattaches meanwhile would be marked for ever.
+            live.submit(self)
+        else:
+            self._noted.callback(None)

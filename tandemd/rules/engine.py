@@ -1,0 +1,319 @@
+"""decide(room, command, now): the rules of a room.
+
+Pure: the same room, command and time give the same decision, and nothing is changed. The caller commits the decision,
+and applies it when the store has confirmed it; `commit_of` makes the commit.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from .. import messages as m
+from ..errors import Refused
+from . import administration, join, membership, moderation, permissions
+from . import ready_gate as gates
+from .commands import Announce, Close, Command, Decision, Due, Enter, Follow, Lost, NodeLost, Reattach, Watching
+from .display_names import clean_name
+from .message_builders import in_step, parts, played, seek_pause
+from .permissions import PERMISSIONS
+from .playback import Playback
+from .settings import RuleSettings
+from .state import MEMBER, RECENT, Commit, Gate, Member, Room, split
+from .title_allowlist import Titles, same_title
+
+
+class Rules:
+    """Decides commands. Holds nothing but its settings."""
+
+    def __init__(self, settings: RuleSettings, titles: Titles):
+        self.settings = settings
+        self.titles = titles
+        self._client: dict[type, Callable[[Room, Member, Any, float], Decision]] = {
+            m.Leave: self._leave,
+            m.PlayPause: self._play_pause,
+            m.Seek: self._seek,
+            m.Ready: self._ready,
+            m.UrlChange: self._url_change,
+            m.UpdateUsername: self._update_username,
+            m.ToggleGuestControl: self._toggle_guest_control,
+            m.TransferHost: self._transfer_host,
+            m.DelegateControl: moderation.delegate,
+            m.LockRoom: moderation.lock,
+            m.Kick: functools.partial(moderation.kick, settings),
+            m.Ban: moderation.ban,
+            m.Unban: moderation.unban,
+            m.Chat: self._chat,
+        }
+
+    def decide(self, room: Room, command: Command, now: float) -> Decision:
+        """Return what the command leads to.
+
+        Raises Refused if it is not allowed, StalePin if the PIN of an Enter has to be hashed anew.
+        """
+        body = command.body
+        kind = type(body)
+        act = self._client.get(kind)
+        if act is None:
+            return self._decide_internal(room, command, now)
+        if body.id is None:
+            member = permissions.speaker(room, command.user, command.conn)
+            if PERMISSIONS[kind] is not permissions.Who.MEMBER:
+                permissions.check(room, command.user, kind, now, self.settings.host_gone)
+            return act(room, member, body, now)
+        run = _run(command)
+        # Before anything that refuses: an ERROR says that the command was not carried out.
+        known = room.members.get(command.user)
+        for nonce, id_, seq in known.recent if known is not None else ():
+            if id_ == body.id and nonce == run:
+                return Decision(seq=seq)
+        member = permissions.speaker(room, command.user, command.conn)
+        if member.recent and member.recent[-1][0] == run and body.id <= member.forgotten:
+            raise Refused(
+                "forgotten",
+                f"`id`: too old to say whether it was carried out; have at most {RECENT} commands without an answer.",
+            )
+        permissions.check(room, command.user, kind, now, self.settings.host_gone)
+        return _remember(room, member, command, act(room, member, body, now))
+
+    def _decide_internal(self, room: Room, command: Command, now: float) -> Decision:
+        body = command.body
+        match body:
+            case Enter():
+                return join.enter(room, command, body, now, self.settings)
+            case Lost():
+                member = room.members.get(command.user)
+                if member is None or member.conn != command.conn:
+                    return Decision()
+                return membership.lost(room, [member], "CONNECTION_LOST", now)
+            case NodeLost():
+                gone = [m_ for m_ in room.members.values() if m_.conn and m_.conn.startswith(body.prefix)]
+                return membership.lost(room, gone[: membership.AT_ONCE], "NODE_LOST", now) if gone else Decision()
+            case Reattach():
+                member = room.members.get(command.user)
+                if member is None or member.conn:
+                    return Decision()
+                return membership.reattached(room, member, command.conn)
+            case Due():
+                return self._due(room, now, body.floor)
+            case Watching():
+                return self._watching(room, body)
+            case Follow():
+                return self._follow(room, command, body, now)
+            case Close():
+                return administration.close(room, body)
+            case Announce():
+                return administration.announce(self.settings, room, body, now)
+        raise TypeError(f"no rule for {type(body).__name__}")
+
+    def due(self, room: Room) -> float:
+        """Return when the room wants to be looked at next (a `Due` command), 0.0 for never."""
+        times = [member.lost_at + self.settings.grace for member in room.members.values() if not member.conn]
+        if room.gate is not None:
+            times.append(self._opens_at(room.gate))
+        if room.empty_since:
+            times.append(room.empty_since + self.settings.room_ttl)
+        return min(times, default=0.0)
+
+    def withdraw(self, room: Room) -> None:
+        """Take the title away from a room just loaded if it is not allowed (any more)."""
+        if room.playback.url and not self.titles.allows(room.playback.url):
+            room.assign({"playback": Playback()})
+
+    def may_control(self, room: Room, user: str, now: float) -> bool:
+        """Whether the member's controls count now."""
+        return permissions.may_control(room, user, now, self.settings.host_gone)
+
+    def _opens_at(self, gate: Gate) -> float:
+        s = self.settings
+        return gates.opens_at(gate, s.gate_deadline, s.gate_quorum, s.gate_quorum_after)
+
+    # -- the film
+
+    def _play_pause(self, room: Room, member: Member, body: m.PlayPause, now: float) -> Decision:
+        playing = body.control == "play"
+        position = body.current_time
+        if position is None:
+            position = room.gate.position if room.gate else room.playback.position_at(now)
+        changes: dict[str, Any] = {"playback": room.playback.controlled(position, playing, now)}
+        if room.gate is not None:
+            changes["gate"] = None
+        return Decision(
+            "PLAY_PAUSE",
+            changes,
+            (played(room, member.user_id, position, playing, now),),
+            {"control": body.control, "position": position},
+            reschedule=room.gate is not None,
+        )
+
+    def _seek(self, room: Room, member: Member, body: m.Seek, now: float) -> Decision:
+        # Whoever seeks again while the gate holds the film still means it to go on.
+        resume = body.is_playing or (room.gate is not None and room.gate.resume)
+        position = body.current_time
+        pause = seek_pause(room, member.user_id, position, now)
+        details = {"position": position, "resume": resume}
+        waiting = gates.awaited(room)
+        if waiting:
+            held: dict[str, Any] = {
+                "playback": room.playback.controlled(position, False, now),
+                "gate": Gate(position, now, waiting, (), resume),
+            }
+            return Decision("SEEK", held, (pause,), details, reschedule=True)
+        changes: dict[str, Any] = {"playback": room.playback.controlled(position, resume, now), "gate": None}
+        messages: tuple[m.LoggedMessage, ...] = (pause,)
+        if resume:
+            messages = parts(pause, played(room, m.SERVER, position, True, now))
+        return Decision("SEEK", changes, messages, details, reschedule=True)
+
+    def _ready(self, room: Room, member: Member, body: m.Ready, now: float) -> Decision:
+        gate = room.gate
+        # It answers: the next gate waits for it again.
+        answers: dict[str, Any] = {}
+        if member.missed:
+            answers[MEMBER + member.user_id] = msgspec.structs.replace(member, missed=0)
+        if gate is None:
+            late = room.playback.known and room.playback.playing
+            if member.missed < gates.MISSES:
+                answers = {}
+            return Decision(changes=answers, reply=in_step(room, now) if late else None)
+        if member.user_id not in gate.awaited or abs(body.target_time - gate.position) > gates.TOLERANCE:
+            return Decision()
+        gate = gates.arrived(gate, member.user_id)
+        if self._opens_at(gate) <= now:
+            decision = membership.opened(room, gate, now)
+            decision.changes.update(answers)
+            return decision
+        return Decision(changes={"gate": gate, **answers}, reschedule=True)
+
+    def _url_change(self, room: Room, member: Member, body: m.UrlChange, now: float) -> Decision:
+        self.titles.check(body.url)
+        changes: dict[str, Any] = {}
+        url = room.playback.url
+        # A page that reloads tells its title again: that must neither move the film, nor cancel a seek, nor, because the
+        # URL is written differently, make the others' pages reload.
+        if not same_title(body.url, url):
+            url = body.url
+            changes = {"playback": room.playback.titled(url, now), "gate": None}
+        message = m.UrlChanged(seq=room.seq + 1, prev=room.prev, user_id=member.user_id, url=url)
+        return Decision("URL_CHANGE", changes, (message,), {"url": url} if changes else None, reschedule=bool(changes))
+
+    def _follow(self, room: Room, command: Command, body: Follow, now: float) -> Decision:
+        member = room.members.get(command.user)
+        if member is None or member.conn != command.conn or command.user != room.host or room.gate is not None:
+            return Decision()
+        playback = room.playback.corrected(body.position, body.playing, now)
+        if body.playing == room.playback.playing or not room.playback.known:
+            return Decision(changes={"playback": playback})
+        # Heartbeats do not repair a wrong play state, so this is told, as if the host had pressed the button.
+        return Decision(
+            "PLAY_PAUSE",
+            {"playback": playback},
+            (played(room, command.user, body.position, body.playing, now),),
+            {"control": "play" if body.playing else "pause", "position": body.position, "followed": True},
+        )
+
+    # -- the members
+
+    def _leave(self, room: Room, member: Member, body: m.Leave, now: float) -> Decision:
+        return membership.left(room, member, "left", now)
+
+    def _due(self, room: Room, now: float, floor: float) -> Decision:
+        for member in room.members.values():
+            if not member.conn and max(member.lost_at, floor) + self.settings.grace <= now:
+                return membership.left(room, member, "lost", now)
+        if room.gate is not None and self._opens_at(room.gate) <= now:
+            return membership.opened(room, room.gate, now)
+        if room.empty_since and room.empty_since + self.settings.room_ttl <= now:
+            return Decision("ROOM_EXPIRED", closes=True)
+        return Decision()
+
+    def _watching(self, room: Room, body: Watching) -> Decision:
+        changes: dict[str, Any] = {}
+        for user, conn in body.members:
+            member = room.members.get(user)
+            if member is not None and member.conn == conn and member.watching != body.watching:
+                changes[MEMBER + user] = msgspec.structs.replace(member, watching=body.watching)
+        return Decision(changes=changes)
+
+    def _update_username(self, room: Room, member: Member, body: m.UpdateUsername, now: float) -> Decision:
+        if member.named:
+            raise Refused("forbidden", "UPDATE_USERNAME: your name comes with your token.")
+        name = clean_name(body.username, self.settings.username_length)
+        if name is None:
+            raise Refused(
+                "bad_message", "UPDATE_USERNAME: `username` has no visible character, or is the server's own."
+            )
+        message = m.UsernameUpdated(seq=room.seq + 1, prev=room.prev, user_id=member.user_id, username=name)
+        changes = {MEMBER + member.user_id: msgspec.structs.replace(member, username=name)}
+        return Decision("USERNAME_UPDATED", changes, (message,), {"username": name})
+
+    def _toggle_guest_control(self, room: Room, member: Member, body: m.ToggleGuestControl, now: float) -> Decision:
+        settings = msgspec.structs.replace(room.settings, guest_control=body.enabled)
+        message = m.GuestControl(seq=room.seq + 1, prev=room.prev, enabled=body.enabled)
+        return Decision("GUEST_CONTROL", {"settings": settings}, (message,), {"enabled": body.enabled})
+
+    def _transfer_host(self, room: Room, member: Member, body: m.TransferHost, now: float) -> Decision:
+        target = room.members.get(body.target_user_id)
+        if target is None or not target.conn:
+            raise Refused("no_such_member", "TRANSFER_HOST: `targetUserId` is not a connected member of this room.")
+        message = m.HostChanged(seq=room.seq + 1, prev=room.prev, host_user_id=target.user_id)
+        return Decision("HOST_CHANGED", {"host": target.user_id}, (message,), {"host": target.user_id})
+
+    def _chat(self, room: Room, member: Member, body: m.Chat, now: float) -> Decision:
+        text = body.text
+        if len(text) > self.settings.chat_length:
+            raise Refused("bad_message", f"CHAT: `text` is longer than {self.settings.chat_length} characters.")
+        said = m.Said(
+            seq=room.seq + 1,
+            prev=room.prev,
+            user_id=member.user_id,
+            username=member.username,
+            text=text,
+            timestamp=int(now * 1000),
+        )
+        return Decision("CHAT", {}, (said,), {"length": len(text)})
+
+
+def commit_of(room: Room, user: str, decision: Decision, now: float, rules: Rules) -> Commit:
+    """Return the commit that carries a decision out on the room it was made for."""
+    due = 0.0 if decision.closes else room.due
+    if decision.reschedule and not decision.closes:
+        after = room.copy()
+        after.assign(decision.changes)
+        due = rules.due(after)
+    return Commit(
+        room.epoch,
+        room.seq + 1,
+        now,
+        decision.event,
+        user,
+        decision.details,
+        split(room, decision.changes),
+        decision.messages,
+        decision.skip,
+        due,
+        decision.closes,
+    )
+
+
+def _remember(room: Room, member: Member, command: Command, decision: Decision) -> Decision:
+    """Note the command's id with the member, in the same commit, so that it is never carried out again."""
+    changed = decision.changes.get(MEMBER + member.user_id, member)
+    if not decision.commits or changed is None:
+        return decision
+    run = _run(command)
+    recent = (*member.recent, (run, command.body.id, room.seq + 1))
+    forgotten = member.forgotten if member.recent and member.recent[-1][0] == run else -1
+    for nonce, id_, _ in recent[:-RECENT]:
+        if nonce == run:
+            forgotten = max(forgotten, id_)
+    changed = msgspec.structs.replace(changed, recent=recent[-RECENT:], forgotten=forgotten, proven=True)
+    return msgspec.structs.replace(decision, changes={**decision.changes, MEMBER + member.user_id: changed})
+
+
+def _run(command: Command) -> str:
+    """Return what the command's id is unique within. A client without a nonce may count anew on each connection."""
+    return command.nonce or command.conn

@@ -1,0 +1,257 @@
+"""JOIN: who may come in under which name, and what everybody is told of it."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any
+
+import msgspec
+
+from .. import messages as m
+from ..errors import Refused
+from . import moderation, permissions
+from .commands import Command, Decision, Enter, StalePin
+from .display_names import clean_name, reserved
+from .membership import departed
+from .message_builders import host_changed, in_step, parts, user_left
+from .permissions import chooses_title
+from .settings import RuleSettings
+from .state import GUEST, HOST, MEMBER, Member, Room
+
+UNNOTICED = 60.0
+"""Seconds for which nobody may notice that a connection is dead; what was said on it then was not heard."""
+
+
+EARLIER = 3
+"""How many addresses of a member are remembered beside the last one, for a ban."""
+NONCE = 12
+"""Characters from which on a nonce is taken for one that others cannot guess."""
+
+
+def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleSettings) -> Decision:
+    """Admit somebody. Raises Refused, or StalePin if the PIN was hashed with another salt than the room's."""
+    user = command.user
+    if reserved(user):
+        raise Refused("bad_user", "JOIN: `userId` 'server', and what reads like it, is the server's own.")
+    name = clean_name(body.username, settings.username_length)
+    member = room.members.get(user)
+    if member is not None and recognised(member, command.conn, command.nonce, body):
+        return _come_back(room, member, command, body, name, now)
+    # Whether there is such a member is told to those only who might come in: the others do not learn who is in the room.
+    permissions.check_entry(room, user, body.address, now)
+    if room.moderation.locked:
+        raise Refused("locked", "JOIN: the host has locked this room.", 5000)
+    successor = _lost_host(room, body, name) if member is None else None
+    _check_pin(room, body)
+    if member is not None:
+        raise Refused("identity_conflict", "JOIN: somebody is in this room under this `userId`.", 5000)
+    if successor is None and len(room.members) >= settings.members_per_room:
+        raise Refused(
+            "room_full", f"The room has {settings.members_per_room} members, which is as many as it may have.", 5000
+        )
+    if settings.members_per_address and body.address and successor is None:
+        count = sum(member.address == body.address for member in room.members.values())
+        if count >= settings.members_per_address:
+            raise Refused("rate_limited", f"JOIN: your address has {count} members in this room already.", 5000)
+    return _admit(room, command, body, name, successor, now)
+
+
+def places(room: Room, settings: RuleSettings) -> int:
+    """Return how many newcomers the room accepts now."""
+    return 0 if room.moderation.locked else max(0, settings.members_per_room - len(room.members))
+
+
+def _admit(room: Room, command: Command, body: Enter, name: str | None, old: Member | None, now: float) -> Decision:
+    """old: who this was until now, under another user id: an old client whose service worker restarted."""
+    user, order = command.user, room.seq + 1
+    messages: list[m.LoggedMessage] = []
+    changes: dict[str, Any] = {}
+    if old is not None:
+        order = old.order
+        changes[MEMBER + old.user_id] = None
+        changes["departed"] = departed(room, [old], now)
+        if old.user_id in room.moderation.delegates:
+            changes["moderation"] = room.moderation.without(old.user_id)
+        messages += user_left(room, old.user_id)
+    changes[MEMBER + user] = Member(
+        user, name, command.conn, order, now, address=body.address, token=body.new_token,
+        proven=body.id is not None, nonce=_unguessable(command.nonce),
+        role=body.role, named=body.named, since=room.seq + 1,
+    )  # fmt: skip
+    messages.append(_joined(room, user, name))
+    if old is not None or _becomes_host(room, body.role):
+        changes["host"] = user
+        messages.append(host_changed(room, user))
+    if room.empty_since:
+        changes["empty_since"] = 0.0
+    if room.seq == 0:
+        changes["settings"] = msgspec.structs.replace(room.settings, pin=body.pin, invite=body.invite)
+    details = {"username": name} if old is None else {"username": name, "was": old.user_id}
+    return Decision("USER_JOINED", changes, parts(*messages), details, skip=user, reschedule=True)
+
+
+def _come_back(room: Room, member: Member, command: Command, body: Enter, name: str | None, now: float) -> Decision:
+    by_token = _by_token(member, body.token)
+    token, next_token = member.token, member.next_token
+    if by_token and _same(body.token, next_token):
+        token, next_token = next_token, ""
+    elif not by_token and body.new_token:
+        token, next_token = (token, body.new_token) if token else (body.new_token, "")
+    back = msgspec.structs.replace(
+        member,
+        username=name or member.username,
+        conn=command.conn,
+        lost_at=0.0,
+        address=body.address or member.address,
+        earlier=_earlier(member, body.address),
+        token=token,
+        next_token=next_token,
+        proven=member.proven or by_token or body.id is not None,
+        nonce=_unguessable(command.nonce),
+        # A page that was loaded anew does not watch yet, and a gate does not wait for it.
+        watching=member.watching and body.resume and by_token,
+        missed=member.missed if body.resume and by_token else 0,
+        role=body.role,
+        named=body.named,
+        since=member.since if by_token else room.seq + 1,
+    )
+    changes: dict[str, Any] = {MEMBER + member.user_id: back}
+    messages: list[m.LoggedMessage] = []
+    host = room.host
+    if not host and body.role != GUEST:
+        changes["host"] = host = member.user_id
+        messages.append(host_changed(room, host))
+    skip = ""
+    if not (body.resume and by_token):
+        skip = member.user_id
+        messages = [_joined(room, member.user_id, back.username)]
+        if host == member.user_id:
+            messages.append(host_changed(room, host))
+    event = "USER_RESUMED" if body.resume and by_token else "USER_REJOINED"
+    decision = Decision(event, changes, parts(*messages), {"username": back.username}, skip=skip, reschedule=True)
+    if member.conn != command.conn and not body.resume and not chooses_title(room, member.user_id):
+        playback = room.playback
+        if playback.url and playback.titled_at > (member.lost_at or now) - UNNOTICED:
+            decision.reply = m.UrlChanged(user_id=m.SERVER, url=playback.url)
+    return decision
+
+
+def _becomes_host(room: Room, role: str) -> bool:
+    """Whether a newcomer is host: the first one is; with roles, the first host, though a guest was elected meanwhile."""
+    host = room.members.get(room.host)
+    if host is None:
+        return role != GUEST
+    return role == HOST and host.role == GUEST
+
+
+def recognised(member: Member, conn: str, nonce: str, body: Enter) -> bool:
+    """Say whether a JOIN comes from the member itself.
+
+    An address is enough only for old clients, which have nothing else. They keep a superseded connection open, so theirs need
+    not be dead; a client of another kind is told to wait until that is known.
+    """
+    if body.role or _by_token(member, body.token) or member.conn == conn:
+        return True
+    if not body.address or body.address != member.address:
+        return False
+    if _same(_unguessable(nonce), member.nonce):
+        # The answer to its last JOIN was lost, and with it the token.
+        return True
+    return not member.has_secret and not (body.modern and member.conn)
+
+
+def _earlier(member: Member, address: str) -> tuple[str, ...]:
+    """Return the addresses at which the member was before it came to this one."""
+    if not address or address == member.address:
+        return member.earlier
+    others = (member.address, *(other for other in member.earlier if other != address))
+    return tuple(other for other in others if other)[:EARLIER]
+
+
+def _unguessable(nonce: str) -> str:
+    return nonce if len(nonce) >= NONCE else ""
+
+
+def _by_token(member: Member, token: str) -> bool:
+    return bool(token) and (_same(token, member.token) or _same(token, member.next_token))
+
+
+def _joined(room: Room, user: str, name: str | None) -> m.UserJoined:
+    return m.UserJoined(seq=room.seq + 1, prev=room.prev, user_id=user, username=name)
+
+
+def _check_pin(room: Room, body: Enter) -> None:
+    pin = room.settings.pin
+    if room.seq == 0 or pin is None:
+        return
+    if body.pin is None:
+        raise Refused("bad_pin", "JOIN: this room has a PIN; give it in `pin`.")
+    if body.pin.salt != pin.salt:
+        raise StalePin
+    if not _same(body.pin.hash, pin.hash):
+        raise Refused("bad_pin", "JOIN: `pin` is not this room's PIN.")
+
+
+def _lost_host(room: Room, body: Enter, name: str | None) -> Member | None:
+    """Return the host, if it is in its grace period and this is the same person by address and name."""
+    host = room.members.get(room.host)
+    if host is None or host.conn or host.has_secret or body.role or not body.address or name is None:
+        return None
+    return host if (host.address, host.username) == (body.address, name) else None
+
+
+def _same(a: str, b: str) -> bool:
+    return bool(b) and hmac.compare_digest(a.encode("utf-8", "surrogatepass"), b.encode("utf-8", "surrogatepass"))
+
+
+def greeting(
+    room: Room, user: str, now: float, *, first: bool, controls: bool, resumed: bool | None, token: str | None
+) -> list[m.ServerMessage]:
+    """Return what the joiner gets, in order, once the commit of its JOIN has been applied.
+
+    first: whether this is its first admission. controls: whether it may control the film. resumed: whether everything it
+    missed has been sent; None if it did not ask. token: the secret to hand over, if one was issued.
+    """
+    playback = room.playback
+    state = state_of(room, now, resumed=resumed, token=token)
+    told: list[m.ServerMessage] = [state]
+    if user in room.moderation.delegates:
+        told.append(permissions.own_control(room, user))
+    if user == room.host and (bars := moderation.in_force(room.moderation, now)):
+        told.append(moderation.listed(bars))
+    if resumed:
+        return told
+    if not first or any(gone.user_id == user for gone in room.departed):
+        # It may still show members who left while it was away; ROOM_STATE takes nobody off the screen of an old client.
+        # It learns of no member that left before it came.
+        since = -1 if first else room.members[user].order
+        for gone in room.departed:
+            if gone.user_id not in room.members and (gone.seq > since or not gone.seq):
+                told += [m.Left(user_id=gone.user_id), m.UserLeft(user_id=gone.user_id)]
+    if first and not controls and playback.url:
+        told.append(m.UrlChanged(user_id=m.SERVER, url=playback.url))
+    if room.gate is not None or (user != room.host and playback.known):
+        told.append(in_step(room, now))
+    return told
+
+
+def state_of(room: Room, now: float, *, resumed: bool | None = None, token: str | None = None) -> m.RoomState:
+    """Return the ROOM_STATE of the room as it is."""
+    return m.RoomState(
+        room_id=room.code,
+        url=room.playback.url,
+        current_time=room.playback.position_at(now),
+        is_playing=room.playback.playing,
+        host_user_id=room.host or None,
+        guest_control_enabled=room.settings.guest_control,
+        users=[m.User(member.user_id, member.username) for member in room.members.values()],
+        epoch=room.epoch,
+        seq=room.seq,
+        prev=room.prev,
+        server_time=int(now * 1000),
+        token=token,
+        resumed=resumed,
+        gate=m.GateState(room.gate.position, list(room.gate.awaited)) if room.gate else None,
+        locked=room.moderation.locked,
+        controllers=list(room.moderation.delegates),
+    )

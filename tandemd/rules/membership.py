@@ -1,0 +1,140 @@
+"""Going: lost connections, leaving, the election of a host, and what that does to a gate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from .. import messages as m
+from . import ready_gate as gates
+from .commands import Decision
+from .message_builders import host_changed, parts, played, user_left
+from .state import GUEST, MEMBER, Departed, Gate, Member, Moderation, Room
+
+REMEMBERED = 100
+"""How many who left are remembered, and for how many seconds, for clients that were away meanwhile."""
+REMEMBERED_FOR = 600.0
+
+AT_ONCE = 50
+"""How many members one commit changes at most, so that its length has a bound."""
+NAMED = 10
+"""How many of those that a gate waited for in vain the archive is told by name."""
+
+
+def lost(room: Room, members: Sequence[Member], event: str, now: float) -> Decision:
+    """Connections are gone: the grace period begins, and nobody is told. A gate does not wait for these members."""
+    changes: dict[str, Any] = {
+        MEMBER + member.user_id: msgspec.structs.replace(member, conn="", lost_at=now, watching=False)
+        for member in members
+    }
+    decision = Decision(event, changes, (), {"users": [member.user_id for member in members]}, reschedule=True)
+    return _without(room, [member.user_id for member in members], decision, now)
+
+
+def reattached(room: Room, member: Member, conn: str) -> Decision:
+    """A connection that was taken for lost is alive: the member has it back, and nobody is told."""
+    back = msgspec.structs.replace(member, conn=conn, lost_at=0.0)
+    decision = Decision("USER_RESUMED", {MEMBER + member.user_id: back}, reschedule=True)
+    if room.host not in room.members and member.role != GUEST:
+        decision.changes["host"] = member.user_id
+        decision.messages = (host_changed(room, member.user_id),)
+    return decision
+
+
+def left(room: Room, member: Member, reason: Literal["left", "lost"], now: float) -> Decision:
+    """The member is out: by its own LEAVE, or at the end of its grace period."""
+    if reason == "left" and len(room.members) == 1:
+        # Who was lost goes by no command of its own, so the archive has to be told who it was.
+        details = {"reason": reason, "user": member.user_id}
+        return Decision("USER_LEFT", {MEMBER + member.user_id: None}, (), details, reschedule=True, closes=True)
+    return gone(room, [member], reason, now)
+
+
+def gone(
+    room: Room, members: Sequence[Member], reason: Literal["left", "lost", "kicked", "banned"], now: float
+) -> Decision:
+    """Members are out, by their own doing or the host's; the room stays."""
+    users = [member.user_id for member in members]
+    out = frozenset(users)
+    others = [other for other in room.members.values() if other.user_id not in out]
+    by_host = reason if reason == "kicked" or reason == "banned" else None
+    messages: list[m.LoggedMessage] = []
+    for user in users:
+        messages += user_left(room, user, by_host)
+    changes: dict[str, Any] = {MEMBER + user: None for user in users}
+    changes["departed"] = departed(room, members, now)
+    moderation = room.moderation.without(*users)
+    if moderation is not room.moderation:
+        changes["moderation"] = moderation
+    if room.host in out:
+        host = elect(others)
+        changes["host"] = host
+        if others:
+            messages.append(host_changed(room, host))
+    if not others:
+        # The film stops where the last one saw it.
+        playback = room.playback
+        changes["playback"] = playback.corrected(playback.position_at(members[-1].lost_at or now), False, now)
+        changes["gate"] = None
+        changes["empty_since"] = now
+        if room.moderation.locked:
+            # No member could let a newcomer in.
+            changes["moderation"] = Moderation(bars=room.moderation.bars)
+        messages = []
+    decision = Decision("USER_LEFT", changes, tuple(messages), {"reason": reason, "user": users[0]}, reschedule=True)
+    decision = _without(room, users, decision, now)
+    decision.messages = parts(*decision.messages)
+    return decision
+
+
+def elect(members: list[Member]) -> str:
+    """Return the user id of the longest-present connected member, "" if none is connected.
+
+    Those who are guests by their tokens come after all others.
+    """
+    connected = [(member.role == GUEST, member.order, member.user_id) for member in members if member.conn]
+    return min(connected)[2] if connected else ""
+
+
+def departed(room: Room, members: Sequence[Member], now: float) -> tuple[Departed, ...]:
+    """Return the remembered leavers with some more, these last."""
+    out = frozenset(member.user_id for member in members)
+    kept = [gone for gone in room.departed if gone.user_id not in out and now - gone.at < REMEMBERED_FOR]
+    more = (Departed(other.user_id, now, other.address, room.seq + 1, other.earlier) for other in members)
+    return (*kept, *more)[-REMEMBERED:]
+
+
+def opened(room: Room, gate: Gate, now: float) -> Decision:
+    """The gate opens: the film goes on from its position if it was playing."""
+    decision = Decision("GATE_OPENED", {"gate": None}, (), _gate_details(gate), reschedule=True)
+    for user in gate.awaited[:AT_ONCE]:
+        late = room.members.get(user)
+        if late is not None and late.missed < gates.MISSES:
+            decision.changes[MEMBER + user] = msgspec.structs.replace(late, missed=late.missed + 1)
+    if gate.resume:
+        decision.changes["playback"] = room.playback.controlled(gate.position, True, now)
+        decision.messages = (played(room, m.SERVER, gate.position, True, now),)
+    return decision
+
+
+def _without(room: Room, users: Sequence[str], decision: Decision, now: float) -> Decision:
+    """Take somebody out of the gate, if there is one; the last one it waited for opens it."""
+    if room.gate is None or "gate" in decision.changes:
+        return decision
+    gate = gates.without(room.gate, *users)
+    if gate is room.gate:
+        return decision
+    if gate.awaited:
+        decision.changes["gate"] = gate
+        return decision
+    opening = opened(room, gate, now)
+    decision.changes.update(opening.changes)
+    decision.messages += opening.messages
+    return decision
+
+
+def _gate_details(gate: Gate) -> dict[str, Any]:
+    late = list(gate.awaited[:NAMED])
+    return {"position": gate.position, "resume": gate.resume, "late": late, "lateCount": len(gate.awaited)}

@@ -1,0 +1,142 @@
+"""What a host may do about people: kick, ban, lock the room, and let single members control the film."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from .. import messages as m
+from ..errors import Refused
+from . import membership
+from .commands import Decision
+from .display_names import clean_name
+from .settings import RuleSettings
+from .state import Bar, Departed, Member, Moderation, Room
+
+MOST = 100
+"""How many may be kicked and banned at a time."""
+REASON = 200
+"""Characters of a reason; the rest is cut off."""
+
+
+def kick(settings: RuleSettings, room: Room, member: Member, body: m.Kick, now: float) -> Decision:
+    """A member is out, and stays out for a while under this user id."""
+    target = room.members.get(body.target_user_id)
+    if target is None:
+        raise Refused("no_such_member", "KICK: `targetUserId` is not a member of this room.")
+    bar = Bar(target.user_id, target.username, until=now + settings.kick, at=now)
+    return _barred(room, target, bar, "kicked", body.reason, now)
+
+
+def ban(room: Room, member: Member, body: m.Ban, now: float) -> Decision:
+    """Somebody may not come in for the life of the room, whether member now or not."""
+    user = body.target_user_id
+    target = room.members.get(user)
+    before = next((bar for bar in room.moderation.bars if bar.user_id == user), Bar(user, None))
+    gone = next((gone for gone in room.departed if gone.user_id == user), None)
+    seen: Member | Departed | Bar = target or gone or before
+    # A client that shares the host's address may be the host, after a restart of its client.
+    addresses = [other for other in (seen.address, *seen.earlier) if other and other != member.address]
+    if not body.by_address or not addresses:
+        addresses = [""]
+    name = target.username if target is not None else before.username
+    bar = Bar(user, name, addresses[0], at=now, earlier=tuple(addresses[1:]))
+    along: list[Member] = []
+    if bar.address and body.with_members is not None:
+        along = [
+            other
+            for other in room.members.values()
+            if other.address in addresses
+            and other.user_id not in (user, room.host)
+            and (body.with_members == "all" or not (other.has_secret or other.role))
+        ][: membership.AT_ONCE - 1]
+    return _barred(room, target, bar, "banned", body.reason, now, along)
+
+
+def unban(room: Room, member: Member, body: m.Unban, now: float) -> Decision:
+    """Somebody who was kicked or banned may come in again."""
+    kept = tuple(bar for bar in in_force(room.moderation, now) if bar.user_id != body.target_user_id)
+    if len(kept) == len(in_force(room.moderation, now)):
+        raise Refused("no_such_member", "UNBAN: `targetUserId` is neither kicked nor banned.")
+    changes = {"moderation": msgspec.structs.replace(room.moderation, bars=kept)}
+    return Decision("USER_UNBANNED", changes, (), {"user": body.target_user_id}, reply=listed(kept))
+
+
+def lock(room: Room, member: Member, body: m.LockRoom, now: float) -> Decision:
+    """Nobody new comes in, or newcomers do again."""
+    if body.locked == room.moderation.locked:
+        return Decision()
+    changes = {"moderation": msgspec.structs.replace(room.moderation, locked=body.locked)}
+    message = m.RoomLocked(seq=room.seq + 1, prev=room.prev, locked=body.locked)
+    return Decision("ROOM_LOCKED", changes, (message,), {"locked": body.locked})
+
+
+def delegate(room: Room, member: Member, body: m.DelegateControl, now: float) -> Decision:
+    """One member may control the film, or not any more, as long as it is in the room."""
+    user, before = body.target_user_id, room.moderation
+    if user not in room.members:
+        raise Refused("no_such_member", "DELEGATE_CONTROL: `targetUserId` is not a member of this room.")
+    if body.enabled == (user in before.delegates):
+        return Decision()
+    after = before.without(user)
+    if body.enabled:
+        after = msgspec.structs.replace(before, delegates=(*before.delegates, user))
+    message = m.ControlDelegated(seq=room.seq + 1, prev=room.prev, user_id=user, enabled=body.enabled)
+    details = {"user": user, "enabled": body.enabled}
+    return Decision("CONTROL_DELEGATED", {"moderation": after}, (message,), details)
+
+
+def in_force(moderation: Moderation, now: float) -> tuple[Bar, ...]:
+    """Return the bars that have not ended."""
+    return tuple(bar for bar in moderation.bars if not bar.until or now < bar.until)
+
+
+def listed(bars: tuple[Bar, ...]) -> m.Bans:
+    """Return what the host is told of those who may not come in."""
+    return m.Bans(
+        bans=[
+            m.Barred(bar.user_id, bar.username, bool(bar.address), int(bar.until * 1000) if bar.until else None)
+            for bar in bars
+        ]
+    )
+
+
+def _barred(
+    room: Room,
+    target: Member | None,
+    bar: Bar,
+    how: Literal["kicked", "banned"],
+    reason: str | None,
+    now: float,
+    along: Sequence[Member] = (),
+) -> Decision:
+    if bar.user_id == room.host:
+        raise Refused("forbidden", "You are the host: hand over first (TRANSFER_HOST).")
+    out = [target, *along] if target is not None else list(along)
+    decision = membership.gone(room, out, how, now) if out else Decision()
+    bars = _with(in_force(room.moderation, now), bar)
+    before = decision.changes.get("moderation", room.moderation)
+    changes: dict[str, Any] = {**decision.changes, "moderation": msgspec.structs.replace(before, bars=bars)}
+    details: dict[str, Any] = {"user": bar.user_id, "username": bar.username, "why": clean_name(reason, REASON)}
+    if bar.until:
+        details["until"] = bar.until
+    else:
+        details["byAddress"] = bool(bar.address)
+    if along:
+        details["along"] = [other.user_id for other in along]
+    return msgspec.structs.replace(
+        decision, event=f"USER_{how.upper()}", changes=changes, details=details, reply=listed(bars)
+    )
+
+
+def _with(bars: tuple[Bar, ...], bar: Bar) -> tuple[Bar, ...]:
+    kept = [other for other in bars if other.user_id != bar.user_id]
+    if len(kept) >= MOST:
+        # Who was kicked may come back some time anyway.
+        kicked = next((other for other in kept if other.until), None)
+        if kicked is None:
+            raise Refused("forbidden", f"This room has {MOST} bans already; lock it (LOCK_ROOM), or lift some (UNBAN).")
+        kept.remove(kicked)
+    return (*kept, bar)

@@ -1,0 +1,256 @@
+"""Rooms in this process: a commit is a function call. For one node; what must survive a restart goes to the archive."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import islice
+
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from ..errors import MAILBOX_FULL, Refused
+from ..interfaces import CommitResult, Conflict, IFollower, IRoomStore, TooLarge, Unavailable
+from ..ratelimit.buckets import Budgets, Taken, Way
+from ..ratelimit.size_limits import Bounds
+from ..rules.state import MEMBER, Commit, Member, Room, Version
+from ..util.server_time import ServerTime
+from .redis import codec
+
+FULL_RETRY = 5.0
+"""Seconds after which a command may be tried again that came while the archive took nothing any more."""
+
+MAILBOX = 200
+"""How many frames are kept for one member; a WebRTC handshake with ten others needs about half of it."""
+
+
+class _Kept:
+    """A room as the store has it. log: its last commits, encoded: as objects they would be several times as large."""
+
+    __slots__ = ("log", "log_bytes", "mail", "room")
+
+    def __init__(self, room: Room):
+        self.room = room
+        self.log: deque[bytes] = deque()
+        self.log_bytes = 0
+        self.mail: dict[str, _Mailbox] = {}
+
+    def write(self, commits: Sequence[bytes], log_length: int, log_bytes: int) -> None:
+        """Append to the log, and drop the oldest commits beyond a number and a size. The last one stays in any case."""
+        for commit in commits:
+            self.log.append(commit)
+            self.log_bytes += len(commit)
+        while len(self.log) > 1 and (self.log_bytes > log_bytes or len(self.log) > log_length):
+            self.log_bytes -= len(self.log.popleft())
+
+    def forget(self) -> None:
+        """Drop everything that is kept for members: they are gone."""
+        self.log.clear()
+        self.log_bytes = 0
+        self.mail.clear()
+
+
+class _Mailbox:
+    """Frames for one member."""
+
+    __slots__ = ("frames", "size")
+
+    def __init__(self) -> None:
+        self.frames: deque[bytes] = deque()
+        self.size = 0
+
+    def put(self, frame: bytes, most: int) -> bool:
+        """Append a frame and drop the oldest beyond `MAILBOX`; return whether it fits into `most` bytes."""
+        if self.size + len(frame) > most:
+            return False
+        self.frames.append(frame)
+        self.size += len(frame)
+        if len(self.frames) > MAILBOX:
+            self.size -= len(self.frames.popleft())
+        return True
+
+
+@implementer(IRoomStore)
+class MemoryStore:
+    """The store of a single node.
+
+    log_length: commits kept for each room, for members that resume.
+    journal: is given the room after each commit, and the commit. It must be quick. bounds: bytes that a room may hold.
+    full: says whether the journal can take no more; then only rooms end. time: server time; without it, the clock counts
+    from 1970, as simulated time does.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        log_length: int,
+        journal: Callable[[Room, Commit], None],
+        bounds: Bounds = Bounds(),  # noqa: B008  # immutable
+        full: Callable[[], bool] = lambda: False,
+        time: ServerTime | None = None,
+    ):
+        self._clock = clock
+        self._time = time or ServerTime(clock)
+        self._log_length = log_length
+        self._bounds = bounds
+        self._full = full
+        self._journal = journal
+        self._rooms: dict[str, _Kept] = {}
+        self._invites: dict[str, str] = {}
+        self._due: list[tuple[float, str]] = []
+        self._followed: set[str] = set()
+        self._restored_at = 0.0
+        self._budgets = Budgets(self._rooms.__contains__)
+
+    def restore(self, rooms: Sequence[Room]) -> None:
+        """Take over rooms from the archive. To be called before the first commit."""
+        # The wall clock may have been set back since they were stored; nothing in them may be of a later time than now.
+        latest = max((room.at for room in rooms), default=0.0)
+        if latest > self._time.now():
+            self._time.begin(latest)
+        self._restored_at = self._time.now()
+        for room in rooms:
+            self._keep(room)
+
+    def _keep(self, room: Room) -> _Kept:
+        kept = self._rooms[room.code] = _Kept(room)
+        if room.settings.invite:
+            self._invites[room.settings.invite] = room.code
+        if room.due:
+            heapq.heappush(self._due, (room.due, room.code))
+        return kept
+
+    def codes(self) -> list[str]:
+        """Return the codes of all rooms."""
+        return list(self._rooms)
+
+    # IRoomStore
+
+    def now(self) -> float:
+        return self._time.now()
+
+    def load(self, code: str) -> Deferred[Room | None]:
+        kept = self._rooms.get(code)
+        return defer.succeed(kept.room.copy() if kept else None)
+
+    def member(self, code: str, user_id: str) -> Deferred[Member | None]:
+        kept = self._rooms.get(code)
+        return defer.succeed(kept.room.members.get(user_id) if kept else None)
+
+    def commit(self, room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None]) -> None:
+        kept = self._rooms.get(room.code)
+        if kept is None:
+            if room.seq:
+                done(Conflict(None))
+                return
+            created = room.copy()
+            kept = _Kept(created)
+        stored = kept.room
+        if stored.id != room.id or stored.epoch != room.epoch or stored.seq != room.seq:
+            done(Conflict(stored.version))
+            return
+        if self._full() and not commits[-1].closes:
+            done(Unavailable(FULL_RETRY))
+            return
+        encoded: list[bytes] = []
+        for commit in commits:
+            data = codec.encode_commit(commit)
+            if len(data) > self._bounds.commit:
+                done(TooLarge(len(encoded), len(data), self._bounds.commit))
+                return
+            encoded.append(data)
+        for commit in commits:
+            due, invite = stored.due, stored.settings.invite
+            stored.apply(commit)
+            for name, value in commit.changes.items():
+                if value is None and name.startswith(MEMBER):
+                    kept.mail.pop(name.removeprefix(MEMBER), None)
+            if stored.due != due and stored.due:
+                heapq.heappush(self._due, (stored.due, room.code))
+            if stored.settings.invite != invite:
+                self._invites[stored.settings.invite] = room.code
+            self._journal(stored, commit)
+        if stored.empty_since:
+            kept.forget()
+        else:
+            kept.write(encoded, self._log_length, self._bounds.log)
+        if stored.closed:
+            self._rooms.pop(room.code, None)
+            self._invites.pop(stored.settings.invite, None)
+        else:
+            self._rooms[room.code] = kept
+        done(None)
+
+    def replay(self, code: str, after: Version) -> Deferred[Sequence[Commit] | None]:
+        kept = self._rooms.get(code)
+        if kept is None or after[0] != kept.room.epoch or after[1] > kept.room.seq:
+            return defer.succeed(None)
+        missed = kept.room.seq - after[1]
+        if missed > len(kept.log):
+            return defer.succeed(None)
+        found = list(islice(kept.log, len(kept.log) - missed, None))
+        if sum(map(len, found)) > self._bounds.replay:
+            return defer.succeed(None)
+        return defer.succeed([codec.decode_commit(commit) for commit in found])
+
+    def follow(self, code: str, follower: IFollower) -> None:
+        # There are no other nodes: nothing to tell. Only `due_rooms` wants to know.
+        self._followed.add(code)
+
+    def unfollow(self, code: str) -> None:
+        self._followed.discard(code)
+        kept = self._rooms.get(code)
+        if kept is not None and kept.room.due:
+            heapq.heappush(self._due, (kept.room.due, code))
+
+    def relay(
+        self, code: str, user_id: str, frame: bytes, done: Callable[[Refused | None], None] = lambda error: None
+    ) -> None:
+        kept = self._rooms.get(code)
+        fits = True
+        if kept is not None and user_id in kept.room.members:
+            fits = kept.mail.setdefault(user_id, _Mailbox()).put(frame, self._bounds.mailbox)
+        done(None if fits else MAILBOX_FULL)
+
+    def take_mail(self, code: str, user_id: str) -> Deferred[Sequence[bytes]]:
+        kept = self._rooms.get(code)
+        box = kept.mail.pop(user_id, None) if kept is not None else None
+        return defer.succeed(list(box.frames) if box is not None else [])
+
+    def drop_mail(self, code: str, user_id: str) -> None:
+        kept = self._rooms.get(code)
+        if kept is not None:
+            kept.mail.pop(user_id, None)
+
+    def find_invite(self, invite: str) -> Deferred[str | None]:
+        return defer.succeed(self._invites.get(invite))
+
+    def due_rooms(self, now: float) -> Deferred[Sequence[str]]:
+        codes: list[str] = []
+        while self._due and self._due[0][0] <= now and len(codes) < 1000:
+            due, code = heapq.heappop(self._due)
+            kept = self._rooms.get(code)
+            if kept is not None and kept.room.due == due and code not in self._followed:
+                codes.append(code)
+        return defer.succeed(codes)
+
+    def take(self, ways: Sequence[Way]) -> Deferred[Taken]:
+        return defer.succeed(self._budgets.take(ways, self._clock.seconds()))
+
+    def give_back(self, way: Way) -> None:
+        self._budgets.give_back(way, self._clock.seconds())
+
+    def mark(self, name: str, seconds: float) -> None:
+        self._budgets.mark(name, self._clock.seconds() + seconds)
+
+    def size(self) -> int:
+        return len(self._rooms)
+
+    def grace_floor(self) -> float:
+        return self._restored_at
+
+    def ready(self) -> str:
+        return ""

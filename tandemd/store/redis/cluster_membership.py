@@ -1,0 +1,104 @@
+"""Which nodes are alive, and what becomes of the members of one that is not."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from twisted.internet.defer import DeferredList
+
+from ...interfaces import IFollower
+from ...metrics import Metrics
+from ...util.server_time import ServerTime
+from . import scripts
+from .connection import Link
+from .keys import NODES, STORE, places_key
+
+DEAD_AFTER = 10.0
+"""Seconds without a sign of life after which a node is dead."""
+AWAY_AFTER = 5.0
+"""Seconds without a sign of life of any node, after which it was the store that was away; nodes give one every 2 s."""
+AT_ONCE = 20
+"""Rooms that are taken over at the same time."""
+
+
+class Members:
+    """This node's signs of life, and the taking over of dead nodes' members.
+
+    name: "node/boot/" of this node. alive: how many nodes have given a sign of life lately, this one included. floor:
+    server time before which no grace period began, as far as it matters: the store was away until then. heard_at: server
+    time of this node's last sign of life.
+    """
+
+    def __init__(self, link: Link, time: ServerTime, name: str, metrics: Metrics):
+        self.floor = 0.0
+        self._their_floor = b""
+        self.alive = 1
+        self.heard_at = 0.0
+        self._link = link
+        self._time = time
+        self._name = name
+        self._metrics = metrics
+        self._follower: IFollower | None = None
+        self._counted: set[str] = set()
+        self._taking = False
+
+    def attach(self, follower: IFollower) -> None:
+        """Set who puts members in their grace period."""
+        self._follower = follower
+
+    async def beat(self) -> tuple[float, bytes, Sequence[str]]:
+        """Give a sign of life; return Redis' time, the store's incarnation and the names of dead nodes.
+
+        Raises Disconnected or RedisError.
+        """
+        now, floor, number, dead, alive = await self._link.run(
+            scripts.BEAT,
+            [NODES, STORE],
+            self._name.encode(),
+            b"%f" % DEAD_AFTER,
+            b"%f" % AWAY_AFTER,
+            b"%f" % self._time.now(),
+        )
+        self.alive = int(alive)
+        self.heard_at = self._time.now()
+        if floor != self._their_floor:
+            # How long ago that was is the same on both clocks; the time of day need not be.
+            self._their_floor = floor
+            self.floor = self.heard_at - max(0.0, float(now) - float(floor)) if float(floor) else 0.0
+        return float(now), number, [name.decode() for name in dead]
+
+    async def take_over(self, dead: Sequence[str]) -> None:
+        """Begin the grace period of dead nodes' members. All nodes try; the first commit in each room counts.
+
+        What cannot be done now is done when they are found dead again. Raises Disconnected or RedisError.
+        """
+        if self._taking or self._follower is None:
+            return
+        self._taking = True
+        try:
+            for prefix in dead:
+                await self._take(prefix)
+        finally:
+            self._taking = False
+
+    async def _take(self, prefix: str) -> None:
+        assert self._follower is not None
+        places = places_key(prefix)
+        codes = await self._link.call(b"SMEMBERS", places)
+        if prefix not in self._counted:
+            self._counted.add(prefix)
+            self._metrics.takeovers.value += 1
+        if not codes:
+            await self._link.call(b"ZREM", NODES, prefix.encode())
+            self._counted.discard(prefix)
+            return
+        random.shuffle(codes)  # other nodes do the same: let them begin elsewhere
+        for start in range(0, len(codes), AT_ONCE):
+            some = codes[start : start + AT_ONCE]
+            noted = await DeferredList(
+                [self._follower.node_lost(code.decode(), prefix) for code in some], consumeErrors=True
+            )
+            done = [code for code, (worked, _) in zip(some, noted, strict=True) if worked]
+            if done:
+                await self._link.call(b"SREM", places, *done)

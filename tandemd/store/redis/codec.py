@@ -1,0 +1,170 @@
+"""Rooms and commits as bytes: JSON, so that what is in Redis can be read by people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from ...messages import LoggedMessage
+from ...rules.state import FIELD_TYPES, Commit, Room, Version
+
+_encode = msgspec.json.Encoder().encode
+_decoders = {name: msgspec.json.Decoder(kind).decode for name, kind in FIELD_TYPES.items()}
+
+HEAD = "@"
+"""The field of a room's hash that holds what is not a field of the room: see `Head`."""
+
+VERSION = "v"
+"""The field that the commit script compares: "<id>:<epoch>:<seq>"."""
+
+INCARNATION = "i"
+"""The field that tells under which incarnation of the store the room was written."""
+
+
+class Head(Struct, array_like=True):
+    """What else there is to know of a room: when it was created, `prev`, `at` and `due` as in `Room`."""
+
+    created_at: float
+    prev: int
+    at: float
+    due: float
+
+
+class _Commit(Struct, array_like=True):
+    epoch: int
+    seq: int
+    at: float
+    event: str
+    user: str
+    details: dict[str, Any] | None
+    changes: dict[str, msgspec.Raw]
+    messages: list[LoggedMessage]
+    skip: str
+    due: float
+    closes: bool
+    unrecorded: bool = False
+
+
+class Publication(Struct, array_like=True):
+    """What is told to the nodes that follow a room: the commits of one batch."""
+
+    batch: str
+    commits: list[_Commit]
+
+
+_decode_head = msgspec.json.Decoder(Head).decode
+_decode_commit = msgspec.json.Decoder(_Commit).decode
+_decode_publication = msgspec.json.Decoder(Publication).decode
+
+
+def pairs(flat: Sequence[bytes]) -> dict[str, bytes]:
+    """Return what Redis lists as names and values by turns."""
+    return {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}
+
+
+def version_text(room_id: str, version: Version) -> bytes:
+    """Return what the commit script compares."""
+    return f"{room_id}:{version[0]}:{version[1]}".encode()
+
+
+def parse_version(text: bytes) -> tuple[str, Version]:
+    """Return (room UUID, version) of what `version_text` made."""
+    room_id, epoch, seq = text.decode().split(":")
+    return room_id, (int(epoch), int(seq))
+
+
+def encode_field(value: Any) -> bytes:
+    return _encode(value)
+
+
+def decode_fields(fields: Mapping[str, bytes | msgspec.Raw]) -> dict[str, Any]:
+    """Return the fields of a room, without others that may be there. Raises msgspec.MsgspecError."""
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        decode = _decoders.get(name[:2] if name[1:2] == ":" else name)
+        if decode is not None:
+            found[name] = decode(value)
+    return found
+
+
+def encode_head(room: Room) -> bytes:
+    return encode_head_of(room.created_at, room.prev, room.at, room.due)
+
+
+def encode_head_of(created_at: float, prev: int, at: float, due: float) -> bytes:
+    return _encode((created_at, prev, at, due))
+
+
+def decode_room(code: str, fields: dict[str, bytes]) -> Room:
+    """Return the room that a hash holds. Raises msgspec.MsgspecError or KeyError if it is none."""
+    room_id, (epoch, seq) = parse_version(fields[VERSION])
+    head = _decode_head(fields[HEAD])
+    room = Room(room_id, code, head.created_at, epoch, seq)
+    room.prev, room.at, room.due = head.prev, head.at, head.due
+    found = decode_fields(fields)
+    # The answers to a gate count for the one that is there.
+    room.assign({name: value for name, value in found.items() if name[1:2] != ":"})
+    room.assign({name: value for name, value in found.items() if name[1:2] == ":"})
+    room.put_in_order()
+    return room
+
+
+def is_old(fields: Mapping[str, bytes]) -> bool:
+    """Say whether a hash holds all bars, delegates and departed members in one field each, as it once did."""
+    return "moderation" in fields or "departed" in fields
+
+
+def encode_commit(commit: Commit, *, messages: bool = True) -> bytes:
+    """Return a commit as JSON; without its messages for the journal, so that no chat gets that far."""
+    return _encode(
+        (
+            commit.epoch,
+            commit.seq,
+            commit.at,
+            commit.event,
+            commit.user,
+            commit.details,
+            commit.changes,
+            commit.messages if messages else (),
+            commit.skip,
+            commit.due,
+            commit.closes,
+            commit.unrecorded,
+        )
+    )
+
+
+def decode_commit(data: bytes) -> Commit:
+    """Raises msgspec.MsgspecError."""
+    return _commit(_decode_commit(data))
+
+
+def publication(batch: str, commits: Sequence[bytes]) -> bytes:
+    """Return what is published for commits that are encoded already."""
+    return b'["%b",[%b]]' % (batch.encode(), b",".join(commits))
+
+
+def decode_publication(data: bytes) -> tuple[str, list[Commit]]:
+    """Return (batch id, commits). Raises msgspec.MsgspecError."""
+    told = _decode_publication(data)
+    return told.batch, [_commit(commit) for commit in told.commits]
+
+
+def _commit(wire: _Commit) -> Commit:
+    return Commit(
+        wire.epoch,
+        wire.seq,
+        wire.at,
+        wire.event,
+        wire.user,
+        wire.details,
+        decode_fields(wire.changes),
+        tuple(wire.messages),
+        wire.skip,
+        wire.due,
+        wire.closes,
+        wire.unrecorded,
+    )  # fmt: skip

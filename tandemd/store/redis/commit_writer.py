@@ -1,0 +1,329 @@
+"""Committing to Redis: one script a batch, and finding out what became of it when the answer was lost."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ...interfaces import CommitResult, Conflict, TooLarge, Unavailable
+from ...metrics import Metrics
+from ...ratelimit.size_limits import ENDED_LOG, Bounds
+from ...rules.state import MEMBER, Commit, Room
+from ...util.services import Tasks
+from . import codec, scripts
+from .connection import Disconnected, RedisError, answers
+from .errors import full, withheld
+from .gateway import PATIENCE, Access
+from .journal import Journal
+from .keys import DUE, INVITES, JOURNAL, STORE, ended_key, log_key, mail_key, places_key, room_key
+from .memory_pressure import SHORT_LOG, SHORT_LOG_BYTES, Pressure
+
+CONFLICTS = 5
+"""Conflicts in a row in one room after which a node asks for a turn."""
+TURN_WAIT = 0.05
+"""Seconds until a commit is tried again that came in another node's turn."""
+REMEMBERED = 10_000
+"""Of how many rooms conflicts are counted."""
+
+
+class Commits:
+    """Appends commits to rooms. name: "node/boot/" of this node. log_length: commits kept for each room. bounds: bytes of it."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        access: Access,
+        journal: Journal,
+        clock: IReactorTime,
+        tasks: Tasks,
+        metrics: Metrics,
+        name: str,
+        log_length: int,
+        journal_length: int,
+        bounds: Bounds,
+        pressure: Pressure,
+    ):
+        self._access = access
+        self._journal = journal
+        self._clock = clock
+        self._tasks = tasks
+        self._metrics = metrics
+        self._places = places_key(name)
+        self._log_length = b"%d" % log_length
+        self._journal_length = b"%d" % journal_length
+        self._bounds = bounds
+        self._pressure = pressure
+        self._conflicts: dict[str, int] = {}
+
+    def commit(self, room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None]) -> None:
+        """As IRoomStore says."""
+        if self._pressure.high and commits[0].seq == 1:
+            done(Unavailable(PATIENCE))  # what is left of Redis' memory is for the rooms that there are
+            return
+        encoded = [codec.encode_commit(commit) for commit in commits]
+        for number, data in enumerate(encoded):
+            if len(data) > self._bounds.commit:
+                done(TooLarge(number, len(data), self._bounds.commit))
+                return
+        self._metrics.batch.observe(len(commits))
+        _Attempt(self, room, commits, encoded, done).send()
+
+    # -- for attempts
+
+    def submit(self, attempt: _Attempt) -> None:
+        access = self._access
+        if not access.usable:
+            self._metrics.retries.value += 1
+            access.wait(attempt.send, attempt.given_up)
+            return
+        attempt.sent_at = self._clock.seconds()
+        attempt.not_after = access.time.reference() + PATIENCE
+        attempt.incarnation = access.incarnation or b""
+        keys, words = self._words(attempt)
+        access.link.run(scripts.COMMIT, keys, *words).addCallbacks(
+            self._answered, self._unsure, (attempt,), {}, (attempt,), {}
+        ).addErrback(self._failed, attempt)
+
+    def _failed(self, failure: Failure, attempt: _Attempt) -> None:
+        self._log.failure("redis: after a commit in {room}", failure, room=attempt.room.code)
+
+    def _words(self, attempt: _Attempt) -> tuple[list[bytes], list[bytes]]:
+        room, commits = attempt.room, attempt.commits
+        first, last, code = commits[0], commits[-1], room.code
+        creates = first.seq == 1
+        changes: dict[str, Any] = room.fields() if creates else {}
+        prev = room.prev
+        attempt.entries = entries = []
+        log: list[bytes] = []
+        for commit, whole in zip(commits, attempt.encoded, strict=True):
+            changes.update(commit.changes)
+            if commit.messages:
+                prev = commit.seq
+            entry = codec.encode_commit(commit, messages=False) if commit.has_row else b""
+            log += (b"%d-%d" % (commit.epoch, commit.seq), whole, entry)
+            if entry:
+                entries.append(entry)
+        settings = changes.get("settings", room.settings)
+        over = last.closes or changes.get("empty_since", room.empty_since)
+        set_: list[bytes] = [codec.HEAD.encode(), codec.encode_head_of(room.created_at, prev, last.at, last.due)]
+        delete: list[bytes] = []
+        mailboxes: list[bytes] = []
+        for name, value in changes.items():
+            if value is None and name[1:2] == ":":
+                delete.append(name.encode())
+                if name.startswith(MEMBER):
+                    mailboxes.append(mail_key(code, name.removeprefix(MEMBER)))
+            else:
+                set_ += (name.encode(), codec.encode_field(value))
+        channel = room_key(code)
+        keys = [channel, log_key(code), JOURNAL, DUE, INVITES, STORE, ended_key(code), self._places, *mailboxes]
+        words = [
+            # The caller's copy may have moved on meanwhile: what counts is what the commits were made for.
+            b"" if creates else codec.version_text(room.id, (first.epoch, first.seq - 1)),
+            codec.version_text(room.id, (last.epoch, last.seq)),
+            attempt.incarnation,
+            b"%f" % attempt.not_after,
+            b"%d" % SHORT_LOG if self._pressure.high else self._log_length,
+            channel,
+            codec.publication(attempt.batch, attempt.encoded),
+            code.encode(),
+            b"%f" % last.due if last.due else b"",
+            settings.invite.encode() if creates or last.closes else b"",
+            b"1" if last.closes else b"",
+            attempt.batch.encode(),
+            room.id.encode(),
+            self._journal_length,
+            b"%d"
+            % min(
+                self._bounds.log, ENDED_LOG if over else SHORT_LOG_BYTES if self._pressure.high else self._bounds.log
+            ),
+            b"%d" % len(commits),
+            b"%d" % (len(set_) // 2),
+            b"1" if _frees(commits) else b"",
+            *log,
+            *set_,
+            *delete,
+        ]
+        return keys, words
+
+    def _answered(self, answer: list[Any], attempt: _Attempt) -> None:
+        verdict = answer[0]
+        if verdict == b"ok":
+            self._journal.written(attempt.room, attempt.entries, answer[1], full=bool(answer[2]))
+            self._conflicts.pop(attempt.room.code, None)
+            attempt.done(None)
+        elif verdict == b"turn":
+            self._tasks.spawn("a commit that waits for its turn", self._send_later(attempt))
+        elif verdict == b"conflict":
+            version = None
+            if answer[1]:
+                room_id, found = codec.parse_version(answer[1])
+                version = found if room_id == attempt.room.id else None
+            first = attempt.commits[0]
+            if version is not None and version >= (first.epoch, first.seq):
+                self._count_conflict(attempt.room.code)
+            attempt.done(Conflict(version))
+        elif verdict == b"late":
+            self._late(attempt, float(answer[1]))
+        elif verdict == b"astray":
+            self._access.astray()
+            attempt.done(Conflict(None))
+        else:  # the room was written under another incarnation: it is to be read anew, which brings it into this one
+            attempt.done(Conflict(None))
+
+    def _count_conflict(self, code: str) -> None:
+        """After some conflicts in a row, ask for a turn: a node that is far from Redis would never be first in a busy room."""
+        if len(self._conflicts) > REMEMBERED:
+            self._conflicts.clear()
+        count = self._conflicts[code] = self._conflicts.get(code, 0) + 1
+        if count >= CONFLICTS:
+            # It is sent before the question that catches up: the answer to that is where the room stays until then.
+            self._access.link.run(scripts.TURN, [room_key(code), self._places], b"%f" % PATIENCE).addErrback(
+                lambda failure: None
+            )
+
+    async def _send_later(self, attempt: _Attempt) -> None:
+        await deferLater(self._clock, TURN_WAIT)
+        attempt.send()
+
+    def _late(self, attempt: _Attempt, theirs: float) -> None:
+        """Redis has refused the batch because of the time."""
+        now = self._clock.seconds()
+        if now - attempt.sent_at < PATIENCE / 2 and not attempt.again:
+            # It was not under way for so long: Redis' clock was set.
+            self._access.time.sample(attempt.sent_at, now, theirs)
+            attempt.again = True
+            attempt.send()
+        else:
+            attempt.done(Unavailable(PATIENCE))
+
+    def _unsure(self, failure: Failure, attempt: _Attempt) -> None:
+        if failure.check(RedisError):
+            # Nothing was changed: what Redis refuses, it refuses at the script's first write.
+            error = str(failure.value)
+            self._access.suspend(error)
+            if full(error):
+                attempt.done(Unavailable(PATIENCE))
+            elif withheld(error) and not attempt.again:
+                attempt.again = True
+                attempt.send()
+            else:
+                if not withheld(error):
+                    self._log.error("redis: commit in {room}: {error}", room=attempt.room.code, error=error)
+                attempt.done(Unavailable(PATIENCE))
+        elif failure.check(Disconnected):
+            self._metrics.retries.value += 1
+            self._tasks.spawn("a commit without an answer", self._resolve(attempt))
+        else:
+            failure.raiseException()
+
+    async def _resolve(self, attempt: _Attempt) -> None:
+        """Find out whether a batch whose answer was lost was committed. Redis refuses it after `not_after`."""
+        access, room, first, last = self._access, attempt.room, attempt.commits[0], attempt.commits[-1]
+        start, end = (b"%d-%d" % (commit.epoch, commit.seq) for commit in (first, last))
+        while True:
+            await access.entered()
+            if access.stopping:
+                return
+            number = access.incarnation
+            try:
+                found, ended, time = await answers(
+                    [
+                        # The newest of these numbers: the batch's last commit, or another's. The log may be short.
+                        access.link.call(b"XREVRANGE", log_key(room.code), end, start, b"COUNT", b"1"),
+                        access.link.call(b"GET", ended_key(room.code)),
+                        access.link.call(b"TIME"),
+                    ]
+                )
+            except (Disconnected, RedisError):
+                await deferLater(self._clock, 0.1)
+                continue
+            if number != access.incarnation:
+                continue
+            if _is(found, attempt) or (last.closes and ended == room.id.encode()):
+                # If Redis has lost some of its data, the entries may be among that.
+                self._journal.put(room, attempt.entries)
+                attempt.done(None)
+                return
+            if found or number != attempt.incarnation or _time(time) > attempt.not_after:
+                attempt.done(Conflict(None))
+                return
+            await deferLater(self._clock, 0.1)
+
+
+class _Attempt:
+    """A batch on its way.
+
+    encoded: its commits as they are stored. batch: its commit id. again: whether it was refused once for the moment.
+    """
+
+    __slots__ = (
+        "_commits",
+        "again",
+        "batch",
+        "commits",
+        "done",
+        "encoded",
+        "entries",
+        "incarnation",
+        "not_after",
+        "room",
+        "sent_at",
+    )
+
+    def __init__(
+        self,
+        through: Commits,
+        room: Room,
+        commits: Sequence[Commit],
+        encoded: Sequence[bytes],
+        done: Callable[[CommitResult], None],
+    ):
+        self._commits = through
+        self.room = room
+        self.commits = commits
+        self.encoded = encoded
+        self.done = done
+        self.batch = secrets.token_hex(8)
+        self.entries: list[bytes] = []
+        self.incarnation = b""
+        self.not_after = 0.0
+        self.sent_at = 0.0
+        self.again = False
+
+    def send(self) -> None:
+        self._commits.submit(self)
+
+    def given_up(self) -> None:
+        self.done(Unavailable(PATIENCE))
+
+
+def _frees(commits: Sequence[Commit]) -> bool:
+    """Whether commits lead to less in Redis: the room ends, a member is out, or a connection is lost and will be."""
+    return any(
+        commit.closes
+        or any(name.startswith(MEMBER) and (value is None or not value.conn) for name, value in commit.changes.items())
+        for commit in commits
+    )
+
+
+def _is(found: Sequence[Any], attempt: _Attempt) -> bool:
+    """Whether an entry of a room's log is the batch's last commit."""
+    if not found:
+        return False
+    fields = codec.pairs(found[0][1])
+    if fields["b"]:
+        return fields["b"] == attempt.batch.encode()
+    # A node has given the room back to a server that had lost it, and knows no commit ids.
+    return codec.encode_commit(codec.decode_commit(fields["c"])) == codec.encode_commit(attempt.commits[-1])
+
+
+def _time(answer: Sequence[bytes]) -> float:
+    return int(answer[0]) + int(answer[1]) / 1e6

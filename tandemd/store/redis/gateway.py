@@ -1,0 +1,319 @@
+"""The way to Redis: whether it can be used, under which incarnation of its data, and what time it is there.
+
+Redis may come back with older data than it had, or none. So its data carries the run_id it was written under; whoever
+finds another opens a new incarnation, for which nodes offer the rooms they hold before anybody uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from ...errors import Refused
+from ...util.server_time import ServerTime
+from ...util.services import CannotStart, Tasks
+from . import scripts
+from .cluster_membership import AWAY_AFTER
+from .connection import Disconnected, Link, RedisError
+from .errors import full, passing, remedy, withheld
+from .keys import PROBE, STORE, room_key
+from .memory_pressure import Pressure
+
+PATIENCE = 2.0
+"""Seconds for which a command waits while Redis is away, and after which Redis will not carry it out any more."""
+RESTARTED_WITHIN_SECONDS = 10
+"""Up to this uptime of the server, the loss of its data came with the loss of every connection to it."""
+STALLED = 0.7
+"""Seconds without an answer after which nothing new is sent: what has not been sent can be refused with certainty."""
+
+
+UNGUARDED = (
+    "min-replicas-to-write is 0, so a master that is cut off goes on acknowledging changes, which are lost when another "
+    "has taken over; set it to 1, and min-replicas-max-lag to 5, on the master and its replicas"
+)
+
+
+def unavailable() -> Refused:
+    return Refused("unavailable", "The server cannot reach its store at the moment.", int(PATIENCE * 1000))
+
+
+class Access:
+    """Keeps the connection for commands, and says when it can be used.
+
+    offer: gives the server the rooms that are open here, for which `offer_seconds` are given; if connections may have
+    survived the loss of its data, `unnoticed_seconds` more: so long it may take until a node notices. entered: called when
+    the server can be used, also after it was silent for a while, with whether its data may be other than before. link: for
+    commands that do not mind whether that is so. time: server time, which follows Redis' clock. incarnation: the number
+    that commits must name; None while the server cannot be used. warning: what is unsafe about the server, for people.
+    fresh: whether the server had no data at all when this node opened its incarnation. fatal: whether waiting will not mend
+    what is wrong.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        endpoint: IStreamClientEndpoint,
+        options: dict[str, Any],
+        tasks: Tasks,
+        offer_seconds: float,
+        unnoticed_seconds: float,
+        offer: Callable[[], Awaitable[None]],
+        entered: Callable[[bool], None],
+        pressure: Pressure,
+    ):
+        self.link = Link("commands", clock, endpoint, options, self._up, self._down)
+        self.time = ServerTime(clock)
+        self.incarnation: bytes | None = None
+        self.fresh = False
+        self.warning = ""
+        self.fatal = False
+        self.stopping = False
+        self._clock = clock
+        self._tasks = tasks
+        self._offer_seconds = offer_seconds
+        self.longest_offer_seconds = offer_seconds + unnoticed_seconds
+        self._emptied = False
+        self._offer = offer
+        self._pressure = pressure
+        self._entered = entered
+        self._entering: object = None
+        self._known = b""
+        self._failure = ""
+        self._stalled = False
+        self._waiting: dict[_Waiting, None] = {}
+
+    def start(self) -> None:
+        self.link.start()
+
+    def give_up(self) -> None:
+        """Let nobody wait any longer, now and from now on: the node stops."""
+        self.stopping = True
+        for waiting in list(self._waiting):
+            waiting.expired()
+
+    def ready(self) -> str:
+        """Return '' if Redis can be used, else the reason why not, for people."""
+        if self.incarnation is None:
+            return (
+                self.link.failure or self._failure or f"{self.link.where} is looked at, and given the rooms it may lack"
+            )
+        if not self.usable:
+            return f"{self.link.where} does not answer"
+        return ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether something that is sent now will be answered soon, as far as can be known."""
+        if self.incarnation is None or self._stalled:
+            return False
+        if self.link.silent > STALLED:
+            self._stalled = True
+            # Answers come in order: with this one, everything before it has been answered too.
+            self.link.call(b"PING").addCallbacks(self._flows, lambda failure: None)
+            return False
+        return True
+
+    def _flows(self, answer: Any) -> None:
+        self._stalled = False
+        if self.incarnation is not None:
+            self._entered(False)
+        self._go_on()
+
+    # -- waiting for it
+
+    def wait(self, go_on: Callable[[], None], give_up: Callable[[], None]) -> None:
+        """Call `go_on` when Redis can be used, or `give_up` if that takes too long."""
+        if self.stopping:
+            give_up()
+        else:
+            self._waiting[_Waiting(self._clock, self._waiting, go_on, give_up)] = None
+
+    async def available(self) -> None:
+        """Wait a moment for Redis. Raises Refused if it does not come back."""
+        if self.usable:
+            return
+        came: Deferred[None] = Deferred()
+        self.wait(lambda: came.callback(None), lambda: came.errback(unavailable()))
+        await came
+
+    async def entered(self) -> None:
+        """Wait until Redis can be used, however long that takes, or the node stops."""
+        while self.incarnation is None and not self.stopping:
+            await deferLater(self._clock, 0.05)
+
+    def _go_on(self) -> None:
+        for waiting in list(self._waiting):
+            waiting.over()
+
+    # -- entering
+
+    def _up(self) -> None:
+        self._tasks.spawn("entering Redis", self._enter())
+
+    def _down(self) -> None:
+        self.incarnation = None
+        self._stalled = False
+
+    def astray(self) -> None:
+        """The server's data is not of the incarnation we know, though the connection was not lost: somebody emptied it."""
+        if self.incarnation is not None:
+            self.incarnation = None
+            self._emptied = True
+            self._log.warn("redis: the data is not what it was; entering again")
+            self._up()
+
+    def announced(self, number: bytes) -> None:
+        """A node has opened this incarnation."""
+        if number != self.incarnation:
+            self.astray()
+
+    def suspend(self, error: str) -> None:
+        """The server has refused a command with this error. If it would refuse any other too, wait until it does not."""
+        if full(error):
+            self._pressure.refused()
+        elif self.incarnation is not None and withheld(error):
+            self.incarnation = None
+            self._fail(error)
+            self._up()
+
+    async def _enter(self) -> None:
+        """Begin to use the server, as soon as it can be used."""
+        entering = self._entering = object()
+        wait = 0.1
+        while self.link.usable and self._entering is entering and not self.stopping:
+            try:
+                await self._try_to_enter(entering)
+                return
+            except Disconnected:
+                return
+            except (RedisError, CannotStart) as error:
+                self.fatal = isinstance(error, CannotStart) or not passing(str(error))
+                self._fail(str(error))
+            except Exception as error:
+                # Nothing else would enter before the connection is lost.
+                if repr(error) not in self._failure:
+                    self._log.failure("redis: entering failed; it is tried again")
+                self._fail(repr(error))
+            await deferLater(self._clock, wait)
+            wait = min(2 * wait, 1.0)
+
+    async def _try_to_enter(self, entering: object) -> None:
+        await self.link.load_scripts()
+        about = info(await self.link.call(b"INFO"))
+        reason = _unsuitable(about)
+        if reason:
+            raise CannotStart(reason)
+        self._warn(f"{self.link.where}: {UNGUARDED}" if self.link.failover and _unguarded(about) else "")
+        missing = await self.link.run(scripts.PROBE, [PROBE], room_key(""))
+        if missing:
+            raise CannotStart(f"NOPERM: its user may not use {', '.join(map(bytes.decode, missing))}")
+        asked = self._clock.seconds()
+        patient = self.longest_offer_seconds
+        lately = int(about.get("uptime_in_seconds", "0")) <= RESTARTED_WITHIN_SECONDS
+        # Others may still have their connections, to a server without data or to a master that was replaced.
+        if_other = patient if self.link.left else self._offer_seconds
+        if_empty = if_other if lately and not self._emptied else patient
+        number, left, now, fresh, shared = await self.link.run(
+            scripts.ENTER,
+            [STORE],
+            about["run_id"].encode(),
+            b"%f" % if_other,
+            b"%f" % if_empty,
+            STORE,
+            b"%f" % patient,
+            b"%f" % AWAY_AFTER,
+        )
+        answered = self._clock.seconds()
+        self.time.sample(asked, answered, float(now))
+        if not self._known:
+            # If Redis' clock was set, the other nodes and the rooms that it has kept are not there yet.
+            self.time.begin(float(shared) + (answered - asked) / 2)
+        renewed = bool(self._known) and number != self._known
+        if renewed:
+            self._log.warn(
+                "redis: another server, or one that was restarted: incarnation {number}", number=number.decode()
+            )
+            await self._offer()
+        wait = float(left) - (self._clock.seconds() - answered)
+        if wait > 0:
+            await deferLater(self._clock, wait + 0.02)
+        if not self.link.usable or self._entering is not entering:
+            return
+        # Only now: if the offering was interrupted, it is to be done again.
+        self._known = self.incarnation = number
+        self.fresh = self.fresh or fresh == b"1"
+        self.fatal, self._failure, self._emptied, self.link.left = False, "", False, False
+        self._entered(renewed)
+        self._go_on()
+
+    def _warn(self, warning: str) -> None:
+        if warning and warning != self.warning:
+            self._log.warn("redis: {reason}", reason=warning)
+        self.warning = warning
+
+    def _fail(self, error: str) -> None:
+        reason = f"{self.link.where} cannot be used: {error}{remedy(error)}"
+        if reason != self._failure:
+            self._log.error("redis: {reason}", reason=reason)
+        self._failure = reason
+
+
+class _Waiting:
+    """Something that waits for Redis, for a while."""
+
+    __slots__ = ("_all", "_give_up", "_go_on", "_timer")
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        all_: dict[_Waiting, None],
+        go_on: Callable[[], None],
+        give_up: Callable[[], None],
+    ):
+        self._all = all_
+        self._go_on = go_on
+        self._give_up = give_up
+        self._timer: IDelayedCall = clock.callLater(PATIENCE, self.expired)
+
+    def _end(self) -> None:
+        del self._all[self]
+        if self._timer.active():
+            self._timer.cancel()
+
+    def expired(self) -> None:
+        self._end()
+        self._give_up()
+
+    def over(self) -> None:
+        if self in self._all:  # what went on before it may have ended it
+            self._end()
+            self._go_on()
+
+
+def info(text: bytes) -> dict[str, str]:
+    """Return what an answer to INFO says."""
+    return dict(line.split(":", 1) for line in text.decode("utf-8", "replace").splitlines() if ":" in line)
+
+
+def _unguarded(about: dict[str, str]) -> bool:
+    """Whether the server takes writes that no replica may ever get: it tells of good replicas only if it needs some."""
+    return "min_slaves_good_slaves" not in about
+
+
+def _unsuitable(about: dict[str, str]) -> str:
+    """Return '' if the server will do, else one line that says why not."""
+    version = tuple(int(part) for part in about.get("redis_version", "0").split(".")[:2])
+    if version < (6, 2):
+        return f"it is version {about.get('redis_version')}; tandemd needs Redis 6.2 or newer"
+    if about.get("cluster_enabled") == "1":
+        return "it runs as a cluster, which tandemd does not use; name a single server in redis.host"
+    if about.get("maxmemory", "0") != "0" and about.get("maxmemory_policy") not in (None, "noeviction"):
+        return f"it may throw rooms away (its maxmemory-policy is {about['maxmemory_policy']}); set that to noeviction"
+    return ""

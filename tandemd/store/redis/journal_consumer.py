@@ -1,0 +1,244 @@
+"""From the journal in Redis to the archive. Every node does this; each entry goes through one of them at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.application import service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from ...interfaces import IArchive, Snapshot
+from ...metrics import Metrics
+from ...rules.state import MEMBER, Commit, Room, Version
+from ...util.services import Tasks
+from . import codec, scripts
+from .connection import Disconnected, Link, RedisError, answers
+from .errors import one_line
+from .keys import JOURNAL, room_key
+from .spool import Quarantine, line_of
+
+GROUP = b"archive"
+AT_ONCE = 1000
+"""Entries in one transaction."""
+ABANDONED = 5_000
+"""Milliseconds after which an entry that another node has taken, and not finished, is taken over. Until then only Redis has
+what a dead node took, and it may lose it; should the node be slow and not dead, the work is done twice, and no harm."""
+FORGOTTEN = 3_600_000
+"""Milliseconds after which a consumer that has not read, and owes nothing, is forgotten."""
+RETRY = (0.2, 5.0)
+"""Seconds until the archive is tried again: at first, and at most."""
+
+
+class JournalConsumer(service.Service):
+    """Reads the journal, writes it to the archive, and deletes it only then.
+
+    It has a connection of its own: waiting for entries must not hold up commits. Its group gets every entry to one
+    consumer; what comes twice all the same, because a node died between the archive and Redis, the archive ignores.
+    """
+
+    name = "journal"
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        endpoint: IStreamClientEndpoint,
+        options: dict[str, Any],
+        consumer: str,
+        archive: IArchive,
+        metrics: Metrics,
+        quarantine: Quarantine,
+        abandoned: int = ABANDONED,
+    ):
+        self._abandoned = abandoned
+        self._forgotten = FORGOTTEN
+        self._clock = clock
+        self._consumer = consumer.encode()
+        self._archive = archive
+        self._metrics = metrics
+        self._quarantine = quarantine
+        self._tasks = Tasks(clock)
+        self._link = Link("journal", clock, endpoint, options, self._up, lambda: None, patience=10.0)
+        self._running = False
+        self._stopping = False
+        self._waits = False
+        self._failure = ""
+        self._claim_at = 0.0
+
+    def startService(self) -> None:
+        super().startService()
+        self._stopping = False
+        self._link.start()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        self._stopping = True
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._waits:
+            await self._link.stop()
+        await self._tasks.finish(3.0)
+        await self._link.stop()
+
+    def ready(self) -> str:
+        """Return '' if what is committed gets into the archive, else the reason why not, for people."""
+        return self._failure or self._link.failure
+
+    def _up(self) -> None:
+        if not self._running:
+            self._running = True
+            self._tasks.spawn("archiving", self._run())
+
+    async def _run(self) -> None:
+        wait = RETRY[0]
+        missing = False
+        loaded = False
+        try:
+            while not self._stopping and self._link.usable:
+                try:
+                    if not loaded:
+                        await self._link.load_scripts()
+                        loaded = True
+                    if missing:
+                        await self._make_group()
+                        missing = False
+                    entries = await self._next()
+                    if entries:
+                        await self._archive_all(entries)
+                    wait = RETRY[0]
+                    if self._failure:
+                        self._log.info("the archive is written again")
+                        self._failure = ""
+                except Disconnected:
+                    return
+                except Exception as error:
+                    if not missing and isinstance(error, RedisError) and "NOGROUP" in str(error):
+                        missing = True
+                        continue
+                    loaded = loaded and "NOSCRIPT" not in str(error)
+                    self._failed(error)
+                    await deferLater(self._clock, wait)
+                    wait = min(2 * wait, RETRY[1])
+        finally:
+            self._running = False
+            if self._link.usable and not self._stopping:
+                self._up()
+
+    def _failed(self, error: Exception) -> None:
+        what = "the journal cannot be read" if isinstance(error, RedisError) else "the archive cannot be written"
+        reason = f"{what}: {one_line(error)}"
+        self._metrics.archive_failures.value += 1
+        if not self._failure:
+            self._log.error("{reason}; nothing is lost, it is tried again", reason=reason)
+        self._failure = reason
+
+    async def _make_group(self) -> None:
+        try:
+            await self._link.call(b"XGROUP", b"CREATE", JOURNAL, GROUP, b"0", b"MKSTREAM")
+        except RedisError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    async def _next(self) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        """Return entries to archive: own ones that failed before, then abandoned ones of others, then new ones."""
+        own = await self._read(b"0")
+        if own:
+            return own
+        now = self._clock.seconds()
+        if now >= self._claim_at:
+            self._claim_at = now + self._abandoned / 2000
+            claimed = await self._link.call(
+                b"XAUTOCLAIM", JOURNAL, GROUP, self._consumer, b"%d" % self._abandoned, b"0", b"COUNT", b"%d" % AT_ONCE
+            )
+            found = _entries(claimed[1])
+            if found:
+                return found
+            await self._forget_consumers()
+        return await self._read(b">")
+
+    async def _forget_consumers(self) -> None:
+        """Forget consumers of boots that are long gone: every boot has a name of its own."""
+        for flat in await self._link.call(b"XINFO", b"CONSUMERS", JOURNAL, GROUP):
+            about = dict(zip(flat[::2], flat[1::2], strict=True))
+            if about[b"pending"] == 0 and about[b"idle"] > self._forgotten:
+                await self._link.call(b"XGROUP", b"DELCONSUMER", JOURNAL, GROUP, about[b"name"])
+
+    async def _read(self, after: bytes) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        words = [b"XREADGROUP", b"GROUP", GROUP, self._consumer, b"COUNT", b"%d" % AT_ONCE]
+        if after == b">":
+            words += (b"BLOCK", b"1000")
+        self._waits = after == b">"
+        try:
+            answer = await self._link.call(*words, b"STREAMS", JOURNAL, after)
+        finally:
+            self._waits = False
+        return _entries(answer[0][1]) if answer else []
+
+    async def _archive_all(self, entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> None:
+        commits: list[tuple[str, Commit]] = []
+        users: dict[str, set[str]] = {}
+        codes: dict[str, str] = {}
+        ended: dict[str, Commit] = {}
+        unreadable: list[bytes] = []
+        for _, fields in entries:
+            try:
+                room_id, code = fields[b"r"].decode(), fields[b"k"].decode()
+                commit = codec.decode_commit(fields[b"c"])
+            except (KeyError, ValueError):
+                unreadable.append(line_of([fields.get(name, b"") for name in (b"r", b"k", b"c")]))
+                continue
+            commits.append((room_id, commit))
+            codes[room_id] = code
+            changed = users.setdefault(room_id, set())
+            changed.update(name[2:] for name in commit.changes if name.startswith(MEMBER))
+            if commit.closes:
+                ended[room_id] = commit
+        self._quarantine.keep(unreadable, "the journal in Redis")
+        rooms = await self._rooms(codes, commits, ended)
+        await self._archive.write(commits, [Snapshot(room, frozenset(users[room.id])) for room in rooms])
+        self._metrics.archive_batch.observe(len(commits))
+        ids = [id_ for id_, _ in entries]
+        await self._link.run(scripts.ARCHIVED, [JOURNAL], GROUP, *ids)
+
+    async def _rooms(
+        self, codes: dict[str, str], commits: Sequence[tuple[str, Commit]], ended: dict[str, Commit]
+    ) -> list[Room]:
+        """Return each room as it is, or if Redis does not have it, as far as the archive and the entries tell."""
+        asked = [self._link.call(b"HGETALL", room_key(code)) for code in codes.values()]
+        rooms = []
+        for (room_id, code), flat in zip(codes.items(), await answers(asked), strict=True):
+            fields = codec.pairs(flat)
+            room = codec.decode_room(code, fields) if codec.VERSION in fields else None
+            if room is None or room.id != room_id or room_id in ended:
+                archived = await self._archive.find(code)
+                room = _told(room_id, code, archived, [commit for id_, commit in commits if id_ == room_id])
+            rooms.append(room)
+        return rooms
+
+
+def _told(room_id: str, code: str, archived: Room | None, commits: Sequence[Commit]) -> Room:
+    """Return a room that Redis does not have, or has no more, as the entries in the journal lead to it."""
+    commits = sorted(commits, key=_version)
+    first = commits[0]
+    room = (
+        archived if archived is not None and archived.id == room_id else Room(room_id, code, first.at, first.epoch, 0)
+    )
+    for commit in commits:
+        if _version(commit) > room.version:
+            room.assign(commit.changes)
+            room.epoch, room.seq, room.at, room.due = commit.epoch, commit.seq, commit.at, commit.due
+            room.closed = room.closed or commit.closes
+    return room
+
+
+def _version(commit: Commit) -> Version:
+    return commit.epoch, commit.seq
+
+
+def _entries(answer: Sequence[Any]) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    return [(id_, dict(zip(flat[::2], flat[1::2], strict=True))) for id_, flat in answer if flat]

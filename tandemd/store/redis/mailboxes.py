@@ -1,0 +1,200 @@
+"""What one member sends to one other who is connected to another node, or not at all for a moment."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from ...errors import MAILBOX_FULL, Refused
+from ...interfaces import IFollower
+from ...util.services import Tasks
+from . import scripts
+from .connection import Disconnected, RedisError
+from .gateway import Access, unavailable
+from .keys import mail_key, room_key
+
+LETTERS = 200
+"""How many letters are kept for a member."""
+NAME = 16
+"""Characters before each letter that tell it from others with the same content."""
+
+REMEMBERED = 1000
+"""How many delivered letters a node remembers."""
+
+
+class _Mailbox:
+    """A mailbox that is read here, or was, with something left to do.
+
+    handed: names of letters that were handed over and may still be in it. takers: who asked for what is in it. again: it
+    is to be read once more. busy: it is being read. dropped: what is read from it is for nobody any more.
+    """
+
+    __slots__ = ("again", "busy", "dropped", "handed", "takers")
+
+    def __init__(self) -> None:
+        self.handed: set[bytes] = set()
+        self.takers: list[Deferred[Sequence[bytes]]] = []
+        self.again = False
+        self.busy = False
+        self.dropped = False
+
+
+class Mail:
+    """Mailboxes. A letter is put into the mailbox first and told of then. It is out of it only after it was handed over.
+
+    So an answer that gets lost loses no letter. Each mailbox is read by one question at a time, which also takes out what
+    the one before it brought.
+
+    keep: seconds for which letters are kept. most_bytes: of one mailbox; what does not fit is refused.
+    """
+
+    def __init__(self, access: Access, tasks: Tasks, keep: int, most_bytes: int):
+        self._access = access
+        self._tasks = tasks
+        self._keep = b"%d" % keep
+        self._most_bytes = b"%d" % most_bytes
+        self._follower: IFollower | None = None
+        self._delivered: dict[bytes, None] = {}
+        self._boxes: dict[tuple[str, str], _Mailbox] = {}
+
+    def attach(self, follower: IFollower) -> None:
+        """Set who delivers."""
+        self._follower = follower
+
+    def relay(self, code: str, user_id: str, frame: bytes, done: Callable[[Refused | None], None]) -> None:
+        """As IRoomStore says."""
+        self._send(code, user_id, secrets.token_hex(NAME // 2).encode() + frame, done)
+
+    def _send(self, code: str, user_id: str, letter: bytes, done: Callable[[Refused | None], None]) -> None:
+        def later(failure: Failure | None = None) -> None:
+            # Whether a lost question was carried out is not known; a letter that comes twice is delivered once.
+            if failure is None or failure.check(Disconnected):
+                self._access.wait(
+                    lambda: self._send(code, user_id, letter, done), lambda: done(unavailable())
+                )  # fmt: skip
+            else:
+                self._access.suspend(str(failure.value))
+                done(unavailable())
+
+        if not self._access.usable:
+            later()
+            return
+
+        def kept(fits: int) -> None:
+            done(None if fits else MAILBOX_FULL)
+
+        self._access.link.run(
+            scripts.RELAY,
+            [mail_key(code, user_id)],
+            letter,
+            b"%d" % LETTERS,
+            self._keep,
+            room_key(code),
+            b"r" + user_id.encode() + b"\x00" + letter,
+            self._most_bytes,
+        ).addCallbacks(kept, later)
+
+    def told(self, code: str, publication: bytes) -> None:
+        """There is a letter in some mailbox of a room that is followed here."""
+        name, _, letter = publication.partition(b"\x00")
+        user_id = name.decode()
+        # It is asked for: whoever joined as a fresh page has dropped it, or another node has handed it over.
+        if self._is_here(code, user_id) and letter[:NAME] not in self._delivered:
+            self._read(code, user_id)
+
+    def deliver_all(self, code: str, users: Sequence[str]) -> None:
+        """Deliver what is in the mailboxes of members who are connected here: it may not have been told of."""
+        for user in users:
+            self._read(code, user)
+
+    def tidy(self) -> None:
+        """Take out what was handed over, where that could not be done at once."""
+        for code, user_id in list(self._boxes):
+            self._read(code, user_id)
+
+    async def take(self, code: str, user_id: str) -> Sequence[bytes]:
+        """As IRoomStore says."""
+        await self._access.available()
+        taker: Deferred[Sequence[bytes]] = Deferred()
+        self._read(code, user_id, taker)
+        return await taker
+
+    def drop(self, code: str, user_id: str) -> None:
+        """As IRoomStore says."""
+        box = self._boxes.pop((code, user_id), None)
+        if box is not None:
+            box.dropped = True
+        self._access.link.call(b"DEL", mail_key(code, user_id)).addErrback(lambda failure: None)
+
+    def _is_here(self, code: str, user_id: str) -> bool:
+        return self._follower is not None and self._follower.present(code, user_id)
+
+    def _read(self, code: str, user_id: str, *takers: Deferred[Sequence[bytes]]) -> None:
+        box = self._boxes.setdefault((code, user_id), _Mailbox())
+        box.takers += takers
+        box.again = True
+        if not box.busy:
+            box.busy = True
+            self._tasks.spawn("letters", self._empty(code, user_id, box))
+
+    async def _empty(self, code: str, user_id: str, box: _Mailbox) -> None:
+        """Read a mailbox and hand over what is in it, until nothing is left to do."""
+        try:
+            while box.again or (box.handed and not box.dropped):
+                box.again = False
+                takers, box.takers = box.takers, []
+                names = tuple(box.handed)
+                try:
+                    letters = await self._access.link.run(
+                        scripts.COLLECT, [mail_key(code, user_id)], b"%d" % NAME, *names
+                    )
+                except (Disconnected, RedisError) as error:
+                    if isinstance(error, RedisError):
+                        self._access.suspend(str(error))
+                    takers += box.takers
+                    box.takers = []
+                    for taker in takers:
+                        taker.errback(unavailable())
+                    return
+                box.handed.difference_update(names)
+                self._hand_over(code, user_id, box, [] if box.dropped else letters, takers)
+        finally:
+            box.busy = False
+            if not box.handed and self._boxes.get((code, user_id)) is box:
+                del self._boxes[code, user_id]
+
+    def _hand_over(
+        self,
+        code: str,
+        user_id: str,
+        box: _Mailbox,
+        letters: Sequence[bytes],
+        takers: Sequence[Deferred[Sequence[bytes]]],
+    ) -> None:
+        """Give letters to the first who asked, else to the member, if it is here: else they stay where they are."""
+        if takers:
+            frames = [letter[NAME:] for letter in letters if self._is_new(box, letter)]
+            for taker in takers:
+                taker.callback(frames)
+                frames = []
+            return
+        for letter in letters:
+            if not self._is_here(code, user_id):
+                return
+            if self._is_new(box, letter):
+                assert self._follower is not None
+                self._follower.relayed(code, user_id, letter[NAME:])
+
+    def _is_new(self, box: _Mailbox, letter: bytes) -> bool:
+        """Say whether a letter was not delivered here before, and take it for delivered: it is to be taken out."""
+        name = letter[:NAME]
+        box.handed.add(name)
+        if name in self._delivered:
+            return False
+        self._delivered[name] = None
+        if len(self._delivered) > REMEMBERED:
+            del self._delivered[next(iter(self._delivered))]
+        return True

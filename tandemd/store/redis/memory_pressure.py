@@ -1,0 +1,91 @@
+"""How full Redis' memory is, and what is done without before it is full."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ...metrics import Metrics
+
+HIGH, EASED = 0.8, 0.75
+"""Parts of maxmemory: from the first on the pressure is high, until less than the second is used."""
+LOOK_SECONDS = 2.0
+"""Seconds between two questions to Redis how much memory it uses."""
+SAID_EVERY_SECONDS = 60.0
+"""Seconds between two log lines that say that Redis refuses changes."""
+SHORT_LOG = 32
+"""Commits kept for each room while the pressure is high."""
+SHORT_LOG_BYTES = 64 * 1024
+"""Bytes of them at most."""
+
+
+class Pressure:
+    """What this node knows of Redis' memory. It does no I/O.
+
+    high: whether memory is short: new rooms wait, and logs are kept short. began: called when that begins. eased: called
+    when that ends, and when Redis may take changes again that it has refused.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        metrics: Metrics,
+        began: Callable[[], None] = lambda: None,
+        eased: Callable[[], None] = lambda: None,
+    ):
+        self.high = False
+        self._full = False
+        self._used = self._limit = 0
+        self._clock = clock
+        self._metrics = metrics
+        self._began = began
+        self._eased = eased
+        self._said_at = -SAID_EVERY_SECONDS
+
+    def measured(self, used: int, limit: int) -> None:
+        """Take note of the memory that Redis uses, and may use, in bytes; a limit of 0 is none."""
+        self._used, self._limit = used, limit
+        self._metrics.redis_memory.value = used
+        self._metrics.redis_memory_limit.value = limit
+        was_full, self._full = self._full, bool(limit) and used > limit
+        if limit and used >= HIGH * limit:
+            self._rise()
+        elif self.high and (not limit or used < EASED * limit):
+            self.high = False
+            self._log.info("redis: memory is no longer short: new rooms are opened again")
+            self._eased()
+        if self.high and was_full and not self._full:
+            self._eased()
+
+    def refused(self) -> None:
+        """Take note of a command that Redis has refused for want of memory."""
+        self._metrics.redis_memory_refusals.value += 1
+        self._full = True
+        now = self._clock.seconds()
+        if now >= self._said_at + SAID_EVERY_SECONDS:
+            self._said_at = now
+            self._log.error("redis: its memory is full, and it refuses changes: raise its maxmemory")
+        self._rise()
+
+    def _rise(self) -> None:
+        if not self.high:
+            self.high = True
+            self._log.warn(
+                "redis: memory is short ({used} of {limit} bytes): new rooms wait, and logs of rooms are kept short",
+                used=self._used,
+                limit=self._limit,
+            )
+            self._began()
+
+    def warning(self) -> str:
+        """Return '' if Redis has enough memory, else what is done without, for people."""
+        if not self.high:
+            return ""
+        share = f" ({self._used / self._limit:.0%} of maxmemory)" if self._limit else ""
+        if self._full:
+            return f"the memory of Redis is full{share}: changes of rooms are refused, rooms still end; raise its maxmemory"
+        return f"the memory of Redis is short{share}: new rooms wait, and who resumes may get the state anew; raise its maxmemory"

@@ -1,0 +1,58 @@
+"""Giving rooms to a Redis that does not have them: those that nodes hold, and those that only the archive has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred
+
+from ...rules.state import Commit, Room
+from . import codec, scripts
+from .connection import Link, answers
+from .keys import DUE, INVITES, NODES, ended_key, log_key, places_key, room_key
+
+AT_ONCE = 50
+"""Rooms that are offered without waiting for an answer: others want the connection too."""
+
+
+class Offers:
+    """Offers rooms. log_length: commits kept for each; log_bytes: how many bytes."""
+
+    def __init__(self, link: Link, log_length: int, log_bytes: int):
+        self._link = link
+        self._log_length = b"%d" % log_length
+        self._log_bytes = b"%d" % log_bytes
+
+    async def all(self, rooms: Sequence[tuple[Room, Sequence[Commit]]], *, absent: bool = False) -> None:
+        """Offer rooms. Raises Disconnected or RedisError; then none, some or all were taken."""
+        for start in range(0, len(rooms), AT_ONCE):
+            some = rooms[start : start + AT_ONCE]
+            await answers([self.one(room, commits, absent=absent) for room, commits in some])
+
+    def one(self, room: Room, commits: Sequence[Commit], *, absent: bool = False) -> Deferred[int]:
+        """Offer a room with the last commits that are known of it; fires with 1 if it was taken, 0 if there is a newer
+        one, -1 if it has ended. absent: take it only if there is none.
+        """
+        code = room.code
+        places = sorted({member.conn.rpartition("/")[0] + "/" for member in room.members.values() if member.conn})
+        words = [
+            room.id.encode(),
+            b"%d" % room.epoch,
+            b"%d" % room.seq,
+            code.encode(),
+            room.settings.invite.encode(),
+            b"%f" % room.due if room.due else b"",
+            self._log_length,
+            b"1" if absent else b"",
+            self._log_bytes,
+            b"%d" % len(places),
+            *(prefix.encode() for prefix in places),
+            b"%d" % len(commits),
+        ]
+        for commit in commits:
+            words += (b"%d-%d" % (commit.epoch, commit.seq), codec.encode_commit(commit))
+        words += (codec.HEAD.encode(), codec.encode_head(room))
+        for name, value in room.fields().items():
+            words += (name.encode(), codec.encode_field(value))
+        keys = [room_key(code), log_key(code), INVITES, DUE, ended_key(code), NODES, *map(places_key, places)]
+        return self._link.run(scripts.OFFER, keys, *words)

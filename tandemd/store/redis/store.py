@@ -1,0 +1,403 @@
+"""Rooms in Redis, for any number of nodes. See docs/architecture.md for what is kept under which key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec import Struct
+from twisted.application import service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ...errors import Refused
+from ...interfaces import CommitResult, IArchive, IFollower, IRoomStore
+from ...metrics import Metrics
+from ...ratelimit.buckets import Taken, Way
+from ...ratelimit.size_limits import Bounds
+from ...rules.state import Commit, Member, Room, Version
+from ...util.services import CannotStart, Periodic, Tasks
+from . import codec, scripts
+from .cluster_membership import Members
+from .commit_writer import Commits
+from .connection import Disconnected, RedisError, answers
+from .gateway import Access, info
+from .journal import Journal
+from .journal_consumer import ABANDONED
+from .keys import COMPLETING, JOURNAL, STORE, log_key, room_key
+from .mailboxes import Mail
+from .memory_pressure import LOOK_SECONDS, SHORT_LOG, SHORT_LOG_BYTES, Pressure
+from .rate_limits import Counters
+from .reader import Reading
+from .reseeding import AT_ONCE, Offers
+from .spool import Spool
+from .subscription import Subscription
+
+START_WITHIN = 8.0
+"""Seconds in which Redis must answer when the node starts. A wrong password is no reason to wait."""
+HEADS = 5.0
+"""Seconds between two comparisons of all followed rooms with Redis."""
+BEAT = 2.0
+"""Seconds between two signs of life of a node."""
+UNNOTICED_SECONDS = BEAT + 0.5
+"""Seconds after which a node with connections to Redis has noticed that the data is gone, though it heard nothing of it."""
+INCOMPLETE = (
+    "the archive cannot be asked, and Redis may lack rooms that only the archive has since it last lost data: rooms that it "
+    "does not have, new ones too, wait for the archive"
+)
+RECENT = 3 * ABANDONED / 1000
+"""Seconds before a loss of Redis' data: what was committed in them may not be in the archive, and its node be gone too."""
+
+
+class RedisSettings(Struct, frozen=True):
+    """log_length: commits kept for each room. mail_seconds: how long relays are kept. journal_length: see Journal.
+
+    offer_seconds: how long nodes may offer the rooms they hold to a server that may have lost them. settle_seconds: how long
+    after that nodes put into the journal what it may have lost. bounds: bytes that a room may hold.
+    """
+
+    log_length: int = 1000
+    mail_seconds: int = 60
+    journal_length: int = 200_000
+    offer_seconds: float = 1.0
+    bounds: Bounds = Bounds()
+    settle_seconds: float = 5.0
+
+
+@implementer(IRoomStore)
+class RedisStore(service.Service):
+    """The store of many nodes.
+
+    name: "node/boot/", with which the names of this node's connections begin. archive: is asked for rooms that Redis does
+    not have. spool: takes what the journal has no room for. journal, members: what this node knows of the journal and the nodes.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        endpoint: IStreamClientEndpoint,
+        options: dict[str, Any],
+        name: str,
+        settings: RedisSettings,
+        archive: IArchive,
+        metrics: Metrics,
+        spool: Spool,
+    ):
+        self._clock = clock
+        self._archive = archive
+        self._tasks = Tasks(clock)
+        self._follower: IFollower | None = None
+        self._loops: list[Periodic] = []
+        self._rooms = 0
+        self._name = name
+        self._settle_seconds = settings.settle_seconds
+        self._complete_for: bytes | None = None
+        self._pressure = Pressure(
+            clock,
+            metrics,
+            lambda: self._tasks.spawn("shortening logs", self._shorten()),
+            self._eased,
+        )
+        self._access = access = Access(
+            clock,
+            endpoint,
+            options,
+            self._tasks,
+            settings.offer_seconds,
+            UNNOTICED_SECONDS,
+            self._offer,
+            self._entered,
+            self._pressure,
+        )
+        self.journal = Journal(access, settings.journal_length, spool, metrics)
+        self.members = Members(access.link, access.time, name, metrics)
+        self._offers = Offers(access.link, settings.log_length, settings.bounds.log)
+        self._counters = Counters(access)
+        self._mail = Mail(access, self._tasks, settings.mail_seconds, settings.bounds.mailbox)
+        self._subscription = subscription = Subscription(
+            access, self._mail, clock, endpoint, options, self._tasks, metrics, name
+        )
+        self._reading = Reading(
+            access,
+            archive,
+            self._offers,
+            clock,
+            subscription.heard_of,
+            subscription.__contains__,
+            settings.bounds.replay,
+        )
+        self._commits = Commits(
+            access,
+            self.journal,
+            clock,
+            self._tasks,
+            metrics,
+            name,
+            settings.log_length,
+            settings.journal_length,
+            settings.bounds,
+            self._pressure,
+        )
+
+    # -- service
+
+    def attach(self, follower: IFollower) -> None:
+        """Set who is told of everything that other nodes do. To be called once, before the service starts."""
+        self._follower = follower
+        self.members.attach(follower)
+        self._mail.attach(follower)
+        self._subscription.attach(follower)
+
+    def startService(self) -> Deferred[None]:
+        super().startService()
+        self._access.start()
+        self._subscription.link.start()
+        return Deferred.fromCoroutine(self._start())
+
+    async def _start(self) -> None:
+        limit = self._clock.seconds() + START_WITHIN
+        while reason := self.ready():
+            for link in (self._access.link, self._subscription.link):
+                if link.hopeless:
+                    raise CannotStart(link.failure)
+            if self._access.fatal or self._clock.seconds() > limit:
+                raise CannotStart(reason)
+            await deferLater(self._clock, 0.02)
+        self._repeat("watching the subscription", 1.0, self._subscription.watch)
+        self._repeat("comparing", HEADS, lambda: self._tasks.spawn("comparing", self._subscription.compare()))
+        self._repeat("sign of life", BEAT, lambda: self._tasks.spawn("sign of life", self._beat()), now=True)
+        self._repeat("tidying the journal", 1.0, self.journal.tidy)
+        self._repeat("asking the archive", 1.0, self._ask_archive)
+        self._repeat("completing Redis", 1.0, lambda: self._tasks.spawn("completing Redis", self._complete()))
+        self._repeat(
+            "looking at memory", LOOK_SECONDS, lambda: self._tasks.spawn("looking at memory", self._look()), now=True
+        )
+
+    def _repeat(self, name: str, seconds: float, function: Callable[[], object], *, now: bool = False) -> None:
+        loop = Periodic(self._clock, seconds, function, name)
+        loop.start(now=now)
+        self._loops.append(loop)
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        for loop in self._loops:
+            loop.stop()
+        self._access.give_up()
+        self._subscription.give_up()
+        await self._tasks.finish(3.0)
+        await self.journal.close()
+        await self._subscription.link.stop()
+        await self._access.link.stop()
+
+    def ready(self) -> str:
+        reason = self._access.ready()
+        if not reason and not self._subscription.listens:
+            reason = self._subscription.link.failure or "the subscription to Redis is being made"
+        return reason
+
+    def warnings(self) -> list[str]:
+        """Return what is wrong and keeps no client away, for people."""
+        lacking = self._access.incarnation is not None and self._complete_for != self._access.incarnation
+        waits = INCOMPLETE if lacking and (self._reading.in_vain or self._archive.ready()) else ""
+        return [warning for warning in (self._access.warning, self._pressure.warning(), waits) if warning]
+
+    def now(self) -> float:
+        return self._access.time.now()
+
+    # -- incarnations
+
+    async def _offer(self) -> None:
+        if self._follower is not None:
+            await self._offers.all(self._follower.held())
+
+    def _entered(self, renewed: bool) -> None:
+        if renewed:
+            self._journal_again()
+        if self._access.fresh:
+            self._access.fresh = False
+            self._tasks.spawn("bringing rooms back from the archive", self._bring_back())
+        if self._follower is None:
+            return
+        if renewed:
+            for code in self._subscription.codes():
+                self._follower.renewed(code)
+        self._tasks.spawn("making up", self._subscription.make_up())
+        self._follower.available()
+
+    def _journal_again(self) -> None:
+        """Put into the journal what it may have lost: own commits, and recent ones of others, which may be dead by now."""
+        self.journal.again()
+        since = self.members.heard_at - RECENT
+        for room, commits in self._follower.held() if self._follower is not None else ():
+            recent = [codec.encode_commit(it, messages=False) for it in commits if it.has_row and it.at >= since]
+            self.journal.put(room, recent)
+
+    async def _bring_back(self) -> None:
+        """Give a server that had nothing the rooms of the archive that nobody has offered: they must end some time too."""
+        while not self._access.stopping:
+            try:
+                count = await self._offer_archived()
+            except Disconnected:
+                self._access.fresh = True  # as soon as the server is there again
+                return
+            except Exception as error:
+                self._log.warn("rooms cannot be brought back from the archive yet: {error}", error=str(error))
+                await deferLater(self._clock, 2.0)
+            else:
+                if count:
+                    self._log.info("{count} rooms of the archive were given to Redis", count=count)
+                return
+
+    async def _offer_archived(self) -> int:
+        """Offer the rooms of the archive; return how many there are. A node that opens one gives it a new epoch."""
+        rooms = await self._archive.living()
+        await self._offers.all([(room, ()) for room in rooms], absent=True)
+        return len(rooms)
+
+    async def _complete(self) -> None:
+        """Have Redis hold all rooms of the archive, once in each incarnation: then nothing else need be asked for one."""
+        access, call = self._access, self._access.link.call
+        number = access.incarnation
+        if not access.usable or number is None or number == self._complete_for:
+            return
+        try:
+            (current, complete, opens), first = await answers(
+                [
+                    call(b"HMGET", STORE, b"number", b"complete", b"opens"),
+                    call(b"XRANGE", JOURNAL, b"-", b"+", b"COUNT", b"1"),
+                ]
+            )
+            if current != number:
+                return
+            if complete == number:
+                self._complete_for = number
+                return
+            settled = float(opens) + self._settle_seconds
+            oldest = int(first[0][0].partition(b"-")[0]) / 1000 if first else access.time.now()
+            # Changes that Redis has lost may be on their way to the archive until then.
+            if min(oldest, access.time.now()) < settled:
+                return
+            if not await call(b"SET", COMPLETING, self._name.encode(), b"NX", b"EX", b"30"):
+                return  # another node is at it
+            try:
+                await self._offer_archived()
+                if await access.link.run(scripts.COMPLETE, [STORE], number):
+                    self._complete_for = number
+            finally:
+                await call(b"DEL", COMPLETING)
+        except (Disconnected, RedisError):
+            return
+        except Exception as error:
+            self._log.debug("the archive cannot be asked for all rooms yet: {error}", error=str(error))
+
+    async def _beat(self) -> None:
+        if self._access.incarnation is None:
+            return
+        try:
+            asked = self._clock.seconds()
+            now, number, dead = await self.members.beat()
+            self._access.time.sample(asked, self._clock.seconds(), now)
+            if number != self._access.incarnation:
+                self._access.astray()
+                return
+            self._rooms = await self._reading.count()
+            await self.members.take_over(dead)
+        except RedisError as error:
+            self._access.suspend(str(error))
+        except Disconnected:
+            return
+        except Refused:
+            return  # the store is away: next time
+
+    async def _look(self) -> None:
+        """Ask Redis how full it is."""
+        if not self._access.link.usable:
+            return
+        try:
+            about = info(await self._access.link.call(b"INFO", b"memory"))
+        except (Disconnected, RedisError):
+            return
+        self._pressure.measured(int(about.get("used_memory", 0)), int(about.get("maxmemory", 0)))
+
+    def _eased(self) -> None:
+        if self._follower is not None:
+            self._follower.available()
+
+    async def _shorten(self) -> None:
+        """Shorten the logs of the rooms that are open here; each commit does so from now on."""
+        codes = self._subscription.codes()
+        try:
+            for start in range(0, len(codes), AT_ONCE):
+                some = codes[start : start + AT_ONCE]
+                run, words = self._access.link.run, (b"%d" % SHORT_LOG_BYTES, b"%d" % SHORT_LOG)
+                await answers([run(scripts.SHORTEN, [room_key(code), log_key(code)], *words) for code in some])
+        except (Disconnected, RedisError) as error:
+            self._log.warn("logs of rooms could not be shortened: {error}", error=str(error))
+
+    def _ask_archive(self) -> None:
+        if self._reading.in_vain and self._access.usable:
+            self._tasks.spawn("asking the archive again", self._archive_again())
+
+    async def _archive_again(self) -> None:
+        if await self._reading.ask_again() and self._follower is not None:
+            self._follower.available()
+
+    # -- IRoomStore
+
+    def commit(self, room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None]) -> None:
+        self._commits.commit(room, commits, done)
+
+    def load(self, code: str) -> Deferred[Room | None]:
+        return Deferred.fromCoroutine(self._reading.load(code))
+
+    def member(self, code: str, user_id: str) -> Deferred[Member | None]:
+        return Deferred.fromCoroutine(self._reading.member(code, user_id))
+
+    def replay(self, code: str, after: Version) -> Deferred[Sequence[Commit] | None]:
+        return Deferred.fromCoroutine(self._reading.replay(code, after))
+
+    def find_invite(self, invite: str) -> Deferred[str | None]:
+        return Deferred.fromCoroutine(self._reading.find_invite(invite))
+
+    def due_rooms(self, now: float) -> Deferred[Sequence[str]]:
+        return Deferred.fromCoroutine(self._reading.due_rooms(now))
+
+    def take(self, ways: Sequence[Way]) -> Deferred[Taken]:
+        return Deferred.fromCoroutine(self._counters.take(ways))
+
+    def give_back(self, way: Way) -> None:
+        self._counters.give_back(way)
+
+    def mark(self, name: str, seconds: float) -> None:
+        self._counters.mark(name, seconds)
+
+    def size(self) -> int:
+        return -(-self._rooms // max(1, self.members.alive))
+
+    def grace_floor(self) -> float:
+        return self.members.floor
+
+    def follow(self, code: str, follower: IFollower) -> None:
+        self._subscription.follow(code)
+
+    def unfollow(self, code: str) -> None:
+        self._subscription.unfollow(code)
+
+    def relay(
+        self, code: str, user_id: str, frame: bytes, done: Callable[[Refused | None], None] = lambda error: None
+    ) -> None:
+        self._mail.relay(code, user_id, frame, done)
+
+    def take_mail(self, code: str, user_id: str) -> Deferred[Sequence[bytes]]:
+        return Deferred.fromCoroutine(self._mail.take(code, user_id))
+
+    def drop_mail(self, code: str, user_id: str) -> None:
+        self._mail.drop(code, user_id)

@@ -1,0 +1,233 @@
+"""Hearing what other nodes do to the rooms that are open here, and noticing when nothing is heard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.logger import Logger
+
+from ...interfaces import IFollower
+from ...metrics import Metrics
+from ...util.services import Tasks
+from . import codec, scripts
+from .connection import Disconnected, Link, RedisError
+from .gateway import PATIENCE, Access, unavailable
+from .keys import STORE, canary_key, places_key, room_key, split
+from .mailboxes import Mail
+
+SILENCE = 3.0
+"""Seconds without a sign of the canary, which comes every second, after which the subscription is dead."""
+AT_ONCE = 200
+"""Rooms that are compared by one script."""
+
+
+class _Followed:
+    """A followed room. unconfirmed: SUBSCRIBEs that were not answered yet; heard: whether it is subscribed to."""
+
+    __slots__ = ("unconfirmed", "waiting")
+
+    def __init__(self) -> None:
+        self.unconfirmed = 0
+        self.waiting: list[Deferred[None]] = []
+
+
+class Subscription:
+    """Follows rooms over a connection of its own. name: "node/boot/" of this node.
+
+    link: that connection. listens: whether it is known to hear.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        access: Access,
+        mail: Mail,
+        clock: IReactorTime,
+        endpoint: IStreamClientEndpoint,
+        options: dict[str, Any],
+        tasks: Tasks,
+        metrics: Metrics,
+        name: str,
+    ):
+        self.link = Link("subscription", clock, endpoint, options, self._up, self._down, self._heard)
+        self.listens = False
+        self._access = access
+        self._mail = mail
+        self._clock = clock
+        self._tasks = tasks
+        self._metrics = metrics
+        self._canary = canary_key(name)
+        self._places = places_key(name)
+        self._follower: IFollower | None = None
+        self._rooms: dict[str, _Followed] = {}
+        self._unconfirmed: dict[str, int] = {}
+        self._catching_up = False
+        self._heard_at = 0.0
+
+    def attach(self, follower: IFollower) -> None:
+        """Set who is told."""
+        self._follower = follower
+
+    def __contains__(self, code: str) -> bool:
+        return code in self._rooms
+
+    def codes(self) -> list[str]:
+        """Return the codes of the followed rooms."""
+        return list(self._rooms)
+
+    # -- which rooms
+
+    def follow(self, code: str) -> None:
+        """Tell the follower from now on what happens to a room."""
+        self._rooms[code] = _Followed()
+        self._subscribe(code)
+
+    def _subscribe(self, code: str) -> None:
+        if self.link.usable:
+            self._unconfirmed[code] = self._unconfirmed.get(code, 0) + 1
+            self.link.tell(b"SUBSCRIBE", room_key(code))
+
+    def unfollow(self, code: str) -> None:
+        """Stop telling. This node has no members in the room any more."""
+        followed = self._rooms.pop(code, None)
+        if followed is None:
+            return
+        self.link.tell(b"UNSUBSCRIBE", room_key(code))
+        self._access.link.call(b"SREM", self._places, code.encode()).addErrback(lambda failure: None)
+        for waiter in followed.waiting:
+            waiter.callback(None)
+
+    def _is_heard(self, code: str) -> bool:
+        return self.link.usable and not self._unconfirmed.get(code)
+
+    async def heard_of(self, code: str) -> None:
+        """Wait until what happens to a followed room is told: whatever is read after that misses nothing.
+
+        Raises Refused if that takes too long.
+        """
+        followed = self._rooms.get(code)
+        if followed is None or self._is_heard(code):
+            return
+        waiter: Deferred[None] = Deferred()
+        followed.waiting.append(waiter)
+        timer = self._clock.callLater(PATIENCE, waiter.errback, unavailable())
+        try:
+            await waiter
+        finally:
+            if timer.active():
+                timer.cancel()
+            if waiter in followed.waiting:
+                followed.waiting.remove(waiter)
+
+    def give_up(self) -> None:
+        """Let nobody wait any longer."""
+        for followed in self._rooms.values():
+            waiting, followed.waiting = followed.waiting, []
+            for waiter in waiting:
+                waiter.errback(unavailable())
+
+    # -- the connection
+
+    def _up(self) -> None:
+        self._heard_at = self._clock.seconds()
+        self._unconfirmed.clear()
+        # What was told while nobody listened is found by comparing, when all is subscribed to again.
+        self._catching_up = True
+        self.link.tell(b"SUBSCRIBE", self._canary, STORE)
+        for code in self._rooms:
+            self._subscribe(code)
+        self._caught_up()
+
+    def _down(self) -> None:
+        self.listens = False
+        self._unconfirmed.clear()
+        self._metrics.pubsub_reconnects.value += 1
+
+    def _caught_up(self) -> None:
+        if self._catching_up and not self._unconfirmed:
+            self._catching_up = False
+            self._tasks.spawn("making up", self._listen_again())
+
+    async def _listen_again(self) -> None:
+        await self.make_up()
+        if self._follower is not None and self._access.usable:
+            self._follower.available()  # a room could not be opened while it would not have been heard of
+
+    async def make_up(self) -> None:
+        """Compare, and deliver what was not heard of, or could not be taken out of its mailbox then."""
+        await self.compare()
+        if self._follower is not None and self._access.usable:
+            for code in self.codes():
+                self._mail.deliver_all(code, self._follower.members_here(code))
+            self._mail.tidy()
+
+    def watch(self) -> None:
+        """Notice a subscription that is silent without being closed. To be called every second."""
+        if not self._access.link.usable:
+            self._heard_at = max(self._heard_at, self._clock.seconds() - 1.0)  # the canary cannot be sent
+        silent = self._clock.seconds() - self._heard_at
+        self._metrics.canary_age.value = silent if self._heard_at else 0.0
+        if self.link.usable and silent > SILENCE:
+            self._log.warn("redis: nothing is heard from the subscription; connecting anew")
+            self._heard_at = self._clock.seconds()
+            self.link.drop()
+        if self._access.link.usable:
+            self._access.link.call(b"PUBLISH", self._canary, b"c").addErrback(lambda failure: None)
+
+    # -- what is heard
+
+    def _heard(self, kind: bytes, channel: bytes, payload: Any) -> None:
+        what, name = split(channel)
+        if what == b"canary":
+            self._heard_at = self._clock.seconds()
+            self.listens = True
+            return
+        if channel == STORE:
+            if kind == b"message":
+                self._access.announced(payload)
+            return
+        code = name.decode()
+        if kind == b"subscribe":
+            self._confirmed(code)
+        elif kind == b"message" and self._follower is not None and code in self._rooms:
+            if payload[:1] == b"[":
+                _, commits = codec.decode_publication(payload)
+                self._follower.committed(code, commits)
+            elif payload[:1] == b"e":
+                self._follower.renewed(code)
+            elif payload[:1] == b"r":
+                self._mail.told(code, payload[1:])
+
+    def _confirmed(self, code: str) -> None:
+        left = self._unconfirmed.get(code, 0) - 1
+        if left > 0:
+            self._unconfirmed[code] = left
+            return
+        self._unconfirmed.pop(code, None)
+        followed = self._rooms.get(code)
+        if followed is not None:
+            waiting, followed.waiting = followed.waiting, []
+            for waiter in waiting:
+                waiter.callback(None)
+        self._caught_up()
+
+    # -- comparing
+
+    async def compare(self) -> None:
+        """Tell the follower which version each followed room has: a lost last message leaves no hole."""
+        if self._follower is None or not self._access.usable:
+            return
+        codes = self.codes()
+        for start in range(0, len(codes), AT_ONCE):
+            some = codes[start : start + AT_ONCE]
+            try:
+                versions = await self._access.link.run(scripts.HEADS, [room_key(code) for code in some])
+            except (Disconnected, RedisError):
+                return
+            for code, found in zip(some, versions, strict=True):
+                if code in self._rooms:
+                    room_id, version = codec.parse_version(found) if found else ("", (0, 0))
+                    self._follower.head(code, room_id, version)

@@ -1,0 +1,1 @@
+"""Helpers for Twisted that know nothing of tandemd."""

@@ -1,0 +1,206 @@
+"""Services that start and stop in order, and work that goes on in the background."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from twisted.application import service
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, maybeDeferred, succeed
+from twisted.internet.interfaces import IReactorCore, IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ..app.log_observer import LineObserver, install
+
+
+class CannotStart(Exception):
+    """What keeps the program from starting and is no fault of it. Its text is one line that says what to do."""
+
+
+class Sequence(service.MultiService):
+    """Its children are started one after another, each awaited, and stopped in the reverse order.
+
+    When one fails to start, the others are stopped, the reactor too, and the process ends with status 1.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, observer: LineObserver | None = None, exit: Callable[[int], object] = os._exit):
+        """reactor: IReactorCore and IReactorTime. exit: ends the process.
+
+        observer: the log; for the one service that twistd is given.
+        """
+        super().__init__()
+        self._core: IReactorCore = reactor
+        self._clock: IReactorTime = reactor
+        self._observer = observer
+        self._exit = exit
+        self._begun: list[service.IService] = []
+        self._starting: Deferred[None] = succeed(None)
+        self.started = False
+        """Whether every child has started and none is being stopped."""
+
+    def setServiceParent(self, parent: Any) -> None:
+        # twistd begins to log right after this; there is no later moment.
+        if self._observer is not None:
+            install(parent, self._observer)
+        super().setServiceParent(parent)
+
+    def privilegedStartService(self) -> None:
+        """Do nothing: no child may listen before the ones that it needs are up."""
+
+    def startService(self) -> None:
+        service.Service.startService(self)
+        self._begun = []
+        self._starting = ensureDeferred(self._start())
+        self._starting.addErrback(self._failed)
+
+    async def _start(self) -> None:
+        for child in list(self):
+            self._begun.append(child)
+            await maybeDeferred(child.startService)
+        self.started = True
+
+    def _failed(self, failure: Failure) -> None:
+        if failure.check(CancelledError):
+            return
+        if failure.check(CannotStart):
+            self._log.critical("cannot start: {reason}", reason=str(failure.value))
+        else:
+            self._log.failure("cannot start", failure=failure)
+        # Nothing else makes twistd end with a status that says so. By then all children have been stopped.
+        self._core.addSystemEventTrigger("after", "shutdown", self._exit, 1)
+        # The reactor cannot be stopped before it runs, and it may not run yet.
+        self._clock.callLater(0, self._core.stop)
+
+    def stopService(self) -> Deferred[None]:
+        service.Service.stopService(self)
+        return ensureDeferred(self._stop())
+
+    async def _stop(self) -> None:
+        self.started = False
+        self._starting.cancel()
+        while self._begun:
+            child = self._begun.pop()
+            try:
+                await maybeDeferred(child.stopService)
+            except Exception:
+                self._log.failure("{service} did not stop cleanly", service=child.name or type(child).__name__)
+
+
+class Periodic:
+    """Calls a function every `interval` seconds. A failure is logged, and the next call comes as if there were none.
+
+    No other piece repeats calls by itself: a `LoopingCall` ends for good when its function fails once.
+    """
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime, interval: float, function: Callable[[], object], name: str):
+        """function: returns nothing, or a Deferred or coroutine that the next call waits for. name: a constant, for the log."""
+        self.name = name
+        self.interval = interval
+        self._function = function
+        self._failure = ""
+        self._loop = LoopingCall(self._call)
+        self._loop.clock = clock
+
+    @property
+    def running(self) -> bool:
+        return self._loop.running
+
+    def start(self, *, now: bool = False) -> None:
+        """Begin; the first call is made now or after `interval` seconds."""
+        self._loop.start(self.interval, now)
+
+    def stop(self) -> None:
+        """Make no more calls; one that is under way goes on. May be called more than once."""
+        if self._loop.running:
+            self._loop.stop()
+
+    def _call(self) -> Deferred[None]:
+        return maybeDeferred(self._function).addCallbacks(self._worked, self._failed)
+
+    def _worked(self, result: object) -> None:
+        self._failure = ""
+
+    def _failed(self, failure: Failure) -> None:
+        # One that fails every time is logged once.
+        text = repr(failure.value)
+        if text != self._failure and not failure.check(CancelledError):
+            self._log.failure(
+                "{task} failed; it is done again in {seconds} s", failure, task=self.name, seconds=self.interval
+            )
+        self._failure = text
+
+
+class PeriodicService(service.Service):
+    """Calls a function at once, and then every `interval` seconds, while it runs. See `Periodic`."""
+
+    def __init__(self, clock: IReactorTime, interval: float, function: Callable[[], object], name: str):
+        self._periodic = Periodic(clock, interval, function, name)
+
+    def startService(self) -> None:
+        super().startService()
+        self._periodic.start(now=True)
+
+    def stopService(self) -> None:
+        super().stopService()
+        self._periodic.stop()
+
+
+class Tasks:
+    """Coroutines that nobody waits for: none of them fails unseen, and none is forgotten when the program stops."""
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime):
+        self._clock = clock
+        self._running: dict[Deferred[None], str] = {}
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def spawn(self, name: str, work: Coroutine[Any, Any, object]) -> None:
+        """Run a coroutine. A failure is logged with the name, which is a constant such as "presence round"."""
+        d = ensureDeferred(self._guard(name, work))
+        if d.called:
+            return
+        self._running[d] = name
+        d.addBoth(lambda _: self._running.pop(d, None))
+
+    async def _guard(self, name: str, work: Coroutine[Any, Any, object]) -> None:
+        try:
+            await work
+        except CancelledError:
+            pass
+        except Exception:
+            self._log.failure("{task} failed", task=name)
+
+    async def finish(self, limit: float) -> None:
+        """Wait until all have ended, also those that they spawn; after `limit` seconds cancel the rest."""
+        end = self._clock.seconds() + limit
+        while self._running:
+            left = end - self._clock.seconds()
+            if left <= 0:
+                self._log.warn("given up after {limit} s: {tasks}", limit=limit, tasks=sorted(self._running.values()))
+                for d in list(self._running):
+                    d.cancel()
+                return
+            await self._one_ends(left)
+
+    def _one_ends(self, limit: float) -> Deferred[None]:
+        done: Deferred[None] = Deferred()
+        timer = self._clock.callLater(limit, done.callback, None)
+
+        def end(result: None) -> None:
+            if not done.called:
+                timer.cancel()
+                done.callback(None)
+
+        for d in self._running:
+            d.addCallback(end)
+        return done

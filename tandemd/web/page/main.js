@@ -1,0 +1,85 @@
+// Where the page begins: who am I, which party, and then the party itself.
+
+import { Identity } from './identity.js';
+import { Party } from './room-controller.js';
+import { waiting } from './error-texts.js';
+import { element, hideNotice, showConnection, showNotice, showScreen } from './dom.js';
+import { Start } from './join-form.js';
+import { tokenIn } from './auth-token.js';
+import { PartyView } from './room-view.js';
+
+function address(roomId) {
+  // The PIN must not stay where it is seen and copied.
+  history.replaceState(null, '', roomId ? `/?room=${encodeURIComponent(roomId)}` : '/');
+}
+
+function run(identity, invited) {
+  let party = null;
+  let view = null;
+  const begin = (options) => {
+    party = new Party(element('video'), identity, options, {
+      state: (state, error) => entered(state, error),
+      changed: (what) => view?.changed(what),
+      problem: (text) => showNotice(text),
+    });
+    view = new PartyView(party);
+    address(options.roomId);
+    party.start();
+  };
+  const start = new Start(identity, invited, begin);
+
+  function entered(state, error) {
+    showConnection(state);
+    switch (state) {
+      case 'connected':
+        hideNotice();
+        if (element('party').hidden) {
+          showScreen('party');
+          element('play').focus({ preventScroll: true });
+        }
+        break;
+      case 'waiting':
+        showNotice(waiting(error), { label: 'Try again', run: () => party.connection.join() });
+        break;
+      case 'refused':
+        if (!element('party').hidden) party.rest();
+        start.refused(error, (name, pin) => party.retry(name, pin));
+        break;
+      case 'elsewhere':
+        party.rest();
+        showNotice('This party is open in another tab.', {
+          label: 'Continue here',
+          run: () => party.connection.join(),
+        });
+        break;
+    }
+  }
+
+  element('leave').onclick = () => {
+    party.leave();
+    location.assign('/');
+  };
+
+  // A reload: this tab was in the party already.
+  const memory = invited.roomId ? identity.recall(invited.roomId) : {};
+  if (memory.token) {
+    element('start-button').disabled = true;
+    begin({ roomId: invited.roomId, pin: '', name: identity.name, url: '' });
+  }
+}
+
+const identity = new Identity();
+const query = new URLSearchParams(location.search);
+const asked = query.get('room') ?? query.get('tandemRoom') ?? '';
+const token = tokenIn(location.hash);
+if (token) {
+  // It must not stay where it is seen and copied either.
+  history.replaceState(null, '', location.pathname + location.search);
+  identity.take(token);
+} else {
+  identity.resume(asked);
+}
+// Another link, opened in this tab.
+addEventListener('hashchange', () => tokenIn(location.hash) && location.reload());
+await identity.claim();
+run(identity, { roomId: identity.ticket?.roomId || asked, pin: query.get('pin') ?? '' });

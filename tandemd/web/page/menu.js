@@ -1,0 +1,76 @@
+// A menu that opens at a button. Arrow keys go through it; Escape, Tab and a click elsewhere close it.
+
+import { element, made } from './dom.js';
+
+const GAP = 4;
+
+export class Menu {
+  #menu;
+  #button = null;
+  #choices = new WeakMap();
+
+  constructor(id) {
+    this.#menu = element(id);
+    this.#menu.addEventListener('beforetoggle', (event) => event.newState === 'open' && this.#fill());
+    this.#menu.addEventListener('toggle', (event) => this.#toggled(event.newState === 'open'));
+    this.#menu.addEventListener('keydown', (event) => this.#key(event));
+    // It stays where it was opened, and its button does not.
+    for (const type of ['scroll', 'resize']) addEventListener(type, () => this.#close(), { capture: true });
+  }
+
+  // choices(): [{label, run}], asked for when the button opens the menu.
+  attach(button, choices) {
+    this.#choices.set(button, choices);
+    button.popoverTargetElement = this.#menu;
+    button.setAttribute('aria-haspopup', 'menu');
+    button.setAttribute('aria-expanded', 'false');
+    button.addEventListener('click', () => {
+      this.#button = button;
+    });
+  }
+
+  // Close it if it belongs to this button.
+  closeAt(button) {
+    if (this.#button === button) this.#close();
+  }
+
+  #close() {
+    if (this.#menu.matches(':popover-open')) this.#menu.hidePopover();
+  }
+
+  #fill() {
+    const items = this.#choices.get(this.#button)().map(({ label, run }) => {
+      const item = made('button', '', label);
+      item.type = 'button';
+      item.tabIndex = -1;
+      item.setAttribute('role', 'menuitem');
+      item.onclick = () => {
+        this.#close();
+        run();
+      };
+      return item;
+    });
+    this.#menu.replaceChildren(...items);
+    this.#menu.setAttribute('aria-label', this.#button.getAttribute('aria-label'));
+    const { top, bottom, right } = this.#button.getBoundingClientRect();
+    const above = bottom > innerHeight * 0.6;
+    this.#menu.style.right = `${document.documentElement.clientWidth - right}px`;
+    this.#menu.style.top = above ? 'auto' : `${bottom + GAP}px`;
+    this.#menu.style.bottom = above ? `${innerHeight - top + GAP}px` : 'auto';
+  }
+
+  #toggled(open) {
+    this.#button?.setAttribute('aria-expanded', String(open));
+    if (open) this.#menu.firstElementChild?.focus({ preventScroll: true });
+  }
+
+  #key(event) {
+    const items = [...this.#menu.children];
+    const at = items.indexOf(document.activeElement);
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: -1 }[event.key];
+    if (event.key === 'Tab') this.#close();
+    if (to === undefined) return;
+    event.preventDefault();
+    items.at(to % items.length).focus({ preventScroll: true });
+  }
+}

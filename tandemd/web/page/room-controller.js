@@ -1,0 +1,315 @@
+// A party: the room's messages move the player, and what the person does goes to the room.
+
+import { ServerClock } from './clock.js';
+import { Connection } from './connection.js';
+import { Hosting } from './host-actions.js';
+import { Player } from './player.js';
+import { Room } from './room-state.js';
+
+// Stands for the clip of whatever server the page came from.
+export const CLIP = 'https://tandemd.invalid/clip';
+const CLIP_FILE = '/page/clip.mp4';
+
+const TELL_MS = 500;
+const HOST_LEADS_FROM = 0.25;
+const CONTROL_QUIET_MS = 2000;
+// The server's gate opens after 7 s whatever happens.
+const HOLD_LIMIT_MS = 8000;
+const CHAT_LIFE_MS = 60_000;
+
+/*
+ * options: {roomId, pin, name, url}; url: the title that whoever creates the room wants, '' for none.
+ * events: state(connectionState, error), changed(what) with what Room.apply says, problem(text, code), blocked().
+ */
+export class Party {
+  clock = new ServerClock();
+  #identity;
+  #options;
+  #events;
+  #pending = 0;
+  // {playing}: what we have asked for and not been told yet.
+  #wanted = null;
+  #seeking = null;
+  #seekTimer = 0;
+  #controlAt = -Infinity;
+  #fresh = true;
+
+  constructor(video, identity, options, events) {
+    this.#identity = identity;
+    this.#options = options;
+    this.#events = events;
+    const memory = identity.recall(options.roomId);
+    this.#options.pin ||= memory.pin ?? '';
+    this.token = memory.token ?? '';
+    this.room = new Room(memory);
+    this.player = new Player(video, () => this.clock.now(), {
+      intent: (control) => this.#intended(control),
+      blocked: () => events.changed('player'),
+      changed: () => events.changed('player'),
+      failed: () => events.changed('player'),
+    });
+    const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
+    this.connection = new Connection({
+      url: `${scheme}://${location.host}/ws`,
+      clock: this.clock,
+      join: () => this.#join(),
+      changed: (state, error) => events.state(state, error),
+      received: (message) => this.#received(message),
+    });
+    this.hosting = new Hosting(this.connection, events.problem);
+    setInterval(() => this.#tell(), TELL_MS);
+    navigator.mediaSession?.setActionHandler?.('play', () => this.#intended('play'));
+    navigator.mediaSession?.setActionHandler?.('pause', () => this.#intended('pause'));
+  }
+
+  get me() {
+    return this.#identity.userId;
+  }
+
+  get ticket() {
+    return this.#identity.ticket;
+  }
+
+  get host() {
+    return this.room.hostId === this.me;
+  }
+
+  get mayControl() {
+    return this.room.mayControl(this.me);
+  }
+
+  get pin() {
+    return this.#options.pin;
+  }
+
+  // Whether the film plays, or is about to when everybody is ready.
+  get playing() {
+    return (this.#wanted ?? this.room.hold ?? this.room.timeline).playing;
+  }
+
+  // Where to show the film: a position just asked for, or where the player is.
+  get position() {
+    return this.#seeking ?? this.player.position;
+  }
+
+  start() {
+    this.connection.start();
+  }
+
+  retry(name, pin) {
+    this.#options.name = name;
+    this.#options.pin = pin;
+    this.connection.join();
+  }
+
+  // Another tab plays for this person: be quiet here.
+  rest() {
+    this.player.follow({ position: this.player.position, at: 0, playing: false });
+  }
+
+  leave() {
+    this.#identity.forgetRoom();
+    this.connection.stop();
+    this.player.load(null);
+  }
+
+  // -- what the person does
+
+  toggle() {
+    if (this.player.blocked && this.playing) {
+      // The film plays for everybody but us: this click is the one that the browser wanted.
+      this.player.unblock();
+      return;
+    }
+    this.control(this.playing ? 'pause' : 'play');
+  }
+
+  control(control) {
+    const { player, room } = this;
+    if (control === 'play' && player.duration && player.position >= player.duration - 0.1) {
+      this.#seek(0, true);
+      return;
+    }
+    const position = room.hold ? room.hold.position : player.loaded ? player.position : undefined;
+    // Who may not control waits for the answer: perhaps the host is gone, and then everybody may.
+    const timeline = { position: position ?? 0, at: this.clock.now(), playing: control === 'play' };
+    this.#command({ type: 'PLAY_PAUSE', control, currentTime: position }, position === undefined ? null : timeline);
+  }
+
+  // Seconds. Waits a moment for more of the same: keys repeat.
+  seek(position) {
+    this.#seeking = position;
+    clearTimeout(this.#seekTimer);
+    this.#seekTimer = setTimeout(() => this.#seek(position, this.playing), 200);
+  }
+
+  show(url) {
+    return this.connection.command({ type: 'URL_CHANGE', url });
+  }
+
+  say(text) {
+    return this.connection.command({ type: 'CHAT', text }, CHAT_LIFE_MS);
+  }
+
+  rename(name) {
+    this.#options.name = name;
+    return this.connection.command({ type: 'UPDATE_USERNAME', username: name });
+  }
+
+  #intended(control) {
+    if (this.connection.state !== 'connected' || !this.mayControl) {
+      this.#settle();
+      this.#events.problem('The host controls the film.', 'forbidden');
+    } else if ((control === 'play') !== this.playing) {
+      this.control(control);
+    }
+  }
+
+  #seek(position, playing) {
+    const timeline = { position, at: this.clock.now(), playing: false };
+    this.#command({ type: 'SEEK', currentTime: position, isPlaying: playing }, timeline, playing);
+  }
+
+  // Ask the room for something about the film. wanted: the timeline to show meanwhile, if we may have it.
+  #command(message, wanted, playing = wanted?.playing) {
+    this.#pending += 1;
+    if (wanted && this.mayControl) {
+      this.#wanted = { playing };
+      this.player.suspended = true;
+      this.player.follow(wanted);
+    }
+    this.connection
+      .command(message)
+      .catch((error) => {
+        const forbidden = error.code === 'forbidden';
+        this.#events.problem(forbidden ? 'The host controls the film.' : error.message, error.code);
+      })
+      .finally(() => {
+        this.#pending -= 1;
+        if (!this.#pending) this.#settle();
+      });
+    this.#events.changed('timeline');
+  }
+
+  // Nothing of ours is on its way: the room's word counts.
+  #settle() {
+    this.#wanted = null;
+    this.#seeking = null;
+    this.player.suspended = false;
+    const { hold } = this.room;
+    if (hold && !hold.begun) this.#hold();
+    else if (!hold || hold.ready) this.player.follow(this.room.timeline);
+    this.#events.changed('timeline');
+  }
+
+  // -- what the room says
+
+  #join() {
+    this.room.expectState();
+    const { roomId, name, pin } = this.#options;
+    const join = { roomId, userId: this.me };
+    if (name) join.username = name;
+    if (pin) join.pin = pin;
+    if (this.ticket) join.auth = this.ticket.token;
+    if (this.token) {
+      join.token = this.token;
+      if (this.room.epoch) join.resume = { epoch: this.room.epoch, seq: this.room.seq };
+    }
+    return join;
+  }
+
+  #received(message) {
+    const { url } = this.room;
+    const wasHost = this.host;
+    const what = this.room.apply(message);
+    if (what === 'hole') {
+      this.connection.join();
+      return;
+    }
+    this.player.leads = this.host;
+    if (what === 'state') this.#entered(message, url);
+    else if (what === 'title') this.#loadTitle();
+    else if (what === 'hold') this.#hold();
+    else if (what === 'timeline') this.#moved(message);
+    if (!what) return;
+    this.#remember();
+    this.#events.changed(what);
+    // Who may not come in is told with ROOM_STATE, and not to a host who was made one meanwhile.
+    if (this.host && !wasHost && message.type === 'HOST_CHANGED' && !message.replayed) this.connection.join();
+  }
+
+  #entered(state, url) {
+    if (state.token) this.token = state.token;
+    const { room } = this;
+    if (this.#fresh || room.url !== url) this.#loadTitle();
+    if (room.hold) this.#hold();
+    else if (!this.#pending) this.#settle();
+    if (this.#fresh && this.#options.url && !room.url && this.host) {
+      this.show(this.#options.url).catch((error) => this.#events.problem(error.message, error.code));
+    }
+    this.#fresh = false;
+  }
+
+  #loadTitle() {
+    const { url } = this.room;
+    this.player.load(url === CLIP ? CLIP_FILE : /^https?:/.test(url) ? url : null);
+    this.player.follow(this.room.timeline);
+  }
+
+  #moved(message) {
+    if (message.type === 'PLAY_PAUSE') this.#controlAt = performance.now();
+    if (this.#pending) return;
+    if (message.type === 'HOST_HEARTBEAT') this.player.refine(this.room.timeline);
+    else this.player.follow(this.room.timeline);
+  }
+
+  async #hold() {
+    const { hold } = this.room;
+    this.#controlAt = performance.now();
+    // A newer seek of ours is on its way, and this one is over when it arrives.
+    if (this.#pending > 1) return;
+    this.#seeking = null;
+    hold.begun = true;
+    setTimeout(() => this.#over(hold), HOLD_LIMIT_MS);
+    const ready = await this.player.hold(hold.position);
+    hold.ready = true;
+    if (!ready || this.room.hold !== hold) return;
+    this.connection.send({ type: 'READY', targetTime: hold.position });
+    // A room that was paused is told nothing when everybody is ready.
+    if (hold.playing) this.#events.changed('hold');
+    else this.#over(hold);
+  }
+
+  #over(hold) {
+    if (this.room.hold !== hold) return;
+    this.room.hold = null;
+    this.#events.changed('hold');
+  }
+
+  // -- where my player is
+
+  #tell() {
+    const { player, room } = this;
+    if (this.connection.state !== 'connected' || this.#pending || !player.telling || !room.url) return;
+    const now = this.clock.now();
+    const position = player.position;
+    this.connection.send({ type: 'POSITION_UPDATE', currentTime: position, isPlaying: player.playing });
+    if (!this.host || performance.now() - this.#controlAt < CONTROL_QUIET_MS) return;
+    // The room follows its host without telling the host: note here what it does there.
+    if (player.playing === room.timeline.playing && Math.abs(position - room.positionAt(now)) > HOST_LEADS_FROM) {
+      room.timeline = { position, at: now, playing: player.playing };
+      player.refine(room.timeline);
+    }
+  }
+
+  #remember() {
+    const { room } = this;
+    this.#identity.remember(this.#options.roomId, {
+      token: this.token,
+      pin: this.#options.pin,
+      epoch: room.epoch,
+      seq: room.seq,
+      lines: room.lines,
+    });
+  }
+}

@@ -1,0 +1,257 @@
+// What a party looks like: puts its state into the page's elements, and what is clicked there into the party.
+
+import { CLIP } from './room-controller.js';
+import { People } from './member-list.js';
+import { element, made, say, showNotice } from './dom.js';
+
+const SEEK_STEPS = 10;
+
+function clock(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60), whole % 60];
+  const two = (n) => String(n).padStart(2, '0');
+  return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
+}
+
+export class PartyView {
+  #party;
+  #people;
+  #app = element('app');
+  #dragging = false;
+  #shownLines = [];
+  #inviteFor = '';
+  #shownUrl = null;
+
+  constructor(party) {
+    this.#party = party;
+    this.#people = new People(party);
+    this.#playback();
+    this.#forms();
+    setInterval(() => this.#moving(), 250);
+  }
+
+  changed(what) {
+    this.#player();
+    if (what === 'player' || what === 'timeline' || what === 'hold') return;
+    this.#app.dataset.room = this.#party.room.id;
+    this.#people.changed();
+    this.#lines();
+    this.#title();
+    this.#invite();
+  }
+
+  // -- what is done here
+
+  #playback() {
+    const party = this.#party;
+    const [video, seek] = [element('video'), element('seek')];
+    element('play').onclick = () => party.toggle();
+    video.onclick = () => party.toggle();
+    element('join-playback').onclick = () => party.player.unblock();
+    seek.addEventListener('input', () => {
+      this.#dragging = true;
+      this.#times(Number(seek.value));
+    });
+    seek.addEventListener('change', () => {
+      this.#dragging = false;
+      party.seek(Number(seek.value));
+    });
+    // The steps of a range are its precision; keys should go further.
+    seek.addEventListener('keydown', (event) => {
+      const step = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -6, PageUp: 6 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      seek.value = Number(seek.value) + step * SEEK_STEPS;
+      party.seek(Number(seek.value));
+      this.#times(Number(seek.value));
+    });
+    element('mute').onclick = () => {
+      video.muted = !video.muted;
+    };
+    element('fullscreen').hidden = !document.fullscreenEnabled;
+    element('fullscreen').onclick = () => {
+      if (document.fullscreenElement) document.exitFullscreen();
+      else document.querySelector('.stage').requestFullscreen().catch(() => {});
+    };
+    document.addEventListener('keydown', (event) => {
+      const typing = event.target.closest('input, button, a, select, textarea, [role=log]');
+      if (typing || event.ctrlKey || event.altKey || event.metaKey || element('party').hidden) return;
+      if (event.key === ' ' || event.key === 'k') {
+        event.preventDefault();
+        party.toggle();
+      }
+    });
+  }
+
+  #forms() {
+    const party = this.#party;
+    const on = (id, act) =>
+      element(id).addEventListener('submit', (event) => {
+        event.preventDefault();
+        act();
+      });
+    on('chat-form', () => {
+      const input = element('chat-text');
+      const text = input.value.trim();
+      if (!text) return;
+      input.value = '';
+      party.say(text).catch((error) => {
+        input.value ||= text;
+        showNotice(`Your message was not sent. ${error.message}`);
+      });
+    });
+    on('rename-form', () => {
+      const name = element('rename').value.trim();
+      if (!name) return;
+      party.rename(name).then(
+        () => showNotice('Everybody sees your new name.'),
+        (error) => showNotice(error.message),
+      );
+    });
+    on('title-form', () => this.#show(element('title-url').value.trim()));
+    element('title-clip').onclick = () => this.#show(CLIP);
+    element('invite-copy').onclick = () => this.#copy();
+  }
+
+  #show(url) {
+    const complain = (text) => say(element('title-error'), text);
+    complain('');
+    if (!/^https?:\/\/./i.test(url)) {
+      complain('Give the whole address of a video file, with https:// before it.');
+      return;
+    }
+    this.#party.show(url).then(
+      () => {
+        element('title-url').value = '';
+      },
+      (error) => complain(error.message),
+    );
+  }
+
+  async #copy() {
+    const input = element('invite-link');
+    input.select();
+    try {
+      // Without https there is no clipboard but this old way.
+      if (navigator.clipboard) await navigator.clipboard.writeText(input.value);
+      else document.execCommand('copy');
+      showNotice('The link is copied. Send it to your friends.');
+    } catch {
+      showNotice('Copy the selected link by yourself: the browser did not allow it.');
+    }
+  }
+
+  // -- what is shown
+
+  #moving() {
+    const party = this.#party;
+    const drift = party.connection.state === 'connected' && party.room.url ? party.player.drift : null;
+    const ms = drift === null ? '' : String(Math.round(drift * 1000));
+    this.#app.dataset.driftMs = ms;
+    const output = element('drift');
+    say(output, ms === '' ? '–' : `${Number(ms) > 0 ? '+' : ''}${ms.replace('-', '\u2212')} ms`);
+    output.dataset.far = String(Math.abs(Number(ms)) > 250);
+    if (!this.#dragging) this.#times(party.position);
+    this.#player();
+  }
+
+  #times(position) {
+    const { duration } = this.#party.player;
+    const seek = element('seek');
+    seek.disabled = !duration;
+    seek.max = duration || 1;
+    seek.step = 0.1;
+    if (!this.#dragging) seek.value = position;
+    seek.style.setProperty('--done', `${duration ? (100 * Math.min(position, duration)) / duration : 0}%`);
+    seek.setAttribute('aria-valuetext', `${clock(position)} of ${clock(duration)}`);
+    say(element('time'), clock(position));
+    say(element('duration'), clock(duration));
+  }
+
+  #player() {
+    const party = this.#party;
+    const { player, room } = party;
+    const video = element('video');
+    this.#app.dataset.playing = String(party.playing);
+    this.#app.dataset.blocked = String(player.blocked);
+    this.#app.dataset.control = String(party.mayControl);
+    const pauses = party.playing && !player.blocked;
+    this.#app.dataset.button = pauses ? 'pause' : 'play';
+    element('play').setAttribute('aria-label', pauses ? 'Pause' : 'Play');
+    element('play').disabled = !room.url;
+    element('mute').setAttribute('aria-pressed', String(!video.muted));
+    element('join-playback').hidden = !(player.blocked && party.playing);
+    say(element('screen-note'), this.#note(player, room));
+  }
+
+  #note(player, room) {
+    if (!room.id) return '';
+    if (!room.url) return this.#party.mayControl ? 'Choose a video below.' : 'The host has not chosen a video yet.';
+    if (player.failed) return 'This page cannot play that title: it is no video file, or cannot be reached.';
+    if (room.hold?.playing && room.hold.ready) return 'Waiting for everybody…';
+    return player.stalled && !player.blocked ? 'Loading…' : '';
+  }
+
+  #lines() {
+    const { lines } = this.#party.room;
+    const list = element('chat');
+    const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+    while (this.#shownLines.length && this.#shownLines[0] !== lines[0]) {
+      this.#shownLines.shift();
+      list.firstElementChild?.remove();
+    }
+    for (const line of lines.slice(this.#shownLines.length)) {
+      this.#shownLines.push(line);
+      list.append(this.#line(line));
+    }
+    if (atEnd) list.scrollTop = list.scrollHeight;
+  }
+
+  #line(line) {
+    if (!line.from) return made('li', 'note', line.text);
+    // Nobody else can have this user id; the name alone would prove nothing.
+    const announced = line.from === 'server';
+    const item = made('li', announced ? 'said announced' : line.from === this.#party.me ? 'said mine' : 'said');
+    const head = made('p', 'said-by', announced ? 'Announcement of this server' : line.name);
+    const time = made('time', '', new Date(line.at).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' }));
+    time.dateTime = new Date(line.at).toISOString();
+    head.append(' ', time);
+    item.append(head, made('p', 'said-text', line.text));
+    return item;
+  }
+
+  #title() {
+    const { url } = this.#party.room;
+    element('title-form').hidden = !this.#party.mayControl;
+    const link = element('title-link');
+    if (this.#shownUrl === url) return;
+    this.#shownUrl = url;
+    say(element('title-error'), '');
+    const known = url && url !== CLIP;
+    link.hidden = !known;
+    // The room's title may be anybody's word: only what the browser opens as a web page becomes a link.
+    if (known && /^https?:/i.test(url)) link.href = url;
+    else link.removeAttribute('href');
+    link.textContent = known ? url.replace(/^https?:\/\//i, '') : '';
+    say(element('title-name'), url === CLIP ? 'The sample clip' : url ? '' : 'Nothing yet');
+  }
+
+  #invite() {
+    const { room, pin, ticket } = this.#party;
+    // By a token only its bearer comes in.
+    element('invite').hidden = Boolean(ticket);
+    element('invite-own').hidden = !ticket;
+    element('invite-locked').hidden = !room.locked;
+    if (ticket) return;
+    element('invite-link').value = `${location.origin}/?room=${encodeURIComponent(room.id)}`;
+    say(element('invite-pin'), pin ? `PIN ${pin}` : '');
+    if (this.#inviteFor === room.id) return;
+    this.#inviteFor = room.id;
+    fetch(`/api/short-id/${encodeURIComponent(room.id)}`)
+      .then((answer) => (answer.ok ? answer.json() : Promise.reject(new Error(`HTTP ${answer.status}`))))
+      .then((found) => say(element('invite-code'), found.shortId))
+      .catch(() => {
+        this.#inviteFor = '';
+      });
+  }
+}

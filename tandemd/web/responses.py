@@ -1,0 +1,153 @@
+"""Answers to HTTP requests, and how they get to the client: at once, later, or not at all if it has gone away."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from http import HTTPStatus
+from math import ceil
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec import Struct
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import Request
+
+from ..errors import Refused
+from .file_range import Part, PartSender
+
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+
+_STATUS = {"unavailable": 503, "shutting_down": 503, "rate_limited": 429, "internal": 500, "no_other_node": 409}
+
+
+class Answer(Struct, frozen=True):
+    """What to answer. Content-Length is added."""
+
+    status: int
+    body: bytes | Part = b""
+    content_type: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def text_answer(status: int, text: str, *headers: tuple[str, str]) -> Answer:
+    return Answer(status, text.encode(), TEXT, headers)
+
+
+def json_answer(status: int, value: object, *headers: tuple[str, str]) -> Answer:
+    return Answer(status, msgspec.json.encode(value), JSON, headers)
+
+
+class HttpError(Exception):
+    """A request that is answered with an error.
+
+    status: the HTTP status, 400 or more. text: a sentence for people. retry_after: seconds, or None.
+    """
+
+    def __init__(self, status: int, text: str, retry_after: float | None = None):
+        super().__init__(text)
+        self.status = status
+        self.text = text
+        self.retry_after = retry_after
+
+
+Work: TypeAlias = Answer | Coroutine[Deferred[Any], Any, Answer]
+
+
+class Endpoint:
+    """Something that can be got by HTTP.
+
+    Subclasses override `answer`; errors are JSON unless `plain` is true.
+    """
+
+    plain = False
+    posts = False
+    """Whether there is anything to POST to."""
+
+    def answer(self, request: Request, path: list[str]) -> Work:
+        """Answer a GET or HEAD, or a POST where `posts` is true.
+
+        path: what follows in the path after the endpoint's own, decoded. A coroutine is cancelled, where it
+        waits, if the client goes away. HttpError and Refused become error answers.
+        """
+        raise NotImplementedError
+
+    def error(self, status: int, text: str, retry_after: float | None = None) -> Answer:
+        """Return the answer for an error. retry_after: seconds."""
+        headers = [("Cache-Control", "no-store")]
+        if retry_after is not None:
+            headers.append(("Retry-After", str(max(1, ceil(retry_after)))))
+        if status == 401:
+            headers.append(("WWW-Authenticate", "Bearer"))
+        return text_answer(status, text, *headers) if self.plain else json_answer(status, {"error": text}, *headers)
+
+
+class Delivery:
+    """One request on its way to its answer."""
+
+    _log = Logger()
+
+    def __init__(self, request: Request, endpoint: Endpoint):
+        self._request = request
+        self._endpoint = endpoint
+        self._gone = False
+        self._work: Deferred[Answer] | None = None
+        request.notifyFinish().addErrback(self._lost)
+
+    def run(self, path: list[str]) -> None:
+        """Ask the endpoint and send what it says, now or later."""
+        try:
+            work = self._endpoint.answer(self._request, path)
+        except Exception:
+            self.send(self._failed(Failure()))
+            return
+        if isinstance(work, Answer):
+            self.send(work)
+            return
+        self._work = Deferred.fromCoroutine(work)
+        self._work.addErrback(self._failed)
+        self._work.addCallback(self.send)
+
+    def _lost(self, reason: Failure) -> None:
+        self._gone = True
+        if self._work is not None:
+            self._work.cancel()
+
+    def _failed(self, failure: Failure) -> Answer:
+        error = failure.value
+        if isinstance(error, HttpError):
+            return self._endpoint.error(error.status, error.text, error.retry_after)
+        if isinstance(error, Refused):
+            retry_after = None if error.retry_after is None else error.retry_after / 1000
+            return self._endpoint.error(_STATUS.get(error.code, 400), error.text, retry_after)
+        if not (self._gone and isinstance(error, CancelledError)):
+            # Not the path: those of invite links hold the code and the PIN.
+            self._log.failure("answering for {endpoint}", failure=failure, endpoint=type(self._endpoint).__name__)
+        return self._endpoint.error(500, "A fault of the server; it has been logged.")
+
+    def send(self, answer: Answer) -> None:
+        """Send an answer, unless the client has gone away."""
+        if self._gone:
+            return
+        body, request = answer.body, self._request
+        request.setResponseCode(answer.status, HTTPStatus(answer.status).phrase.encode())
+        for name, value in answer.headers:
+            request.responseHeaders.addRawHeader(name, value)
+        if answer.status == 429:
+            # A new connection costs the client more than the next request would.
+            request.channel.persistent = 0
+            request.setHeader(b"Connection", b"close")
+        if answer.content_type:
+            request.setHeader(b"Content-Type", answer.content_type.encode())
+        size = body.size if isinstance(body, Part) else len(body)
+        if answer.status not in (204, 304):
+            request.setHeader(b"Content-Length", b"%d" % size)
+        if request.method == b"HEAD" or not size:
+            request.finish()
+        elif isinstance(body, Part):
+            PartSender(request, body).start()
+        else:
+            request.write(body)
+            request.finish()

@@ -1,0 +1,251 @@
+"""Which path leads to what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, cast
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.http import Request
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET
+
+from ..interfaces import IAdministration, IRooms
+from ..ratelimit.connections import Door
+from ..ratelimit.invite_lookups import LookupLimits
+from .admin_api import Admin
+from .client_addresses import Addresses
+from .cors import Cors
+from .health import Api, Health, InviteCodes, Metrics, RoomLink, Status, forwarded_for
+from .responses import Answer, Delivery, Endpoint, HttpError, text_answer
+from .static_files import Page
+
+if TYPE_CHECKING:
+    from .site import TandemChannel
+
+URL_LIMIT = 4096
+METHODS = "GET, HEAD, OPTIONS"
+
+LEAVING = text_answer(503, "This node is about to stop; connect again.\n", ("Retry-After", "1"))
+"""To whoever wants a WebSocket while the node sends its clients away."""
+
+_HEALTH = (b"/health", b"/health/ready")
+"""What is always answered: it decides whether the node is sent clients. Who asks too often has to connect again each time."""
+
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class NotFound(Endpoint):
+    """Whatever is not there. Errors that come before a path is understood are answered as this does."""
+
+    plain = True
+
+    def answer(self, request: Request, path: list[str]) -> Answer:
+        raise HttpError(404, "Not found")
+
+
+class Upgrade(Endpoint):
+    """/ws, for whoever comes without asking for a WebSocket."""
+
+    plain = True
+
+    def answer(self, request: Request, path: list[str]) -> Answer:
+        if path:
+            raise HttpError(404, "Not found")
+        return text_answer(426, "Here is a WebSocket.", ("Upgrade", "websocket"), ("Connection", "Upgrade"))
+
+
+class Root(Resource):
+    """Finds what a path leads to.
+
+    It looks at the whole path by itself: Twisted's own way down the resources decodes wrong escapes to something.
+    """
+
+    isLeaf = True
+
+    def __init__(
+        self,
+        websocket: IResource,
+        endpoints: dict[str, Endpoint],
+        page: Endpoint,
+        cors: Cors,
+        taking: Callable[[], bool],
+        addresses: Addresses,
+        door: Door,
+        hsts: float = 0.0,
+    ):
+        """endpoints: by the first part of the path. taking: whether new WebSocket connections are taken. hsts: seconds."""
+        super().__init__()
+        self._websocket = websocket
+        self._endpoints = endpoints
+        self._page = page
+        self._cors = cors
+        self._taking = taking
+        self._addresses = addresses
+        self._door = door
+        self._hsts = hsts
+        self._nowhere = NotFound()
+
+    def render(self, request: Request) -> int | bytes:
+        channel = cast("TandemChannel", request.channel)
+        if request.method == b"GET" and _wants_websocket(request):
+            refused = channel.refused or self.refusal(
+                request.getClientAddress(),
+                request.requestHeaders.getRawHeaders(b"Origin", []),
+                forwarded_for(request),
+                (request.getHeader(b"Host") or b"").decode("latin-1"),
+            )
+            if refused is not None:
+                # It costs a client more to come again, and the answer can be seen to be the last.
+                channel.persistent = 0
+                Delivery(request, self._nowhere).send(refused)
+                return NOT_DONE_YET
+            result: int | bytes = self._websocket.render(request)
+            if channel.transport is None:
+                channel.taken_over()
+            return result
+        address = self._addresses.rule(request.getClientAddress(), forwarded_for(request))
+        channel.asked_by(address)
+        # Before the path is understood: one that makes no sense costs as much.
+        refused = None
+        if request.path not in _HEALTH:
+            refused = self._door.request(address)
+        elif self._door.checks_often(address):
+            channel.persistent = 0
+        request.setHeader(b"Server", b"tandemd")
+        request.setHeader(b"X-Content-Type-Options", b"nosniff")
+        request.setHeader(b"Referrer-Policy", b"no-referrer")
+        if self._hsts and request.isSecure():
+            request.setHeader(b"Strict-Transport-Security", b"max-age=%d" % self._hsts)
+        self._cors.apply(request)
+        if refused is not None:
+            Delivery(request, self._nowhere).send(refused)
+            return NOT_DONE_YET
+        if request.method == b"OPTIONS":
+            Delivery(request, self._nowhere).send(Answer(200, headers=(("Allow", METHODS),)))
+            return NOT_DONE_YET
+        try:
+            endpoint, path = self._route(_parts(request))
+        except HttpError as error:
+            Delivery(request, self._nowhere).send(self._nowhere.error(error.status, error.text))
+            return NOT_DONE_YET
+        delivery = Delivery(request, endpoint)
+        if any(".." in part.split("/") for part in path):
+            # Proxies decide by the path whom they let in: some resolve this, others do not.
+            delivery.send(endpoint.error(404, "Not found"))
+        elif (
+            request.method in (b"GET", b"HEAD")
+            or endpoint is self._nowhere
+            or (endpoint.posts and request.method == b"POST")
+        ):
+            delivery.run(path)
+        else:
+            refusal = endpoint.error(405, f"Only {METHODS} can be used here.")
+            delivery.send(msgspec.structs.replace(refusal, headers=(*refusal.headers, ("Allow", METHODS))))
+        return NOT_DONE_YET
+
+    def refusal(self, peer: object, origins: Sequence[bytes], forwarded: Sequence[str], host: str) -> Answer | None:
+        """Return the answer to a handshake that is not to be, before anything has been spent on it; to be asked once for each.
+
+        peer: the transport's. origins, forwarded, host: the values of Origin, X-Forwarded-For and Host.
+        """
+        if not self._taking():
+            return LEAVING
+        if not all(self._cors.allows(origin, host) for origin in origins):
+            return self._door.refuse_origin()
+        return self._door.refusal(self._addresses.rule(peer, forwarded))
+
+    def _route(self, parts: list[str]) -> tuple[Endpoint, list[str]]:
+        match parts:
+            case [""]:
+                return self._page, ["index.html"]
+            case ["page", *rest]:
+                return self._page, rest
+            case [first, *rest] if first in self._endpoints:
+                return self._endpoints[first], rest
+        return self._nowhere, parts
+
+
+def _wants_websocket(request: Request) -> bool:
+    if request.path not in (b"/ws", b"/") or len(request.uri) > URL_LIMIT or request.clientproto != b"HTTP/1.1":
+        return False
+    upgrade = b",".join(request.requestHeaders.getRawHeaders(b"Upgrade", []))
+    return b"websocket" in [token.strip().lower() for token in upgrade.split(b",")]
+
+
+def _parts(request: Request) -> list[str]:
+    """Return the decoded parts of the path; an escaped slash stays within its part. Raise HttpError 400 or 414."""
+    if len(request.uri) > URL_LIMIT:
+        raise HttpError(414, f"The URL is longer than {URL_LIMIT} bytes.")
+    path = request.path
+    if not path.startswith(b"/"):
+        raise HttpError(400, "The path has to begin with a slash.")
+    if _BAD_ESCAPE.search(path):
+        raise HttpError(400, "In the path, % has to be followed by two hexadecimal digits; write %25 for itself.")
+    try:
+        parts = [unquote_to_bytes(part).decode() for part in path[1:].split(b"/")]
+    except UnicodeDecodeError:
+        raise HttpError(400, "The path is not UTF-8.") from None
+    if any(_CONTROL.search(part) for part in parts):
+        raise HttpError(400, "The path has a control character.")
+    return parts
+
+
+def root_resource(
+    *,
+    websocket: IResource,
+    rooms: IRooms,
+    readiness: Callable[[], Sequence[str]],
+    warnings: Callable[[], Sequence[str]],
+    metrics_text: Callable[[], bytes],
+    connections: Callable[[], int],
+    taking: Callable[[], bool] = lambda: True,
+    node_id: str,
+    version: str,
+    started_at: float,
+    clock: IReactorTime,
+    wall: Callable[[], float],
+    page_directory: str,
+    addresses: Addresses,
+    door: Door,
+    cors: Cors | None = None,
+    titles: Sequence[str] = ("*",),
+    redirect_target: str = "https://www.netflix.com",
+    invite_base_url: str = "",
+    short_id_wait: float = 2.0,
+    code_lookups: int = 120,
+    code_lookups_total: int = 6000,
+    lookup_refused: Callable[[], None] = lambda: None,
+    administration: IAdministration | None = None,
+    admin_token: str = "",
+    metrics_token: str = "",
+    hsts: float = 0.0,
+) -> Root:
+    """Return everything that a node serves by HTTP.
+
+    websocket: takes the connections at /ws and / over, while `taking`. connections: counts them.
+    readiness, warnings: see Health. metrics_text: the metrics in Prometheus' text format. started_at: seconds on `clock`.
+    wall: returns the time of day, which /status tells.
+    door: who may open a WebSocket. code_lookups, code_lookups_total, lookup_refused: see LookupLimits.
+    administration: what /admin does for who shows `admin_token`; '' for nobody.
+    metrics_token: see Metrics. cors: which pages may use the server; None: all. titles: what may be watched; see Page.
+    hsts: for how many seconds browsers are to use https only, where a connection is secure.
+    The other settings: see the section `web` of the configuration.
+    """
+    limits = LookupLimits(clock, code_lookups, code_lookups_total, lookup_refused)
+    codes = InviteCodes(rooms, limits, addresses)
+    endpoints: dict[str, Endpoint] = {
+        "health": Health(node_id, readiness, warnings, addresses),
+        "metrics": Metrics(metrics_text, clock, metrics_token),
+        "status": Status(rooms, node_id, version, started_at, clock, wall, connections, limits, addresses),
+        "room": RoomLink(codes, redirect_target),
+        "ws": Upgrade(),
+        "api": Api(codes, addresses, invite_base_url, short_id_wait),
+    }
+    if administration is not None and admin_token:
+        endpoints["admin"] = Admin(administration, admin_token, addresses, clock)
+    return Root(websocket, endpoints, Page(page_directory, titles), cors or Cors(), taking, addresses, door, hsts)

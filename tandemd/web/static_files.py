@@ -1,0 +1,163 @@
+"""The party page: files of one directory, each read once and kept in memory."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from email.utils import parsedate_to_datetime
+
+from msgspec import Struct
+from twisted.python.filepath import FilePath, InsecurePath
+from twisted.web.http import Request, datetimeToString
+
+from .cors import origin_of
+from .file_range import Part
+from .health import HOST
+from .responses import Answer, Endpoint, HttpError
+
+TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".ico": "image/x-icon",
+    ".jpg": "image/jpeg",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".mp4": "video/mp4",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+    ".vtt": "text/vtt; charset=utf-8",
+    ".webm": "video/webm",
+    ".webmanifest": "application/manifest+json",
+    ".webp": "image/webp",
+    ".woff2": "font/woff2",
+}
+
+POLICY = (
+    "default-src 'self'; media-src 'self'%s blob:; connect-src 'self'%s; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+"""With the sites of the titles, and this server's WebSocket, which not every browser takes for 'self'."""
+
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+_RANGE = re.compile(r"bytes=(?:(?P<first>[0-9]{1,18})-(?P<last>[0-9]{0,18})|-(?P<suffix>[0-9]{1,18}))")
+_NOT_FOUND = "Not found"
+
+
+class File(Struct, frozen=True):
+    """A file as it was read. tag: its entity tag. modified: in seconds since 1970."""
+
+    data: bytes
+    tag: str
+    modified: int
+
+
+class Page(Endpoint):
+    """The files of the page's directory, except those whose name begins with a dot and links that lead out of it.
+
+    The page is small; all who download it at the same time share what was read once.
+    """
+
+    plain = True
+
+    def __init__(self, directory: str, titles: Sequence[str] = ("*",)):
+        """titles: `titles.allowed`: from where the page may play."""
+        sites = ["https:", "http:"] if "*" in titles else sorted({origin_of(url) for url in titles} - {""})
+        self._media = "".join(f" {site}" for site in sites)
+        self._root = FilePath(os.path.realpath(directory))
+        self._read: dict[str, File] = {}
+
+    def answer(self, request: Request, path: list[str]) -> Answer:
+        found = self._find(path)
+        try:
+            file = self._file(found.path)
+        except OSError:
+            raise HttpError(404, _NOT_FOUND) from None
+        return self._answer(request, found.basename(), file)
+
+    def _file(self, path: str) -> File:
+        """Return a file as it is now; it is read if it has changed. Raises OSError."""
+        status = os.stat(path)
+        tag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+        file = self._read.get(path)
+        if file is None or file.tag != tag:
+            with open(path, "rb") as opened:
+                file = self._read[path] = File(opened.read(), tag, int(status.st_mtime))
+        return file
+
+    def _find(self, path: list[str]) -> FilePath[str]:
+        file = self._root
+        for name in path:
+            if not _NAME.fullmatch(name):
+                raise HttpError(404, _NOT_FOUND)
+            try:
+                file = file.child(name)
+            except InsecurePath:
+                raise HttpError(404, _NOT_FOUND) from None
+        inside = os.path.realpath(file.path).startswith(self._root.path + os.sep)
+        if not inside or not file.isfile():
+            raise HttpError(404, _NOT_FOUND)
+        return file
+
+    def _answer(self, request: Request, name: str, file: File) -> Answer:
+        size = len(file.data)
+        modified = datetimeToString(file.modified).decode()
+        headers = (
+            ("ETag", file.tag),
+            ("Last-Modified", modified),
+            # A new release is seen at once: browsers keep the file but ask whether it is still the same.
+            ("Cache-Control", "no-cache"),
+            ("Content-Security-Policy", POLICY % (self._media, _websockets(_header(request, "Host")))),
+            ("Accept-Ranges", "bytes"),
+        )
+        if _unchanged(request, file.tag, file.modified):
+            return Answer(304, headers=headers)
+        kind = TYPES.get(os.path.splitext(name)[1].lower(), "application/octet-stream")
+        wanted = _range(request, size) if _header(request, "If-Range") in ("", file.tag, modified) else None
+        if wanted is None:
+            return Answer(200, Part(file.data, 0, size), kind, headers)
+        first, count = wanted
+        if not count:
+            return Answer(416, headers=(*headers, ("Content-Range", f"bytes */{size}")))
+        content_range = ("Content-Range", f"bytes {first}-{first + count - 1}/{size}")
+        return Answer(206, Part(file.data, first, count), kind, (*headers, content_range))
+
+
+def _header(request: Request, name: str) -> str:
+    return (request.getHeader(name.encode()) or b"").decode("latin-1").strip()
+
+
+def _websockets(host: str) -> str:
+    return f" ws://{host} wss://{host}" if HOST.fullmatch(host) else ""
+
+
+def _unchanged(request: Request, tag: str, modified: int) -> bool:
+    """Say whether the client has this very file already."""
+    tags = _header(request, "If-None-Match")
+    if tags:
+        return tags == "*" or tag in [entry.strip().removeprefix("W/") for entry in tags.split(",")]
+    since = _header(request, "If-Modified-Since")
+    try:
+        return bool(since) and parsedate_to_datetime(since).timestamp() >= modified
+    except (ValueError, OverflowError):
+        return False
+
+
+def _range(request: Request, size: int) -> tuple[int, int] | None:
+    """Return (offset, size) of the part that is asked for; the size is 0 if there is no such part.
+
+    None if what is asked for is no single range of bytes: then, as HTTP wants it, the whole file is sent.
+    """
+    match = _RANGE.fullmatch(_header(request, "Range"))
+    if match is None:
+        return None
+    if match["suffix"] is not None:
+        count = min(int(match["suffix"]), size)
+        return size - count, count
+    first = int(match["first"])
+    last = int(match["last"]) if match["last"] else max(first, size - 1)
+    if last < first:
+        return None
+    return first, max(0, min(last, size - 1) - first + 1)

@@ -1,0 +1,1 @@
+"""One WebSocket connection: frames in, messages out, flow control, keepalive."""

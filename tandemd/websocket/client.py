@@ -1,0 +1,214 @@
+"""One client's messages, in their order: decoded, validated, and handed to the room service. Knows no WebSocket."""
+
+from __future__ import annotations
+
+from math import ceil
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from .. import messages as m
+from ..errors import Refused
+from ..interfaces import IRoomStore
+from ..messages.framing import text_frame
+from ..metrics import Metrics
+from ..ratelimit import MessageLimits
+from ..ratelimit.message_rates import ABUSE, BUCKETS, BYTES, FRAMES, SMALL
+from ..rooms.replica import INTERNAL, error_frame
+from ..rooms.service import RoomService
+from ..rooms.session import Session
+
+PACED_JOINS = 20
+"""JOINs of one client beyond its rate, one behind the other, before it is thrown out."""
+
+_KINDS = {kind: (str(kind.__struct_config__.tag), bucket) for kind, bucket in BUCKETS.items()}
+_SUPERSEDED = frozenset((BUCKETS[m.PositionUpdate], BUCKETS[m.HostHeartbeat]))
+"""Too many of these are dropped without a word, unless they ask for one: the next says all that the last one did."""
+
+
+class Connection:
+    """What a client says on one connection.
+
+    count: of messages. proven: whether it has sent a JOIN or PING. joining: whether a JOIN is being decided; until `settled`
+    the protocol hands over no further message. A client that goes beyond the limits is told so, and thrown out if it keeps
+    on. limits: None for none. own: whether its address is kept out then.
+    """
+
+    __slots__ = (
+        "_buckets",
+        "_frames",
+        "_later",
+        "_limits",
+        "_metrics",
+        "_own",
+        "_paced",
+        "_rooms",
+        "_seen",
+        "_store",
+        "count",
+        "joining",
+        "proven",
+        "session",
+    )
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        session: Session,
+        rooms: RoomService,
+        store: IRoomStore,
+        metrics: Metrics,
+        limits: MessageLimits | None = None,
+        own: bool = True,
+    ):
+        self.session = session
+        self.count = 0
+        self._frames = 0
+        self._seen = 0
+        self.proven = False
+        self._rooms = rooms
+        self._store = store
+        self._metrics = metrics
+        self._limits = limits
+        self._own = own
+        self._buckets = limits.full() if limits is not None else []
+        self.joining = False
+        self._paced = 0
+        self._later: IDelayedCall | None = None
+
+    def received(self, payload: bytes) -> None:
+        """Handle one message of the client, unless it is `joining`. Never raises."""
+        self.count += 1
+        try:
+            message = m.decode(payload)
+        except (ValueError, RecursionError) as error:
+            self._reject(m.explain(payload, error))
+            return
+        kind = type(message)
+        tag, bucket = _KINDS[kind]
+        self._metrics.received[tag] += 1
+        limits = self._limits
+        if limits is not None:
+            # As `take` does, which would cost as much again.
+            full_at = self._buckets[bucket]
+            if full_at <= limits.edge[bucket] and len(payload) <= SMALL:
+                now = limits.now
+                self._buckets[bucket] = (full_at if full_at > now else now) + limits.interval[bucket]
+            elif not self._granted(limits, tag, bucket, message, payload):
+                return
+        try:
+            if kind is m.Ping:
+                self.proven = True
+                self._pong(message)
+            elif kind is m.Join:
+                self._paced = 0
+                self._join(message)
+            else:
+                self._rooms.receive(self.session, message)
+        except Refused as error:
+            # Some are raised again and again: each time adds to what they remember.
+            error.__traceback__ = None
+            self._metrics.refused[error.code] += 1
+            self.session.send(error_frame(error, message.id))
+        except Exception:
+            self._log.failure("handling {kind}", kind=tag)
+            self.session.send(error_frame(INTERNAL, message.id))
+
+    def _join(self, join: m.Join) -> None:
+        self.proven = True
+        self.joining = True
+        try:
+            self._rooms.join(self.session, join)
+        except Exception:
+            self._log.failure("handling {kind}", kind="JOIN")
+            self.session.send(error_frame(INTERNAL, join.id))
+            self.settled()
+
+    def settled(self) -> None:
+        """The JOIN has been answered."""
+        self.joining = False
+
+    def closed(self) -> None:
+        """The connection is gone."""
+        self._forget()
+        self._rooms.closed(self.session)
+
+    def look(self) -> bool:
+        """See whether the client has sent anything since the last look; return whether a sign of life is waited for."""
+        seen, self._seen = self._seen, self.count + self._frames
+        return self.session.look(alive=seen != self._seen)
+
+    # -- limits
+
+    def framed(self) -> None:
+        """The client has sent a frame that is no message: a ping, a pong, or the next part of a message."""
+        self._frames += 1
+        if self._limits is not None and self._limits.take(self._buckets, FRAMES):
+            self._metrics.limited["frames"] += 1
+            self._offended("too many frames")
+
+    def _granted(self, limits: MessageLimits, tag: str, bucket: int, message: m.ClientMessage, payload: bytes) -> bool:
+        """Say whether a message is within the limits. If not, it has been dealt with."""
+        wait = limits.take(self._buckets, bucket)
+        if not wait:
+            if len(payload) <= SMALL:
+                return True
+            wait = limits.take(self._buckets, BYTES, len(payload))
+            if not wait:
+                return True
+            self._refuse("bytes", "Your messages are too long for so many of them.", wait, message.id)
+        elif isinstance(message, m.Join):
+            # A client that joins only once would stay outside if it were refused.
+            self._metrics.limited["joins"] += 1
+            self._paced += 1
+            if self._paced > PACED_JOINS:
+                self._throw_out("too many JOIN")
+            else:
+                self.joining = True
+                self._later = limits.later(wait, self._join_later, message)
+        elif bucket in _SUPERSEDED and message.id is None:
+            self._metrics.limited["messages"] += 1
+            self._offended(f"too many {tag}")
+        else:
+            self._refuse("messages", f"Too many {tag} in too short a time.", wait, message.id)
+        return False
+
+    def _join_later(self, join: m.Join) -> None:
+        self._later = None
+        if self._limits is not None:
+            self._limits.take(self._buckets, BUCKETS[m.Join])
+        self._join(join)
+
+    def _refuse(self, reason: str, text: str, wait: float, id_: int | None) -> None:
+        self._metrics.limited[reason] += 1
+        self._metrics.refused["rate_limited"] += 1
+        self.session.send(error_frame(Refused("rate_limited", text, ceil(wait * 1000)), id_))
+        self._offended(text)
+
+    def _reject(self, error: m.Error) -> None:
+        self._metrics.refused[error.code] += 1
+        self.session.send(text_frame(m.encode(error)))
+        self._offended("too many messages that are none")
+
+    def _offended(self, reason: str) -> None:
+        """Once is nothing; going on is abuse."""
+        if self._limits is not None and self._limits.take(self._buckets, ABUSE):
+            self._throw_out(reason)
+
+    def _throw_out(self, reason: str) -> None:
+        self._metrics.limited["abuse"] += 1
+        self._forget()
+        self.session.expel(reason)
+        if self._limits is not None and self._own:
+            self._limits.abused(self.session.address)
+
+    def _forget(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+
+    def _pong(self, ping: m.Ping) -> None:
+        self.session.send(text_frame(m.encode(m.Pong(timestamp=int(self._store.now() * 1000)))))
+        if ping.id is not None:
+            self.session.send(text_frame(m.encode(m.Ack(id=ping.id))))

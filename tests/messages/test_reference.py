@@ -1,0 +1,69 @@
+"""docs/protocol.md says what the program does."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from scripts import generate_protocol_reference
+from tandemd import messages as m
+from tandemd.errors import CODES
+from tandemd.rules.settings import RuleSettings
+
+DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "protocol.md"
+
+
+class ProtocolDocTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.text = DOCUMENT.read_text(encoding="utf-8")
+
+    def test_it_is_up_to_date(self) -> None:
+        self.assertEqual(
+            self.text,
+            generate_protocol_reference.updated(self.text),
+            "run `python -m scripts.generate_protocol_reference docs/protocol.md`",
+        )
+
+    def test_every_field_has_a_meaning(self) -> None:
+        self.assertEqual(generate_protocol_reference.undocumented(), [])
+
+    def test_every_type_and_code_is_in_it(self) -> None:
+        for kind in (*m.CLIENT_MESSAGES, *m.SERVER_MESSAGES):
+            self.assertIn(f"\n### {kind.__struct_config__.tag}", self.text)
+        for code in CODES:
+            self.assertIn(f"| `{code}` |", self.text)
+
+    def test_links_lead_somewhere(self) -> None:
+        headings = {heading.lower() for heading in re.findall(r"^### (\w+)", self.text, re.MULTILINE)}
+        self.assertLessEqual(set(re.findall(r"\(#(\w+)\)", self.text)), headings)
+
+    def test_the_example_is_made_of_messages_that_exist(self) -> None:
+        (example,) = re.findall(r"```\n(.*?)```", self.text, re.DOTALL)
+        answers = {kind.__struct_config__.tag for kind in m.SERVER_MESSAGES}
+        for who, way, message in re.findall(r"^(\w+) ([<>]) (\{.*\})$", example, re.MULTILINE):
+            if "..." in message:
+                continue
+            if way == ">":
+                m.decode(message.encode())
+            else:
+                self.assertIn(json.loads(message)["type"], answers, who)
+
+    def test_the_numbers_in_the_prose_are_the_defaults(self) -> None:
+        rules = RuleSettings()
+        for words in (
+            f"*grace period* of {rules.grace:.0f} s",
+            f"gone for more than {rules.host_gone:.0f} s",
+            f"kept for {rules.room_ttl / 3600:.0f} hours",
+            f"for {rules.kick / 60:.0f} minutes",
+            f"under this user id after {rules.kick / 60:.0f} minutes",
+            f"after {rules.gate_deadline:.0f} s at the latest",
+            f"when {rules.gate_quorum_after:.0f} s have passed and {rules.gate_quorum:.0%}".replace("%", " %"),
+            f"A name is cut to {rules.username_length} characters",
+        ):
+            self.assertIn(words, self.text)
+
+    def test_a_document_without_the_mark_is_left_alone(self) -> None:
+        self.assertRaises(ValueError, generate_protocol_reference.updated, "# Something else\n")

@@ -1,0 +1,141 @@
+"""The dashboard and the alerts: what they ask for exists, and whoever is woken finds out why."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+from twisted.trial.unittest import SynchronousTestCase
+
+from tandemd.metrics import Counts, Histogram, Metrics
+
+from ..support.daemon_process import DaemonTestCase
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DASHBOARD = json.loads((ROOT / "etc/grafana/tandemd.json").read_text())
+RULES = [
+    rule
+    for group in yaml.safe_load((ROOT / "etc/prometheus/tandemd.rules.yaml").read_text())["groups"]
+    for rule in group["rules"]
+]
+SCRAPED = {"up"}
+"""What Prometheus adds by itself."""
+LABELS = {"job", "instance", "le", "version"}
+"""Labels that Prometheus adds, and that of tandemd_info."""
+
+
+def expressions() -> Iterator[str]:
+    """Return all that is asked of Prometheus."""
+    for panel in DASHBOARD["panels"]:
+        yield from (target["expr"] for target in panel.get("targets", ()))
+    yield from (note["expr"] for note in DASHBOARD["annotations"]["list"])
+    yield from (rule["expr"] for rule in RULES)
+
+
+def asked(expression: str) -> set[str]:
+    """Return the metrics that an expression is about."""
+    return set(re.findall(r"\b(?:tandemd|process|python)_\w+|\bup(?=\{)", expression))
+
+
+class ExistingTests(DaemonTestCase):
+    async def test_every_metric_is_one_of_a_running_node(self) -> None:
+        daemon = await self.running()
+        status, body = await self.get(f"http://127.0.0.1:{daemon.port}/metrics")
+        self.assertEqual(status, 200)
+        names = set(SCRAPED)
+        for family in text_string_to_metric_families(body.decode()):
+            endings = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}.get(family.type, ("",))
+            names |= {family.name + ending for ending in endings}
+        for expression in expressions():
+            with self.subTest(expression):
+                self.assertTrue(asked(expression))
+                self.assertLessEqual(asked(expression), names)
+        # The figure that decides whether somebody is woken is the right one.
+        self.assertIn(b"\ntandemd_ready 1.0\n", body)
+
+
+class RuleTests(SynchronousTestCase):
+    def test_labels(self) -> None:
+        """A label that a metric does not have would make a sum of nothing."""
+        labels = {
+            instrument.name: {instrument.label} - {""}
+            for instrument in Metrics("1", "n")._all
+            if isinstance(instrument, Counts | Histogram)
+        }
+        for expression in expressions():
+            # job and instance of the dashboard's choice do not matter.
+            used = set(re.findall(r'\b(\w+)=~?"', expression)) | {
+                label.strip() for group in re.findall(r"\bby \(([^)]*)\)", expression) for label in group.split(",")
+            }
+            known = set(LABELS)
+            for name in asked(expression):
+                known |= labels.get(name, labels.get(name.removesuffix("_bucket"), set()))
+            self.assertLessEqual(used, known, expression)
+
+    def test_what_is_watched(self) -> None:
+        """What has to wake somebody: the list is the promise."""
+        watched = " ".join(rule["expr"] for rule in RULES)
+        for metric in (
+            "tandemd_ready",
+            "tandemd_journal_age_seconds",
+            "tandemd_commit_conflicts_total",
+            "tandemd_reactor_lag_seconds",
+            "tandemd_messages_refused_total",
+            "tandemd_connections_opened_total",
+            "tandemd_host_drift_seconds",
+            "tandemd_guests_adrift",
+        ):
+            self.assertIn(metric, watched)
+
+    def test_whoever_is_woken_finds_out_why(self) -> None:
+        for rule in RULES:
+            self.assertIn(rule["labels"]["severity"], ("critical", "warning"))
+            self.assertEqual(set(rule["annotations"]), {"summary", "description", "runbook_url"})
+            self.assertEqual(rule["annotations"]["runbook_url"], f"docs/operations.md#{rule['alert'].lower()}")
+
+    def test_every_alert_has_its_runbook(self) -> None:
+        document = ROOT / "docs/operations.md"
+        headings = set(re.findall(r"^#+ +(\w+)", document.read_text(), re.MULTILINE))
+        self.assertEqual({rule["alert"] for rule in RULES} - headings, set())
+
+    def test_every_alert_is_tested(self) -> None:
+        """By promtool, in scripts/check_operations.py: here only that there is a case in which it fires."""
+        tests = yaml.safe_load((ROOT / "etc/prometheus/tandemd.tests.yaml").read_text())["tests"]
+        fired = {
+            case["alertname"] for test in tests for case in test.get("alert_rule_test", ()) if case.get("exp_alerts")
+        }
+        self.assertEqual({rule["alert"] for rule in RULES}, fired)
+
+    def test_the_manifest_has_the_same_rules(self) -> None:
+        script = runpy.run_path(str(ROOT / "scripts/check_operations.py"))
+        self.assertEqual(script["PROMETHEUS_RULE"].read_text(), script["manifest_of_rules"]())
+
+
+class DashboardTests(SynchronousTestCase):
+    def test_panels(self) -> None:
+        panels: list[dict[str, Any]] = DASHBOARD["panels"]
+        self.assertEqual(len({panel["id"] for panel in panels}), len(panels))
+        taken: set[tuple[int, int]] = set()
+        for panel in panels:
+            at = panel["gridPos"]
+            cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+            self.assertFalse(cells & taken, f"{panel['title']} lies over another panel")
+            self.assertLessEqual(at["x"] + at["w"], 24)
+            taken |= cells
+
+    def test_any_prometheus_will_do(self) -> None:
+        for panel in DASHBOARD["panels"]:
+            if panel["type"] != "row":
+                self.assertEqual(panel["datasource"]["uid"], "${datasource}", panel["title"])
+
+    def test_alerts_are_found_in_it(self) -> None:
+        """What an alert is about is to be seen; up and the absence of everything need no panel."""
+        shown = set().union(*(asked(target["expr"]) for p in DASHBOARD["panels"] for target in p.get("targets", ())))
+        for rule in RULES:
+            self.assertLessEqual(asked(rule["expr"]) - SCRAPED, shown, rule["alert"])

@@ -1,0 +1,127 @@
+"""Rations of two nodes that share a Redis, and of a node whose store is away."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+
+from tandemd.errors import Refused
+from tandemd.metrics import Metrics
+from tandemd.ratelimit.buckets import Taken, Way
+from tandemd.rooms.joining.limits import JoinLimits, NotYet, Rations
+from tandemd.rules.state import Pin, Room, Settings
+from tandemd.store.memory import MemoryStore
+
+from ...support.fake_node import ServiceTestCase
+from ...support.redis_nodes import Hand, RedisTestCase, reactor
+
+LIMITS = JoinLimits(room_creations=3, rooms_per_address=2, pin_tries_per_room=4, pin_tries_per_address=3)
+RIGHT = "654321"
+
+
+class TwoNodesTest(RedisTestCase):
+    async def begin(self) -> tuple[Rations, Rations, Room]:
+        stores = [await self.node("a/1/"), await self.node("b/1/")]
+        self.room = room = Room(str(uuid.uuid4()), "room", 0.0, 1)
+        room.settings = Settings(pin=Pin("00", "11"), invite="abc")
+        a, b = (Rations(store, LIMITS, reactor, Metrics("test", "node"), lambda: 1) for store in stores)
+        return a, b, room
+
+    async def outcome(self, rations: Rations, address: str, came: float | None = None) -> str:
+        """Return "" if a try is allowed, else what for it has to wait."""
+        try:
+            await rations.try_pin(self.room, address, reactor.seconds() if came is None else came)
+        except NotYet as error:
+            return error.reason
+        return ""
+
+    async def test_tries_are_counted_together(self) -> None:
+        a, b, _ = await self.begin()
+        self.assertEqual(
+            [await self.outcome(rations, f"6.6.6.{i}") for i, rations in enumerate((a, b, a, b))], [""] * 4
+        )
+        self.assertEqual(await self.outcome(a, "6.6.6.5"), "pin_tries_per_room")
+        self.assertEqual(await self.outcome(b, "6.6.6.6"), "pin_tries_per_room")
+
+    async def test_of_an_address_too(self) -> None:
+        a, b, room = await self.begin()
+        outcomes = []
+        for rations in (a, b, a, b):
+            self.room = Room(str(uuid.uuid4()), "another", 0.0, 1)
+            outcomes.append(await self.outcome(rations, "6.6.6.6"))
+        self.assertEqual(outcomes, ["", "", "", "pin_tries_per_address"])
+
+    async def test_who_is_known_to_one_is_known_to_the_other(self) -> None:
+        a, b, room = await self.begin()
+        way = await a.try_pin(room, "2.2.2.2", reactor.seconds())
+        a.right(room, "2.2.2.2", way)
+        a.invited("room", "3.3.3.3")
+        for number in range(8):
+            await self.outcome(a, f"6.6.6.{number}")
+        self.assertEqual(await self.outcome(b, "1.1.1.1"), "pin_tries_per_room")
+        self.assertEqual([await self.outcome(b, address) for address in ("2.2.2.2", "3.3.3.3")], ["", ""])
+
+    async def test_old_guessers_leave_half(self) -> None:
+        a, b, _ = await self.begin()
+        outcomes = [await self.outcome(rations, f"6.6.6.{i}", came=0.0) for i, rations in enumerate((a, b, a, b))]
+        self.assertEqual(outcomes, ["", "", "pin_tries_per_room", "pin_tries_per_room"])
+        self.assertEqual([await self.outcome(b, f"7.7.7.{i}") for i in range(3)], ["", "", "pin_tries_per_room"])
+
+    async def test_rooms_of_an_address(self) -> None:
+        a, b, _ = await self.begin()
+        hands = []
+        for rations, code in ((a, "one"), (b, "two")):
+            await rations.found(code, "6.6.6.6")
+            hands.append(Hand(self.stores[0], code))
+            self.assertIsNone(await hands[-1].say("first"))
+        with self.assertRaises(NotYet) as raised:
+            await a.found("three", "6.6.6.6")
+        self.assertEqual(raised.exception.reason, "rooms_per_address")
+        await hands[0].send(hands[0].next({}, event="USER_LEFT", closes=True))
+        way = await b.found("three", "6.6.6.6")
+        b.give_back(way)
+        await b.found("four", "6.6.6.6")
+
+    async def test_keys_are_small_and_expire(self) -> None:
+        a, _, room = await self.begin()
+        a.right(room, "2.2.2.2", await a.try_pin(room, "2.2.2.2", reactor.seconds()))
+        await a.try_pin(room, "6.6.6.6", reactor.seconds())
+        a.invited("room", "3.3.3.3")
+        await a.found("one", "6.6.6.6")
+        store = self.stores[0]
+        keys = await self.ask(store, b"KEYS", b"tandem:budget:*")
+        self.assertEqual(
+            sorted({key.split(b":")[2].decode() for key in keys}),
+            ["founder", "invited", "known", "pin", "pinner", "rooms"],
+        )
+        for key in keys:
+            self.assertTrue(0 < await self.ask(store, b"TTL", key) <= 86400, key)
+            self.assertTrue(await self.ask(store, b"MEMORY", b"USAGE", key) < 500, key)
+
+
+class Away(MemoryStore):
+    """A store whose counters cannot be asked for a while."""
+
+    away = False
+
+    def take(self, ways: Sequence[Way]) -> Deferred[Taken]:
+        if self.away:
+            return fail(Refused("unavailable", "The store is away.", 2000))
+        return super().take(ways)
+
+
+class StoreAwayTest(ServiceTestCase):
+    options: dict[str, Any] = {"make_store": lambda clock, journal: Away(clock, 100, journal)}
+
+    def test_waits_and_is_done_when_it_is_back(self) -> None:
+        self.world.join("ann", pin=RIGHT).told()
+        self.world.store.away = True
+        bob, cid = self.world.join("bob", pin=RIGHT), self.world.join("cid", room="new")
+        self.assertHas(self.refused(bob.told(), "unavailable"), retryAfterMs=2000)
+        self.refused(cid.told(), "unavailable")
+        self.world.store.away = False
+        self.world.server.rooms.others.available()
+        self.assertEqual((bob.types(), cid.types()), (["ROOM_STATE"], ["ROOM_STATE"]))

@@ -1,0 +1,109 @@
+"""Who is tried when, of those who wait."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+
+from tandemd.rooms.joining.queue import RECHECK, STEP, Lobby
+
+
+class LobbyTest(TestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.lobby = Lobby(self.clock)
+        self.tried: list[str] = []
+        self.sessions: dict[str, Any] = {}
+
+    def wait(self, name: str, seconds: float = 1.0, who: str = "", again: float = 0.0, place: str = "door") -> None:
+        """again: it is tried in vain, and learns this."""
+
+        def go() -> None:
+            self.tried.append(name)
+            if again:
+                self.wait(name, again, who, again, place)
+
+        session = self.sessions.setdefault(name, object())
+        since = float("abcdefghijklmnopqrstuvwxyz".index((who or name)[0]) + 1)
+        self.lobby.wait(place, who or name, since, session, seconds, go)
+
+    def test_when_it_is_time(self) -> None:
+        self.wait("a")
+        self.clock.advance(0.9)
+        self.assertEqual(self.tried, [])
+        self.clock.advance(0.2)
+        self.assertEqual((self.tried, len(self.lobby)), (["a"], 0))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_who_came_last_is_first(self) -> None:
+        for name in "acb":
+            self.wait(name)
+        self.clock.pump([1.0] + [STEP] * 4)
+        self.assertEqual(self.tried, ["c", "b", "a"])
+
+    def test_of_one_address_the_newest_and_its_others_after_everybody_else(self) -> None:
+        for name in ("b1", "b2", "b3"):
+            self.wait(name, who="b")
+        self.wait("a")
+        self.clock.pump([1.0] + [STEP] * 5)
+        self.assertEqual(self.tried, ["b3", "a", "b2", "b1"])
+
+    def test_one_that_is_tried_in_vain_tells_for_all(self) -> None:
+        """A thousand that wait are not asked for each time there is nothing."""
+        for name in "abcdefgh":
+            self.wait(name, again=100.0)
+        self.clock.pump([1.0] + [0.1] * 30)
+        self.assertEqual(self.tried, ["h"])
+        self.clock.pump([RECHECK])
+        self.assertEqual(self.tried, ["h", "h"])
+
+    def test_newcomers_do_not_put_it_off(self) -> None:
+        self.wait("a", 3.0)
+        for _ in range(30):
+            self.clock.advance(0.1)
+            self.wait("b", 5.0)
+        self.assertEqual(self.tried, ["b"])
+
+    def test_places_do_not_wait_for_one_another(self) -> None:
+        self.wait("a", 3.0, place="one")
+        self.wait("b", 1.0, place="two")
+        self.clock.advance(1)
+        self.assertEqual(self.tried, ["b"])
+
+    def test_coming_again_and_again_leaves_nothing_behind(self) -> None:
+        for _ in range(50):
+            for _ in range(100):
+                self.wait("a", again=100.0)
+                self.wait("b", again=100.0)
+            self.clock.advance(RECHECK)
+        [place] = self.lobby._places.values()
+        self.assertTrue(len(place._line) < 250, len(place._line))
+
+    def test_whoever_goes_is_forgotten(self) -> None:
+        for name in "ab":
+            self.wait(name)
+            self.lobby.forget(self.sessions[name])
+            self.lobby.forget(self.sessions[name])
+        self.assertEqual((len(self.lobby), self.clock.getDelayedCalls()), (0, []))
+
+    def test_a_session_waits_for_one_thing_at_a_time(self) -> None:
+        self.wait("a", place="one")
+        self.wait("a", place="two")
+        self.clock.pump([1.0] * 3)
+        self.assertEqual(self.tried, ["a"])
+
+    def test_close(self) -> None:
+        self.wait("a")
+        self.lobby.close()
+        self.assertEqual((len(self.lobby), self.clock.getDelayedCalls()), (0, []))
+
+    def test_of_two_nodes_the_one_where_the_newest_is_asks_first(self) -> None:
+        """Both are told of the same moment; whoever asks first takes what there is."""
+        self.clock.advance(30.0)
+        other = Lobby(self.clock)
+        other.wait("door", "old", 20.0, object(), 3.0, lambda: self.tried.append("old"))  # type: ignore[arg-type]
+        self.lobby.wait("door", "new", 29.0, object(), 3.0, lambda: self.tried.append("new"))  # type: ignore[arg-type]
+        self.clock.pump([3.05] + [0.1] * 10)
+        self.assertEqual(self.tried, ["new", "old"])

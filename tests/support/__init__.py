@@ -1,0 +1,1 @@
+"""Helpers of the tests: clients, servers, fake nodes. No tests in here."""

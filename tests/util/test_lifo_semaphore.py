@@ -1,0 +1,51 @@
+"""Taking turns: few at a time, one for each asker, the newest first."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import TestCase
+
+from tandemd.util.lifo_semaphore import Crowded, Turns
+
+
+class TurnsTest(TestCase):
+    def setUp(self) -> None:
+        self.turns = Turns(at_once=2, most=3)
+        self.had: list[str] = []
+
+    def ask(self, name: str, who: str = "") -> None:
+        begun = self.turns.begin(who or name)
+        begun.addCallbacks(lambda _: self.had.append(name), lambda failure: self.had.append(f"{name} gives way"))
+        begun.addErrback(lambda failure: failure.trap(Crowded))
+
+    def test_the_newest_first(self) -> None:
+        for name in "abcde":
+            self.ask(name)
+        self.assertEqual(self.had, ["a", "b"])
+        self.turns.end("b")
+        self.turns.end("a")
+        self.turns.end("e")
+        self.assertEqual(self.had, ["a", "b", "e", "d", "c"])
+
+    def test_one_for_each_asker(self) -> None:
+        """Somebody with many connections does not take the turns of all others."""
+        for name, who in (("a", "x"), ("b", "x"), ("c", "x"), ("d", "y")):
+            self.ask(name, who)
+        self.assertEqual(self.had, ["a", "d"])
+        self.turns.end("y")
+        self.assertEqual(self.had, ["a", "d"])
+        self.turns.end("x")
+        self.assertEqual(self.had, ["a", "d", "c"])
+
+    def test_the_oldest_gives_way(self) -> None:
+        for name in "abcdefg":
+            self.ask(name)
+        self.assertEqual(self.had, ["a", "b", "c gives way", "d gives way"])
+
+    def test_turns_that_are_over_at_once_do_not_nest(self) -> None:
+        turns = Turns(at_once=1, most=10_000)
+        turns.begin("first")
+        done: list[int] = []
+        for number in range(5000):
+            turns.begin(str(number)).addCallback(lambda _, number=number: (turns.end(str(number)), done.append(number)))
+        turns.end("first")
+        self.assertEqual(done, list(range(4999, -1, -1)))

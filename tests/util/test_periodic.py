@@ -1,0 +1,174 @@
+"""What is done again and again goes on, whatever happens once."""
+
+from __future__ import annotations
+
+import ast
+import gc
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+
+import tandemd
+from tandemd.metrics import Histogram, ReactorLag
+from tandemd.rooms.joining.queue import Lobby
+from tandemd.util.services import Periodic
+from tandemd.util.sweeper import Rounds
+
+from ..support.fake_node import ServiceTestCase
+from ..support.redis_nodes import RedisTestCase, until
+
+MODULES = sorted(pathlib.Path(tandemd.__file__).parent.rglob("*.py"))
+
+
+class PeriodicTest(TestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.calls = 0
+
+    def begin(self, function: Callable[[], object]) -> Periodic:
+        def counted() -> object:
+            self.calls += 1
+            return function()
+
+        periodic = Periodic(self.clock, 1.0, counted, "a task")
+        periodic.start()
+        self.addCleanup(periodic.stop)
+        return periodic
+
+    def test_an_error(self) -> None:
+        def fail() -> None:
+            raise OSError(28, "No space left on device")
+
+        self.begin(fail)
+        self.clock.pump([1.0] * 5)
+        self.assertEqual(self.calls, 5)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1, "logged once")
+
+    def test_a_coroutine_that_fails(self) -> None:
+        async def fail() -> None:
+            raise ValueError(self.calls)
+
+        self.begin(fail)
+        self.clock.pump([1.0] * 3)
+        self.assertEqual(self.calls, 3)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 3, "each is another")
+
+    def test_the_next_call_waits_for_an_answer(self) -> None:
+        answers: list[Deferred[None]] = []
+
+        def ask() -> Deferred[None]:
+            answers.append(Deferred())
+            return answers[-1]
+
+        self.begin(ask)
+        self.clock.pump([1.0] * 3)
+        self.assertEqual(self.calls, 1)
+        answers[0].errback(OSError("late"))
+        self.clock.pump([1.0] * 3)
+        self.assertEqual(self.calls, 2)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+
+    def test_now_and_no_more(self) -> None:
+        periodic = self.begin(lambda: None)
+        periodic.stop()
+        periodic.stop()
+        self.assertFalse(periodic.running)
+        periodic.start(now=True)
+        self.assertEqual(self.calls, 1)
+        periodic.stop()
+        self.clock.pump([1.0] * 3)
+        self.assertEqual(self.calls, 1)
+
+
+class SourceTest(TestCase):
+    def test_nothing_else_repeats_calls(self) -> None:
+        """A3: a LoopingCall ends for good when its function fails."""
+        uses = [
+            path.name
+            for path in MODULES
+            for node in ast.walk(ast.parse(path.read_text()))
+            if {"LoopingCall", "TimerService"} & {getattr(node, "id", ""), getattr(node, "attr", "")}
+        ]
+        self.assertEqual(uses, ["services.py"])
+
+
+class Once:
+    """Fails at its first call."""
+
+    def __init__(self, function: Callable[..., object]):
+        self.function = function
+        self.calls = 0
+
+    def __call__(self, *args: Any) -> object:
+        self.calls += 1
+        if self.calls == 1:
+            raise OSError(5, "Input/output error")
+        return self.function(*args)
+
+
+class NodeTest(ServiceTestCase):
+    """Each thing that a node does again and again fails once."""
+
+    def test_each_goes_on(self) -> None:
+        self.world.party("ann", "bob")
+        tried: list[Once] = []
+        for thing in gc.get_objects():
+            if isinstance(thing, Periodic | Rounds) and thing.running and self.reactor in self.clocks(thing):
+                for name in ("_function", "_things", "_look"):
+                    if hasattr(thing, name):
+                        once = Once(getattr(thing, name))
+                        setattr(thing, name, once)
+                        tried.append(once)
+        self.assertGreaterEqual(len(tried), 5)
+        self.world.advance(30)
+        self.assertGreaterEqual(len(self.flushLoggedErrors(OSError)), len(tried))
+        self.assertEqual([once for once in tried if once.calls < 3], [])
+
+    def clocks(self, thing: Any) -> list[Any]:
+        return [thing._loop.clock] if isinstance(thing, Periodic) else [thing._clock]
+
+
+class RedisNodeTest(RedisTestCase):
+    """The same for what a node does with Redis."""
+
+    async def test_each_goes_on(self) -> None:
+        a = await self.node()
+        loops = [*a._loops, a._access.link._watch, a._subscription.link._watch]
+        tried = [Once(loop._function) for loop in loops]
+        for loop, once in zip(loops, tried, strict=True):
+            loop._function = once
+        await until(lambda: all(once.calls >= 2 for once in tried), 60)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), len(tried))
+        self.assertEqual(a.ready(), "")
+
+
+class ChainTest(TestCase):
+    """What sets its next timer by itself."""
+
+    def test_lag(self) -> None:
+        clock = Clock()
+        histogram = Histogram("lag", "Lag")
+        once = Once(histogram.observe)
+        self.patch(Histogram, "observe", lambda *args: once(*args[1:]))
+        lag = ReactorLag(clock, histogram)
+        lag.startService()
+        self.assertRaises(OSError, clock.advance, 0.5)
+        clock.pump([0.5] * 3)
+        self.assertEqual(once.calls, 4)
+        lag.stopService()
+
+    def test_a_line_of_joins(self) -> None:
+        clock = Clock()
+        lobby = Lobby(clock)
+        went: list[str] = []
+        for number in range(3):
+            session: Any = object()
+            go = Once(lambda number=number: None) if number == 2 else lambda number=number: went.append(str(number))
+            lobby.wait("here", str(number), float(number), session, 0.1, go)  # type: ignore[arg-type]
+        clock.pump([0.5] * 10)
+        self.assertEqual(sorted(went), ["0", "1"])
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)

@@ -1,0 +1,146 @@
+// The page's modules that need no browser, by `node` in a directory with all of them. See test_page.py.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+
+import { ServerClock } from './clock.js';
+import { Hosting } from './host-actions.js';
+import { refusal, sentOut, span, waiting } from './error-texts.js';
+import { Room } from './room-state.js';
+import { Ticket, tokenIn } from './auth-token.js';
+
+const STATE = {
+  type: 'ROOM_STATE', roomId: 'r', url: '', currentTime: 0, isPlaying: false, hostUserId: 'ann', guestControlEnabled: false,
+  users: [{ userId: 'ann', username: 'Ann' }, { userId: 'bob', username: 'Bob' }], epoch: 1, seq: 5, prev: 5, serverTime: 0,
+};
+
+function entered(state = {}) {
+  const room = new Room();
+  room.apply({ ...STATE, ...state });
+  return room;
+}
+
+function signed(claims) {
+  return `head.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.sign`;
+}
+
+test('the clock follows a server whose clock runs faster for a while', () => {
+  const clock = new ServerClock();
+  const ahead = () => clock.now() - performance.now();
+  for (let at = 0; at < 60_000; at += 15_000) clock.sample(at, at + 20, at + 10 + 5000);
+  assert.ok(Math.abs(ahead() - 5000) < 1);
+  for (let at = 60_000, offset = 5750; at < 120_000; at += 15_000, offset += 750) {
+    clock.sample(at, at + 100, at + 50 + offset);
+    assert.ok(Math.abs(ahead() - offset) < 1, `${ahead()} ${offset}`);
+  }
+  // A faster trip that agrees counts for more than a later one.
+  clock.sample(120_000, 120_020, 120_010 + 8000);
+  clock.sample(135_000, 135_200, 135_100 + 8060);
+  assert.ok(Math.abs(ahead() - 8000) < 1);
+});
+
+test('a state tells who may control and whether the room is locked', () => {
+  const room = entered({ locked: true, controllers: ['bob'] });
+  assert.equal(room.locked, true);
+  assert.equal(room.mayControl('bob'), true);
+  assert.equal(entered().locked, false);
+  assert.equal(entered().mayControl('bob'), false);
+});
+
+test('the lock follows its messages', () => {
+  const room = entered();
+  assert.equal(room.apply({ type: 'ROOM_LOCKED', locked: true, seq: 6, prev: 5 }), 'people');
+  assert.equal(room.locked, true);
+  room.apply({ type: 'ROOM_LOCKED', locked: false, seq: 7, prev: 6 });
+  assert.equal(room.locked, false);
+});
+
+test('who is kept out is what was said last, and nobody after a new state', () => {
+  const room = entered();
+  const bans = [{ userId: 'dan', username: 'Dan' }];
+  assert.equal(room.apply({ type: 'BANS', bans }), 'people');
+  assert.deepEqual(room.bans, bans);
+  assert.equal(room.seq, 5);
+  room.apply(STATE);
+  assert.deepEqual(room.bans, []);
+});
+
+test('whoever is kicked controls nothing when it is back', () => {
+  const room = entered({ controllers: ['bob'] });
+  room.apply({ type: 'USER_LEFT', userId: 'bob', reason: 'kicked', seq: 6, prev: 5 });
+  room.apply({ type: 'USER_JOINED', userId: 'bob', username: 'Bob', seq: 7, prev: 6 });
+  assert.equal(room.mayControl('bob'), false);
+  assert.deepEqual(room.lines.map((line) => line.text), ['Bob was kicked.', 'Bob has joined.']);
+});
+
+test('what the host does is sent as the server wants it', async () => {
+  const sent = [];
+  const hosting = new Hosting({ command: async (message) => sent.push(message) }, assert.fail);
+  await hosting.makeHost('bob');
+  await hosting.letGuestsControl(true);
+  await hosting.letControl('bob', false);
+  await hosting.lock(true);
+  await hosting.kick('bob', 'loud');
+  await hosting.ban('bob', '', false);
+  await hosting.letIn('bob');
+  console.log(`SENT ${JSON.stringify(sent)}`);
+  assert.equal(sent.length, 7);
+});
+
+test('a refused act is told, and is no rejected promise', async () => {
+  const told = [];
+  const refused = async () => Promise.reject(Object.assign(new Error('of the server'), { code }));
+  const hosting = new Hosting({ command: refused }, (text) => told.push(text));
+  let code = 'no_such_member';
+  await hosting.kick('bob', '');
+  await hosting.letIn('bob');
+  code = 'forbidden';
+  await hosting.lock(true);
+  assert.deepEqual(told, ['They have left already.', 'Nothing keeps them out any more.', 'of the server']);
+});
+
+test('a token says where it leads and who its bearer is', () => {
+  const claims = { room: 'class', sub: 'ann', name: 'Ann Möller', role: 'host', exp: 12 };
+  const ticket = new Ticket(signed(claims));
+  const { roomId, userId, name, hosts, expiresAt, readable } = ticket;
+  assert.deepEqual([roomId, userId, name, hosts, expiresAt, readable], ['class', 'ann', 'Ann Möller', true, 12_000, true]);
+});
+
+test('what is no token is not readable, and no error', () => {
+  const strange = ['x', 'a.b.c', 'a..b', signed(null), signed([]), signed({ room: 1, sub: 'ann' }), signed({ room: 'class' })];
+  for (const token of strange) assert.equal(new Ticket(token).readable, false, token);
+});
+
+test('the token is found in the fragment', () => {
+  assert.equal(tokenIn('#token=a.b-_.c'), 'a.b-_.c');
+  assert.equal(tokenIn('#x=1&token=a.b.c'), 'a.b.c');
+  for (const hash of ['', '#', '#token', '#token=', '#other=1']) assert.equal(tokenIn(hash), '', hash);
+});
+
+test('a missing, a damaged, an expired and another token are told apart', () => {
+  const error = { code: 'unauthorized', message: 'JOIN: no.' };
+  const said = (ticket) => refusal(error, { pin: '', ticket, now: 5000 });
+  assert.match(said(null), /only by a link of your own/);
+  assert.match(said(new Ticket('x')), /damaged/);
+  assert.match(said(new Ticket(signed({ room: 'r', sub: 'a', exp: 5 }))), /has expired/);
+  assert.match(said(new Ticket(signed({ room: 'r', sub: 'a', exp: 6 }))), /does not let you in.*JOIN: no\./);
+});
+
+test('whoever is sent out is told why and for how long', () => {
+  const said = (error) => refusal(error, { pin: '', ticket: null, now: 0 });
+  const kicked = sentOut({ type: 'KICKED', reason: 'loud', retryAfterMs: 300_000 });
+  assert.equal(said(kicked), 'The host has sent you out. You can come back in 5 minutes. The reason given: “loud”');
+  const again = { code: 'kicked', message: 'JOIN: ...', retryAfterMs: 42_001 };
+  assert.equal(said(again), 'The host has sent you out. You can come back in 43 seconds.');
+  assert.equal(said(sentOut({ type: 'KICKED', banned: true })), 'The host has banned you from this party.');
+  assert.match(said({ code: 'banned', message: 'JOIN: ...' }), /neither you nor newcomers from your internet address/);
+  assert.match(said(sentOut({ type: 'ROOM_CLOSED', reason: 'late' })), /was ended.*late/);
+  assert.equal(said({ code: 'internal', message: 'As it is.' }), 'As it is.');
+});
+
+test('a wait is told in round words', () => {
+  const waits = [1, 1001, 59_000, 59_001, 60_001, 300_000].map(span);
+  assert.deepEqual(waits, ['1 second', '2 seconds', '59 seconds', '1 minute', '2 minutes', '5 minutes']);
+  assert.match(waiting({ code: 'locked', message: 'x' }), /locked the party/);
+  assert.equal(waiting({ code: 'another', message: 'x' }), 'x');
+});

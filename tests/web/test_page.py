@@ -1,0 +1,80 @@
+"""The party page, as far as it can be looked at without a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import msgspec
+from twisted.trial.unittest import SkipTest, TestCase
+
+from tandemd import messages as m
+
+HERE = Path(__file__).parent.parent
+PAGE = HERE.parent / "tandemd/web/page"
+MODULES = sorted(PAGE.glob("*.js"))
+
+
+class FilesTests(TestCase):
+    """What the files of the page say of one another."""
+
+    def setUp(self) -> None:
+        self.html = (PAGE / "index.html").read_text()
+        self.ids = re.findall(r'\bid="([^"]+)"', self.html)
+
+    def test_ids_are_unique(self) -> None:
+        self.assertEqual(sorted(set(self.ids)), sorted(self.ids))
+
+    def test_elements_that_modules_use_are_there(self) -> None:
+        for module in MODULES:
+            for name in re.findall(r"\belement\('([^']+)'\)", module.read_text()):
+                self.assertIn(name, self.ids, module.name)
+
+    def test_labels_name_what_is_there(self) -> None:
+        for names in re.findall(r'\b(?:for|aria-labelledby|aria-describedby)="([^"]+)"', self.html):
+            for name in names.split():
+                self.assertIn(name, self.ids)
+
+    def test_modules_import_what_is_exported(self) -> None:
+        for module in MODULES:
+            for names, source in re.findall(r"import \{([^}]+)\} from '\./([^']+)'", module.read_text()):
+                exported = re.findall(r"export (?:async )?(?:class|const|function) (\w+)", (PAGE / source).read_text())
+                for name in names.split(","):
+                    if name.strip():
+                        self.assertIn(name.strip(), exported, f"{module.name} from {source}")
+
+    def test_nothing_that_the_policy_forbids(self) -> None:
+        self.assertNotRegex(self.html, r"<[^>]*\s(on\w+|style)=")
+        self.assertNotRegex(self.html, r"<style|<script(?![^>]*\ssrc=)|javascript:")
+        for module in MODULES:
+            forbidden = (
+                r"\beval\(|new Function\(|innerHTML|insertAdjacentHTML|setAttribute\('(?:style|on)|document\.write"
+            )
+            self.assertNotRegex(module.read_text(), forbidden, module.name)
+
+
+class ModulesTests(TestCase):
+    """The modules that need no browser, run by node where there is one."""
+
+    def test_modules(self) -> None:
+        node = shutil.which("node")
+        if node is None:
+            raise SkipTest("there is no node")
+        home = Path(self.mktemp())
+        home.mkdir()
+        for module in (*MODULES, HERE / "web/page_modules.js"):
+            shutil.copy(module, home)
+        (home / "package.json").write_text('{"type": "module"}')
+        done = subprocess.run(
+            [node, "page_modules.js"], cwd=home, capture_output=True, text=True, timeout=60, check=False
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        found = re.search(r"SENT (\[.*\])", done.stdout)
+        assert found is not None, done.stdout
+        for message in json.loads(found[1]):
+            # The server would ignore a field that it does not know.
+            known = {field.encode_name for field in msgspec.structs.fields(m.decode(json.dumps(message).encode()))}
+            self.assertLessEqual(set(message), known | {"type"})

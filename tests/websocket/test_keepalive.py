@@ -1,0 +1,140 @@
+"""Signs of life: pings, how good a connection is, and what a probe says."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+
+from tandemd.websocket.keepalive import INTERVAL, PROBE, TIMEOUT, Pulse
+
+from ..support.fake_node import ServiceTestCase
+
+
+class FakePeer:
+    """Counts what it is asked for."""
+
+    def __init__(self) -> None:
+        self.pings = 0
+        self.aborted = False
+
+    def sendPing(self, payload: bytes | None = None) -> None:
+        self.pings += 1
+
+    def silent(self) -> None:
+        self.aborted = True
+
+
+class PulseTest(TestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_700_000_000)
+        self.peer = FakePeer()
+        self.pulse = Pulse(self.clock, self.peer)
+        self.said: list[bool] = []
+
+    def run_for(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.clock.advance(1)
+            self.pulse.check(self.clock.seconds())
+
+    def test_first_ping_is_soon(self) -> None:
+        self.run_for(6)
+        self.assertEqual(self.peer.pings, 1)
+
+    def test_pings_come_at_their_interval(self) -> None:
+        self.run_for(6)
+        self.pulse.answered()
+        self.run_for(int(INTERVAL[0]) - 1)
+        self.assertEqual(self.peer.pings, 1)
+        self.run_for(int(INTERVAL[1] - INTERVAL[0]) + 2)
+        self.assertEqual(self.peer.pings, 2)
+        self.assertFalse(self.peer.aborted)
+
+    def test_no_answer_ends_the_connection(self) -> None:
+        """B25: half-open connections were never noticed."""
+        self.run_for(6 + int(TIMEOUT))
+        self.assertEqual(self.peer.pings, 1)
+        self.run_for(2)
+        self.assertTrue(self.peer.aborted)
+
+    def test_quality_is_that_of_the_round_trip(self) -> None:
+        self.assertEqual(self.pulse.quality, "unknown")
+        for seconds, quality in ((0.05, "excellent"), (0.2, "good"), (0.4, "fair"), (2.0, "poor")):
+            self.clock.advance(INTERVAL[1])
+            self.pulse.check(self.clock.seconds())
+            self.clock.advance(seconds)
+            self.pulse.answered()
+            self.assertEqual(self.pulse.quality, quality)
+
+    def test_probe_answered(self) -> None:
+        self.pulse.probe(self.said.append)
+        self.assertEqual(self.peer.pings, 1)
+        self.clock.advance(1)
+        self.pulse.answered()
+        self.assertEqual(self.said, [True])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_probe_not_answered(self) -> None:
+        self.pulse.probe(self.said.append)
+        self.clock.advance(PROBE - 0.1)
+        self.assertEqual(self.said, [])
+        self.clock.advance(0.2)
+        self.assertEqual(self.said, [False])
+
+    def test_probes_at_once_share_a_ping(self) -> None:
+        self.pulse.probe(self.said.append)
+        self.pulse.probe(self.said.append)
+        self.assertEqual(self.peer.pings, 1)
+        self.pulse.answered()
+        self.assertEqual(self.said, [True, True])
+
+    def test_each_probe_has_its_whole_time(self) -> None:
+        """Whoever could have a living connection declared dead early could throw its member out."""
+        self.pulse.probe(lambda alive: None)
+        self.pulse.answered()
+        self.clock.advance(PROBE - 0.1)
+        self.pulse.probe(self.said.append)
+        self.clock.advance(PROBE - 0.1)
+        self.assertEqual(self.said, [])
+        self.clock.advance(0.2)
+        self.assertEqual(self.said, [False])
+
+    def test_end_of_the_connection_answers_and_leaves_no_timer(self) -> None:
+        self.pulse.probe(self.said.append)
+        self.pulse.stop()
+        self.assertEqual(self.said, [False])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class KeepaliveTest(ServiceTestCase):
+    def test_idle_connection_stays(self) -> None:
+        [client] = self.world.party("ann")
+        self.world.advance(300)
+        self.assertFalse(client.closed)
+        self.assertGreaterEqual(client.pings, 8)
+
+    def test_dead_connection_is_noticed(self) -> None:
+        """B25: a connection that nobody answers on ends, and its member leaves after the grace period."""
+        ann, bob = self.world.party("ann", "bob")
+        bob.link.frozen = True
+        self.world.advance(INTERVAL[1] + TIMEOUT + 2)
+        self.assertTrue(bob.link.over)
+        self.assertEqual(len(self.world.server.factory), 1)
+        self.world.advance(46)
+        self.assertEqual(ann.types(), ["LEAVE", "USER_LEFT"])
+
+    def test_probe_of_an_ending_connection(self) -> None:
+        [client] = self.world.party("ann")
+        [protocol] = self.world.server.factory._protocols
+        said: list[bool] = []
+        protocol.probe(said.append)
+        client.cut()
+        self.assertEqual(said, [False])
+
+    def test_probe_of_a_closing_connection(self) -> None:
+        self.world.party("ann")
+        [protocol] = self.world.server.factory._protocols
+        said: list[bool] = []
+        protocol.close(1000, "")
+        protocol.probe(said.append)
+        self.assertEqual(said, [False])

@@ -1,0 +1,107 @@
+"""No connection is read for longer than its share while others wait, whatever it has sent; and nothing of it is lost."""
+
+from __future__ import annotations
+
+from unittest.mock import Mock
+
+from tandemd.websocket.client import Connection
+from tandemd.websocket.fast_path import SHARE
+
+from ..support.fake_node import frame
+from ..support.socket_connection import SocketTestCase, TlsSocketTestCase, frames_in
+
+TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
+
+
+class ShareTest(SocketTestCase):
+    """What comes in one piece is read in turns of the reactor."""
+
+    def pour(self, data: bytes) -> None:
+        """Have the server read a piece, and nothing that follows from it."""
+        self.client.sendall(data)
+        self.read()
+
+    def turn(self) -> None:
+        """Do the first thing only that is to be done now."""
+        call = self.clock.calls.pop(0)
+        self.assertEqual(call.getTime(), self.clock.seconds())
+        call.called = 1
+        call.func(*call.args, **call.kw)
+
+    def turns(self) -> None:
+        """Do all of it."""
+        self.clock.advance(0)
+        self.pump()
+
+    def note_texts(self) -> list[bytes]:
+        """Return a list of the messages that will have been read."""
+        heard: list[bytes] = []
+        self.patch(Connection, "received", lambda connection, text: heard.append(text))
+        return heard
+
+    def test_texts(self) -> None:
+        wanted = [b"%d" % number for number in range(5 * SHARE + 3)]
+        heard = self.note_texts()
+        self.pour(b"".join(frame(TEXT, text) for text in wanted))
+        self.assertLessEqual(len(heard), SHARE)
+        before = len(heard)
+        self.turn()
+        self.assertLessEqual(len(heard), before + SHARE)
+        self.assertGreater(len(heard), before)
+        self.turns()
+        self.assertEqual(heard, wanted)
+
+    def test_other_frames(self) -> None:
+        framed = Mock()
+        self.patch(Connection, "framed", framed)
+        self.pour(frame(PING, b"x") * 9 * SHARE + frame(PING, b"last"))
+        self.assertLessEqual(framed.call_count, SHARE)
+        self.turns()
+        pongs = list(frames_in(self.received()))
+        self.assertEqual(pongs, [(PONG, b"x")] * 9 * SHARE + [(PONG, b"last")])
+
+    def test_what_comes_meanwhile_is_read_behind_it(self) -> None:
+        heard = self.note_texts()
+        self.pour(frame(TEXT, b"a") * 3 * SHARE)
+        self.client.sendall(frame(TEXT, b"b"))
+        self.assertNotIn(self.transport, self.clock.readers)
+        self.turns()
+        self.assertEqual(heard, [b"a"] * 3 * SHARE)
+        self.read()
+        self.assertEqual(heard[-1], b"b")
+
+    def test_closing_meanwhile(self) -> None:
+        """Its closing handshake is read, behind what it has sent before."""
+        self.pour(frame(TEXT, b'{"type":"PING"}') * 2 * SHARE)
+        self.session.close(1012, "restart")
+        self.pump()
+        self.client.sendall(frame(CLOSE, b"\x03\xf4"))
+        self.turns()
+        self.assertIn(self.transport, self.clock.readers)
+        self.read()
+        self.turns()
+        self.assertTrue(self.transport.disconnecting or self.transport.disconnected)
+
+    def test_thrown_out_meanwhile(self) -> None:
+        """Nothing of it is read any more."""
+        self.pour(frame(TEXT, b'{"type":"PING"}') * 3 * SHARE)
+        self.session.expel("enough")
+        self.turns()
+        self.assertNotIn(self.transport, self.clock.readers)
+
+    def test_lost_meanwhile(self) -> None:
+        self.pour(frame(TEXT, b'{"type":"PING"}') * 3 * SHARE)
+        self.protocol.abort()
+        self.turns()
+        self.assertNotIn(self.transport, self.clock.readers)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+
+class PlainShareTest(ShareTest):
+    """The same without the fast path."""
+
+    fast = False
+
+
+class TlsShareTest(TlsSocketTestCase, ShareTest):
+    """The same with TLS between."""

@@ -1,0 +1,136 @@
+"""What waits for a connection: bounded with what is being added, and made only when it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tandemd import messages as m
+from tandemd.rooms.replay import Replay
+from tandemd.rules.state import Commit
+from tandemd.websocket.send_queue import PIECE, Backlog, BacklogLimits
+
+SIZE = 4 * PIECE
+
+
+class Transport:
+    """Takes `room` bytes, then pauses its producer until `take`."""
+
+    def __init__(self) -> None:
+        self.room = 2 * PIECE
+        self.taken = b""
+        self.producer: Any = None
+
+    def unregisterProducer(self) -> None:
+        pass
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        self.producer = producer
+
+    def write(self, data: bytes) -> None:
+        self.taken += data
+        self.room -= len(data)
+        if self.room <= 0:
+            self.producer.pauseProducing()
+
+    def take(self) -> None:
+        self.room = 2 * PIECE
+        self.producer.resumeProducing()
+
+
+class BacklogTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reasons: list[str] = []
+        self.transport = Transport()
+        self.backlog = Backlog(self.transport, self, Clock(), BacklogLimits(SIZE, 10.0))
+        self.made = 0
+
+    def fell_behind(self) -> None:
+        pass
+
+    def caught_up(self) -> None:
+        pass
+
+    def too_slow(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+    def pieces(self, count: int, size: int = PIECE) -> Iterator[bytes]:
+        for number in range(count):
+            self.made += 1
+            yield bytes([number]) * size
+
+    def test_one_piece_may_not_be_more_than_all_that_may_wait(self) -> None:
+        self.backlog.write(b"x" * (2 * PIECE + SIZE + 1))
+        self.assertEqual(self.reasons, ["output_bytes"])
+        self.assertEqual(len(self.transport.taken), 2 * PIECE)
+
+    def test_what_the_transport_takes_at_once_does_not_wait(self) -> None:
+        self.backlog.write(b"x" * (2 * PIECE + SIZE))
+        self.assertEqual(self.reasons, [])
+        self.transport.take()
+        self.transport.take()
+        self.assertEqual(len(self.transport.taken), 2 * PIECE + SIZE)
+
+    def test_a_piece_is_counted_before_it_is_added(self) -> None:
+        self.backlog.write(b"x" * 2 * PIECE)
+        for _ in range(4):
+            self.backlog.write(b"x" * PIECE)
+        self.assertEqual(self.reasons, [])
+        self.backlog.write(b"x")
+        self.assertEqual(self.reasons, ["output_bytes"])
+
+    def test_pieces_are_made_as_they_are_taken(self) -> None:
+        self.backlog.stream(self.pieces(10))
+        self.assertEqual(self.made, 2)
+        self.backlog.write(b"after")
+        for made in (4, 6, 8, 10):
+            self.transport.take()
+            self.assertEqual(self.made, made)
+        self.assertFalse(self.transport.taken.endswith(b"after"))
+        self.transport.take()
+        expected = b"".join(bytes([number]) * PIECE for number in range(10)) + b"after"
+        self.assertEqual(self.transport.taken, expected)
+        self.assertEqual((self.backlog._size, self.backlog._waiting), (0, None))
+
+    def test_long_pieces_are_cut(self) -> None:
+        self.backlog.stream(self.pieces(2, 3 * PIECE))
+        self.assertEqual(self.made, 1)
+        self.transport.take()
+        self.assertEqual((self.made, len(self.transport.taken)), (2, 4 * PIECE))
+        self.transport.take()
+        self.assertEqual(len(self.transport.taken), 6 * PIECE)
+
+    def test_everything_comes_before_a_close_frame(self) -> None:
+        self.backlog.write(b"x" * 2 * PIECE)
+        self.backlog.stream(self.pieces(3, 10))
+        self.backlog.write(b"end")
+        self.backlog.release()
+        self.assertEqual(len(self.transport.taken), 2 * PIECE + 33)
+        self.assertTrue(self.transport.taken.endswith(b"end"))
+
+
+class ReplayTests(SynchronousTestCase):
+    def commit(self, seq: int, text: str = "x" * 1000, skip: str = "") -> Commit:
+        said = m.Said(seq=seq, prev=seq - 1, user_id="ann", username="Ann", text=text, timestamp=0)
+        return Commit(1, seq, 0.0, "CHAT", "ann", None, {}, (said,), skip)
+
+    def test_all_who_miss_the_same_share_it(self) -> None:
+        replay = Replay(lambda url: True)
+        commits = [self.commit(seq) for seq in range(1, 201)]
+        waiting = [replay.pieces(commits[number:], "bob") for number in range(40)]
+        self.assertEqual(len(replay), 200)
+        first = list(waiting[0])
+        self.assertGreater(len(first), 2)
+        self.assertLess(max(map(len, first)), PIECE + 2000)
+        self.assertEqual(b"".join(first).count(b'"replayed":true'), 200)
+        del waiting
+        self.assertEqual(len(replay), 0)
+
+    def test_who_is_skipped(self) -> None:
+        replay = Replay(lambda url: True)
+        commits = [self.commit(1, "a"), self.commit(2, "b", skip="bob")]
+        self.assertIn(b'"b"', b"".join(replay.pieces(commits, "ann")))
+        self.assertNotIn(b'"b"', b"".join(replay.pieces(commits, "bob")))
