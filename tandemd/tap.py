@@ -9,13 +9,13 @@ import time
 from twisted.application.service import IService
 from twisted.python import usage
 
-from .app.backends import prepare
 from .app.log_observer import FORMATS, LineObserver, destination
 from .app.node import Node
 from .app.process_tuning import as_many_as_possible, fitted, make_room
 from .app.state_dir import claim
 from .app.systemd import Notifier
 from .archive.errors import ArchiveError
+from .archive.factory import prepare
 from .config import ConfigError, load
 from .util.services import CannotStart, Sequence
 

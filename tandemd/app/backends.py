@@ -17,9 +17,7 @@ from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFrom
 from twisted.logger import Logger
 
 from ..archive.database import Database
-from ..archive.dialect import Dialect
-from ..archive.errors import ArchiveError
-from ..archive.migrations import migrate
+from ..archive.factory import dialect_of
 from ..archive.sql_archive import SQLArchive
 from ..archive.writer import ArchiveWriter
 from ..config import Config
@@ -63,42 +61,6 @@ class Stores(Protocol):
 
     def others_alive(self) -> bool:
         """Whether another node could take this one's clients over."""
-
-
-def dialect_of(config: Config) -> Dialect:
-    """Return the database that the configuration names; its schema is brought up to date by `prepare`."""
-    if config.uses_postgres:
-        from ..archive.postgresql import PostgreSQL  # noqa: PLC0415  # psycopg2 only where it is wanted
-
-        postgres = config.postgres
-        if postgres.url:
-            return PostgreSQL(postgres.pool_size, dsn=postgres.url)
-        return PostgreSQL(
-            postgres.pool_size,
-            host=postgres.host,
-            port=postgres.port,
-            dbname=postgres.db,
-            user=postgres.user,
-            password=postgres.password,
-        )
-    from ..archive.sqlite import SQLite  # noqa: PLC0415
-
-    return SQLite(config.sqlite_path)
-
-
-def prepare(config: Config) -> None:
-    """Do what must be done before the reactor runs: the state directory, and the schema of the archive.
-
-    Raises OSError or CannotStart, whose text says what to do. Blocks.
-    """
-    os.makedirs(config.state_dir, mode=0o700, exist_ok=True)
-    try:
-        migrate(dialect_of(config))
-    except ArchiveError as error:
-        key = "archive.sqlite_file"
-        if config.uses_postgres:
-            key = "postgres.url (DATABASE_URL)" if config.postgres.url else "postgres.host (POSTGRES_HOST)"
-        raise CannotStart(f"{key}: {error}") from error
 
 
 def stores_of(

@@ -16,11 +16,11 @@ from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.logger import Logger
 
 from .. import __version__
-from ..archive.errors import one_line
 from ..config import Config
 from ..metrics import Metrics
 from ..util.services import CannotStart
 from ..util.sweeper import Rounds
+from ..util.text import one_line
 from ..web import TandemSite
 from ..websocket.protocol import TandemFactory, TandemProtocol
 from .tls import Certificates, places

@@ -13,7 +13,6 @@ from twisted.logger import Logger
 from .. import __version__
 from .. import messages as m
 from ..archive.admin_queries import Reports
-from ..auth import doorkeeper_of
 from ..auth.pin_hasher import Hasher
 from ..config import Config
 from ..metrics import GcPause, Metrics, ReactorLag
@@ -34,6 +33,7 @@ from ..websocket.send_queue import BacklogLimits
 from .backends import stores_of
 from .listener import Connections, Listener
 from .runtime_tuning import Interpreter
+from .settings import doorkeeper_of
 from .state_dir import exposed
 
 PAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "web/page")

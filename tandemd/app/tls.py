@@ -18,10 +18,10 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from ..archive.errors import one_line
 from ..config import Config
 from ..util.file_watcher import LOOK, FileWatch, Unusable, files_in
 from ..util.services import CannotStart, PeriodicService
+from ..util.text import one_line
 
 SOON = timedelta(days=14)
 """How long before its end a certificate is warned about."""

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..util.text import one_line
 from . import rows as records
 from .dialect import Cursor, Dialect, Rows
-from .errors import one_line
 from .rows import Row
 from .statements import INSERT_LETTERS
 

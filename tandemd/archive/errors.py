@@ -15,8 +15,3 @@ class Closing(ArchiveError):
 
 class Overloaded(ArchiveError):
     """Too many transactions wait already; nothing was done."""
-
-
-def one_line(error: BaseException | None) -> str:
-    """Return an error's text on one line, or its type's name if it has none."""
-    return " ".join(str(error).split()) or type(error).__name__

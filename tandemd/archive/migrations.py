@@ -15,9 +15,10 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ..util.text import one_line
 from . import nodejs_import
 from .dialect import Connection, Cursor, Dialect
-from .errors import MigrationError, one_line
+from .errors import MigrationError
 from .rows import timestamp
 
 SCHEMA = pathlib.Path(__file__).with_name("schema")

@@ -8,8 +8,9 @@ from typing import Any
 
 import psycopg2
 
+from ..util.text import one_line
 from .dialect import Connection, Cursor, Dialect
-from .errors import ArchiveError, one_line
+from .errors import ArchiveError
 
 OLDEST = 130000
 """PostgreSQL 13, as the server counts."""

@@ -13,11 +13,11 @@ from zope.interface import implementer
 
 from ..interfaces import IArchive, Presence, Snapshot
 from ..rules.state import Commit, Room, load
+from ..util.text import one_line
 from . import rows as records
 from .batch import Batch, CarefulBatch
 from .database import Database
 from .dialect import Cursor, Rows
-from .errors import one_line
 from .rows import Row, timestamp
 from .statements import (
     INSERT_EVENTS,

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
+from ..util.text import one_line
 from .dialect import ROWS_A_STATEMENT, Connection, Cursor, Dialect
-from .errors import ArchiveError, one_line
+from .errors import ArchiveError
 
 OLDEST = (3, 35, 0)
 """The oldest library that knows what the statements use."""

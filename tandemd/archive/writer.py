@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from ..interfaces import IArchive, Presence, Snapshot
 from ..rules.state import MEMBER, Commit, Room
 from ..util.services import Periodic
-from .errors import one_line
+from ..util.text import one_line
 
 T = TypeVar("T")
 

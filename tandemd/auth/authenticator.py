@@ -13,12 +13,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from .. import messages as m
-from ..config import Config
 from ..errors import Refused
 from ..interfaces import Claims
 from ..util.file_watcher import FileWatch
-from ..util.services import CannotStart
-from .keys import SUFFIXES, Key, KeyFault, read_keys
+from .keys import SUFFIXES, Key, read_keys
 
 
 class _Payload(Struct):
@@ -110,16 +108,3 @@ _FAULTS: tuple[tuple[type[Exception], str], ...] = (
 
 def _refused(text: str) -> Refused:
     return Refused("unauthorized", f"JOIN: {text}.")
-
-
-def doorkeeper_of(config: Config, clock: IReactorTime) -> Doorkeeper | None:
-    """Return the doorkeeper that the configuration asks for, or None for an open server. Raises CannotStart."""
-    auth = config.auth
-    if auth.mode == "open":
-        return None
-    if not auth.keys:
-        raise CannotStart("auth.keys: auth.mode is token, so there must be a key to check tokens with; name its file")
-    try:
-        return Doorkeeper(auth.keys, auth.audience, auth.leeway, clock)
-    except KeyFault as error:
-        raise CannotStart(f"auth.keys: {error}") from None

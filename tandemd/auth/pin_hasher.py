@@ -44,4 +44,4 @@ def _hash_humbly(pin: str, salt: str) -> Pin:
         # A system call filter may forbid it. The PIN is hashed all the same.
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, 5)
-    return secrets.hash_pin(pin, salt)
+    return Pin(salt, secrets.hash_pin(pin, salt))

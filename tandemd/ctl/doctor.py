@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from ..app.backends import dialect_of
-from ..archive.errors import ArchiveError, one_line
+from ..archive.errors import ArchiveError
+from ..archive.factory import dialect_of
 from ..archive.migrations import migrate
 from ..config import Config
+from ..util.text import one_line
 from .client import Unreachable, fetch
 from .probes import ProbeError, RedisConnection, certificate_ends, master, redis_connection, websocket
 

@@ -16,8 +16,8 @@ import msgspec
 from click.shell_completion import get_completion_class
 
 from .. import __version__
-from ..app.backends import dialect_of
 from ..archive.errors import ArchiveError
+from ..archive.factory import dialect_of
 from ..archive.migrations import migrate as migrate_archive
 from ..auth.keys import KeyFault
 from ..auth.mint import claims_of, mint

@@ -10,10 +10,10 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ..archive.admin_queries import Reports
-from ..archive.errors import one_line
 from ..errors import Refused
 from ..interfaces import IAdministration, IRoomStore
 from ..rules.commands import Announce, Close, Command, Decision
+from ..util.text import one_line
 from .registry import OpenRooms
 from .replica import Entry, LiveRoom
 

@@ -6,8 +6,6 @@ import base64
 import hashlib
 import secrets
 
-from ..rules.state import Pin
-
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 INVITE_LENGTH = 10
@@ -47,7 +45,7 @@ def new_salt() -> str:
     return secrets.token_hex(16)
 
 
-def hash_pin(pin: str, salt: str) -> Pin:
+def hash_pin(pin: str, salt: str) -> str:
     """Return a PIN's hash (scrypt, 16 MiB, some 50 ms of a core): call it in a thread, a few at a time."""
     digest = hashlib.scrypt(pin.encode("utf-8", "surrogatepass"), salt=bytes.fromhex(salt), n=2**14, r=8, p=1, dklen=32)
-    return Pin(salt, digest.hex())
+    return digest.hex()

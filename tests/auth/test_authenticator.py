@@ -24,7 +24,8 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tandemd import messages as m
-from tandemd.auth import Doorkeeper, KeyFault, doorkeeper_of, read_keys
+from tandemd.app.settings import doorkeeper_of
+from tandemd.auth import Doorkeeper, KeyFault, read_keys
 from tandemd.auth.mint import main, mint
 from tandemd.config import load
 from tandemd.config.schema import Limits

@@ -17,7 +17,8 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tandemd.app.backends import Clustered, prepare, stores_of
+from tandemd.app.backends import Clustered, stores_of
+from tandemd.archive.factory import prepare
 from tandemd.archive.migrations import migrate
 from tandemd.archive.postgresql import PostgreSQL
 from tandemd.config import ConfigError, load

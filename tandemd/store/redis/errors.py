@@ -8,6 +8,8 @@ from service_identity import VerificationError
 from twisted.internet.defer import TimeoutError
 from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost, DNSLookupError, TCPTimedOutError
 
+from ...util.text import one_line
+
 _LOGIN = (
     # What Redis says, the remedy, and whether trying again is no use.
     ("called without any password configured", "it has no password: leave redis.password away", True),
@@ -91,11 +93,6 @@ def remedy(text: str) -> str:
         if said in text:
             return f"; {what}"
     return ""
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error's text on one line, or its type's name if it has none."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def _tls(error: BaseException) -> str:

@@ -15,9 +15,9 @@ from ...interfaces import IArchive, Snapshot
 from ...metrics import Metrics
 from ...rules.state import MEMBER, Commit, Room, Version
 from ...util.services import Tasks
+from ...util.text import one_line
 from . import codec, scripts
 from .connection import Disconnected, Link, RedisError, answers
-from .errors import one_line
 from .keys import JOURNAL, room_key
 from .spool import Quarantine, line_of
 

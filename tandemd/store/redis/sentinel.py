@@ -13,8 +13,9 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ...util.text import one_line
 from .connection import Unreachable
-from .errors import explained, one_line
+from .errors import explained
 
 PATIENCE = 1.0
 """Seconds that a sentinel has for its answer. The others are asked at the same time."""

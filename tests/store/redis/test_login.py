@@ -21,7 +21,8 @@ from twisted.internet.task import deferLater
 from twisted.protocols.portforward import ProxyClientFactory, ProxyFactory
 from twisted.trial.unittest import TestCase
 
-from tandemd.app.backends import Clustered, prepare, stores_of
+from tandemd.app.backends import Clustered, stores_of
+from tandemd.archive.factory import prepare
 from tandemd.config import load
 from tandemd.interfaces import Unavailable
 from tandemd.metrics import Metrics
