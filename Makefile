@@ -36,6 +36,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/python scripts/check_operations.py
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/shellcheck $(shell grep --files-with-matches --recursive --max-count=1 '^#!/bin/\(ba\)\?sh' .ci scripts \

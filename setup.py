@@ -76,6 +76,7 @@ setup(
             "ruff>=0.14",
             "mypy>=1.18",
             "mypy-zope>=1.0.14",
+            "import-linter>=2.4",
             "types-psycopg2",
             "types-PyYAML",
             "types-setuptools",

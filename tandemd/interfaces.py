@@ -266,6 +266,16 @@ class Presence(Struct, frozen=True, gc=False):
     """When the member was last heard of."""
 
 
+class IArchiveQueries(Interface):
+    """What an administrator may ask of the archive. Deferreds fail with the errors of the database's driver."""
+
+    def rooms(after: str, limit: int) -> Deferred[list[dict[str, object]]]:
+        """Return at most `limit` rooms that have not ended, by room id, from the one behind `after`."""
+
+    def events(code: str, limit: int) -> Deferred[list[dict[str, object]] | None]:
+        """Return the last `limit` events of the newest room with an id, oldest first; None if there was no such room."""
+
+
 class IArchive(Interface):
     """Durable SQL. Batches come from the journal, never from the message path."""
 

@@ -12,12 +12,13 @@ from twisted.python import usage
 from .app.log_observer import FORMATS, LineObserver, destination
 from .app.node import Node
 from .app.process_tuning import as_many_as_possible, fitted, make_room
+from .app.root_service import RootService
 from .app.state_dir import claim
 from .app.systemd import Notifier
 from .archive.errors import ArchiveError
 from .archive.factory import prepare
 from .config import ConfigError, load
-from .util.services import CannotStart, Sequence
+from .util.services import CannotStart
 
 
 class Options(usage.Options):
@@ -54,7 +55,7 @@ def makeService(options: Options) -> IService:
         observer = None
         if out is not None:
             observer = LineObserver(out, FORMATS[config.log.format], config.log.level)
-        top = Sequence(reactor, observer)
+        top = RootService(reactor, observer)
         node = Node(config, reactor, top, time.time)
         Notifier(os.environ, reactor, os.getpid(), node.reload, always=node.reloads).setServiceParent(top)
         # What else can be wrong was found by now: nothing is left half-done.

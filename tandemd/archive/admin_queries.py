@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from zope.interface import implementer
 
+from ..interfaces import IArchiveQueries
 from .database import Database
 from .dialect import Cursor
 
@@ -30,6 +32,7 @@ SELECT_EVENTS = (
 STATEMENTS = (SELECT_ROOMS, SELECT_ROOM, SELECT_EVENTS)
 
 
+@implementer(IArchiveQueries)
 class Reports:
     """Reads the archive. Deferreds fail with the driver's errors."""
 

@@ -6,12 +6,25 @@ from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 
 from ..metrics import Counts
-from ..web.responses import Answer, json_answer
 from . import Penalties, scopes
 from .buckets import PerMinute
 
 FULL_WAIT = 10.0
 """Seconds after which to try again where nobody knows when there will be room."""
+
+
+class Rejection(Struct, frozen=True):
+    """Why a connection or a request is rejected.
+
+    code, text: for the client. wait: seconds after which to try again, None for never.
+    """
+
+    code: str
+    text: str
+    wait: float | None = None
+
+
+RATE_LIMITED, OVERLOADED, FORBIDDEN = "rate_limited", "unavailable", "forbidden"
 
 
 class DoorSettings(Struct, frozen=True):
@@ -46,43 +59,48 @@ class Door:
         self._open: dict[str, int] = {}
         self._count = 0
 
-    def refusal(self, address: str) -> Answer | None:
-        """Return the answer to a handshake that is not to be, or None. To be asked once for each handshake."""
+    def refusal(self, address: str) -> Rejection | None:
+        """Return why a handshake is rejected, or None. To be asked once for each handshake."""
         settings = self._settings
         wait = self._penalties.wait(address)
         if wait:
-            return self._refuse(429, "kept_out", "A client at your address broke the limits repeatedly.", wait)
+            return self._refuse(RATE_LIMITED, "kept_out", "A client at your address broke the limits repeatedly.", wait)
         if settings.connections and self._count >= settings.connections:
-            return self._refuse(503, "connections", "The server has as many connections as it may have.", FULL_WAIT)
+            return self._refuse(
+                OVERLOADED, "connections", "The server has as many connections as it may have.", FULL_WAIT
+            )
         if settings.per_address and any(
             self._open.get(scope.name, 0) >= settings.per_address * scope.times for scope in scopes(address)
         ):
             return self._refuse(
-                429, "connections_per_address", "Your address has as many connections as it may have.", FULL_WAIT
+                RATE_LIMITED,
+                "connections_per_address",
+                "Your address has as many connections as it may have.",
+                FULL_WAIT,
             )
         wait = self._opening.take(address)
         if wait:
-            return self._refuse(429, "connecting", "Too many new connections from your address.", wait)
+            return self._refuse(RATE_LIMITED, "connecting", "Too many new connections from your address.", wait)
         return None
 
-    def request(self, address: str) -> Answer | None:
-        """Return the answer to an HTTP request that is one too many, or None. To be asked once for each."""
+    def request(self, address: str) -> Rejection | None:
+        """Return why an HTTP request is rejected, or None. To be asked once for each request."""
         wait = self._asking.take(address)
-        return self._refuse(429, "requests", "Too many requests from your address.", wait) if wait else None
+        return self._refuse(RATE_LIMITED, "requests", "Too many requests from your address.", wait) if wait else None
 
     def checks_often(self, address: str) -> bool:
         """Say whether an address asks for the node's health more often than it may ask for everything else. To be asked once for
         each time."""
         return bool(self._checking.take(address))
 
-    def refuse_origin(self) -> Answer:
-        """Return the answer to a handshake of a web page that may not use this server."""
+    def refuse_origin(self) -> Rejection:
+        """Return why the handshake of a web page is rejected that may not use this server."""
         self._limited["origin"] += 1
-        return refusal(403, "forbidden", "Pages of this origin may not use this server.")
+        return Rejection(FORBIDDEN, "Pages of this origin may not use this server.")
 
-    def _refuse(self, status: int, reason: str, text: str, wait: float) -> Answer:
+    def _refuse(self, code: str, reason: str, text: str, wait: float) -> Rejection:
         self._limited[reason] += 1
-        return refusal(status, "rate_limited" if status == 429 else "unavailable", text, wait)
+        return Rejection(code, text, wait)
 
     def entered(self, address: str) -> None:
         """A connection was opened."""
@@ -102,13 +120,3 @@ class Door:
         """A client had to be thrown out: its address is not let in for a while."""
         if self._settings.penalty:
             self._penalties.punish(address)
-
-
-def refusal(status: int, code: str, text: str, wait: float | None = None) -> Answer:
-    """Return the answer to what is refused. wait: seconds after which to try again."""
-    body: dict[str, object] = {"error": text, "code": code}
-    headers = [("Cache-Control", "no-store"), ("Connection", "close")]
-    if wait is not None:
-        body["retryAfterMs"] = max(1, int(wait * 1000))
-        headers.append(("Retry-After", str(max(1, -int(-wait // 1)))))
-    return json_answer(status, body, *headers)

@@ -9,9 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ..archive.admin_queries import Reports
 from ..errors import Refused
-from ..interfaces import IAdministration, IRoomStore
+from ..interfaces import IAdministration, IArchiveQueries, IRoomStore
 from ..rules.commands import Announce, Close, Command, Decision
 from ..util.text import one_line
 from .registry import OpenRooms
@@ -56,7 +55,7 @@ class Administration:
         self,
         store: IRoomStore,
         rooms: OpenRooms,
-        reports: Reports,
+        reports: IArchiveQueries,
         about: Callable[[], dict[str, object]],
         drainer: Callable[[bool], int],
         elsewhere: Callable[[], bool],

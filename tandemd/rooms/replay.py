@@ -10,7 +10,9 @@ import msgspec
 from .. import messages as m
 from ..messages.framing import text_frame
 from ..rules.state import Commit, Version
-from ..websocket.send_queue import PIECE
+
+PIECE_BYTES = 64 * 1024
+"""About how long the pieces are in which a replay is made: what a transport is given at once."""
 
 
 class _Frames:
@@ -38,7 +40,7 @@ class Replay:
         return len(self._frames)
 
     def pieces(self, commits: Iterable[Commit], user: str) -> Iterator[bytes]:
-        """Return what a member is told of commits, in pieces of about `PIECE` that are joined when they are taken."""
+        """Return what a member is told of commits, in pieces of about `PIECE_BYTES` that are joined when they are taken."""
         return _join([self._of(commit) for commit in commits if commit.messages and commit.skip != user])
 
     def _of(self, commit: Commit) -> _Frames:
@@ -59,7 +61,7 @@ def _join(frames: list[_Frames]) -> Iterator[bytes]:
     frames.reverse()
     while frames:
         piece, size = [], 0
-        while frames and size < PIECE:
+        while frames and size < PIECE_BYTES:
             data = frames.pop().data
             piece.append(data)
             size += len(data)

@@ -7,7 +7,7 @@ after another and committed as one batch.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Protocol
 
@@ -342,7 +342,7 @@ class LiveRoom:
         room.apply(commit)
         if commit.event == private_messages.CLOSED:
             # Before they are let go of below.
-            self.group.send(private_messages.room_closed(commit))
+            self.group.send(_frames(private_messages.for_closed_room(commit)))
         self._metrics.commits[commit.event or SILENT] += 1
         if commit.changes:
             out = [
@@ -351,7 +351,7 @@ class LiveRoom:
                 if name.startswith(MEMBER) and (session := self._reconcile(name[2:], commit)) is not None
             ]
             if out and commit.event in private_messages.KICKS:
-                frames = private_messages.shown_out(room, commit)
+                frames = _frames(private_messages.for_removed_members(room, commit))
                 for session in out:
                     session.send(frames)
         size = CHANGE_BYTES * len(commit.changes)
@@ -361,7 +361,9 @@ class LiveRoom:
             self.group.send(frame, commit.skip)
         self._remember(commit, size)
         if commit.event in private_messages.CONTROLS:
-            private_messages.tell_controllers(self.group, room, commit)
+            for user, private in private_messages.for_controllers(room, commit).items():
+                if (controller := self.group.get(user)) is not None:
+                    controller.send(text_frame(m.encode(private)))
         if room.due != self._timer_due or (room.due and room.due <= commit.at):
             self._schedule()
         self._changed(self, commit)
@@ -429,3 +431,7 @@ class LiveRoom:
         self.tail.clear()
         self._tail_bytes.clear()
         self._schedule()
+
+
+def _frames(messages: Iterable[m.ServerMessage]) -> bytes:
+    return b"".join(text_frame(m.encode(message)) for message in messages)

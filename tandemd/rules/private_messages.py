@@ -1,10 +1,8 @@
-"""What single members here are told beside what everybody is told, because of what the host decided about them."""
+"""Messages to single members because of what the host or an administrator decided. Pure: the room's replica sends them."""
 
 from __future__ import annotations
 
 from .. import messages as m
-from ..messages.framing import text_frame
-from ..rooms.session import Group
 from .permissions import own_control
 from .state import MEMBER, Commit, Room
 
@@ -13,15 +11,15 @@ CLOSED = "ROOM_CLOSED"
 CONTROLS = frozenset(("GUEST_CONTROL", "CONTROL_DELEGATED"))
 
 
-def shown_out(room: Room, commit: Commit) -> bytes:
-    """Return the frames that tell sessions, which are in the room no more, that their members were kicked or banned.
+def for_removed_members(room: Room, commit: Commit) -> list[m.ServerMessage]:
+    """Return the messages for sessions whose members a commit has kicked or banned.
 
     Their connections stay open: old clients answer every close by coming back at once. They know no KICKED either, and for
     them the others leave.
     """
     details = commit.details or {}
     until = details.get("until")
-    told: list[m.ServerMessage] = [
+    messages: list[m.ServerMessage] = [
         m.Kicked(
             by=commit.user,
             banned=until is None,
@@ -30,28 +28,25 @@ def shown_out(room: Room, commit: Commit) -> bytes:
         )
     ]
     for user in room.members:
-        told += [m.Left(user_id=user), m.UserLeft(user_id=user)]
-    return b"".join(text_frame(m.encode(message)) for message in told)
+        messages += [m.Left(user_id=user), m.UserLeft(user_id=user)]
+    return messages
 
 
-def room_closed(commit: Commit) -> bytes:
-    """Return the frames that tell a room's members that an administrator has ended it.
+def for_closed_room(commit: Commit) -> list[m.ServerMessage]:
+    """Return the messages for the members of a room that an administrator has closed.
 
     As with KICKED, connections stay open, and for old clients everybody leaves.
     """
-    told: list[m.ServerMessage] = [m.RoomClosed(reason=(commit.details or {}).get("why"))]
+    messages: list[m.ServerMessage] = [m.RoomClosed(reason=(commit.details or {}).get("why"))]
     for name in commit.changes:
         user = name.removeprefix(MEMBER)
-        told += [m.Left(user_id=user), m.UserLeft(user_id=user)]
-    return b"".join(text_frame(m.encode(message)) for message in told)
+        messages += [m.Left(user_id=user), m.UserLeft(user_id=user)]
+    return messages
 
 
-def tell_controllers(group: Group, room: Room, commit: Commit) -> None:
-    """Tell those to whom control is delegated, or was until this commit, what has become of it for them."""
+def for_controllers(room: Room, commit: Commit) -> dict[str, m.ServerMessage]:
+    """Return, by user id, a message for each member whose right to control may have changed with a commit."""
     users = set(room.moderation.delegates)
     if commit.event == "CONTROL_DELEGATED":
         users = {(commit.details or {})["user"]}
-    for user in users:
-        session = group.get(user)
-        if session is not None:
-            session.send(text_frame(m.encode(own_control(room, user))))
+    return {user: own_control(room, user) for user in users}

@@ -13,8 +13,6 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..app.log_observer import LineObserver, install
-
 
 class CannotStart(Exception):
     """What keeps the program from starting and is no fault of it. Its text is one line that says what to do."""
@@ -28,26 +26,16 @@ class Sequence(service.MultiService):
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, observer: LineObserver | None = None, exit: Callable[[int], object] = os._exit):
-        """reactor: IReactorCore and IReactorTime. exit: ends the process.
-
-        observer: the log; for the one service that twistd is given.
-        """
+    def __init__(self, reactor: Any, exit: Callable[[int], object] = os._exit):
+        """reactor: IReactorCore and IReactorTime. exit: ends the process."""
         super().__init__()
         self._core: IReactorCore = reactor
         self._clock: IReactorTime = reactor
-        self._observer = observer
         self._exit = exit
         self._begun: list[service.IService] = []
         self._starting: Deferred[None] = succeed(None)
         self.started = False
         """Whether every child has started and none is being stopped."""
-
-    def setServiceParent(self, parent: Any) -> None:
-        # twistd begins to log right after this; there is no later moment.
-        if self._observer is not None:
-            install(parent, self._observer)
-        super().setServiceParent(parent)
 
     def privilegedStartService(self) -> None:
         """Do nothing: no child may listen before the ones that it needs are up."""

@@ -15,12 +15,20 @@ from twisted.python.failure import Failure
 from twisted.web.http import Request
 
 from ..errors import Refused
+from ..ratelimit.connections import Rejection
 from .file_range import Part, PartSender
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 
-_STATUS = {"unavailable": 503, "shutting_down": 503, "rate_limited": 429, "internal": 500, "no_other_node": 409}
+_STATUS = {
+    "forbidden": 403,
+    "unavailable": 503,
+    "shutting_down": 503,
+    "rate_limited": 429,
+    "internal": 500,
+    "no_other_node": 409,
+}
 
 
 class Answer(Struct, frozen=True):
@@ -151,3 +159,13 @@ class Delivery:
         else:
             request.write(body)
             request.finish()
+
+
+def rejection_answer(rejection: Rejection) -> Answer:
+    """Return the answer to what the limits reject."""
+    body: dict[str, object] = {"error": rejection.text, "code": rejection.code}
+    headers = [("Cache-Control", "no-store"), ("Connection", "close")]
+    if rejection.wait is not None:
+        body["retryAfterMs"] = max(1, int(rejection.wait * 1000))
+        headers.append(("Retry-After", str(max(1, -int(-rejection.wait // 1)))))
+    return json_answer(_STATUS[rejection.code], body, *headers)

@@ -20,7 +20,7 @@ from .admin_api import Admin
 from .client_addresses import Addresses
 from .cors import Cors
 from .health import Api, Health, InviteCodes, Metrics, RoomLink, Status, forwarded_for
-from .responses import Answer, Delivery, Endpoint, HttpError, text_answer
+from .responses import Answer, Delivery, Endpoint, HttpError, rejection_answer, text_answer
 from .static_files import Page
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ class Root(Resource):
         # Before the path is understood: one that makes no sense costs as much.
         refused = None
         if request.path not in _HEALTH:
-            refused = self._door.request(address)
+            rejected = self._door.request(address)
+            refused = None if rejected is None else rejection_answer(rejected)
         elif self._door.checks_often(address):
             channel.persistent = 0
         request.setHeader(b"Server", b"tandemd")
@@ -156,8 +157,9 @@ class Root(Resource):
         if not self._taking():
             return LEAVING
         if not all(self._cors.allows(origin, host) for origin in origins):
-            return self._door.refuse_origin()
-        return self._door.refusal(self._addresses.rule(peer, forwarded))
+            return rejection_answer(self._door.refuse_origin())
+        rejected = self._door.refusal(self._addresses.rule(peer, forwarded))
+        return None if rejected is None else rejection_answer(rejected)
 
     def _route(self, parts: list[str]) -> tuple[Endpoint, list[str]]:
         match parts:

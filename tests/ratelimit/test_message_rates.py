@@ -20,6 +20,7 @@ from tandemd.ratelimit import MessageLimits, Penalties, Rate
 from tandemd.ratelimit.message_rates import BUCKETS
 from tandemd.ratelimit.penalties import CALM
 from tandemd.web import Addresses, Door, DoorSettings, Quota
+from tandemd.web.responses import rejection_answer
 from tandemd.websocket.client import Connection
 from tandemd.websocket.protocol import ProtocolSettings
 
@@ -169,9 +170,10 @@ class DoorTest(TestCase):
         return Door(self.clock, DoorSettings(*settings), self.limited)  # type: ignore[arg-type]
 
     def refused(self, door: Door, address: str) -> tuple[int, float] | None:
-        answer = door.refusal(address)
-        if answer is None:
+        rejection = door.refusal(address)
+        if rejection is None:
             return None
+        answer = rejection_answer(rejection)
         assert isinstance(answer.body, bytes)
         body = json.loads(answer.body)
         self.assertIn("error", body)

@@ -8,6 +8,7 @@ from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd.app.log_observer import LineObserver, json_line
+from tandemd.app.root_service import RootService
 from tandemd.util.services import CannotStart, Sequence, Tasks
 
 
@@ -123,7 +124,7 @@ class SequenceTests(SynchronousTestCase):
     def test_gives_twistd_the_log(self):
         application = Application("x")
         observer = LineObserver(None, json_line, "info")
-        Sequence(self.reactor, observer).setServiceParent(application)
+        RootService(self.reactor, observer).setServiceParent(application)
         self.assertIs(application.getComponent(ILogObserver), observer)
 
 
