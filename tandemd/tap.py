@@ -7,6 +7,9 @@ import os
 import time
 
 from twisted.application.service import IService
+from twisted.internet.base import ReactorBase
+from twisted.internet.error import ReactorAlreadyInstalledError
+from twisted.internet.main import installReactor
 from twisted.python import usage
 
 from .app.log_observer import FORMATS, LineObserver, destination
@@ -40,13 +43,25 @@ class Options(usage.Options):
         return {path: self[option] for option, path in self._keys.items() if self[option] is not None}
 
 
+def _install_reactor() -> None:
+    """Install a reactor whose clock is monotonic, unless the process has a reactor already (`twistd --reactor`)."""
+    chosen: type[ReactorBase]
+    try:
+        from .app.fair_reactor import FairReactor as chosen  # noqa: PLC0415
+    except ImportError:  # a system without epoll
+        from twisted.internet.selectreactor import SelectReactor  # noqa: PLC0415
+
+        class chosen(SelectReactor):  # type: ignore[no-redef]
+            seconds = staticmethod(time.monotonic)
+
+    with contextlib.suppress(ReactorAlreadyInstalledError):
+        installReactor(chosen())
+
+
 def makeService(options: Options) -> IService:
     """Return the whole node, ready to be started. Ends the process with one line if it cannot be."""
-    with contextlib.suppress(ImportError):  # a system without epoll has Twisted's default reactor
-        from .app.fair_reactor import install  # noqa: PLC0415
-
-        install()
-    from twisted.internet import reactor  # noqa: PLC0415  # importing it installs the default, unless one is installed
+    _install_reactor()
+    from twisted.internet import reactor  # noqa: PLC0415  # now it is ours, unless one was installed before
 
     try:
         config = fitted(load(options["config"], os.environ, options.overrides()), as_many_as_possible())

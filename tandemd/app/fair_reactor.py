@@ -11,15 +11,12 @@ tests/app/test_fair_reactor.py pins what it assumes of them.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import time
 from bisect import bisect_right
 from typing import Any
 
 from twisted.internet.epollreactor import EPOLLIN, EPollReactor
-from twisted.internet.error import ReactorAlreadyInstalledError
-from twisted.internet.main import installReactor
 from twisted.internet.tcp import Port, Server
 from twisted.logger import Logger
 
@@ -127,9 +124,3 @@ class _Turn:
 
 def _number(event: _Event) -> int:
     return event[0]
-
-
-def install() -> None:
-    """Make a `FairReactor` the reactor of this process, unless it has one already."""
-    with contextlib.suppress(ReactorAlreadyInstalledError):
-        installReactor(FairReactor())

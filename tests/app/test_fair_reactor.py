@@ -6,13 +6,17 @@ import os
 import select
 import socket
 import struct
+import subprocess
+import sys
 import time
 from typing import Any
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SkipTest, TestCase
+
+from ..support.patience import PATIENCE_SECONDS
 
 try:
     from tandemd.app import fair_reactor as module
@@ -20,8 +24,7 @@ try:
 except ImportError:
     FairReactor = None  # type: ignore[assignment,misc]
 
-LIMIT = 60.0
-"""Seconds after which a test gives up waiting."""
+LIMIT = PATIENCE_SECONDS
 
 
 class Server(Protocol):
@@ -296,3 +299,29 @@ class ClockTest(TestCase):
         call = reactor.callLater(10, lambda: None)
         self.assertTrue(before <= reactor.seconds() <= time.monotonic())
         self.assertTrue(before + 10 <= call.getTime() <= time.monotonic() + 10)
+
+
+class InstallTest(TestCase):
+    """A process of its own, because a reactor is installed once."""
+
+    def run_it(self, before: str) -> str:
+        script = f"""
+import sys, time
+{before}
+from tandemd import tap
+tap._install_reactor()
+from twisted.internet import reactor
+print(type(reactor).__mro__[1].__name__, abs(reactor.seconds() - time.monotonic()) < 60)
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
+        )
+        return done.stdout
+
+    def test_with_epoll(self) -> None:
+        if FairReactor is None:
+            raise SkipTest("this system has no epoll")
+        self.assertEqual(self.run_it(""), "EPollReactor True\n")
+
+    def test_without_epoll(self) -> None:
+        self.assertEqual(self.run_it("sys.modules['twisted.internet.epollreactor'] = None"), "SelectReactor True\n")
