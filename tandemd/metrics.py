@@ -198,6 +198,7 @@ class Metrics:
         self.pubsub_reconnects = add(Count("tandemd_pubsub_reconnects_total", "Times the subscription was lost"))
         self.takeovers = add(Count("tandemd_node_takeovers_total", "Nodes found dead, whose members were taken over"))
         self.journal_length = add(Gauge("tandemd_journal_entries", "Entries in the journal that await the archive"))
+        self.journal_bytes = add(Gauge("tandemd_journal_bytes", "Bytes of the entries in the journal"))
         self.journal_age = add(Gauge("tandemd_journal_age_seconds", "Age of the oldest entry in the journal"))
         self.spooled = add(Gauge("tandemd_journal_spooled_bytes", "Entries in this node's spool: the journal was full"))
         self.redis_memory = add(Gauge("tandemd_redis_memory_used_bytes", "Memory that Redis uses"))

@@ -163,6 +163,7 @@ class Clustered(_Archived):
             config.rooms.log_length,
             int(config.rooms.grace) + 15,
             config.redis.journal_length,
+            config.redis.journal_bytes,
             bounds=bounds_of(config),
         )
         quarantine = Quarantine(os.path.join(config.state_dir, "journal.unreadable"), metrics)

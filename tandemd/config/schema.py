@@ -487,6 +487,11 @@ class Redis:
     journal_length: int = key(
         integer(1000, 100_000_000), 200_000, "Changes kept in Redis while PostgreSQL cannot take them."
     )
+    journal_bytes: int = key(
+        size("64K", "100G"),
+        "96M",
+        "Bytes of these changes in Redis, at most: a quarter of its maxmemory.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

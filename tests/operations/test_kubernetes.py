@@ -246,6 +246,7 @@ class ConfigurationTests(KubernetesTestCase):
             match = re.search(r"^maxmemory (\d+)mb$", settings, re.MULTILINE)
             assert match is not None
             self.assertGreater(int(match[1]) * 2**20, 2 * 500 * Redis().journal_length)
+            self.assertGreater(int(match[1]) * 2**20, 3 * Redis().journal_bytes)
 
     def test_redis_has_memory_beyond_what_it_may_fill(self) -> None:
         for name in ("dev", "staging", "prod"):

@@ -46,7 +46,6 @@ class Commits:
         metrics: Metrics,
         name: str,
         log_length: int,
-        journal_length: int,
         bounds: Bounds,
         pressure: Pressure,
     ):
@@ -57,7 +56,6 @@ class Commits:
         self._metrics = metrics
         self._places = places_key(name)
         self._log_length = b"%d" % log_length
-        self._journal_length = b"%d" % journal_length
         self._bounds = bounds
         self._pressure = pressure
         self._conflicts: dict[str, int] = {}
@@ -139,7 +137,7 @@ class Commits:
             b"1" if last.closes else b"",
             attempt.batch.encode(),
             room.id.encode(),
-            self._journal_length,
+            self._journal.bounds[0],
             b"%d"
             % min(
                 self._bounds.log, ENDED_LOG if over else SHORT_LOG_BYTES if self._pressure.high else self._bounds.log
@@ -147,6 +145,7 @@ class Commits:
             b"%d" % len(commits),
             b"%d" % (len(set_) // 2),
             b"1" if _frees(commits) else b"",
+            self._journal.bounds[1],
             *log,
             *set_,
             *delete,

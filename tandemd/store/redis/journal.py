@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from ...metrics import Metrics
 from ...rules.state import Room
+from . import scripts
 from .connection import Disconnected, RedisError, answers
 from .gateway import Access
 from .keys import JOURNAL, STORE
@@ -18,19 +19,24 @@ from .spool import KEPT, Entry, Spool
 
 MOVED_AT_ONCE = 2000
 """Entries that go back from the spool to the stream in one go."""
+MOVED_BYTES = 4 * 1024 * 1024
+"""Bytes of them, or one entry."""
 
 
 class Journal:
     """This node's side of the journal. A node keeps its own entries (at most `KEPT`) in case Redis loses them.
 
-    length: entries in the stream from which on they go to the spool until there is room again.
+    length, size: entries in the stream, and bytes of them, from which on they go to the spool until there is room again.
+    bounds: the same as the scripts take them.
     """
 
     _log = Logger()
 
-    def __init__(self, access: Access, length: int, spool: Spool, metrics: Metrics):
+    def __init__(self, access: Access, length: int, size: int, spool: Spool, metrics: Metrics):
         self._access = access
         self._length = length
+        self._size = size
+        self.bounds = b"%d" % length, b"%d" % size
         self._spool = spool
         self._metrics = metrics
         self._kept: deque[tuple[tuple[int, int], Entry]] = deque(maxlen=KEPT)
@@ -60,14 +66,16 @@ class Journal:
 
     def _add(self, entry: Entry) -> Deferred[None]:
         def added(id_: bytes) -> None:
-            self._kept.append((_id(id_), entry))
+            if id_:
+                self._kept.append((_id(id_), entry))
+            else:
+                self._spool.append([entry])
 
         def failed(failure: Failure) -> None:
             self._spool.append([entry])
 
-        return self._access.link.call(
-            b"XADD", JOURNAL, b"*", b"r", entry[0], b"k", entry[1], b"c", entry[2]
-        ).addCallbacks(added, failed)
+        run = self._access.link.run(scripts.PUT, [JOURNAL, STORE], *self.bounds, *entry)
+        return run.addCallbacks(added, failed)
 
     async def tidy(self) -> None:
         """Forget what the archive has, and bring back what was spooled. To be called about once a second."""
@@ -78,11 +86,11 @@ class Journal:
         last = self._kept[-1][0] if self._kept else (0, 0)
         call = self._access.link.call
         try:
-            first, length, number = await answers(
+            first, length, (number, size) = await answers(
                 [
                     call(b"XRANGE", JOURNAL, b"-", b"+", b"COUNT", b"1"),
                     call(b"XLEN", JOURNAL),
-                    call(b"HGET", STORE, b"number"),
+                    call(b"HMGET", STORE, b"number", b"journal"),
                 ]
             )
         except (Disconnected, RedisError):
@@ -91,21 +99,23 @@ class Journal:
             return  # an empty stream of a server that has lost its data does not mean that the archive has it
         oldest = _id(first[0][0]) if first else None
         self._metrics.journal_length.value = length
+        self._metrics.journal_bytes.value = int(size or 0) if length else 0
         self._metrics.journal_age.value = max(0.0, self._access.time.reference() - oldest[0] / 1000) if oldest else 0.0
         while self._kept and self._kept[0][0] <= last and (oldest is None or self._kept[0][0] < oldest):
             self._kept.popleft()
-        await self._bring_back(length)
+        await self._bring_back(length, int(size or 0) if length else 0)
 
-    async def _bring_back(self, length: int) -> None:
-        """Move some spooled entries to the stream, if it has room for them: `length` are in it."""
+    async def _bring_back(self, length: int, size: int) -> None:
+        """Move some spooled entries to the stream, if it has room for them: `length` are in it, of `size` bytes."""
         spool = self._spool
         if spool.in_memory:
             # The disk takes nothing: whatever is in the stream is safer.
-            if length < self._length:
+            if length < self._length and size < self._size:
                 await self._add_all(spool.take_from_memory(MOVED_AT_ONCE))
-        elif spool.on_disk and length < self._length // 2:
+        elif spool.on_disk and length < self._length // 2 and size < self._size // 2:
             try:
-                await self._add_all(spool.read(min(MOVED_AT_ONCE, max(1, self._length // 2))))
+                most = min(MOVED_AT_ONCE, max(1, self._length // 2))
+                await self._add_all(spool.read(most, min(MOVED_BYTES, self._size // 2)))
                 if spool.passed():
                     self._full = False
                     self._log.info("what was spooled is in the journal")

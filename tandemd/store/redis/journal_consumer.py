@@ -18,7 +18,7 @@ from ...util.services import Tasks
 from ...util.text import one_line
 from . import codec, scripts
 from .connection import Disconnected, Link, RedisError, answers
-from .keys import JOURNAL, room_key
+from .keys import JOURNAL, STORE, room_key
 from .spool import Quarantine, line_of
 
 GROUP = b"archive"
@@ -203,7 +203,8 @@ class JournalConsumer(service.Service):
         await self._archive.write(commits, [Snapshot(room, frozenset(users[room.id])) for room in rooms])
         self._metrics.archive_batch.observe(len(commits))
         ids = [id_ for id_, _ in entries]
-        await self._link.run(scripts.ARCHIVED, [JOURNAL], GROUP, *ids)
+        sizes = [b"%d" % sum(map(len, fields.values())) for _, fields in entries]
+        await self._link.run(scripts.ARCHIVED, [JOURNAL, STORE], GROUP, b"%d" % len(ids), *ids, *sizes)
 
     async def _rooms(
         self, codes: dict[str, str], commits: Sequence[tuple[str, Commit]], ended: dict[str, Commit]

@@ -38,20 +38,31 @@ local function trim(log, bytes, most_bytes, most)
 end
 """
 
+HELD = """
+-- Returns how many bytes of entries the journal holds, and how many entries. counted: the field `journal` of the store.
+-- An empty journal sets the count right: one that an older version has written, or that was trimmed by hand, is not counted.
+local function held(journal, counted)
+  local length = redis.call('XLEN', journal)
+  return length > 0 and tonumber(counted or '0') or 0, length
+end
+"""
+
 COMMIT = Script(
     NOW
     + TRIM
+    + HELD
     + """
 -- KEYS: room log journal due invites store tombstone places, then mailboxes of members who are out
 -- ARGV: 1 expected version ('' if the room is new) 2 new version 3 incarnation 4 not after (s) 5 log length
 --   6 channel 7 publication 8 code 9 due ('' for none) 10 invite ('' for none) 11 '1' if the room ends 12 batch id
---   13 room id 14 journal bound 15 bytes of the log 16 number of commits 17 number of fields to set 18 '1' if the batch
---   frees memory
+--   13 room id 14 entries of the journal 15 bytes of the log 16 number of commits 17 number of fields to set 18 '1' if the
+--   batch frees memory 19 bytes of the journal
 --   then for each commit: stream id, commit, its journal entry ('' for none); then fields and values; then fields to delete
 -- returns {'ok', {journal ids}, '1' if the journal was full} or {reason, version in the store, or for 'late' the time}.
 --   'turn': it is another node's turn to commit, see TURN.
 --   'astray': the store's data is of another incarnation; 'incarnation': only this room is, it is to be revived first
-if redis.call('HGET', KEYS[6], 'number') ~= ARGV[3] then return {'astray', ''} end
+local store = redis.call('HMGET', KEYS[6], 'number', 'journal')
+if store[1] ~= ARGV[3] then return {'astray', ''} end
 if now > tonumber(ARGV[4]) then return {'late', string.format('%.6f', now)} end
 local had = redis.call('HMGET', KEYS[1], 'v', 'i', 'l', 't')
 local version = had[1] or ''
@@ -62,9 +73,10 @@ if had[4] then
   if whose ~= KEYS[8] and now < tonumber(till) then return {'turn', version} end
 end
 local commits, fields = tonumber(ARGV[16]), tonumber(ARGV[17])
-local full = redis.call('XLEN', KEYS[3]) >= tonumber(ARGV[14])
+local journal, waiting = held(KEYS[3], store[2])
+local full = waiting >= tonumber(ARGV[14]) or journal >= tonumber(ARGV[19])
 local ids = {}
-local at = 19
+local at = 20
 local bytes = tonumber(had[3] or '0')
 -- A full server refuses a script at its first write, if that needs memory, and none after it.
 if ARGV[18] == '1' then redis.call('SREM', KEYS[8], '') end
@@ -80,9 +92,11 @@ for _ = 1, commits do
   bytes = bytes + #ARGV[at + 1]
   if ARGV[at + 2] ~= '' and not full then
     ids[#ids + 1] = redis.call('XADD', KEYS[3], '*', 'r', ARGV[13], 'k', ARGV[8], 'c', ARGV[at + 2])
+    journal = journal + #ARGV[13] + #ARGV[8] + #ARGV[at + 2]
   end
   at = at + 3
 end
+if #ids > 0 then redis.call('HSET', KEYS[6], 'journal', string.format('%d', journal)) end
 bytes = trim(KEYS[2], bytes, tonumber(ARGV[15]), tonumber(ARGV[5]))
 if ARGV[11] == '1' then
   redis.call('DEL', KEYS[1])
@@ -412,12 +426,37 @@ return 1
 """
 )
 
+PUT = Script(
+    HELD
+    + """
+-- KEYS: journal store. ARGV: entries and bytes of the journal, room id, code, commit.
+-- Puts an entry into the journal. returns its id, '' if the journal is full
+local counted = redis.call('HGET', KEYS[2], 'journal')
+local bytes, length = held(KEYS[1], counted)
+if length >= tonumber(ARGV[1]) or bytes >= tonumber(ARGV[2]) then return '' end
+local id = redis.call('XADD', KEYS[1], '*', 'r', ARGV[3], 'k', ARGV[4], 'c', ARGV[5])
+if redis.call('EXISTS', KEYS[2]) == 1 then -- a server that has lost its data gets this field no sooner than an incarnation
+  redis.call('HSET', KEYS[2], 'journal', string.format('%d', bytes + #ARGV[3] + #ARGV[4] + #ARGV[5]))
+end
+return id
+"""
+)
+
 ARCHIVED = Script(
-    """
--- KEYS: journal. ARGV: group, ids of entries that the archive has
+    HELD
+    + """
+-- KEYS: journal store. ARGV: group, number of entries that the archive has, their ids, their bytes
 -- What is acknowledged and not deleted would stay for ever: nobody gets it again.
-redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
-redis.call('XACK', KEYS[1], unpack(ARGV))
+local number, gone = tonumber(ARGV[2]), 0
+for i = 3, number + 2 do
+  if redis.call('XDEL', KEYS[1], ARGV[i]) == 1 then gone = gone + tonumber(ARGV[i + number]) end
+end
+redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, 3, number + 2))
+local counted = redis.call('HGET', KEYS[2], 'journal')
+if counted then
+  local bytes = held(KEYS[1], counted)
+  redis.call('HSET', KEYS[2], 'journal', string.format('%d', math.max(bytes - gone, 0)))
+end
 return 1
 """
 )
@@ -451,5 +490,6 @@ return missing
 )
 
 SCRIPTS = (
-    PROBE, COMMIT, TURN, SHORTEN, ENTER, OFFER, REVIVE, RESHAPE, COMPLETE, RELAY, COLLECT, HEADS, BEAT, TAKE, GIVE_BACK, ARCHIVED,
+    PROBE, COMMIT, TURN, SHORTEN, ENTER, OFFER, REVIVE, RESHAPE, COMPLETE, RELAY, COLLECT, HEADS, BEAT, TAKE, GIVE_BACK, PUT,
+    ARCHIVED,
 )  # fmt: skip

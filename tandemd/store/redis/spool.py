@@ -17,6 +17,8 @@ from ...metrics import Metrics
 
 KEPT = 50_000
 """How many entries are kept in memory at most while the disk takes none."""
+KEPT_BYTES = 64 * 1024 * 1024
+"""How many bytes of them."""
 PIECE = 2000
 """How many entries are written at once."""
 TORN = b"!\n"
@@ -147,7 +149,7 @@ class Spool:
             self._memory.append(entry)
             self._memory_bytes += sum(map(len, entry))
         lost = 0
-        while len(self._memory) > KEPT:
+        while len(self._memory) > KEPT or self._memory_bytes > KEPT_BYTES:
             self._memory_bytes -= sum(map(len, self._memory.popleft()))
             lost += 1
         if lost:
@@ -156,7 +158,7 @@ class Spool:
                 self._losing = True
                 self._log.error(
                     "changes for the archive are lost: neither Redis nor {path} takes them, and {count} are in memory",
-                    path=self._path, count=KEPT,
+                    path=self._path, count=len(self._memory),
                 )  # fmt: skip
 
     def take_from_memory(self, most: int) -> list[Entry]:
@@ -166,14 +168,22 @@ class Spool:
         self._show()
         return taken
 
-    def read(self, most: int) -> list[Entry]:
-        """Return the next entries of the file. They stay in it until `passed` is called. Raises OSError."""
+    def read(self, most: int, size: int) -> list[Entry]:
+        """Return the next entries of the file: `most` of them, and no more after `size` bytes.
+
+        They stay in it until `passed` is called. Raises OSError.
+        """
         if not os.path.exists(self._moving):
             os.replace(self._path, self._moving)
             self._passed = 0
         with self._open(self._moving, "rb") as file:
             file.seek(self._passed)
-            lines = list(islice(file, most))
+            lines: list[bytes] = []
+            for line in islice(file, most):
+                lines.append(line)
+                size -= len(line)
+                if size <= 0:
+                    break
         entries = [_entry(line) for line in lines]
         unreadable = [line for line, entry in zip(lines, entries, strict=True) if entry is None]
         self._quarantine.keep([line.removesuffix(b"\n") + b"\n" for line in unreadable], self._path)

@@ -53,7 +53,8 @@ RECENT = 3 * ABANDONED / 1000
 
 
 class RedisSettings(Struct, frozen=True):
-    """log_length: commits kept for each room. mail_seconds: how long relays are kept. journal_length: see Journal.
+    """log_length: commits kept for each room. mail_seconds: how long relays are kept. journal_length,
+    journal_bytes: see Journal.
 
     offer_seconds: how long nodes may offer the rooms they hold to a server that may have lost them. settle_seconds: how long
     after that nodes put into the journal what it may have lost. bounds: bytes that a room may hold.
@@ -62,6 +63,7 @@ class RedisSettings(Struct, frozen=True):
     log_length: int = 1000
     mail_seconds: int = 60
     journal_length: int = 200_000
+    journal_bytes: int = 96 * 1024 * 1024
     offer_seconds: float = 1.0
     bounds: Bounds = Bounds()
     settle_seconds: float = 5.0
@@ -114,7 +116,7 @@ class RedisStore(service.Service):
             self._entered,
             self._pressure,
         )
-        self.journal = Journal(access, settings.journal_length, spool, metrics)
+        self.journal = Journal(access, settings.journal_length, settings.journal_bytes, spool, metrics)
         self.members = Members(access.link, access.time, name, metrics)
         self._offers = Offers(access.link, settings.log_length, settings.bounds.log)
         self._counters = Counters(access)
@@ -139,7 +141,6 @@ class RedisStore(service.Service):
             metrics,
             name,
             settings.log_length,
-            settings.journal_length,
             settings.bounds,
             self._pressure,
         )

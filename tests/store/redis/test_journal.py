@@ -120,6 +120,46 @@ class JournalTest(RedisTestCase):
         self.assertEqual(os.listdir(self.directory), [])
         self.assertEqual(a.metrics.spooled.value, 0)
 
+    async def test_few_large_entries_fill_the_journal_too(self) -> None:
+        """C1: with PostgreSQL away one address filled Redis with 200 000 entries of 100 kB."""
+        a = await self.node(journal_bytes=50_000)
+        hand = await self.open(a)
+        for _ in range(12):
+            self.assertIsNone(await hand.send(hand.next({"host": "h" * 10_000})))
+        held = await self.entries(a)
+        self.assertEqual(held[-1], ("CHAT", 6))
+        self.assertEqual(self.spooled(), [*range(7, 14)])
+        # Small ones go to the spool, too, and what is to be put again.
+        self.assertIsNone(await hand.say())
+        a.journal.again()
+        await until(lambda: len(self.spooled()) == 8 + len(held))
+        self.assertEqual(await self.entries(a), held)
+        await a.journal.tidy()
+        size = a.metrics.journal_bytes.value
+        self.assertGreater(size, 50_000)
+        self.assertLess(size, 61_000)
+        # What comes back is as little at once, and everything does.
+        seen = set()
+        while 14 not in seen or a.metrics.spooled.value:
+            found = await self.entries(a)
+            self.assertLessEqual(len(found), 6)
+            seen.update(seq for _, seq in found)
+            await self.archived(a)
+            await a.journal.tidy()
+        self.assertEqual(seen, set(range(1, 15)))
+
+    async def test_bytes_that_were_not_counted_do_no_harm(self) -> None:
+        """Not of an older version, and not of a journal that was deleted by hand."""
+        a = await self.node(journal_bytes=50_000)
+        hand = await self.open(a)
+        for _ in range(6):
+            await hand.send(hand.next({"host": "h" * 10_000}))
+        await self.ask(a, b"DEL", JOURNAL)
+        await hand.say()
+        self.assertEqual(len(await self.entries(a)), 1)
+        await a.journal.tidy()
+        self.assertLess(a.metrics.journal_bytes.value, 1000)
+
     async def test_the_spool_comes_back_after_a_restart(self) -> None:
         a = await self.node(journal_length=2)
         hand = await self.open(a)
@@ -170,7 +210,10 @@ class JournalTest(RedisTestCase):
         await self.archived(a)
         await a.journal.tidy()
         await until(lambda: a.journal._kept)
-        self.assertEqual([seq for _, seq in await self.entries(a)], [2, 3])
+        self.assertEqual([seq for _, seq in await self.entries(a)], [2])
+        await self.archived(a)
+        await a.journal.tidy()
+        self.assertEqual([seq for _, seq in await self.entries(a)], [3])
         self.assertIsNone(await Hand(a, "room", hand.room).say())
 
     async def all_of(self, store: Any, last: int) -> list[int]:

@@ -14,9 +14,9 @@ from tandemd.archive.postgresql import PostgreSQL
 from tandemd.archive.sql_archive import SQLArchive
 from tandemd.metrics import Metrics
 from tandemd.rules.playback import Playback
-from tandemd.store.redis import codec
+from tandemd.store.redis import codec, scripts
 from tandemd.store.redis.journal_consumer import GROUP, JournalConsumer
-from tandemd.store.redis.keys import JOURNAL, room_key
+from tandemd.store.redis.keys import JOURNAL, STORE, room_key
 from tandemd.store.redis.spool import Quarantine, line_of
 
 from ...support import private_servers
@@ -67,6 +67,23 @@ class ConsumerTest(ConsumerTestCase):
         await self.drained(a)
         self.assertEqual(self.seqs(hand.room.id), list(range(1, 22)))
         self.assertEqual((await self.archive.find("room")).seq, 21)
+
+    async def test_bytes_of_the_journal_are_counted_down(self) -> None:
+        a = await self.node()
+        hand = await self.open(a)
+        for _ in range(3):
+            await hand.say()
+        entries = await self.ask(a, b"XRANGE", JOURNAL, b"-", b"+")
+        held = sum(len(value) for _, fields in entries for value in fields[1::2])
+        self.assertEqual(int(await self.ask(a, b"HGET", STORE, b"journal")), held)
+        # One that was archived twice, because its node was slow, is counted once.
+        first = entries[0][0], sum(len(value) for value in entries[0][1][1::2])
+        for _ in range(2):
+            await a._access.link.run(scripts.ARCHIVED, [JOURNAL, STORE], GROUP, b"1", first[0], b"%d" % first[1])
+        self.assertEqual(int(await self.ask(a, b"HGET", STORE, b"journal")), held - first[1])
+        await self.consumer()
+        await self.drained(a)
+        self.assertEqual(await self.ask(a, b"HGET", STORE, b"journal"), b"0")
 
     async def test_deleted_only_when_the_archive_has_it(self) -> None:
         a = await self.node()

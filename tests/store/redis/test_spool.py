@@ -50,7 +50,7 @@ class SpoolTest(TestCase):
             self.spool.flush()
             found = self.spool.take_from_memory(3)
             if not found and self.spool.on_disk:
-                found = self.spool.read(3)
+                found = self.spool.read(3, 10**6)
                 self.spool.passed()
             if not found and not self.spool.on_disk:
                 return [int(commit.rstrip(b"x")) for commit in numbers]
@@ -109,7 +109,7 @@ class SpoolTest(TestCase):
             file.write(b"???\n")
         self.begin()
         self.quota.room = 0
-        self.assertRaises(OSError, self.spool.read, 10)
+        self.assertRaises(OSError, self.spool.read, 10, 10**6)
         self.quota.room = 100
         self.assertEqual(self.back(), [])
         self.assertEqual(self.metrics.journal_unreadable.value, 1)
@@ -123,7 +123,7 @@ class SpoolTest(TestCase):
         self.assertGreater(self.metrics.spooled.value, 0)
         self.spool.flush()
         with no_descriptors():
-            self.assertRaises(OSError, self.spool.read, 10)
+            self.assertRaises(OSError, self.spool.read, 10, 10**6)
         self.assertEqual(self.back(), [1, 2])
 
     def test_what_fails_is_logged_once_and_its_end_too(self) -> None:
@@ -186,16 +186,16 @@ class DiskTest(SpoolTest):
         self.spool.append([entry(1)])
         self.disk.set_read_only(True)
         self.spool.append([entry(2)])
-        self.assertRaises(OSError, self.spool.read, 10)
+        self.assertRaises(OSError, self.spool.read, 10, 10**6)
         self.disk.set_read_only(False)
         self.assertEqual(sorted(self.back()), [1, 2])
 
     def test_read_only_when_all_was_read(self) -> None:
         self.spool.append([entry(1)])
-        self.assertEqual(len(self.spool.read(10)), 1)
+        self.assertEqual(len(self.spool.read(10, 10**6)), 1)
         self.disk.set_read_only(True)
         self.assertRaises(OSError, self.spool.passed)
-        self.assertEqual(self.spool.read(10), [], "once")
+        self.assertEqual(self.spool.read(10, 10**6), [], "once")
         self.disk.set_read_only(False)
         self.assertEqual(self.back(), [])
         self.assertEqual(os.listdir(self.directory), [])
