@@ -17,6 +17,7 @@ from ..interfaces import IArchive, Presence, Snapshot
 from ..rules.state import MEMBER, Commit, Room
 from ..util.services import Periodic
 from ..util.text import one_line
+from ..util.write_pacing import WritePacing
 
 T = TypeVar("T")
 
@@ -36,11 +37,6 @@ SHRINK_INTERVAL = 600.0
 QUIET = 1.0
 """Seconds that a room may wait which only commits without a row have changed since it was written: players' positions and who
 watches, which are told anew after a restart anyway. They are most of all commits where many watch."""
-
-SMALL = 16 * 1024
-"""Bytes of a room's state up to which it is written with each batch."""
-A_SECOND = 64 * 1024
-"""Bytes of a larger room's state that are written in a second, which is the shortest time between two."""
 
 QUEUE = 50_000
 """How many commits with a row may wait for an archive that fails or is slow. With as many the store takes no more."""
@@ -100,7 +96,7 @@ class ArchiveWriter(Service):
         self._queue: list[tuple[Room, Commit]] = []
         self._weighed = 0
         self._put_off: dict[str, tuple[Room, frozenset[str]]] = {}
-        self._written_at: dict[str, float] = {}
+        self._pacing = WritePacing(reactor)
         self._quiet: dict[str, tuple[Room, float]] = {}
         self._loops: list[Periodic] = []
         self._purging: IDelayedCall | None = None
@@ -215,22 +211,18 @@ class ArchiveWriter(Service):
         del self._queue[: len(batch)]
         if len(self._queue) < UNWEIGHED:
             self._weighed = 0
-        self._note(written, put_off)
+        self._put_off = put_off
+        self._pacing.written((room.id, room.weight()) for room, _ in written.values() if not room.closed)
         self._failure = ""
         self._wait = SHORTEST_WAIT
         self._observe(len(batch), True)
-
-    # Writing all of a large room each time would be megabytes a second for a few words of one member.
 
     def _overdue(self, now: float) -> bool:
         return any(self._due_at(room) <= now for room, _ in self._put_off.values())
 
     def _due_at(self, room: Room) -> float:
         """Return when a room is to be written again at the earliest."""
-        size = room.weight()
-        if room.closed or size <= SMALL:
-            return 0.0
-        return self._written_at.get(room.id, 0.0) + max(1.0, size / A_SECOND)
+        return 0.0 if room.closed else self._pacing.due_at(room.id)
 
     def _due(self, found: Changed, now: float) -> tuple[Changed, Changed]:
         """Return which rooms are to be written now, those included that were put off, and which are put off."""
@@ -239,16 +231,6 @@ class ArchiveWriter(Service):
             waiting[id] = room, users | (waiting[id][1] if id in waiting else frozenset())
         due = {id: it for id, it in waiting.items() if self._due_at(it[0]) <= now}
         return due, {id: it for id, it in waiting.items() if id not in due}
-
-    def _note(self, written: Changed, put_off: Changed) -> None:
-        """Remember what has been written, and what has not."""
-        self._put_off = put_off
-        now = self._reactor.seconds()
-        for id, (room, _) in written.items():
-            if room.closed or room.weight() <= SMALL:
-                self._written_at.pop(id, None)
-            else:
-                self._written_at[id] = now
 
     def _failed(self, error: Exception) -> None:
         text = "it does not answer" if isinstance(error, CancelledError) else one_line(error)

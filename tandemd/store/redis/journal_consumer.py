@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec import Struct
 from twisted.application import service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
@@ -16,6 +17,7 @@ from ...metrics import Metrics
 from ...rules.state import MEMBER, Commit, Room, Version
 from ...util.services import Tasks
 from ...util.text import one_line
+from ...util.write_pacing import WritePacing
 from . import codec, scripts
 from .connection import Disconnected, Link, RedisError, answers
 from .keys import JOURNAL, STORE, room_key
@@ -33,8 +35,29 @@ RETRY = (0.2, 5.0)
 """Seconds until the archive is tried again: at first, and at most."""
 
 
+Read = Sequence[tuple[bytes, dict[bytes, bytes]]]
+"""Entries: their ids and fields."""
+
+
+class Held(Struct):
+    """A room whose state is to be written: its commits, the members that they change, their entries' ids and bytes."""
+
+    code: str
+    commits: list[Commit] = []
+    users: set[str] = set()
+    entries: list[tuple[bytes, int]] = []
+
+    @property
+    def ended(self) -> bool:
+        """Whether the room has ended."""
+        return any(commit.closes for commit in self.commits)
+
+
 class JournalConsumer(service.Service):
     """Reads the journal, writes it to the archive, and deletes it only then.
+
+    The state of a large room is not written with each batch. Until it is, the room's entries stay in the journal, and with
+    the nodes that made them: should Redis lose the room, they lead from the archived state to the last one.
 
     It has a connection of its own: waiting for entries must not hold up commits. Its group gets every entry to one
     consumer; what comes twice all the same, because a node died between the archive and Redis, the archive ignores.
@@ -68,6 +91,9 @@ class JournalConsumer(service.Service):
         self._waits = False
         self._failure = ""
         self._claim_at = 0.0
+        self._pacing = WritePacing(clock)
+        self._held: dict[str, Held] = {}
+        self._own: bytes | None = b"0"
 
     def startService(self) -> None:
         super().startService()
@@ -96,6 +122,7 @@ class JournalConsumer(service.Service):
 
     async def _run(self) -> None:
         wait = RETRY[0]
+        self._own = b"0"
         missing = False
         loaded = False
         try:
@@ -108,7 +135,7 @@ class JournalConsumer(service.Service):
                         await self._make_group()
                         missing = False
                     entries = await self._next()
-                    if entries:
+                    if entries or self._overdue():
                         await self._archive_all(entries)
                     wait = RETRY[0]
                     if self._failure:
@@ -117,6 +144,7 @@ class JournalConsumer(service.Service):
                 except Disconnected:
                     return
                 except Exception as error:
+                    self._own = b"0"
                     if not missing and isinstance(error, RedisError) and "NOGROUP" in str(error):
                         missing = True
                         continue
@@ -146,9 +174,12 @@ class JournalConsumer(service.Service):
 
     async def _next(self) -> list[tuple[bytes, dict[bytes, bytes]]]:
         """Return entries to archive: own ones that failed before, then abandoned ones of others, then new ones."""
-        own = await self._read(b"0")
-        if own:
-            return own
+        if self._own is not None:
+            own = await self._read(self._own)
+            if own:
+                self._own = own[-1][0]
+                return own
+            self._own = None  # the others that it owns are held
         now = self._clock.seconds()
         if now >= self._claim_at:
             self._claim_at = now + self._abandoned / 2000
@@ -171,7 +202,7 @@ class JournalConsumer(service.Service):
     async def _read(self, after: bytes) -> list[tuple[bytes, dict[bytes, bytes]]]:
         words = [b"XREADGROUP", b"GROUP", GROUP, self._consumer, b"COUNT", b"%d" % AT_ONCE]
         if after == b">":
-            words += (b"BLOCK", b"1000")
+            words += (b"BLOCK", b"%d" % self._patience())
         self._waits = after == b">"
         try:
             answer = await self._link.call(*words, b"STREAMS", JOURNAL, after)
@@ -179,45 +210,68 @@ class JournalConsumer(service.Service):
             self._waits = False
         return _entries(answer[0][1]) if answer else []
 
-    async def _archive_all(self, entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> None:
+    def _overdue(self) -> bool:
+        """Whether the state of a room that is held is to be written now."""
+        now = self._clock.seconds()
+        return any(self._pacing.due_at(room_id) <= now for room_id in self._held)
+
+    def _patience(self) -> int:
+        """Return for how many milliseconds to wait for new entries: at least 1, as 0 is for ever."""
+        if not self._held:
+            return 1000
+        soonest = min(map(self._pacing.due_at, self._held)) - self._clock.seconds()
+        return min(max(int(soonest * 1000), 1), 1000)
+
+    async def _archive_all(self, entries: Read) -> None:
+        """Write entries, and the rooms that they lead to or that were held and are due."""
         commits: list[tuple[str, Commit]] = []
-        users: dict[str, set[str]] = {}
-        codes: dict[str, str] = {}
-        ended: dict[str, Commit] = {}
+        found: dict[str, Held] = {}
+        done: list[tuple[bytes, int]] = []
         unreadable: list[bytes] = []
-        for _, fields in entries:
+        for id_, fields in entries:
+            entry = id_, sum(map(len, fields.values()))
             try:
                 room_id, code = fields[b"r"].decode(), fields[b"k"].decode()
                 commit = codec.decode_commit(fields[b"c"])
             except (KeyError, ValueError):
                 unreadable.append(line_of([fields.get(name, b"") for name in (b"r", b"k", b"c")]))
+                done.append(entry)
                 continue
             commits.append((room_id, commit))
-            codes[room_id] = code
-            changed = users.setdefault(room_id, set())
-            changed.update(name[2:] for name in commit.changes if name.startswith(MEMBER))
-            if commit.closes:
-                ended[room_id] = commit
+            room = found.get(room_id)
+            if room is None:
+                had = self._held.get(room_id) or Held(code)
+                room = found[room_id] = Held(code, [*had.commits], {*had.users}, [*had.entries])
+            room.commits.append(commit)
+            room.users.update(name[2:] for name in commit.changes if name.startswith(MEMBER))
+            room.entries.append(entry)
         self._quarantine.keep(unreadable, "the journal in Redis")
-        rooms = await self._rooms(codes, commits, ended)
-        await self._archive.write(commits, [Snapshot(room, frozenset(users[room.id])) for room in rooms])
-        self._metrics.archive_batch.observe(len(commits))
-        ids = [id_ for id_, _ in entries]
-        sizes = [b"%d" % sum(map(len, fields.values())) for _, fields in entries]
-        await self._link.run(scripts.ARCHIVED, [JOURNAL, STORE], GROUP, b"%d" % len(ids), *ids, *sizes)
+        held = {**self._held, **found}
+        now = self._clock.seconds()
+        due = {room_id: room for room_id, room in held.items() if self._pacing.due_at(room_id) <= now or room.ended}
+        rooms = await self._rooms(due)
+        await self._archive.write(commits, [Snapshot(room, frozenset(due[room.id].users)) for room in rooms])
+        if commits:
+            self._metrics.archive_batch.observe(len(commits))
+        self._pacing.written((room.id, room.weight()) for room in rooms if not room.closed)
+        self._held = {room_id: room for room_id, room in held.items() if room_id not in due}
+        for room in due.values():
+            done += room.entries
+        for first in range(0, len(done), AT_ONCE):
+            piece = done[first : first + AT_ONCE]
+            ids, sizes = [id_ for id_, _ in piece], [b"%d" % size for _, size in piece]
+            await self._link.run(scripts.ARCHIVED, [JOURNAL, STORE], GROUP, b"%d" % len(ids), *ids, *sizes)
 
-    async def _rooms(
-        self, codes: dict[str, str], commits: Sequence[tuple[str, Commit]], ended: dict[str, Commit]
-    ) -> list[Room]:
+    async def _rooms(self, due: dict[str, Held]) -> list[Room]:
         """Return each room as it is, or if Redis does not have it, as far as the archive and the entries tell."""
-        asked = [self._link.call(b"HGETALL", room_key(code)) for code in codes.values()]
+        asked = [self._link.call(b"HGETALL", room_key(held.code)) for held in due.values()]
         rooms = []
-        for (room_id, code), flat in zip(codes.items(), await answers(asked), strict=True):
+        for (room_id, held), flat in zip(due.items(), await answers(asked), strict=True):
             fields = codec.pairs(flat)
-            room = codec.decode_room(code, fields) if codec.VERSION in fields else None
-            if room is None or room.id != room_id or room_id in ended:
-                archived = await self._archive.find(code)
-                room = _told(room_id, code, archived, [commit for id_, commit in commits if id_ == room_id])
+            room = codec.decode_room(held.code, fields) if codec.VERSION in fields else None
+            if room is None or room.id != room_id or held.ended:
+                archived = await self._archive.find(held.code)
+                room = _told(room_id, held.code, archived, held.commits)
             rooms.append(room)
         return rooms
 

@@ -98,6 +98,66 @@ class ConsumerTest(ConsumerTestCase):
         self.assertEqual(self.seqs(hand.room.id), [1, 2])
         await until(lambda: not consumer.ready())
 
+    async def large(self, store: Any) -> Hand:
+        """Return a room of 250, which is in the archive."""
+        hand = await self.open(store)
+        for user in range(250):
+            hand.room.assign(member(f"user{user}", "a/1/1"))
+        await hand.send(hand.next({name: value for name, value in hand.room.fields().items() if name.startswith("m:")}))
+        await self.drained(store)
+        return hand
+
+    async def test_the_state_of_a_large_room_is_written_seldom(self) -> None:
+        """H2: all of it was written with each batch, which is megabytes a second."""
+        a = await self.node()
+        await self.consumer()
+        hand = await self.large(a)
+        self.archive.written.clear()
+        began = reactor.seconds()
+        for _ in range(40):
+            await hand.say()
+            seq = hand.room.seq
+            await until(lambda: seq in self.seqs(hand.room.id))  # noqa: B023
+        self.assertLessEqual(len(self.archive.written), 1 + reactor.seconds() - began)
+        # Until the state is written, the entries stay where a Redis or a node that is lost takes nothing with it.
+        await hand.say()
+        await until(lambda: hand.room.seq in self.seqs(hand.room.id))
+        kept = await self.ask(a, b"XLEN", JOURNAL)
+        self.assertTrue(kept or self.archive.rooms["room"].seq == hand.room.seq)
+        await self.drained(a)
+        self.assertEqual(self.archive.rooms["room"].seq, hand.room.seq)
+
+    async def test_a_large_room_that_redis_loses_before_its_state_is_written(self) -> None:
+        a = await self.node()
+        await self.consumer()
+        hand = await self.large(a)
+        a.unfollow("room")
+        await hand.send(hand.next({"host": "user7"}))
+        await until(lambda: hand.room.seq in self.seqs(hand.room.id))
+        await self.ask(a, b"DEL", room_key("room"))
+        await until(lambda: self.archive.rooms["room"].seq == hand.room.seq)
+        self.assertEqual(self.archive.rooms["room"].host, "user7")
+        await self.drained(a)
+
+    async def test_a_consumer_that_dies_before_it_writes_a_large_room(self) -> None:
+        a = await self.node()
+        first = await self.consumer()
+        hand = await self.large(a)
+        await hand.send(hand.next({"host": "user7"}))
+        await until(lambda: hand.room.seq in self.seqs(hand.room.id))
+        await first.stopService()
+        await self.consumer("b/1/", abandoned=100)
+        await self.drained(a)
+        self.assertEqual(self.archive.rooms["room"].host, "user7")
+
+    async def test_a_large_room_that_ends_is_written_at_once(self) -> None:
+        a = await self.node()
+        await self.consumer()
+        hand = await self.large(a)
+        await hand.send(hand.next({}, event="USER_LEFT", closes=True, due=0.0))
+        await until(lambda: self.archive.rooms["room"].closed)
+        await self.drained(a)
+
     async def test_deleted_and_acknowledged_or_neither(self) -> None:
         """What is acknowledged comes to nobody again: if it were not deleted, it would be in the journal for ever."""
         a = await self.node()
