@@ -9,6 +9,7 @@ import msgspec
 
 from .. import messages as m
 from ..errors import Refused
+from ..ratelimit.scopes import scopes
 from . import moderation, permissions
 from .commands import Command, Decision, Enter, StalePin
 from .display_names import clean_name, reserved
@@ -49,16 +50,25 @@ def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleS
         raise Refused(
             "room_full", f"The room has {settings.members_per_room} members, which is as many as it may have.", 5000
         )
-    if settings.members_per_address and body.address and successor is None:
-        count = sum(member.address == body.address for member in room.members.values())
-        if count >= settings.members_per_address:
-            raise Refused("rate_limited", f"JOIN: your address has {count} members in this room already.", 5000)
+    if settings.members_per_address and successor is None:
+        _check_crowd(room, body.address, settings.members_per_address)
     return _admit(room, command, body, name, successor, now)
 
 
 def places(room: Room, settings: RuleSettings) -> int:
     """Return how many newcomers the room accepts now."""
     return 0 if room.moderation.locked else max(0, settings.members_per_room - len(room.members))
+
+
+def _check_crowd(room: Room, address: str, most: int) -> None:
+    """Raise Refused if an address, or the network around it, has as many members in the room as it may have."""
+    for place, scope in enumerate(scopes(address)):
+        count = 0
+        for member in room.members.values():
+            theirs = scopes(member.address)
+            count += len(theirs) > place and theirs[place] == scope
+        if count >= scope.times * most:
+            raise Refused("rate_limited", f"JOIN: your address has {count} members in this room already.", 5000)
 
 
 def _admit(room: Room, command: Command, body: Enter, name: str | None, old: Member | None, now: float) -> Decision:

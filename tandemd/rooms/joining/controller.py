@@ -207,7 +207,7 @@ class Admission:
     def wait(self, live: LiveRoom, session: Session, join: m.Join, error: Refused, again: bool) -> None:
         """Let a JOIN wait at the room until what keeps it out changes; in the lobby, if too many of its address wait there."""
         try:
-            self.rations.pend(live.room.code, session.address, live.waiting.of_address(session.address))
+            self.rations.pend(live.room.code, session.address, live.waiting.of_scope)
         except NotYet as crowd:
             self.retries.answered(live, session, join.user_id)
             self.put_off(session, join, crowd, again)

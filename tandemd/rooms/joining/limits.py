@@ -103,10 +103,12 @@ class Rations:
         if wait:
             raise NotYet(f"joins:{address}", "joins", wait)
 
-    def pend(self, code: str, address: str, waiting: int) -> None:
-        """Let another JOIN wait at a room. Raises NotYet. waiting: how many of the address wait there."""
-        if address and 0 < self._limits.pending_joins <= waiting:
-            raise NotYet(f"pending:{code}\x00{address}", "pending", AGAIN)
+    def pend(self, code: str, address: str, waiting: Callable[[str], int]) -> None:
+        """Let another JOIN wait at a room. Raises NotYet. waiting: says how many of a scope (`ratelimit.scopes`) wait there."""
+        most = self._limits.pending_joins
+        for scope in scopes(address) if most else ():
+            if waiting(scope.name) >= scope.times * most:
+                raise NotYet(f"pending:{code}\x00{scope.name}", "pending", AGAIN)
 
     def crowded(self, code: str, address: str) -> NotYet:
         """Return why a JOIN waits whose address has as many members in a room as it may have."""
@@ -143,11 +145,14 @@ class Rations:
             # Nothing tells newcomers from guessers here: they leave what is kept for newcomers.
             ways: list[Way] = [(Budget(tries.name, in_all, HOUR, keep=in_all // 2),)]
             return ways[_check(await self._store.take(ways)).way]
-        often = Budget(f"pinner:{address}", each, HOUR)
+        around = scopes(address)
+        often = [Budget(f"pinner:{scope.name}", scope.times * each, HOUR) for scope in around]
         if any(member.address == address for member in room.members.values()):
-            ways = [(often,)]
+            ways = [often]
             return ways[_check(await self._store.take(ways)).way]
-        once = Budget(often.name, each, HOUR, keep=each - 1)
+        once = [
+            Budget(f"pinner:{scope.name}", scope.times * each, HOUR, keep=scope.times * (each - 1)) for scope in around
+        ]
         invited, by_code = Mark(_invited(room.code, address)), f"{tries.name}/invited"
         # Who has just come and has failed nowhere lately may have what is kept for that; not all of it when many come at
         # once, and less who has waited for some time: whoever comes after them finds some.
@@ -156,15 +161,15 @@ class Rations:
         if here < (in_all // 4 + 2) * tries.interval:
             keep = 0 if here < JUST else in_all // 4
             fresh = [
-                (*needs, once, Budget(name, in_all, HOUR, keep), Budget(f"{name}/pace", PACE, PACE * PACED))
+                (*needs, *once, Budget(name, in_all, HOUR, keep), Budget(f"{name}/pace", PACE, PACE * PACED))
                 for needs, name in (((invited,), by_code), ((), tries.name))
             ]
         half = in_all // 2
         ways = [
-            (Mark(_known(room, address)), often),
+            (Mark(_known(room, address)), *often),
             *fresh,
-            (invited, often, Budget(by_code, in_all, HOUR, half)),
-            (often, Budget(tries.name, in_all, HOUR, half)),
+            (invited, *often, Budget(by_code, in_all, HOUR, half)),
+            (*often, Budget(tries.name, in_all, HOUR, half)),
         ]
         taken = await self._store.take(ways)
         queue = "new" if taken.way < 0 and ways[taken.nearest] in fresh else ""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ... import messages as m
+from ...ratelimit.scopes import scopes
 from ...rules import join as joining
 from ...rules.settings import RuleSettings
 from ...rules.state import MEMBER, Commit
@@ -36,7 +37,7 @@ class PendingJoins:
     asked: sessions for which the room is asked again and has not answered yet.
     """
 
-    __slots__ = ("_by_user", "_count", "_line_of", "_lines", "_of_address", "_ready", "asked")
+    __slots__ = ("_by_user", "_count", "_line_of", "_lines", "_of_scope", "_ready", "asked")
 
     def __init__(self) -> None:
         self.asked: dict[Session, None] = {}
@@ -44,15 +45,15 @@ class PendingJoins:
         self._by_user: dict[str, dict[Session, m.Join]] = {}
         self._lines: dict[str, dict[str, None]] = {}
         self._line_of: dict[str, str] = {}
-        self._of_address: dict[str, int] = {}
+        self._of_scope: dict[str, int] = {}
         self._ready: dict[str, None] = {}
 
     def __len__(self) -> int:
         return self._count
 
-    def of_address(self, address: str) -> int:
-        """Return how many JOINs from an address wait here."""
-        return self._of_address.get(address, 0)
+    def of_scope(self, name: str) -> int:
+        """Return how many JOINs wait here from an address or the network around it. name: of a `Scope`."""
+        return self._of_scope.get(name, 0)
 
     def add(self, session: Session, join: m.Join, line: str) -> None:
         """Let a JOIN wait, as the newest under its user id. line: one of those above."""
@@ -60,7 +61,8 @@ class PendingJoins:
         self.asked.pop(session, None)
         self._by_user.setdefault(user, {})[session] = join
         self._count += 1
-        self._of_address[session.address] = self._of_address.get(session.address, 0) + 1
+        for scope in scopes(session.address):
+            self._of_scope[scope.name] = self._of_scope.get(scope.name, 0) + 1
         if self._line_of.get(user) != line:
             self._leave_line(user)
             self._line_of[user] = line
@@ -122,11 +124,12 @@ class PendingJoins:
         sessions = self._by_user[user]
         del sessions[session]
         self._count -= 1
-        left = self._of_address[session.address] - 1
-        if left:
-            self._of_address[session.address] = left
-        else:
-            del self._of_address[session.address]
+        for scope in scopes(session.address):
+            left = self._of_scope[scope.name] - 1
+            if left:
+                self._of_scope[scope.name] = left
+            else:
+                del self._of_scope[scope.name]
         if not sessions:
             del self._by_user[user]
             self._ready.pop(user, None)

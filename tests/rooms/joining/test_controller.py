@@ -569,6 +569,13 @@ class CrowdTest(ServiceTestCase):
         inside = [client for client in many[3:] if "ROOM_STATE" in client.types()]
         self.assertEqual(len(inside), 1, "an old client joins only when it connects, and is not to stay outside")
 
+    def test_members_of_one_48(self) -> None:
+        """M6: a /48 has 65 536 /64s, and could take all places with a few of each."""
+        many = [self.world.join(f"user{i}", peer=f"2001:db8:0:{i:x}::/64") for i in range(25)]
+        self.assertEqual({client.types()[0] for client in many[:24]}, {"ROOM_STATE"})
+        self.refused(many[24].told(), "rate_limited")
+        self.assertEqual(self.world.join("ann", peer="2001:db8:1::/64").types(), ["ROOM_STATE"])
+
     def test_members_who_come_back_are_not_concerned(self) -> None:
         many = [self.world.join(f"user{i}", peer="10.0.0.1") for i in range(3)]
         many[1].cut()

@@ -54,6 +54,41 @@ class TwoNodesTest(RedisTestCase):
             outcomes.append(await self.outcome(rations, "6.6.6.6"))
         self.assertEqual(outcomes, ["", "", "", "pin_tries_per_address"])
 
+    async def test_of_a_48_too(self) -> None:
+        """M6: a guesser has 65 536 /64s in it."""
+        a, b, _ = await self.begin()
+        outcomes = []
+        for number in range(26):
+            self.room = Room(str(uuid.uuid4()), "another", 0.0, 1)
+            outcomes.append(await self.outcome((a, b)[number % 2], f"2001:db8:0:{number:x}::/64"))
+        self.assertEqual(outcomes, [""] * 24 + ["pin_tries_per_address"] * 2)
+        self.assertEqual(await self.outcome(a, "2001:db8:1:1::/64"), "")
+
+    async def test_newcomers_of_a_48(self) -> None:
+        """Eight of them have a try that is kept for newcomers; then it is a network that has failed lately."""
+        a, _, _ = await self.begin()
+        outcomes = [await self.outcome(a, f"2001:db8:0:{number:x}::/64") for number in range(2)]
+        self.assertEqual(outcomes, ["", ""])
+        self.room = Room(str(uuid.uuid4()), "another", 0.0, 1)
+        outcomes = [await self.outcome(a, f"2001:db8:0:{number:x}::/64") for number in range(2, 6)]
+        self.assertEqual(outcomes, [""] * 4)
+        self.room = Room(str(uuid.uuid4()), "third", 0.0, 1)
+        outcomes = [await self.outcome(a, f"2001:db8:0:{number:x}::/64") for number in range(6, 10)]
+        self.assertEqual(outcomes, [""] * 2 + ["pin_tries_per_address"] * 2)
+        self.assertEqual(await self.outcome(a, "2001:db8:1:1::/64"), "")
+
+    async def test_joins_that_wait_of_a_48(self) -> None:
+        a, _, _ = await self.begin()
+        waiting: dict[str, int] = {"2001:db8:0:1::/64": 49, "2001:db8::/48": 399}
+        a.pend("room", "2001:db8:0:1::/64", lambda name: waiting.get(name, 0))
+        waiting["2001:db8::/48"] = 400
+        for address in ("2001:db8:0:1::/64", "2001:db8:0:2::/64"):
+            with self.assertRaises(NotYet) as caught:
+                a.pend("room", address, lambda name: waiting.get(name, 0))
+            self.assertEqual(caught.exception.reason, "pending_joins")
+        a.pend("room", "2001:db8:1:1::/64", lambda name: waiting.get(name, 0))
+        a.pend("room", "", lambda name: waiting.get(name, 0))
+
     async def test_who_is_known_to_one_is_known_to_the_other(self) -> None:
         a, b, room = await self.begin()
         way = await a.try_pin(room, "2.2.2.2", reactor.seconds())
