@@ -119,8 +119,11 @@ class IRoomStore(Interface):
     def now() -> float:
         """Return the time of the cluster's clock."""
 
-    def load(code: str) -> Deferred[Room | None]:
-        """Return a copy of the room as it is, or None only if it is certain that there is none."""
+    def load(code: str, *, archived: bool = True) -> Deferred[Room | None]:
+        """Return a copy of the room as it is, or None only if it is certain that there is none.
+
+        archived: whether the archive is asked for a room that the store does not have; if not, None means just that.
+        """
 
     def member(code: str, user_id: str) -> Deferred[Member | None]:
         """Return one member of a room, or None if the store has no such room or member; the archive is not asked.

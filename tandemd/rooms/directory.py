@@ -95,7 +95,11 @@ class Directory:
         hashed = secrets.hash_token(token)
         if not any(kept and hmac.compare_digest(hashed, kept) for kept in (member.token, member.next_token)):
             return None
-        room = await self._store.load(owner[0])
+        live = self._open.get(owner[0])
+        if live is not None and owner[1] in live.room.members:
+            return self._shown(live.room.copy())
+        # The store has shown the member just now: should the room be gone meanwhile, it has ended.
+        room = await self._store.load(owner[0], archived=False)
         return None if room is None else self._shown(room)
 
     def _shown(self, room: Room) -> dict[str, object]:

@@ -132,7 +132,7 @@ class MemoryStore:
     def now(self) -> float:
         return self._time.now()
 
-    def load(self, code: str) -> Deferred[Room | None]:
+    def load(self, code: str, *, archived: bool = True) -> Deferred[Room | None]:
         kept = self._rooms.get(code)
         return defer.succeed(kept.room.copy() if kept else None)
 

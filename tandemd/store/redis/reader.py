@@ -56,7 +56,7 @@ class Reading:
         self._named: dict[str, float] = {}
         self._asked_due = 0.0
 
-    async def load(self, code: str) -> Room | None:
+    async def load(self, code: str, archived: bool = True) -> Room | None:
         """As IRoomStore says."""
         await self._heard_of(code)
         channel = room_key(code)
@@ -68,6 +68,8 @@ class Reading:
                     scripts.REVIVE, [channel, STORE], channel, number, b"%f" % self._access.longest_offer_seconds
                 )
                 if not fields:
+                    if not archived:
+                        return None
                     room = await self._from_archive(code)
                     if room is None or await self._offers.one(room, ()) < 0:
                         return None

@@ -356,8 +356,8 @@ class RedisStore(service.Service):
     def commit(self, room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None]) -> None:
         self._commits.commit(room, commits, done)
 
-    def load(self, code: str) -> Deferred[Room | None]:
-        return Deferred.fromCoroutine(self._reading.load(code))
+    def load(self, code: str, *, archived: bool = True) -> Deferred[Room | None]:
+        return Deferred.fromCoroutine(self._reading.load(code, archived))
 
     def member(self, code: str, user_id: str) -> Deferred[Member | None]:
         return Deferred.fromCoroutine(self._reading.member(code, user_id))

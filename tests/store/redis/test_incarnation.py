@@ -324,6 +324,16 @@ class CompleteTest(RestartTestCase):
         self.assertEqual(self.archive.asked, asked)
         await until(lambda: not a.warnings())
 
+    async def test_a_question_that_is_not_worth_asking_the_archive(self) -> None:
+        """M1: `/status` asked PostgreSQL for each room that Redis did not have."""
+        a = await self.node()
+        self.archive.rooms["old"] = Room("0b7e1b0a-0000-4000-8000-000000000001", "old", a.now(), 1, 3)
+        asked = self.archive.asked
+        self.assertIsNone(await a.load("old", archived=False))
+        self.assertEqual(self.archive.asked, asked)
+        self.assertEqual((await a.load("old")).seq, 3)
+        self.assertEqual((await a.load("old", archived=False)).seq, 3)
+
     async def test_not_while_changes_wait_for_the_archive(self) -> None:
         """What Redis has lost may be in the journal again, and nowhere else."""
         a = await self.node()
