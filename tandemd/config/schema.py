@@ -285,7 +285,8 @@ class Limits:
     address_bytes_rate: Rate = key(
         rate(1024),
         "32K/s, burst 4M",
-        "The same as room_bytes_rate of one address, in all rooms. A /48 of IPv6 may do 8 times as much.",
+        "The same as room_bytes_rate of one address, in all rooms; what is replayed to it may use half. A /48 of IPv6 may do 8 "
+        "times as much.",
     )
     address_deliveries_rate: Rate = key(
         rate(), "5000/s, burst 300000", "The same as room_deliveries_rate of one address, in all rooms."

@@ -39,9 +39,10 @@ class Replay:
     def __len__(self) -> int:
         return len(self._frames)
 
-    def pieces(self, commits: Iterable[Commit], user: str) -> Iterator[bytes]:
-        """Return what a member is told of commits, in pieces of about `PIECE_BYTES` that are joined when they are taken."""
-        return _join([self._of(commit) for commit in commits if commit.messages and commit.skip != user])
+    def pieces(self, commits: Iterable[Commit], user: str) -> tuple[int, Iterator[bytes]]:
+        """Return what a member is told of commits: its bytes, and pieces of about `PIECE_BYTES`, joined when they are taken."""
+        frames = [self._of(commit) for commit in commits if commit.messages and commit.skip != user]
+        return sum(len(each.data) for each in frames), _join(frames)
 
     def _of(self, commit: Commit) -> _Frames:
         version = commit.epoch, commit.seq

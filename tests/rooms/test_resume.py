@@ -9,6 +9,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
+from tandemd.config.schema import Limits
+from tandemd.ratelimit import Rate
 from tandemd.rules.settings import RuleSettings
 from tandemd.rules.state import Commit, Version
 from tandemd.store.memory import MemoryStore
@@ -65,6 +67,43 @@ class LateMailTest(ServiceTestCase):
         fresh.cut()
         self.assertNotIn("OFFER", fresh.types())
         self.assertNotIn("OFFER", self.resume().types())
+
+
+class ResumeBudgetTest(ServiceTestCase):
+    """H1: a resume of 100 bytes asked for 256 kB, as often as an address may JOIN."""
+
+    options = {"limits": Limits(address_bytes_rate=Rate(1000, 100_000))}
+
+    def test_replays_are_charged_to_the_address(self) -> None:
+        ann = self.world.join("ann", peer="10.1.0.1")
+        bob = self.world.join("bob", peer="10.1.0.2", keepsToken=True)
+        state = self.the(bob.told(), "ROOM_STATE")
+        bob.cut()
+        for _ in range(20):
+            ann.send("CHAT", text="x" * 500)
+            self.world.advance(1)
+        resume = {"epoch": state["epoch"], "seq": state["seq"]}
+        token, told, replayed = state["token"], [], []
+        for _ in range(10):
+            bob = self.world.join("bob", peer="10.1.0.2", token=token, resume=resume, keepsToken=True)
+            messages = bob.told()
+            answer = self.the(messages, "ROOM_STATE")
+            token = answer.get("token") or token
+            told.append(answer["resumed"])
+            replayed.append(len(messages) > 1)
+        self.assertEqual(told, replayed)
+        self.assertEqual(told, sorted(told, reverse=True))
+        self.assertIn(sum(told), range(2, 6), "half of the burst, which is 100 kB, at 12 kB each")
+        bob.say("CHAT", text="hello", id=1)
+        self.assertEqual(bob.types(), ["CHAT", "ACK"], "commands find the rest")
+        # Where nothing was missed, nothing is charged; and the budget grows back.
+        resume = {"epoch": answer["epoch"], "seq": answer["seq"] + 1}
+        bob = self.world.join("bob", peer="10.1.0.2", token=token, resume=resume, keepsToken=True)
+        self.assertTrue(self.the(bob.told(), "ROOM_STATE")["resumed"])
+        self.world.advance(60)
+        resume = {"epoch": state["epoch"], "seq": state["seq"]}
+        bob = self.world.join("bob", peer="10.1.0.2", token=token, resume=resume)
+        self.assertTrue(self.the(bob.told(), "ROOM_STATE")["resumed"])
 
 
 class ResumeTest(ServiceTestCase):

@@ -120,7 +120,7 @@ class ReplayTests(SynchronousTestCase):
     def test_all_who_miss_the_same_share_it(self) -> None:
         replay = Replay(lambda url: True)
         commits = [self.commit(seq) for seq in range(1, 201)]
-        waiting = [replay.pieces(commits[number:], "bob") for number in range(40)]
+        waiting = [replay.pieces(commits[number:], "bob")[1] for number in range(40)]
         self.assertEqual(len(replay), 200)
         first = list(waiting[0])
         self.assertGreater(len(first), 2)
@@ -129,8 +129,13 @@ class ReplayTests(SynchronousTestCase):
         del waiting
         self.assertEqual(len(replay), 0)
 
+    def test_its_bytes(self) -> None:
+        replay = Replay(lambda url: True)
+        size, pieces = replay.pieces([self.commit(seq) for seq in range(1, 201)], "bob")
+        self.assertEqual(size, len(b"".join(pieces)))
+
     def test_who_is_skipped(self) -> None:
         replay = Replay(lambda url: True)
         commits = [self.commit(1, "a"), self.commit(2, "b", skip="bob")]
-        self.assertIn(b'"b"', b"".join(replay.pieces(commits, "ann")))
-        self.assertNotIn(b'"b"', b"".join(replay.pieces(commits, "bob")))
+        self.assertIn(b'"b"', b"".join(replay.pieces(commits, "ann")[1]))
+        self.assertNotIn(b'"b"', b"".join(replay.pieces(commits, "bob")[1]))

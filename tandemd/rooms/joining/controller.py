@@ -34,6 +34,9 @@ log = Logger()
 QUESTIONS = 3
 """How often the store is asked what a member has missed, before it is told that this is not known."""
 
+REPLAYED = 0.5
+"""The part of an address' burst of bytes that replays may use: commands find the rest."""
+
 DETACHED = Refused("detached", "Another connection speaks for you now; send JOIN to take over again.")
 
 PENDING = frozenset(("identity_conflict", "room_full", "locked", "unavailable"))
@@ -405,9 +408,16 @@ class _JoinEntry(Entry):
         session.heard = admission.store.now()
         session.nonce = join.nonce or ""
         live.group.add(session, user)
+        meter = session.meter
+        replayed = [commit for commit in missed or () if commit.messages and commit.seq <= room.seq]
+        if replayed and meter is not None and meter.wait(REPLAYED):
+            missed, replayed = None, []
         resumed = None if join.resume is None else missed is not None
-        if missed:
-            session.stream(live.replay.pieces([commit for commit in missed if commit.seq <= room.seq], user))
+        if replayed:
+            size, pieces = live.replay.pieces(replayed, user)
+            if meter is not None:
+                meter.charge(size, 0)
+            session.stream(pieces)
         issued = bool(self._token) and secrets.hash_token(self._token) in (member.token, member.next_token)
         now = admission.store.now()
         for told in joining.greeting(
