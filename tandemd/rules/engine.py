@@ -121,7 +121,7 @@ class Rules:
     def withdraw(self, room: Room) -> None:
         """Take the title away from a room just loaded if it is not allowed (any more)."""
         if room.playback.url and not self.titles.allows(room.playback.url):
-            room.assign({"playback": Playback()})
+            room.playback = Playback()
 
     def may_control(self, room: Room, user: str, now: float) -> bool:
         """Whether the member's controls count now."""

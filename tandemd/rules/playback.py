@@ -23,6 +23,14 @@ class Playback(Struct, frozen=True, gc=False):
     control_at: float = 0.0
     titled_at: float = 0.0
 
+    def with_url(self, url: str) -> "Playback":
+        """Return the same timeline of another title, or of none."""
+        if url == self.url:
+            return self
+        return Playback(
+            url, self.position, self.at, self.playing, self.rate, self.known, self.control_at, self.titled_at
+        )
+
     def position_at(self, now: float) -> float:
         """Return the position in seconds at server time `now`; it never runs backwards from `position`."""
         if self.playing and now > self.at:

@@ -1,9 +1,10 @@
 """The state of a room, and how a commit moves it.
 
 A room is a set of named fields, each an immutable value. Those of a fixed size are "playback", "host", "settings", "gate",
-"locked" and "empty_since". What grows with people is one field for each of them: "m:<user id>" is a member, "b:" a bar,
-"d:" a delegate, "x:" a member who has departed, "r:" an answer to the gate. A commit carries the new values of the fields
-that it changes; applying it is assigning them. That is all a store has to know about a room.
+"locked" and "empty_since". The title's URL, which may have 8 kB, is "url": "playback" comes without it. What grows with
+people is one field for each of them: "m:<user id>" is a member, "b:" a bar, "d:" a delegate, "x:" a member who has departed,
+"r:" an answer to the gate. A commit carries the new values of the fields that it changes; applying it is assigning them.
+That is all a store has to know about a room.
 
 The rules see bars, delegates, answers and the departed as values of the room, and decide on whole new values. `split`
 turns those into the fields that differ, so that a commit is as long as what it changes.
@@ -265,7 +266,11 @@ class Room:
     def _assign(self, changes: dict[str, Any]) -> None:
         for name, value in changes.items():
             if name[1:2] != ":":
-                if name == "locked":
+                if name == "playback":
+                    self.playback = value if value.url else value.with_url(self.playback.url)
+                elif name == "url":
+                    self.playback = self.playback.with_url(value)
+                elif name == "locked":
                     before = self.moderation
                     self.moderation = Moderation(value, before.delegates, before.bars)
                 else:
@@ -304,7 +309,8 @@ class Room:
         """Return all fields by name, as `apply` takes them, those of a fixed size first."""
         gate, moderation = self.gate, self.moderation
         fields: dict[str, Any] = {
-            "playback": self.playback,
+            "playback": self.playback.with_url(""),
+            "url": self.playback.url,
             "host": self.host,
             "settings": self.settings,
             "gate": gate,
@@ -330,12 +336,16 @@ class Room:
 
 
 def split(room: Room, changes: dict[str, Any]) -> dict[str, Any]:
-    """Return a decision's changes as the fields of the room that differ, where they give whole new values of what grows."""
-    if not changes.keys() & _GROWING:
+    """Return a decision's changes as the fields of the room that differ, where they give whole new values of what is large."""
+    if not changes.keys() & _SPLIT:
         return changes
     fields: dict[str, Any] = {}
     for name, value in changes.items():
-        if name == "moderation":
+        if name == "playback":
+            fields["playback"] = value.with_url("")
+            if value.url != room.playback.url:
+                fields["url"] = value.url
+        elif name == "moderation":
             before = room.moderation
             if value.locked != before.locked:
                 fields["locked"] = value.locked
@@ -350,7 +360,7 @@ def split(room: Room, changes: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-_GROWING = frozenset(("moderation", "departed", "gate"))
+_SPLIT = frozenset(("playback", "moderation", "departed", "gate"))
 
 
 def _split_gate(fields: dict[str, Any], before: Gate | None, after: Gate | None) -> None:
@@ -401,6 +411,7 @@ def _left(gone: Departed) -> tuple[float, str]:
 
 FIELD_TYPES: dict[str, Any] = {
     "playback": Playback,
+    "url": str,
     "host": str,
     "settings": Settings,
     "gate": Gate | None,

@@ -16,6 +16,7 @@ from tandemd.ratelimit import Bounds
 from tandemd.rules.commands import NodeLost
 from tandemd.rules.engine import commit_of
 from tandemd.rules.moderation import MOST
+from tandemd.rules.playback import Playback
 from tandemd.rules.state import Bar, Commit, Departed, Gate, Moderation, Room
 from tandemd.store.memory import MemoryStore
 from tandemd.store.redis import codec
@@ -135,6 +136,41 @@ class SplitTests(SynchronousTestCase):
         assert world.room.gate is not None
         self.assertEqual((world.room.gate.awaited, world.room.gate.ready), (("a", "d", "e"), ()))
         self.assertEqual(stored(world.room).gate, world.room.gate)
+
+    def test_a_control_does_not_depend_on_the_url(self) -> None:
+        """The URL of up to 8 kB was in each PLAY_PAUSE: in hash, log, journal and publication."""
+        world = World()
+        for user in "ab":
+            world.join(user)
+        world.do("a", m.UrlChange(url=f"https://www.netflix.com/watch/1?t={'x' * 1800}"))
+        title = world.room.playback.url
+        self.assertIn("url", world.log[-1].changes)
+        before = len(world.log)
+        world.do("a", m.PlayPause(control="play", current_time=5.0))
+        world.do("a", m.PlayPause(control="pause", current_time=6.0))
+        world.do("a", m.Seek(current_time=7.0))
+        self.assertGreaterEqual(len(world.log), before + 3)
+        for commit in world.log[before:]:
+            self.assertNotIn("url", commit.changes)
+            self.assertLess(len(codec.encode_commit(commit)), 800)
+            self.assertEqual(codec.decode_commit(codec.encode_commit(commit)), commit)
+        self.assertEqual((world.room.playback.url, world.room.playback.position), (title, 7.0))
+        self.assertEqual(stored(world.room).playback, world.room.playback)
+
+    def test_a_title_of_the_old_form_is_read(self) -> None:
+        room = Room("id", "r", START, 7, 3)
+        room.playback = Playback("https://a.example/1", 5.0, START, True, known=True)
+        fields = stored_fields(room)
+        self.assertFalse(codec.is_old(fields))
+        del fields["url"]
+        fields["playback"] = codec.encode_field(room.playback)
+        self.assertTrue(codec.is_old(fields))
+        self.assertEqual(codec.decode_room("r", fields).playback, room.playback)
+        # So is a commit.
+        later = room.playback.titled("https://a.example/2", START + 1)
+        old = Commit(7, 4, START + 1, "URL_CHANGE", "ann", None, {"playback": later}, ())
+        room.apply(codec.decode_commit(codec.encode_commit(old)))
+        self.assertEqual(room.playback, later)
 
     def test_a_room_of_the_old_form_is_read(self) -> None:
         room = Room("id", "r", START, 7, 3)
@@ -334,6 +370,17 @@ class RedisBoundsTest(BoundsContract, RedisTestCase):
         hand.room = again
         await hand.send(hand.next({"b:eve": None}))
         self.assertEqual([bar.user_id for bar in (await store.load("room")).moderation.bars], ["mal"])
+
+    async def test_a_title_of_the_old_form_is_written_in_the_new_one(self) -> None:
+        store, hand = await self.begin()
+        playback = Playback("https://a.example/1", 5.0, START, True, known=True)
+        await self.ask(store, b"HSET", room_key("room"), b"playback", codec.encode_field(playback))
+        await self.ask(store, b"HDEL", room_key("room"), b"url")
+        hand.room = await store.load("room")
+        self.assertEqual(hand.room.playback, playback)
+        await hand.send(hand.next({"playback": playback.controlled(9.0, False, START).with_url("")}))
+        found = await store.load("room")
+        self.assertEqual((found.playback.url, found.playback.position), ("https://a.example/1", 9.0))
 
     async def test_a_mailbox_holds_no_more_than_that(self) -> None:
         store, hand = await self.begin()

@@ -105,6 +105,8 @@ def decode_room(code: str, fields: dict[str, bytes]) -> Room:
     room = Room(room_id, code, head.created_at, epoch, seq)
     room.prev, room.at, room.due = head.prev, head.at, head.due
     found = decode_fields(fields)
+    # A `playback` of the old form has the title itself.
+    room.assign({"url": found.pop("url", "")})
     # The answers to a gate count for the one that is there.
     room.assign({name: value for name, value in found.items() if name[1:2] != ":"})
     room.assign({name: value for name, value in found.items() if name[1:2] == ":"})
@@ -113,8 +115,8 @@ def decode_room(code: str, fields: dict[str, bytes]) -> Room:
 
 
 def is_old(fields: Mapping[str, bytes]) -> bool:
-    """Say whether a hash holds all bars, delegates and departed members in one field each, as it once did."""
-    return "moderation" in fields or "departed" in fields
+    """Say whether a hash holds bars, delegates and departed members in one field each, or the title in `playback`."""
+    return "moderation" in fields or "departed" in fields or "url" not in fields
 
 
 def encode_commit(commit: Commit, *, messages: bool = True) -> bytes:

@@ -310,9 +310,10 @@ return left
 RESHAPE = Script(
     """
 -- KEYS: room. ARGV: version, then the room's fields and values.
--- Writes a room whose bars, delegates and departed members were stored in one field each with one field for every one of them.
+-- Writes a room whose bars, delegates and departed members were stored in one field each with one field for every one of
+-- them, and one whose title was stored in `playback` with a field for that.
 if redis.call('HGET', KEYS[1], 'v') ~= ARGV[1] then return 0 end
-if redis.call('HDEL', KEYS[1], 'moderation', 'departed') == 0 then return 0 end
+if redis.call('HDEL', KEYS[1], 'moderation', 'departed') == 0 and redis.call('HGET', KEYS[1], 'url') then return 0 end
 for first = 2, #ARGV, 1000 do
   redis.call('HSET', KEYS[1], unpack(ARGV, first, math.min(first + 999, #ARGV)))
 end
