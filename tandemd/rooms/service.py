@@ -7,12 +7,13 @@ nobody does any more.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from math import ceil
 from typing import Any
 
 from twisted.application import service
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import Cooperator, SchedulerStopped
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -45,6 +46,9 @@ log = Logger()
 AT_ONCE = 8
 """Steps of something long that are taken in the turn in which it begins."""
 _DONE = object()
+
+REOPEN_SECONDS = 2.0
+"""Seconds after which rooms are tried again that could not be opened for JOINs: `AT_ONCE` of these each time."""
 
 SWEEP = 0.25
 """Seconds between two looks at each room."""
@@ -85,11 +89,12 @@ class RoomService(service.Service):
         self._spending = spending
         self._metrics = metrics
         self._slices = Cooperator(self._slice, lambda go_on: clock.callLater(0, go_on))
-        self._retries = Retries(clock, rules.settings, self._retry)
+        self._retries = Retries(clock, rules.settings, self._retry, lambda: not store.ready())
         self.others = OtherNodes(store, self._join_again, self._retries.reloaded)
         self.open = OpenRooms(store, self._make, self.others, self._do_in_slices)
         self.others.attach(self.open)
         self._unopened: dict[Session, m.Join] = {}
+        self._reopening: IDelayedCall | None = None
         self._stopping = False
         self._away_since = 0.0
         self._away = False
@@ -133,6 +138,9 @@ class RoomService(service.Service):
         self._ask_due.stop()
         self._admission.lobby.close()
         self._retries.close()
+        if self._reopening is not None:
+            self._reopening.cancel()
+            self._reopening = None
         self._slices.stop()
         for live in self.open:
             live.close()
@@ -162,7 +170,10 @@ class RoomService(service.Service):
             return False
         return True
 
-    def _enter(self, session: Session, join: m.Join, *, again: bool = False, counted: bool = False) -> None:
+    def _enter(
+        self, session: Session, join: m.Join, *, again: bool = False, counted: bool = False, told: bool = False
+    ) -> None:
+        """told: that its room could not be opened is no news."""
         if not counted:
             try:
                 self._rations.join(session.address)
@@ -172,7 +183,7 @@ class RoomService(service.Service):
         self.open.use(
             join.room_id,
             lambda live: self._admission.ask(live, session, join, again=again),
-            lambda error: self._not_opened(session, join, error),
+            lambda error: self._not_opened(session, join, error, told),
         )
 
     def _again(self, session: Session, join: m.Join, counted: bool) -> None:
@@ -188,12 +199,31 @@ class RoomService(service.Service):
             self._retries.answered(live, session, join.user_id)
             self.open.close_if_idle(live)
 
-    def _not_opened(self, session: Session, join: m.Join, error: Refused) -> None:
-        self._metrics.refused[error.code] += 1
-        session.send(error_frame(error, join.id))
+    def _not_opened(self, session: Session, join: m.Join, error: Refused, told: bool = False) -> None:
+        if not told:
+            self._metrics.refused[error.code] += 1
+            session.send(error_frame(error, join.id))
         if error.code in PENDING and not session.gone:
             self._unopened[session] = join
+            self._reopen_later()
         session.settled()
+
+    def _reopen_later(self) -> None:
+        if self._reopening is None and not self._stopping:
+            self._reopening = self._clock.callLater(REOPEN_SECONDS, self._reopen)
+
+    def _reopen(self) -> None:
+        """Try some of the JOINs whose rooms could not be opened, also if the store never says that it can be used again."""
+        self._reopening = None
+        if self._store.ready():
+            some: dict[Session, m.Join] = {}
+        else:
+            some = dict(islice(self._unopened.items(), AT_ONCE))
+        for session in some:
+            del self._unopened[session]
+        self._do_in_slices(self._enter_all(some))
+        if self._unopened:
+            self._reopen_later()
 
     def receive(self, session: Session, message: m.ClientMessage) -> None:
         """Carry out any message but JOIN and PING. Raises Refused if it is refused at once."""
@@ -352,7 +382,7 @@ class RoomService(service.Service):
     def _enter_all(self, unopened: dict[Session, m.Join]) -> Iterator[None]:
         for session, join in unopened.items():
             if session.asked is join and self._vouched(session, join):
-                self._enter(session, join, counted=True)
+                self._enter(session, join, counted=True, told=True)
                 yield
 
     def _available(self) -> Iterator[None]:

@@ -34,6 +34,9 @@ log = Logger()
 QUESTIONS = 3
 """How often the store is asked what a member has missed, before it is told that this is not known."""
 
+STORE_RETRY_MS = 2000
+"""Milliseconds after which a JOIN that the store has refused is tried again, where the refusal does not say."""
+
 REPLAYED = 0.5
 """The part of an address' burst of bytes that replays may use: commands find the rest."""
 
@@ -217,7 +220,10 @@ class Admission:
             return
         if not again:
             session.send(error_frame(error, join.id))
-        live.waiting.add(session, join, LINES.get(error.code, STORE))
+        line = LINES.get(error.code, STORE)
+        live.waiting.add(session, join, line)
+        if line == STORE:
+            self.retries.again_after(live, (error.retry_after or STORE_RETRY_MS) / 1000)
         # Another may have what this one could not take.
         self.retries.look(live)
         session.settled()

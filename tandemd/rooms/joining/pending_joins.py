@@ -95,6 +95,10 @@ class PendingJoins:
         for line in lines:
             self._ready.update(self._lines.get(line, {}))
 
+    def waits(self, line: str) -> bool:
+        """Say whether a JOIN waits in a line."""
+        return line in self._lines
+
     def next(self, places: int) -> tuple[Session, m.Join] | None:
         """Return the next JOIN to ask for, which waits no longer, or None. places: how many newcomers the room accepts."""
         if self._ready:
@@ -144,12 +148,20 @@ class PendingJoins:
 
 
 class Retries:
-    """Asks rooms again for JOINs that wait. ask: has a JOIN decided once more."""
+    """Asks rooms again for JOINs that wait. ask: has a JOIN decided once more. usable: whether the store can be asked."""
 
-    def __init__(self, clock: IReactorTime, settings: RuleSettings, ask: Callable[[LiveRoom, Session, m.Join], None]):
+    def __init__(
+        self,
+        clock: IReactorTime,
+        settings: RuleSettings,
+        ask: Callable[[LiveRoom, Session, m.Join], None],
+        usable: Callable[[], bool],
+    ):
         self._clock = clock
         self._settings = settings
         self._ask = ask
+        self._usable = usable
+        self._later: dict[LiveRoom, IDelayedCall] = {}
         self._rooms: dict[LiveRoom, None] = {}
         self._timer: IDelayedCall | None = None
         self.closed = False
@@ -161,6 +173,9 @@ class Retries:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        for call in self._later.values():
+            call.cancel()
+        self._later.clear()
 
     def committed(self, live: LiveRoom, commit: Commit) -> None:
         """Look at what a commit has changed for the JOINs that wait; to be called if some do and it changed something."""
@@ -191,6 +206,23 @@ class Retries:
         """The store can be used again."""
         live.waiting.make_all_ready(USER, STORE)
         self.look(live)
+
+    def again_after(self, live: LiveRoom, seconds: float) -> None:
+        """Ask for the JOINs that the store has refused, also if it never says that it can be used again: it may never have
+        said that it cannot.
+        """
+        if live not in self._later and not self.closed:
+            self._later[live] = self._clock.callLater(seconds, self._again, live, seconds)
+
+    def _again(self, live: LiveRoom, seconds: float) -> None:
+        del self._later[live]
+        if live.closed or not live.waiting.waits(STORE):
+            return
+        if self._usable():
+            live.waiting.make_all_ready(STORE)
+            self.look(live)
+        else:
+            self.again_after(live, seconds)
 
     def answered(self, live: LiveRoom, session: Session, user: str) -> None:
         """The JOIN was accepted, or rejected for good, or is not wanted any more: its place may be another's."""

@@ -138,9 +138,17 @@ class TwoNodesTest(RedisTestCase):
 
 
 class Away(MemoryStore):
-    """A store whose counters cannot be asked for a while."""
+    """A store whose counters, or rooms, cannot be asked for a while, though it is ready and never says that it is back."""
 
     away = False
+    closed = False
+    loads = 0
+
+    def load(self, code: str, *, archived: bool = True) -> Deferred[Any]:
+        self.loads += 1
+        if self.closed:
+            return fail(Refused("unavailable", "The store is away.", 2000))
+        return super().load(code, archived=archived)
 
     def take(self, ways: Sequence[Way]) -> Deferred[Taken]:
         if self.away:
@@ -160,3 +168,35 @@ class StoreAwayTest(ServiceTestCase):
         self.world.store.away = False
         self.world.server.rooms.others.available()
         self.assertEqual((bob.types(), cid.types()), (["ROOM_STATE"], ["ROOM_STATE"]))
+
+    def test_is_tried_again_although_the_store_was_ready_all_the_time(self) -> None:
+        """A JOIN that one question of many was refused for was pending for good."""
+        self.world.join("ann", pin=RIGHT).told()
+        self.world.store.away = True
+        bob, cid = self.world.join("bob", pin=RIGHT), self.world.join("cid", room="new")
+        for client in (bob, cid):
+            self.refused(client.told(), "unavailable")
+        self.world.advance(7)
+        self.assertEqual((bob.types(), cid.types()), ([], []), "being refused again is no news")
+        self.world.store.away = False
+        self.world.advance(2.1)
+        self.assertEqual((bob.types(), cid.types()), (["ROOM_STATE"], ["ROOM_STATE"]))
+
+    def test_so_is_a_room_that_could_not_be_opened(self) -> None:
+        store = self.world.store
+        store.closed = True
+        waiting = [self.world.join(f"user{i}", room=f"room{i}") for i in range(30)]
+        for client in waiting:
+            self.refused(client.told(), "unavailable")
+        before = store.loads
+        self.world.advance(2.1)
+        self.assertEqual(store.loads - before, 8, "a store that is in trouble is not asked for all of them at once")
+        self.world.advance(20)
+        self.assertEqual({tuple(client.types()) for client in waiting}, {()}, "being refused again is no news")
+        store.closed = False
+        waiting[0].cut()
+        self.world.advance(10)
+        self.assertEqual({tuple(client.types()) for client in waiting[1:]}, {("ROOM_STATE",)})
+        before = store.loads
+        self.world.advance(10)
+        self.assertEqual(store.loads, before)
