@@ -94,6 +94,9 @@ class ArchiveWriter(Service):
         self._most = queue
         self._most_bytes = queue_bytes
         self._queue: list[tuple[Room, Commit]] = []
+        self.full = False
+        """Whether so much waits that no more is to be committed: what is acknowledged must get into the archive."""
+        self._watched = min(queue, UNWEIGHED)
         self._weighed = 0
         self._put_off: dict[str, tuple[Room, frozenset[str]]] = {}
         self._pacing = WritePacing(reactor)
@@ -111,20 +114,27 @@ class ArchiveWriter(Service):
         room: the store's own, after the commit. It is looked at later and may move on until then; after a commit that
         closes it, it must not.
         """
-        if commit.has_row:
-            if len(self._queue) >= UNWEIGHED:
-                # The archive fails. Of what waits, the rows count, not what was said.
-                commit = msgspec.structs.replace(commit, messages=())
-                self._weighed += len(_encode((commit.details, commit.changes)))
-            self._queue.append((room, commit))
+        if commit.event and not commit.unrecorded:
+            queue = self._queue
+            queue.append((room, commit))
+            if len(queue) >= self._watched:
+                self._weigh()
         else:
             # Oldest first: a key that is there keeps its place.
             self._quiet[room.id] = room, self._quiet.get(room.id, (room, commit.at))[1]
 
-    @property
-    def full(self) -> bool:
-        """Whether so much waits that no more is to be committed: what is acknowledged must get into the archive."""
-        return len(self._queue) >= self._most or self._weighed >= self._most_bytes
+    def _weigh(self) -> None:
+        """Take note of the newest commit of many that wait: the archive fails, or is slow."""
+        queue = self._queue
+        if len(queue) > UNWEIGHED:
+            # Of what waits, the rows count, not what was said.
+            room, commit = queue[-1]
+            queue[-1] = room, msgspec.structs.replace(commit, messages=())
+            self._weighed += len(_encode((commit.details, commit.changes)))
+        self._look_whether_full()
+
+    def _look_whether_full(self) -> None:
+        self.full = len(self._queue) >= self._most or self._weighed >= self._most_bytes
 
     def __len__(self) -> int:
         """Return how many commits have rows that are not in the archive yet."""
@@ -211,6 +221,7 @@ class ArchiveWriter(Service):
         del self._queue[: len(batch)]
         if len(self._queue) < UNWEIGHED:
             self._weighed = 0
+        self._look_whether_full()
         self._put_off = put_off
         self._pacing.written((room.id, room.weight()) for room, _ in written.values() if not room.closed)
         self._failure = ""

@@ -23,6 +23,8 @@ def reserved(name: str) -> bool:
 
     Case, accents, spaces and signs are ignored, and letters of other alphabets count as what they look like.
     """
+    if name.isascii() and "v" not in name and "V" not in name:
+        return False  # nearly every name and user id: no other ASCII character looks like this one
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", name).casefold())
     return "".join(c for c in folded.translate(_LOOKS_LIKE) if c.isalnum()) == SERVER_NAME.casefold()
 

@@ -291,7 +291,7 @@ def commit_of(room: Room, user: str, decision: Decision, now: float, rules: Rule
         decision.event,
         user,
         decision.details,
-        split(room, decision.changes),
+        split(room, decision.changes) if decision.changes else decision.changes,
         decision.messages,
         decision.skip,
         due,

@@ -174,7 +174,7 @@ class Departed(Struct, frozen=True, gc=False):
     earlier: tuple[str, ...] = ()
 
 
-class Commit(Struct, frozen=True, gc=False):
+class Commit(Struct, frozen=True, gc=False, array_like=True):
     """One accepted change of a room: it leads from (epoch, seq - 1) to (epoch, seq).
 
     at: server time in seconds. event: the row's type in the archive, "" for a change that has no row.
@@ -337,7 +337,12 @@ class Room:
 
 def split(room: Room, changes: dict[str, Any]) -> dict[str, Any]:
     """Return a decision's changes as the fields of the room that differ, where they give whole new values of what is large."""
-    if not changes.keys() & _SPLIT:
+    if (
+        "playback" not in changes
+        and "gate" not in changes
+        and "departed" not in changes
+        and "moderation" not in changes
+    ):
         return changes
     fields: dict[str, Any] = {}
     for name, value in changes.items():
@@ -354,20 +359,17 @@ def split(room: Room, changes: dict[str, Any]) -> dict[str, Any]:
         elif name == "departed":
             _differ(fields, DEPARTED, _by_user(room.departed), _by_user(value))
         elif name == "gate":
-            _split_gate(fields, room.gate, value)
+            if value is not room.gate:
+                _split_gate(fields, room.gate, value)
         else:
             fields[name] = value
     return fields
 
 
-_SPLIT = frozenset(("playback", "moderation", "departed", "gate"))
-
-
 def _split_gate(fields: dict[str, Any], before: Gate | None, after: Gate | None) -> None:
     answers = _answers(before)
     if before is None or after is None or not _same_gate(before, after):
-        if before is not after:
-            fields["gate"] = after
+        fields["gate"] = after
         fields.update((ANSWER + user, None) for user in answers)
         answers = {}
     _differ(fields, ANSWER, answers, _answers(after))

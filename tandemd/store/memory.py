@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
@@ -18,7 +19,7 @@ from ..ratelimit.buckets import Budgets, Taken, Way
 from ..ratelimit.size_limits import Bounds
 from ..rules.state import MEMBER, Commit, Member, Room, Version
 from ..util.server_time import ServerTime
-from .redis import codec
+from .redis.codec import decode_commit, encode_whole_commit
 
 FULL_RETRY = 5.0
 """Seconds after which a command may be tried again that came while the archive took nothing any more."""
@@ -38,13 +39,16 @@ class _Kept:
         self.log_bytes = 0
         self.mail: dict[str, _Mailbox] = {}
 
-    def write(self, commits: Sequence[bytes], log_length: int, log_bytes: int) -> None:
-        """Append to the log, and drop the oldest commits beyond a number and a size. The last one stays in any case."""
-        for commit in commits:
-            self.log.append(commit)
-            self.log_bytes += len(commit)
+    def trim(self, log_length: int, log_bytes: int) -> None:
+        """Drop the oldest commits beyond a number and a size. The last one stays in any case."""
         while len(self.log) > 1 and (self.log_bytes > log_bytes or len(self.log) > log_length):
             self.log_bytes -= len(self.log.popleft())
+
+    def drop_mail(self, changes: Mapping[str, Any]) -> None:
+        """Drop what waits for members that a commit has removed."""
+        for name, value in changes.items():
+            if value is None and name.startswith(MEMBER):
+                self.mail.pop(name.removeprefix(MEMBER), None)
 
     def forget(self) -> None:
         """Drop everything that is kept for members: they are gone."""
@@ -102,6 +106,8 @@ class MemoryStore:
         self._invites: dict[str, str] = {}
         self._due: list[tuple[float, str]] = []
         self._followed: set[str] = set()
+        # Each message asks for the time: spare it a call.
+        self.now = self._time.now  # type: ignore[method-assign]
         self._restored_at = 0.0
         self._budgets = Budgets(self._rooms.__contains__)
 
@@ -155,28 +161,35 @@ class MemoryStore:
         if self._full() and not commits[-1].closes:
             done(Unavailable(FULL_RETRY))
             return
+        bounds = self._bounds
         encoded: list[bytes] = []
+        size = kept.log_bytes
         for commit in commits:
-            data = codec.encode_commit(commit)
-            if len(data) > self._bounds.commit:
-                done(TooLarge(len(encoded), len(data), self._bounds.commit))
+            data = encode_whole_commit(commit)
+            if len(data) > bounds.commit:
+                done(TooLarge(len(encoded), len(data), bounds.commit))
                 return
             encoded.append(data)
+            size += len(data)
         for commit in commits:
-            due, invite = stored.due, stored.settings.invite
+            due = stored.due
             stored.apply(commit)
-            for name, value in commit.changes.items():
-                if value is None and name.startswith(MEMBER):
-                    kept.mail.pop(name.removeprefix(MEMBER), None)
+            changes = commit.changes
+            if changes:
+                if "settings" in changes and stored.settings.invite:
+                    self._invites[stored.settings.invite] = room.code
+                if kept.mail:
+                    kept.drop_mail(changes)
             if stored.due != due and stored.due:
                 heapq.heappush(self._due, (stored.due, room.code))
-            if stored.settings.invite != invite:
-                self._invites[stored.settings.invite] = room.code
             self._journal(stored, commit)
         if stored.empty_since:
             kept.forget()
         else:
-            kept.write(encoded, self._log_length, self._bounds.log)
+            kept.log += encoded
+            kept.log_bytes = size
+            if size > bounds.log or len(kept.log) > self._log_length:
+                kept.trim(self._log_length, bounds.log)
         if stored.closed:
             self._rooms.pop(room.code, None)
             self._invites.pop(stored.settings.invite, None)
@@ -194,7 +207,7 @@ class MemoryStore:
         found = list(islice(kept.log, len(kept.log) - missed, None))
         if sum(map(len, found)) > self._bounds.replay:
             return defer.succeed(None)
-        return defer.succeed([codec.decode_commit(commit) for commit in found])
+        return defer.succeed([decode_commit(commit) for commit in found])
 
     def follow(self, code: str, follower: IFollower) -> None:
         # There are no other nodes: nothing to tell. Only `due_rooms` wants to know.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -119,24 +119,13 @@ def is_old(fields: Mapping[str, bytes]) -> bool:
     return "moderation" in fields or "departed" in fields or "url" not in fields
 
 
+encode_whole_commit: Callable[[Commit], bytes] = _encode
+"""Return a commit as JSON, as `encode_commit` does: for each commit that is stored, without a call in between."""
+
+
 def encode_commit(commit: Commit, *, messages: bool = True) -> bytes:
     """Return a commit as JSON; without its messages for the journal, so that no chat gets that far."""
-    return _encode(
-        (
-            commit.epoch,
-            commit.seq,
-            commit.at,
-            commit.event,
-            commit.user,
-            commit.details,
-            commit.changes,
-            commit.messages if messages else (),
-            commit.skip,
-            commit.due,
-            commit.closes,
-            commit.unrecorded,
-        )
-    )
+    return _encode(commit if messages or not commit.messages else msgspec.structs.replace(commit, messages=()))
 
 
 def decode_commit(data: bytes) -> Commit:

@@ -65,7 +65,7 @@ class Commits:
         if self._pressure.high and commits[0].seq == 1:
             done(Unavailable(PATIENCE))  # what is left of Redis' memory is for the rooms that there are
             return
-        encoded = [codec.encode_commit(commit) for commit in commits]
+        encoded = list(map(codec.encode_whole_commit, commits))
         for number, data in enumerate(encoded):
             if len(data) > self._bounds.commit:
                 done(TooLarge(number, len(data), self._bounds.commit))
