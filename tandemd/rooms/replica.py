@@ -146,7 +146,8 @@ class LiveRoom:
         self._strays = strays
         self.closed = False
         self.tail: deque[Commit] = deque(maxlen=TAIL)
-        self._tail_bytes: deque[int] = deque(maxlen=TAIL)
+        self._tail_sizes: deque[int] = deque(maxlen=TAIL)
+        self._tail_most = 0
         self.replay = Replay(rules.titles.allows)
         self.meter: Meter | None = None
         self.rows: Meter | None = None
@@ -213,7 +214,7 @@ class LiveRoom:
             commit = None
             if isinstance(decided, Decision) and decided.commits:
                 commit = commit_of(room, entry.command.user, decided, now, self._rules)
-                if commit.event in OFTEN and self.rows is not None:
+                if self.rows is not None and commit.event in OFTEN:
                     commit = self._record(commit, self.rows)
                 commits.append(commit)
             outcomes.append((entry, decided, commit))
@@ -304,33 +305,33 @@ class LiveRoom:
     def _settle(self, outcomes: Sequence[Outcome]) -> None:
         for entry, decided, commit in outcomes:
             try:
-                self._settle_one(entry, decided, commit)
+                if commit is not None:
+                    # Its echo may have come before the answer.
+                    room = self.room
+                    if commit.seq > room.seq if commit.epoch == room.epoch else commit.epoch > room.epoch:
+                        self.apply(commit)
+                    if self.meter is not None and entry.session is not None:
+                        self._charge(entry.session, self.meter, commit)
+                if decided is None:
+                    entry.stale_pin(self)
+                elif isinstance(decided, Refused):
+                    self._metrics.refused[decided.code] += 1
+                    entry.refused(self, decided)
+                elif commit is not None:
+                    entry.done(self, decided, commit.seq)
+                else:
+                    entry.done(self, decided, self.room.seq if decided.seq is None else decided.seq)
             except Exception:
                 # The others have their answers all the same.
                 log.failure("answering {kind} in {room}", kind=type(entry.command.body).__name__, room=self.room.code)
 
-    def _settle_one(self, entry: Entry, decided: Decision | Refused | None, commit: Commit | None) -> None:
-        # Its echo may have come before the answer.
-        if commit is not None and (commit.epoch, commit.seq) > self.room.version:
-            self.apply(commit)
-        if commit is not None and entry.session is not None:
-            self._charge(entry.session, commit)
-        if decided is None:
-            entry.stale_pin(self)
-        elif isinstance(decided, Refused):
-            self._metrics.refused[decided.code] += 1
-            entry.refused(self, decided)
-        elif commit is not None:
-            entry.done(self, decided, commit.seq)
-        else:
-            entry.done(self, decided, self.room.seq if decided.seq is None else decided.seq)
-
-    def _charge(self, session: Session, commit: Commit) -> None:
-        """Have the room and the address of the sender pay for a command."""
-        size = max(self._tail_bytes[-1], CHANGE_BYTES) if self._tail_bytes else CHANGE_BYTES
+    def _charge(self, session: Session, meter: Meter, commit: Commit) -> None:
+        """Have the room and the address of the sender pay for a command. meter: that of the room."""
+        size = self._tail_sizes[-1] if self._tail_sizes else 0
+        if size < CHANGE_BYTES:
+            size = CHANGE_BYTES
         deliveries = len(self.room.members) * len(commit.messages)
-        if self.meter is not None:
-            self.meter.charge(size, deliveries)
+        meter.charge(size, deliveries)
         if session.meter is not None:
             session.meter.charge(size, deliveries)
 
@@ -344,22 +345,26 @@ class LiveRoom:
             # Before they are let go of below.
             self.group.send(_frames(private_messages.for_closed_room(commit)))
         self._metrics.commits[commit.event or SILENT] += 1
+        size = 0
         if commit.changes:
-            out = [
-                session
-                for name in commit.changes
-                if name.startswith(MEMBER) and (session := self._reconcile(name[2:], commit)) is not None
-            ]
+            size = CHANGE_BYTES * len(commit.changes)
+            out: list[Session] = []
+            for name in commit.changes:
+                if name[:2] == MEMBER:
+                    self._reconcile(name[2:], commit, out)
             if out and commit.event in private_messages.KICKS:
                 frames = _frames(private_messages.for_removed_members(room, commit))
                 for session in out:
                     session.send(frames)
-        size = CHANGE_BYTES * len(commit.changes)
         for message in commit.messages:
             frame = text_frame(m.encode(message))
             size += len(frame)
             self.group.send(frame, commit.skip)
-        self._remember(commit, size)
+        self.tail.append(commit)
+        self._tail_sizes.append(size)
+        self._tail_most += size
+        if self._tail_most > TAIL_BYTES:
+            self._shorten_tail()
         if commit.event in private_messages.CONTROLS:
             for user, private in private_messages.for_controllers(room, commit).items():
                 if (controller := self.group.get(user)) is not None:
@@ -368,13 +373,13 @@ class LiveRoom:
             self._schedule()
         self._changed(self, commit)
 
-    def _remember(self, commit: Commit, size: int) -> None:
-        self.tail.append(commit)
-        self._tail_bytes.append(size)
-        if size > TAIL_BYTES // TAIL:
-            while len(self.tail) > 1 and sum(self._tail_bytes) > TAIL_BYTES:
-                self.tail.popleft()
-                self._tail_bytes.popleft()
+    def _shorten_tail(self) -> None:
+        """Drop the oldest commits beyond `TAIL_BYTES`. The last one stays in any case."""
+        size = sum(self._tail_sizes)  # less than was counted, if some have dropped out at `TAIL`
+        while size > TAIL_BYTES and len(self.tail) > 1:
+            self.tail.popleft()
+            size -= self._tail_sizes.popleft()
+        self._tail_most = size
 
     def since(self, after: Version) -> list[Commit] | None:
         """Return what was committed after a version, up to where the room is, or None if the tail does not reach back to it."""
@@ -386,12 +391,15 @@ class LiveRoom:
         known = (tail[at - 1].epoch, tail[at - 1].seq) == after if at else tail[0].epoch == after[0]
         return list(islice(tail, at, None)) if known else None
 
-    def _reconcile(self, user: str, commit: Commit) -> Session | None:
-        """Let go of a session that does not speak for the member any more, and return it. It stays open: it may join again."""
+    def _reconcile(self, user: str, commit: Commit, out: list[Session]) -> None:
+        """Let go of a session that does not speak for the member any more, and append it to `out`.
+
+        It stays open: it may join again.
+        """
         session = self.group.get(user)
         member = self.room.members.get(user)
         if session is None or (member is not None and member.conn == session.conn):
-            return None
+            return
         if member is not None and not member.conn:
             self._strays.adrift(self, session, member)
         elif member is None and (commit.details or {}).get("reason") == "lost":
@@ -403,8 +411,7 @@ class LiveRoom:
                     self._store.relay(self.room.code, user, letter)
             self.group.remove(session)
             session.detached = member is not None
-            return session
-        return None
+            out.append(session)
 
     def _schedule(self, at_least: float = 0.0) -> None:
         if self._timer is not None:
@@ -429,7 +436,8 @@ class LiveRoom:
         self._rules.withdraw(room)
         self.room = room
         self.tail.clear()
-        self._tail_bytes.clear()
+        self._tail_sizes.clear()
+        self._tail_most = 0
         self._schedule()
 
 
