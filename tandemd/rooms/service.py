@@ -23,7 +23,7 @@ from ..errors import Refused
 from ..interfaces import Claims, IRoomStore, Presence
 from ..messages.framing import text_frame
 from ..metrics import Metrics
-from ..ratelimit import Spending
+from ..ratelimit import Meter, Spending
 from ..ratelimit.spending import RESERVED
 from ..rules.commands import Command, Decision, Due, Lost
 from ..rules.engine import Rules
@@ -268,15 +268,17 @@ class RoomService(service.Service):
         frame = text_frame(m.encode(m.relayed(message, session.user)))
         target = live.group.get(message.to)
         if target is not None:
-            if target.crowded:
+            if target.behind and target.crowded:
                 raise CROWDED
             target.hand_over(frame)
             self._metrics.relays.value += 1
-            self._charge_relay(session, live)
+            if live.meter is not None:
+                self._charge_relay(session, live.meter)
             done()
         elif message.to in live.room.members:
             # Acknowledged when it is kept: a sender that is told otherwise can send it again.
-            self._charge_relay(session, live)
+            if live.meter is not None:
+                self._charge_relay(session, live.meter)
             self._store.relay(live.room.code, message.to, frame, done)
         else:
             raise NO_SUCH_MEMBER
@@ -297,9 +299,8 @@ class RoomService(service.Service):
             text = "Too much comes from your address (limits.address_*_rate)."
             raise Refused("rate_limited", text, ceil(wait * 1000))
 
-    def _charge_relay(self, session: Session, live: LiveRoom) -> None:
-        if live.meter is not None:
-            live.meter.charge(0, 1)
+    def _charge_relay(self, session: Session, meter: Meter) -> None:
+        meter.charge(0, 1)
         if session.meter is not None:
             session.meter.charge(0, 1)
 
@@ -322,14 +323,15 @@ class RoomService(service.Service):
 
     def _changed(self, live: LiveRoom, commit: Commit) -> None:
         """After each commit of an open room."""
-        self.positions.told(live, commit)
+        if commit.changes:
+            self.positions.told(live, commit)
         if commit.closes:
             live.renew(self.open.blank(live.room.code))
         elif commit.event == "USER_JOINED":
             member = live.room.members.get(commit.user)
             if member is not None:
                 self.directory.joined(live.room.code, member.address)
-        if len(live.waiting) and (commit.changes or commit.closes):
+        if (commit.changes or commit.closes) and len(live.waiting):
             self._retries.committed(live, commit)
 
     def _moved(self, live: LiveRoom, command: Command) -> None:

@@ -110,16 +110,13 @@ class Session:
     def hand_over(self, letter: bytes) -> None:
         """Send what another member has sent, and keep it until the client shows a sign of life, unless it was sent before."""
         if letter[:1] == AGAIN:
-            self._relay(letter[1:])
-            return
-        self._relay(letter)
-        if self.letters is None:
-            self.letters = Letters()
-        self.letters.add(letter)
-
-    def _relay(self, frame: bytes) -> None:
-        self.send(frame)
-        self.relayed += len(frame)
+            letter = letter[1:]
+        else:
+            if self.letters is None:
+                self.letters = Letters()
+            self.letters.add(letter)
+        self._outbox.send(self, letter)
+        self.relayed += len(letter)
         if self.relayed > RELAYED_AT_ONCE:
             # How much of it has to wait is known only when it is written; until then nothing of it would be refused.
             self._outbox.flush()
@@ -191,6 +188,10 @@ class Group:
 
     def __iter__(self) -> Iterator[Session]:
         return iter(self._sessions.values())
+
+    def members(self) -> Iterable[Session]:
+        """Return the sessions as they are at any time."""
+        return self._sessions.values()
 
     def get(self, user: str) -> Session | None:
         return self._sessions.get(user)
@@ -269,13 +270,25 @@ class Outbox:
         for group in groups:
             frames, group.pending = group.pending, []
             joined = frames[0] if len(frames) == 1 else b"".join(frames)
-            for session in list(group):
+            size = len(joined)
+            members = tuple(group.members())
+            for session in members:
                 if session.extras:
                     count += len(session.extras)
                     _write(session, b"".join(_merge(frames, session)))
-                else:
-                    _write(session, joined)
-            count += len(frames) * len(group)
+                    continue
+                # As `_write` does, without a call: nothing else is done as often.
+                direct = session.direct
+                if direct is None:
+                    session.write(joined)
+                    continue
+                try:
+                    sent = direct(joined)
+                except OSError:
+                    sent = 0
+                if sent != size:
+                    _write_rest(session, joined, sent)
+            count += len(frames) * len(members)
         for session in sessions:
             if session.extras:
                 extras, session.extras = session.extras, []
@@ -292,11 +305,16 @@ def _write(session: Session, data: bytes) -> None:
             sent = direct(data)
         except OSError:
             sent = 0
-        if sent == len(data):
-            return
-        session.direct = None
-        data = data[sent:]
-    session.write(data)
+        if sent != len(data):
+            _write_rest(session, data, sent)
+    else:
+        session.write(data)
+
+
+def _write_rest(session: Session, data: bytes, sent: int) -> None:
+    """Write what the socket did not take; from now on everything waits behind that."""
+    session.direct = None
+    session.write(data[sent:])
 
 
 def _merge(frames: list[bytes], session: Session) -> Iterable[bytes]:

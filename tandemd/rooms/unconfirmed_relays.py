@@ -14,38 +14,40 @@ AGAIN = b"\0"
 
 
 class Letters:
-    """Letters of one connection, in order: those before the last look and those since.
+    """Letters of one connection, in order: those before the last look, `_older` of them, and those since.
 
     A sign of life between two looks shows that the client has what was written before the first of them. What was written a
     moment before the sign may have crossed it on the way.
     """
 
-    __slots__ = ("_newer", "_older", "_size")
+    __slots__ = ("_kept", "_older", "_size")
 
     def __init__(self) -> None:
-        self._older: deque[bytes] = deque()
-        self._newer: deque[bytes] = deque()
+        self._kept: deque[bytes] = deque()
+        self._older = 0
         self._size = 0
 
     def __len__(self) -> int:
-        return len(self._older) + len(self._newer)
+        return len(self._kept)
 
     def __iter__(self) -> Iterator[bytes]:
-        yield from self._older
-        yield from self._newer
+        return iter(self._kept)
 
     def add(self, frame: bytes) -> None:
-        """Keep a frame that was just written."""
-        self._newer.append(frame)
+        """Keep a frame that is being written."""
+        self._kept.append(frame)
         self._size += len(frame)
-        while self._size > MOST_BYTES or len(self) > MOST:
-            self._size -= len((self._older or self._newer).popleft())
+        while self._size > MOST_BYTES or len(self._kept) > MOST:
+            self._drop()
 
     def look(self, *, alive: bool) -> None:
         """Forget what the client has. alive: whether it has sent anything since the last look. To be called about once a second."""
         if alive:
-            self._size -= sum(map(len, self._older))
-            self._older, self._newer = self._newer, deque()
-        else:
-            self._older += self._newer
-            self._newer.clear()
+            while self._older:
+                self._drop()
+        self._older = len(self._kept)
+
+    def _drop(self) -> None:
+        self._size -= len(self._kept.popleft())
+        if self._older:
+            self._older -= 1
