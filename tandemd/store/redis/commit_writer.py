@@ -57,6 +57,7 @@ class Commits:
         self._places = places_key(name)
         self._log_length = b"%d" % log_length
         self._bounds = bounds
+        self._log_bytes = b"%d" % bounds.log
         self._pressure = pressure
         self._conflicts: dict[str, int] = {}
 
@@ -120,6 +121,9 @@ class Commits:
                     mailboxes.append(mail_key(code, name.removeprefix(MEMBER)))
             else:
                 set_ += (name.encode(), codec.encode_field(value))
+        log_bytes = self._log_bytes
+        if over or self._pressure.high:
+            log_bytes = b"%d" % min(self._bounds.log, ENDED_LOG if over else SHORT_LOG_BYTES)
         channel = room_key(code)
         keys = [channel, log_key(code), JOURNAL, DUE, INVITES, STORE, ended_key(code), self._places, *mailboxes]
         words = [
@@ -138,10 +142,7 @@ class Commits:
             attempt.batch.encode(),
             room.id.encode(),
             self._journal.bounds[0],
-            b"%d"
-            % min(
-                self._bounds.log, ENDED_LOG if over else SHORT_LOG_BYTES if self._pressure.high else self._bounds.log
-            ),
+            log_bytes,
             b"%d" % len(commits),
             b"%d" % (len(set_) // 2),
             b"1" if _frees(commits) else b"",
@@ -306,11 +307,13 @@ class _Attempt:
 
 def _frees(commits: Sequence[Commit]) -> bool:
     """Whether commits lead to less in Redis: the room ends, a member is out, or a connection is lost and will be."""
-    return any(
-        commit.closes
-        or any(name.startswith(MEMBER) and (value is None or not value.conn) for name, value in commit.changes.items())
-        for commit in commits
-    )
+    for commit in commits:
+        if commit.closes:
+            return True
+        for name, value in commit.changes.items():
+            if name[:2] == MEMBER and (value is None or not value.conn):
+                return True
+    return False
 
 
 def _is(found: Sequence[Any], attempt: _Attempt) -> bool:
