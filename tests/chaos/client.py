@@ -20,7 +20,7 @@ class Client:
     """What both have in common: a connection to some node, and what it believes.
 
     choose: returns the port of a node that takes connections, None if there is none. address: where it comes from.
-    at: (epoch, seq) that it has seen. state: the last ROOM_STATE.
+    at: (epoch, seq) that it has seen. told_to: that of the last change it was told as a message. state: the last ROOM_STATE.
     """
 
     old = False
@@ -38,6 +38,7 @@ class Client:
         self.wire: Wire | None = None
         self.state: Json | None = None
         self.at = (0, 0)
+        self.told_to = (0, 0)
         self.host: str | None = None
         self.guest_control = False
         self.texts: dict[str, tuple[int, int]] = {}
@@ -97,7 +98,7 @@ class Client:
             self.at = (message["epoch"], message["seq"])
             self.host, self.guest_control = message["hostUserId"], message["guestControlEnabled"]
         elif kind in LOGGED and "seq" in message:
-            self.at = (self.at[0], message["seq"])
+            self.at = self.told_to = (self.at[0], message["seq"])
         if kind == "HOST_CHANGED":
             self.host = message["hostUserId"]
         elif kind == "GUEST_CONTROL":

@@ -184,6 +184,16 @@ class Party:
 
     # -- whether all is well
 
+    def behind(self) -> list[str]:
+        """Return which members have not been told of a change that another member of their room knows of."""
+        ends = {room: max(client.told_to for client in members) for room, members in self.rooms.items()}
+        return [
+            f"{client.user} on {client.port} at {client.at if client.joined else None}, not {ends[room]}"
+            for room, members in self.rooms.items()
+            for client in members
+            if not client.joined or client.at < ends[room]
+        ]
+
     async def settled(
         self, what: str, *, usable: float = PATIENCE_SECONDS, old: float = PATIENCE_SECONDS, aside: int = 0
     ) -> None:

@@ -15,26 +15,28 @@ from .party import Party
 
 
 async def archived(cluster: Cluster, party: Party) -> None:
-    """Wait until the journal is empty, and no node keeps anything that is to go there."""
+    """Wait until the archive has every change, and every member has been told of it.
+
+    The journal is empty, no node keeps anything that is to go there, and no member is behind: all of it at one moment.
+    """
 
     def empty() -> bool:
         spooled = any(path.name.startswith("journal.spool") for node in cluster.nodes for path in node.state.iterdir())
         return not spooled and bool(cluster.ask_redis("XLEN", "tandem:journal") == 0)
 
     # What a consumer has taken that was killed is taken over after some seconds.
-    assert await party.clock.until(empty), (
-        f"the journal does not empty: {cluster.ask_redis('XINFO', 'CONSUMERS', 'tandem:journal', 'archive')}"
+    assert await party.clock.until(lambda: not party.behind() and empty()), (
+        f"behind: {party.behind()}; the journal: {cluster.ask_redis('XINFO', 'CONSUMERS', 'tandem:journal', 'archive')}"
     )
 
 
 async def finish(cluster: Cluster, party: Party, *, may_renew: bool, may_lose: bool) -> list[str]:
     """Return what is wrong. may_renew, may_lose: see Checker."""
     await party.quiet()
-    # Whatever was acknowledged has arrived before this.
     await party.settled("in the end")
     await party.quiet()
+    # A gate that opens, or a connection that is lost, changes a room after the last command too.
     await archived(cluster, party)
-    # The last thing said was read by all before the journal was empty: nothing is under way any more.
     histories = party.stop()
     rows, rooms = await deferToThread(cluster.archived)
     rows = [row for row in rows if row.room in party.rooms]
