@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from twisted.trial.unittest import TestCase
 from tandemd.config.schema import Limits
 from tandemd.ratelimit import Rate
 from tandemd.rooms.session import Session
+from tandemd.store.redis.codec import encode_commit
 from tandemd.websocket.client import Connection
 
 from ..support.fake_node import EPOCH, NETFLIX, Server
@@ -113,17 +115,49 @@ class Person:
             self.say(payload)
 
 
+class ModernPerson(Person):
+    """The same with a client that keeps its token and resumes. signals: the parts of calls that reached it, in order."""
+
+    def __init__(self, evening: Evening, number: int):
+        super().__init__(evening, number)
+        self.signals: list[bytes] = []
+        self._state: dict[str, Any] = {}
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self.signals += re.findall(rb"call \d+ \d+", data)
+        at = data.find(b'{"type":"ROOM_STATE"')
+        if at >= 0:
+            self._state |= json.JSONDecoder().raw_decode(data[at:].decode("utf-8", "replace"))[0]
+
+    def join(self) -> None:
+        fields: dict[str, Any] = {"keepsToken": True, "nonce": self.user}
+        if self._state:
+            resume = {"epoch": self._state["epoch"], "seq": self._state["seq"]}
+            fields |= {"token": self._state["token"], "resume": resume}
+        self.say(encoded("JOIN", roomId="default_room_1", userId=self.user, username=self.user, **fields))
+
+    def signal(self, other: ModernPerson, kind: str, number: int) -> list[bytes]:
+        """Send one half of what sets up a call; return its parts."""
+        description = {"type": kind.lower(), "sdp": f"call {number} 0 {SDP}"}
+        self.say(encoded(kind, to=other.user, **{kind.lower(): description}))
+        for part in range(1, ICE + 1):
+            candidate = {"candidate": f"call {number} {part} udp 192.0.2.1", "sdpMid": "0", "sdpMLineIndex": 0}
+            self.say(encoded("ICE_CANDIDATE", to=other.user, candidate=candidate))
+        return [f"call {number} {part}".encode() for part in range(ICE + 1)]
+
+
 class Evening:
     """One room, and the people in it."""
 
-    def __init__(self, people: int, seed: int, limits: Limits):
+    def __init__(self, people: int, seed: int, limits: Limits, kind: type[Person] = Person):
         self.clock: Any = MemoryReactorClock()
         self.clock.advance(EPOCH)
         self.server = Server(self.clock, limits=limits)
         self.server.start()
         self.random = random.Random(seed)
         self.title = f"{NETFLIX}/watch/1"
-        self.people = [Person(self, number) for number in range(people)]
+        self.people = [kind(self, number) for number in range(people)]
         self.position = 1.0
         self.later: list[tuple[float, Callable[[], None]]] = []
 
@@ -155,8 +189,8 @@ class Evening:
         person.drop()
         self.at(1.0, lambda: self.arrive(person))
 
-    def run(self, seconds: float) -> None:
-        """Let people watch: positions twice a second from every tab, a PING every 15 s, and what people do."""
+    def run(self, seconds: float, *, busy: bool = True) -> None:
+        """Let people watch: positions twice a second from every tab, a PING every 15 s. busy: and what people do."""
         end = self.now + seconds
         steps = 0
         while self.now < end:
@@ -173,10 +207,16 @@ class Evening:
             for person in self.people:
                 for _ in range(person.tabs):
                     person.say(payload)
+            if steps % 2 == 0:
+                # As the protocol does with each connection, once a second.
+                for person in self.people:
+                    if person.connection is not None:
+                        person.connection.look()
             if steps % 30 == 0:
                 for person in self.people:
                     person.say(encoded("PING", timestamp=0))
-            self._act()
+            if busy:
+                self._act()
 
     def _act(self) -> None:
         """What people do: every one of these on average every few minutes."""
@@ -216,8 +256,8 @@ class Evening:
 class HonestTest(TestCase):
     seed = 5
 
-    def evening(self, people: int, limits: Limits | None = None) -> Evening:
-        evening = Evening(people, self.seed, limits or Limits())
+    def evening(self, people: int, limits: Limits | None = None, kind: type[Person] = Person) -> Evening:
+        evening = Evening(people, self.seed, limits or Limits(), kind)
         self.addCleanup(evening.stop)
         return evening
 
@@ -295,6 +335,94 @@ class HonestTest(TestCase):
                 evening.people[(minute * 120 + number) % 250].say(encoded("CHAT", text="Did you see that? " * 5))
                 evening.clock.advance(0.5)
         self.assertNobodyNoticed(evening)
+
+    def test_a_call_among_eight(self) -> None:
+        """Each calls each once a minute for an hour, and one is lost meanwhile: all that they send arrives, once, in order."""
+        evening = self.evening(8, kind=ModernPerson)
+        for person in evening.people:
+            person.connect()
+        people = [person for person in evening.people if isinstance(person, ModernPerson)]
+        calls = 0
+        for minute in range(60):
+            lost = people[minute % 8]
+            lost.drop()
+            sent: dict[str, list[bytes]] = {person.user: [] for person in people}
+
+            def call(caller: ModernPerson, number: int, sent: dict[str, list[bytes]] = sent) -> None:
+                for other in people:
+                    if other is not caller:
+                        sent[other.user] += caller.signal(other, "OFFER", number)
+
+            for caller in people:
+                calls += 1
+                if caller is not lost:
+                    call(caller, calls)
+            evening.run(10, busy=False)
+            lost.connect()
+            call(lost, calls + 1)
+            calls += 1
+            for caller in people:
+                for other in people:
+                    if other is not caller:
+                        calls += 1
+                        sent[other.user] += caller.signal(other, "ANSWER", calls)
+            evening.run(50, busy=False)
+            for person in people:
+                # Of several callers, each one's parts are in order.
+                self.assertEqual(sorted(person.signals), sorted(sent[person.user]), (minute, person.user))
+                person.signals.clear()
+        self.assertNobodyNoticed(evening)
+
+    def test_a_member_with_a_year_of_bans(self) -> None:
+        """A ban and a kick every week: what is done in the room costs what it costs in a new one, and nothing is refused."""
+        year, new = self.evening(5), self.evening(5)
+        for evening in (year, new):
+            self.begin(evening, 5)
+        host = year.people[0]
+        trolls = []
+        for _ in range(52):
+            for kind in ("BAN", "KICK"):
+                troll = Person(year, 1000 + len(trolls))
+                troll.home = f"198.51.100.{len(trolls)}"
+                trolls.append(troll)
+                troll.connect()
+                year.run(1, busy=False)
+                host.say(encoded(kind, targetUserId=troll.user, reason="It spoils the film. " * 10))
+                troll.drop()
+            year.run(60, busy=False)
+            year.clock.advance(7 * 86400 - 62)
+        live = year.server.rooms.open.get("default_room_1")
+        assert live is not None
+        room = live.room
+        self.assertEqual(sum(not bar.until for bar in room.moderation.bars), 52)
+
+        def costs(evening: Evening) -> list[tuple[str, int]]:
+            evening.run(60, busy=False)
+            before = len(evening.server.journal)
+            first, guest = evening.people[:2]
+            for locked in (True, False):
+                first.say(encoded("LOCK_ROOM", locked=locked))
+            for enabled in (True, False):
+                first.say(encoded("DELEGATE_CONTROL", targetUserId=guest.user, enabled=enabled))
+            first.say(encoded("CHAT", text="Shall we go on?"))
+            first.say(encoded("PLAY_PAUSE", control="play", currentTime=5.0))
+            evening._seek(first, 700.0)
+            for person in evening.people:
+                person.drop()
+                person.connect()
+            evening.run(30, busy=False)
+            journal = evening.server.journal[before:]
+            return [(commit.event, len(encode_commit(commit))) for _, commit in journal]
+
+        for mine, others in zip(costs(year), costs(new), strict=True):
+            self.assertEqual(mine[0], others[0])
+            self.assertLess(abs(mine[1] - others[1]), 20, mine[0])
+        for evening in (year, new):
+            self.assertNobodyNoticed(evening)
+        back = trolls[0]
+        back.connect()
+        year.run(1, busy=False)
+        self.assertTrue(any(b'"banned"' in error for error in back.errors), back.errors)
 
     def test_it_would_be_noticed(self) -> None:
         """The test can fail."""
