@@ -277,7 +277,8 @@ class Limits:
     room_bytes_rate: Rate = key(
         rate(1024),
         "64K/s, burst 8M",
-        "Bytes that the commands of a room's members store. Half of the burst is kept for controls and moderation.",
+        "Bytes that a room's members store: with commands, and with what waits for lost members. Half of the burst is kept for "
+        "controls and moderation.",
     )
     room_deliveries_rate: Rate = key(
         rate(), "10000/s, burst 600000", "Messages that the commands of a room's members cause, one for each receiver."

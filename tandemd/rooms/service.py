@@ -238,8 +238,11 @@ class RoomService(service.Service):
         if session.group is None or self._stopping:
             return
         live, user = session.group.live, session.user
-        for letter in session.unproven():
+        letters = session.unproven()
+        for letter in letters:
             self._store.relay(live.room.code, user, letter)
+        if letters and live.meter is not None:
+            self._charge(session, live.meter, sum(map(len, letters)), 0)
         session.group.remove(session)
         live.submit(Entry(Command(user, session.conn, Lost())))
         self.open.close_if_idle(live)
@@ -273,12 +276,13 @@ class RoomService(service.Service):
             target.hand_over(frame)
             self._metrics.relays.value += 1
             if live.meter is not None:
-                self._charge_relay(session, live.meter)
+                self._charge(session, live.meter, 0, 1)
             done()
-        elif message.to in live.room.members:
-            # Acknowledged when it is kept: a sender that is told otherwise can send it again.
+        elif (member := live.room.members.get(message.to)) is not None:
+            # A member at another node takes it at once. For one that is lost it waits, and is stored like a change.
             if live.meter is not None:
-                self._charge_relay(session, live.meter)
+                self._charge(session, live.meter, 0 if member.conn else len(frame), 1)
+            # Acknowledged when it is kept: a sender that is told otherwise can send it again.
             self._store.relay(live.room.code, message.to, frame, done)
         else:
             raise NO_SUCH_MEMBER
@@ -299,10 +303,11 @@ class RoomService(service.Service):
             text = "Too much comes from your address (limits.address_*_rate)."
             raise Refused("rate_limited", text, ceil(wait * 1000))
 
-    def _charge_relay(self, session: Session, meter: Meter) -> None:
-        meter.charge(0, 1)
+    def _charge(self, session: Session, meter: Meter, size: int, deliveries: int) -> None:
+        """Have a room and the address of a session pay for relays. meter: the room's. size: bytes that wait in a mailbox."""
+        meter.charge(size, deliveries)
         if session.meter is not None:
-            session.meter.charge(0, 1)
+            session.meter.charge(size, deliveries)
 
     # -- rooms come and go
 

@@ -165,6 +165,30 @@ class RoomSpendingTest(ServiceTestCase):
         got = len(self.host.told("ICE_CANDIDATE"))
         self.assertTrue(200 < got < 450, got)
 
+    def offer(self, client: Any, to: str, count: int) -> int:
+        """Have a client offer so many calls of 2 kB to another; return how many were not refused."""
+        for number in range(count):
+            client.say("OFFER", to=to, id=number, offer={"type": "offer", "sdp": "x" * 2000})
+        self.world.settle()
+        return sum(message["type"] == "ACK" for message in client.told())
+
+    def test_relays_that_wait_for_a_lost_member_are_bytes(self) -> None:
+        """They may use half of the room's burst, 50 kB."""
+        clients = self.crowd("10.1.0.1")
+        clients[1].cut()
+        clients[2].cut()
+        self.world.settle()
+        kept = self.offer(clients[0], "u1", 20) + self.offer(clients[0], "u2", 20)
+        self.assertIn(kept, range(20, 27))
+        self.assertGreater(self.world.server.metrics.limited["room"], 0)
+
+    def test_relays_that_reached_a_member_are_bytes_when_it_is_lost_before_it_shows_life(self) -> None:
+        clients = self.crowd("10.1.0.1")
+        self.assertEqual(self.offer(clients[0], "u1", 20), 20)
+        clients[1].cut()
+        self.world.settle()
+        self.assertIn(self.offer(clients[0], "u1", 20), range(1, 7))
+
 
 class RowsTest(ServiceTestCase):
     """What a room writes to the archive."""
