@@ -24,7 +24,8 @@ test: $(VENV)/installed-dev
 chaos: $(VENV)/installed-dev
 	$(BIN)/python -m tests.chaos $(ARGS)
 
-# ARGS: --target one|two, --seconds N (of a window) --rounds N --only TEXT --json FILE. Takes 25 minutes; needs nginx.
+# ARGS: --target one|two, --seconds N (of a window) --rounds N --only TEXT --json FILE --exhaustion N (seconds). Takes 40
+# minutes; needs nginx.
 hostile: $(VENV)/installed-dev
 	$(BIN)/python -m tests.attacks $(ARGS)
 

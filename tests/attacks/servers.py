@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 
 from ..support.patience import PATIENCE_SECONDS, until, wait_for_end
 from ..support.private_servers import PostgreSQL, Redis, die_with_parent, free_port, nginx_program
@@ -171,7 +172,36 @@ http {{
 """
 
 
-class TwoNodes(Target):
+class Cluster(Target):
+    """Two nodes with a Redis and a PostgreSQL of their own, at ports of their own. redis_options: of its command line."""
+
+    name = "two nodes"
+
+    def __init__(self, redis_options: Sequence[str] = (), **environ: str):
+        super().__init__()
+        self.redis, self._postgres = Redis(*redis_options), PostgreSQL()
+        self._postgres.create("hostile")
+        environ = {
+            "REDIS_HOST": self.redis.path, "POSTGRES_HOST": self._postgres.directory, "POSTGRES_USER": "postgres",
+            "POSTGRES_DB": "hostile", "POSTGRES_POOL_SIZE": "3", **environ,
+        }  # fmt: skip
+        for name in ("n1", "n2"):
+            self.nodes.append(NodeProcess(self.home / name, NODE_ID=name, **environ))
+            self.nodes[-1].wait()
+
+    def pids(self) -> list[int]:
+        assert self.redis.process is not None
+        return [*super().pids(), self.redis.process.pid]
+
+    def stop(self) -> None:
+        super().stop()
+        self.redis.stop()
+        self._postgres.stop(signal.SIGQUIT)
+        for directory in (self.redis.directory, self._postgres.directory):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+class TwoNodes(Cluster):
     """Two nodes behind nginx, which gives each connection to one of them in turn."""
 
     name = "two nodes behind nginx"
@@ -179,16 +209,7 @@ class TwoNodes(Target):
 
     def __init__(self, handshake_timeout: int = 10, **environ: str):
         self._program = nginx_program()
-        super().__init__()
-        self._redis, self._postgres = Redis(), PostgreSQL()
-        self._postgres.create("hostile")
-        environ = {
-            "TANDEMD_WEB_TRUSTED_PROXIES": "1", "REDIS_HOST": self._redis.path, "POSTGRES_HOST": self._postgres.directory,
-            "POSTGRES_USER": "postgres", "POSTGRES_DB": "hostile", "POSTGRES_POOL_SIZE": "3", **environ,
-        }  # fmt: skip
-        for name in ("n1", "n2"):
-            self.nodes.append(NodeProcess(self.home / name, NODE_ID=name, **environ))
-            self.nodes[-1].wait()
+        super().__init__(TANDEMD_WEB_TRUSTED_PROXIES="1", **environ)
         for _ in range(5):
             # Somebody else may have got the port meanwhile.
             self._nginx = self._proxy(port := free_port(), handshake_timeout)
@@ -200,8 +221,7 @@ class TwoNodes(Target):
         self.address = ("127.0.0.1", port)
 
     def pids(self) -> list[int]:
-        assert self._redis.process is not None
-        return [*super().pids(), self._nginx.pid, self._redis.process.pid]
+        return [*super().pids(), self._nginx.pid]
 
     def _proxy(self, port: int, timeout: int) -> subprocess.Popen[bytes]:
         servers = " ".join(f"server 127.0.0.1:{node.port} max_fails=0;" for node in self.nodes)
@@ -218,10 +238,6 @@ class TwoNodes(Target):
         self._nginx.kill()
         wait_for_end(self._nginx)
         super().stop()
-        self._redis.stop()
-        self._postgres.stop(signal.SIGQUIT)
-        for directory in (self._redis.directory, self._postgres.directory):
-            shutil.rmtree(directory, ignore_errors=True)
 
 
 class Memory:
