@@ -1,4 +1,4 @@
-"""Runs a program under the system call filter of a systemd unit: underunit.py UNIT PROGRAM [ARGUMENT...].
+"""Runs a program under the system call filter of a systemd unit: under_unit.py UNIT PROGRAM [ARGUMENT...].
 
 Reads the unit's SystemCallFilter and SystemCallErrorNumber, asks `systemd-analyze` what the groups consist of, and has
 libseccomp make the filter, as systemd does.
