@@ -1,4 +1,4 @@
-# run: the daemon in the foreground. test: the whole suite, or TESTS. check: ruff, mypy, manifests, alerts, scripts. bench: figures.
+# run: the daemon in the foreground. test: the whole suite, or TESTS. check: ruff, mypy, prose, manifests, alerts, scripts. bench: figures.
 # site: the documents as a website.
 # None of these needs more than python3 and venv. deb: the Debian package, in dist/. image: the container image.
 # up: the stack of docker-compose.yml, running. lock: pin what is deployed anew. audit: ask whether what is pinned has known faults; needs the network.
@@ -38,6 +38,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/check_prose.py
 	$(BIN)/python scripts/check_operations.py
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/shellcheck $(shell grep --files-with-matches --recursive --max-count=1 '^#!/bin/\(ba\)\?sh' .ci scripts \
