@@ -54,8 +54,7 @@ class DocumentTests(SynchronousTestCase):
         for path in ROOT.glob("docs/*.svg"):
             self.assertEqual(ElementTree.parse(path).getroot().tag, "{http://www.w3.org/2000/svg}svg")
 
-    def test_all_of_the_style_guide_is_below_the_limit(self) -> None:
-        """The files that are listed as done are files, and none of them has been dropped."""
+    def test_the_list_of_rewritten_files_only_grows(self) -> None:
         self.assertLessEqual(
             {ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGES.md", "docs/deployment.md")}, done()
         )
