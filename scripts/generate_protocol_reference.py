@@ -139,7 +139,7 @@ def _summary(kind: type[Struct]) -> str:
         if _FIELD.match(line):
             break
         told.append(line)
-    return " ".join(told).strip()
+    return " ".join(filter(None, told))
 
 
 def _texts(kind: type[Struct]) -> dict[str, str]:

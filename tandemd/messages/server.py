@@ -180,7 +180,10 @@ class RoomLocked(Logged, tag="ROOM_LOCKED", frozen=True, kw_only=True):
 
 
 class UsernameUpdated(Logged, tag="USERNAME_UPDATED", frozen=True, kw_only=True):
-    """A member's new name."""
+    """A member has a new name.
+
+    username: the new name.
+    """
 
     user_id: str
     username: str

@@ -11,7 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from scripts import generate_protocol_reference
 from tandemd import messages as m
 from tandemd.errors import CODES
+from tandemd.rules import ready_gate
 from tandemd.rules.settings import RuleSettings
+from tandemd.rules.state import RECENT
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "protocol.md"
 
@@ -41,15 +43,26 @@ class ProtocolDocTests(SynchronousTestCase):
         self.assertLessEqual(set(re.findall(r"\(#(\w+)\)", self.text)), headings)
 
     def test_the_example_is_made_of_messages_that_exist(self) -> None:
-        (example,) = re.findall(r"```\n(.*?)```", self.text, re.DOTALL)
+        examples = re.findall(r"^```text\n(.*?)^```$", self.text, re.DOTALL | re.MULTILINE)
         answers = {kind.__struct_config__.tag for kind in m.SERVER_MESSAGES}
-        for who, way, message in re.findall(r"^(\w+) ([<>]) (\{.*\})$", example, re.MULTILINE):
+        messages = [
+            found for example in examples for found in re.findall(r"^(\w+) ([<>]) (\{.*\})$", example, re.MULTILINE)
+        ]
+        self.assertGreater(len(messages), 20)
+        for client, direction, message in messages:
             if "..." in message:
                 continue
-            if way == ">":
+            if direction == ">":
                 m.decode(message.encode())
             else:
-                self.assertIn(json.loads(message)["type"], answers, who)
+                self.assertIn(json.loads(message)["type"], answers, client)
+
+    def test_the_rules_of_the_ready_gate_are_those_of_the_program(self) -> None:
+        self.assertIn(f"differs by more than {ready_gate.TOLERANCE} s is ignored", self.text)
+        self.assertEqual(ready_gate.MISSES, 2)
+        self.assertIn("missed two gates in a row", self.text)
+        self.assertEqual(RECENT, 8)
+        self.assertIn("remembers the last eight commands", self.text)
 
     def test_the_numbers_in_the_prose_are_the_defaults(self) -> None:
         rules = RuleSettings()
