@@ -67,7 +67,7 @@ setup(
     entry_points={"console_scripts": ["tandemctl = tandemd.ctl.main:main"]},
     extras_require={
         "test": TEST,
-        "docs": ["mkdocs>=1.6,<2"],
+        "docs": ["mkdocs>=1.6,<2", "pymdown-extensions>=10"],
         "fuzz": [*TEST, "atheris>=3"],
         "dev": [
             *TEST,
