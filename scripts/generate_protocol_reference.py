@@ -148,10 +148,17 @@ def _texts(kind: type[Struct]) -> dict[str, str]:
     for base in reversed(kind.__mro__):
         if not (issubclass(base, Struct) and base.__module__.startswith(m.__name__)):
             continue
+        names: list[str] = []
         for line in _lines(base):
             match = _FIELD.match(line)
             if match:
-                texts.update(dict.fromkeys(match[1].split(", "), match[2]))
+                names = match[1].split(", ")
+                texts.update(dict.fromkeys(names, match[2]))
+            elif line:
+                # A text goes on in the next line.
+                texts.update({name: f"{texts[name]} {line}" for name in names})
+            else:
+                names = []
     return texts
 
 

@@ -78,5 +78,8 @@ class ProtocolDocTests(SynchronousTestCase):
         ):
             self.assertIn(words, self.text)
 
+    def test_texts_are_not_cut_at_the_end_of_a_line(self) -> None:
+        self.assertIn("KICKED, 50 at a time: send it again for more.", self.text)
+
     def test_a_document_without_the_mark_is_left_alone(self) -> None:
         self.assertRaises(ValueError, generate_protocol_reference.updated, "# Something else\n")
