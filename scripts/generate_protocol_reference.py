@@ -1,6 +1,6 @@
 """The reference half of docs/protocol.md, made from the declarations in `messages`, `permissions` and `errors`.
 
-`python -m scripts.generate_protocol_reference docs/protocol.md` writes it anew below the line `MARK`; what is above is
+`python -m scripts.generate_protocol_reference docs/protocol.md` writes it below the line `MARK`; the text above is
 written by hand.
 """
 
@@ -38,35 +38,35 @@ from tandemd.rules.permissions import PERMISSIONS, Who
 MARK = "<!-- From here on made by `python -m scripts.generate_protocol_reference docs/protocol.md`. Do not edit. -->"
 
 USUAL = {
-    "currentTime": "where the film is, in seconds.",
+    "currentTime": "the film's position, in seconds.",
     "isPlaying": "whether the film plays.",
     "url": 'the title, an absolute URL; `""` if none was chosen.',
-    "userId": "who.",
-    "username": "the name to show; null if there is none.",
+    "userId": "the member.",
+    "username": "the name to show, or null.",
     "timestamp": "the server's clock.",
     "roomId": "the room.",
     "guestControlEnabled": "whether guests may control the film.",
-    "enabled": "which.",
-    "users": "the members, those included that are away for a moment.",
+    "enabled": "true to allow, false to forbid.",
+    "users": "the members, also those in their grace period.",
     "hostUserId": "the host.",
-    "to": "you.",
+    "to": "the receiver.",
     "offer": "the description.",
     "answer": "the description.",
-    "candidate": "the candidate; null says that there are no more.",
-    "control": "which of the two.",
-    "text": "what was said.",
-    "targetUserId": "that member.",
-    "locked": "which.",
-    "fromUserId": "who says so; `server` if it is the room's position.",
+    "candidate": "the candidate; null ends the list.",
+    "control": "the new state.",
+    "text": "the text.",
+    "targetUserId": "the member.",
+    "locked": "whether the room keeps newcomers out.",
+    "fromUserId": "the sender; `server` for the room's position.",
 }
-"""What fields mean wherever a docstring says nothing else."""
+"""Meanings of fields for which a docstring has no other text."""
 
 _OBJECTS: tuple[type[Struct], ...] = (m.Resume, m.SessionDescription, m.IceCandidateInit, m.User, m.GateState, m.Barred)
 
 _PERMISSION = {
-    Who.ANYBODY: "Anybody may send it, also before JOIN.",
+    Who.ANYBODY: "Every client may send it, also before JOIN.",
     Who.MEMBER: "Members may send it.",
-    Who.CONTROLLER: "The host may send it, and whom the host lets; guests while guest control is on, or the host is gone for 10 s.",
+    Who.CONTROLLER: "The host and delegates may send it; guests while guest control is on, or the host has been gone for 10 s.",
     Who.HOST: "The host may send it.",
 }
 
@@ -168,7 +168,7 @@ def _table(kind: type[Struct], known: set[str], *, gap: bool = False) -> Iterato
     if rows and gap:
         yield ""
     if rows:
-        yield "| field | type | |"
+        yield "| field | type | meaning |"
         yield "|---|---|---|"
     for x in rows:
         yield f"| `{x.encode_name}` | {_type(x.type)}{_optional(x)} | {_escape(texts.get(x.encode_name, ''))} |"
@@ -228,7 +228,7 @@ def _escape(text: str) -> str:
 
 
 def main(path: str) -> None:
-    """Write the generated half of the document at `path` anew."""
+    """Rewrite the generated half of the document at `path`."""
     with open(path, encoding="utf-8") as file:
         document = file.read()
     with open(path, "w", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""What a client may send."""
+"""Messages of a client."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .fields import Count, Id, Nonce, Seconds, check_id
 class ClientMessage(
     Struct, tag_field="type", rename="camel", frozen=True, gc=False, omit_defaults=True, kw_only=True
 ):  # fmt: skip
-    """What every message of a client may carry.
+    """Every message of a client may carry this field.
 
     id: a counter of the client's, unique within the `nonce` of its JOIN; the answer is ACK or ERROR with the same id.
     """
@@ -22,10 +22,10 @@ class ClientMessage(
 
 
 class Resume(Struct, rename="camel", frozen=True, gc=False):
-    """The version of the room that the client has seen all messages of.
+    """The version of the room up to which the client has seen all messages.
 
-    epoch: of the last ROOM_STATE.
-    seq: of the last message that had one.
+    epoch: that of the last ROOM_STATE.
+    seq: the greatest seen, in ROOM_STATE or a logged message.
     """
 
     epoch: Count
@@ -33,17 +33,17 @@ class Resume(Struct, rename="camel", frozen=True, gc=False):
 
 
 class Join(ClientMessage, tag="JOIN", frozen=True, kw_only=True):
-    """Enter a room, which is created if there is none, or come back to it. Any number of times on one connection.
+    """Join a room, which is created if it does not exist, or come back to it. Any number of times on one connection.
 
     roomId: the room.
-    userId: who I am; unique in the room.
+    userId: the sender's user id, unique in the room.
     username: the name to show; absent or empty keeps the old one. Cut to 50 characters.
-    pin: the room's PIN; creates the room with it. Not needed by somebody who is still a member.
+    pin: the room's PIN; a new room gets it. A member that has not left needs none.
     keepsToken: the client can keep a secret: ROOM_STATE then brings a `token`.
-    token: the secret of an earlier ROOM_STATE. It proves that the user id is mine.
-    auth: a signed token (JWT) that lets me in, where the server wants one.
-    resume: with a token: send me what I missed since then.
-    nonce: a random word for this run of the client; within it its `id`s are unique. Without one, within a connection.
+    token: the secret of an earlier ROOM_STATE. It proves the user id.
+    auth: a signed token (JWT), where the server requires one.
+    resume: with a token: replay the messages missed since this version.
+    nonce: a random word for this run of the client; `id`s are unique within it, or within a connection without one.
     """
 
     room_id: Id
@@ -62,7 +62,7 @@ class Join(ClientMessage, tag="JOIN", frozen=True, kw_only=True):
 
 
 class Leave(ClientMessage, tag="LEAVE", frozen=True, kw_only=True):
-    """Leave the room for good. The last one out ends it."""
+    """Leave the room for good. The last member to leave ends it."""
 
 
 class Ping(ClientMessage, tag="PING", frozen=True, kw_only=True):
@@ -70,9 +70,10 @@ class Ping(ClientMessage, tag="PING", frozen=True, kw_only=True):
 
 
 class PlayPause(ClientMessage, tag="PLAY_PAUSE", frozen=True, kw_only=True):
-    """Play or pause for everybody.
+    """Play or pause for all members.
 
-    currentTime: where my player is; absent: wherever the room is.
+    control: the new state.
+    currentTime: the position of the sender's player; absent: the room's.
     """
 
     control: Literal["play", "pause"]
@@ -80,9 +81,9 @@ class PlayPause(ClientMessage, tag="PLAY_PAUSE", frozen=True, kw_only=True):
 
 
 class Seek(ClientMessage, tag="SEEK", frozen=True, kw_only=True):
-    """Take everybody to a position. All pause there, and go on together when they are READY.
+    """Move all members to a position. All pause there, and go on together when they are READY.
 
-    isPlaying: whether the film was playing, and is to go on afterwards.
+    isPlaying: whether the film plays afterwards.
     """
 
     current_time: Seconds
@@ -90,45 +91,45 @@ class Seek(ClientMessage, tag="SEEK", frozen=True, kw_only=True):
 
 
 class Ready(ClientMessage, tag="READY", frozen=True, kw_only=True):
-    """I have paused at the position of the last SEEK_PAUSE and could play at once.
+    """The player has paused at the position of the last SEEK_PAUSE and could play at once.
 
-    targetTime: `currentTime` of that SEEK_PAUSE.
+    targetTime: `currentTime` of that SEEK_PAUSE, unchanged.
     """
 
     target_time: Seconds
 
 
 class HostHeartbeat(ClientMessage, tag="HOST_HEARTBEAT", frozen=True, kw_only=True):
-    """The host's player, every few seconds. Means the same as POSITION_UPDATE."""
+    """The position of the host's player, from the old extension only. Means the same as POSITION_UPDATE."""
 
     current_time: Seconds
     is_playing: bool
 
 
 class PositionUpdate(ClientMessage, tag="POSITION_UPDATE", frozen=True, kw_only=True):
-    """My player, twice a second while I watch. The room follows the host's; others' say that a seek must wait for them."""
+    """The sender's player, twice a second while it watches. The room follows the host's; a seek waits for all senders."""
 
     current_time: Seconds
     is_playing: bool
 
 
 class UrlChange(ClientMessage, tag="URL_CHANGE", frozen=True, kw_only=True):
-    """Take everybody to another title, which starts at its beginning.
+    """Change the title for all members; it starts at its beginning, paused.
 
-    url: absolute, http or https, and one that the server allows.
+    url: absolute, http or https, and allowed by the server.
     """
 
     url: Annotated[str, Meta(min_length=1, max_length=8192)]
 
 
 class RequestSync(ClientMessage, tag="REQUEST_SYNC", frozen=True, kw_only=True):
-    """Tell me where the film is. The answer is SYNC_RESPONSE; the host gets none."""
+    """Ask for the film's position. The answer is SYNC_RESPONSE; the host gets none."""
 
 
 class SyncResponse(ClientMessage, tag="SYNC_RESPONSE", frozen=True, kw_only=True):
-    """Tell one member where my player is.
+    """Tell one member the position of the sender's player; from the old extension only.
 
-    to: that member.
+    to: the receiver's user id.
     """
 
     to: Id
@@ -163,7 +164,7 @@ class IceCandidateInit(Struct, rename="camel", frozen=True, gc=False, omit_defau
 class Offer(ClientMessage, tag="OFFER", frozen=True, kw_only=True):
     """A WebRTC offer to one member.
 
-    to: that member.
+    to: the receiver's user id.
     """
 
     to: Id
@@ -173,7 +174,7 @@ class Offer(ClientMessage, tag="OFFER", frozen=True, kw_only=True):
 class Answer(ClientMessage, tag="ANSWER", frozen=True, kw_only=True):
     """A WebRTC answer to one member.
 
-    to: that member.
+    to: the receiver's user id.
     """
 
     to: Id
@@ -181,9 +182,9 @@ class Answer(ClientMessage, tag="ANSWER", frozen=True, kw_only=True):
 
 
 class IceCandidate(ClientMessage, tag="ICE_CANDIDATE", frozen=True, kw_only=True):
-    """A WebRTC candidate to one member; null says there are no more.
+    """A WebRTC candidate to one member; null ends the list.
 
-    to: that member.
+    to: the receiver's user id.
     """
 
     to: Id
@@ -191,9 +192,9 @@ class IceCandidate(ClientMessage, tag="ICE_CANDIDATE", frozen=True, kw_only=True
 
 
 class PlaybackAck(ClientMessage, tag="PLAYBACK_ACK", frozen=True, kw_only=True):
-    """Tell one member that its play or pause has been carried out here.
+    """Tell one member that its play or pause has been carried out; from the old extension only.
 
-    to: that member.
+    to: the receiver's user id.
     """
 
     to: Id
@@ -201,7 +202,7 @@ class PlaybackAck(ClientMessage, tag="PLAYBACK_ACK", frozen=True, kw_only=True):
 
 
 class UpdateUsername(ClientMessage, tag="UPDATE_USERNAME", frozen=True, kw_only=True):
-    """Change my name.
+    """Change the sender's name.
 
     username: cut to 50 characters.
     """
@@ -212,7 +213,7 @@ class UpdateUsername(ClientMessage, tag="UPDATE_USERNAME", frozen=True, kw_only=
 class ToggleGuestControl(ClientMessage, tag="TOGGLE_GUEST_CONTROL", frozen=True, kw_only=True):
     """Let guests control the film, or not.
 
-    enabled: which.
+    enabled: true to allow, false to forbid.
     """
 
     enabled: bool
@@ -221,7 +222,7 @@ class ToggleGuestControl(ClientMessage, tag="TOGGLE_GUEST_CONTROL", frozen=True,
 class TransferHost(ClientMessage, tag="TRANSFER_HOST", frozen=True, kw_only=True):
     """Make another member the host.
 
-    targetUserId: that member.
+    targetUserId: the member.
     """
 
     target_user_id: Id
@@ -231,9 +232,10 @@ class TransferHost(ClientMessage, tag="TRANSFER_HOST", frozen=True, kw_only=True
 
 
 class DelegateControl(ClientMessage, tag="DELEGATE_CONTROL", frozen=True, kw_only=True):
-    """Let one member control the film, or not any more. It lasts until the member leaves.
+    """Let one member control the film, or not. It lasts until the member leaves.
 
-    targetUserId: that member.
+    targetUserId: the member.
+    enabled: true to allow, false to forbid.
     """
 
     target_user_id: Id
@@ -244,19 +246,19 @@ class DelegateControl(ClientMessage, tag="DELEGATE_CONTROL", frozen=True, kw_onl
 
 
 class LockRoom(ClientMessage, tag="LOCK_ROOM", frozen=True, kw_only=True):
-    """Let nobody new come in, or let them come in again. Members come back as always.
+    """Keep newcomers out, or let them in again. Members come back as always.
 
-    locked: which.
+    locked: true to keep newcomers out.
     """
 
     locked: bool
 
 
 class Kick(ClientMessage, tag="KICK", frozen=True, kw_only=True):
-    """Send a member out. It can come back under this user id after 5 minutes.
+    """Remove a member. It can come back under this user id after 5 minutes.
 
-    targetUserId: that member.
-    reason: to tell it, and for the record. Cut to 200 characters.
+    targetUserId: the member.
+    reason: a text for the member and the record. Cut to 200 characters.
     """
 
     target_user_id: Id
@@ -267,13 +269,13 @@ class Kick(ClientMessage, tag="KICK", frozen=True, kw_only=True):
 
 
 class Ban(ClientMessage, tag="BAN", frozen=True, kw_only=True):
-    """Send somebody out, or keep somebody out who is not in, for the life of the room.
+    """Ban a user id for the life of the room, and remove the member if it is present.
 
-    targetUserId: the user id that may not come in any more.
+    targetUserId: the user id to ban.
     reason: as in KICK.
-    byAddress: whether newcomers from its last addresses may not come in either; never yours. BANS tells what became of it.
-    withMembers: which members at these addresses go too: those that never had a token and never sent an `id`, or all. They get
-    KICKED, 50 at a time: send it again for more. Never you. Without it, members stay.
+    byAddress: whether newcomers from its last addresses are banned too; never the sender's. BANS shows the result.
+    withMembers: removes members at these addresses too, except the sender: those that never had a token and never sent an
+    `id`, or all. They get KICKED, 50 at a time: send it again for more. Without it, members stay.
     """
 
     target_user_id: Id
@@ -286,7 +288,7 @@ class Ban(ClientMessage, tag="BAN", frozen=True, kw_only=True):
 
 
 class Unban(ClientMessage, tag="UNBAN", frozen=True, kw_only=True):
-    """Let somebody come in again who was kicked or banned.
+    """Take back a kick or a ban.
 
     targetUserId: the user id of the kick or ban.
     """
@@ -298,7 +300,7 @@ class Unban(ClientMessage, tag="UNBAN", frozen=True, kw_only=True):
 
 
 class Chat(ClientMessage, tag="CHAT", frozen=True, kw_only=True):
-    """Say something to everybody.
+    """Send a chat message to all members.
 
     text: up to 2000 characters.
     """
@@ -307,7 +309,7 @@ class Chat(ClientMessage, tag="CHAT", frozen=True, kw_only=True):
 
 
 Relay = Offer | Answer | IceCandidate | PlaybackAck | SyncResponse
-"""What goes from one member to one other, past the room's log."""
+"""Messages from one member to one other, past the room's log."""
 
 CLIENT_MESSAGES: tuple[type[ClientMessage], ...] = (
     Join, Leave, Ping, PlayPause, Seek, Ready, HostHeartbeat, PositionUpdate, UrlChange, RequestSync, UpdateUsername,

@@ -1,4 +1,4 @@
-"""What the server sends."""
+"""Messages of the server."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from .fields import Count
 class ServerMessage(
     Struct, tag_field="type", rename="camel", frozen=True, gc=False, omit_defaults=True, kw_only=True
 ):  # fmt: skip
-    """What the server says."""
+    """A message of the server."""
 
 
 class Logged(ServerMessage, frozen=True, kw_only=True):
-    """A message that belongs to a change of the room; everybody gets these in the same order, without hole or double.
+    """A message of a change of the room; all members receive these in the same order, without gaps or duplicates.
 
-    seq: the number of the change. It grows; not every number carries a message. Absent in what you alone are told.
-    prev: the seq of the change before it that carried messages: if you have not seen that one, you missed something.
+    seq: the number of the change. It grows; not every number carries a message. Absent in a message to a single member.
+    prev: the seq of the last change before it that carried messages; a client that has not seen that one missed a message.
     part: [which, of how many], from 1, if the change carries several messages.
-    replayed: true if you missed it and are told now, after a resume. Show it; do not let it drive the player.
+    replayed: true for a missed message, after a resume. Show it; do not let it drive the player.
     """
 
     seq: Count | None = None
@@ -51,10 +51,10 @@ class Pong(ServerMessage, tag="PONG", frozen=True, kw_only=True):
 
 
 class Ack(ServerMessage, tag="ACK", frozen=True, kw_only=True):
-    """The command with this id was carried out, and never will be again.
+    """The command with this id was carried out, and will not be carried out again.
 
-    id: of the command.
-    seq: the change it made, or the room's last if it made none; absent if the command concerns no room.
+    id: that of the command.
+    seq: that of its change, or the room's last if it made none; absent if the command concerns no room.
     """
 
     id: Count
@@ -62,12 +62,12 @@ class Ack(ServerMessage, tag="ACK", frozen=True, kw_only=True):
 
 
 class Error(ServerMessage, tag="ERROR", frozen=True, kw_only=True):
-    """A command was not carried out and will not be; the connection stays.
+    """A command was not carried out and will not be (but for a JOIN that stays pending); the connection stays.
 
-    code: what a program can act on.
-    message: what a person can read.
-    id: of the command, if it had one.
-    retryAfterMs: when trying again may help.
+    code: a word for programs; see the codes of ERROR.
+    message: a text for people.
+    id: that of the command, if it had one.
+    retryAfterMs: milliseconds after which another try may help.
     """
 
     code: str
@@ -84,10 +84,10 @@ class User(Struct, rename="camel", frozen=True, gc=False):
 
 
 class GateState(Struct, rename="camel", frozen=True, gc=False):
-    """A seek that waits.
+    """The ready gate of a seek.
 
-    currentTime: where it leads to.
-    waitingFor: user ids of those who are not READY yet.
+    currentTime: the position of the seek.
+    waitingFor: user ids of the members that are not READY yet.
     """
 
     current_time: float
@@ -95,19 +95,19 @@ class GateState(Struct, rename="camel", frozen=True, gc=False):
 
 
 class RoomState(ServerMessage, tag="ROOM_STATE", frozen=True, kw_only=True):
-    """The room as it is; the answer to JOIN, and sent again whenever the server cannot tell what you missed.
+    """The state of the room: the answer to JOIN, and sent again when the server cannot replay the missed messages.
 
-    seq: of the state; the messages that follow have a greater one.
-    epoch: of the numbering; a change of it means that numbers start anew.
+    seq: that of the state; later messages have a greater one.
+    epoch: names the numbering; a `seq` of another epoch means nothing.
     prev: the last seq that carried a message.
     currentTime, isPlaying: the film at `serverTime`.
-    hostUserId: the host, or null while there is none.
+    hostUserId: the host, or null while the room has none.
     serverTime: the server's clock, a timestamp.
-    token: a secret, if you asked for one: keep it, and give it in your next JOIN.
-    resumed: in the answer to a `resume`: whether everything that you missed came before this.
-    gate: while a seek waits for somebody: the position, and for whom.
-    locked: whether nobody new comes in.
-    controllers: user ids of those to whom control is delegated.
+    token: a secret, if JOIN asked for one; give it in the next JOIN.
+    resumed: in the answer to a `resume`: whether all missed messages came before this one.
+    gate: while a seek waits for members: its position, and their user ids.
+    locked: whether the room keeps newcomers out.
+    controllers: user ids of the members with delegated control.
     """
 
     room_id: str
@@ -129,16 +129,16 @@ class RoomState(ServerMessage, tag="ROOM_STATE", frozen=True, kw_only=True):
 
 
 class UserJoined(Logged, tag="USER_JOINED", frozen=True, kw_only=True):
-    """Somebody joined, or came back with a fresh page: offer a new video connection."""
+    """A member joined, or came back with a reloaded page: offer a new video connection."""
 
     user_id: str
     username: str | None
 
 
 class UserLeft(Logged, tag="USER_LEFT", frozen=True, kw_only=True):
-    """Somebody left; LEAVE comes before it.
+    """A member left; LEAVE comes before it.
 
-    reason: there if it was the host's doing.
+    reason: present if the host removed the member.
     """
 
     user_id: str
@@ -146,35 +146,45 @@ class UserLeft(Logged, tag="USER_LEFT", frozen=True, kw_only=True):
 
 
 class Left(Logged, tag="LEAVE", frozen=True, kw_only=True):
-    """Somebody left: drop the video connection."""
+    """A member left: drop the video connection."""
 
     user_id: str
 
 
 class HostChanged(Logged, tag="HOST_CHANGED", frozen=True, kw_only=True):
-    """Who the host is; also sent when it is the same as before.
+    """The room's host; also sent when it is the same as before.
 
-    hostUserId: null while there is none.
+    hostUserId: the host, or null while the room has none.
     """
 
     host_user_id: str | None
 
 
 class GuestControl(Logged, tag="GUEST_CONTROL", frozen=True, kw_only=True):
-    """Whether guests may control the film. Without `seq`: whether you may, to whom control is or was delegated."""
+    """Whether guests may control the film. Without `seq`, for old clients: whether this member may.
+
+    enabled: true if they may.
+    """
 
     enabled: bool
 
 
 class ControlDelegated(Logged, tag="CONTROL_DELEGATED", frozen=True, kw_only=True):
-    """Whether this member may control the film, even if guests may not."""
+    """Whether control of the film is delegated to a member.
+
+    userId: the member.
+    enabled: true if it may control the film, even if guests may not.
+    """
 
     user_id: str
     enabled: bool
 
 
 class RoomLocked(Logged, tag="ROOM_LOCKED", frozen=True, kw_only=True):
-    """Whether nobody new comes in."""
+    """The host has locked or unlocked the room.
+
+    locked: whether the room keeps newcomers out.
+    """
 
     locked: bool
 
@@ -192,8 +202,8 @@ class UsernameUpdated(Logged, tag="USERNAME_UPDATED", frozen=True, kw_only=True)
 class Played(Logged, tag="PLAY_PAUSE", frozen=True, kw_only=True):
     """Play or pause.
 
-    userId: who did it; "server" when a seek is over or you are being brought in step.
-    currentTime: where the film is at `timestamp`.
+    userId: the member that did it; "server" at the end of a seek, or to bring one member in step.
+    currentTime: the film's position at `timestamp`, in seconds.
     timestamp: the server's clock.
     """
 
@@ -204,10 +214,10 @@ class Played(Logged, tag="PLAY_PAUSE", frozen=True, kw_only=True):
 
 
 class SeekPause(Logged, tag="SEEK_PAUSE", frozen=True, kw_only=True):
-    """Go to this position, pause, and answer READY when you could play.
+    """Go to this position, pause, and answer READY when the player could play.
 
-    userId: always "server", so that the one who seeked does the same.
-    by: who seeked.
+    userId: always "server", so that the sender of SEEK does the same.
+    by: the sender of SEEK.
     """
 
     user_id: str
@@ -217,14 +227,14 @@ class SeekPause(Logged, tag="SEEK_PAUSE", frozen=True, kw_only=True):
 
 
 class UrlChanged(Logged, tag="URL_CHANGE", frozen=True, kw_only=True):
-    """Go to this title."""
+    """The room has this title now."""
 
     user_id: str
     url: str
 
 
 class Said(Logged, tag="CHAT", frozen=True, kw_only=True):
-    """Somebody said something."""
+    """A chat message."""
 
     user_id: str
     username: str | None
@@ -233,9 +243,10 @@ class Said(Logged, tag="CHAT", frozen=True, kw_only=True):
 
 
 class Heartbeat(ServerMessage, tag="HOST_HEARTBEAT", frozen=True, kw_only=True):
-    """Where the film is: to guests every 3 s while it plays, and to one that is elsewhere; not to the host.
+    """The film's position: to guests every 3 s while it plays, and to a guest that is elsewhere; not to the host.
 
-    seq: of the state it was made from.
+    userId: always "server".
+    seq: that of the state it was made from.
     timestamp: the server's clock.
     """
 
@@ -247,11 +258,11 @@ class Heartbeat(ServerMessage, tag="HOST_HEARTBEAT", frozen=True, kw_only=True):
 
 
 class Synced(ServerMessage, tag="SYNC_RESPONSE", frozen=True, kw_only=True):
-    """Where the film is: the answer to REQUEST_SYNC, or what another member says of its player.
+    """The film's position: the answer to REQUEST_SYNC, or the position of another member's player.
 
-    to: you.
-    url: the title; "" if you may choose it yourself.
-    seq: of the state it was made from.
+    to: the receiver.
+    url: the title; "" for a member that may choose it.
+    seq: that of the state it was made from.
     """
 
     to: str
@@ -265,9 +276,9 @@ class Synced(ServerMessage, tag="SYNC_RESPONSE", frozen=True, kw_only=True):
 
 
 class RelayedOffer(ServerMessage, tag="OFFER", frozen=True, kw_only=True):
-    """A WebRTC offer to you.
+    """A WebRTC offer from another member.
 
-    from, userId: who made it.
+    from, userId: the sender.
     """
 
     sender: str = msgspec.field(name="from")
@@ -277,9 +288,9 @@ class RelayedOffer(ServerMessage, tag="OFFER", frozen=True, kw_only=True):
 
 
 class RelayedAnswer(ServerMessage, tag="ANSWER", frozen=True, kw_only=True):
-    """A WebRTC answer to you.
+    """A WebRTC answer from another member.
 
-    from, userId: who made it.
+    from, userId: the sender.
     """
 
     sender: str = msgspec.field(name="from")
@@ -289,9 +300,9 @@ class RelayedAnswer(ServerMessage, tag="ANSWER", frozen=True, kw_only=True):
 
 
 class RelayedIceCandidate(ServerMessage, tag="ICE_CANDIDATE", frozen=True, kw_only=True):
-    """A WebRTC candidate to you.
+    """A WebRTC candidate from another member.
 
-    from, userId: whose it is.
+    from, userId: the sender.
     """
 
     sender: str = msgspec.field(name="from")
@@ -301,9 +312,9 @@ class RelayedIceCandidate(ServerMessage, tag="ICE_CANDIDATE", frozen=True, kw_on
 
 
 class RelayedPlaybackAck(ServerMessage, tag="PLAYBACK_ACK", frozen=True, kw_only=True):
-    """A member has carried out your play or pause.
+    """Another member has carried out the receiver's play or pause.
 
-    from, userId: that member.
+    from, userId: the sender.
     """
 
     sender: str = msgspec.field(name="from")
@@ -313,9 +324,10 @@ class RelayedPlaybackAck(ServerMessage, tag="PLAYBACK_ACK", frozen=True, kw_only
 
 
 class Barred(Struct, rename="camel", frozen=True, gc=False, omit_defaults=True):
-    """Somebody who may not come in.
+    """A kick or a ban in force.
 
-    byAddress: whether newcomers from the same address may not come in either.
+    userId: the kicked or banned user id.
+    byAddress: whether newcomers from its addresses are banned too.
     until: a timestamp; absent for the life of the room.
     """
 
@@ -326,7 +338,7 @@ class Barred(Struct, rename="camel", frozen=True, gc=False, omit_defaults=True):
 
 
 class Bans(ServerMessage, tag="BANS", frozen=True, kw_only=True):
-    """Who may not come in. To the host: after KICK, BAN and UNBAN, and after ROOM_STATE if there are any.
+    """The kicks and bans in force. To the host: after KICK, BAN and UNBAN, and after ROOM_STATE unless empty.
 
     bans: the kicks that have not ended, and all bans.
     """
@@ -335,12 +347,12 @@ class Bans(ServerMessage, tag="BANS", frozen=True, kw_only=True):
 
 
 class Kicked(ServerMessage, tag="KICKED", frozen=True, kw_only=True):
-    """The host has sent you out: you are in no room now. LEAVE and USER_LEFT for everybody in it follow.
+    """The host has removed the receiver, whose connection is in no room now. LEAVE and USER_LEFT for each other member follow.
 
     by: the host.
     banned: whether it is for the life of the room.
-    reason: what the host says of it.
-    retryAfterMs: when you may come back; absent if you are banned.
+    reason: the host's text.
+    retryAfterMs: milliseconds until the receiver may come back; absent for a ban.
     """
 
     by: str
@@ -350,11 +362,11 @@ class Kicked(ServerMessage, tag="KICKED", frozen=True, kw_only=True):
 
 
 class RoomClosed(ServerMessage, tag="ROOM_CLOSED", frozen=True, kw_only=True):
-    """Whoever runs the server has ended the room: you are in no room now. LEAVE and USER_LEFT for everybody follow.
+    """The server's operator has ended the room: the connection is in no room now. LEAVE and USER_LEFT for every member follow.
 
-    A JOIN with the same `roomId` makes a new room.
+    A JOIN with the same `roomId` creates a new room.
 
-    reason: what they say of it.
+    reason: the operator's text.
     """
 
     reason: str | None = None
@@ -363,7 +375,7 @@ class RoomClosed(ServerMessage, tag="ROOM_CLOSED", frozen=True, kw_only=True):
 class ServerRestart(ServerMessage, tag="SERVER_RESTART", frozen=True, kw_only=True):
     """This server is about to close the connection; nothing is lost.
 
-    reconnectAfterMs: when to connect again.
+    reconnectAfterMs: milliseconds until the client should connect again.
     """
 
     reconnect_after_ms: Count
@@ -377,7 +389,7 @@ SERVER_MESSAGES: tuple[type[ServerMessage], ...] = (
 
 
 def relayed(message: Relay, sender: str) -> ServerMessage:
-    """Return what the target of a relay gets: the same, but `from` and `userId` tell who really sent it."""
+    """Return a relay as its receiver gets it: the same, but `from` and `userId` are the sender's user id."""
     match message:
         case IceCandidate():
             return RelayedIceCandidate(sender=sender, user_id=sender, to=message.to, candidate=message.candidate)
