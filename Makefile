@@ -98,6 +98,8 @@ walk: $(VENV)/installed-dev
 site: $(VENV)/installed
 	$(INSTALL) .[docs]
 	$(BIN)/mkdocs build --quiet
+	npm install --silent --no-save --prefix $(VENV)/mermaid mermaid@11 && \
+		cp $(VENV)/mermaid/node_modules/mermaid/dist/mermaid.min.js site/javascripts/ || echo "without npm the diagrams stay text"
 
 $(VENV)/installed: setup.py pyproject.toml
 	@echo "Installing what tandemd needs into $(VENV), about 60 MB; half a minute or a few"

@@ -1,6 +1,6 @@
-// Draws the diagrams of the website. Without a network they stay text.
-import mermaid from 'https://cdn.jsdelivr.net/npm/mermaid@11/dist/mermaid.esm.min.mjs';
-
-for (const code of document.querySelectorAll('pre.mermaid > code')) code.parentElement.textContent = code.textContent;
-mermaid.initialize({ startOnLoad: false });
-await mermaid.run({ querySelector: 'pre.mermaid' });
+// Draws the diagrams of the website. `make site` puts mermaid.min.js beside it; without it the diagrams stay text.
+if (window.mermaid) {
+  for (const code of document.querySelectorAll('pre.mermaid > code')) code.parentElement.textContent = code.textContent;
+  window.mermaid.initialize({ startOnLoad: false });
+  window.mermaid.run({ querySelector: 'pre.mermaid' });
+}
