@@ -50,6 +50,9 @@ _DONE = object()
 REOPEN_SECONDS = 2.0
 """Seconds after which rooms are tried again that could not be opened for JOINs: `AT_ONCE` of these each time."""
 
+RELAY_BYTES = 256
+"""So many bytes of what one member sends to another cost as much as one more delivery."""
+
 SWEEP = 0.25
 """Seconds between two looks at each room."""
 
@@ -238,11 +241,7 @@ class RoomService(service.Service):
         if session.group is None or self._stopping:
             return
         live, user = session.group.live, session.user
-        letters = session.unproven()
-        for letter in letters:
-            self._store.relay(live.room.code, user, letter)
-        if letters and live.meter is not None:
-            self._charge(session, live.meter, sum(map(len, letters)), 0)
+        self._keep_letters(session, live, user)
         session.group.remove(session)
         live.submit(Entry(Command(user, session.conn, Lost())))
         self.open.close_if_idle(live)
@@ -276,12 +275,13 @@ class RoomService(service.Service):
             target.hand_over(frame)
             self._metrics.relays.value += 1
             if live.meter is not None:
-                self._charge(session, live.meter, 0, 1)
+                self._charge(session, live.meter, 0, 1 + len(frame) // RELAY_BYTES)
             done()
         elif (member := live.room.members.get(message.to)) is not None:
             # A member at another node takes it at once. For one that is lost it waits, and is stored like a change.
             if live.meter is not None:
-                self._charge(session, live.meter, 0 if member.conn else len(frame), 1)
+                size = 0 if member.conn else len(frame)
+                self._charge(session, live.meter, size, 1 + len(frame) // RELAY_BYTES)
             # Acknowledged when it is kept: a sender that is told otherwise can send it again.
             self._store.relay(live.room.code, message.to, frame, done)
         else:
@@ -308,6 +308,19 @@ class RoomService(service.Service):
         meter.charge(size, deliveries)
         if session.meter is not None:
             session.meter.charge(size, deliveries)
+
+    def _keep_letters(self, session: Session, live: LiveRoom, user: str) -> None:
+        """Keep for the next connection of a member what this one may not have got, as long as room and address have credit.
+
+        Without that limit, clients that read nothing and drop their connections would have others' relays fill the store.
+        """
+        for letter in session.unproven():
+            if live.meter is not None:
+                if live.meter.wait() or (session.meter is not None and session.meter.wait()):
+                    self._metrics.limited["address"] += 1
+                    break
+                self._charge(session, live.meter, len(letter), 0)
+            self._store.relay(live.room.code, user, letter)
 
     # -- rooms come and go
 

@@ -190,6 +190,70 @@ class RoomSpendingTest(ServiceTestCase):
         self.assertIn(self.offer(clients[0], "u1", 20), range(1, 7))
 
 
+class RelaySpendingTest(ServiceTestCase):
+    """What one member sends to another is kept for it, by its node or its mailbox, until it has shown life."""
+
+    FRAME = 10_000
+    LOST = 8
+    options: dict[str, Any] = {
+        "limits": Limits(
+            address_deliveries_rate=Rate(20, 2000),
+            address_bytes_rate=Rate(1000, 100_000),
+            description_rate=Rate(100, 1000),
+            byte_rate=Rate(10_000_000, 10_000_000),
+        )
+    }
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ann, *self.others = [
+            self.world.join(user, peer="10.1.0.1") for user in ("ann", *(f"u{number}" for number in range(self.LOST)))
+        ]
+        # Coming in was charged, too.
+        self.world.advance(60)
+
+    def send(self, count: int = 200) -> dict[str, int]:
+        """Have ann send long descriptions to all others in turn; return how she was answered."""
+        for number in range(count):
+            offer = {"type": "offer", "sdp": "x" * self.FRAME}
+            self.ann.say("OFFER", to=f"u{number % self.LOST}", offer=offer, id=number)
+            self.world.settle()
+        answers: dict[str, int] = {}
+        for message in self.ann.told("ACK", "ERROR"):
+            name = message.get("code", "ACK")
+            answers[name] = answers.get(name, 0) + 1
+        return answers
+
+    def kept(self) -> int:
+        """Return how many bytes all mailboxes have."""
+        return sum(box.size for kept in self.world.store._rooms.values() for box in kept.mail.values())
+
+    def test_what_is_kept_for_lost_members_is_charged_to_the_address(self) -> None:
+        for other in self.others:
+            other.cut()
+        answers = self.send()
+        self.assertGreater(answers["rate_limited"], 100)
+        self.assertLessEqual(self.kept(), 100_000 + 2 * self.FRAME)
+        self.assertGreater(self.kept(), 50_000)
+
+    def test_a_long_relay_costs_more_than_a_short_one(self) -> None:
+        answers = self.send()
+        # 40 deliveries each; bytes only where they are kept.
+        self.assertTrue(40 < answers["ACK"] < 60, answers)
+
+    def test_what_may_not_have_arrived_is_kept_within_the_receivers_credit(self) -> None:
+        for other in self.others:
+            other.link.frozen = True
+        self.send(48)
+        self.assertEqual(self.kept(), 0)
+        for other in self.others:
+            other.link.reset()
+        self.world.settle()
+        self.assertLessEqual(self.kept(), 100_000 + 2 * self.FRAME)
+        self.assertGreater(self.kept(), 50_000)
+        self.assertGreater(self.world.server.metrics.limited["address"], 0)
+
+
 class RowsTest(ServiceTestCase):
     """What a room writes to the archive."""
 

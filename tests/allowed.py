@@ -1,0 +1,365 @@
+"""What is allowed, sent at its limit by many connections: how to send it, how to count what it costs, and what it may cost.
+
+Nothing here measures time. `lines` counts the lines of Python that run, `kept` the bytes that a node holds.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import re
+import sys
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from msgspec import Struct
+from twisted.internet.task import Clock
+from twisted.logger import Logger
+
+from tandemd import messages as m
+from tandemd.archive import records
+from tandemd.archive.tables import EVENT_BYTES
+from tandemd.config import Config
+from tandemd.config.declaration import Limits
+from tandemd.connection import Connection
+from tandemd.limits import MessageLimits, Rate
+from tandemd.limits.rates import BUCKETS, TOLERANCE
+from tandemd.limits.scopes import WIDE
+from tandemd.node import rates_of
+from tandemd.room.permissions import PERMISSIONS, Who
+from tandemd.roomstore import codec
+from tandemd.sessions import Session
+
+from .harness import NETFLIX, Server
+
+CROWDS = (1, 30, 480)
+"""Connections of one address, or of one /48."""
+ROOM_SIZE = 96
+"""Members in a room of a crowd: what one address may have in one, less a few."""
+ROOMS = 55
+"""Rooms of a crowd whose members all want to be hosts: what one address may found in a minute, less a few."""
+LONG_ID = "\U0001f600" * 57
+"""228 bytes; with a number it is as long as a user id may be."""
+LONG_NAME = "\U0001f600" * 50
+LONG_TEXT = "\U0001f600" * 2000
+LONG_REASON = "\U0001f600" * 200
+LONG_URL = f"{NETFLIX}/watch/" + "1" * 2000
+LONG_SDP = "x" * 30_000
+
+
+def name_of(kind: type[m.ClientMessage]) -> str:
+    return str(kind.__struct_config__.tag)
+
+
+def encoded(kind: type[m.ClientMessage], fields: dict[str, Any]) -> bytes:
+    return json.dumps({"type": name_of(kind), **fields}).encode()
+
+
+# -- what it costs
+
+
+def lines(function: Callable[[], object]) -> int:
+    """Return how many lines of tandemd run while a function runs: each turn of a loop counts, and so does each call."""
+    count = 0
+
+    def line(frame: types.FrameType, event: str, argument: object) -> Any:
+        nonlocal count
+        count += 1
+        return line
+
+    def call(frame: types.FrameType, event: str, argument: object) -> Any:
+        return line(frame, event, argument) if "tandemd" in frame.f_code.co_filename else None
+
+    before = sys.gettrace()
+    sys.settrace(call)
+    try:
+        function()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+_SHARED = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.CodeType, types.FrameType, Logger)
+"""What the program has once, however many clients it has."""
+
+
+def kept(root: object, *elsewhere: object) -> int:
+    """Return the bytes of everything that is reachable from an object, but for what belongs to the test."""
+    seen = {id(one) for one in elsewhere}
+    pending = [root]
+    total = 0
+    while pending:
+        one = pending.pop()
+        if id(one) in seen or isinstance(one, _SHARED):
+            continue
+        seen.add(id(one))
+        total += sys.getsizeof(one)
+        pending += gc.get_referents(one)
+    return total
+
+
+class Cost(Struct, frozen=True, kw_only=True):
+    """What one message of a type may cost at the most, in the worst state of a room that its members can bring about.
+
+    why: what the numbers come from. lines: of Python, of one that is carried out. each: lines for each member of the room.
+    stored: bytes in the log and the journal. row: bytes of the row in the archive. told, told_each: bytes that are sent to
+    the sender and to all together, and to each member. kept: bytes of the node's memory that one connection can hold by it,
+    beside what its room has.
+    """
+
+    why: str
+    lines: int
+    each: int = 0
+    stored: int = 0
+    row: int = 0
+    told: int = 0
+    told_each: int = 0
+    kept: int = 4096
+
+
+# -- who sends it
+
+_ACKNOWLEDGED = re.compile(rb'"type":"ACK","id":(\d+)')
+_ERROR = re.compile(rb'"type":"ERROR","code":"(\w+)"')
+_STATE = re.compile(rb'"type":"ROOM_STATE".*?"epoch":(\d+),"seq":(\d+)')
+_TOKEN = re.compile(rb'"token":"([^"]+)"')
+
+
+class Mouth:
+    """One connection. told: bytes that it was sent. acknowledged: ids. errors: codes. thrown_out: with why."""
+
+    def __init__(self, server: Server, room: str, user: str, address: str, number: int):
+        self.server = server
+        self.room = room
+        self.user = user
+        self.listens = True
+        self.address = address
+        self.number = number
+        self.sent = 0
+        self.told = 0
+        self.acknowledged: list[int] = []
+        self.errors: dict[str, int] = {}
+        self.token = ""
+        self.version = (0, 0)
+        self.thrown_out = ""
+        self.conns = 0
+        self.connection: Connection | None = None
+
+    # -- sessions.Wire
+
+    def write(self, data: bytes) -> None:
+        self.told += len(data)
+        if self.listens:
+            self.acknowledged += map(int, _ACKNOWLEDGED.findall(data))
+            for code in _ERROR.findall(data):
+                self.errors[code.decode()] = self.errors.get(code.decode(), 0) + 1
+            state = _STATE.search(data)
+            if state is not None:
+                self.version = int(state[1]), int(state[2])
+                token = _TOKEN.search(data, state.start())
+                self.token = token[1].decode() if token is not None else self.token
+
+    def stream(self, pieces: Iterator[bytes]) -> None:
+        for piece in pieces:
+            self.write(piece)
+
+    def close(self, code: int, reason: str) -> None:
+        self.thrown_out = f"{code} {reason}"
+
+    def expel(self, reason: str) -> None:
+        self.thrown_out = reason
+
+    def probe(self, answered: Callable[[bool], None]) -> None:
+        answered(True)
+
+    def crowded(self) -> bool:
+        return False
+
+    def settled(self) -> None:
+        if self.connection is not None:
+            self.connection.settled()
+
+    # -- what it does
+
+    def connect(self) -> None:
+        server = self.server
+        assert server.door.refusal(self.address) is None
+        server.door.entered(self.address)
+        self.conns += 1
+        session = Session(f"node/boot/{self.number}-{self.conns}", self.address, self, server.outbox)
+        session.meter = server.spending.address(self.address) if server.spending is not None else None
+        self.connection = Connection(session, server.rooms, server.store, server.metrics, server.limits)
+
+    def say(self, payload: bytes) -> None:
+        """Send a message, as a client can: one behind a JOIN waits until that is answered."""
+        if self.connection is not None and not self.connection.joining and not self.thrown_out:
+            self.sent += 1
+            self.connection.received(payload)
+
+    def drop(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.closed()
+            self.server.door.left(self.address)
+
+    def join(self, **fields: Any) -> None:
+        self.listens = True
+        self.say(encoded(m.Join, {**joining(self), **fields}))
+        self.server.outbox.flush()
+
+
+def joining(mouth: Mouth) -> dict[str, Any]:
+    """Return the fields of a JOIN that is as long as one may be; a member that has a token comes back with it."""
+    fields: dict[str, Any] = {
+        "roomId": mouth.room, "userId": mouth.user, "username": LONG_NAME, "keepsToken": True, "nonce": str(mouth.number),
+    }  # fmt: skip
+    if mouth.token:
+        epoch, seq = mouth.version
+        fields |= {"token": mouth.token, "resume": {"epoch": epoch, "seq": seq}}
+    return fields
+
+
+class Party:
+    """The members of a room. present: those that are connected; the first one is host. lost: those that are not."""
+
+    def __init__(self, members: list[Mouth], lost: list[Mouth]):
+        self.present = members
+        self.lost = lost
+
+    def other(self, mouth: Mouth, number: int) -> str:
+        """Return another member: every second time one that is lost, if there are any."""
+        others = self.lost if self.lost and number % 2 else self.present
+        return others[(number // 2 + mouth.number + 1) % len(others)].user
+
+
+_Says = Callable[[Party, Mouth, int], dict[str, Any]]
+_to: _Says = lambda party, mouth, number: {"to": party.other(mouth, number)}  # noqa: E731
+_stranger: _Says = lambda party, mouth, number: {"targetUserId": f"{LONG_ID}{number % 99:02}"}  # noqa: E731
+_at: _Says = lambda party, mouth, number: {"currentTime": float(number), "isPlaying": True}  # noqa: E731
+
+SAYS: dict[type[m.ClientMessage], _Says] = {
+    m.Join: lambda party, mouth, number: joining(mouth),
+    m.Leave: lambda party, mouth, number: {},
+    m.Ping: lambda party, mouth, number: {},
+    m.PlayPause: lambda party, mouth, number: {"control": ("play", "pause")[number % 2], "currentTime": 5.0 + number},
+    m.Seek: _at,
+    m.Ready: lambda party, mouth, number: {"targetTime": 7.0},
+    m.HostHeartbeat: _at,
+    m.PositionUpdate: _at,
+    m.UrlChange: lambda party, mouth, number: {"url": f"{LONG_URL}{number % 10_000}"},
+    m.RequestSync: lambda party, mouth, number: {},
+    m.UpdateUsername: lambda party, mouth, number: {"username": f"{number % 10_000}{LONG_NAME}"},
+    m.ToggleGuestControl: lambda party, mouth, number: {"enabled": bool(number % 2)},
+    m.TransferHost: lambda party, mouth, number: {"targetUserId": mouth.user},
+    m.DelegateControl: lambda party, mouth, number: {
+        "targetUserId": party.present[number // 2 % len(party.present)].user, "enabled": not number % 2,
+    },
+    m.LockRoom: lambda party, mouth, number: {"locked": not number % 2},
+    m.Kick: lambda party, mouth, number: {"targetUserId": party.present[-1].user, "reason": LONG_REASON},
+    m.Ban: lambda party, mouth, number: {**_stranger(party, mouth, number), "reason": LONG_REASON, "withMembers": "all"},
+    m.Unban: _stranger,
+    m.Chat: lambda party, mouth, number: {"text": LONG_TEXT},
+    m.Offer: lambda party, mouth, number: {**_to(party, mouth, number), "offer": {"type": "offer", "sdp": LONG_SDP}},
+    m.Answer: lambda party, mouth, number: {**_to(party, mouth, number), "answer": {"type": "answer", "sdp": LONG_SDP}},
+    m.IceCandidate: lambda party, mouth, number: {**_to(party, mouth, number), "candidate": {"candidate": "x" * 400}},
+    m.PlaybackAck: lambda party, mouth, number: {**_to(party, mouth, number), "control": "play"},
+    m.SyncResponse: lambda party, mouth, number: {
+        **_to(party, mouth, number), **_at(party, mouth, number), "url": LONG_URL
+    },
+}  # fmt: skip
+"""The most expensive message of each type. number: how many of this type the connection has sent before."""
+
+
+SHORT = Limits(
+    position_rate=Rate(10, 20),
+    candidate_rate=Rate(10, 30),
+    description_rate=Rate(4, 8),
+    control_rate=Rate(5, 15),
+    chat_rate=Rate(5, 15),
+    ping_rate=Rate(5, 25),
+    join_rate=Rate(2, 6),
+    other_rate=Rate(5, 15),
+    byte_rate=Rate(64 * 1024, 2048 * 1024),
+    room_bytes_rate=Rate(16 * 1024, 1024 * 1024),
+    room_deliveries_rate=Rate(1000, 60_000),
+    address_bytes_rate=Rate(8 * 1024, 512 * 1024),
+    address_deliveries_rate=Rate(500, 30_000),
+    room_events_rate=Rate(2, 100),
+)
+"""The default limits with smaller rates and bursts, which are met sooner. What is allowed by them is bounded alike."""
+
+
+class Crowd:
+    """Connections of one address, or of a /48, in as few rooms as they may be; a part of them is lost.
+
+    many_rooms: in as many rooms as they may be: many are hosts.
+    """
+
+    def __init__(self, server: Server, clock: Any, count: int, wide: bool, *, many_rooms: bool):
+        self.server = server
+        self.clock = clock
+        self.times = WIDE if wide else 1
+        rooms = min(ROOMS, (count + 2) // 3) if many_rooms else (count + ROOM_SIZE - 1) // ROOM_SIZE
+        self.parties: list[Party] = []
+        self.mouths: list[Mouth] = []
+        number = 0
+        for room in range(rooms):
+            size = count // rooms + (room < count % rooms)
+            members = []
+            for _ in range(size):
+                address = f"2001:db8:1:{number:x}::/64" if wide else "203.0.113.7"
+                members.append(Mouth(server, f"room-{room}", f"{LONG_ID}{number}", address, number))
+                number += 1
+            for member in members:
+                member.connect()
+                member.join()
+            if size > 1:
+                members[0].say(encoded(m.ToggleGuestControl, {"enabled": True}))
+            lost = members[size - size // 4 :] if size > 3 else []
+            self.parties.append(Party(members[: size - len(lost)], lost))
+            self.mouths += members
+        # The first ones have seen the others come, which a resume would tell them again.
+        server.outbox.flush()
+        for party in self.parties:
+            for mouth in party.lost:
+                mouth.drop()
+        clock.advance(0)
+
+    def speakers(self) -> Iterator[tuple[Party, Mouth]]:
+        for party in self.parties:
+            for mouth in party.present:
+                yield party, mouth
+
+    def go(self) -> None:
+        """All lose their connections."""
+        for mouth in self.mouths:
+            mouth.drop()
+
+
+def rate_of(kind: type[m.ClientMessage], limits: Limits) -> Rate:
+    """Return how many of a type one connection may send: the rate of the bucket that the type has."""
+    clock = Clock()
+    taken = MessageLimits(clock, rates_of(Config(limits=limits)))
+    bucket = BUCKETS[kind]
+    return Rate(1 / taken.interval[bucket], round(taken.slack[bucket] / taken.interval[bucket] + 1 - TOLERANCE))
+
+
+def hosts_only(kind: type[m.ClientMessage]) -> bool:
+    return PERMISSIONS[kind] is Who.HOST
+
+
+def stored_bytes(server: Server) -> tuple[int, int, int]:
+    """Return what was committed: bytes of changes as they are stored, rows in the archive, and their bytes."""
+    size = rows = row_bytes = 0
+    for _, commit in server.journal:
+        size += sum(len(codec.encode_field(value)) + len(name) for name, value in commit.changes.items())
+        size += len(codec.encode_commit(commit))
+        if commit.has_row:
+            rows += 1
+            row_bytes += EVENT_BYTES
+            row_bytes += 0 if commit.details is None else len(records.json_text(commit.details).encode())
+    return size, rows, row_bytes
+
+
+BOUNDS: dict[type[m.ClientMessage], Cost] = {}
