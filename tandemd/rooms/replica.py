@@ -7,9 +7,9 @@ after another and committed as one batch.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -98,6 +98,18 @@ class Entry:
 
 Outcome = tuple[Entry, "Decision | Refused | None", "Commit | None"]
 """What was decided for an entry; None for a stale PIN. The commit that carries it out, if it needs one."""
+
+
+def _weight(changes: Mapping[str, Any]) -> int:
+    """Return about how many bytes changed fields have. Two of them may be much longer than the others."""
+    size = CHANGE_BYTES * len(changes)
+    gate = changes.get("gate")
+    if gate is not None:
+        # Every member that watches, at a SEEK.
+        size += sum(len(user) if user.isascii() else len(user.encode()) for user in gate.awaited)
+    if "url" in changes:
+        size += len(changes["url"])
+    return size
 
 
 def error_frame(error: Refused, id_: int | None) -> bytes:
@@ -347,7 +359,7 @@ class LiveRoom:
         self._metrics.commits[commit.event or SILENT] += 1
         size = 0
         if commit.changes:
-            size = CHANGE_BYTES * len(commit.changes)
+            size = _weight(commit.changes)
             out: list[Session] = []
             for name in commit.changes:
                 if name[:2] == MEMBER:

@@ -155,7 +155,7 @@ class Server:
         self.pins = Pins()
         self.store: Any = make_store(reactor, self._journalled)
         self.metrics = Metrics("test", "node")
-        self.outbox = Outbox(reactor)
+        self.outbox = Outbox(reactor, self._delivered)
         self.spending = None if limits is None else Spending(reactor, spending_of(Config(limits=limits)))
         self.rooms = RoomService(
             self.store,
@@ -187,6 +187,9 @@ class Server:
         self.site = TandemSite(root, reactor, shortcut=Shortcut(self.factory, root.refusal) if protocol.fast else None)
         self._numbers = 0
         self._check = Rounds(reactor, 1.0, self.factory.to_check, TandemProtocol.check)
+
+    def _delivered(self, count: int) -> None:
+        self.metrics.deliveries += count
 
     def _journalled(self, room: Room, commit: Commit) -> None:
         self.journal.append((room.code, commit))

@@ -18,20 +18,20 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger
 
 from tandemd import messages as m
-from tandemd.archive import records
-from tandemd.archive.tables import EVENT_BYTES
+from tandemd.archive import rows as records
+from tandemd.archive.sql_archive import EVENT_BYTES
 from tandemd.config import Config
-from tandemd.config.declaration import Limits
-from tandemd.connection import Connection
-from tandemd.limits import MessageLimits, Rate
-from tandemd.limits.rates import BUCKETS, TOLERANCE
-from tandemd.limits.scopes import WIDE
-from tandemd.node import rates_of
-from tandemd.room.permissions import PERMISSIONS, Who
-from tandemd.roomstore import codec
-from tandemd.sessions import Session
+from tandemd.config.schema import Limits
+from tandemd.websocket.client import Connection
+from tandemd.ratelimit import MessageLimits, Rate
+from tandemd.ratelimit.message_rates import BUCKETS, TOLERANCE
+from tandemd.ratelimit.scopes import WIDE
+from tandemd.app.node import rates_of
+from tandemd.rules.permissions import PERMISSIONS, Who
+from tandemd.store.redis import codec
+from tandemd.rooms.session import Session
 
-from .harness import NETFLIX, Server
+from ..support.fake_node import NETFLIX, Server
 
 CROWDS = (1, 30, 480)
 """Connections of one address, or of one /48."""
@@ -39,6 +39,8 @@ ROOM_SIZE = 96
 """Members in a room of a crowd: what one address may have in one, less a few."""
 ROOMS = 55
 """Rooms of a crowd whose members all want to be hosts: what one address may found in a minute, less a few."""
+REST = 60
+"""Seconds after which a crowd has all the credit that it may have."""
 LONG_ID = "\U0001f600" * 57
 """228 bytes; with a number it is as long as a user id may be."""
 LONG_NAME = "\U0001f600" * 50
@@ -235,7 +237,7 @@ class Party:
 
 _Says = Callable[[Party, Mouth, int], dict[str, Any]]
 _to: _Says = lambda party, mouth, number: {"to": party.other(mouth, number)}  # noqa: E731
-_stranger: _Says = lambda party, mouth, number: {"targetUserId": f"{LONG_ID}{number % 99:02}"}  # noqa: E731
+_stranger: _Says = lambda party, mouth, number: {"targetUserId": f"{LONG_ID}b{number % 98}"}  # noqa: E731
 _at: _Says = lambda party, mouth, number: {"currentTime": float(number), "isPlaying": True}  # noqa: E731
 
 SAYS: dict[type[m.ClientMessage], _Says] = {
@@ -319,8 +321,10 @@ class Crowd:
             lost = members[size - size // 4 :] if size > 3 else []
             self.parties.append(Party(members[: size - len(lost)], lost))
             self.mouths += members
-        # The first ones have seen the others come, which a resume would tell them again.
         server.outbox.flush()
+        # Coming in was charged; that is over when it begins.
+        for _ in range(REST):
+            clock.advance(1)
         for party in self.parties:
             for mouth in party.lost:
                 mouth.drop()
@@ -362,4 +366,71 @@ def stored_bytes(server: Server) -> tuple[int, int, int]:
     return size, rows, row_bytes
 
 
-BOUNDS: dict[type[m.ClientMessage], Cost] = {}
+_ID = 240
+"""Bytes of a user id as long as one may be, with its number."""
+BOUNDS: dict[type[m.ClientMessage], Cost] = {
+    m.Join: Cost(
+        why="The member's fields, its USER_JOINED to all, and a ROOM_STATE of all members to itself; to a host also BANS.",
+        lines=2400, each=18, stored=4200, row=700, told=32_000, told_each=1700, kept=8192,
+    ),
+    m.Leave: Cost(
+        why="LEAVE and USER_LEFT to all, the host's successor, and who may come back as what it was.",
+        lines=1500, each=26, stored=4000, row=760, told=2000, told_each=800,
+    ),
+    m.Ping: Cost(why="PONG.", lines=140, told=100),
+    m.PlayPause: Cost(
+        why="The film's state with its URL, in the hash and in the log; one message to all.",
+        lines=1100, each=15, stored=10_000, row=430, told=1000, told_each=480,
+    ),
+    m.Seek: Cost(
+        why="The ids of all who watch, in the hash and in the log; it is charged as long as it is.",
+        lines=1200, each=30, stored=2 * (250 * _ID + 5000), row=420, told=1000, told_each=480,
+    ),
+    m.Ready: Cost(why="One answer to the gate, whose members are counted.", lines=1100, each=14, stored=3400, told=100),
+    m.HostHeartbeat: Cost(why="Kept by the session only; the room looks at it when it sweeps.", lines=130, told=100),
+    m.PositionUpdate: Cost(why="As HOST_HEARTBEAT.", lines=130, told=100),
+    m.UrlChange: Cost(
+        why="The URL in the hash, the log (twice) and the row; one message to all.",
+        lines=1200, each=15, stored=16_000, row=3400, told=1000, told_each=3100,
+    ),
+    m.RequestSync: Cost(why="One answer to the sender.", lines=300, told=600),
+    m.UpdateUsername: Cost(
+        why="The member's fields, and one message to all.",
+        lines=1200, each=12, stored=4000, row=700, told=1000, told_each=690,
+    ),
+    m.ToggleGuestControl: Cost(
+        why="One field, and one message to all.", lines=900, each=12, stored=3400, row=400, told=1000, told_each=90,
+    ),
+    m.TransferHost: Cost(
+        why="One field, and one message to all.", lines=900, each=12, stored=4600, row=740, told=1000, told_each=400,
+    ),
+    m.DelegateControl: Cost(
+        why="One field, and one message to all.", lines=1400, each=12, stored=4400, row=760, told=1000, told_each=430,
+    ),
+    m.LockRoom: Cost(
+        why="One field, and one message to all.", lines=1200, each=12, stored=3200, row=400, told=1000, told_each=90,
+    ),
+    m.Kick: Cost(
+        why="A bar of its own, LEAVE and USER_LEFT to all, KICKED to one, and BANS, up to 100, to the host.",
+        lines=6700, each=60, stored=10_500, row=2300, told=50_000, told_each=1700,
+    ),
+    m.Ban: Cost(
+        why="A bar of its own, and BANS, up to 100, to the host.", lines=4800, stored=6000, row=2000, told=39_000,
+    ),
+    m.Unban: Cost(
+        why="A bar less, and BANS, up to 100, to the host.", lines=4200, stored=3900, row=740, told=39_000,
+    ),
+    m.Chat: Cost(
+        why="The text in the log, and one message to all; its row has no text.",
+        lines=1000, each=11, stored=16_000, row=400, told=1000, told_each=11_600,
+    ),
+    m.Offer: Cost(
+        why="One frame, kept for a lost member, or for a moment until the other has shown life. Charged by its length.",
+        lines=300, told=46_000, kept=6144,
+    ),
+    m.Answer: Cost(why="As OFFER.", lines=300, told=46_000, kept=6144),
+    m.IceCandidate: Cost(why="As OFFER.", lines=300, told=1800, kept=6144),
+    m.PlaybackAck: Cost(why="As OFFER.", lines=300, told=1200, kept=6144),
+    m.SyncResponse: Cost(why="As OFFER; longer URLs than the server allows are left out.", lines=320, told=1300, kept=6144),
+}  # fmt: skip
+"""What each type may cost. A new type needs a line here, measured in `tests.test_allowed`: these are about 1.5 times that."""
