@@ -18,18 +18,18 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger
 
 from tandemd import messages as m
+from tandemd.app.node import rates_of
 from tandemd.archive import rows as records
 from tandemd.archive.sql_archive import EVENT_BYTES
 from tandemd.config import Config
 from tandemd.config.schema import Limits
-from tandemd.websocket.client import Connection
 from tandemd.ratelimit import MessageLimits, Rate
 from tandemd.ratelimit.message_rates import BUCKETS, TOLERANCE
 from tandemd.ratelimit.scopes import WIDE
-from tandemd.app.node import rates_of
+from tandemd.rooms.session import Session
 from tandemd.rules.permissions import PERMISSIONS, Who
 from tandemd.store.redis import codec
-from tandemd.rooms.session import Session
+from tandemd.websocket.client import Connection
 
 from ..support.fake_node import NETFLIX, Server
 
@@ -82,7 +82,15 @@ def lines(function: Callable[[], object]) -> int:
     return count
 
 
-_SHARED = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.CodeType, types.FrameType, Logger)
+_SHARED = (
+    type,
+    types.ModuleType,
+    types.FunctionType,
+    types.BuiltinFunctionType,
+    types.CodeType,
+    types.FrameType,
+    Logger,
+)
 """What the program has once, however many clients it has."""
 
 

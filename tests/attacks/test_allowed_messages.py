@@ -5,7 +5,6 @@ Generated from the declared messages: a type that has no bound in `allowed.BOUND
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock
@@ -14,10 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from tandemd import messages as m
 from tandemd.config.schema import Limits
 from tandemd.ratelimit import Meter
-
 from tandemd.rooms.replica import OFTEN
 from tandemd.rooms.service import RELAY_BYTES
 
+from ..support.fake_node import EPOCH, Server
 from .allowed import (
     BOUNDS,
     CROWDS,
@@ -37,7 +36,6 @@ from .allowed import (
     rate_of,
     stored_bytes,
 )
-from ..support.fake_node import EPOCH, Server
 
 CHARGED = 4
 """What is stored is charged: not more than so many times of it, in the hash, the log and the journal together."""
@@ -199,7 +197,9 @@ class FloodTest(SynchronousTestCase):
                         sent += 1
                 server.outbox.flush()
                 if number % 5 == 0:
-                    self.assertLessEqual(self.neighbours_chat(), quiet + 50, f"{what}: a neighbour's message costs more")
+                    self.assertLessEqual(
+                        self.neighbours_chat(), quiet + 50, f"{what}: a neighbour's message costs more"
+                    )
             clock.advance(1)
         self.assertLessEqual(sent, len(crowd.mouths) * (rate.burst + rate.per_second * SECONDS), what)
         bound, rooms = BOUNDS[kind], len(crowd.parties)
@@ -210,7 +210,9 @@ class FloodTest(SynchronousTestCase):
         each = sum(commit.has_row and commit.event not in OFTEN for _, commit in server.journal)
         self.within(f"{what}: rows", rows, often + each + len(self.neighbours) * self.asked)
         self.within(f"{what}: bytes of rows", row_bytes, rows * max(bound.row, BOUNDS[m.Join].row))
-        self.within(f"{what}: deliveries", server.metrics.deliveries.value - delivered, self.told_most(crowd, sent, joins))
+        self.within(
+            f"{what}: deliveries", server.metrics.deliveries.value - delivered, self.told_most(crowd, sent, joins)
+        )
         held = kept(server, self.neighbours, *crowd.mouths) - before
         budget = crowd.times * (SHORT.address_bytes_rate.burst + SHORT.address_bytes_rate.per_second * SECONDS)
         on_the_way = crowd.times * SHORT.address_deliveries_rate.burst * RELAY_BYTES if bound.kept > 4096 else 0
