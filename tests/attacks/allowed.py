@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import re
 import sys
 import types
@@ -17,6 +18,7 @@ from msgspec import Struct
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 
+import tandemd
 from tandemd import messages as m
 from tandemd.app.node import rates_of
 from tandemd.archive import rows as records
@@ -60,6 +62,8 @@ def encoded(kind: type[m.ClientMessage], fields: dict[str, Any]) -> bytes:
 
 # -- what it costs
 
+_PACKAGE = os.path.dirname(tandemd.__file__) + os.sep
+
 
 def lines(function: Callable[[], object]) -> int:
     """Return how many lines of tandemd run while a function runs: each turn of a loop counts, and so does each call."""
@@ -71,7 +75,7 @@ def lines(function: Callable[[], object]) -> int:
         return line
 
     def call(frame: types.FrameType, event: str, argument: object) -> Any:
-        return line(frame, event, argument) if "tandemd" in frame.f_code.co_filename else None
+        return line(frame, event, argument) if frame.f_code.co_filename.startswith(_PACKAGE) else None
 
     before = sys.gettrace()
     sys.settrace(call)
