@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import re
@@ -27,6 +28,7 @@ class NodeProcess:
     def __init__(self, directory: pathlib.Path, **environ: str):
         directory.mkdir(parents=True, exist_ok=True)
         self.port = 0
+        self.directory = directory
         self._read = 0
         """Up to where errors() has read the log."""
         self.log = directory / "log"
@@ -94,6 +96,16 @@ def _listens(port: int, process: subprocess.Popen[bytes]) -> bool:
     return False
 
 
+def _size_of(*directories: pathlib.Path) -> int:
+    """Return how many bytes the files in directories have; files may go meanwhile."""
+    total = 0
+    for directory in directories:
+        for path in directory.rglob("*"):
+            with contextlib.suppress(OSError):
+                total += path.stat().st_size
+    return total
+
+
 class Target:
     """Something to attack. address: where it is. nodes: its processes."""
 
@@ -109,6 +121,14 @@ class Target:
     def resident(self) -> int:
         """Return how much memory the largest of its nodes has, in bytes."""
         return max(node.resident() for node in self.nodes)
+
+    def redis_bytes(self) -> int:
+        """Return how much memory its Redis uses; 0 without one."""
+        return 0
+
+    def database_bytes(self) -> int:
+        """Return how large its archive is on disk."""
+        return _size_of(*(node.directory / "state" for node in self.nodes))
 
     def pids(self) -> list[int]:
         """Return its processes' ids."""
@@ -219,6 +239,19 @@ class TwoNodes(Cluster):
         else:
             raise RuntimeError(f"nginx did not start:\n{(self.home / 'nginx.log').read_text(errors='replace')}")
         self.address = ("127.0.0.1", port)
+
+    def redis_bytes(self) -> int:
+        with socket.socket(socket.AF_UNIX) as wire:
+            wire.settimeout(PATIENCE_SECONDS)
+            wire.connect(self._redis.path)
+            wire.sendall(b"INFO memory\r\n")
+            text = b""
+            while (found := re.search(rb"used_memory:(\d+)\r", text)) is None:
+                text += wire.recv(65536)
+        return int(found[1])
+
+    def database_bytes(self) -> int:
+        return _size_of(pathlib.Path(self._postgres.directory, "data"))
 
     def pids(self) -> list[int]:
         return [*super().pids(), self._nginx.pid]
