@@ -24,10 +24,11 @@ test: $(VENV)/installed-dev
 chaos: $(VENV)/installed-dev
 	$(BIN)/python -m tests.chaos $(ARGS)
 
-# ARGS: --target one|two, --seconds N (of a window) --rounds N --only TEXT --json FILE --exhaustion N (seconds). Takes 40
-# minutes; needs nginx.
+# ARGS: --target one|two, --seconds N (of a window) --rounds N --only TEXT --json FILE --exhaustion N (seconds).
+# LOAD: --target one|two, --seconds N, --only TYPE. Takes 90 minutes; needs nginx.
 hostile: $(VENV)/installed-dev
 	$(BIN)/python -m tests.attacks $(ARGS)
+	$(BIN)/python -m tests.attacks.load $(LOAD)
 
 # ARGS: --seconds N (for each target) --seed S, and targets. What is found is kept in .fuzz.
 fuzz: $(VENV)/installed-fuzz

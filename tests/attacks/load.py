@@ -29,6 +29,9 @@ NODE_GROWS = 192 * MIB
 REDIS_HAS = 64 * MIB
 DATABASE_GROWS = 64 * MIB
 SECONDS = 5.0
+HEAD = """
+| what | sent | node, MiB | Redis, MiB | database, MiB | longest wait of a neighbour, ms |
+|---|---:|---:|---:|---:|---:|"""
 
 
 class Speaker:
@@ -166,9 +169,7 @@ def main() -> int:
         target: Target = (
             OneNode(TANDEMD_WEB_TRUSTED_PROXIES="1") if name == "one" else TwoNodes(TANDEMD_WEB_TRUSTED_PROXIES="2")
         )
-        print(
-            "| what | sent | node, MiB | Redis, MiB | database, MiB | longest wait of a neighbour, ms |\n|---|---:|---:|---:|---:|---:|"
-        )
+        print(HEAD)
         try:
             for kind in m.CLIENT_MESSAGES:
                 if options.only in name_of(kind):
