@@ -33,7 +33,7 @@ LEFT_BEHIND = 1500
 LEFT_AT_ALL = 256 * 1024
 NEIGHBOUR = IPv4Address("TCP", "198.51.100.1", 1)
 
-_FOUND = Cost(why="A look-up in memory; in a cluster one of the store.", lines=900, told=900)
+_FOUND = Cost(why="A look-up in memory; in a cluster one of the store.", lines=1400, told=900)
 _ADMIN = Cost(why="For the right token only; what is asked for is behind IAdministration.", lines=650, told=700)
 BOUNDS: dict[str, Cost] = {
     "/health": Cost(why="A constant.", lines=500, told=700),
@@ -87,7 +87,7 @@ class RequestTest(WebTestCase):
         """Begin with a site that nobody has asked anything."""
         self.serve(
             rooms=self.node.rooms.directory, administration=FakeAdministration(ROOM), admin_token=TOKEN,
-            metrics_text=self.node.metrics.render,
+            metrics_text=self.node.metrics.render, short_id_wait=0.0,
         )  # fmt: skip
 
     def asking(self, path: str) -> tuple[bytes, str]:
@@ -125,6 +125,8 @@ class RequestTest(WebTestCase):
                     pump.flush()
 
                 ran = lines(ask)
+                self.reactor.advance(0)
+                pump.flush()
                 reply, size = Reply(client.data, method), len(client.data)
                 client.data = b""
                 if reply.status == 429:

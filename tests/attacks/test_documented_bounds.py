@@ -10,6 +10,7 @@ from tandemd import messages as m
 from tandemd.config.schema import Limits, Rooms
 from tandemd.messages.fields import ID_BYTES
 from tandemd.ratelimit.scopes import WIDE
+from tandemd.ratelimit.spending import RESERVED
 from tandemd.rooms.service import RELAY_BYTES
 from tandemd.rules.membership import REMEMBERED
 from tandemd.rules.moderation import MOST
@@ -33,6 +34,10 @@ TABLE = {
     "a change of the room": f"{kb(LIMITS.commit_bytes)} (`limits.commit_bytes`)",
     "its log": f"{kb(LIMITS.log_bytes)} (`limits.log_bytes`) and {ROOMS.log_length} changes",
     "what a member that comes back is told": f"{kb(LIMITS.replay_bytes)} (`limits.replay_bytes`)",
+    "what is replayed to an address": (
+        f"half of `limits.address_bytes_rate`: {LIMITS.address_bytes_rate.burst * RESERVED / 1024**2:.0f} MB at once, "
+        f"then {kb(LIMITS.address_bytes_rate.per_second)} a second; a /48 {WIDE} times as much"
+    ),
     "what waits for a member that is lost": f"{kb(LIMITS.mailbox_bytes)} (`limits.mailbox_bytes`) and {MAILBOX} messages",
     "a room id, a user id": f"100 characters, {ID_BYTES} bytes; neither control nor format characters (Cc, Cf)",
     "kicks and bans": f"{MOST}",
