@@ -33,12 +33,12 @@ def grouped(number: float) -> str:
 TABLE = {
     "a change of the room": f"{kb(LIMITS.commit_bytes)} (`limits.commit_bytes`)",
     "its log": f"{kb(LIMITS.log_bytes)} (`limits.log_bytes`) and {ROOMS.log_length} changes",
-    "what a member that comes back is told": f"{kb(LIMITS.replay_bytes)} (`limits.replay_bytes`)",
-    "what is replayed to an address": (
+    "the replay for a member that resumes": f"{kb(LIMITS.replay_bytes)} (`limits.replay_bytes`)",
+    "replays to an address": (
         f"half of `limits.address_bytes_rate`: {LIMITS.address_bytes_rate.burst * RESERVED / 1024**2:.0f} MB at once, "
         f"then {kb(LIMITS.address_bytes_rate.per_second)} a second; a /48 {WIDE} times as much"
     ),
-    "what waits for a member that is lost": f"{kb(LIMITS.mailbox_bytes)} (`limits.mailbox_bytes`) and {MAILBOX} messages",
+    "the mailbox of a lost member": f"{kb(LIMITS.mailbox_bytes)} (`limits.mailbox_bytes`) and {MAILBOX} messages",
     "a room id, a user id": f"100 characters, {ID_BYTES} bytes; neither control nor format characters (Cc, Cf)",
     "kicks and bans": f"{MOST}",
     "members that left, with their addresses": f"{REMEMBERED}, for 10 minutes",
@@ -52,7 +52,7 @@ class DocumentTest(SynchronousTestCase):
         self.flowing = re.sub(r"\s+", " ", self.text)
 
     def test_each_row_of_the_table(self) -> None:
-        table = self.text.split("| what | bound | beyond it |\n|---|---|---|\n")[1].split("\n\n")[0]
+        table = self.text.split("| data | bound | beyond it |\n|---|---|---|\n")[1].split("\n\n")[0]
         rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
         self.assertEqual({what: bound for what, bound, _ in rows}, TABLE)
 
@@ -61,7 +61,7 @@ class DocumentTest(SynchronousTestCase):
         for sentence in (
             f"A room may do {kb(room)} and {grouped(LIMITS.room_deliveries_rate.per_second)} deliveries a second, "
             f"an address {kb(address)} and {grouped(LIMITS.address_deliveries_rate.per_second)} in all rooms",
-            f"one delivery more for each {RELAY_BYTES} bytes",
+            f"A relay costs one delivery more for each {RELAY_BYTES} bytes",
             f"A /48 has {WIDE} times the number of each rule by address",
             f"a room writes {LIMITS.room_events_rate.per_second:.0f} events a second, after a rest "
             f"{grouped(LIMITS.room_events_rate.burst)} at once",
