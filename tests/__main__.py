@@ -38,8 +38,11 @@ KEPT = ROOT / "_trial_temp_failed"
 """Where the output and the log of modules with failures are kept."""
 LONGEST_FIRST = (
     "attacks.test_attacks",
+    "attacks.test_allowed_messages",
     "chaos.test_checker",
     "chaos.test_chaos",
+    "chaos.test_slow_links",
+    "integration.test_wall_clock",
     "app.test_tls",
     "store.redis.test_login",
     "operations.test_redis_pods",
