@@ -81,13 +81,13 @@ class ISession(Interface):
 class IFollower(Interface):
     """Whoever follows rooms: the room service. With a store of one node, nothing of this is ever called."""
 
-    def committed(code: str, commits: Sequence[Commit]) -> None:
+    def committed(room_id: str, commits: Sequence[Commit]) -> None:
         """There are commits, by this node or another, in order; some may be known already, and some before them lost."""
 
-    def head(code: str, room_id: str, version: Version) -> None:
+    def head(room_id: str, room_uuid: str, version: Version) -> None:
         """The store has the room at this version, ("", (0, 0)) if it does not have it."""
 
-    def renewed(code: str) -> None:
+    def renewed(room_id: str) -> None:
         """The room may have become another: it is to be loaded anew."""
 
     def held() -> Sequence[tuple[Room, Sequence[Commit]]]:
@@ -96,16 +96,16 @@ class IFollower(Interface):
     def available() -> None:
         """The store can be used again."""
 
-    def present(code: str, user_id: str) -> bool:
+    def present(room_id: str, user_id: str) -> bool:
         """Say whether the member is connected here."""
 
-    def members_here(code: str) -> Sequence[str]:
+    def members_here(room_id: str) -> Sequence[str]:
         """Return the user ids of the room's members who are connected here."""
 
-    def relayed(code: str, user_id: str, frame: bytes) -> None:
+    def relayed(room_id: str, user_id: str, frame: bytes) -> None:
         """Here is a frame for a member who is connected here."""
 
-    def node_lost(code: str, prefix: str) -> Deferred[None]:
+    def node_lost(room_id: str, prefix: str) -> Deferred[None]:
         """Connections whose names begin with `prefix` are gone; fires when the room has taken note."""
 
 
@@ -119,13 +119,13 @@ class IRoomStore(Interface):
     def now() -> float:
         """Return the time of the cluster's clock."""
 
-    def load(code: str, *, archived: bool = True) -> Deferred[Room | None]:
+    def load(room_id: str, *, archived: bool = True) -> Deferred[Room | None]:
         """Return a copy of the room as it is, or None only if it is certain that there is none.
 
         archived: whether the archive is asked for a room that the store does not have; if not, None means just that.
         """
 
-    def member(code: str, user_id: str) -> Deferred[Member | None]:
+    def member(room_id: str, user_id: str) -> Deferred[Member | None]:
         """Return one member of a room, or None if the store has no such room or member; the archive is not asked.
 
         It costs the same for a room of any size.
@@ -138,31 +138,31 @@ class IRoomStore(Interface):
         perhaps before this returns. A commit that `closes` ends the room: its code is free again.
         """
 
-    def replay(code: str, after: Version) -> Deferred[Sequence[Commit] | None]:
+    def replay(room_id: str, after: Version) -> Deferred[Sequence[Commit] | None]:
         """Return the commits since a version of this room, or None if the log does not reach back to it, or if they are more
         bytes than a replay may have.
 
         Also of an earlier epoch, where the log shows that the version is part of the room's history; seq goes on over them.
         """
 
-    def follow(code: str, follower: IFollower) -> None:
+    def follow(room_id: str, follower: IFollower) -> None:
         """Tell `follower` of other nodes' commits and relays from now on."""
 
-    def unfollow(code: str) -> None:
+    def unfollow(room_id: str) -> None:
         """Stop telling."""
 
     def relay(
-        code: str, user_id: str, frame: bytes, done: Callable[[Refused | None], None] = lambda error: None
+        room_id: str, user_id: str, frame: bytes, done: Callable[[Refused | None], None] = lambda error: None
     ) -> None:
         """Hand a frame to a member of the room who is not connected here: keep it in its mailbox, tell other nodes.
 
         `done` is called once, perhaps before this returns: with None when it is kept, else with why it may not be.
         """
 
-    def take_mail(code: str, user_id: str) -> Deferred[Sequence[bytes]]:
+    def take_mail(room_id: str, user_id: str) -> Deferred[Sequence[bytes]]:
         """Return the frames kept for a member, in order, and forget them."""
 
-    def drop_mail(code: str, user_id: str) -> None:
+    def drop_mail(room_id: str, user_id: str) -> None:
         """Forget the frames kept for a member."""
 
     def find_invite(invite: str) -> Deferred[str | None]:
@@ -196,7 +196,7 @@ class IRoomStore(Interface):
 class IRooms(Interface):
     """What HTTP may ask of the room service."""
 
-    def invite(code: str, address: str, wait: float) -> Deferred[str | None]:
+    def invite(room_id: str, address: str, wait: float) -> Deferred[str | None]:
         """Return the invite code of a living room that somebody at this address is in, or None.
 
         That is waited for up to `wait` seconds, whether there is such a room or not: nobody else learns which. None at
@@ -225,16 +225,16 @@ class IAdministration(Interface):
     def rooms(after: str, limit: int) -> Deferred[Sequence[dict[str, object]]]:
         """Return the rooms of all nodes that have not ended, by code, from the one after `after`."""
 
-    def room(code: str) -> Deferred[dict[str, object] | None]:
+    def room(room_id: str) -> Deferred[dict[str, object] | None]:
         """Return a room as it is, or None if there is none."""
 
-    def events(code: str, limit: int) -> Deferred[Sequence[dict[str, object]] | None]:
+    def events(room_id: str, limit: int) -> Deferred[Sequence[dict[str, object]] | None]:
         """Return the last events of the room that has the code, or had it last, oldest first; None if there was none."""
 
-    def close(code: str, by: str, reason: str | None) -> Deferred[bool]:
+    def close(room_id: str, by: str, reason: str | None) -> Deferred[bool]:
         """End a room, on whatever nodes its members are; say whether there was one."""
 
-    def announce(code: str, by: str, text: str) -> Deferred[bool]:
+    def announce(room_id: str, by: str, text: str) -> Deferred[bool]:
         """Say something to a room's members; say whether there were any."""
 
     def announce_to_all(by: str, text: str) -> Deferred[int]:
@@ -259,7 +259,7 @@ class Snapshot(Struct, frozen=True):
 class Presence(Struct, frozen=True, gc=False):
     """How a member is doing, by the node that holds its connection."""
 
-    room_id: str
+    room_uuid: str
     user_id: str
     position: float
     playing: bool
@@ -275,7 +275,7 @@ class IArchiveQueries(Interface):
     def rooms(after: str, limit: int) -> Deferred[list[dict[str, object]]]:
         """Return at most `limit` rooms that have not ended, by room id, from the one behind `after`."""
 
-    def events(code: str, limit: int) -> Deferred[list[dict[str, object]] | None]:
+    def events(room_id: str, limit: int) -> Deferred[list[dict[str, object]] | None]:
         """Return the last `limit` events of the newest room with an id, oldest first; None if there was no such room."""
 
 
@@ -291,7 +291,7 @@ class IArchive(Interface):
     def living() -> Deferred[Sequence[Room]]:
         """Return the rooms that are not archived, as they were last written."""
 
-    def find(code: str) -> Deferred[Room | None]:
+    def find(room_id: str) -> Deferred[Room | None]:
         """Return the room with this code that is not archived, as it was last written, or None if there is none."""
 
     def write(commits: Sequence[tuple[str, Commit]], snapshots: Sequence[Snapshot]) -> Deferred[None]:

@@ -264,6 +264,6 @@ class Restore(service.Service):
         found = await self._archive.restore(self._store.now())
         self._store.restore(found)
         for room in found:
-            self._rooms.start_grace(room.code, "")
+            self._rooms.start_grace(room.room_id, "")
         if found:
             self._log.info("{count} rooms are back", count=len(found))

@@ -45,9 +45,9 @@ class Reports:
         """Return the rooms that are not archived, by code, from the one after `after`; members: also those in grace."""
         return self._database.run("list_rooms", self._rooms, after, limit)
 
-    def events(self, code: str, limit: int) -> Deferred[list[dict[str, object]] | None]:
+    def events(self, room_id: str, limit: int) -> Deferred[list[dict[str, object]] | None]:
         """Return the last events of the newest room with the code, oldest first; None if there is no such room."""
-        return self._database.run("list_events", self._events, code, limit)
+        return self._database.run("list_events", self._events, room_id, limit)
 
     # ---- in a thread of the pool
 
@@ -59,8 +59,8 @@ class Reports:
             room["isPlaying"] = bool(room["isPlaying"])
         return found
 
-    def _events(self, cursor: Cursor, code: str, limit: int) -> list[dict[str, object]] | None:
-        cursor.execute(self._select_room, (code,))
+    def _events(self, cursor: Cursor, room_id: str, limit: int) -> list[dict[str, object]] | None:
+        cursor.execute(self._select_room, (room_id,))
         room = cursor.fetchone()
         if room is None:
             return None

@@ -97,9 +97,9 @@ def carry_over(dialect: Dialect, cursor: Cursor) -> None:
     cursor.execute(_SELECT_ROOMS)
     rooms: dict[str, Room] = {}
     rows = []
-    for code, url, position, guest_control, host, count, created, updated, archived in cursor.fetchall():
+    for room_id, url, position, guest_control, host, count, created, updated, archived in cursor.fetchall():
         last = archived or updated or created
-        room = rooms[code] = Room(str(uuid.uuid4()), code, created.timestamp() if created else now, 0, count)
+        room = rooms[room_id] = Room(str(uuid.uuid4()), room_id, created.timestamp() if created else now, 0, count)
         room.at = last.timestamp() if last else now
         room.playback = Playback(url, position, room.at, known=bool(url))
         room.settings = Settings(guest_control, invite=new_invite())
@@ -111,9 +111,11 @@ def carry_over(dialect: Dialect, cursor: Cursor) -> None:
             room.due = now + LOOKED_AT_AFTER
         rows.append(records.room_row(room))
     Rows(dialect, len(records.ROOM_COLUMNS), UPSERT_ROOMS).execute(cursor, rows)
-    Rows(dialect, 2, _INSERT_ROOM_KEYS).execute(cursor, [(code, room.id) for code, room in rooms.items()])
+    Rows(dialect, 2, _INSERT_ROOM_KEYS).execute(cursor, [(room_id, room.room_uuid) for room_id, room in rooms.items()])
     cursor.execute(_SELECT_USERS)
-    users = [(room, user, records.user_key(rooms[room].id, user)) for room, user in cursor.fetchall() if room in rooms]
+    users = [
+        (room, user, records.user_key(rooms[room].room_uuid, user)) for room, user in cursor.fetchall() if room in rooms
+    ]
     Rows(dialect, 3, _INSERT_USER_KEYS).execute(cursor, users)
     cursor.execute(_INSERT_USERS)
     cursor.execute(_INSERT_EVENTS)

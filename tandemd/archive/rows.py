@@ -19,9 +19,9 @@ _NUL = "\\u0000"
 
 
 @functools.lru_cache(maxsize=65536)
-def user_key(room_id: str, user_id: str) -> str:
+def user_key(room_uuid: str, user_id: str) -> str:
     """Return the UUID of a user's row: it follows from the room's UUID and the client's user id."""
-    return str(uuid.uuid5(uuid.UUID(room_id), user_id))
+    return str(uuid.uuid5(uuid.UUID(room_uuid), user_id))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -74,8 +74,8 @@ def room_row(room: Room, superseded: bool = False) -> Row:
         if _NUL in state:
             state = json_text(msgspec.json.decode(state))
     return (
-        str(uuid.UUID(room.id)), room.code, user_key(room.id, room.host) if room.host else None, _text(playback.url),
-        playback.position_at(room.at), playback.playing, room.settings.guest_control, room.epoch, room.seq,
+        str(uuid.UUID(room.room_uuid)), room.room_id, user_key(room.room_uuid, room.host) if room.host else None,
+        _text(playback.url), playback.position_at(room.at), playback.playing, room.settings.guest_control, room.epoch, room.seq,
         state, at if ended else None, timestamp(room.created_at), at,
     )  # fmt: skip
 
@@ -88,22 +88,22 @@ USER_COLUMNS = (
 def user_row(room: Room, user_id: str) -> Row:
     """Return the row of a user as of the room's version; who is not a member any more has left."""
     member: Member | None = room.members.get(user_id)
-    key = user_key(room.id, user_id)
+    key = user_key(room.room_uuid, user_id)
     if member is None or room.closed:
         name = member.username if member else None
         at = timestamp(room.at)
-        return key, room.id, user_id, _text(name), room.epoch, room.seq, at, at, at
+        return key, room.room_uuid, user_id, _text(name), room.epoch, room.seq, at, at, at
     joined = timestamp(member.joined_at)
-    return key, room.id, user_id, _text(member.username), room.epoch, room.seq, joined, joined, None
+    return key, room.room_uuid, user_id, _text(member.username), room.epoch, room.seq, joined, joined, None
 
 
 EVENT_COLUMNS = ("room_id", "epoch", "seq", "event_type", "user_id", "details", "created_at")
 
 
-def event_row(room_id: str, commit: Commit) -> Row:
+def event_row(room_uuid: str, commit: Commit) -> Row:
     """Return the row of a commit that has an `event`."""
     return (
-        room_id, commit.epoch, commit.seq, commit.event, user_key(room_id, commit.user) if commit.user else None,
+        room_uuid, commit.epoch, commit.seq, commit.event, user_key(room_uuid, commit.user) if commit.user else None,
         None if commit.details is None else json_text(commit.details), timestamp(commit.at),
     )  # fmt: skip
 
@@ -114,7 +114,7 @@ PRESENCE_COLUMNS = ("id", "current_time", "is_playing", "connection_quality", "l
 def presence_row(presence: Presence) -> Row:
     """Return the values that a user's row takes over from its node."""
     return (
-        user_key(presence.room_id, presence.user_id), presence.position, presence.playing, presence.quality,
+        user_key(presence.room_uuid, presence.user_id), presence.position, presence.playing, presence.quality,
         timestamp(presence.heartbeat),
     )  # fmt: skip
 

@@ -82,9 +82,9 @@ class SQLArchive:
         """As IArchive says; rooms that cannot be read are left out."""
         return self._watch(self._database.run("living", self._living))
 
-    def find(self, code: str) -> Deferred[Room | None]:
+    def find(self, room_id: str) -> Deferred[Room | None]:
         """As IArchive says. A room whose state cannot be read is none, with a line in the log."""
-        return self._watch(self._database.run("find", self._find, code))
+        return self._watch(self._database.run("find", self._find, room_id))
 
     def write(self, commits: Sequence[tuple[str, Commit]], snapshots: Sequence[Snapshot]) -> Deferred[None]:
         """As IArchive says. What the database will never take goes to `dead_letters`, the rest is stored.
@@ -164,7 +164,9 @@ class SQLArchive:
         if snapshots:
             ordered = sorted(snapshots, key=_room_id)  # nodes that write the same rooms take their locks in one order
             superseded = self._settle_codes(cursor, ordered)
-            batch.put("rooms", self._rooms, lambda it: records.room_row(it.room, it.room.id in superseded), ordered)
+            batch.put(
+                "rooms", self._rooms, lambda it: records.room_row(it.room, it.room.room_uuid in superseded), ordered
+            )
             users = [(item.room, user) for item in ordered for user in sorted(item.users)]
             batch.put("users", self._users, lambda item: records.user_row(*item), users)
         events = [item for item in commits if item[1].has_row]
@@ -179,22 +181,22 @@ class SQLArchive:
         youngest: dict[str, Room] = {}
         superseded: set[str] = set()
         for room in (item.room for item in snapshots if not item.room.closed):
-            other = youngest.get(room.code)
-            if other is None or other.id == room.id:
-                youngest[room.code] = room
-            elif (room.created_at, room.id) > (other.created_at, other.id):
-                youngest[room.code] = room
-                superseded.add(other.id)
+            other = youngest.get(room.room_id)
+            if other is None or other.room_uuid == room.room_uuid:
+                youngest[room.room_id] = room
+            elif (room.created_at, room.room_uuid) > (other.created_at, other.room_uuid):
+                youngest[room.room_id] = room
+                superseded.add(other.room_uuid)
             else:
-                superseded.add(room.id)
-        for id, code, created_at in self._open_with_code.fetch(cursor, [(code,) for code in youngest]):
-            room = youngest[code]
-            if id == room.id:
+                superseded.add(room.room_uuid)
+        for room_uuid, room_id, created_at in self._open_with_code.fetch(cursor, [(room_id,) for room_id in youngest]):
+            room = youngest[room_id]
+            if room_uuid == room.room_uuid:
                 continue
-            if (_seconds(created_at), id) > (round(room.created_at, 3), room.id):
-                superseded.add(room.id)
+            if (_seconds(created_at), room_uuid) > (round(room.created_at, 3), room.room_uuid):
+                superseded.add(room.room_uuid)
             else:
-                cursor.execute(self._supersede, (timestamp(room.created_at), id))
+                cursor.execute(self._supersede, (timestamp(room.created_at), room_uuid))
         return superseded
 
     def _write_presence(self, cursor: Cursor, presences: Sequence[Presence]) -> None:
@@ -232,33 +234,33 @@ class SQLArchive:
         rooms = self._load(cursor.fetchall())
         for room in rooms:
             room.epoch = max(room.epoch + 1, int(now * 1000))
-            cursor.execute(self._renew, (room.epoch, room.id, room.epoch))
+            cursor.execute(self._renew, (room.epoch, room.room_uuid, room.epoch))
         return rooms
 
     def _living(self, cursor: Cursor) -> list[Room]:
         cursor.execute(SELECT_OPEN)
         return self._load(cursor.fetchall())
 
-    def _find(self, cursor: Cursor, code: str) -> Room | None:
-        cursor.execute(self._open_by_code, (code,))
+    def _find(self, cursor: Cursor, room_id: str) -> Room | None:
+        cursor.execute(self._open_by_code, (room_id,))
         rooms = self._load(cursor.fetchall())
         return rooms[0] if rooms else None
 
     def _load(self, rows: Sequence[Any]) -> list[Room]:
         rooms: list[Room] = []
-        for id, code, created_at, epoch, seq, state in rows:
+        for room_uuid, room_id, created_at, epoch, seq, state in rows:
             try:
-                rooms.append(load(id, code, _seconds(created_at), epoch, seq, state))
+                rooms.append(load(room_uuid, room_id, _seconds(created_at), epoch, seq, state))
             except ValueError as error:
                 self.log.error(
                     "the room {room} ({code}) cannot be read from the archive and is left there: {error}",
-                    room=id, code=code, error=one_line(error),
+                    room=room_uuid, code=room_id, error=one_line(error),
                 )  # fmt: skip
         return rooms
 
 
 def _room_id(snapshot: Snapshot) -> str:
-    return snapshot.room.id
+    return snapshot.room.room_uuid
 
 
 def _heartbeat(presence: Presence) -> float:

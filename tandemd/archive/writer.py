@@ -121,7 +121,7 @@ class ArchiveWriter(Service):
                 self._weigh()
         else:
             # Oldest first: a key that is there keeps its place.
-            self._quiet[room.id] = room, self._quiet.get(room.id, (room, commit.at))[1]
+            self._quiet[room.room_uuid] = room, self._quiet.get(room.room_uuid, (room, commit.at))[1]
 
     def _weigh(self) -> None:
         """Take note of the newest commit of many that wait: the archive fails, or is slow."""
@@ -202,15 +202,15 @@ class ArchiveWriter(Service):
         quiet = self._quiet_until(quiet_until, self._at_once - len(batch))
         for room, _ in batch:
             # What they say of the room is in its row then.
-            if room.id in self._quiet:
-                quiet[room.id] = self._quiet[room.id]
+            if room.room_uuid in self._quiet:
+                quiet[room.room_uuid] = self._quiet[room.room_uuid]
         for id in quiet:
             del self._quiet[id]
         found = changed(batch, [room for room, _ in quiet.values()])
         written, put_off = self._due(found, math.inf if quiet_until == math.inf else self._reactor.seconds())
         try:
             await self._archive.write(
-                [(room.id, commit) for room, commit in batch],
+                [(room.room_uuid, commit) for room, commit in batch],
                 [Snapshot(room.copy(), users) for room, users in written.values()],
             )
         except Exception as error:
@@ -223,7 +223,7 @@ class ArchiveWriter(Service):
             self._weighed = 0
         self._look_whether_full()
         self._put_off = put_off
-        self._pacing.written((room.id, room.weight()) for room, _ in written.values() if not room.closed)
+        self._pacing.written((room.room_uuid, room.weight()) for room, _ in written.values() if not room.closed)
         self._failure = ""
         self._wait = SHORTEST_WAIT
         self._observe(len(batch), True)
@@ -233,7 +233,7 @@ class ArchiveWriter(Service):
 
     def _due_at(self, room: Room) -> float:
         """Return when a room is to be written again at the earliest."""
-        return 0.0 if room.closed else self._pacing.due_at(room.id)
+        return 0.0 if room.closed else self._pacing.due_at(room.room_uuid)
 
     def _due(self, found: Changed, now: float) -> tuple[Changed, Changed]:
         """Return which rooms are to be written now, those included that were put off, and which are put off."""
@@ -309,15 +309,15 @@ def changed(batch: Sequence[tuple[Room, Commit]], others: Sequence[Room]) -> Cha
     What has no row in `room_events` changes no user's either.
     """
     rooms: dict[str, Room] = {}
-    users: dict[str, set[str]] = {room.id: set() for room in others}
+    users: dict[str, set[str]] = {room.room_uuid: set() for room in others}
     for room, commit in batch:
-        users.setdefault(room.id, set())
-        rooms[room.id] = room  # the last: a store may go on with another object for the same room
+        users.setdefault(room.room_uuid, set())
+        rooms[room.room_uuid] = room  # the last: a store may go on with another object for the same room
         if commit.changes:
-            users[room.id].update(name[len(MEMBER) :] for name in commit.changes if name.startswith(MEMBER))
+            users[room.room_uuid].update(name[len(MEMBER) :] for name in commit.changes if name.startswith(MEMBER))
         if commit.closes:
-            users[room.id].update(room.members)
+            users[room.room_uuid].update(room.members)
     for room in others:
-        if room.id not in rooms or rooms[room.id].version < room.version:
-            rooms[room.id] = room
+        if room.room_uuid not in rooms or rooms[room.room_uuid].version < room.version:
+            rooms[room.room_uuid] = room
     return {id: (room, frozenset(users[id])) for id, room in rooms.items()}

@@ -51,10 +51,10 @@ class Mark(Struct, frozen=True, gc=False):
 
 
 class Share(Struct, frozen=True, gc=False):
-    """At most this many rooms that exist may be held under a name; taking holds the room `code`, for a day at most."""
+    """At most this many rooms that exist may be held under a name; taking holds the room `room_id`, for a day at most."""
 
     name: str
-    code: str
+    room_id: str
     most: int
 
 
@@ -87,7 +87,7 @@ class Budgets:
     colon, so that many addresses do not make a room forgotten. What was used longest ago goes first.
     """
 
-    def __init__(self, exists: Callable[[str], bool] = lambda code: True, kept: int = KEPT):
+    def __init__(self, exists: Callable[[str], bool] = lambda room_id: True, kept: int = KEPT):
         self._exists = exists
         self._kept = kept
         self._until: dict[str, OrderedDict[str, float]] = {}
@@ -124,7 +124,7 @@ class Budgets:
                     self._forget(need.name)
             elif isinstance(need, Share):
                 held = self._shares.get(need.name, {})
-                held.pop(need.code, None)
+                held.pop(need.room_id, None)
                 if not held:
                     self._shares.pop(need.name, None)
 
@@ -140,15 +140,15 @@ class Budgets:
             return 0.0 if self._at(need.name) > now else DAY
         held = self._shares.get(need.name, {})
         if len(held) >= need.most:
-            for code in [code for code in held if not self._exists(code)]:
-                del held[code]
-        return 0.0 if len(held) < need.most or need.code in held else RECHECK
+            for room_id in [room_id for room_id in held if not self._exists(room_id)]:
+                del held[room_id]
+        return 0.0 if len(held) < need.most or need.room_id in held else RECHECK
 
     def _use(self, need: Need, now: float) -> None:
         if isinstance(need, Budget):
             self._put(need.name, max(self._at(need.name), now) + need.interval)
         elif isinstance(need, Share):
-            self._shares.setdefault(need.name, {})[need.code] = None
+            self._shares.setdefault(need.name, {})[need.room_id] = None
             self._shares.move_to_end(need.name)
             if len(self._shares) > self._kept:
                 self._shares.popitem(last=False)

@@ -73,8 +73,8 @@ class Administration:
     def rooms(self, after: str, limit: int) -> Deferred[Sequence[dict[str, object]]]:
         return self._read(self._reports.rooms(after, limit))
 
-    def events(self, code: str, limit: int) -> Deferred[Sequence[dict[str, object]] | None]:
-        return self._read(self._reports.events(code, limit))
+    def events(self, room_id: str, limit: int) -> Deferred[Sequence[dict[str, object]] | None]:
+        return self._read(self._reports.events(room_id, limit))
 
     def _read(self, question: Deferred[Any]) -> Deferred[Any]:
         def failed(failure: Any) -> None:
@@ -83,17 +83,17 @@ class Administration:
 
         return question.addErrback(failed)
 
-    def room(self, code: str) -> Deferred[dict[str, object] | None]:
-        return Deferred.fromCoroutine(self._room(code))
+    def room(self, room_id: str) -> Deferred[dict[str, object] | None]:
+        return Deferred.fromCoroutine(self._room(room_id))
 
-    async def _room(self, code: str) -> dict[str, object] | None:
-        room = await self._store.load(code)
+    async def _room(self, room_id: str) -> dict[str, object] | None:
+        room = await self._store.load(room_id)
         if room is None:
             return None
         now = self._store.now()
         return {
-            "roomId": room.code,
-            "uuid": room.id,
+            "roomId": room.room_id,
+            "uuid": room.room_uuid,
             "epoch": room.epoch,
             "seq": room.seq,
             "createdAt": int(room.created_at * 1000),
@@ -119,11 +119,11 @@ class Administration:
             ],
         }
 
-    def close(self, code: str, by: str, reason: str | None) -> Deferred[bool]:
-        return Deferred.fromCoroutine(self._do(code, by, Close(by, reason)))
+    def close(self, room_id: str, by: str, reason: str | None) -> Deferred[bool]:
+        return Deferred.fromCoroutine(self._do(room_id, by, Close(by, reason)))
 
-    def announce(self, code: str, by: str, text: str) -> Deferred[bool]:
-        return Deferred.fromCoroutine(self._do(code, by, Announce(by, text)))
+    def announce(self, room_id: str, by: str, text: str) -> Deferred[bool]:
+        return Deferred.fromCoroutine(self._do(room_id, by, Announce(by, text)))
 
     def announce_to_all(self, by: str, text: str) -> Deferred[int]:
         return Deferred.fromCoroutine(self._announce_to_all(by, text))
@@ -139,13 +139,13 @@ class Administration:
                 return told
             after = str(page[-1]["roomId"])
 
-    async def _do(self, code: str, by: str, body: Close | Announce) -> bool:
+    async def _do(self, room_id: str, by: str, body: Close | Announce) -> bool:
         act = _Act(body)
-        self._open.use(code, lambda live: live.submit(act), act.result.errback)
+        self._open.use(room_id, lambda live: live.submit(act), act.result.errback)
         done = await act.result
         if done:
             self._log.info(
-                "administration: {act} {room}", act=type(body).__name__.lower(), room=code, by=by, reason=_why(body)
+                "administration: {act} {room}", act=type(body).__name__.lower(), room=room_id, by=by, reason=_why(body)
             )
         return done
 

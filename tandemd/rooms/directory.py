@@ -37,27 +37,27 @@ class Directory:
         self._waiters: dict[tuple[str, str], list[Deferred[None]]] = {}
         """By room and address."""
 
-    def joined(self, code: str, address: str) -> None:
+    def joined(self, room_id: str, address: str) -> None:
         """Answer the questions that a member, now in a room, has asked from this address."""
-        for waiter in self._waiters.pop((code, address), ()):
+        for waiter in self._waiters.pop((room_id, address), ()):
             waiter.callback(None)
 
-    def invite(self, code: str, address: str, wait: float) -> Deferred[str | None]:
-        return Deferred.fromCoroutine(self._invite(code, address, wait))
+    def invite(self, room_id: str, address: str, wait: float) -> Deferred[str | None]:
+        return Deferred.fromCoroutine(self._invite(room_id, address, wait))
 
-    async def _invite(self, code: str, address: str, wait: float) -> str | None:
+    async def _invite(self, room_id: str, address: str, wait: float) -> str | None:
         if not address:
             # Without an address nothing tells a member from a stranger.
             return None
         end = self._clock.seconds() + wait
         while True:
-            room = await self._store.load(code)
+            room = await self._store.load(room_id)
             if room is not None and any(address == m.address for m in room.members.values()):
                 return room.settings.invite
             left = end - self._clock.seconds()
             if left <= 0:
                 return None
-            await self._member_joins((code, address), left)
+            await self._member_joins((room_id, address), left)
 
     async def _member_joins(self, at: tuple[str, str], wait: float) -> None:
         """Wait until a member joins a room on this node from an address, or the time is over. at: the room and the address."""
@@ -78,10 +78,10 @@ class Directory:
     def find_invite(self, invite: str, address: str) -> Deferred[str | None]:
         return self._store.find_invite(invite).addCallback(self._found, address)
 
-    def _found(self, code: str | None, address: str) -> str | None:
-        if code is not None:
-            self._invited(code, address)
-        return code
+    def _found(self, room_id: str | None, address: str) -> str | None:
+        if room_id is not None:
+            self._invited(room_id, address)
+        return room_id
 
     def room_of(self, token: str) -> Deferred[dict[str, object] | None]:
         return Deferred.fromCoroutine(self._room_of(token))
@@ -104,7 +104,7 @@ class Directory:
 
     def _shown(self, room: Room) -> dict[str, object]:
         self._rules.withdraw(room)
-        now, live = self._store.now(), self._open.get(room.code)
+        now, live = self._store.now(), self._open.get(room.room_id)
         users = []
         for member in room.members.values():
             session = live.group.get(member.user_id) if live else None
@@ -118,7 +118,7 @@ class Directory:
                 }
             )
         return {
-            "roomId": room.code,
+            "roomId": room.room_id,
             "connectionCount": sum(1 for member in room.members.values() if member.conn),
             "currentTime": room.playback.position_at(now),
             "isPlaying": room.playback.playing,

@@ -85,12 +85,12 @@ class Following:
                 # room in which much happens.
                 self._early.append(commit)
 
-    def head(self, room_id: str, version: Version) -> None:
+    def head(self, room_uuid: str, version: Version) -> None:
         """The store has the room at this version."""
         room = self._live.room
-        if not room.seq and not room_id:
+        if not room.seq and not room_uuid:
             return
-        if room_id != room.id or version[0] != room.epoch:
+        if room_uuid != room.room_uuid or version[0] != room.epoch:
             self.reload()
         elif version > room.version:
             self.catch_up()
@@ -117,7 +117,7 @@ class Following:
 
     def _replay(self) -> Deferred[Sequence[Commit] | None]:
         room = self._live.room
-        return self._store.replay(room.code, room.version)
+        return self._store.replay(room.room_id, room.version)
 
     def _replayed(self, commits: Sequence[Commit] | None) -> None:
         if commits is None or any(commit.epoch != self._live.room.epoch for commit in commits):
@@ -135,13 +135,13 @@ class Following:
 
     def _load(self) -> None:
         self.stale = False
-        self._store.load(self._live.room.code).addCallback(self._loaded).addErrback(self._load_failed)
+        self._store.load(self._live.room.room_id).addCallback(self._loaded).addErrback(self._load_failed)
 
     def _loaded(self, found: Room | None) -> None:
         mine = self._live.room
-        if found is not None and found.id == mine.id and found.version <= mine.version:
+        if found is not None and found.room_uuid == mine.room_uuid and found.version <= mine.version:
             self._finish()  # read before what has been applied meanwhile
-        elif not mine.seq or (found is not None and found.id != mine.id):
+        elif not mine.seq or (found is not None and found.room_uuid != mine.room_uuid):
             self._renew(found)
         else:
             # The same room under a new epoch, or ended: members here are to see first what they have missed.
@@ -196,7 +196,7 @@ class Following:
     def _failed(self, failure: Failure) -> None:
         self.busy = False
         if not failure.check(Refused):
-            self._log.failure("reading {room}", failure=failure, room=self._live.room.code)
+            self._log.failure("reading {room}", failure=failure, room=self._live.room.room_id)
         if not self._live.closed and self._timer is None:
             self._timer = self._clock.callLater(RETRY, self._retry)
 

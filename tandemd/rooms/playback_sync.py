@@ -205,7 +205,7 @@ class Positions:
         """Return how the members connected here are doing."""
         now = self._store.now()
         return [
-            Presence(live.room.id, session.user, session.position, session.playing, session.quality, now)
+            Presence(live.room.room_uuid, session.user, session.position, session.playing, session.quality, now)
             for live in self._rooms()
             for session in live.group
         ]

@@ -46,60 +46,60 @@ class OpenRooms:
     def __len__(self) -> int:
         return len(self._live)
 
-    def get(self, code: str) -> LiveRoom | None:
-        return self._live.get(code)
+    def get(self, room_id: str) -> LiveRoom | None:
+        return self._live.get(room_id)
 
-    def use(self, code: str, use: Use, failed: Failed = lambda error: None) -> None:
+    def use(self, room_id: str, use: Use, failed: Failed = lambda error: None) -> None:
         """Call `use` with the room, now or when it is open; `failed` if it cannot be opened at the moment."""
-        live = self._live.get(code)
-        if code in self._opening:
-            self._opening[code].append((use, failed))
+        live = self._live.get(room_id)
+        if room_id in self._opening:
+            self._opening[room_id].append((use, failed))
         elif live is not None:
             use(live)
             self.close_if_idle(live)
         else:
-            self._opening[code] = deque([(use, failed)])
+            self._opening[room_id] = deque([(use, failed)])
             # Whoever listens first and reads then misses nothing.
-            self._store.follow(code, self._follower)
-            loaded = self._store.load(code)
-            loaded.addCallbacks(self._opened, self._not_opened, (code,), {}, (code,), {})
-            loaded.addErrback(lambda failure: self._log.failure("opening {room}", failure=failure, room=code))
+            self._store.follow(room_id, self._follower)
+            loaded = self._store.load(room_id)
+            loaded.addCallbacks(self._opened, self._not_opened, (room_id,), {}, (room_id,), {})
+            loaded.addErrback(lambda failure: self._log.failure("opening {room}", failure=failure, room=room_id))
 
-    def _opened(self, room: Room | None, code: str) -> None:
-        live = self._live[code] = self._make(room or self.blank(code))
+    def _opened(self, room: Room | None, room_id: str) -> None:
+        live = self._live[room_id] = self._make(room or self.blank(room_id))
         live.renew(live.room)
-        self._in_slices(self._hand_over(live, code))
+        self._in_slices(self._hand_over(live, room_id))
 
-    def _hand_over(self, live: LiveRoom, code: str) -> Iterator[None]:
-        waiting = self._opening[code]
+    def _hand_over(self, live: LiveRoom, room_id: str) -> Iterator[None]:
+        waiting = self._opening[room_id]
         while waiting:
             use, _ = waiting.popleft()
             try:
                 use(live)
             except Exception:
-                self._log.failure("opening {room}", room=code)
+                self._log.failure("opening {room}", room=room_id)
             yield
-        del self._opening[code]
+        del self._opening[room_id]
         self.close_if_idle(live)
 
-    def _not_opened(self, failure: Failure, code: str) -> None:
-        self._store.unfollow(code)
+    def _not_opened(self, failure: Failure, room_id: str) -> None:
+        self._store.unfollow(room_id)
         error = failure.value
         if not isinstance(error, Refused):
-            self._log.failure("opening {room}", failure=failure, room=code)
+            self._log.failure("opening {room}", failure=failure, room=room_id)
             error = Refused("internal", "The server made a mistake; it has been logged.")
-        for _, failed in self._opening.pop(code):
+        for _, failed in self._opening.pop(room_id):
             failed(error)
 
-    def blank(self, code: str) -> Room:
+    def blank(self, room_id: str) -> Room:
         """Return a room that is to be created by its first commit."""
         now = self._store.now()
-        return Room(str(uuid.uuid4()), code, now, int(now * 1000))
+        return Room(str(uuid.uuid4()), room_id, now, int(now * 1000))
 
     def close_if_idle(self, live: LiveRoom) -> None:
         """Close the room if nothing here needs it."""
-        code = live.room.code
-        if live.idle and self._live.get(code) is live and code not in self._opening:
-            del self._live[code]
+        room_id = live.room.room_id
+        if live.idle and self._live.get(room_id) is live and room_id not in self._opening:
+            del self._live[room_id]
             live.close()
-            self._store.unfollow(code)
+            self._store.unfollow(room_id)

@@ -258,7 +258,7 @@ class LiveRoom:
         except StalePin:
             return None
         except Exception:
-            log.failure("deciding {kind} in {room}", kind=type(entry.command.body).__name__, room=room.code)
+            log.failure("deciding {kind} in {room}", kind=type(entry.command.body).__name__, room=room.room_id)
             return INTERNAL
 
     def _committed(self, result: CommitResult) -> None:
@@ -284,7 +284,7 @@ class LiveRoom:
         kind = type(culprit.command.body).__name__
         if culprit.session is None:
             log.error("a change of {room} by {kind} is too large: {size} bytes (limits.commit_bytes)",
-                      room=self.room.code, kind=kind, size=result.size)  # fmt: skip
+                      room=self.room.room_id, kind=kind, size=result.size)  # fmt: skip
         error = Refused(
             "too_large",
             f"This would change {result.size} bytes of the room; {result.most} is the most (limits.commit_bytes).",
@@ -335,7 +335,9 @@ class LiveRoom:
                     entry.done(self, decided, self.room.seq if decided.seq is None else decided.seq)
             except Exception:
                 # The others have their answers all the same.
-                log.failure("answering {kind} in {room}", kind=type(entry.command.body).__name__, room=self.room.code)
+                log.failure(
+                    "answering {kind} in {room}", kind=type(entry.command.body).__name__, room=self.room.room_id
+                )
 
     def _charge(self, session: Session, meter: Meter, commit: Commit) -> None:
         """Have the room and the address of the sender pay for a command. meter: that of the room."""
@@ -420,7 +422,7 @@ class LiveRoom:
             if member is not None and commit.event == "USER_RESUMED":
                 # Its connection may have been dead for long. The same page speaks through another now.
                 for letter in session.unproven():
-                    self._store.relay(self.room.code, user, letter)
+                    self._store.relay(self.room.room_id, user, letter)
             self.group.remove(session)
             session.detached = member is not None
             out.append(session)

@@ -148,10 +148,10 @@ class RoomService(service.Service):
         for live in self.open:
             live.close()
 
-    def start_grace(self, code: str, prefix: str) -> None:
+    def start_grace(self, room_id: str, prefix: str) -> None:
         """Begin the grace period of a room's members whose connections were on a node that is gone."""
-        self.others.node_lost(code, prefix).addErrback(
-            lambda failure: log.failure("beginning the grace period in {room}", failure, room=code)
+        self.others.node_lost(room_id, prefix).addErrback(
+            lambda failure: log.failure("beginning the grace period in {room}", failure, room=room_id)
         )
 
     # -- what connections do
@@ -283,7 +283,7 @@ class RoomService(service.Service):
                 size = 0 if member.conn else len(frame)
                 self._charge(session, live.meter, size, 1 + len(frame) // RELAY_BYTES)
             # Acknowledged when it is kept: a sender that is told otherwise can send it again.
-            self._store.relay(live.room.code, message.to, frame, done)
+            self._store.relay(live.room.room_id, message.to, frame, done)
         else:
             raise NO_SUCH_MEMBER
 
@@ -320,7 +320,7 @@ class RoomService(service.Service):
                     self._metrics.limited["address"] += 1
                     break
                 self._charge(session, live.meter, len(letter), 0)
-            self._store.relay(live.room.code, user, letter)
+            self._store.relay(live.room.room_id, user, letter)
 
     # -- rooms come and go
 
@@ -344,11 +344,11 @@ class RoomService(service.Service):
         if commit.changes:
             self.positions.told(live, commit)
         if commit.closes:
-            live.renew(self.open.blank(live.room.code))
+            live.renew(self.open.blank(live.room.room_id))
         elif commit.event == "USER_JOINED":
             member = live.room.members.get(commit.user)
             if member is not None:
-                self.directory.joined(live.room.code, member.address)
+                self.directory.joined(live.room.room_id, member.address)
         if (commit.changes or commit.closes) and len(live.waiting):
             self._retries.committed(live, commit)
 
@@ -422,7 +422,7 @@ class RoomService(service.Service):
     def _look_for_due(self) -> Deferred[None]:
         self._notice_away()
         return self._store.due_rooms(self._store.now()).addCallback(
-            lambda codes: self._do_in_slices(self._do_due(codes))
+            lambda room_ids: self._do_in_slices(self._do_due(room_ids))
         )
 
     def _notice_away(self) -> None:
@@ -433,10 +433,10 @@ class RoomService(service.Service):
             self._away_since = now
         self._away = bool(self._away_since) and now >= self._away_since + PATIENCE
 
-    def _do_due(self, codes: Sequence[str]) -> Iterator[None]:
+    def _do_due(self, room_ids: Sequence[str]) -> Iterator[None]:
         floor = self._store.grace_floor()
-        for code in codes:
-            self.open.use(code, lambda live: live.submit(Entry(Command("", "", Due(floor)))))
+        for room_id in room_ids:
+            self.open.use(room_id, lambda live: live.submit(Entry(Command("", "", Due(floor)))))
             yield
 
     def presence(self) -> list[Presence]:

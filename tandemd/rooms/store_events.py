@@ -39,18 +39,18 @@ class OtherNodes:
         """Set which rooms it is about. To be called once, before anything else."""
         self._open = rooms
 
-    def committed(self, code: str, commits: Sequence[Commit]) -> None:
-        live = self._open.get(code)
+    def committed(self, room_id: str, commits: Sequence[Commit]) -> None:
+        live = self._open.get(room_id)
         if live is not None:
             live.following.receive(commits)
 
-    def head(self, code: str, room_id: str, version: Version) -> None:
-        live = self._open.get(code)
+    def head(self, room_id: str, room_uuid: str, version: Version) -> None:
+        live = self._open.get(room_id)
         if live is not None:
-            live.following.head(room_id, version)
+            live.following.head(room_uuid, version)
 
-    def renewed(self, code: str) -> None:
-        live = self._open.get(code)
+    def renewed(self, room_id: str) -> None:
+        live = self._open.get(room_id)
         if live is not None:
             live.following.reload()
 
@@ -60,30 +60,30 @@ class OtherNodes:
     def available(self) -> None:
         self._available()
 
-    def present(self, code: str, user_id: str) -> bool:
-        live = self._open.get(code)
+    def present(self, room_id: str, user_id: str) -> bool:
+        live = self._open.get(room_id)
         return live is not None and live.group.get(user_id) is not None
 
-    def members_here(self, code: str) -> Sequence[str]:
-        live = self._open.get(code)
+    def members_here(self, room_id: str) -> Sequence[str]:
+        live = self._open.get(room_id)
         return [session.user for session in live.group] if live is not None else []
 
-    def relayed(self, code: str, user_id: str, frame: bytes) -> None:
-        live = self._open.get(code)
+    def relayed(self, room_id: str, user_id: str, frame: bytes) -> None:
+        live = self._open.get(room_id)
         session = live.group.get(user_id) if live is not None else None
         # Too late to refuse it; and better lost than that it has the member cut off.
         if session is not None and not session.crowded:
             session.hand_over(frame)
 
-    def node_lost(self, code: str, prefix: str) -> Deferred[None]:
+    def node_lost(self, room_id: str, prefix: str) -> Deferred[None]:
         noted: Deferred[None] = Deferred()
         entry = _Noted(Command("", "", NodeLost(prefix)), noted)
-        self._open.use(code, lambda live: live.submit(entry), noted.errback)
+        self._open.use(room_id, lambda live: live.submit(entry), noted.errback)
         return noted
 
     def reloaded(self, live: LiveRoom, room: Room | None) -> None:
         """An open room turned out to be another than what follows on what was known: see who is still in it."""
-        live.renew(room or self._open.blank(live.room.code))
+        live.renew(room or self._open.blank(live.room.room_id))
         state = text_frame(m.encode(join.state_of(live.room, self._store.now())))
         for session in list(live.group):
             member = live.room.members.get(session.user)

@@ -248,7 +248,7 @@ def greeting(
 def state_of(room: Room, now: float, *, resumed: bool | None = None, token: str | None = None) -> m.RoomState:
     """Return the ROOM_STATE of the room as it is."""
     return m.RoomState(
-        room_id=room.code,
+        room_id=room.room_id,
         url=room.playback.url,
         current_time=room.playback.position_at(now),
         is_playing=room.playback.playing,

@@ -205,18 +205,18 @@ class Commit(Struct, frozen=True, gc=False, array_like=True):
 class Room:
     """A room at one version. Only `apply` changes it; whoever needs to try something out makes a `copy`.
 
-    id: UUID of this life of the room. code: the room id that clients use. prev: seq of the last commit that carried
+    room_uuid: UUID of this life of the room. room_id: the room id that clients use. prev: seq of the last commit that carried
     messages. at: server time of the last commit. empty_since: when the last member went, 0.0 while there is one.
     """
 
     __slots__ = (
-        "at", "closed", "code", "created_at", "departed", "due", "empty_since", "epoch", "gate", "host", "id",
+        "at", "closed", "room_id", "created_at", "departed", "due", "empty_since", "epoch", "gate", "host", "room_uuid",
         "members", "moderation", "playback", "prev", "seq", "settings",
     )  # fmt: skip
 
-    def __init__(self, id: str, code: str, created_at: float, epoch: int, seq: int = 0):
-        self.id = id
-        self.code = code
+    def __init__(self, room_uuid: str, room_id: str, created_at: float, epoch: int, seq: int = 0):
+        self.room_uuid = room_uuid
+        self.room_id = room_id
         self.created_at = created_at
         self.epoch = epoch
         self.seq = seq
@@ -461,10 +461,10 @@ def dump(room: Room) -> bytes:
     )  # fmt: skip
 
 
-def load(id: str, code: str, created_at: float, epoch: int, seq: int, state: bytes | str) -> Room:
+def load(room_uuid: str, room_id: str, created_at: float, epoch: int, seq: int, state: bytes | str) -> Room:
     """Return the room that `dump` wrote. Raises msgspec.MsgspecError (a ValueError) if `state` is not such a dump."""
     dumped = _decode_dump(state)
-    room = Room(id, code, created_at, epoch, seq)
+    room = Room(room_uuid, room_id, created_at, epoch, seq)
     for name in _Dump.__struct_fields__:
         if name != "members":
             setattr(room, name, getattr(dumped, name))

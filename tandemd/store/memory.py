@@ -122,11 +122,11 @@ class MemoryStore:
             self._keep(room)
 
     def _keep(self, room: Room) -> _Kept:
-        kept = self._rooms[room.code] = _Kept(room)
+        kept = self._rooms[room.room_id] = _Kept(room)
         if room.settings.invite:
-            self._invites[room.settings.invite] = room.code
+            self._invites[room.settings.invite] = room.room_id
         if room.due:
-            heapq.heappush(self._due, (room.due, room.code))
+            heapq.heappush(self._due, (room.due, room.room_id))
         return kept
 
     def codes(self) -> list[str]:
@@ -138,16 +138,16 @@ class MemoryStore:
     def now(self) -> float:
         return self._time.now()
 
-    def load(self, code: str, *, archived: bool = True) -> Deferred[Room | None]:
-        kept = self._rooms.get(code)
+    def load(self, room_id: str, *, archived: bool = True) -> Deferred[Room | None]:
+        kept = self._rooms.get(room_id)
         return defer.succeed(kept.room.copy() if kept else None)
 
-    def member(self, code: str, user_id: str) -> Deferred[Member | None]:
-        kept = self._rooms.get(code)
+    def member(self, room_id: str, user_id: str) -> Deferred[Member | None]:
+        kept = self._rooms.get(room_id)
         return defer.succeed(kept.room.members.get(user_id) if kept else None)
 
     def commit(self, room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None]) -> None:
-        kept = self._rooms.get(room.code)
+        kept = self._rooms.get(room.room_id)
         if kept is None:
             if room.seq:
                 done(Conflict(None))
@@ -155,7 +155,7 @@ class MemoryStore:
             created = room.copy()
             kept = _Kept(created)
         stored = kept.room
-        if stored.id != room.id or stored.epoch != room.epoch or stored.seq != room.seq:
+        if stored.room_uuid != room.room_uuid or stored.epoch != room.epoch or stored.seq != room.seq:
             done(Conflict(stored.version))
             return
         if self._full() and not commits[-1].closes:
@@ -177,11 +177,11 @@ class MemoryStore:
             changes = commit.changes
             if changes:
                 if "settings" in changes and stored.settings.invite:
-                    self._invites[stored.settings.invite] = room.code
+                    self._invites[stored.settings.invite] = room.room_id
                 if kept.mail:
                     kept.drop_mail(changes)
             if stored.due != due and stored.due:
-                heapq.heappush(self._due, (stored.due, room.code))
+                heapq.heappush(self._due, (stored.due, room.room_id))
             self._journal(stored, commit)
         if stored.empty_since:
             kept.forget()
@@ -191,14 +191,14 @@ class MemoryStore:
             if size > bounds.log or len(kept.log) > self._log_length:
                 kept.trim(self._log_length, bounds.log)
         if stored.closed:
-            self._rooms.pop(room.code, None)
+            self._rooms.pop(room.room_id, None)
             self._invites.pop(stored.settings.invite, None)
         else:
-            self._rooms[room.code] = kept
+            self._rooms[room.room_id] = kept
         done(None)
 
-    def replay(self, code: str, after: Version) -> Deferred[Sequence[Commit] | None]:
-        kept = self._rooms.get(code)
+    def replay(self, room_id: str, after: Version) -> Deferred[Sequence[Commit] | None]:
+        kept = self._rooms.get(room_id)
         if kept is None or after[0] != kept.room.epoch or after[1] > kept.room.seq:
             return defer.succeed(None)
         missed = kept.room.seq - after[1]
@@ -209,32 +209,32 @@ class MemoryStore:
             return defer.succeed(None)
         return defer.succeed([decode_commit(commit) for commit in found])
 
-    def follow(self, code: str, follower: IFollower) -> None:
+    def follow(self, room_id: str, follower: IFollower) -> None:
         # There are no other nodes: nothing to tell. Only `due_rooms` wants to know.
-        self._followed.add(code)
+        self._followed.add(room_id)
 
-    def unfollow(self, code: str) -> None:
-        self._followed.discard(code)
-        kept = self._rooms.get(code)
+    def unfollow(self, room_id: str) -> None:
+        self._followed.discard(room_id)
+        kept = self._rooms.get(room_id)
         if kept is not None and kept.room.due:
-            heapq.heappush(self._due, (kept.room.due, code))
+            heapq.heappush(self._due, (kept.room.due, room_id))
 
     def relay(
-        self, code: str, user_id: str, frame: bytes, done: Callable[[Refused | None], None] = lambda error: None
+        self, room_id: str, user_id: str, frame: bytes, done: Callable[[Refused | None], None] = lambda error: None
     ) -> None:
-        kept = self._rooms.get(code)
+        kept = self._rooms.get(room_id)
         fits = True
         if kept is not None and user_id in kept.room.members:
             fits = kept.mail.setdefault(user_id, _Mailbox()).put(frame, self._bounds.mailbox)
         done(None if fits else MAILBOX_FULL)
 
-    def take_mail(self, code: str, user_id: str) -> Deferred[Sequence[bytes]]:
-        kept = self._rooms.get(code)
+    def take_mail(self, room_id: str, user_id: str) -> Deferred[Sequence[bytes]]:
+        kept = self._rooms.get(room_id)
         box = kept.mail.pop(user_id, None) if kept is not None else None
         return defer.succeed(list(box.frames) if box is not None else [])
 
-    def drop_mail(self, code: str, user_id: str) -> None:
-        kept = self._rooms.get(code)
+    def drop_mail(self, room_id: str, user_id: str) -> None:
+        kept = self._rooms.get(room_id)
         if kept is not None:
             kept.mail.pop(user_id, None)
 
@@ -242,13 +242,13 @@ class MemoryStore:
         return defer.succeed(self._invites.get(invite))
 
     def due_rooms(self, now: float) -> Deferred[Sequence[str]]:
-        codes: list[str] = []
-        while self._due and self._due[0][0] <= now and len(codes) < 1000:
-            due, code = heapq.heappop(self._due)
-            kept = self._rooms.get(code)
-            if kept is not None and kept.room.due == due and code not in self._followed:
-                codes.append(code)
-        return defer.succeed(codes)
+        room_ids: list[str] = []
+        while self._due and self._due[0][0] <= now and len(room_ids) < 1000:
+            due, room_id = heapq.heappop(self._due)
+            kept = self._rooms.get(room_id)
+            if kept is not None and kept.room.due == due and room_id not in self._followed:
+                room_ids.append(room_id)
+        return defer.succeed(room_ids)
 
     def take(self, ways: Sequence[Way]) -> Deferred[Taken]:
         return defer.succeed(self._budgets.take(ways, self._clock.seconds()))

@@ -12,9 +12,9 @@ INVITE_LENGTH = 10
 """What the extension's code boxes take; 51 bits."""
 
 
-def new_token(code: str, user_id: str) -> str:
+def new_token(room_id: str, user_id: str) -> str:
     """Return a fresh resume secret of 192 random bits. It names its room and member, so that it can be looked up."""
-    name = base64.urlsafe_b64encode(f"{code}\x00{user_id}".encode()).decode().rstrip("=")
+    name = base64.urlsafe_b64encode(f"{room_id}\x00{user_id}".encode()).decode().rstrip("=")
     return f"{secrets.token_urlsafe(24)}.{name}"
 
 
@@ -22,10 +22,10 @@ def token_owner(token: str) -> tuple[str, str] | None:
     """Return (room id, user id) that a token claims to belong to, or None if it is not a token. Proves nothing."""
     _, _, name = token.partition(".")
     try:
-        code, separator, user_id = base64.urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode().partition("\x00")
+        room_id, separator, user_id = base64.urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode().partition("\x00")
     except ValueError:
         return None
-    return (code, user_id) if separator else None
+    return (room_id, user_id) if separator else None
 
 
 def hash_token(token: str) -> str:

@@ -88,7 +88,7 @@ class NodeJSTests(SynchronousTestCase):
         self.assertEqual(len(migrate(self.dialect)), 1)
         self.assertEqual(migrate(self.dialect), [])
         archive = self.archive()
-        rooms = {room.code: room for room in self.successResultOf(archive.restore(1e9))}
+        rooms = {room.room_id: room for room in self.successResultOf(archive.restore(1e9))}
         self.assertEqual(sorted(rooms), ["blank", "default_room_1"])
         room = rooms["default_room_1"]
         self.assertEqual(room.playback.url, "https://www.netflix.com/watch/1?a=%20")
@@ -105,16 +105,16 @@ class NodeJSTests(SynchronousTestCase):
         self.assertEqual(
             events,
             [
-                (1, "USER_JOINED", user_key(room.id, "user_a"), {"username": "Ann"}, "2025-01-01 10:00:00"),
-                (2, "PLAY_PAUSE", user_key(room.id, "user_gone"), None, "2025-01-01 10:30:00.25"),
+                (1, "USER_JOINED", user_key(room.room_uuid, "user_a"), {"username": "Ann"}, "2025-01-01 10:00:00"),
+                (2, "PLAY_PAUSE", user_key(room.room_uuid, "user_gone"), None, "2025-01-01 10:30:00.25"),
             ],
         )
         users = 'select "client_id", "username", "connection_quality", "id" from "users" order by "client_id"'
         self.assertEqual(
             self.query(users),
             [
-                ("user_a", "Ann", "good", user_key(room.id, "user_a")),
-                ("user_c", None, "unknown", user_key(room.id, "user_c")),
+                ("user_a", "Ann", "good", user_key(room.room_uuid, "user_a")),
+                ("user_c", None, "unknown", user_key(room.room_uuid, "user_c")),
             ],
         )
         old = 'select "state", cast("archived_at" at time zone \'utc\' as text) from "rooms" where "code" = \'old\''
@@ -124,10 +124,10 @@ class NodeJSTests(SynchronousTestCase):
         self.query(OLD)
         migrate(self.dialect)
         archive = self.archive()
-        (room,) = (room for room in self.successResultOf(archive.restore(1e9)) if room.code == "default_room_1")
+        (room,) = (room for room in self.successResultOf(archive.restore(1e9)) if room.room_id == "default_room_1")
         commit = Commit(room.epoch, room.seq + 1, 1e9, "SEEK", "user_a", {}, {}, ())
         room.apply(commit)
-        self.successResultOf(archive.write([(room.id, commit)], [Snapshot(room, frozenset(["user_a"]))]))
+        self.successResultOf(archive.write([(room.room_uuid, commit)], [Snapshot(room, frozenset(["user_a"]))]))
         self.assertEqual(self.query('select count(*) from "room_events"'), [(4,)])
 
     def test_the_old_tables_are_kept(self) -> None:

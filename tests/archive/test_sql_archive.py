@@ -103,7 +103,7 @@ class Contract:
         self.successResultOf(self.database.run("test", run))
 
     def write(self, room: Room, *commits: Commit, users: Sequence[str] = ()) -> None:
-        done = self.archive.write([(room.id, commit) for commit in commits], [snapshot(room, *users)])
+        done = self.archive.write([(room.room_uuid, commit) for commit in commits], [snapshot(room, *users)])
         self.assertIsNone(self.successResultOf(done))
 
     def count(self, table: str) -> int:
@@ -136,7 +136,7 @@ class Contract:
         self.write(other, step(other, "ANNOUNCEMENT", "", details={"text": "50% off?"}))
         rooms = self.successResultOf(reports.rooms("", 10))
         self.assertEqual([(room["roomId"], room["members"]) for room in rooms], [("other", 0), ("party", 1)])
-        self.assertEqual((rooms[1]["uuid"], rooms[1]["currentUrl"]), (new.id, "https://example.org/"))
+        self.assertEqual((rooms[1]["uuid"], rooms[1]["currentUrl"]), (new.room_uuid, "https://example.org/"))
         self.assertEqual([room["isPlaying"] for room in rooms], [False, True])
         self.assertEqual([room["roomId"] for room in self.successResultOf(reports.rooms("other", 10))], ["party"])
         self.assertEqual(len(self.successResultOf(reports.rooms("", 1))), 1)
@@ -175,18 +175,18 @@ class Contract:
         room.host = "ann"
         room.playback = Playback("https://example.org/", 10.0, NOW, True)
         self.write(room, step(room, at=NOW + 2))
-        ann = str(uuid.uuid5(uuid.UUID(room.id), "ann"))
+        ann = str(uuid.uuid5(uuid.UUID(room.room_uuid), "ann"))
         (row,) = self.query(
             'select cast("id" as text), "code", cast("host_user_id" as text), "current_url", "current_time", "is_playing",'
             ' "guest_control_enabled", "epoch", "seq", "archived_at" from "rooms"'
         )
-        self.assertEqual(row, (room.id, "party", ann, "https://example.org/", 12.0, True, False, 1, 1, None))
+        self.assertEqual(row, (room.room_uuid, "party", ann, "https://example.org/", 12.0, True, False, 1, 1, None))
         (row,) = self.query('select cast("id" as text), cast("room_id" as text), "client_id", "username" from "users"')
-        self.assertEqual(row, (ann, room.id, "ann", "Ann"))
+        self.assertEqual(row, (ann, room.room_uuid, "ann", "Ann"))
         (row,) = self.query(
             'select cast("room_id" as text), "epoch", "seq", "event_type", cast("user_id" as text) from "room_events"'
         )
-        self.assertEqual(row, (room.id, 1, 1, "PLAY_PAUSE", ann))
+        self.assertEqual(row, (room.room_uuid, 1, 1, "PLAY_PAUSE", ann))
 
     def test_a_new_epoch_is_stored_before_it_is_returned(self) -> None:
         room = make_room()
@@ -222,7 +222,7 @@ class Contract:
     def test_one_seq_later_in_an_older_epoch_is_older(self) -> None:
         room = make_room(epoch=2)
         self.write(room, step(room))
-        older = Room(room.id, room.code, NOW, 1, 50)
+        older = Room(room.room_uuid, room.room_id, NOW, 1, 50)
         older.host = "eve"
         self.successResultOf(self.archive.write([], [Snapshot(older, frozenset())]))
         self.assertEqual(self.query('select "epoch", "seq", "host_user_id" from "rooms"'), [(2, 1, None)])
@@ -241,14 +241,18 @@ class Contract:
         first, second = make_room(), make_room(created_at=NOW + 10)
         self.write(first, step(first, closes=True))
         self.write(second, step(second))
-        self.assertEqual([room.id for room in self.successResultOf(self.archive.restore(NOW))], [second.id])
+        self.assertEqual(
+            [room.room_uuid for room in self.successResultOf(self.archive.restore(NOW))], [second.room_uuid]
+        )
         self.assertEqual(self.count("rooms"), 2)
 
     def test_a_code_used_again_in_the_same_batch(self) -> None:
         first, second = make_room(), make_room(created_at=NOW + 10)
-        commits = [(first.id, step(first, closes=True)), (second.id, step(second))]
+        commits = [(first.room_uuid, step(first, closes=True)), (second.room_uuid, step(second))]
         self.successResultOf(self.archive.write(commits, [snapshot(second), snapshot(first)]))
-        self.assertEqual([room.id for room in self.successResultOf(self.archive.restore(NOW))], [second.id])
+        self.assertEqual(
+            [room.room_uuid for room in self.successResultOf(self.archive.restore(NOW))], [second.room_uuid]
+        )
         self.assertEqual(self.count("dead_letters"), 0)
 
     def test_a_close_that_is_late_or_lost_does_not_block_the_code(self) -> None:
@@ -256,25 +260,33 @@ class Contract:
         opened = step(first)
         self.write(first, opened)
         self.write(second, step(second))  # without the end of the first
-        self.assertEqual([room.id for room in self.successResultOf(self.archive.restore(NOW))], [second.id])
+        self.assertEqual(
+            [room.room_uuid for room in self.successResultOf(self.archive.restore(NOW))], [second.room_uuid]
+        )
         self.write(first, step(first, "SEEK"))  # late news of the first leave the second alone
-        self.assertEqual([room.id for room in self.successResultOf(self.archive.restore(NOW))], [second.id])
+        self.assertEqual(
+            [room.room_uuid for room in self.successResultOf(self.archive.restore(NOW))], [second.room_uuid]
+        )
         self.write(first, step(first, closes=True))
-        self.assertEqual([room.id for room in self.successResultOf(self.archive.restore(NOW))], [second.id])
+        self.assertEqual(
+            [room.room_uuid for room in self.successResultOf(self.archive.restore(NOW))], [second.room_uuid]
+        )
         self.assertEqual((self.count("rooms"), self.count("room_events"), self.count("dead_letters")), (2, 4, 0))
 
     def test_two_open_rooms_with_one_code_in_a_batch(self) -> None:
         first, second = make_room(), make_room(created_at=NOW + 10)
         step(first), step(second)
         self.successResultOf(self.archive.write([], [snapshot(second), snapshot(first)]))
-        self.assertEqual([room.id for room in self.successResultOf(self.archive.restore(NOW))], [second.id])
+        self.assertEqual(
+            [room.room_uuid for room in self.successResultOf(self.archive.restore(NOW))], [second.room_uuid]
+        )
 
     def test_a_state_that_cannot_be_read_is_left_alone(self) -> None:
         good, bad = make_room("good"), make_room("bad")
         self.write(good, step(good))
         self.write(bad, step(bad))
         self.execute('update "rooms" set "state" = ? where "code" = ?', '{"prev": "x"}', "bad")
-        self.assertEqual([room.code for room in self.successResultOf(self.archive.restore(NOW))], ["good"])
+        self.assertEqual([room.room_id for room in self.successResultOf(self.archive.restore(NOW))], ["good"])
         self.assertEqual(self.query('select "epoch", "archived_at" from "rooms" where "code" = ?', "bad"), [(1, None)])
 
     def test_find(self) -> None:
@@ -282,7 +294,7 @@ class Contract:
         self.write(room, step(room, m_ann=member("ann", "Ann")))
         self.write(other, step(other))
         found = self.successResultOf(self.archive.find("party"))
-        self.assertEqual((found.id, found.version, list(found.members)), (room.id, (1, 1), ["ann"]))
+        self.assertEqual((found.room_uuid, found.version, list(found.members)), (room.room_uuid, (1, 1), ["ann"]))
         self.assertIsNone(self.successResultOf(self.archive.find("Party")))
         self.write(room, step(room, closes=True))
         self.assertIsNone(self.successResultOf(self.archive.find("party")))
@@ -308,9 +320,9 @@ class Contract:
         self.write(room, step(room, m_ann=member("ann"), m_bob=member("bob")))
         done = self.archive.presence(
             [
-                Presence(room.id, "ann", 12.5, True, "good", NOW + 15),
-                Presence(room.id, "ann", 11.5, False, "poor", NOW + 14),
-                Presence(room.id, "stranger", 1.0, True, "good", NOW + 15),
+                Presence(room.room_uuid, "ann", 12.5, True, "good", NOW + 15),
+                Presence(room.room_uuid, "ann", 11.5, False, "poor", NOW + 14),
+                Presence(room.room_uuid, "stranger", 1.0, True, "good", NOW + 15),
                 Presence(str(uuid.uuid4()), "ann", 1.0, True, "good", NOW + 15),
             ]
         )
@@ -319,7 +331,7 @@ class Contract:
             'select "client_id", "current_time", "is_playing", "connection_quality" from "users" order by "client_id"'
         )
         self.assertEqual(self.query(seen), [("ann", 12.5, True, "good"), ("bob", None, None, "unknown")])
-        self.successResultOf(self.archive.presence([Presence(room.id, "ann", 3.0, False, "poor", NOW + 14)]))
+        self.successResultOf(self.archive.presence([Presence(room.room_uuid, "ann", 3.0, False, "poor", NOW + 14)]))
         self.assertEqual(self.query(seen)[0], ("ann", 12.5, True, "good"))
         self.write(room, step(room, m_ann=member("ann", "new name")))
         self.assertEqual(self.query(seen)[0], ("ann", 12.5, True, "good"))
@@ -348,7 +360,7 @@ class Contract:
         rooms = [make_room(f"room {n}") for n in range(40)]
         for room in rooms:
             room.members = {f"u{n}": member(f"u{n}", f"name {n}") for n in range(40)}
-        commits = [(room.id, step(room)) for _ in range(40) for room in rooms]
+        commits = [(room.room_uuid, step(room)) for _ in range(40) for room in rooms]
         self.successResultOf(self.archive.write(commits, [snapshot(room) for room in rooms]))
         self.assertEqual((self.count("rooms"), self.count("users"), self.count("room_events")), (40, 1600, 1600))
 
@@ -373,13 +385,13 @@ class Contract:
 
     def test_a_bad_row_does_not_hold_up_the_others(self) -> None:
         room, stranger = make_room(), make_room()
-        good = [(room.id, step(room)) for _ in range(20)]
-        bad = (stranger.id, step(stranger))  # its room is nowhere
+        good = [(room.room_uuid, step(room)) for _ in range(20)]
+        bad = (stranger.room_uuid, step(stranger))  # its room is nowhere
         self.assertIsNone(self.successResultOf(self.archive.write([*good[:7], bad, *good[7:]], [snapshot(room)])))
         self.assertEqual((self.count("room_events"), self.count("rooms")), (20, 1))
         ((table, content, error),) = self.query('select "table_name", "content", "error" from "dead_letters"')
         self.assertEqual(table, "room_events")
-        self.assertIn(stranger.id, content)
+        self.assertIn(stranger.room_uuid, content)
         self.assertIn("foreign key", error.lower())
         self.assertEqual(self.archive.ready(), "")
         self.assertEqual(self.observed[:2], ["write", "write_carefully"])
@@ -392,9 +404,9 @@ class Contract:
 
     def test_a_room_that_is_refused_takes_only_its_own_with_it(self) -> None:
         good, bad = make_room("good"), make_room("bad")
-        bad.id = "not a uuid"
+        bad.room_uuid = "not a uuid"
         good.members = bad.members = {"ann": member("ann")}
-        commits = [(bad.id, step(bad)), (good.id, step(good))]
+        commits = [(bad.room_uuid, step(bad)), (good.room_uuid, step(good))]
         self.assertIsNone(self.successResultOf(self.archive.write(commits, [snapshot(bad), snapshot(good)])))
         counts = self.count("rooms"), self.count("users"), self.count("room_events"), self.count("dead_letters")
         self.assertEqual(counts, (1, 1, 1, 3))
@@ -477,7 +489,7 @@ class SQLiteTests(Contract, SynchronousTestCase):
         commit = step(room)
         other: Any = SQLite(self.path).connect()
         other.execute("begin immediate")
-        failed = self.archive.write([(room.id, commit)], [snapshot(room)])
+        failed = self.archive.write([(room.room_uuid, commit)], [snapshot(room)])
         self.failureResultOf(failed, self.dialect.error)
         self.assertIn("locked", self.archive.ready())
         self.assertIn(self.path, self.archive.ready())
@@ -491,7 +503,7 @@ class SQLiteTests(Contract, SynchronousTestCase):
         ((pages,),) = self.query("pragma page_count")
         self.query(f"pragma max_page_count = {pages + 4}")
         commits = [step(room, details={"text": "x" * 1000}) for _ in range(100)]
-        failed = self.archive.write([(room.id, commit) for commit in commits], [snapshot(room)])
+        failed = self.archive.write([(room.room_uuid, commit) for commit in commits], [snapshot(room)])
         self.failureResultOf(failed, self.dialect.error)
         self.assertIn("full", self.archive.ready())
         self.assertEqual((self.count("room_events"), self.count("rooms")), (0, 0))
@@ -562,7 +574,9 @@ class PostgreSQLTests(Contract, SynchronousTestCase):
         self.server.stop()
         commit = step(room)
         self.addCleanup(lambda: self.server.process.poll() is None or self.server.start())
-        self.failureResultOf(self.archive.write([(room.id, commit)], [snapshot(room)]), psycopg2.OperationalError)
+        self.failureResultOf(
+            self.archive.write([(room.room_uuid, commit)], [snapshot(room)]), psycopg2.OperationalError
+        )
         self.failureResultOf(self.archive.presence([]), psycopg2.OperationalError)
         self.assertIn("archive_contract", self.archive.ready())
         self.server.start()

@@ -135,9 +135,9 @@ class WriterTests(SynchronousTestCase):
         self.writer.committed(other, step(other))
         self.clock.advance(0.1)
         ((commits, snapshots),) = self.archive.batches
-        self.assertEqual([room for room, _ in commits], [self.room.id, self.room.id, other.id])
+        self.assertEqual([room for room, _ in commits], [self.room.room_uuid, self.room.room_uuid, other.room_uuid])
         self.assertEqual(
-            [(s.room.code, s.room.seq, sorted(s.users)) for s in snapshots],
+            [(s.room.room_id, s.room.seq, sorted(s.users)) for s in snapshots],
             [("party", 2, ["ann", "bob"]), ("other", 1, [])],
         )
         step(self.room)
@@ -155,9 +155,9 @@ class WriterTests(SynchronousTestCase):
         self.clock.advance(0.4)
         ((commits, snapshots),) = self.archive.batches
         self.assertEqual(commits, [])
-        self.assertEqual([(s.room.code, s.room.seq, s.users) for s in snapshots], [("party", 2, frozenset())])
+        self.assertEqual([(s.room.room_id, s.room.seq, s.users) for s in snapshots], [("party", 2, frozenset())])
         self.clock.pump([0.1] * 8)
-        self.assertEqual([s.room.code for s in self.archive.batches[1][1]], ["other"])
+        self.assertEqual([s.room.room_id for s in self.archive.batches[1][1]], ["other"])
         self.clock.pump([0.1] * 20)
         self.assertEqual(len(self.archive.batches), 2)
 
@@ -383,7 +383,7 @@ class WriterTests(SynchronousTestCase):
         self.start()
         self.clock.advance(15)
         self.assertEqual(self.archive.presences, [])
-        self.here.append(Presence(self.room.id, "ann", 1.0, True, "good", NOW))
+        self.here.append(Presence(self.room.room_uuid, "ann", 1.0, True, "good", NOW))
         self.clock.advance(14.9)
         self.assertEqual(self.archive.presences, [])
         self.clock.advance(0.1)

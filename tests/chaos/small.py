@@ -38,9 +38,9 @@ class DictArchive:
 
     def keep(self, room: Room) -> None:
         """Take a room's row, if it is newer than the one there is."""
-        had = self.rooms.get(room.id)
+        had = self.rooms.get(room.room_uuid)
         if had is None or had.version < room.version:
-            self.rooms[room.id] = room
+            self.rooms[room.room_uuid] = room
 
     def write(self, commits: Sequence[tuple[str, Commit]], snapshots: Sequence[Snapshot]) -> Deferred[None]:
         for room_id, commit in commits:
@@ -50,7 +50,7 @@ class DictArchive:
         return succeed(None)
 
     def find(self, code: str) -> Deferred[Room | None]:
-        found = [room for room in self.rooms.values() if room.code == code and not room.closed]
+        found = [room for room in self.rooms.values() if room.room_id == code and not room.closed]
         return succeed(found[0].copy() if found else None)
 
     def living(self) -> Deferred[Sequence[Room]]:
@@ -71,11 +71,11 @@ class DictArchive:
     def read(self) -> tuple[list[Row], list[RoomRow]]:
         """Return everything for the checker."""
         rows = [
-            Row(self.rooms[id_].code, epoch, seq, commit.event, commit.user, commit.details or {})
+            Row(self.rooms[id_].room_id, epoch, seq, commit.event, commit.user, commit.details or {})
             for (id_, epoch, seq), commit in self.events.items()
         ]
         rooms = [
-            RoomRow(room.code, room.version, room.settings.guest_control, room.playback.url)
+            RoomRow(room.room_id, room.version, room.settings.guest_control, room.playback.url)
             for room in self.rooms.values()
         ]
         return rows, rooms

@@ -116,7 +116,7 @@ class CarelessArchive(BusyArchive):
     """Takes an older row for a newer one."""
 
     def keep(self, room: Room) -> None:
-        self.rooms[room.id] = room
+        self.rooms[room.room_uuid] = room
 
 
 class CheckerTestCase(TestCase):

@@ -211,7 +211,7 @@ def old_form(room: Room) -> dict[str, bytes]:
 
 def stored_fields(room: Room) -> dict[str, bytes]:
     return {
-        codec.VERSION: codec.version_text(room.id, room.version),
+        codec.VERSION: codec.version_text(room.room_uuid, room.version),
         codec.HEAD: codec.encode_head(room),
         **{name: codec.encode_field(value) for name, value in reversed(room.fields().items())},
     }
@@ -219,7 +219,7 @@ def stored_fields(room: Room) -> dict[str, bytes]:
 
 def stored(room: Room) -> Room:
     """Return a room as a node loads it."""
-    return codec.decode_room(room.code, stored_fields(room))
+    return codec.decode_room(room.room_id, stored_fields(room))
 
 
 BOUNDS = Bounds(commit=8000, log=20_000, replay=10_000, mailbox=5000)

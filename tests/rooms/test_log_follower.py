@@ -188,7 +188,7 @@ class FollowingTest(TestCase):
     def test_another_room(self) -> None:
         self.following.head("other", (7, 1))
         self.answer("load", self.room_at(7, 1, "other"))
-        self.assertEqual(self.live.room.id, "other")
+        self.assertEqual(self.live.room.room_uuid, "other")
         self.assertEqual(self.store.asked, [])
 
     def test_ended(self) -> None:

@@ -161,7 +161,7 @@ class RoomMachine(RuleBasedStateMachine):
         for number, commit in enumerate(self.log):
             if number == len(self.log) // 2:
                 r = self.replayed
-                self.replayed = load(r.id, r.code, r.created_at, r.epoch, r.seq, dump(r))
+                self.replayed = load(r.room_uuid, r.room_id, r.created_at, r.epoch, r.seq, dump(r))
             self.replayed.apply(commit)
         self.log.clear()
         assert (self.replayed.fields(), self.replayed.version) == (self.room.fields(), self.room.version)

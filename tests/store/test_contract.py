@@ -93,11 +93,11 @@ class StoreContract:
     async def test_only_one_of_two_rooms_is_made(self) -> None:
         store = await self.make()
         one, two = Hand(store, "room"), Hand(store, "room")
-        two.room.id = "another"
+        two.room.room_uuid = "another"
         results = [await one.say("a"), await two.say("b")]
         self.assertIsNone(results[0])
         self.assertIsInstance(results[1], Conflict)
-        self.assertEqual((await store.load("room")).id, one.room.id)
+        self.assertEqual((await store.load("room")).room_uuid, one.room.room_uuid)
 
     async def test_a_room_that_is_not_there(self) -> None:
         store = await self.make()
@@ -128,7 +128,7 @@ class StoreContract:
         results = await DeferredList([each.say("x") for each in hands])
         self.assertEqual([result for _, result in results], [None] * 20)
         for each in hands:
-            self.same(await store.load(each.room.code), each.room)
+            self.same(await store.load(each.room.room_id), each.room)
 
     async def _another(self, store: Any, code: str) -> Hand:
         hand = Hand(store, code)

@@ -96,7 +96,7 @@ class StoreContract:
 
     def assertSame(self, room: Room, other: Room | None) -> None:
         assert other is not None
-        for name in ("id", "code", "created_at", "version", "prev", "at", "due", "closed"):
+        for name in ("room_uuid", "room_id", "created_at", "version", "prev", "at", "due", "closed"):
             self.assertEqual(getattr(room, name), getattr(other, name), name)
         self.assertEqual(room.fields(), other.fields())
 

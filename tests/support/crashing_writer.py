@@ -37,7 +37,7 @@ def main() -> None:
         commits = [Commit(1, room.seq + n + 1, 1e9, "SEEK", "ann", {}, {}, ()) for n in range(count)]
         for commit in commits:
             room.apply(commit)
-        batch = [(room.id, commit) for commit in commits]
+        batch = [(room.room_uuid, commit) for commit in commits]
         archive.write(batch, [Snapshot(room.copy(), frozenset({"ann"}))]).addErrback(failures.append)
 
     def arm(cursor: Any) -> None:

@@ -192,7 +192,7 @@ class Server:
         self.metrics.deliveries += count
 
     def _journalled(self, room: Room, commit: Commit) -> None:
-        self.journal.append((room.code, commit))
+        self.journal.append((room.room_id, commit))
 
     def _connect(self, protocol: TandemProtocol) -> Connection:
         self._numbers += 1
@@ -212,7 +212,7 @@ class Server:
         if restored:
             self.store.restore(restored)
             for room in restored:
-                self.rooms.start_grace(room.code, "")
+                self.rooms.start_grace(room.room_id, "")
         self.rooms.startService()
         self._check.start()
 
@@ -459,7 +459,10 @@ class World:
         self.server = Server(self.reactor, boot=f"boot{self._boots}", **self.options)
         now = int(self.now * 1000)
         self.server.start(
-            [state.load(r.id, r.code, r.created_at, max(r.epoch + 1, now), r.seq, state.dump(r)) for r in rooms]
+            [
+                state.load(r.room_uuid, r.room_id, r.created_at, max(r.epoch + 1, now), r.seq, state.dump(r))
+                for r in rooms
+            ]
         )
 
     def close(self) -> None:

@@ -63,9 +63,9 @@ class FakeArchive:
                 self.events.setdefault((room_id, commit.epoch, commit.seq), commit)
             self.written += snapshots
             for room in (snapshot.room for snapshot in snapshots):
-                had = self.rooms.get(room.code)
-                if had is None or had.id != room.id or room.version > had.version:
-                    self.rooms[room.code] = room
+                had = self.rooms.get(room.room_id)
+                if had is None or had.room_uuid != room.room_uuid or room.version > had.version:
+                    self.rooms[room.room_id] = room
         return self._answer(None)
 
     def presence(self, records: Sequence[Presence]) -> Deferred[None]:
@@ -149,7 +149,7 @@ class Hand:
         if changes is None:
             changes = {}
         if not room.seq:
-            changes = {"settings": Settings(invite=f"inv-{room.code}"), **changes}
+            changes = {"settings": Settings(invite=f"inv-{room.room_id}"), **changes}
         said = m.Said(seq=room.seq + 1, prev=room.prev, user_id="ann", username="Ann", text=text, timestamp=0)
         messages = (said,) if text else ()
         due = fields.pop("due", room.due)

@@ -197,7 +197,7 @@ class Admission:
 
     def put_off_at(self, live: LiveRoom, session: Session, join: m.Join, again: bool) -> None:
         """Let a JOIN wait whose address has as many members in the room as it may have."""
-        self.put_off(session, join, self.rations.crowded(live.room.code, session.address), again)
+        self.put_off(session, join, self.rations.crowded(live.room.room_id, session.address), again)
 
     def _not_now(self, live: LiveRoom, session: Session, join: m.Join, error: Refused, again: bool) -> None:
         if session.asked is not join:
@@ -213,7 +213,7 @@ class Admission:
     def wait(self, live: LiveRoom, session: Session, join: m.Join, error: Refused, again: bool) -> None:
         """Let a JOIN wait at the room until what keeps it out changes; in the lobby, if too many of its address wait there."""
         try:
-            self.rations.pend(live.room.code, session.address, live.waiting.of_scope)
+            self.rations.pend(live.room.room_id, session.address, live.waiting.of_scope)
         except NotYet as crowd:
             self.retries.answered(live, session, join.user_id)
             self.put_off(session, join, crowd, again)
@@ -247,7 +247,7 @@ class Admission:
                 self.rations.give_back(spent.founding)
                 self.rations.give_back(spent.trying)
             return
-        token = secrets.new_token(live.room.code, join.user_id) if join.keeps_token else ""
+        token = secrets.new_token(live.room.room_id, join.user_id) if join.keeps_token else ""
         body = self._body(live.room, session, join, pin, token)
         command = Command(join.user_id, session.conn, body, join.nonce or "")
         live.submit(_JoinEntry(self, command, session, join, token, again, spent))
@@ -348,11 +348,11 @@ class _JoinEntry(Entry):
             missed.addCallback(lambda commits: self._welcome(live, decision, seq, commits))
             missed.addErrback(self._not_welcomed, live)
         else:
-            self._admission.store.drop_mail(live.room.code, self._join.user_id)
+            self._admission.store.drop_mail(live.room.room_id, self._join.user_id)
             self._welcome(live, decision, seq, None)
 
     def _not_welcomed(self, failure: Failure, live: LiveRoom) -> None:
-        log.failure("admitting to {room}", failure=failure, room=live.room.code)
+        log.failure("admitting to {room}", failure=failure, room=live.room.room_id)
         if self.session.asked is self._join:
             self.session.send(error_frame(INTERNAL, self._join.id))
             self.session.settled()
@@ -367,7 +367,7 @@ class _JoinEntry(Entry):
         The room goes on while the store is asked, so an answer is old when it comes; the room's own tail has the rest.
         """
         missed: list[Commit] = []
-        room_id = live.room.id
+        room_uuid = live.room.room_uuid
         for left in reversed(range(QUESTIONS + 1)):
             bridge = live.since(after)
             if bridge is not None:
@@ -375,10 +375,10 @@ class _JoinEntry(Entry):
             if not left:
                 break
             try:
-                found = await self._admission.store.replay(live.room.code, after)
+                found = await self._admission.store.replay(live.room.room_id, after)
             except Refused:
                 return None
-            if found is None or live.room.id != room_id:
+            if found is None or live.room.room_uuid != room_uuid:
                 return None
             if found:
                 missed += found
@@ -444,9 +444,9 @@ class _JoinEntry(Entry):
         if join.id is not None:
             session.send(text_frame(m.encode(m.Ack(id=join.id, seq=seq))))
         if decision.event == "USER_RESUMED":
-            mail = admission.store.take_mail(room.code, user)
+            mail = admission.store.take_mail(room.room_id, user)
             mail.addCallback(self._send_all, live)
-            mail.addErrback(_not_taken, room.code)
+            mail.addErrback(_not_taken, room.room_id)
         session.settled()
         if before[0] is not None and before != (live, user):
             admission.moved(before[0], Command(before[1], session.conn, m.Leave()))
@@ -457,7 +457,7 @@ class _JoinEntry(Entry):
         if session.gone and member is not None and member.conn in ("", session.conn):
             # Lost while the store was asked: it is kept for the next time.
             for frame in frames:
-                self._admission.store.relay(live.room.code, user, frame)
+                self._admission.store.relay(live.room.room_id, user, frame)
             return
         for frame in frames:
             session.hand_over(frame)
@@ -467,10 +467,10 @@ def _encoded(message: m.ServerMessage) -> bytes:
     return text_frame(m.encode(message))
 
 
-def _not_taken(failure: Failure, code: str) -> None:
+def _not_taken(failure: Failure, room_id: str) -> None:
     # If the store is away, it delivers what it keeps as soon as it is back.
     if not failure.check(Refused):
-        log.failure("taking the mail of {room}", failure=failure, room=code)
+        log.failure("taking the mail of {room}", failure=failure, room=room_id)
 
 
 def _fire(waiting: Sequence[Deferred[None]]) -> Iterator[None]:

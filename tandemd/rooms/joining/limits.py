@@ -103,18 +103,18 @@ class Rations:
         if wait:
             raise NotYet(f"joins:{address}", "joins", wait)
 
-    def pend(self, code: str, address: str, waiting: Callable[[str], int]) -> None:
+    def pend(self, room_id: str, address: str, waiting: Callable[[str], int]) -> None:
         """Let another JOIN wait at a room. Raises NotYet. waiting: says how many of a scope (`ratelimit.scopes`) wait there."""
         most = self._limits.pending_joins
         for scope in scopes(address) if most else ():
             if waiting(scope.name) >= scope.times * most:
-                raise NotYet(f"pending:{code}\x00{scope.name}", "pending", AGAIN)
+                raise NotYet(f"pending:{room_id}\x00{scope.name}", "pending", AGAIN)
 
-    def crowded(self, code: str, address: str) -> NotYet:
+    def crowded(self, room_id: str, address: str) -> NotYet:
         """Return why a JOIN waits whose address has as many members in a room as it may have."""
-        return NotYet(f"members:{code}\x00{address}", "members", AGAIN)
+        return NotYet(f"members:{room_id}\x00{address}", "members", AGAIN)
 
-    async def found(self, code: str, address: str) -> Way:
+    async def found(self, room_id: str, address: str) -> Way:
         """Return what was taken for a new room, to be given back if it does not come about. Raises NotYet or Refused."""
         limits = self._limits
         # The new one is open already.
@@ -125,7 +125,7 @@ class Rations:
             if limits.room_creations:
                 way.append(Budget(f"founder:{scope.name}", scope.times * limits.room_creations, MINUTE))
             if limits.rooms_per_address:
-                way.append(Share(f"rooms:{scope.name}", code, scope.times * limits.rooms_per_address))
+                way.append(Share(f"rooms:{scope.name}", room_id, scope.times * limits.rooms_per_address))
         if way:
             _check(await self._store.take((way,)))
         return way
@@ -140,7 +140,7 @@ class Rations:
         in_all, each = self._limits.pin_tries_per_room, self._limits.pin_tries_per_address
         if not in_all:
             return ()
-        tries = Budget(f"pin:{room.id}", in_all, HOUR)
+        tries = Budget(f"pin:{room.room_uuid}", in_all, HOUR)
         if not address:
             # Nothing tells newcomers from guessers here: they leave what is kept for newcomers.
             ways: list[Way] = [(Budget(tries.name, in_all, HOUR, keep=in_all // 2),)]
@@ -153,7 +153,7 @@ class Rations:
         once = [
             Budget(f"pinner:{scope.name}", scope.times * each, HOUR, keep=scope.times * (each - 1)) for scope in around
         ]
-        invited, by_code = Mark(_invited(room.code, address)), f"{tries.name}/invited"
+        invited, by_code = Mark(_invited(room.room_id, address)), f"{tries.name}/invited"
         # Who has just come and has failed nowhere lately may have what is kept for that; not all of it when many come at
         # once, and less who has waited for some time: whoever comes after them finds some.
         here = self._clock.seconds() - came
@@ -182,7 +182,7 @@ class Rations:
 
     def came(self, room: Room, who: str) -> float:
         """Return when somebody came to a room's door first, if they have come again and again since; else now."""
-        now, name = self._clock.seconds(), (room.id, who)
+        now, name = self._clock.seconds(), (room.room_uuid, who)
         since, last = self._arrivals.pop(name, (now, now))
         if last < now - DAY:
             since = now
@@ -191,10 +191,10 @@ class Rations:
             self._arrivals.popitem(last=False)
         return since
 
-    def invited(self, code: str, address: str) -> None:
+    def invited(self, room_id: str, address: str) -> None:
         """Somebody at this address has shown that it knows the room's invite code."""
         if address and self._limits.pin_tries_per_room:
-            self._store.mark(_invited(code, address), HOUR)
+            self._store.mark(_invited(room_id, address), HOUR)
 
     def right(self, room: Room, address: str, way: Way) -> None:
         """The PIN was right. way: what `try_pin` has taken."""
@@ -219,7 +219,9 @@ class Rations:
         return True
 
     def _digest(self, room: Room, pin: str) -> tuple[str, bytes]:
-        return room.id, hashlib.blake2b(pin.encode("utf-8", "surrogatepass"), digest_size=16, key=self._key).digest()
+        return room.room_uuid, hashlib.blake2b(
+            pin.encode("utf-8", "surrogatepass"), digest_size=16, key=self._key
+        ).digest()
 
 
 def _check(taken: Taken, queue: str = "") -> Taken:
@@ -230,8 +232,8 @@ def _check(taken: Taken, queue: str = "") -> Taken:
 
 
 def _known(room: Room, address: str) -> str:
-    return f"known:{room.id}\x00{address}"
+    return f"known:{room.room_uuid}\x00{address}"
 
 
-def _invited(code: str, address: str) -> str:
-    return f"invited:{code}\x00{address}"
+def _invited(room_id: str, address: str) -> str:
+    return f"invited:{room_id}\x00{address}"

@@ -85,20 +85,20 @@ class Members:
     async def _take(self, prefix: str) -> None:
         assert self._follower is not None
         places = places_key(prefix)
-        codes = await self._link.call(b"SMEMBERS", places)
+        room_ids = await self._link.call(b"SMEMBERS", places)
         if prefix not in self._counted:
             self._counted.add(prefix)
             self._metrics.takeovers.value += 1
-        if not codes:
+        if not room_ids:
             await self._link.call(b"ZREM", NODES, prefix.encode())
             self._counted.discard(prefix)
             return
-        random.shuffle(codes)  # other nodes do the same: let them begin elsewhere
-        for start in range(0, len(codes), AT_ONCE):
-            some = codes[start : start + AT_ONCE]
+        random.shuffle(room_ids)  # other nodes do the same: let them begin elsewhere
+        for start in range(0, len(room_ids), AT_ONCE):
+            some = room_ids[start : start + AT_ONCE]
             noted = await DeferredList(
-                [self._follower.node_lost(code.decode(), prefix) for code in some], consumeErrors=True
+                [self._follower.node_lost(room_id.decode(), prefix) for room_id in some], consumeErrors=True
             )
-            done = [code for code, (worked, _) in zip(some, noted, strict=True) if worked]
+            done = [room_id for room_id, (worked, _) in zip(some, noted, strict=True) if worked]
             if done:
                 await self._link.call(b"SREM", places, *done)

@@ -65,15 +65,15 @@ def pairs(flat: Sequence[bytes]) -> dict[str, bytes]:
     return {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}
 
 
-def version_text(room_id: str, version: Version) -> bytes:
+def version_text(room_uuid: str, version: Version) -> bytes:
     """Return what the commit script compares."""
-    return f"{room_id}:{version[0]}:{version[1]}".encode()
+    return f"{room_uuid}:{version[0]}:{version[1]}".encode()
 
 
 def parse_version(text: bytes) -> tuple[str, Version]:
     """Return (room UUID, version) of what `version_text` made."""
-    room_id, epoch, seq = text.decode().split(":")
-    return room_id, (int(epoch), int(seq))
+    room_uuid, epoch, seq = text.decode().split(":")
+    return room_uuid, (int(epoch), int(seq))
 
 
 def encode_field(value: Any) -> bytes:
@@ -98,11 +98,11 @@ def encode_head_of(created_at: float, prev: int, at: float, due: float) -> bytes
     return _encode((created_at, prev, at, due))
 
 
-def decode_room(code: str, fields: dict[str, bytes]) -> Room:
+def decode_room(room_id: str, fields: dict[str, bytes]) -> Room:
     """Return the room that a hash holds. Raises msgspec.MsgspecError or KeyError if it is none."""
-    room_id, (epoch, seq) = parse_version(fields[VERSION])
+    room_uuid, (epoch, seq) = parse_version(fields[VERSION])
     head = _decode_head(fields[HEAD])
-    room = Room(room_id, code, head.created_at, epoch, seq)
+    room = Room(room_uuid, room_id, head.created_at, epoch, seq)
     room.prev, room.at, room.due = head.prev, head.at, head.due
     found = decode_fields(fields)
     # A `playback` of the old form has the title itself.

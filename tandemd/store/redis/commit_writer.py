@@ -91,11 +91,11 @@ class Commits:
         ).addErrback(self._failed, attempt)
 
     def _failed(self, failure: Failure, attempt: _Attempt) -> None:
-        self._log.failure("redis: after a commit in {room}", failure, room=attempt.room.code)
+        self._log.failure("redis: after a commit in {room}", failure, room=attempt.room.room_id)
 
     def _words(self, attempt: _Attempt) -> tuple[list[bytes], list[bytes]]:
         room, commits = attempt.room, attempt.commits
-        first, last, code = commits[0], commits[-1], room.code
+        first, last, room_id = commits[0], commits[-1], room.room_id
         creates = first.seq == 1
         changes: dict[str, Any] = room.fields() if creates else {}
         prev = room.prev
@@ -118,29 +118,29 @@ class Commits:
             if value is None and name[1:2] == ":":
                 delete.append(name.encode())
                 if name.startswith(MEMBER):
-                    mailboxes.append(mail_key(code, name.removeprefix(MEMBER)))
+                    mailboxes.append(mail_key(room_id, name.removeprefix(MEMBER)))
             else:
                 set_ += (name.encode(), codec.encode_field(value))
         log_bytes = self._log_bytes
         if over or self._pressure.high:
             log_bytes = b"%d" % min(self._bounds.log, ENDED_LOG if over else SHORT_LOG_BYTES)
-        channel = room_key(code)
-        keys = [channel, log_key(code), JOURNAL, DUE, INVITES, STORE, ended_key(code), self._places, *mailboxes]
+        channel = room_key(room_id)
+        keys = [channel, log_key(room_id), JOURNAL, DUE, INVITES, STORE, ended_key(room_id), self._places, *mailboxes]
         words = [
             # The caller's copy may have moved on meanwhile: what counts is what the commits were made for.
-            b"" if creates else codec.version_text(room.id, (first.epoch, first.seq - 1)),
-            codec.version_text(room.id, (last.epoch, last.seq)),
+            b"" if creates else codec.version_text(room.room_uuid, (first.epoch, first.seq - 1)),
+            codec.version_text(room.room_uuid, (last.epoch, last.seq)),
             attempt.incarnation,
             b"%f" % attempt.not_after,
             b"%d" % SHORT_LOG if self._pressure.high else self._log_length,
             channel,
             codec.publication(attempt.batch, attempt.encoded),
-            code.encode(),
+            room_id.encode(),
             b"%f" % last.due if last.due else b"",
             settings.invite.encode() if creates or last.closes else b"",
             b"1" if last.closes else b"",
             attempt.batch.encode(),
-            room.id.encode(),
+            room.room_uuid.encode(),
             self._journal.bounds[0],
             log_bytes,
             b"%d" % len(commits),
@@ -157,18 +157,18 @@ class Commits:
         verdict = answer[0]
         if verdict == b"ok":
             self._journal.written(attempt.room, attempt.entries, answer[1], full=bool(answer[2]))
-            self._conflicts.pop(attempt.room.code, None)
+            self._conflicts.pop(attempt.room.room_id, None)
             attempt.done(None)
         elif verdict == b"turn":
             self._tasks.spawn("a commit that waits for its turn", self._send_later(attempt))
         elif verdict == b"conflict":
             version = None
             if answer[1]:
-                room_id, found = codec.parse_version(answer[1])
-                version = found if room_id == attempt.room.id else None
+                room_uuid, found = codec.parse_version(answer[1])
+                version = found if room_uuid == attempt.room.room_uuid else None
             first = attempt.commits[0]
             if version is not None and version >= (first.epoch, first.seq):
-                self._count_conflict(attempt.room.code)
+                self._count_conflict(attempt.room.room_id)
             attempt.done(Conflict(version))
         elif verdict == b"late":
             self._late(attempt, float(answer[1]))
@@ -178,14 +178,14 @@ class Commits:
         else:  # the room was written under another incarnation: it is to be read anew, which brings it into this one
             attempt.done(Conflict(None))
 
-    def _count_conflict(self, code: str) -> None:
+    def _count_conflict(self, room_id: str) -> None:
         """After some conflicts in a row, ask for a turn: a node that is far from Redis would never be first in a busy room."""
         if len(self._conflicts) > REMEMBERED:
             self._conflicts.clear()
-        count = self._conflicts[code] = self._conflicts.get(code, 0) + 1
+        count = self._conflicts[room_id] = self._conflicts.get(room_id, 0) + 1
         if count >= CONFLICTS:
             # It is sent before the question that catches up: the answer to that is where the room stays until then.
-            self._access.link.run(scripts.TURN, [room_key(code), self._places], b"%f" % PATIENCE).addErrback(
+            self._access.link.run(scripts.TURN, [room_key(room_id), self._places], b"%f" % PATIENCE).addErrback(
                 lambda failure: None
             )
 
@@ -216,7 +216,7 @@ class Commits:
                 attempt.send()
             else:
                 if not withheld(error):
-                    self._log.error("redis: commit in {room}: {error}", room=attempt.room.code, error=error)
+                    self._log.error("redis: commit in {room}: {error}", room=attempt.room.room_id, error=error)
                 attempt.done(Unavailable(PATIENCE))
         elif failure.check(Disconnected):
             self._metrics.retries.value += 1
@@ -237,8 +237,8 @@ class Commits:
                 found, ended, time = await answers(
                     [
                         # The newest of these numbers: the batch's last commit, or another's. The log may be short.
-                        access.link.call(b"XREVRANGE", log_key(room.code), end, start, b"COUNT", b"1"),
-                        access.link.call(b"GET", ended_key(room.code)),
+                        access.link.call(b"XREVRANGE", log_key(room.room_id), end, start, b"COUNT", b"1"),
+                        access.link.call(b"GET", ended_key(room.room_id)),
                         access.link.call(b"TIME"),
                     ]
                 )
@@ -247,7 +247,7 @@ class Commits:
                 continue
             if number != access.incarnation:
                 continue
-            if _is(found, attempt) or (last.closes and ended == room.id.encode()):
+            if _is(found, attempt) or (last.closes and ended == room.room_uuid.encode()):
                 # If Redis has lost some of its data, the entries may be among that.
                 self._journal.put(room, attempt.entries)
                 attempt.done(None)

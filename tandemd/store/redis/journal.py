@@ -48,15 +48,15 @@ class Journal:
             if not self._full:
                 self._log.warn("the journal in Redis is full: changes go to the spool of this node")
                 self._full = True
-            self._spool.append([(room.id.encode(), room.code.encode(), entry) for entry in entries])
+            self._spool.append([(room.room_uuid.encode(), room.room_id.encode(), entry) for entry in entries])
             return
         for id_, entry in zip(ids, entries, strict=True):
-            self._kept.append((_id(id_), (room.id.encode(), room.code.encode(), entry)))
+            self._kept.append((_id(id_), (room.room_uuid.encode(), room.room_id.encode(), entry)))
 
     def put(self, room: Room, entries: Sequence[bytes]) -> None:
         """Put entries of a commit into the stream that may be there already; the archive takes nothing twice."""
         for entry in entries:
-            self._add((room.id.encode(), room.code.encode(), entry))
+            self._add((room.room_uuid.encode(), room.room_id.encode(), entry))
 
     def again(self) -> None:
         """Put everything that may not be in the archive into the stream once more: Redis may have lost it."""

@@ -42,7 +42,7 @@ Read = Sequence[tuple[bytes, dict[bytes, bytes]]]
 class Held(Struct):
     """A room whose state is to be written: its commits, the members that they change, their entries' ids and bytes."""
 
-    code: str
+    room_id: str
     commits: list[Commit] = []
     users: set[str] = set()
     entries: list[tuple[bytes, int]] = []
@@ -213,7 +213,7 @@ class JournalConsumer(service.Service):
     def _overdue(self) -> bool:
         """Whether the state of a room that is held is to be written now."""
         now = self._clock.seconds()
-        return any(self._pacing.due_at(room_id) <= now for room_id in self._held)
+        return any(self._pacing.due_at(room_uuid) <= now for room_uuid in self._held)
 
     def _patience(self) -> int:
         """Return for how many milliseconds to wait for new entries: at least 1, as 0 is for ever."""
@@ -231,30 +231,32 @@ class JournalConsumer(service.Service):
         for id_, fields in entries:
             entry = id_, sum(map(len, fields.values()))
             try:
-                room_id, code = fields[b"r"].decode(), fields[b"k"].decode()
+                room_uuid, room_id = fields[b"r"].decode(), fields[b"k"].decode()
                 commit = codec.decode_commit(fields[b"c"])
             except (KeyError, ValueError):
                 unreadable.append(line_of([fields.get(name, b"") for name in (b"r", b"k", b"c")]))
                 done.append(entry)
                 continue
-            commits.append((room_id, commit))
-            room = found.get(room_id)
+            commits.append((room_uuid, commit))
+            room = found.get(room_uuid)
             if room is None:
-                had = self._held.get(room_id) or Held(code)
-                room = found[room_id] = Held(code, [*had.commits], {*had.users}, [*had.entries])
+                had = self._held.get(room_uuid) or Held(room_id)
+                room = found[room_uuid] = Held(room_id, [*had.commits], {*had.users}, [*had.entries])
             room.commits.append(commit)
             room.users.update(name[2:] for name in commit.changes if name.startswith(MEMBER))
             room.entries.append(entry)
         self._quarantine.keep(unreadable, "the journal in Redis")
         held = {**self._held, **found}
         now = self._clock.seconds()
-        due = {room_id: room for room_id, room in held.items() if self._pacing.due_at(room_id) <= now or room.ended}
+        due = {
+            room_uuid: room for room_uuid, room in held.items() if self._pacing.due_at(room_uuid) <= now or room.ended
+        }
         rooms = await self._rooms(due)
-        await self._archive.write(commits, [Snapshot(room, frozenset(due[room.id].users)) for room in rooms])
+        await self._archive.write(commits, [Snapshot(room, frozenset(due[room.room_uuid].users)) for room in rooms])
         if commits:
             self._metrics.archive_batch.observe(len(commits))
-        self._pacing.written((room.id, room.weight()) for room in rooms if not room.closed)
-        self._held = {room_id: room for room_id, room in held.items() if room_id not in due}
+        self._pacing.written((room.room_uuid, room.weight()) for room in rooms if not room.closed)
+        self._held = {room_uuid: room for room_uuid, room in held.items() if room_uuid not in due}
         for room in due.values():
             done += room.entries
         for first in range(0, len(done), AT_ONCE):
@@ -264,24 +266,26 @@ class JournalConsumer(service.Service):
 
     async def _rooms(self, due: dict[str, Held]) -> list[Room]:
         """Return each room as it is, or if Redis does not have it, as far as the archive and the entries tell."""
-        asked = [self._link.call(b"HGETALL", room_key(held.code)) for held in due.values()]
+        asked = [self._link.call(b"HGETALL", room_key(held.room_id)) for held in due.values()]
         rooms = []
-        for (room_id, held), flat in zip(due.items(), await answers(asked), strict=True):
+        for (room_uuid, held), flat in zip(due.items(), await answers(asked), strict=True):
             fields = codec.pairs(flat)
-            room = codec.decode_room(held.code, fields) if codec.VERSION in fields else None
-            if room is None or room.id != room_id or held.ended:
-                archived = await self._archive.find(held.code)
-                room = _told(room_id, held.code, archived, held.commits)
+            room = codec.decode_room(held.room_id, fields) if codec.VERSION in fields else None
+            if room is None or room.room_uuid != room_uuid or held.ended:
+                archived = await self._archive.find(held.room_id)
+                room = _told(room_uuid, held.room_id, archived, held.commits)
             rooms.append(room)
         return rooms
 
 
-def _told(room_id: str, code: str, archived: Room | None, commits: Sequence[Commit]) -> Room:
+def _told(room_uuid: str, room_id: str, archived: Room | None, commits: Sequence[Commit]) -> Room:
     """Return a room that Redis does not have, or has no more, as the entries in the journal lead to it."""
     commits = sorted(commits, key=_version)
     first = commits[0]
     room = (
-        archived if archived is not None and archived.id == room_id else Room(room_id, code, first.at, first.epoch, 0)
+        archived
+        if archived is not None and archived.room_uuid == room_uuid
+        else Room(room_uuid, room_id, first.at, first.epoch, 0)
     )
     for commit in commits:
         if _version(commit) > room.version:

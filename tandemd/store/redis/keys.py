@@ -15,22 +15,22 @@ PROBE = PREFIX + b"probe"
 ROOM = PREFIX + b"room:"
 
 
-def room_key(code: str) -> bytes:
+def room_key(room_id: str) -> bytes:
     """Return the key of a room's hash. The channel on which the room's followers are told things has the same name."""
-    return ROOM + code.encode()
+    return ROOM + room_id.encode()
 
 
-def log_key(code: str) -> bytes:
-    return PREFIX + b"log:" + code.encode()
+def log_key(room_id: str) -> bytes:
+    return PREFIX + b"log:" + room_id.encode()
 
 
-def ended_key(code: str) -> bytes:
+def ended_key(room_id: str) -> bytes:
     """Return the key that holds the UUID of the room that had this code last, for a day after its end."""
-    return PREFIX + b"ended:" + code.encode()
+    return PREFIX + b"ended:" + room_id.encode()
 
 
-def mail_key(code: str, user_id: str) -> bytes:
-    return PREFIX + b"mail:" + code.encode() + b"\x00" + user_id.encode()
+def mail_key(room_id: str, user_id: str) -> bytes:
+    return PREFIX + b"mail:" + room_id.encode() + b"\x00" + user_id.encode()
 
 
 def budget_key(name: str) -> bytes:

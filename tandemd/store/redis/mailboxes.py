@@ -64,16 +64,16 @@ class Mail:
         """Set who delivers."""
         self._follower = follower
 
-    def relay(self, code: str, user_id: str, frame: bytes, done: Callable[[Refused | None], None]) -> None:
+    def relay(self, room_id: str, user_id: str, frame: bytes, done: Callable[[Refused | None], None]) -> None:
         """As IRoomStore says."""
-        self._send(code, user_id, secrets.token_hex(NAME // 2).encode() + frame, done)
+        self._send(room_id, user_id, secrets.token_hex(NAME // 2).encode() + frame, done)
 
-    def _send(self, code: str, user_id: str, letter: bytes, done: Callable[[Refused | None], None]) -> None:
+    def _send(self, room_id: str, user_id: str, letter: bytes, done: Callable[[Refused | None], None]) -> None:
         def later(failure: Failure | None = None) -> None:
             # Whether a lost question was carried out is not known; a letter that comes twice is delivered once.
             if failure is None or failure.check(Disconnected):
                 self._access.wait(
-                    lambda: self._send(code, user_id, letter, done), lambda: done(unavailable())
+                    lambda: self._send(room_id, user_id, letter, done), lambda: done(unavailable())
                 )  # fmt: skip
             else:
                 self._access.suspend(str(failure.value))
@@ -88,59 +88,59 @@ class Mail:
 
         self._access.link.run(
             scripts.RELAY,
-            [mail_key(code, user_id)],
+            [mail_key(room_id, user_id)],
             letter,
             b"%d" % LETTERS,
             self._keep,
-            room_key(code),
+            room_key(room_id),
             b"r" + user_id.encode() + b"\x00" + letter,
             self._most_bytes,
         ).addCallbacks(kept, later)
 
-    def told(self, code: str, publication: bytes) -> None:
+    def told(self, room_id: str, publication: bytes) -> None:
         """There is a letter in some mailbox of a room that is followed here."""
         name, _, letter = publication.partition(b"\x00")
         user_id = name.decode()
         # It is asked for: whoever joined as a fresh page has dropped it, or another node has handed it over.
-        if self._is_here(code, user_id) and letter[:NAME] not in self._delivered:
-            self._read(code, user_id)
+        if self._is_here(room_id, user_id) and letter[:NAME] not in self._delivered:
+            self._read(room_id, user_id)
 
-    def deliver_all(self, code: str, users: Sequence[str]) -> None:
+    def deliver_all(self, room_id: str, users: Sequence[str]) -> None:
         """Deliver what is in the mailboxes of members who are connected here: it may not have been told of."""
         for user in users:
-            self._read(code, user)
+            self._read(room_id, user)
 
     def tidy(self) -> None:
         """Take out what was handed over, where that could not be done at once."""
-        for code, user_id in list(self._boxes):
-            self._read(code, user_id)
+        for room_id, user_id in list(self._boxes):
+            self._read(room_id, user_id)
 
-    async def take(self, code: str, user_id: str) -> Sequence[bytes]:
+    async def take(self, room_id: str, user_id: str) -> Sequence[bytes]:
         """As IRoomStore says."""
         await self._access.available()
         taker: Deferred[Sequence[bytes]] = Deferred()
-        self._read(code, user_id, taker)
+        self._read(room_id, user_id, taker)
         return await taker
 
-    def drop(self, code: str, user_id: str) -> None:
+    def drop(self, room_id: str, user_id: str) -> None:
         """As IRoomStore says."""
-        box = self._boxes.pop((code, user_id), None)
+        box = self._boxes.pop((room_id, user_id), None)
         if box is not None:
             box.dropped = True
-        self._access.link.call(b"DEL", mail_key(code, user_id)).addErrback(lambda failure: None)
+        self._access.link.call(b"DEL", mail_key(room_id, user_id)).addErrback(lambda failure: None)
 
-    def _is_here(self, code: str, user_id: str) -> bool:
-        return self._follower is not None and self._follower.present(code, user_id)
+    def _is_here(self, room_id: str, user_id: str) -> bool:
+        return self._follower is not None and self._follower.present(room_id, user_id)
 
-    def _read(self, code: str, user_id: str, *takers: Deferred[Sequence[bytes]]) -> None:
-        box = self._boxes.setdefault((code, user_id), _Mailbox())
+    def _read(self, room_id: str, user_id: str, *takers: Deferred[Sequence[bytes]]) -> None:
+        box = self._boxes.setdefault((room_id, user_id), _Mailbox())
         box.takers += takers
         box.again = True
         if not box.busy:
             box.busy = True
-            self._tasks.spawn("letters", self._empty(code, user_id, box))
+            self._tasks.spawn("letters", self._empty(room_id, user_id, box))
 
-    async def _empty(self, code: str, user_id: str, box: _Mailbox) -> None:
+    async def _empty(self, room_id: str, user_id: str, box: _Mailbox) -> None:
         """Read a mailbox and hand over what is in it, until nothing is left to do."""
         try:
             while box.again or (box.handed and not box.dropped):
@@ -149,7 +149,7 @@ class Mail:
                 names = tuple(box.handed)
                 try:
                     letters = await self._access.link.run(
-                        scripts.COLLECT, [mail_key(code, user_id)], b"%d" % NAME, *names
+                        scripts.COLLECT, [mail_key(room_id, user_id)], b"%d" % NAME, *names
                     )
                 except (Disconnected, RedisError) as error:
                     if isinstance(error, RedisError):
@@ -160,15 +160,15 @@ class Mail:
                         taker.errback(unavailable())
                     return
                 box.handed.difference_update(names)
-                self._hand_over(code, user_id, box, [] if box.dropped else letters, takers)
+                self._hand_over(room_id, user_id, box, [] if box.dropped else letters, takers)
         finally:
             box.busy = False
-            if not box.handed and self._boxes.get((code, user_id)) is box:
-                del self._boxes[code, user_id]
+            if not box.handed and self._boxes.get((room_id, user_id)) is box:
+                del self._boxes[room_id, user_id]
 
     def _hand_over(
         self,
-        code: str,
+        room_id: str,
         user_id: str,
         box: _Mailbox,
         letters: Sequence[bytes],
@@ -182,11 +182,11 @@ class Mail:
                 frames = []
             return
         for letter in letters:
-            if not self._is_here(code, user_id):
+            if not self._is_here(room_id, user_id):
                 return
             if self._is_new(box, letter):
                 assert self._follower is not None
-                self._follower.relayed(code, user_id, letter[NAME:])
+                self._follower.relayed(room_id, user_id, letter[NAME:])
 
     def _is_new(self, box: _Mailbox, letter: bytes) -> bool:
         """Say whether a letter was not delivered here before, and take it for delivered: it is to be taken out."""

@@ -33,7 +33,7 @@ class Counters:
                 elif isinstance(need, Mark):
                     words += (b"m", b"", b"", b"")
                 else:
-                    words += (b"s", need.code.encode(), b"%d" % need.most, b"")
+                    words += (b"s", need.room_id.encode(), b"%d" % need.most, b"")
         try:
             taken, wait, lacking, nearest = await self._access.link.run(
                 scripts.TAKE, [budget_key(name) for name in names], *words
@@ -53,7 +53,7 @@ class Counters:
             if isinstance(need, Budget):
                 words += (b"b", b"%.6f" % need.interval)
             elif isinstance(need, Share):
-                words += (b"s", need.code.encode())
+                words += (b"s", need.room_id.encode())
             else:
                 continue
             keys.append(budget_key(need.name))

@@ -56,10 +56,10 @@ class Reading:
         self._named: dict[str, float] = {}
         self._asked_due = 0.0
 
-    async def load(self, code: str, archived: bool = True) -> Room | None:
+    async def load(self, room_id: str, archived: bool = True) -> Room | None:
         """As IRoomStore says."""
-        await self._heard_of(code)
-        channel = room_key(code)
+        await self._heard_of(room_id)
+        channel = room_key(room_id)
         while True:
             await self._access.available()
             number = self._access.incarnation or b""
@@ -70,7 +70,7 @@ class Reading:
                 if not fields:
                     if not archived:
                         return None
-                    room = await self._from_archive(code)
+                    room = await self._from_archive(room_id)
                     if room is None or await self._offers.one(room, ()) < 0:
                         return None
                     continue
@@ -84,40 +84,42 @@ class Reading:
                 await deferLater(self._clock, float(fields[1]) + 0.01)
             else:
                 stored = codec.pairs(fields)
-                room = codec.decode_room(code, stored)
+                room = codec.decode_room(room_id, stored)
                 if codec.is_old(stored):
                     await self._reshape(room)
                 return room
 
     async def _reshape(self, room: Room) -> None:
         """Write a room that was stored in the old form in the present one, unless another node has."""
-        words = [codec.version_text(room.id, room.version)]
+        words = [codec.version_text(room.room_uuid, room.version)]
         for name, value in room.fields().items():
             words += (name.encode(), codec.encode_field(value))
         try:
-            await self._access.link.run(scripts.RESHAPE, [room_key(room.code)], *words)
+            await self._access.link.run(scripts.RESHAPE, [room_key(room.room_id)], *words)
         except (Disconnected, RedisError):
             raise unavailable() from None
 
-    async def member(self, code: str, user_id: str) -> Member | None:
+    async def member(self, room_id: str, user_id: str) -> Member | None:
         """As IRoomStore says."""
         await self._access.available()
         name = MEMBER + user_id
         try:
-            written = await self._access.link.call(b"HGET", room_key(code), name.encode())
+            written = await self._access.link.call(b"HGET", room_key(room_id), name.encode())
         except (Disconnected, RedisError):
             raise unavailable() from None
         found: Member | None = codec.decode_fields({name: written})[name] if written is not None else None
         return found
 
-    async def _from_archive(self, code: str) -> Room | None:
+    async def _from_archive(self, room_id: str) -> Room | None:
         """Return a room that Redis has lost. Whether there is none is known only if the archive can be asked."""
         try:
-            return await self._archive.find(code)
+            return await self._archive.find(room_id)
         except Exception as error:
             if not self.in_vain:
-                self._log.warn("whether there is a room {room} cannot be asked: {error}", room=code, error=str(error))
-            self.in_vain = code
+                self._log.warn(
+                    "whether there is a room {room} cannot be asked: {error}", room=room_id, error=str(error)
+                )
+            self.in_vain = room_id
             raise unavailable() from None
 
     async def ask_again(self) -> bool:
@@ -129,14 +131,14 @@ class Reading:
         self.in_vain = ""
         return True
 
-    async def replay(self, code: str, after: Version) -> Sequence[Commit] | None:
+    async def replay(self, room_id: str, after: Version) -> Sequence[Commit] | None:
         """As IRoomStore says."""
         await self._access.available()
         first = b"%d-%d" % after
         try:
             call = self._access.link.call
             (at, written), found = await answers(
-                [call(b"HMGET", room_key(code), b"v", b"i"), call(b"XRANGE", log_key(code), first, b"+")]
+                [call(b"HMGET", room_key(room_id), b"v", b"i"), call(b"XRANGE", log_key(room_id), first, b"+")]
             )
         except (Disconnected, RedisError):
             raise unavailable() from None
@@ -166,10 +168,10 @@ class Reading:
         """As IRoomStore says."""
         await self._access.available()
         try:
-            code = await self._access.link.call(b"HGET", INVITES, invite.encode())
+            room_id = await self._access.link.call(b"HGET", INVITES, invite.encode())
         except (Disconnected, RedisError):
             raise unavailable() from None
-        return code.decode() if code is not None else None
+        return room_id.decode() if room_id is not None else None
 
     async def count(self) -> int:
         """Return how many rooms Redis has. Raises Disconnected or RedisError."""
@@ -188,7 +190,11 @@ class Reading:
         except (Disconnected, RedisError):
             return []
         # Some have nothing to be done although they are due, as long as grace periods are prolonged.
-        self._named = {code: at for code, at in self._named.items() if at + DUE_AGAIN > here}
-        codes = [code for code in map(bytes.decode, found) if not self._followed(code) and code not in self._named]
-        self._named.update(dict.fromkeys(codes, here))
-        return codes
+        self._named = {room_id: at for room_id, at in self._named.items() if at + DUE_AGAIN > here}
+        room_ids = [
+            room_id
+            for room_id in map(bytes.decode, found)
+            if not self._followed(room_id) and room_id not in self._named
+        ]
+        self._named.update(dict.fromkeys(room_ids, here))
+        return room_ids

@@ -33,13 +33,13 @@ class Offers:
         """Offer a room with the last commits that are known of it; fires with 1 if it was taken, 0 if there is a newer
         one, -1 if it has ended. absent: take it only if there is none.
         """
-        code = room.code
+        room_id = room.room_id
         places = sorted({member.conn.rpartition("/")[0] + "/" for member in room.members.values() if member.conn})
         words = [
-            room.id.encode(),
+            room.room_uuid.encode(),
             b"%d" % room.epoch,
             b"%d" % room.seq,
-            code.encode(),
+            room_id.encode(),
             room.settings.invite.encode(),
             b"%f" % room.due if room.due else b"",
             self._log_length,
@@ -54,5 +54,5 @@ class Offers:
         words += (codec.HEAD.encode(), codec.encode_head(room))
         for name, value in room.fields().items():
             words += (name.encode(), codec.encode_field(value))
-        keys = [room_key(code), log_key(code), INVITES, DUE, ended_key(code), NODES, *map(places_key, places)]
+        keys = [room_key(room_id), log_key(room_id), INVITES, DUE, ended_key(room_id), NODES, *map(places_key, places)]
         return self._link.run(scripts.OFFER, keys, *words)

@@ -242,10 +242,10 @@ def _entry(line: bytes) -> Entry | None:
     if not line.endswith(b"\n"):
         return None
     try:
-        room, code, commit = (base64.b64decode(part, validate=True) for part in line[:-1].split(b" "))
+        room, room_id, commit = (base64.b64decode(part, validate=True) for part in line[:-1].split(b" "))
     except (binascii.Error, ValueError):
         return None
-    return room, code, commit
+    return room, room_id, commit
 
 
 def _size(path: str) -> int:

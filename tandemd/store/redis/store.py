@@ -228,8 +228,8 @@ class RedisStore(service.Service):
         if self._follower is None:
             return
         if renewed:
-            for code in self._subscription.codes():
-                self._follower.renewed(code)
+            for room_id in self._subscription.codes():
+                self._follower.renewed(room_id)
         self._tasks.spawn("making up", self._subscription.make_up())
         self._follower.available()
 
@@ -334,12 +334,12 @@ class RedisStore(service.Service):
 
     async def _shorten(self) -> None:
         """Shorten the logs of the rooms that are open here; each commit does so from now on."""
-        codes = self._subscription.codes()
+        room_ids = self._subscription.codes()
         try:
-            for start in range(0, len(codes), AT_ONCE):
-                some = codes[start : start + AT_ONCE]
+            for start in range(0, len(room_ids), AT_ONCE):
+                some = room_ids[start : start + AT_ONCE]
                 run, words = self._access.link.run, (b"%d" % SHORT_LOG_BYTES, b"%d" % SHORT_LOG)
-                await answers([run(scripts.SHORTEN, [room_key(code), log_key(code)], *words) for code in some])
+                await answers([run(scripts.SHORTEN, [room_key(room_id), log_key(room_id)], *words) for room_id in some])
         except (Disconnected, RedisError) as error:
             self._log.warn("logs of rooms could not be shortened: {error}", error=str(error))
 
@@ -356,14 +356,14 @@ class RedisStore(service.Service):
     def commit(self, room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None]) -> None:
         self._commits.commit(room, commits, done)
 
-    def load(self, code: str, *, archived: bool = True) -> Deferred[Room | None]:
-        return Deferred.fromCoroutine(self._reading.load(code, archived))
+    def load(self, room_id: str, *, archived: bool = True) -> Deferred[Room | None]:
+        return Deferred.fromCoroutine(self._reading.load(room_id, archived))
 
-    def member(self, code: str, user_id: str) -> Deferred[Member | None]:
-        return Deferred.fromCoroutine(self._reading.member(code, user_id))
+    def member(self, room_id: str, user_id: str) -> Deferred[Member | None]:
+        return Deferred.fromCoroutine(self._reading.member(room_id, user_id))
 
-    def replay(self, code: str, after: Version) -> Deferred[Sequence[Commit] | None]:
-        return Deferred.fromCoroutine(self._reading.replay(code, after))
+    def replay(self, room_id: str, after: Version) -> Deferred[Sequence[Commit] | None]:
+        return Deferred.fromCoroutine(self._reading.replay(room_id, after))
 
     def find_invite(self, invite: str) -> Deferred[str | None]:
         return Deferred.fromCoroutine(self._reading.find_invite(invite))
@@ -386,19 +386,19 @@ class RedisStore(service.Service):
     def grace_floor(self) -> float:
         return self.members.floor
 
-    def follow(self, code: str, follower: IFollower) -> None:
-        self._subscription.follow(code)
+    def follow(self, room_id: str, follower: IFollower) -> None:
+        self._subscription.follow(room_id)
 
-    def unfollow(self, code: str) -> None:
-        self._subscription.unfollow(code)
+    def unfollow(self, room_id: str) -> None:
+        self._subscription.unfollow(room_id)
 
     def relay(
-        self, code: str, user_id: str, frame: bytes, done: Callable[[Refused | None], None] = lambda error: None
+        self, room_id: str, user_id: str, frame: bytes, done: Callable[[Refused | None], None] = lambda error: None
     ) -> None:
-        self._mail.relay(code, user_id, frame, done)
+        self._mail.relay(room_id, user_id, frame, done)
 
-    def take_mail(self, code: str, user_id: str) -> Deferred[Sequence[bytes]]:
-        return Deferred.fromCoroutine(self._mail.take(code, user_id))
+    def take_mail(self, room_id: str, user_id: str) -> Deferred[Sequence[bytes]]:
+        return Deferred.fromCoroutine(self._mail.take(room_id, user_id))
 
-    def drop_mail(self, code: str, user_id: str) -> None:
-        self._mail.drop(code, user_id)
+    def drop_mail(self, room_id: str, user_id: str) -> None:
+        self._mail.drop(room_id, user_id)

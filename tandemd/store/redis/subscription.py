@@ -71,8 +71,8 @@ class Subscription:
         """Set who is told."""
         self._follower = follower
 
-    def __contains__(self, code: str) -> bool:
-        return code in self._rooms
+    def __contains__(self, room_id: str) -> bool:
+        return room_id in self._rooms
 
     def codes(self) -> list[str]:
         """Return the codes of the followed rooms."""
@@ -80,36 +80,36 @@ class Subscription:
 
     # -- which rooms
 
-    def follow(self, code: str) -> None:
+    def follow(self, room_id: str) -> None:
         """Tell the follower from now on what happens to a room."""
-        self._rooms[code] = _Followed()
-        self._subscribe(code)
+        self._rooms[room_id] = _Followed()
+        self._subscribe(room_id)
 
-    def _subscribe(self, code: str) -> None:
+    def _subscribe(self, room_id: str) -> None:
         if self.link.usable:
-            self._unconfirmed[code] = self._unconfirmed.get(code, 0) + 1
-            self.link.tell(b"SUBSCRIBE", room_key(code))
+            self._unconfirmed[room_id] = self._unconfirmed.get(room_id, 0) + 1
+            self.link.tell(b"SUBSCRIBE", room_key(room_id))
 
-    def unfollow(self, code: str) -> None:
+    def unfollow(self, room_id: str) -> None:
         """Stop telling. This node has no members in the room any more."""
-        followed = self._rooms.pop(code, None)
+        followed = self._rooms.pop(room_id, None)
         if followed is None:
             return
-        self.link.tell(b"UNSUBSCRIBE", room_key(code))
-        self._access.link.call(b"SREM", self._places, code.encode()).addErrback(lambda failure: None)
+        self.link.tell(b"UNSUBSCRIBE", room_key(room_id))
+        self._access.link.call(b"SREM", self._places, room_id.encode()).addErrback(lambda failure: None)
         for waiter in followed.waiting:
             waiter.callback(None)
 
-    def _is_heard(self, code: str) -> bool:
-        return self.link.usable and not self._unconfirmed.get(code)
+    def _is_heard(self, room_id: str) -> bool:
+        return self.link.usable and not self._unconfirmed.get(room_id)
 
-    async def heard_of(self, code: str) -> None:
+    async def heard_of(self, room_id: str) -> None:
         """Wait until what happens to a followed room is told: whatever is read after that misses nothing.
 
         Raises Refused if that takes too long.
         """
-        followed = self._rooms.get(code)
-        if followed is None or self._is_heard(code):
+        followed = self._rooms.get(room_id)
+        if followed is None or self._is_heard(room_id):
             return
         waiter: Deferred[None] = Deferred()
         followed.waiting.append(waiter)
@@ -137,8 +137,8 @@ class Subscription:
         # What was told while nobody listened is found by comparing, when all is subscribed to again.
         self._catching_up = True
         self.link.tell(b"SUBSCRIBE", self._canary, STORE)
-        for code in self._rooms:
-            self._subscribe(code)
+        for room_id in self._rooms:
+            self._subscribe(room_id)
         self._caught_up()
 
     def _down(self) -> None:
@@ -160,8 +160,8 @@ class Subscription:
         """Compare, and deliver what was not heard of, or could not be taken out of its mailbox then."""
         await self.compare()
         if self._follower is not None and self._access.usable:
-            for code in self.codes():
-                self._mail.deliver_all(code, self._follower.members_here(code))
+            for room_id in self.codes():
+                self._mail.deliver_all(room_id, self._follower.members_here(room_id))
             self._mail.tidy()
 
     def watch(self) -> None:
@@ -189,25 +189,25 @@ class Subscription:
             if kind == b"message":
                 self._access.announced(payload)
             return
-        code = name.decode()
+        room_id = name.decode()
         if kind == b"subscribe":
-            self._confirmed(code)
-        elif kind == b"message" and self._follower is not None and code in self._rooms:
+            self._confirmed(room_id)
+        elif kind == b"message" and self._follower is not None and room_id in self._rooms:
             if payload[:1] == b"[":
                 _, commits = codec.decode_publication(payload)
-                self._follower.committed(code, commits)
+                self._follower.committed(room_id, commits)
             elif payload[:1] == b"e":
-                self._follower.renewed(code)
+                self._follower.renewed(room_id)
             elif payload[:1] == b"r":
-                self._mail.told(code, payload[1:])
+                self._mail.told(room_id, payload[1:])
 
-    def _confirmed(self, code: str) -> None:
-        left = self._unconfirmed.get(code, 0) - 1
+    def _confirmed(self, room_id: str) -> None:
+        left = self._unconfirmed.get(room_id, 0) - 1
         if left > 0:
-            self._unconfirmed[code] = left
+            self._unconfirmed[room_id] = left
             return
-        self._unconfirmed.pop(code, None)
-        followed = self._rooms.get(code)
+        self._unconfirmed.pop(room_id, None)
+        followed = self._rooms.get(room_id)
         if followed is not None:
             waiting, followed.waiting = followed.waiting, []
             for waiter in waiting:
@@ -220,14 +220,14 @@ class Subscription:
         """Tell the follower which version each followed room has: a lost last message leaves no hole."""
         if self._follower is None or not self._access.usable:
             return
-        codes = self.codes()
-        for start in range(0, len(codes), AT_ONCE):
-            some = codes[start : start + AT_ONCE]
+        room_ids = self.codes()
+        for start in range(0, len(room_ids), AT_ONCE):
+            some = room_ids[start : start + AT_ONCE]
             try:
-                versions = await self._access.link.run(scripts.HEADS, [room_key(code) for code in some])
+                versions = await self._access.link.run(scripts.HEADS, [room_key(room_id) for room_id in some])
             except (Disconnected, RedisError):
                 return
-            for code, found in zip(some, versions, strict=True):
-                if code in self._rooms:
-                    room_id, version = codec.parse_version(found) if found else ("", (0, 0))
-                    self._follower.head(code, room_id, version)
+            for room_id, found in zip(some, versions, strict=True):
+                if room_id in self._rooms:
+                    room_uuid, version = codec.parse_version(found) if found else ("", (0, 0))
+                    self._follower.head(room_id, room_uuid, version)

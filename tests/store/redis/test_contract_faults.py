@@ -62,7 +62,7 @@ class FollowingTest(RedisTestCase):
         await self.ask(a, b"CLIENT", b"KILL", b"TYPE", b"pubsub")
         await until(lambda: not b._subscription.link.usable)
         await hand.say("nobody heard this")
-        await until(lambda: ("room", hand.room.id, hand.room.version) in b.follower.heads)
+        await until(lambda: ("room", hand.room.room_uuid, hand.room.version) in b.follower.heads)
         b.follower.commits.clear()
         await hand.say("heard again")
         await until(lambda: b.follower.seqs("room") == [3])
@@ -81,14 +81,14 @@ class FollowingTest(RedisTestCase):
         self.assertEqual(b.follower.seqs("room"), [])
         proxy.deaf = ""
         proxy.cut()
-        await until(lambda: ("room", hand.room.id, hand.room.version) in b.follower.heads)
+        await until(lambda: ("room", hand.room.room_uuid, hand.room.version) in b.follower.heads)
         await until(lambda: not b.ready())
 
     async def test_heads_are_compared_now_and_then(self) -> None:
         """A lost last publication leaves no hole."""
         a = await self.node("a/1/")
         hand = await self.open(a)
-        await until(lambda: ("room", hand.room.id, hand.room.version) in a.follower.heads)
+        await until(lambda: ("room", hand.room.room_uuid, hand.room.version) in a.follower.heads)
         a.follow("nothing", a.follower)
         await a._subscription.compare()
         self.assertIn(("nothing", "", (0, 0)), a.follower.heads)
@@ -445,7 +445,7 @@ class WaitingTest(RedisTestCase):
         self.assertEqual(await sent, Conflict(None))
         await until(lambda: not a.ready())
         for other in others:
-            self.assertEqual((await a.load(other.room.code)).seq, 1)
+            self.assertEqual((await a.load(other.room.room_id)).seq, 1)
             self.assertIsNone(await other.say("goes on"))
         self.assertEqual((await a.load("room")).seq, 1)
 
@@ -515,7 +515,7 @@ class ArchiveTest(RedisTestCase):
         kept.room.apply(kept.next(member("ann", "dead/1/1")))
         self.archive.rooms["kept"] = kept.room
         room = await a.load("kept")
-        self.assertEqual((room.id, room.seq), (kept.room.id, 1))
+        self.assertEqual((room.room_uuid, room.seq), (kept.room.room_uuid, 1))
         self.assertGreater(room.epoch, kept.room.epoch)
         self.assertEqual(await a.find_invite("inv-kept"), "kept")
         self.assertIsNone(await Hand(a, "kept", room).say("x"))

@@ -60,7 +60,7 @@ class RestartTestCase(RedisTestCase):
         self.assertGreater(room.epoch, before.epoch)
         self.assertEqual(room.seq, before.seq)
         self.assertEqual(room.fields(), before.fields())
-        for name in ("id", "created_at", "prev", "due"):
+        for name in ("room_uuid", "created_at", "prev", "due"):
             self.assertEqual(getattr(room, name), getattr(before, name), name)
 
 

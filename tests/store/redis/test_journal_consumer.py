@@ -65,7 +65,7 @@ class ConsumerTest(ConsumerTestCase):
         for _ in range(20):
             await hand.say()
         await self.drained(a)
-        self.assertEqual(self.seqs(hand.room.id), list(range(1, 22)))
+        self.assertEqual(self.seqs(hand.room.room_uuid), list(range(1, 22)))
         self.assertEqual((await self.archive.find("room")).seq, 21)
 
     async def test_bytes_of_the_journal_are_counted_down(self) -> None:
@@ -95,7 +95,7 @@ class ConsumerTest(ConsumerTestCase):
         self.assertEqual(await self.ask(a, b"XLEN", JOURNAL), 2)
         self.archive.away = False
         await self.drained(a)
-        self.assertEqual(self.seqs(hand.room.id), [1, 2])
+        self.assertEqual(self.seqs(hand.room.room_uuid), [1, 2])
         await until(lambda: not consumer.ready())
 
     async def large(self, store: Any) -> Hand:
@@ -117,11 +117,11 @@ class ConsumerTest(ConsumerTestCase):
         for _ in range(40):
             await hand.say()
             seq = hand.room.seq
-            await until(lambda: seq in self.seqs(hand.room.id))  # noqa: B023
+            await until(lambda: seq in self.seqs(hand.room.room_uuid))  # noqa: B023
         self.assertLessEqual(len(self.archive.written), 1 + reactor.seconds() - began)
         # Until the state is written, the entries stay where a Redis or a node that is lost takes nothing with it.
         await hand.say()
-        await until(lambda: hand.room.seq in self.seqs(hand.room.id))
+        await until(lambda: hand.room.seq in self.seqs(hand.room.room_uuid))
         kept = await self.ask(a, b"XLEN", JOURNAL)
         self.assertTrue(kept or self.archive.rooms["room"].seq == hand.room.seq)
         await self.drained(a)
@@ -133,7 +133,7 @@ class ConsumerTest(ConsumerTestCase):
         hand = await self.large(a)
         a.unfollow("room")
         await hand.send(hand.next({"host": "user7"}))
-        await until(lambda: hand.room.seq in self.seqs(hand.room.id))
+        await until(lambda: hand.room.seq in self.seqs(hand.room.room_uuid))
         await self.ask(a, b"DEL", room_key("room"))
         await until(lambda: self.archive.rooms["room"].seq == hand.room.seq)
         self.assertEqual(self.archive.rooms["room"].host, "user7")
@@ -144,7 +144,7 @@ class ConsumerTest(ConsumerTestCase):
         first = await self.consumer()
         hand = await self.large(a)
         await hand.send(hand.next({"host": "user7"}))
-        await until(lambda: hand.room.seq in self.seqs(hand.room.id))
+        await until(lambda: hand.room.seq in self.seqs(hand.room.room_uuid))
         await first.stopService()
         await self.consumer("b/1/", abandoned=100)
         await self.drained(a)
@@ -165,7 +165,7 @@ class ConsumerTest(ConsumerTestCase):
         await self.ask(a, *b"ACL SETUSER ann on >pw ~* +@all -xdel".split())
         consumer = await self.consumer(username="ann", password="pw")
         await until(lambda: "cannot be read" in consumer.ready())
-        self.assertEqual(self.seqs(hand.room.id), [1])
+        self.assertEqual(self.seqs(hand.room.room_uuid), [1])
         self.assertEqual((await self.ask(a, b"XPENDING", JOURNAL, GROUP))[0], 1)
         await self.ask(a, *b"ACL SETUSER ann +xdel".split())
         await self.drained(a)
@@ -180,7 +180,7 @@ class ConsumerTest(ConsumerTestCase):
         await hand.say()
         await self.consumer(abandoned=500)
         await self.drained(a)
-        self.assertEqual(self.seqs(hand.room.id), [1, 2])
+        self.assertEqual(self.seqs(hand.room.room_uuid), [1, 2])
 
     async def test_its_own_unfinished_work(self) -> None:
         """The archive has it, and the connection to Redis is lost before it is told."""
@@ -190,7 +190,7 @@ class ConsumerTest(ConsumerTestCase):
         await self.ask(a, b"XREADGROUP", b"GROUP", GROUP, b"a/1/", b"STREAMS", JOURNAL, b">")
         await self.consumer("a/1/")
         await self.drained(a)
-        self.assertEqual(self.seqs(hand.room.id), [1])
+        self.assertEqual(self.seqs(hand.room.room_uuid), [1])
 
     async def test_a_missing_group_is_made_again(self) -> None:
         a = await self.node()
@@ -200,7 +200,7 @@ class ConsumerTest(ConsumerTestCase):
         await self.ask(a, b"XGROUP", b"DESTROY", JOURNAL, GROUP)
         await hand.say()
         await self.drained(a)
-        self.assertEqual(self.seqs(hand.room.id), [1, 2])
+        self.assertEqual(self.seqs(hand.room.room_uuid), [1, 2])
 
     async def test_redis_comes_back_with_nothing(self) -> None:
         a = await self.node()
@@ -216,7 +216,7 @@ class ConsumerTest(ConsumerTestCase):
         await until(lambda: a._access.incarnation not in (None, number))
         self.archive.away = False
         await self.drained(a)
-        self.assertEqual(self.seqs(hand.room.id), [1, 2, 3, 4, 5, 6])
+        self.assertEqual(self.seqs(hand.room.room_uuid), [1, 2, 3, 4, 5, 6])
 
     async def test_two_share_the_work(self) -> None:
         a = await self.node()
@@ -228,7 +228,7 @@ class ConsumerTest(ConsumerTestCase):
                 await hand.say()
         await self.drained(a)
         for hand in hands:
-            self.assertEqual(self.seqs(hand.room.id), list(range(1, 22)))
+            self.assertEqual(self.seqs(hand.room.room_uuid), list(range(1, 22)))
 
     async def test_a_room_that_has_ended(self) -> None:
         """Redis does not have it any more: its row is what the archive had, and what the entries tell."""
@@ -271,7 +271,7 @@ class ConsumerTest(ConsumerTestCase):
         await hand.say()
         consumer = await self.consumer()
         await self.drained(a)
-        self.assertEqual(self.seqs(hand.room.id), [1, 2])
+        self.assertEqual(self.seqs(hand.room.room_uuid), [1, 2])
         with open(self.unreadable, "rb") as file:
             self.assertEqual(
                 file.read().splitlines(),
@@ -324,7 +324,7 @@ class PostgreSQLTest(ConsumerTestCase):
             await hand.say()
             a.journal.again()
         await self.drained(a)
-        self.assertEqual(sorted(self.rows(hand.room.id)), list(range(1, 52)))
+        self.assertEqual(sorted(self.rows(hand.room.room_uuid)), list(range(1, 52)))
 
     async def test_an_older_entry_changes_nothing_newer(self) -> None:
         a = await self.node()
@@ -335,7 +335,7 @@ class PostgreSQLTest(ConsumerTestCase):
         await hand.send(hand.next({"host": "ann"}))
         await self.drained(a)
         await self.ask(a, b"DEL", room_key("room"))
-        await self.ask(a, b"XADD", JOURNAL, b"*", b"r", hand.room.id.encode(), b"k", b"room", b"c", old)
+        await self.ask(a, b"XADD", JOURNAL, b"*", b"r", hand.room.room_uuid.encode(), b"k", b"room", b"c", old)
         await self.drained(a)
         room = await self.archive.find("room")
         assert room is not None
@@ -354,5 +354,5 @@ class PostgreSQLTest(ConsumerTestCase):
         finally:
             self.postgres.start()
         await self.drained(a)
-        self.assertEqual(sorted(self.rows(hand.room.id)), list(range(1, 22)))
+        self.assertEqual(sorted(self.rows(hand.room.room_uuid)), list(range(1, 22)))
         self.assertIsNone(await Hand(a, "room", hand.room).say())
