@@ -78,7 +78,7 @@ class ISession(Interface):
         """Ask the peer for a sign of life (WebSocket ping) and say within 5 s whether it came."""
 
 
-class IFollower(Interface):
+class IStoreEventHandler(Interface):
     """Whoever follows rooms: the room service. With a store of one node, nothing of this is ever called."""
 
     def committed(room_id: str, commits: Sequence[Commit]) -> None:
@@ -145,7 +145,7 @@ class IRoomStore(Interface):
         Also of an earlier epoch, where the log shows that the version is part of the room's history; seq goes on over them.
         """
 
-    def follow(room_id: str, follower: IFollower) -> None:
+    def follow(room_id: str, follower: IStoreEventHandler) -> None:
         """Tell `follower` of other nodes' commits and relays from now on."""
 
     def unfollow(room_id: str) -> None:
@@ -256,7 +256,7 @@ class Snapshot(Struct, frozen=True):
     """The user ids whose record changed, members or not any more."""
 
 
-class Presence(Struct, frozen=True, gc=False):
+class PlayerStatus(Struct, frozen=True, gc=False):
     """How a member is doing, by the node that holds its connection."""
 
     room_uuid: str
@@ -301,7 +301,7 @@ class IArchive(Interface):
         (epoch, seq).
         """
 
-    def presence(records: Sequence[Presence]) -> Deferred[None]:
+    def presence(records: Sequence[PlayerStatus]) -> Deferred[None]:
         """Update positions, quality and heartbeat of users that are in the archive."""
 
     def purge(before: float) -> Deferred[int]:

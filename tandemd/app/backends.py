@@ -22,7 +22,7 @@ from ..archive.sql_archive import SQLArchive
 from ..archive.writer import ArchiveWriter
 from ..config import Config
 from ..config.value_types import sentinel
-from ..interfaces import IArchive, IRoomStore, Presence
+from ..interfaces import IArchive, IRoomStore, PlayerStatus
 from ..metrics import Metrics
 from ..ratelimit import Bounds
 from ..rooms.service import RoomService
@@ -103,7 +103,7 @@ class _Archived:
         else:
             self._metrics.archive_failures.value += 1
 
-    def _presence(self) -> list[Presence]:
+    def _presence(self) -> list[PlayerStatus]:
         return self._rooms.presence() if self._rooms is not None else []
 
     def _observe(self, name: str, waited: float, ran: float) -> None:

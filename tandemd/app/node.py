@@ -24,10 +24,10 @@ from ..rooms.service import RoomService
 from ..rooms.session import Outbox, Session
 from ..rules.engine import Rules
 from ..rules.settings import RuleSettings
-from ..rules.title_allowlist import CLIP, Titles
-from ..util.services import Sequence
+from ..rules.title_allowlist import CLIP, TitleAllowlist
+from ..util.services import OrderedMultiService
 from ..web import Addresses, Cors, Door, DoorSettings, Quota, Shortcut, TandemSite, root_resource
-from ..websocket.client import Connection
+from ..websocket.client import ClientConnection
 from ..websocket.protocol import ProtocolSettings, TandemFactory, TandemProtocol
 from ..websocket.send_queue import BacklogLimits
 from .backends import stores_of
@@ -44,7 +44,7 @@ class Node:
 
     _log = Logger()
 
-    def __init__(self, config: Config, reactor: Any, top: Sequence, wall: Callable[[], float]):
+    def __init__(self, config: Config, reactor: Any, top: OrderedMultiService, wall: Callable[[], float]):
         """reactor: as the interfaces of Twisted want it; all elapsed time is that of its clock, which is monotonic.
 
         top: the service to add the others to. wall: the wall clock, in seconds since 1970, which may be set at any time.
@@ -227,7 +227,7 @@ class Node:
             self.connections.send_away()
         return len(self.factory)
 
-    def _connect(self, protocol: TandemProtocol) -> Connection:
+    def _connect(self, protocol: TandemProtocol) -> ClientConnection:
         self._numbers += 1
         headers = protocol.http_headers or {}
         forwarded, origin = headers.get("x-forwarded-for"), headers.get("origin")
@@ -236,7 +236,9 @@ class Node:
         session = Session(f"{self.prefix}{self._numbers}", address, protocol, self.outbox)
         if self.spending is not None:
             session.meter = self.spending.address(address)
-        return Connection(session, self.rooms, self.stores.store, self.metrics, self.limits, self._own(origin, headers))
+        return ClientConnection(
+            session, self.rooms, self.stores.store, self.metrics, self.limits, self._own(origin, headers)
+        )
 
     def _own(self, origin: str | None, headers: dict[str, str]) -> bool:
         """Say whether a client's address answers for it, which it does not for any page that happens to be open there."""
@@ -298,7 +300,7 @@ def rules_of(config: Config) -> Rules:
             username_length=limits.username_length,
             chat_length=limits.chat_length,
         ),
-        Titles(config.titles.allowed, limits.url_length),
+        TitleAllowlist(config.titles.allowed, limits.url_length),
     )
 
 

@@ -6,14 +6,14 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from ..util.services import Sequence
+from ..util.services import OrderedMultiService
 from .log_observer import LineObserver, install
 
 
-class RootService(Sequence):
+class RootService(OrderedMultiService):
     """Holds all services of a node, and has twistd log through our observer.
 
-    observer: None leaves twistd's own. For the other arguments see `Sequence`.
+    observer: None leaves twistd's own. For the other arguments see `OrderedMultiService`.
     """
 
     def __init__(self, reactor: Any, observer: LineObserver | None, exit: Callable[[int], object] = os._exit):

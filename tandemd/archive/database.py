@@ -14,8 +14,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from .dialect import Connection, Cursor, Dialect
-from .errors import Closing, Overloaded
+from .dialect import Cursor, DatabaseConnection, Dialect
+from .errors import ArchiveClosingError, Overloaded
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,9 +49,9 @@ class _Pool(adbapi.ConnectionPool):
         super().__init__(dialect.module, cp_reactor=reactor, cp_min=1, cp_max=dialect.connections, cp_name="archive")
         self._dialect = dialect
 
-    def connect(self) -> Connection:
+    def connect(self) -> DatabaseConnection:
         thread = self.threadID()
-        connection: Connection | None = self.connections.get(thread)
+        connection: DatabaseConnection | None = self.connections.get(thread)
         if connection is not None and not self._dialect.usable(connection):
             self.disconnect(connection)
             connection = None
@@ -141,7 +141,7 @@ class Database(Service):
         the driver's error, with Closing, or with Overloaded.
         """
         if self._pool is None:
-            return fail(Closing(f"{self.dialect.where} is not open"))
+            return fail(ArchiveClosingError(f"{self.dialect.where} is not open"))
         if self._running >= self._at_most:
             return fail(Overloaded(f"{self._running} transactions wait for {self.dialect.where}; {name} was not begun"))
         self._running += 1

@@ -29,7 +29,7 @@ class Cursor(Protocol):
     def fetchall(self) -> Any: ...
 
 
-class Connection(Protocol):
+class DatabaseConnection(Protocol):
     """The part of a DB-API connection that the archive uses."""
 
     def cursor(self) -> Any: ...
@@ -60,7 +60,7 @@ class Dialect(abc.ABC):
     """How many rows a statement takes, largest first; fewer than the smallest go as they are."""
 
     @abc.abstractmethod
-    def prepare(self, apply: Callable[[Connection], None]) -> None:
+    def prepare(self, apply: Callable[[DatabaseConnection], None]) -> None:
         """Call `apply` with a connection of its own, which is closed again.
 
         A new SQLite file is seen only if it succeeds. Blocks.
@@ -68,7 +68,7 @@ class Dialect(abc.ABC):
         """
 
     @abc.abstractmethod
-    def connect(self) -> Connection:
+    def connect(self) -> DatabaseConnection:
         """Return a new connection for a pool. Blocks; raises the driver's errors."""
 
     @abc.abstractmethod
@@ -84,7 +84,7 @@ class Dialect(abc.ABC):
         """Return the declared types of a table's columns by name; empty if there is no such table."""
 
     @abc.abstractmethod
-    def usable(self, connection: Connection) -> bool:
+    def usable(self, connection: DatabaseConnection) -> bool:
         """Say whether a connection is not known to be lost."""
 
     @abc.abstractmethod
@@ -92,7 +92,7 @@ class Dialect(abc.ABC):
         """Say whether the same transaction may well succeed at once, on a new connection perhaps."""
 
     @abc.abstractmethod
-    def interrupt(self, connection: Connection) -> None:
+    def interrupt(self, connection: DatabaseConnection) -> None:
         """Make a statement that another thread is running on this connection fail soon."""
 
     @abc.abstractmethod

@@ -9,7 +9,7 @@ class MigrationError(ArchiveError):
     """The schema cannot be brought to what this program needs; the database is as it was before."""
 
 
-class Closing(ArchiveError):
+class ArchiveClosingError(ArchiveError):
     """The database is being closed, or was never opened; nothing was done."""
 
 

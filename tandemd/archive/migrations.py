@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from ..util.text import one_line
 from . import nodejs_import
-from .dialect import Connection, Cursor, Dialect
+from .dialect import Cursor, DatabaseConnection, Dialect
 from .errors import MigrationError
 from .rows import timestamp
 
@@ -88,7 +88,7 @@ def migrate(dialect: Dialect, directory: pathlib.Path = SCHEMA, *, dry_run: bool
     wanted = migrations(dialect.name, directory)
     applied: list[str] = []
 
-    def apply(connection: Connection) -> None:
+    def apply(connection: DatabaseConnection) -> None:
         cursor = connection.cursor()
         try:
             applied[:] = _apply(dialect, cursor, wanted)

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Mapping
 
 from ..rules.playback import Playback
-from ..rules.state import Room, Settings
+from ..rules.state import Room, RoomSettings
 from ..util.secrets import new_invite
 from . import rows as records
 from .dialect import Cursor, Dialect, Rows
@@ -102,7 +102,7 @@ def carry_over(dialect: Dialect, cursor: Cursor) -> None:
         room = rooms[room_id] = Room(str(uuid.uuid4()), room_id, created.timestamp() if created else now, 0, count)
         room.at = last.timestamp() if last else now
         room.playback = Playback(url, position, room.at, known=bool(url))
-        room.settings = Settings(guest_control, invite=new_invite())
+        room.settings = RoomSettings(guest_control, invite=new_invite())
         if archived is not None:
             room.closed = True
             room.host = host or ""

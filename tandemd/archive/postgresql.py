@@ -9,7 +9,7 @@ from typing import Any
 import psycopg2
 
 from ..util.text import one_line
-from .dialect import Connection, Cursor, Dialect
+from .dialect import Cursor, DatabaseConnection, Dialect
 from .errors import ArchiveError
 
 OLDEST = 130000
@@ -63,7 +63,7 @@ class PostgreSQL(Dialect):
             f":{known.get('port', '5432')} as user {known.get('user', '')!r}"
         )
 
-    def prepare(self, apply: Callable[[Connection], None]) -> None:
+    def prepare(self, apply: Callable[[DatabaseConnection], None]) -> None:
         try:
             connection = self._open(0)  # a migration takes as long as it takes
         except psycopg2.Error as error:
@@ -83,8 +83,8 @@ class PostgreSQL(Dialect):
                     f"cannot use {self.where}: {one_line(error)}; check the user's rights, and what else is in it"
                 ) from error
 
-    def connect(self) -> Connection:
-        connection: Connection = self._open(self._timeout)
+    def connect(self) -> DatabaseConnection:
+        connection: DatabaseConnection = self._open(self._timeout)
         return connection
 
     def _open(self, statement_timeout: int) -> Any:

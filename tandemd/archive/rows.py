@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from ..interfaces import Presence
+from ..interfaces import PlayerStatus
 from ..rules.state import Commit, Member, Room, dump
 
 Row = tuple[Any, ...]
@@ -111,7 +111,7 @@ def event_row(room_uuid: str, commit: Commit) -> Row:
 PRESENCE_COLUMNS = ("id", "current_time", "is_playing", "connection_quality", "last_heartbeat")
 
 
-def presence_row(presence: Presence) -> Row:
+def presence_row(presence: PlayerStatus) -> Row:
     """Return the values that a user's row takes over from its node."""
     return (
         user_key(presence.room_uuid, presence.user_id), presence.position, presence.playing, presence.quality,

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..interfaces import IArchive, Presence, Snapshot
+from ..interfaces import IArchive, PlayerStatus, Snapshot
 from ..rules.state import Commit, Room, load
 from ..util.text import one_line
 from . import rows as records
@@ -101,7 +101,7 @@ class SQLArchive:
         attempt.addErrback(one_by_one)
         return self._watch(attempt)
 
-    def presence(self, records: Sequence[Presence]) -> Deferred[None]:
+    def presence(self, records: Sequence[PlayerStatus]) -> Deferred[None]:
         """As IArchive says; an older heartbeat than the one stored changes nothing."""
         return self._watch(self._database.run("presence", self._write_presence, records))
 
@@ -199,7 +199,7 @@ class SQLArchive:
                 cursor.execute(self._supersede, (timestamp(room.created_at), room_uuid))
         return superseded
 
-    def _write_presence(self, cursor: Cursor, presences: Sequence[Presence]) -> None:
+    def _write_presence(self, cursor: Cursor, presences: Sequence[PlayerStatus]) -> None:
         newest: dict[str, Row] = {}
         for presence in sorted(presences, key=_heartbeat):
             try:
@@ -263,5 +263,5 @@ def _room_id(snapshot: Snapshot) -> str:
     return snapshot.room.room_uuid
 
 
-def _heartbeat(presence: Presence) -> float:
+def _heartbeat(presence: PlayerStatus) -> float:
     return presence.heartbeat

@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import Any
 
 from ..util.text import one_line
-from .dialect import ROWS_A_STATEMENT, Connection, Cursor, Dialect
+from .dialect import ROWS_A_STATEMENT, Cursor, DatabaseConnection, Dialect
 from .errors import ArchiveError
 
 OLDEST = (3, 35, 0)
@@ -42,7 +42,7 @@ class SQLite(Dialect):
         self.where = f"the SQLite file {self.path}"
         self._busy_timeout = busy_timeout
 
-    def prepare(self, apply: Callable[[Connection], None]) -> None:
+    def prepare(self, apply: Callable[[DatabaseConnection], None]) -> None:
         if sqlite3.sqlite_version_info < OLDEST:
             raise ArchiveError(
                 f"this Python has SQLite {sqlite3.sqlite_version}; the archive needs {'.'.join(map(str, OLDEST))} or "
@@ -58,7 +58,7 @@ class SQLite(Dialect):
         except sqlite3.Error as error:
             raise ArchiveError(f"cannot use {self.where}: {one_line(error)}; {_remedy(error)}") from error
 
-    def _create(self, apply: Callable[[Connection], None]) -> bool:
+    def _create(self, apply: Callable[[DatabaseConnection], None]) -> bool:
         """Make the file under another name first: whoever sees it under its own sees it complete.
 
         Return whether it became the file, because no other process was faster.
@@ -82,7 +82,7 @@ class SQLite(Dialect):
                 if os.path.exists(leftover):
                     os.unlink(leftover)
 
-    def connect(self) -> Connection:
+    def connect(self) -> DatabaseConnection:
         # check_same_thread: adbapi closes connections in the reactor's thread. isolation_level: we say BEGIN ourselves.
         # The uri refuses to create a file: one that has vanished must be noticed, not replaced by an empty one.
         uri = "file:" + self.path.replace("%", "%25").replace("?", "%3f").replace("#", "%23") + "?mode=rw"
@@ -106,7 +106,7 @@ class SQLite(Dialect):
         cursor.execute('select "name", "type" from pragma_table_info(?)', (table,))
         return dict(cursor.fetchall())
 
-    def usable(self, connection: Connection) -> bool:
+    def usable(self, connection: DatabaseConnection) -> bool:
         return True
 
     def retryable(self, error: BaseException | None) -> bool:

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from ..interfaces import IArchive, Presence, Snapshot
+from ..interfaces import IArchive, PlayerStatus, Snapshot
 from ..rules.state import MEMBER, Commit, Room
 from ..util.services import Periodic
 from ..util.text import one_line
@@ -58,7 +58,7 @@ class ArchiveWriter(Service):
         self,
         archive: IArchive,
         reactor: IReactorTime,
-        presence: Callable[[], Sequence[Presence]] = lambda: (),
+        presence: Callable[[], Sequence[PlayerStatus]] = lambda: (),
         observe: Callable[[int, bool], None] = lambda count, written: None,
         *,
         now: Callable[[], float] | None = None,

@@ -16,7 +16,7 @@ from .. import messages as m
 from ..errors import Refused
 from ..interfaces import Claims
 from ..util.file_watcher import FileWatch
-from .keys import SUFFIXES, Key, read_keys
+from .keys import SUFFIXES, VerificationKey, read_keys
 
 
 class _Payload(Struct):
@@ -51,7 +51,7 @@ class Doorkeeper(service.MultiService):
         """Read the files again. If they cannot be used, the keys that were read before stay."""
         self._keys.reload()
 
-    def _changed(self, keys: dict[str, Key]) -> None:
+    def _changed(self, keys: dict[str, VerificationKey]) -> None:
         self._log.info("the keys of auth.keys were read again: {kids}", kids=", ".join(keys))
 
     def vouch(self, join: m.Join) -> Claims:
@@ -85,7 +85,7 @@ class Doorkeeper(service.MultiService):
             words = next((words for kind, words in _FAULTS if isinstance(error, kind)), "is not a signed JWT")
             raise _refused(f"the token in `auth` {words}") from None
 
-    def _key(self, header: dict[str, Any]) -> Key:
+    def _key(self, header: dict[str, Any]) -> VerificationKey:
         keys = self._keys.content
         kid = header.get("kid")
         if kid is None and len(keys) == 1:

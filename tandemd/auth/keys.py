@@ -32,7 +32,7 @@ class KeyFault(Unusable):
     """A key cannot be used. Its text is one line that names the file and the remedy."""
 
 
-class Key(Struct, frozen=True):
+class VerificationKey(Struct, frozen=True):
     """One key. algorithm: the only one it is used for. material: what PyJWT takes for it; never shown."""
 
     kid: str
@@ -43,9 +43,9 @@ class Key(Struct, frozen=True):
         return f"<Key {self.kid!r} for {self.algorithm}>"
 
 
-def read_keys(paths: Sequence[str]) -> dict[str, Key]:
+def read_keys(paths: Sequence[str]) -> dict[str, VerificationKey]:
     """Return the keys in files, and in the files of directories that are called like keys, by id. Raises KeyFault."""
-    keys: dict[str, Key] = {}
+    keys: dict[str, VerificationKey] = {}
     for path in _files(paths):
         for key in _READERS[path.suffix](path):
             if key.kid in keys:
@@ -79,8 +79,8 @@ def _kid(path: Path) -> str:
     return path.name.partition(".")[0]
 
 
-def _secret(path: Path) -> Iterator[Key]:
-    yield Key(_kid(path), "HS256", _checked_secret(path, secret_in(_content(path))))
+def _secret(path: Path) -> Iterator[VerificationKey]:
+    yield VerificationKey(_kid(path), "HS256", _checked_secret(path, secret_in(_content(path))))
 
 
 def secret_in(data: bytes) -> bytes:
@@ -96,7 +96,7 @@ def _checked_secret(path: Path, secret: bytes) -> bytes:
     return secret
 
 
-def _pem(path: Path) -> Iterator[Key]:
+def _pem(path: Path) -> Iterator[VerificationKey]:
     data = _content(path)
     if b"PRIVATE KEY-----" in data:
         raise KeyFault(f"{path}: that is a private key, which this server has no use for; give the public one")
@@ -107,13 +107,13 @@ def _pem(path: Path) -> Iterator[Key]:
     yield _public(path, _kid(path), key)
 
 
-def _public(path: Path, kid: str, key: object) -> Key:
+def _public(path: Path, kid: str, key: object) -> VerificationKey:
     if isinstance(key, RSAPublicKey):
         if key.key_size < RSA_BITS:
             raise KeyFault(f"{path}: {key.key_size} bits are too short for an RSA key; take {RSA_BITS} or more")
-        return Key(kid, "RS256", key)
+        return VerificationKey(kid, "RS256", key)
     if isinstance(key, Ed25519PublicKey):
-        return Key(kid, "EdDSA", key)
+        return VerificationKey(kid, "EdDSA", key)
     raise KeyFault(f"{path}: the key {kid!r} is of another kind; use RSA or Ed25519")
 
 
@@ -131,7 +131,7 @@ class _Jwks(Struct):
 _ALGORITHMS = {"oct": "HS256", "RSA": "RS256", "OKP": "EdDSA"}
 
 
-def _jwks(path: Path) -> Iterator[Key]:
+def _jwks(path: Path) -> Iterator[VerificationKey]:
     try:
         found = msgspec.json.decode(_content(path), type=_Jwks).keys
         for raw in found:
@@ -140,7 +140,7 @@ def _jwks(path: Path) -> Iterator[Key]:
         raise KeyFault(f"{path}: not a JWK Set; it must be JSON with a list `keys` of objects with `kty`") from None
 
 
-def _jwk(path: Path, jwk: _Jwk, fields: dict[str, Any]) -> Key:
+def _jwk(path: Path, jwk: _Jwk, fields: dict[str, Any]) -> VerificationKey:
     kid = jwk.kid or _kid(path)
     algorithm = _ALGORITHMS.get(jwk.kty)
     if algorithm is None or jwk.alg not in ("", algorithm):
@@ -151,7 +151,7 @@ def _jwk(path: Path, jwk: _Jwk, fields: dict[str, Any]) -> Key:
         )
     try:
         if jwk.kty == "oct":
-            return Key(kid, algorithm, _checked_secret(path, HMACAlgorithm.from_jwk(fields)))
+            return VerificationKey(kid, algorithm, _checked_secret(path, HMACAlgorithm.from_jwk(fields)))
         kind = RSAAlgorithm if jwk.kty == "RSA" else OKPAlgorithm
         return _public(path, kid, kind.from_jwk(fields))
     except (PyJWTError, ValueError, TypeError, KeyError, AttributeError):

@@ -1,10 +1,10 @@
 """The configuration: declared in `declaration`, read by `load`, documented by `reference`."""
 
 from .loader import ConfigError, load
-from .schema import Admin, Archive, Config, Limits, Log, Postgres, Redis, Rooms, Titles, Web
+from .schema import AdminSettings, Archive, Config, Limits, Log, Postgres, Redis, Rooms, TitleSettings, Web
 
 __all__ = [
-    "Admin",
+    "AdminSettings",
     "Archive",
     "Config",
     "ConfigError",
@@ -13,7 +13,7 @@ __all__ = [
     "Postgres",
     "Redis",
     "Rooms",
-    "Titles",
+    "TitleSettings",
     "Web",
     "load",
 ]

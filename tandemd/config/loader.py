@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
 
-from .schema import Config, Key, Redis, keys, sections
+from .schema import Config, ConfigKey, Redis, keys, sections
 
 
 class ConfigError(Exception):
@@ -69,7 +69,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _from_yaml(path: str, declared: Mapping[str, Key]) -> _Layer:
+def _from_yaml(path: str, declared: Mapping[str, ConfigKey]) -> _Layer:
     try:
         with open(path, encoding="utf-8") as file:
             content = yaml.load(file, _Loader)  # a SafeLoader
@@ -103,7 +103,7 @@ def _mapping(path: str, name: str, content: object) -> dict[str, object]:
     return {str(key): value for key, value in content.items()}
 
 
-def _from_environment(environ: Mapping[str, str], declared: Mapping[str, Key]) -> _Layer:
+def _from_environment(environ: Mapping[str, str], declared: Mapping[str, ConfigKey]) -> _Layer:
     layer: _Layer = {}
     known = set()
     for key in declared.values():
@@ -129,14 +129,14 @@ def _injected(name: str, value: str) -> bool:
     return name.endswith("_PORT") and value.startswith("tcp://")
 
 
-def _from_command_line(overrides: Mapping[str, str], declared: Mapping[str, Key]) -> _Layer:
+def _from_command_line(overrides: Mapping[str, str], declared: Mapping[str, ConfigKey]) -> _Layer:
     for path in overrides:
         if not _known(path, declared):
             raise ConfigError(f"command line: {path} is no key of the configuration{_similar(path, declared)}")
     return {path: _Given(value, f"command line: {path}") for path, value in overrides.items()}
 
 
-def _known(path: str, declared: Mapping[str, Key]) -> bool:
+def _known(path: str, declared: Mapping[str, ConfigKey]) -> bool:
     if path in declared:
         return True
     secret = declared.get(path.removesuffix("_file"))
@@ -148,7 +148,7 @@ def _similar(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else "; etc/tandemd.yaml lists them all"
 
 
-def _without_files(layer: _Layer, declared: Mapping[str, Key]) -> _Layer:
+def _without_files(layer: _Layer, declared: Mapping[str, ConfigKey]) -> _Layer:
     """Put the content of files in the place of keys that name them."""
     result = {path: given for path, given in layer.items() if path in declared}
     for path, given in layer.items():
@@ -172,7 +172,7 @@ def _without_files(layer: _Layer, declared: Mapping[str, Key]) -> _Layer:
 # ---- what they mean ------------------------------------------------------------------------------------------------
 
 
-def _parse(key: Key, given: _Given) -> object:
+def _parse(key: ConfigKey, given: _Given) -> object:
     try:
         return key.kind.parse(given.value)
     except (ValueError, OverflowError):

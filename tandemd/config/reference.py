@@ -11,7 +11,7 @@ import textwrap
 
 import yaml
 
-from .schema import Key, keys, sections
+from .schema import ConfigKey, keys, sections
 
 _VALUES = """\
 Durations are seconds or have a unit (250ms, 45s, 2m, 4h), sizes are bytes or have one (64K, 1M).
@@ -30,7 +30,7 @@ too, which override both. {_VALUES}"""
 def yaml_file() -> str:
     """Return the text of etc/tandemd.yaml."""
     lines = _comment(" ".join(_HEAD.split()), "")
-    by_section: dict[str, list[Key]] = {name: [] for name in sections()}
+    by_section: dict[str, list[ConfigKey]] = {name: [] for name in sections()}
     for key in keys():
         by_section[key.path.rpartition(".")[0]].append(key)
     for name, kind in sections().items():
@@ -59,7 +59,7 @@ def page() -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _row(key: Key) -> str:
+def _row(key: ConfigKey) -> str:
     default = yaml.safe_dump(key.default, default_flow_style=True, allow_unicode=True, width=1000)
     default = default.removesuffix("...\n").strip()
     cells = (f"`{key.path}`", f"`{default}`", " ".join(f"`{name}`" for name in key.env), key.doc)
@@ -72,7 +72,7 @@ def _comment(text: str, indent: str) -> list[str]:
     )
 
 
-def _entry(key: Key) -> list[str]:
+def _entry(key: ConfigKey) -> list[str]:
     name = key.path.rpartition(".")[2]
     text = yaml.safe_dump({name: key.default}, default_flow_style=False, allow_unicode=True, indent=2, width=200)
     return text.splitlines()

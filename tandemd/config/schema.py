@@ -16,7 +16,7 @@ from twisted.internet.endpoints import quoteStringArgument
 
 from ..ratelimit import Rate
 from ..rules.title_allowlist import CLIP
-from ..rules.title_allowlist import Titles as AllowedTitles
+from ..rules.title_allowlist import TitleAllowlist as AllowedTitles
 from .value_types import (
     ENDPOINT,
     SWITCH,
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Key:
+class ConfigKey:
     """The declaration of one key.
 
     path: where it is, such as "rooms.grace". default: as it would be written. older: an older environment name, or "".
@@ -171,7 +171,7 @@ class Auth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Titles:
+class TitleSettings:
     """What may be watched."""
 
     allowed: tuple[str, ...] = key(
@@ -497,7 +497,7 @@ class Redis:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Admin:
+class AdminSettings:
     """The administration API at /admin/v1, which tandemctl uses; there is none without a token."""
 
     token: str = key(
@@ -547,13 +547,13 @@ class Config:
     tls: Tls = section(Tls)
     web: Web = section(Web)
     auth: Auth = section(Auth)
-    titles: Titles = section(Titles)
+    titles: TitleSettings = section(TitleSettings)
     rooms: Rooms = section(Rooms)
     limits: Limits = section(Limits)
     archive: Archive = section(Archive)
     postgres: Postgres = section(Postgres)
     redis: Redis = section(Redis)
-    admin: Admin = section(Admin)
+    admin: AdminSettings = section(AdminSettings)
 
     @property
     def endpoint(self) -> str:
@@ -587,11 +587,11 @@ def sections() -> dict[str, type[Any]]:
     return found
 
 
-def keys() -> Iterator[Key]:
+def keys() -> Iterator[ConfigKey]:
     """All keys, in order."""
     for name, kind in sections().items():
         for declared in dataclasses.fields(kind):
             meta = declared.metadata
             if "kind" in meta:
                 path = f"{name}.{declared.name}" if name else declared.name
-                yield Key(path, meta["kind"], meta["default"], meta["doc"], meta["env"])
+                yield ConfigKey(path, meta["kind"], meta["default"], meta["doc"], meta["env"])

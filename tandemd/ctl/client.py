@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 TIMEOUT = 15.0
 
 
-class Unreachable(Exception):
+class NodeUnreachableError(Exception):
     """The node cannot be asked, or does not let us. Its text says what to do."""
 
 
@@ -29,7 +29,7 @@ def fetch(
     """Return status, headers (lower case) and body of an answer. Blocks; raises Unreachable."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Unreachable(f"{url} is no http or https URL; write one such as http://127.0.0.1:4001")
+        raise NodeUnreachableError(f"{url} is no http or https URL; write one such as http://127.0.0.1:4001")
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname, parts.port, timeout=TIMEOUT)
     try:
@@ -40,14 +40,14 @@ def fetch(
         found = {name.lower(): value for name, value in answer.getheaders()}
         return answer.status, found, answer.read()
     except ssl.SSLCertVerificationError as error:
-        raise Unreachable(f"{url}: the certificate is not trusted: {error.verify_message}") from None
+        raise NodeUnreachableError(f"{url}: the certificate is not trusted: {error.verify_message}") from None
     except (OSError, http.client.HTTPException) as error:
-        raise Unreachable(f"{url} does not answer: {getattr(error, 'strerror', None) or error}") from None
+        raise NodeUnreachableError(f"{url} does not answer: {getattr(error, 'strerror', None) or error}") from None
     finally:
         connection.close()
 
 
-class Node:
+class NodeClient:
     """The administration API of one node. url: where the node is. token: what it wants to be shown."""
 
     def __init__(self, url: str, token: str):
@@ -72,12 +72,12 @@ class Node:
         try:
             answer = json.loads(content)
         except ValueError:
-            raise Unreachable(
+            raise NodeUnreachableError(
                 f"{self._url} has no administration API (it answers {status}); set admin.token there"
             ) from None
         if status == 200:
             return answer
         text = answer.get("error", "") if isinstance(answer, dict) else ""
         if status in (401, 429):
-            raise Unreachable(f"{self._url} refuses the token: {text}")
+            raise NodeUnreachableError(f"{self._url} refuses the token: {text}")
         raise Denied(status, text or f"the node answers {status}")

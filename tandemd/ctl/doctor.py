@@ -17,7 +17,7 @@ from ..archive.factory import dialect_of
 from ..archive.migrations import migrate
 from ..config import Config
 from ..util.text import one_line
-from .client import Unreachable, fetch
+from .client import NodeUnreachableError, fetch
 from .probes import ProbeError, RedisConnection, certificate_ends, master, redis_connection, websocket
 
 SKEW = 0.5
@@ -172,7 +172,7 @@ def _node(url: str) -> Iterator[Finding]:
         began = time.time()
         status, headers, _ = fetch(f"{url}/health")
         ready, _, content = fetch(f"{url}/health/ready")
-    except Unreachable as error:
+    except NodeUnreachableError as error:
         yield Finding("problem", f"node: {error}", "start it, or name the right one with --url")
         return
     if status != 200:
@@ -202,7 +202,7 @@ def _outside(config: Config, url: str) -> Iterator[Finding]:
     parts = urlsplit(url)
     try:
         status, _, content = fetch(f"{url}/health")
-    except Unreachable as error:
+    except NodeUnreachableError as error:
         yield Finding(
             "problem", f"outside: {error}", "see the name in DNS, the firewall, the proxy and its certificate"
         )
@@ -234,7 +234,7 @@ def _outside(config: Config, url: str) -> Iterator[Finding]:
     for hidden in ("metrics", "admin/v1/node"):
         try:
             status = fetch(f"{url}/{hidden}")[0]
-        except Unreachable:
+        except NodeUnreachableError:
             continue
         if status in (200, 401, 429):
             yield Finding(

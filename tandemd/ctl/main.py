@@ -23,7 +23,7 @@ from ..auth.keys import KeyFault
 from ..auth.mint import claims_of, mint
 from ..config import Config, ConfigError, load
 from ..config.schema import keys
-from .client import Denied, Node, Unreachable
+from .client import Denied, NodeClient, NodeUnreachableError
 from .doctor import examine
 from .output import as_json, facts, moment, shown, table
 
@@ -43,7 +43,7 @@ def _fail(status: int, text: str) -> NoReturn:
     sys.exit(status)
 
 
-class Settings:
+class CtlSettings:
     """What the options before the command say. Configuration and token are read when somebody wants them."""
 
     def __init__(self, config: str | None, url: str, token_file: str | None, as_json: bool):
@@ -70,7 +70,7 @@ class Settings:
             return f"{'https' if config.tls.certificate else 'http'}://127.0.0.1:{port[1] or SOCKET}"
         _fail(WRONG, f"port is {config.port!r}: say where the node is with --url or TANDEMCTL_URL")
 
-    def node(self) -> Node:
+    def node(self) -> NodeClient:
         """Return the node to ask."""
         if self._token_file is None:
             token = self.config().admin.token
@@ -78,10 +78,10 @@ class Settings:
                 _fail(
                     WRONG, "there is no admin.token: name its file with --token-file, TANDEMCTL_TOKEN_FILE or --config"
                 )
-            return Node(self.url, token)
+            return NodeClient(self.url, token)
         try:
             with open(self._token_file, encoding="ascii") as file:
-                return Node(self.url, file.read().strip())
+                return NodeClient(self.url, file.read().strip())
         except (OSError, UnicodeDecodeError) as error:
             _fail(WRONG, f"{self._token_file}: cannot be read: {getattr(error, 'strerror', None) or 'it is no token'}")
 
@@ -99,7 +99,7 @@ def main(context: click.Context, config: str | None, url: str, token_file: str |
     Options are also taken from the environment, as TANDEMCTL_URL and the like. Exit status: 0 done; 1 refused, or
     something is wrong; 2 wrong call or configuration; 3 the node does not answer, or refuses the token.
     """
-    context.obj = Settings(config, url, token_file, as_json)
+    context.obj = CtlSettings(config, url, token_file, as_json)
 
 
 def _asking(command: Callable[P, None]) -> Callable[P, None]:
@@ -109,7 +109,7 @@ def _asking(command: Callable[P, None]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
-        except Unreachable as error:
+        except NodeUnreachableError as error:
             _fail(UNREACHABLE, str(error))
         except Denied as error:
             _fail(FAILED, str(error))
@@ -117,7 +117,7 @@ def _asking(command: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
-def _done(settings: Settings, answer: Any, text: str) -> None:
+def _done(settings: CtlSettings, answer: Any, text: str) -> None:
     if settings.json:
         as_json(answer)
     else:
@@ -129,7 +129,7 @@ def _done(settings: Settings, answer: Any, text: str) -> None:
 
 @main.command()
 @click.pass_obj
-def check_config(settings: Settings) -> None:
+def check_config(settings: CtlSettings) -> None:
     """Say whether the configuration can be used, and what it amounts to."""
     config = settings.config()
     values: dict[str, object] = {}
@@ -149,7 +149,7 @@ def check_config(settings: Settings) -> None:
 @main.command()
 @click.option("--dry-run", is_flag=True, help="Only say what would be done; it is tried, and taken back.")
 @click.pass_obj
-def migrate(settings: Settings, dry_run: bool) -> None:
+def migrate(settings: CtlSettings, dry_run: bool) -> None:
     """Bring the database to the schema of this version. The daemon does that too when it starts."""
     config = settings.config()
     try:
@@ -165,7 +165,7 @@ def migrate(settings: Settings, dry_run: bool) -> None:
 @main.command()
 @click.argument("public_url", metavar="[URL]", required=False)
 @click.pass_obj
-def doctor(settings: Settings, public_url: str | None) -> None:
+def doctor(settings: CtlSettings, public_url: str | None) -> None:
     """Look for what is wrong: configuration, PostgreSQL, Redis, clocks, the node, and the way to it from outside.
 
     URL is where clients reach the server; without it, web.invite_base_url.
@@ -191,7 +191,7 @@ def doctor(settings: Settings, public_url: str | None) -> None:
 @click.option("--limit", default=100, type=click.IntRange(1, 1000), help="How many at most.", show_default=True)
 @click.pass_obj
 @_asking
-def rooms(settings: Settings, after: str, limit: int) -> None:
+def rooms(settings: CtlSettings, after: str, limit: int) -> None:
     """List the rooms of all nodes."""
     found = settings.node().get("rooms", after=after, limit=limit)["rooms"]
     if settings.json:
@@ -213,7 +213,7 @@ def rooms(settings: Settings, after: str, limit: int) -> None:
 @click.argument("id")
 @click.pass_obj
 @_asking
-def room(settings: Settings, id: str) -> None:
+def room(settings: CtlSettings, id: str) -> None:
     """Show one room as it is."""
     found = settings.node().get("rooms", id)
     if settings.json:
@@ -243,7 +243,7 @@ def room(settings: Settings, id: str) -> None:
 @click.option("--limit", default=100, type=click.IntRange(1, 1000), help="How many at most.", show_default=True)
 @click.pass_obj
 @_asking
-def events(settings: Settings, id: str, follow: bool, limit: int) -> None:
+def events(settings: CtlSettings, id: str, follow: bool, limit: int) -> None:
     """Show what has happened in a room, or in the last one of that name. With --json and --follow: one object a line."""
     node = settings.node()
     seen: set[tuple[int, int]] = set()
@@ -265,7 +265,7 @@ def events(settings: Settings, id: str, follow: bool, limit: int) -> None:
         found = node.get("rooms", id, "events", limit=1000)["events"]
 
 
-def _print_event(settings: Settings, event: dict[str, Any]) -> None:
+def _print_event(settings: CtlSettings, event: dict[str, Any]) -> None:
     if settings.json:
         click.echo(json.dumps(event, ensure_ascii=False))
         return
@@ -280,7 +280,7 @@ def _print_event(settings: Settings, event: dict[str, Any]) -> None:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask first.")
 @click.pass_obj
 @_asking
-def close(settings: Settings, id: str, reason: str | None, yes: bool) -> None:
+def close(settings: CtlSettings, id: str, reason: str | None, yes: bool) -> None:
     """End a room, on whatever nodes its members are."""
     if not yes:
         click.confirm(f"End the room {shown(id)} for everybody in it?", abort=True, err=True)
@@ -292,7 +292,7 @@ def close(settings: Settings, id: str, reason: str | None, yes: bool) -> None:
 @click.option("--room", "id", metavar="ID", help="Only there.")
 @click.pass_obj
 @_asking
-def announce(settings: Settings, text: str, id: str | None) -> None:
+def announce(settings: CtlSettings, text: str, id: str | None) -> None:
     """Say something in the chat of one room, or of all rooms. Clients without a chat show nothing."""
     path = ("rooms", id, "announce") if id else ("announce",)
     answer = settings.node().post(*path, text=text)
@@ -312,7 +312,7 @@ def announce(settings: Settings, text: str, id: str | None) -> None:
 )
 @click.pass_obj
 def mint_token(
-    settings: Settings,
+    settings: CtlSettings,
     key: str,
     kid: str,
     id: str,
@@ -337,7 +337,7 @@ def mint_token(
 @main.command()
 @click.pass_obj
 @_asking
-def node(settings: Settings) -> None:
+def node(settings: CtlSettings) -> None:
     """Show the node that is asked."""
     found = settings.node().get("node")
     if settings.json:
@@ -351,7 +351,7 @@ def node(settings: Settings) -> None:
 @click.option("--force", is_flag=True, help="Also where no other node can take them.")
 @click.pass_obj
 @_asking
-def drain(settings: Settings, undo: bool, force: bool) -> None:
+def drain(settings: CtlSettings, undo: bool, force: bool) -> None:
     """Send the node's clients to other nodes, and take no new ones until it is restarted or this is undone."""
     answer = settings.node().post("drain", undo=undo, force=force)
     text = "it takes clients again" if undo else f"{answer['connections']} connections go to other nodes"

@@ -32,7 +32,7 @@ class Open(Protocol):
         """Move to the commit's version."""
 
 
-class Following:
+class LogFollower:
     """Follows the log of one open room. caught_up: called when the room may decide again. reloaded: see LiveRoom.
 
     busy: whether the store is being read; nothing is decided until that is done. stale: whether the whole room is to be

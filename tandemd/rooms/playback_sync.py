@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct
 
 from .. import messages as m
-from ..interfaces import IRoomStore, Presence
+from ..interfaces import IRoomStore, PlayerStatus
 from ..messages.framing import text_frame
 from ..metrics import Metrics
-from ..rules.commands import Command, Follow, Watching
+from ..rules.commands import Command, CorrectPlayback, Watching
 from ..rules.membership import AT_ONCE
 from ..rules.message_builders import in_step
 from ..rules.playback import drift
@@ -96,7 +96,7 @@ class Positions:
         live.differs_since = 0.0
         if playback.known:
             self._metrics.host_drift.observe(abs(drift(playback, session.position, now)))
-        live.submit(Entry(Command(session.user, session.conn, Follow(session.position, session.playing))))
+        live.submit(Entry(Command(session.user, session.conn, CorrectPlayback(session.position, session.playing))))
 
     def _steer(self, session: Session, live: LiveRoom, now: float) -> None:
         """Tell a guest that is out of step, where heartbeats would not: they end with the film, and leave play states."""
@@ -201,11 +201,11 @@ class Positions:
             and session.heard - live.room.playback.control_at > self._settings.control_quiet
         )
 
-    def presence(self) -> list[Presence]:
+    def presence(self) -> list[PlayerStatus]:
         """Return how the members connected here are doing."""
         now = self._store.now()
         return [
-            Presence(live.room.room_uuid, session.user, session.position, session.playing, session.quality, now)
+            PlayerStatus(live.room.room_uuid, session.user, session.position, session.playing, session.quality, now)
             for live in self._rooms()
             for session in live.group
         ]

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..errors import Refused
-from ..interfaces import IFollower, IRoomStore
+from ..interfaces import IRoomStore, IStoreEventHandler
 from ..rules.state import Room
 from .replica import LiveRoom
 
@@ -30,7 +30,7 @@ class OpenRooms:
         self,
         store: IRoomStore,
         make: Callable[[Room], LiveRoom],
-        follower: IFollower,
+        follower: IStoreEventHandler,
         in_slices: Callable[[Iterator[None]], object],
     ):
         self._in_slices = in_slices

@@ -26,7 +26,7 @@ from ..rules.commands import Command, Decision, Due, StalePin
 from ..rules.engine import Rules, commit_of
 from ..rules.state import MEMBER, Commit, Member, Room, Version
 from .joining.pending_joins import PendingJoins
-from .log_follower import Following
+from .log_follower import LogFollower
 from .replay import Replay
 from .session import Group, Outbox, Session
 
@@ -163,7 +163,9 @@ class LiveRoom:
         self.replay = Replay(rules.titles.allows)
         self.meter: Meter | None = None
         self.rows: Meter | None = None
-        self.following = Following(self, store, clock, metrics, self._go_on, lambda found: strays.reloaded(self, found))
+        self.following = LogFollower(
+            self, store, clock, metrics, self._go_on, lambda found: strays.reloaded(self, found)
+        )
         self._queue: deque[Entry] = deque()
         self._outcomes: list[Outcome] = []
         self._running = False

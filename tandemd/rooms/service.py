@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from .. import messages as m
 from ..errors import Refused
-from ..interfaces import Claims, IRoomStore, Presence
+from ..interfaces import Claims, IRoomStore, PlayerStatus
 from ..messages.framing import text_frame
 from ..metrics import Metrics
 from ..ratelimit import Meter, Spending
@@ -439,7 +439,7 @@ class RoomService(service.Service):
             self.open.use(room_id, lambda live: live.submit(Entry(Command("", "", Due(floor)))))
             yield
 
-    def presence(self) -> list[Presence]:
+    def presence(self) -> list[PlayerStatus]:
         """Return how the members connected here are doing."""
         return self.positions.presence()
 

@@ -56,7 +56,7 @@ class Session:
 
     conn, address, send, close, probe: see ISession. user, nonce: the member it speaks for, "" while in no room.
     position, playing, heard: what its player last said, and when (server time; 0.0: never).
-    watching: whether the room knows that it watches. quality: see interfaces.Presence. gone: the connection is closed.
+    watching: whether the room knows that it watches. quality: see interfaces.PlayerStatus. gone: the connection is closed.
     off_since: since when it is out of step (server time; 0.0: it is not). steered: how often it was told so.
     behind: whether its client does not read as fast as it is written to. owed: what to tell it when it reads again.
     letters: what other members have sent and its client may not have got. asked: the newest JOIN.

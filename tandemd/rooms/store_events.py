@@ -9,7 +9,7 @@ from zope.interface import implementer
 
 from .. import messages as m
 from ..errors import Refused
-from ..interfaces import IFollower, IRoomStore
+from ..interfaces import IRoomStore, IStoreEventHandler
 from ..messages.framing import text_frame
 from ..rules import join
 from ..rules.commands import Command, Decision, NodeLost, Reattach
@@ -21,9 +21,9 @@ from .replica import Entry, LiveRoom
 from .session import Session
 
 
-@implementer(IFollower)
+@implementer(IStoreEventHandler)
 class OtherNodes:
-    """Told by the store. See IFollower.
+    """Told by the store. See IStoreEventHandler.
 
     available: called when the store is back. renewed: called when an open room has become another.
     """

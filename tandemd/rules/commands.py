@@ -86,7 +86,7 @@ class Watching(Struct, frozen=True, gc=False):
     id: int | None = None
 
 
-class Follow(Struct, frozen=True, gc=False):
+class CorrectPlayback(Struct, frozen=True, gc=False):
     """The host's player is elsewhere than the timeline, at this position (seconds)."""
 
     position: float

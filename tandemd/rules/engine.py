@@ -16,20 +16,32 @@ from .. import messages as m
 from ..errors import Refused
 from . import administration, join, membership, moderation, permissions
 from . import ready_gate as gates
-from .commands import Announce, Close, Command, Decision, Due, Enter, Follow, Lost, NodeLost, Reattach, Watching
+from .commands import (
+    Announce,
+    Close,
+    Command,
+    CorrectPlayback,
+    Decision,
+    Due,
+    Enter,
+    Lost,
+    NodeLost,
+    Reattach,
+    Watching,
+)
 from .display_names import clean_name
 from .message_builders import in_step, parts, played, seek_pause
 from .permissions import PERMISSIONS
 from .playback import Playback
 from .settings import RuleSettings
 from .state import MEMBER, RECENT, Commit, Gate, Member, Room, split
-from .title_allowlist import Titles, same_title
+from .title_allowlist import TitleAllowlist, same_title
 
 
 class Rules:
     """Decides commands. Holds nothing but its settings."""
 
-    def __init__(self, settings: RuleSettings, titles: Titles):
+    def __init__(self, settings: RuleSettings, titles: TitleAllowlist):
         self.settings = settings
         self.titles = titles
         self._client: dict[type, Callable[[Room, Member, Any, float], Decision]] = {
@@ -101,7 +113,7 @@ class Rules:
                 return self._due(room, now, body.floor)
             case Watching():
                 return self._watching(room, body)
-            case Follow():
+            case CorrectPlayback():
                 return self._follow(room, command, body, now)
             case Close():
                 return administration.close(room, body)
@@ -200,7 +212,7 @@ class Rules:
         message = m.UrlChanged(seq=room.seq + 1, prev=room.prev, user_id=member.user_id, url=url)
         return Decision("URL_CHANGE", changes, (message,), {"url": url} if changes else None, reschedule=bool(changes))
 
-    def _follow(self, room: Room, command: Command, body: Follow, now: float) -> Decision:
+    def _follow(self, room: Room, command: Command, body: CorrectPlayback, now: float) -> Decision:
         member = room.members.get(command.user)
         if member is None or member.conn != command.conn or command.user != room.host or room.gate is not None:
             return Decision()

@@ -43,7 +43,7 @@ class Pin(Struct, frozen=True, gc=False):
     hash: str
 
 
-class Settings(Struct, frozen=True, gc=False):
+class RoomSettings(Struct, frozen=True, gc=False):
     """What rarely changes: set at creation or by the host."""
 
     guest_control: bool = False
@@ -224,7 +224,7 @@ class Room:
         self.at = created_at
         self.playback = Playback()
         self.host = ""
-        self.settings = Settings()
+        self.settings = RoomSettings()
         self.gate: Gate | None = None
         self.moderation = Moderation()
         self.members: dict[str, Member] = {}
@@ -415,7 +415,7 @@ FIELD_TYPES: dict[str, Any] = {
     "playback": Playback,
     "url": str,
     "host": str,
-    "settings": Settings,
+    "settings": RoomSettings,
     "gate": Gate | None,
     "locked": bool,
     "empty_since": float,
@@ -439,7 +439,7 @@ class _Dump(Struct):
     due: float
     playback: Playback
     host: str
-    settings: Settings
+    settings: RoomSettings
     gate: Gate | None
     departed: tuple[Departed, ...]
     empty_since: float

@@ -16,7 +16,7 @@ _HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+", re.ASCII)
 """A name, or an IPv6 address without its brackets. Browsers read more as a host; each in its own way."""
 
 
-class Titles:
+class TitleAllowlist:
     """The allow-list: origins ("https://www.netflix.com"), URLs with a path that the title's must begin with, or "*".
 
     Raises ValueError, naming the entry, for one that is none of these.

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from ..errors import MAILBOX_FULL, Refused
-from ..interfaces import CommitResult, Conflict, IFollower, IRoomStore, TooLarge, Unavailable
+from ..interfaces import CommitResult, Conflict, IRoomStore, IStoreEventHandler, TooLarge, Unavailable
 from ..ratelimit.buckets import Budgets, Taken, Way
 from ..ratelimit.size_limits import Bounds
 from ..rules.state import MEMBER, Commit, Member, Room, Version
@@ -209,7 +209,7 @@ class MemoryStore:
             return defer.succeed(None)
         return defer.succeed([decode_commit(commit) for commit in found])
 
-    def follow(self, room_id: str, follower: IFollower) -> None:
+    def follow(self, room_id: str, follower: IStoreEventHandler) -> None:
         # There are no other nodes: nothing to tell. Only `due_rooms` wants to know.
         self._followed.add(room_id)
 

@@ -18,7 +18,7 @@ class CannotStart(Exception):
     """What keeps the program from starting and is no fault of it. Its text is one line that says what to do."""
 
 
-class Sequence(service.MultiService):
+class OrderedMultiService(service.MultiService):
     """Its children are started one after another, each awaited, and stopped in the reverse order.
 
     When one fails to start, the others are stopped, the reactor too, and the process ends with status 1.

@@ -17,7 +17,7 @@ from ..messages import Id
 from ..ratelimit.buckets import PerMinute
 from .client_addresses import Addresses
 from .health import forwarded_for, shows
-from .responses import Answer, Endpoint, HttpError, json_answer
+from .responses import Endpoint, HttpError, Response, json_answer
 
 NO_STORE = ("Cache-Control", "no-store")
 WRONG_TOKENS = 10
@@ -31,7 +31,7 @@ class Body(Struct, frozen=True, forbid_unknown_fields=True):
     """What is posted."""
 
 
-class Closing(Body, frozen=True):
+class CloseRequest(Body, frozen=True):
     """reason: for the members."""
 
     reason: str | None = None
@@ -50,7 +50,7 @@ class Draining(Body, frozen=True):
     force: bool = False
 
 
-class Admin(Endpoint):
+class AdminApi(Endpoint):
     """Everything below /admin/v1. Questions are asked by GET, acts are done by POST with a body in JSON."""
 
     posts = True
@@ -62,7 +62,7 @@ class Admin(Endpoint):
         self._addresses = addresses
         self._wrong = PerMinute(clock, "wrong", WRONG_TOKENS)
 
-    async def answer(self, request: Request, path: list[str]) -> Answer:
+    async def answer(self, request: Request, path: list[str]) -> Response:
         by = self._admitted(request)
         post = request.method == b"POST"
         match path:
@@ -77,7 +77,7 @@ class Admin(Endpoint):
                 events = await self._administration.events(_room_id(room_id), _limit(request))
                 return _found(None if events is None else {"events": events})
             case ["v1", "rooms", room_id, "close"] if post:
-                closing = _body(request, Closing)
+                closing = _body(request, CloseRequest)
                 done = await self._administration.close(_room_id(room_id), by, closing.reason)
                 return _found({"closed": True} if done else None)
             case ["v1", "rooms", room_id, "announce"] if post:
@@ -111,7 +111,7 @@ class Admin(Endpoint):
         raise HttpError(401, "Show the token of admin.token: `Authorization: Bearer TOKEN`.")
 
 
-def _found(value: object) -> Answer:
+def _found(value: object) -> Response:
     if value is None:
         raise HttpError(404, "There is no such room, or nobody in it.")
     return json_answer(200, value, NO_STORE)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..websocket.fast_handshake import usual
-from .responses import Answer
+from .responses import Response
 
 _PATH = re.compile(rb"GET /(ws)?(\?[^ ]{0,4000})? ")
 
@@ -20,7 +20,7 @@ _PATH = re.compile(rb"GET /(ws)?(\?[^ ]{0,4000})? ")
 class Shortcut:
     """Turns HTTP channels into WebSockets. factory: makes their protocols. refusal: see `Root.refusal`."""
 
-    def __init__(self, factory: Any, refusal: Callable[[object, Sequence[bytes], Sequence[str], str], Answer | None]):
+    def __init__(self, factory: Any, refusal: Callable[[object, Sequence[bytes], Sequence[str], str], Response | None]):
         self._factory = factory
         self._refusal = refusal
 

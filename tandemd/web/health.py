@@ -17,7 +17,7 @@ from ..interfaces import IRooms
 from ..messages import Id
 from ..ratelimit.invite_lookups import LookupLimits
 from .client_addresses import Addresses
-from .responses import Answer, Endpoint, HttpError, json_answer, text_answer
+from .responses import Endpoint, HttpError, Response, json_answer, text_answer
 
 NO_STORE = ("Cache-Control", "no-store")
 RENDERED = 1.0
@@ -49,7 +49,7 @@ class Health(Endpoint):
         self._warnings = warnings
         self._addresses = addresses
 
-    def answer(self, request: Request, path: list[str]) -> Answer:
+    def answer(self, request: Request, path: list[str]) -> Response:
         if not path:
             return json_answer(200, {"status": "ok", "nodeId": self._node_id}, NO_STORE)
         if path != ["ready"]:
@@ -64,7 +64,7 @@ class Health(Endpoint):
         return json_answer(503 if reasons else 200, body, NO_STORE)
 
 
-class Metrics(Endpoint):
+class MetricsEndpoint(Endpoint):
     """/metrics: what Prometheus reads. text: renders it, in some 10 ms, so it is called once in `RENDERED` seconds at most.
 
     token: a scraper must show it as a bearer token; '': none is needed.
@@ -79,7 +79,7 @@ class Metrics(Endpoint):
         self._rendered = b""
         self._until = 0.0
 
-    def answer(self, request: Request, path: list[str]) -> Answer:
+    def answer(self, request: Request, path: list[str]) -> Response:
         if path:
             raise HttpError(404, "Not found")
         if self._token and not shows(request, self._token):
@@ -88,7 +88,7 @@ class Metrics(Endpoint):
         # A clock that was set back must not keep the copy.
         if not self._rendered or not self._until - RENDERED <= now < self._until:
             self._rendered, self._until = self._text(), now + RENDERED
-        return Answer(200, self._rendered, METRICS, (NO_STORE,))
+        return Response(200, self._rendered, METRICS, (NO_STORE,))
 
 
 class Status(Endpoint):
@@ -120,7 +120,7 @@ class Status(Endpoint):
         self._wall = wall
         self._connections = connections
 
-    async def answer(self, request: Request, path: list[str]) -> Answer:
+    async def answer(self, request: Request, path: list[str]) -> Response:
         if path:
             raise HttpError(404, "Not found")
         token = bearer(request)
@@ -199,7 +199,7 @@ class RoomLink(Endpoint):
         self._codes = codes
         self._target = target.rstrip("/")
 
-    async def answer(self, request: Request, path: list[str]) -> Answer:
+    async def answer(self, request: Request, path: list[str]) -> Response:
         if path and not path[-1]:
             path = path[:-1]
         if not 1 <= len(path) <= 2 or not all(_PIN.fullmatch(pin) for pin in path[1:]):
@@ -224,7 +224,7 @@ class Api(Endpoint):
         self._base_url = base_url.rstrip("/")
         self._short_id_wait = short_id_wait
 
-    async def answer(self, request: Request, path: list[str]) -> Answer:
+    async def answer(self, request: Request, path: list[str]) -> Response:
         match path:
             case ["room", code]:
                 room_id = await self._codes.room_id(request, code)
@@ -233,7 +233,7 @@ class Api(Endpoint):
                 return await self._short_id(request, room_id)
         raise HttpError(404, "Not found")
 
-    async def _short_id(self, request: Request, room_id: str) -> Answer:
+    async def _short_id(self, request: Request, room_id: str) -> Response:
         try:
             msgspec.convert(room_id, Id)
         except msgspec.ValidationError as error:

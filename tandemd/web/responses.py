@@ -31,7 +31,7 @@ _STATUS = {
 }
 
 
-class Answer(Struct, frozen=True):
+class Response(Struct, frozen=True):
     """What to answer. Content-Length is added."""
 
     status: int
@@ -40,12 +40,12 @@ class Answer(Struct, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def text_answer(status: int, text: str, *headers: tuple[str, str]) -> Answer:
-    return Answer(status, text.encode(), TEXT, headers)
+def text_answer(status: int, text: str, *headers: tuple[str, str]) -> Response:
+    return Response(status, text.encode(), TEXT, headers)
 
 
-def json_answer(status: int, value: object, *headers: tuple[str, str]) -> Answer:
-    return Answer(status, msgspec.json.encode(value), JSON, headers)
+def json_answer(status: int, value: object, *headers: tuple[str, str]) -> Response:
+    return Response(status, msgspec.json.encode(value), JSON, headers)
 
 
 class HttpError(Exception):
@@ -61,7 +61,7 @@ class HttpError(Exception):
         self.retry_after = retry_after
 
 
-Work: TypeAlias = Answer | Coroutine[Deferred[Any], Any, Answer]
+Work: TypeAlias = Response | Coroutine[Deferred[Any], Any, Response]
 
 
 class Endpoint:
@@ -82,7 +82,7 @@ class Endpoint:
         """
         raise NotImplementedError
 
-    def error(self, status: int, text: str, retry_after: float | None = None) -> Answer:
+    def error(self, status: int, text: str, retry_after: float | None = None) -> Response:
         """Return the answer for an error. retry_after: seconds."""
         headers = [("Cache-Control", "no-store")]
         if retry_after is not None:
@@ -92,7 +92,7 @@ class Endpoint:
         return text_answer(status, text, *headers) if self.plain else json_answer(status, {"error": text}, *headers)
 
 
-class Delivery:
+class ResponseWriter:
     """One request on its way to its answer."""
 
     _log = Logger()
@@ -101,7 +101,7 @@ class Delivery:
         self._request = request
         self._endpoint = endpoint
         self._gone = False
-        self._work: Deferred[Answer] | None = None
+        self._work: Deferred[Response] | None = None
         request.notifyFinish().addErrback(self._lost)
 
     def run(self, path: list[str]) -> None:
@@ -111,7 +111,7 @@ class Delivery:
         except Exception:
             self.send(self._failed(Failure()))
             return
-        if isinstance(work, Answer):
+        if isinstance(work, Response):
             self.send(work)
             return
         self._work = Deferred.fromCoroutine(work)
@@ -123,7 +123,7 @@ class Delivery:
         if self._work is not None:
             self._work.cancel()
 
-    def _failed(self, failure: Failure) -> Answer:
+    def _failed(self, failure: Failure) -> Response:
         error = failure.value
         if isinstance(error, HttpError):
             return self._endpoint.error(error.status, error.text, error.retry_after)
@@ -135,7 +135,7 @@ class Delivery:
             self._log.failure("answering for {endpoint}", failure=failure, endpoint=type(self._endpoint).__name__)
         return self._endpoint.error(500, "A fault of the server; it has been logged.")
 
-    def send(self, answer: Answer) -> None:
+    def send(self, answer: Response) -> None:
         """Send an answer, unless the client has gone away."""
         if self._gone:
             return
@@ -161,7 +161,7 @@ class Delivery:
             request.finish()
 
 
-def rejection_answer(rejection: Rejection) -> Answer:
+def rejection_answer(rejection: Rejection) -> Response:
     """Return the answer to what the limits reject."""
     body: dict[str, object] = {"error": rejection.text, "code": rejection.code}
     headers = [("Cache-Control", "no-store"), ("Connection", "close")]

@@ -16,11 +16,11 @@ from twisted.web.server import NOT_DONE_YET
 from ..interfaces import IAdministration, IRooms
 from ..ratelimit.connections import Door
 from ..ratelimit.invite_lookups import LookupLimits
-from .admin_api import Admin
+from .admin_api import AdminApi
 from .client_addresses import Addresses
 from .cors import Cors
-from .health import Api, Health, InviteCodes, Metrics, RoomLink, Status, forwarded_for
-from .responses import Answer, Delivery, Endpoint, HttpError, rejection_answer, text_answer
+from .health import Api, Health, InviteCodes, MetricsEndpoint, RoomLink, Status, forwarded_for
+from .responses import Endpoint, HttpError, Response, ResponseWriter, rejection_answer, text_answer
 from .static_files import Page
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class NotFound(Endpoint):
 
     plain = True
 
-    def answer(self, request: Request, path: list[str]) -> Answer:
+    def answer(self, request: Request, path: list[str]) -> Response:
         raise HttpError(404, "Not found")
 
 
@@ -53,7 +53,7 @@ class Upgrade(Endpoint):
 
     plain = True
 
-    def answer(self, request: Request, path: list[str]) -> Answer:
+    def answer(self, request: Request, path: list[str]) -> Response:
         if path:
             raise HttpError(404, "Not found")
         return text_answer(426, "Here is a WebSocket.", ("Upgrade", "websocket"), ("Connection", "Upgrade"))
@@ -102,7 +102,7 @@ class Root(Resource):
             if refused is not None:
                 # It costs a client more to come again, and the answer can be seen to be the last.
                 channel.persistent = 0
-                Delivery(request, self._nowhere).send(refused)
+                ResponseWriter(request, self._nowhere).send(refused)
                 return NOT_DONE_YET
             result: int | bytes = self._websocket.render(request)
             if channel.transport is None:
@@ -124,17 +124,17 @@ class Root(Resource):
             request.setHeader(b"Strict-Transport-Security", b"max-age=%d" % self._hsts)
         self._cors.apply(request)
         if refused is not None:
-            Delivery(request, self._nowhere).send(refused)
+            ResponseWriter(request, self._nowhere).send(refused)
             return NOT_DONE_YET
         if request.method == b"OPTIONS":
-            Delivery(request, self._nowhere).send(Answer(200, headers=(("Allow", METHODS),)))
+            ResponseWriter(request, self._nowhere).send(Response(200, headers=(("Allow", METHODS),)))
             return NOT_DONE_YET
         try:
             endpoint, path = self._route(_parts(request))
         except HttpError as error:
-            Delivery(request, self._nowhere).send(self._nowhere.error(error.status, error.text))
+            ResponseWriter(request, self._nowhere).send(self._nowhere.error(error.status, error.text))
             return NOT_DONE_YET
-        delivery = Delivery(request, endpoint)
+        delivery = ResponseWriter(request, endpoint)
         if any(".." in part.split("/") for part in path):
             # Proxies decide by the path whom they let in: some resolve this, others do not.
             delivery.send(endpoint.error(404, "Not found"))
@@ -149,7 +149,7 @@ class Root(Resource):
             delivery.send(msgspec.structs.replace(refusal, headers=(*refusal.headers, ("Allow", METHODS))))
         return NOT_DONE_YET
 
-    def refusal(self, peer: object, origins: Sequence[bytes], forwarded: Sequence[str], host: str) -> Answer | None:
+    def refusal(self, peer: object, origins: Sequence[bytes], forwarded: Sequence[str], host: str) -> Response | None:
         """Return the answer to a handshake that is not to be, before anything has been spent on it; to be asked once for each.
 
         peer: the transport's. origins, forwarded, host: the values of Origin, X-Forwarded-For and Host.
@@ -242,12 +242,12 @@ def root_resource(
     codes = InviteCodes(rooms, limits, addresses)
     endpoints: dict[str, Endpoint] = {
         "health": Health(node_id, readiness, warnings, addresses),
-        "metrics": Metrics(metrics_text, clock, metrics_token),
+        "metrics": MetricsEndpoint(metrics_text, clock, metrics_token),
         "status": Status(rooms, node_id, version, started_at, clock, wall, connections, limits, addresses),
         "room": RoomLink(codes, redirect_target),
         "ws": Upgrade(),
         "api": Api(codes, addresses, invite_base_url, short_id_wait),
     }
     if administration is not None and admin_token:
-        endpoints["admin"] = Admin(administration, admin_token, addresses, clock)
+        endpoints["admin"] = AdminApi(administration, admin_token, addresses, clock)
     return Root(websocket, endpoints, Page(page_directory, titles), cors or Cors(), taking, addresses, door, hsts)

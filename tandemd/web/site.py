@@ -16,7 +16,7 @@ from twisted.web.server import Request, Site
 
 from .connection_quota import Ending, Quota
 from .fast_upgrade import Shortcut
-from .responses import Answer
+from .responses import Response
 
 TIMEOUT = 15.0
 UNREAD = 15.0
@@ -32,7 +32,7 @@ class TandemChannel(HTTPChannel):
     """
 
     abortTimeout = int(UNREAD)
-    refused: Answer | None = None
+    refused: Response | None = None
     """How the WebSocket that it wants has been refused already."""
     _begun = False
     _first = True

@@ -14,7 +14,7 @@ from twisted.web.http import Request, datetimeToString
 from .cors import origin_of
 from .file_range import Part
 from .health import HOST
-from .responses import Answer, Endpoint, HttpError
+from .responses import Endpoint, HttpError, Response
 
 TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -69,7 +69,7 @@ class Page(Endpoint):
         self._root = FilePath(os.path.realpath(directory))
         self._read: dict[str, File] = {}
 
-    def answer(self, request: Request, path: list[str]) -> Answer:
+    def answer(self, request: Request, path: list[str]) -> Response:
         found = self._find(path)
         try:
             file = self._file(found.path)
@@ -101,7 +101,7 @@ class Page(Endpoint):
             raise HttpError(404, _NOT_FOUND)
         return file
 
-    def _answer(self, request: Request, name: str, file: File) -> Answer:
+    def _answer(self, request: Request, name: str, file: File) -> Response:
         size = len(file.data)
         modified = datetimeToString(file.modified).decode()
         headers = (
@@ -113,16 +113,16 @@ class Page(Endpoint):
             ("Accept-Ranges", "bytes"),
         )
         if _unchanged(request, file.tag, file.modified):
-            return Answer(304, headers=headers)
+            return Response(304, headers=headers)
         kind = TYPES.get(os.path.splitext(name)[1].lower(), "application/octet-stream")
         wanted = _range(request, size) if _header(request, "If-Range") in ("", file.tag, modified) else None
         if wanted is None:
-            return Answer(200, Part(file.data, 0, size), kind, headers)
+            return Response(200, Part(file.data, 0, size), kind, headers)
         first, count = wanted
         if not count:
-            return Answer(416, headers=(*headers, ("Content-Range", f"bytes */{size}")))
+            return Response(416, headers=(*headers, ("Content-Range", f"bytes */{size}")))
         content_range = ("Content-Range", f"bytes {first}-{first + count - 1}/{size}")
-        return Answer(206, Part(file.data, first, count), kind, (*headers, content_range))
+        return Response(206, Part(file.data, first, count), kind, (*headers, content_range))
 
 
 def _header(request: Request, name: str) -> str:

@@ -26,7 +26,7 @@ _SUPERSEDED = frozenset((BUCKETS[m.PositionUpdate], BUCKETS[m.HostHeartbeat]))
 """Too many of these are dropped without a word, unless they ask for one: the next says all that the last one did."""
 
 
-class Connection:
+class ClientConnection:
     """What a client says on one connection.
 
     count: of messages. proven: whether it has sent a JOIN or PING. joining: whether a JOIN is being decided; until `settled`

@@ -26,7 +26,7 @@ class Peer(Protocol):
 
 
 class Pulse:
-    """When one connection was pinged, and who wants to know whether it answers. quality: see interfaces.Presence."""
+    """When one connection was pinged, and who wants to know whether it answers. quality: see interfaces.PlayerStatus."""
 
     __slots__ = ("_asked", "_clock", "_due", "_peer", "_sent", "_timer", "quality")
 

@@ -1,6 +1,6 @@
 """WebSocket: Autobahn's protocol, made to carry our connections, and the factory that knows them all.
 
-Autobahn's classes own many names, so these two only pass things on (`Connection`, `Session`, `Pulse`). Its callbacks
+Autobahn's classes own many names, so these two only pass things on (`DatabaseConnection`, `Session`, `Pulse`). Its callbacks
 must not raise: it would drop the connection, or lose the error.
 """
 
@@ -25,7 +25,7 @@ from ..messages.framing import text_frame
 from ..ratelimit import MessageLimits
 from ..rooms.replica import error_frame
 from . import fast_path
-from .client import Connection
+from .client import ClientConnection
 from .keepalive import Pulse
 from .send_queue import Backlog, BacklogLimits
 
@@ -66,7 +66,7 @@ class TandemProtocol(WebSocketServerProtocol):
 
     def __init__(self) -> None:
         super().__init__()
-        self.connection: Connection | None = None
+        self.connection: ClientConnection | None = None
         self._backlog: Backlog | None = None
         self._pulse: Pulse | None = None
         self._opened_at = 0.0
@@ -88,7 +88,7 @@ class TandemProtocol(WebSocketServerProtocol):
             self._log.failure("opening a connection")
             self.abort()
 
-    def begin(self, connection: Connection, backlog: Backlog, pulse: Pulse, now: float) -> None:
+    def begin(self, connection: ClientConnection, backlog: Backlog, pulse: Pulse, now: float) -> None:
         """Take what the factory has made for this connection."""
         self.connection = connection
         self._backlog = backlog
@@ -364,7 +364,7 @@ class TandemFactory(WebSocketServerFactory):
         self,
         clock: IReactorTime,
         settings: ProtocolSettings,
-        connect: Callable[[TandemProtocol], Connection],
+        connect: Callable[[TandemProtocol], ClientConnection],
         counted: Callable[[str, int | None, bool], None],
         given_up: Callable[[str], None] = lambda reason: None,
         limits: MessageLimits | None = None,
@@ -414,7 +414,9 @@ class TandemFactory(WebSocketServerFactory):
         if self._join_timeout:
             self._unproven[protocol] = now + self._join_timeout
 
-    def closed(self, protocol: TandemProtocol, code: int | None, connection: Connection, opened_at: float) -> None:
+    def closed(
+        self, protocol: TandemProtocol, code: int | None, connection: ClientConnection, opened_at: float
+    ) -> None:
         """An open connection has ended."""
         self._protocols.discard(protocol)
         self._unproven.pop(protocol, None)

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tandemd.archive.database import Database
 from tandemd.archive.dialect import Dialect
-from tandemd.archive.errors import Closing, Overloaded
+from tandemd.archive.errors import ArchiveClosingError, Overloaded
 from tandemd.archive.migrations import migrate
 from tandemd.archive.postgresql import PostgreSQL
 from tandemd.archive.sqlite import SQLite
@@ -94,7 +94,7 @@ class Contract:
 
     async def test_closed(self) -> None:
         await self.database.stopService()
-        with self.assertRaises(Closing):
+        with self.assertRaises(ArchiveClosingError):
             await self.database.run("add", add, 1, 1)
         await self.database.stopService()
 
@@ -103,7 +103,7 @@ class Contract:
         held = self.database.run("hold", lambda cursor: released.wait(PATIENCE_SECONDS))
         queued = [self.database.run("add", add, 1, n) for n in range(20)]
         stopping = self.database.stopService()
-        with self.assertRaises(Closing):
+        with self.assertRaises(ArchiveClosingError):
             await self.database.run("add", add, 1, 1)
         self.assertFalse(stopping.called)
         released.set()
@@ -160,7 +160,7 @@ class InlineTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(database.run("add", add, 1, 1)), 2)
         self.assertEqual(threading.active_count(), before)
         self.successResultOf(database.stopService())
-        self.failureResultOf(database.run("add", add, 1, 1), Closing)
+        self.failureResultOf(database.run("add", add, 1, 1), ArchiveClosingError)
 
 
 class DialectTests(SynchronousTestCase):

@@ -25,9 +25,9 @@ from tandemd.archive.migrations import migrate
 from tandemd.archive.postgresql import PostgreSQL
 from tandemd.archive.sql_archive import EVENT_BYTES, PURGED_AT_ONCE, SQLArchive
 from tandemd.archive.sqlite import SQLite
-from tandemd.interfaces import IArchive, Presence, Snapshot
+from tandemd.interfaces import IArchive, PlayerStatus, Snapshot
 from tandemd.rules.playback import Playback
-from tandemd.rules.state import Bar, Commit, Member, Moderation, Pin, Room, Settings
+from tandemd.rules.state import Bar, Commit, Member, Moderation, Pin, Room, RoomSettings
 
 from ..support import private_servers
 from ..support.patience import PATIENCE_SECONDS
@@ -156,7 +156,7 @@ class Contract:
         room = make_room()
         room.members = {"ann": member("ann", "Ann ☃"), "bob": member("bob", None, 2)}
         room.host = "ann"
-        room.settings = Settings(True, Pin("aa", "bb"), "abcdefghij")
+        room.settings = RoomSettings(True, Pin("aa", "bb"), "abcdefghij")
         room.playback = Playback("https://example.org/?a=1&b=%20?", 12.5, NOW, True, known=True)
         room.moderation = Moderation(True, ("ann",), (Bar("eve", "Eve ☃", "10.0.0.2", NOW), Bar("mal", None)))
         room.due = NOW + 45
@@ -320,10 +320,10 @@ class Contract:
         self.write(room, step(room, m_ann=member("ann"), m_bob=member("bob")))
         done = self.archive.presence(
             [
-                Presence(room.room_uuid, "ann", 12.5, True, "good", NOW + 15),
-                Presence(room.room_uuid, "ann", 11.5, False, "poor", NOW + 14),
-                Presence(room.room_uuid, "stranger", 1.0, True, "good", NOW + 15),
-                Presence(str(uuid.uuid4()), "ann", 1.0, True, "good", NOW + 15),
+                PlayerStatus(room.room_uuid, "ann", 12.5, True, "good", NOW + 15),
+                PlayerStatus(room.room_uuid, "ann", 11.5, False, "poor", NOW + 14),
+                PlayerStatus(room.room_uuid, "stranger", 1.0, True, "good", NOW + 15),
+                PlayerStatus(str(uuid.uuid4()), "ann", 1.0, True, "good", NOW + 15),
             ]
         )
         self.assertIsNone(self.successResultOf(done))
@@ -331,7 +331,7 @@ class Contract:
             'select "client_id", "current_time", "is_playing", "connection_quality" from "users" order by "client_id"'
         )
         self.assertEqual(self.query(seen), [("ann", 12.5, True, "good"), ("bob", None, None, "unknown")])
-        self.successResultOf(self.archive.presence([Presence(room.room_uuid, "ann", 3.0, False, "poor", NOW + 14)]))
+        self.successResultOf(self.archive.presence([PlayerStatus(room.room_uuid, "ann", 3.0, False, "poor", NOW + 14)]))
         self.assertEqual(self.query(seen)[0], ("ann", 12.5, True, "good"))
         self.write(room, step(room, m_ann=member("ann", "new name")))
         self.assertEqual(self.query(seen)[0], ("ann", 12.5, True, "good"))

@@ -20,7 +20,7 @@ from tandemd.archive.migrations import migrate
 from tandemd.archive.sql_archive import SQLArchive
 from tandemd.archive.sqlite import SQLite
 from tandemd.archive.writer import DAY, FIRST_PURGE, LONGEST_WAIT, SHRINK_INTERVAL, ArchiveWriter
-from tandemd.interfaces import IArchive, Presence, Snapshot, Unavailable
+from tandemd.interfaces import IArchive, PlayerStatus, Snapshot, Unavailable
 from tandemd.rules.state import Commit, Room
 from tandemd.store.memory import MemoryStore
 
@@ -34,7 +34,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.batches: list[tuple[Sequence[tuple[str, Commit]], Sequence[Snapshot]]] = []
-        self.presences: list[Sequence[Presence]] = []
+        self.presences: list[Sequence[PlayerStatus]] = []
         self.purges: list[float] = []
         self.shrunk: list[int] = []
         self.answers: list[Deferred[Any]] = []
@@ -58,7 +58,7 @@ class Recorder:
         self.batches.append((commits, snapshots))
         return self._answer()
 
-    def presence(self, records: Sequence[Presence]) -> Deferred[None]:
+    def presence(self, records: Sequence[PlayerStatus]) -> Deferred[None]:
         self.presences.append(records)
         return self._answer()
 
@@ -82,7 +82,7 @@ class WriterTests(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(NOW)
         self.archive = Recorder()
-        self.here: list[Presence] = []
+        self.here: list[PlayerStatus] = []
         self.seen: list[tuple[int, bool]] = []
         self.room = make_room()
         self.lines: list[dict[str, Any]] = []
@@ -383,7 +383,7 @@ class WriterTests(SynchronousTestCase):
         self.start()
         self.clock.advance(15)
         self.assertEqual(self.archive.presences, [])
-        self.here.append(Presence(self.room.room_uuid, "ann", 1.0, True, "good", NOW))
+        self.here.append(PlayerStatus(self.room.room_uuid, "ann", 1.0, True, "good", NOW))
         self.clock.advance(14.9)
         self.assertEqual(self.archive.presences, [])
         self.clock.advance(0.1)
@@ -396,7 +396,7 @@ class WriterTests(SynchronousTestCase):
         self.assertEqual(self.writer.ready(), "")
 
     def test_presence_that_cannot_be_told(self) -> None:
-        def broken() -> Sequence[Presence]:
+        def broken() -> Sequence[PlayerStatus]:
             self.seen.append((0, False))
             raise KeyError("ann")
 

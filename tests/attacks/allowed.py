@@ -31,7 +31,7 @@ from tandemd.ratelimit.scopes import WIDE
 from tandemd.rooms.session import Session
 from tandemd.rules.permissions import PERMISSIONS, Who
 from tandemd.store.redis import codec
-from tandemd.websocket.client import Connection
+from tandemd.websocket.client import ClientConnection
 
 from ..support.fake_node import NETFLIX, Server
 
@@ -158,7 +158,7 @@ class Mouth:
         self.version = (0, 0)
         self.thrown_out = ""
         self.conns = 0
-        self.connection: Connection | None = None
+        self.connection: ClientConnection | None = None
 
     # -- sessions.Wire
 
@@ -203,7 +203,7 @@ class Mouth:
         self.conns += 1
         session = Session(f"node/boot/{self.number}-{self.conns}", self.address, self, server.outbox)
         session.meter = server.spending.address(self.address) if server.spending is not None else None
-        self.connection = Connection(session, server.rooms, server.store, server.metrics, server.limits)
+        self.connection = ClientConnection(session, server.rooms, server.store, server.metrics, server.limits)
 
     def say(self, payload: bytes) -> None:
         """Send a message, as a client can: one behind a JOIN waits until that is answered."""

@@ -10,7 +10,7 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.endpoints import UNIXClientEndpoint
 
-from tandemd.interfaces import IArchive, IFollower, Presence, Snapshot
+from tandemd.interfaces import IArchive, IStoreEventHandler, PlayerStatus, Snapshot
 from tandemd.metrics import Metrics
 from tandemd.rooms.playback_sync import PositionSettings
 from tandemd.rooms.service import RoomService
@@ -18,11 +18,11 @@ from tandemd.rooms.session import Outbox, Session
 from tandemd.rules.engine import Rules
 from tandemd.rules.settings import RuleSettings
 from tandemd.rules.state import Commit, Pin, Room
-from tandemd.rules.title_allowlist import Titles
+from tandemd.rules.title_allowlist import TitleAllowlist
 from tandemd.store.redis.journal_consumer import JournalConsumer
 from tandemd.store.redis.spool import Quarantine, Spool
 from tandemd.store.redis.store import RedisSettings, RedisStore
-from tandemd.websocket.client import Connection
+from tandemd.websocket.client import ClientConnection
 from tandemd.websocket.protocol import ProtocolSettings, TandemFactory, TandemProtocol
 
 from .checker import RoomRow, Row
@@ -59,7 +59,7 @@ class DictArchive:
     def restore(self, now: float) -> Deferred[Sequence[Room]]:
         return succeed([room.copy() for room in self.rooms.values() if not room.closed])
 
-    def presence(self, records: Sequence[Presence]) -> Deferred[None]:
+    def presence(self, records: Sequence[PlayerStatus]) -> Deferred[None]:
         return succeed(None)
 
     def purge(self, before: float) -> Deferred[int]:
@@ -95,7 +95,7 @@ class SmallNode:
         prefix: str,
         archive: DictArchive,
         make: Callable[..., RedisStore] = RedisStore,
-        follow: Callable[[IFollower], Any] = lambda follower: follower,
+        follow: Callable[[IStoreEventHandler], Any] = lambda follower: follower,
         grace: float = 45.0,
     ):
         self.prefix = prefix
@@ -115,7 +115,7 @@ class SmallNode:
         self._outbox = Outbox(reactor)
         self.rooms = RoomService(
             self.store,
-            Rules(RuleSettings(grace=grace), Titles(["https://www.netflix.com"])),
+            Rules(RuleSettings(grace=grace), TitleAllowlist(["https://www.netflix.com"])),
             reactor,
             self._outbox,
             metrics,
@@ -127,11 +127,11 @@ class SmallNode:
         self._numbers = 0
         self._listening: Any = None
 
-    def _connect(self, protocol: TandemProtocol) -> Connection:
+    def _connect(self, protocol: TandemProtocol) -> ClientConnection:
         self._numbers += 1
         assert protocol.transport is not None
         session = Session(f"{self.prefix}{self._numbers}", protocol.transport.getPeer().host, protocol, self._outbox)
-        return Connection(session, self.rooms, self.store, self.metrics)
+        return ClientConnection(session, self.rooms, self.store, self.metrics)
 
     async def start(self) -> None:
         await self.proxy.start()

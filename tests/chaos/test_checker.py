@@ -15,7 +15,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import TestCase
 
 from tandemd.errors import Refused
-from tandemd.interfaces import CommitResult, IFollower, Snapshot
+from tandemd.interfaces import CommitResult, IStoreEventHandler, Snapshot
 from tandemd.rules.state import Commit, Room
 from tandemd.store.redis.store import RedisStore
 
@@ -34,7 +34,7 @@ LOST = 8
 class Through:
     """A follower that passes everything on."""
 
-    def __init__(self, follower: IFollower):
+    def __init__(self, follower: IStoreEventHandler):
         self.follower: Any = follower
 
     def __getattr__(self, name: str) -> Any:

@@ -17,7 +17,7 @@ from tandemd.config.reference import page, yaml_file
 from tandemd.config.schema import keys
 from tandemd.config.value_types import duration, size
 from tandemd.rules.settings import RuleSettings
-from tandemd.rules.title_allowlist import CLIP, Titles
+from tandemd.rules.title_allowlist import CLIP, TitleAllowlist
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -280,7 +280,7 @@ class Values(ConfigTestCase):
         self.assertEqual(self.load(PORT="unix:/run/x").endpoint, "unix:/run/x")
 
     def test_allowed_titles_are_understood_by_the_rules(self):
-        titles = Titles(self.load().titles.allowed)
+        titles = TitleAllowlist(self.load().titles.allowed)
         titles.check("https://www.netflix.com/watch/80100172?t=1")
         titles.check(CLIP)
         for path in ("watch/1?trackId=2", "title/1", "browse", "browse/genre/83", "latest", "search?q=x"):

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd.ctl.doctor import examine
-from tandemd.ctl.main import Settings, main
+from tandemd.ctl.main import CtlSettings, main
 from tandemd.ctl.output import as_json, shown
 
 from ..support import private_servers
@@ -322,7 +322,7 @@ class WithoutNodeTests(SynchronousTestCase):
             "systemd:domain=INET6:index=0": "http://127.0.0.1:4001",
         }.items():
             self.patch(os, "environ", {**self.environ, "PORT": port})
-            self.assertEqual(Settings(None, "", None, False).url, url)
+            self.assertEqual(CtlSettings(None, "", None, False).url, url)
 
     def test_what_a_terminal_would_obey(self) -> None:
         self.assertEqual(shown("a\x1b[2J\u202eb\n"), "a�[2J�b�")

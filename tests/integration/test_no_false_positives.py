@@ -15,7 +15,7 @@ from tandemd.config.schema import Limits
 from tandemd.ratelimit import Rate
 from tandemd.rooms.session import Session
 from tandemd.store.redis.codec import encode_commit
-from tandemd.websocket.client import Connection
+from tandemd.websocket.client import ClientConnection
 
 from ..support.fake_node import EPOCH, NETFLIX, Server
 
@@ -41,7 +41,7 @@ class Person:
         self.home = HOME
         self.tabs = 2 if number % 10 == 3 else 1
         self.errors: list[bytes] = []
-        self.connection: Connection | None = None
+        self.connection: ClientConnection | None = None
         self.conns = 0
 
     # -- sessions.Wire
@@ -78,7 +78,7 @@ class Person:
         self.conns += 1
         session = Session(f"node/boot/{self.user}-{self.conns}", self.home, self, server.outbox)
         session.meter = server.spending.address(self.home) if server.spending is not None else None
-        self.connection = Connection(session, server.rooms, server.store, server.metrics, server.limits)
+        self.connection = ClientConnection(session, server.rooms, server.store, server.metrics, server.limits)
         self.join()
 
     def drop(self) -> None:

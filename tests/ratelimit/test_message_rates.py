@@ -21,7 +21,7 @@ from tandemd.ratelimit.message_rates import BUCKETS
 from tandemd.ratelimit.penalties import CALM
 from tandemd.web import Addresses, Door, DoorSettings, Quota
 from tandemd.web.responses import rejection_answer
-from tandemd.websocket.client import Connection
+from tandemd.websocket.client import ClientConnection
 from tandemd.websocket.protocol import ProtocolSettings
 
 from ..support import rules_fixture as rules_world
@@ -433,7 +433,7 @@ class MessageTest(LimitsTestCase):
             self.assertEqual(connection.count, before)
             self.assertFalse(client.closed)
 
-    def connection(self, client: Client) -> Connection:
+    def connection(self, client: Client) -> ClientConnection:
         address = cast(Any, client.link)._server.getPeer().host
         for protocol in self.world.server.factory._protocols:
             if protocol.connection is not None and protocol.connection.session.address == address:

@@ -13,13 +13,13 @@ from twisted.trial.unittest import TestCase
 from tandemd.errors import Refused
 from tandemd.interfaces import Conflict
 from tandemd.metrics import Metrics
-from tandemd.rooms.log_follower import RETRY, Following
+from tandemd.rooms.log_follower import RETRY, LogFollower
 from tandemd.rooms.replica import PATIENCE, LiveRoom
 from tandemd.rules.commands import Command, NodeLost
 from tandemd.rules.engine import Rules, commit_of
 from tandemd.rules.settings import RuleSettings
 from tandemd.rules.state import MEMBER, Commit, Room
-from tandemd.rules.title_allowlist import Titles
+from tandemd.rules.title_allowlist import TitleAllowlist
 from tandemd.store.memory import MemoryStore
 
 from ..support.fake_node import NETFLIX, HeldStore, ServiceTestCase
@@ -60,7 +60,7 @@ class FollowingTest(TestCase):
         self.live = Live(self.room_at(1, 5))
         self.caught_up: list[tuple[int, int]] = []
         self.reloads: list[Room | None] = []
-        self.following = Following(
+        self.following = LogFollower(
             cast(LiveRoom, self.live),
             cast(Any, self.store),
             self.clock,
@@ -287,7 +287,7 @@ class ThawedTest(ServiceTestCase):
         MemoryStore.commit(store, room, commits, lambda result: None)
         after = self.world.room()
         assert after is not None
-        rules = Rules(RuleSettings(), Titles([NETFLIX]))
+        rules = Rules(RuleSettings(), TitleAllowlist([NETFLIX]))
         prefix = f"node/{self.world.server.boot}/"
         decision = rules.decide(after, Command("", "", NodeLost(prefix)), store.now())
         MemoryStore.commit(store, after, [commit_of(after, "", decision, store.now(), rules)], lambda result: None)

@@ -24,7 +24,7 @@ from tandemd.rules.commands import Command
 from tandemd.rules.permissions import PERMISSIONS
 from tandemd.rules.state import Pin
 from tandemd.store.memory import MemoryStore
-from tandemd.websocket.client import Connection
+from tandemd.websocket.client import ClientConnection
 
 from ..support.rules_fixture import START, TITLE, World, make_rules
 
@@ -123,7 +123,7 @@ class FakeWire:
     def settled(self) -> None:
         self.connection.settled()
 
-    connection: Connection
+    connection: ClientConnection
 
 
 class Party:
@@ -148,24 +148,26 @@ class Party:
             PositionSettings(),
         )
         self.count = 0
-        self.wires: dict[Connection, FakeWire] = {}
+        self.wires: dict[ClientConnection, FakeWire] = {}
         self.host, self.guest, self.other = self.join("host"), self.join("guest"), self.join("other")
         self.send(self.host, {"type": "BAN", "targetUserId": "banned"})
 
-    def connect(self, address: str) -> Connection:
+    def connect(self, address: str) -> ClientConnection:
         self.count += 1
         wire = FakeWire()
         session = Session(f"n/boot/{self.count}", address, wire, self.outbox)
-        wire.connection = Connection(session, self.rooms, self.store, self.metrics)
+        wire.connection = ClientConnection(session, self.rooms, self.store, self.metrics)
         self.wires[wire.connection] = wire
         return wire.connection
 
-    def join(self, user: str) -> Connection:
+    def join(self, user: str) -> ClientConnection:
         connection = self.connect(user)
         self.send(connection, {"type": "JOIN", "roomId": "r", "userId": user, "username": user})
         return connection
 
-    def send(self, connection: Connection, message: dict[str, Any]) -> dict[Connection, list[dict[str, Any]]]:
+    def send(
+        self, connection: ClientConnection, message: dict[str, Any]
+    ) -> dict[ClientConnection, list[dict[str, Any]]]:
         """Send, and return what each connection is told then."""
         for wire in self.wires.values():
             wire.data = b""
@@ -173,7 +175,7 @@ class Party:
         self.clock.advance(0)
         return {connection: list(frames(wire.data)) for connection, wire in self.wires.items() if wire.data}
 
-    def take_role(self, role: str) -> tuple[str, Connection]:
+    def take_role(self, role: str) -> tuple[str, ClientConnection]:
         """Return a user and its connection in a role."""
         if role == "stranger":
             return "stranger", self.connect("stranger")

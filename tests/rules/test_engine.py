@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
-from tandemd.rules.commands import Due, Follow
+from tandemd.rules.commands import CorrectPlayback, Due
 from tandemd.rules.state import MEMBER, RECENT
 
 from ..support.rules_fixture import OTHER_TITLE, START, TITLE, World, make_rules, told, types
@@ -122,46 +122,46 @@ class FollowTests(SynchronousTestCase):
         self.world.play("host", 100.0)
 
     def test_drift_is_corrected_without_a_word(self) -> None:
-        decision = self.world.do("host", Follow(105.0, True))
+        decision = self.world.do("host", CorrectPlayback(105.0, True))
         self.assertEqual((decision.messages, decision.event), ((), ""))
         self.assertEqual(self.world.position, 105.0)
 
     def test_a_correction_is_no_control(self) -> None:
         at = self.world.room.playback.control_at
         self.world.advance(5)
-        self.world.do("host", Follow(105.5, True))
+        self.world.do("host", CorrectPlayback(105.5, True))
         self.assertEqual(self.world.room.playback.control_at, at)
 
     def test_another_play_state_is_told(self) -> None:
         """X21: heartbeats do not repair a wrong play state."""
-        decision = self.world.do("host", Follow(100.0, False))
+        decision = self.world.do("host", CorrectPlayback(100.0, False))
         self.assertEqual(told(decision), ["PLAY_PAUSE"])
         self.assertEqual((decision.messages[0].control, decision.event), ("pause", "PLAY_PAUSE"))
 
     def test_only_the_host_is_followed(self) -> None:
         """B4: anybody's heartbeat moved the room."""
-        self.assertFalse(self.world.do("guest", Follow(5.0, True)).commits)
+        self.assertFalse(self.world.do("guest", CorrectPlayback(5.0, True)).commits)
 
     def test_only_one_connection_speaks_for_the_host(self) -> None:
-        self.assertFalse(self.world.decide("host", Follow(5.0, True), conn="n/boot/99").commits)
+        self.assertFalse(self.world.decide("host", CorrectPlayback(5.0, True), conn="n/boot/99").commits)
 
     def test_not_while_a_seek_waits(self) -> None:
         """B16: the host's positions during the gate broke it."""
         self.world.watch("guest")
         self.world.seek("host", 200.0)
-        self.assertFalse(self.world.do("host", Follow(100.0, True)).commits)
+        self.assertFalse(self.world.do("host", CorrectPlayback(100.0, True)).commits)
         self.assertEqual(self.world.position, 200.0)
 
     def test_an_unknown_position_becomes_known_without_a_word(self) -> None:
         self.world.do("host", m.UrlChange(url=TITLE))
-        decision = self.world.do("host", Follow(7.0, True))
+        decision = self.world.do("host", CorrectPlayback(7.0, True))
         self.assertEqual(decision.messages, ())
         self.assertTrue(self.world.room.playback.known)
 
     def test_somebody_who_is_gone_is_not_followed(self) -> None:
         """B17: a late heartbeat made ghosts."""
         self.world.leave("host")
-        self.assertFalse(self.world.do("host", Follow(5.0, True)).commits)
+        self.assertFalse(self.world.do("host", CorrectPlayback(5.0, True)).commits)
         self.assertFalse(self.world.watch("host").commits)
 
 
@@ -463,7 +463,7 @@ class NumberTests(SynchronousTestCase):
         world.watch("b")
         decision = world.play("a", 1.0)
         self.assertEqual((decision.messages[0].seq, decision.messages[0].prev), (5, 2))
-        world.do("b", Follow(1.0, True))
+        world.do("b", CorrectPlayback(1.0, True))
         decision = world.do("b", m.Chat(text="x"))
         self.assertEqual((decision.messages[0].seq, decision.messages[0].prev), (6, 5))
 

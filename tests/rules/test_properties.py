@@ -12,7 +12,18 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
 from tandemd.errors import CODES, Refused
-from tandemd.rules.commands import Command, Decision, Due, Enter, Follow, Lost, NodeLost, Reattach, StalePin, Watching
+from tandemd.rules.commands import (
+    Command,
+    CorrectPlayback,
+    Decision,
+    Due,
+    Enter,
+    Lost,
+    NodeLost,
+    Reattach,
+    StalePin,
+    Watching,
+)
 from tandemd.rules.engine import commit_of
 from tandemd.rules.membership import REMEMBERED
 from tandemd.rules.permissions import PERMISSIONS, Who
@@ -285,7 +296,7 @@ class RoomMachine(RuleBasedStateMachine):
     @rule(user=users, position=positions, playing=st.booleans())
     def follow(self, user: str, position: float, playing: bool) -> None:
         before = self.room.playback
-        self.command(user, self.conn_of(user, 0), Follow(position, playing))
+        self.command(user, self.conn_of(user, 0), CorrectPlayback(position, playing))
         assert self.room.playback == before or user == self.room.host
 
     @rule(user=users, position=st.none() | positions)

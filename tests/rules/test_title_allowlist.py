@@ -5,13 +5,13 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd.errors import Refused
-from tandemd.rules.title_allowlist import Titles, same_title
+from tandemd.rules.title_allowlist import TitleAllowlist, same_title
 
 NETFLIX = "https://www.netflix.com"
 
 
 class TitlesTests(SynchronousTestCase):
-    def allowed(self, titles: Titles, url: str) -> bool:
+    def allowed(self, titles: TitleAllowlist, url: str) -> bool:
         try:
             titles.check(url)
         except Refused as error:
@@ -20,7 +20,7 @@ class TitlesTests(SynchronousTestCase):
         return True
 
     def test_an_origin_allows_everything_below_it(self) -> None:
-        titles = Titles([NETFLIX])
+        titles = TitleAllowlist([NETFLIX])
         for path in ("", "/", "/watch/81?trackId=1", "/browse#x", "/watch/81?t=%20"):
             self.assertTrue(self.allowed(titles, NETFLIX + path), path)
         self.assertTrue(self.allowed(titles, "https://www.netflix.com:443/watch/1"))
@@ -28,7 +28,7 @@ class TitlesTests(SynchronousTestCase):
 
     def test_and_nothing_else(self) -> None:
         """B22: any URL was relayed: an open redirect, and a way to run scripts."""
-        titles = Titles([NETFLIX])
+        titles = TitleAllowlist([NETFLIX])
         for url in (
             "http://www.netflix.com/watch/1",
             "https://www.netflix.com:8443/watch/1",
@@ -88,19 +88,19 @@ class TitlesTests(SynchronousTestCase):
             self.assertFalse(self.allowed(titles, url), ascii(url)[:60])
 
     def test_a_url_with_a_path_allows_what_is_below_it(self) -> None:
-        titles = Titles(["https://films.example/public/"])
+        titles = TitleAllowlist(["https://films.example/public/"])
         self.assertTrue(self.allowed(titles, "https://films.example/public/a.mp4"))
         self.assertTrue(self.allowed(titles, "https://films.example/public"))
         for path in ("/", "/publicity", "/private/a.mp4", "/public/../private/a.mp4"):
             self.assertFalse(self.allowed(titles, "https://films.example" + path), path)
 
     def test_a_path_that_leads_out_when_it_is_decoded(self) -> None:
-        titles = Titles(["https://films.example/public/"])
+        titles = TitleAllowlist(["https://films.example/public/"])
         for path in ("/public/%2e%2e/private/a.mp4", "/public/.%2E/private", "/public/%2E./private"):
             self.assertFalse(self.allowed(titles, "https://films.example" + path), path)
 
     def test_a_star_allows_any_web_page_and_nothing_else(self) -> None:
-        titles = Titles(["*"])
+        titles = TitleAllowlist(["*"])
         self.assertTrue(self.allowed(titles, "http://films.example/a.mp4"))
         for url in (
             "javascript:alert(1)",
@@ -118,9 +118,9 @@ class TitlesTests(SynchronousTestCase):
             self.assertTrue(self.allowed(titles, url), ascii(url))
 
     def test_several_and_none(self) -> None:
-        titles = Titles([NETFLIX, "http://localhost:8000"])
+        titles = TitleAllowlist([NETFLIX, "http://localhost:8000"])
         self.assertTrue(self.allowed(titles, "http://localhost:8000/a.mp4"))
-        self.assertFalse(self.allowed(Titles([]), NETFLIX))
+        self.assertFalse(self.allowed(TitleAllowlist([]), NETFLIX))
 
     def test_an_entry_that_cannot_work_is_named(self) -> None:
         for entry in (
@@ -132,7 +132,7 @@ class TitlesTests(SynchronousTestCase):
             "https://user@films.example",
             "",
         ):
-            error = self.assertRaises(ValueError, Titles, [entry])
+            error = self.assertRaises(ValueError, TitleAllowlist, [entry])
             self.assertIn(repr(entry), str(error))
 
 

@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 
 from tandemd.interfaces import Conflict, IRoomStore
 from tandemd.ratelimit.buckets import Budget, Mark, Share
-from tandemd.rules.state import Bar, Departed, Moderation, Room, Settings
+from tandemd.rules.state import Bar, Departed, Moderation, Room, RoomSettings
 from tandemd.store.memory import MemoryStore
 
 from ..support.redis_nodes import Hand, Recorder, RedisTestCase, member, reactor, until
@@ -344,7 +344,7 @@ class RedisContractTest(StoreContract, RedisTestCase):
         store = await self.make()
         for number in range(5):
             hand = Hand(store, f"room{number}")
-            await hand.send(hand.next({"settings": Settings(invite=f"invite{number}")}))
+            await hand.send(hand.next({"settings": RoomSettings(invite=f"invite{number}")}))
         await until(lambda: store.size() == 5)
         other = await self.node("b/1/")
         await until(lambda: other.size() == 3 and store.size() == 3)

@@ -12,9 +12,9 @@ from zope.interface import implementer
 from zope.interface.verify import verifyClass, verifyObject
 
 from tandemd import messages as m
-from tandemd.interfaces import CommitResult, Conflict, IFollower, IRoomStore
+from tandemd.interfaces import CommitResult, Conflict, IRoomStore, IStoreEventHandler
 from tandemd.rules.playback import Playback
-from tandemd.rules.state import Bar, Commit, Departed, Gate, Member, Moderation, Pin, Room, Settings, Version
+from tandemd.rules.state import Bar, Commit, Departed, Gate, Member, Moderation, Pin, Room, RoomSettings, Version
 from tandemd.store.memory import MAILBOX, MemoryStore
 from tandemd.util.server_time import SLEW, ServerTime
 
@@ -39,7 +39,7 @@ def commits_for(room: Room, *changes: dict[str, Any], due: float = 0.0, closes: 
     ]  # fmt: skip
 
 
-@implementer(IFollower)
+@implementer(IStoreEventHandler)
 class Silent:
     """A follower that a store of one node never calls."""
 
@@ -84,7 +84,7 @@ class StoreContract:
     def create(self, code: str = "room", **fields: Any) -> Room:
         """Return a room that the store has, with ann in it."""
         room = self.blank(code)
-        settings = Settings(invite=f"invite{code}"[:10])
+        settings = RoomSettings(invite=f"invite{code}"[:10])
         commits = commits_for(room, {"m:ann": member("ann"), "host": "ann", "settings": settings}, **fields)
         self.assertIsNone(self.commit(room, commits))
         room.apply(commits[0])
@@ -117,7 +117,7 @@ class StoreContract:
         changes = {
             "playback": Playback("https://www.netflix.com/watch/1", 1.5, EPOCH, True, 1.25, True, EPOCH, EPOCH),
             "host": "bob \u00e9\U0001f600",
-            "settings": Settings(True, Pin("salt", "hash"), "invite1234"),
+            "settings": RoomSettings(True, Pin("salt", "hash"), "invite1234"),
             "gate": Gate(5.25, EPOCH, ("ann",), ("bob",), True),
             "departed": (Departed("cid", EPOCH, "10.0.0.1"),),
             "moderation": Moderation(True, ("ann",), (Bar("eve", "Eve", "10.0.0.2", EPOCH),)),

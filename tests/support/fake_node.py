@@ -27,7 +27,7 @@ from twisted.trial.unittest import TestCase
 from tandemd.app.node import door_of, join_limits_of, rates_of, spending_of
 from tandemd.config import Config
 from tandemd.config.schema import Limits
-from tandemd.interfaces import Claims, CommitResult, IFollower, IRoomStore
+from tandemd.interfaces import Claims, CommitResult, IRoomStore, IStoreEventHandler
 from tandemd.messages import Join
 from tandemd.metrics import Metrics
 from tandemd.ratelimit import MessageLimits, Spending
@@ -39,13 +39,13 @@ from tandemd.rules import state
 from tandemd.rules.engine import Rules
 from tandemd.rules.settings import RuleSettings
 from tandemd.rules.state import Commit, Pin, Room
-from tandemd.rules.title_allowlist import Titles
+from tandemd.rules.title_allowlist import TitleAllowlist
 from tandemd.store.memory import MemoryStore
 from tandemd.util.sweeper import Rounds
 from tandemd.web import Addresses, Door, DoorSettings, Shortcut, TandemSite
 from tandemd.web.cors import Cors
 from tandemd.web.router import NotFound, Root
-from tandemd.websocket.client import Connection
+from tandemd.websocket.client import ClientConnection
 from tandemd.websocket.protocol import ProtocolSettings, TandemFactory, TandemProtocol
 
 NETFLIX = "https://www.netflix.com"
@@ -70,7 +70,7 @@ class WatchedStore(MemoryStore):
         super().__init__(clock, 100, journal)
         self.following: set[str] = set()
 
-    def follow(self, code: str, follower: IFollower) -> None:
+    def follow(self, code: str, follower: IStoreEventHandler) -> None:
         super().follow(code, follower)
         self.following.add(code)
 
@@ -159,7 +159,7 @@ class Server:
         self.spending = None if limits is None else Spending(reactor, spending_of(Config(limits=limits)))
         self.rooms = RoomService(
             self.store,
-            Rules(rules or RuleSettings(), Titles([NETFLIX])),
+            Rules(rules or RuleSettings(), TitleAllowlist([NETFLIX])),
             reactor,
             self.outbox,
             self.metrics,
@@ -194,12 +194,12 @@ class Server:
     def _journalled(self, room: Room, commit: Commit) -> None:
         self.journal.append((room.room_id, commit))
 
-    def _connect(self, protocol: TandemProtocol) -> Connection:
+    def _connect(self, protocol: TandemProtocol) -> ClientConnection:
         self._numbers += 1
         peer = cast(Any, protocol.transport).getPeer()
         session = Session(f"node/{self.boot}/{self._numbers}", peer.host, protocol, self.outbox)
         session.meter = self.spending.address(peer.host) if self.spending is not None else None
-        return Connection(session, self.rooms, self.store, self.metrics, self.limits)
+        return ClientConnection(session, self.rooms, self.store, self.metrics, self.limits)
 
     def _counted(self, address: str, code: int | None, opened: bool) -> None:
         if opened:

@@ -17,9 +17,9 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
 from tandemd import messages as m
-from tandemd.interfaces import CommitResult, IArchive, IFollower, Presence, Snapshot
+from tandemd.interfaces import CommitResult, IArchive, IStoreEventHandler, PlayerStatus, Snapshot
 from tandemd.metrics import Metrics
-from tandemd.rules.state import MEMBER, Commit, Member, Room, Settings, Version
+from tandemd.rules.state import MEMBER, Commit, Member, Room, RoomSettings, Version
 from tandemd.store.redis.spool import Quarantine, Spool
 from tandemd.store.redis.store import RedisSettings, RedisStore
 
@@ -68,7 +68,7 @@ class FakeArchive:
                     self.rooms[room.room_id] = room
         return self._answer(None)
 
-    def presence(self, records: Sequence[Presence]) -> Deferred[None]:
+    def presence(self, records: Sequence[PlayerStatus]) -> Deferred[None]:
         return self._answer(None)
 
     def shrink(self, most: int) -> Deferred[int]:
@@ -81,7 +81,7 @@ class FakeArchive:
         return "it is away" if self.away else ""
 
 
-@implementer(IFollower)
+@implementer(IStoreEventHandler)
 class Recorder:
     """Writes down what it is told. rooms: what is open here. here: (code, user id) of those connected here.
 
@@ -149,7 +149,7 @@ class Hand:
         if changes is None:
             changes = {}
         if not room.seq:
-            changes = {"settings": Settings(invite=f"inv-{room.room_id}"), **changes}
+            changes = {"settings": RoomSettings(invite=f"inv-{room.room_id}"), **changes}
         said = m.Said(seq=room.seq + 1, prev=room.prev, user_id="ann", username="Ann", text=text, timestamp=0)
         messages = (said,) if text else ()
         due = fields.pop("due", room.due)

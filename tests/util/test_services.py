@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd.app.log_observer import LineObserver, json_line
 from tandemd.app.root_service import RootService
-from tandemd.util.services import CannotStart, Sequence, Tasks
+from tandemd.util.services import CannotStart, OrderedMultiService, Tasks
 
 
 class Recorded(Service):
@@ -40,7 +40,7 @@ class SequenceTests(SynchronousTestCase):
     def setUp(self):
         self.reactor = MemoryReactorClock()
         self.story = []
-        self.sequence = Sequence(self.reactor, exit=lambda status: self.story.append(f"exit {status}"))
+        self.sequence = OrderedMultiService(self.reactor, exit=lambda status: self.story.append(f"exit {status}"))
 
     def child(self, name, **results):
         Recorded(name, self.story, **results).setServiceParent(self.sequence)
@@ -100,7 +100,7 @@ class SequenceTests(SynchronousTestCase):
             self.child("c")
             self.sequence.startService()
             self.assertEqual(len(self.flushLoggedErrors(ValueError)), logged)
-            said = [event for event in events if event["log_namespace"] == "tandemd.util.services.Sequence"]
+            said = [event for event in events if event["log_namespace"] == "tandemd.util.services.OrderedMultiService"]
             self.assertEqual(len(said), 1)
             if not logged:
                 self.assertEqual(said[0]["reason"], "port: 4001 is in use")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unittest.mock import Mock
 
-from tandemd.websocket.client import Connection
+from tandemd.websocket.client import ClientConnection
 from tandemd.websocket.fast_path import SHARE
 
 from ..support.fake_node import frame
@@ -36,7 +36,7 @@ class ShareTest(SocketTestCase):
     def note_texts(self) -> list[bytes]:
         """Return a list of the messages that will have been read."""
         heard: list[bytes] = []
-        self.patch(Connection, "received", lambda connection, text: heard.append(text))
+        self.patch(ClientConnection, "received", lambda connection, text: heard.append(text))
         return heard
 
     def test_texts(self) -> None:
@@ -53,7 +53,7 @@ class ShareTest(SocketTestCase):
 
     def test_other_frames(self) -> None:
         framed = Mock()
-        self.patch(Connection, "framed", framed)
+        self.patch(ClientConnection, "framed", framed)
         self.pour(frame(PING, b"x") * 9 * SHARE + frame(PING, b"last"))
         self.assertLessEqual(framed.call_count, SHARE)
         self.turns()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from twisted.internet.defer import DeferredList
 
-from ...interfaces import IFollower
+from ...interfaces import IStoreEventHandler
 from ...metrics import Metrics
 from ...util.server_time import ServerTime
 from . import scripts
@@ -22,7 +22,7 @@ AT_ONCE = 20
 """Rooms that are taken over at the same time."""
 
 
-class Members:
+class ClusterMembership:
     """This node's signs of life, and the taking over of dead nodes' members.
 
     name: "node/boot/" of this node. alive: how many nodes have given a sign of life lately, this one included. floor:
@@ -39,11 +39,11 @@ class Members:
         self._time = time
         self._name = name
         self._metrics = metrics
-        self._follower: IFollower | None = None
+        self._follower: IStoreEventHandler | None = None
         self._counted: set[str] = set()
         self._taking = False
 
-    def attach(self, follower: IFollower) -> None:
+    def attach(self, follower: IStoreEventHandler) -> None:
         """Set who puts members in their grace period."""
         self._follower = follower
 

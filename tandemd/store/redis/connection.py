@@ -38,7 +38,7 @@ class RedisError(Exception):
     """Redis has refused a command; its text is Redis' own."""
 
 
-class Unreachable(Exception):
+class RedisUnreachableError(Exception):
     """There is nothing to connect to. Its text is one line for people, which names the key and the remedy."""
 
 
@@ -335,7 +335,7 @@ class Link:
         self._failed(f"{self.where} {why}", hopeless)
 
     def _unreachable(self, failure: Failure) -> Failure:
-        if failure.check(Unreachable):
+        if failure.check(RedisUnreachableError):
             self._failed(str(failure.value), False)
         elif not failure.check(CancelledError):
             assert failure.value is not None

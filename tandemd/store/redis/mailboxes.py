@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from ...errors import MAILBOX_FULL, Refused
-from ...interfaces import IFollower
+from ...interfaces import IStoreEventHandler
 from ...util.services import Tasks
 from . import scripts
 from .connection import Disconnected, RedisError
@@ -56,11 +56,11 @@ class Mail:
         self._tasks = tasks
         self._keep = b"%d" % keep
         self._most_bytes = b"%d" % most_bytes
-        self._follower: IFollower | None = None
+        self._follower: IStoreEventHandler | None = None
         self._delivered: dict[bytes, None] = {}
         self._boxes: dict[tuple[str, str], _Mailbox] = {}
 
-    def attach(self, follower: IFollower) -> None:
+    def attach(self, follower: IStoreEventHandler) -> None:
         """Set who delivers."""
         self._follower = follower
 

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...util.text import one_line
-from .connection import Unreachable
+from .connection import RedisUnreachableError
 from .errors import explained
 
 PATIENCE = 1.0
@@ -63,7 +63,7 @@ class SentinelEndpoint:
         except CancelledError:
             raise
         except Exception as error:
-            raise Unreachable(
+            raise RedisUnreachableError(
                 f"the Redis master {self._master!r} at {host}:{port} {_unreachable(error)} "
                 "(the sentinels of redis.sentinels name this address)"
             ) from error
@@ -76,7 +76,7 @@ class SentinelEndpoint:
             raise CancelledError from error  # there is no other
         found = [answer for answer in answers if not isinstance(answer, str)]
         if not found:
-            raise Unreachable(
+            raise RedisUnreachableError(
                 f"no sentinel in redis.sentinels tells where the Redis master {self._master!r} is: {'; '.join(map(str, answers))}"
             )
         _, host, port = max(found)

@@ -14,14 +14,14 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ...errors import Refused
-from ...interfaces import CommitResult, IArchive, IFollower, IRoomStore
+from ...interfaces import CommitResult, IArchive, IRoomStore, IStoreEventHandler
 from ...metrics import Metrics
 from ...ratelimit.buckets import Taken, Way
 from ...ratelimit.size_limits import Bounds
 from ...rules.state import Commit, Member, Room, Version
 from ...util.services import CannotStart, Periodic, Tasks
 from . import codec, scripts
-from .cluster_membership import Members
+from .cluster_membership import ClusterMembership
 from .commit_writer import Commits
 from .connection import Disconnected, RedisError, answers
 from .gateway import Access, info
@@ -93,7 +93,7 @@ class RedisStore(service.Service):
         self._clock = clock
         self._archive = archive
         self._tasks = Tasks(clock)
-        self._follower: IFollower | None = None
+        self._follower: IStoreEventHandler | None = None
         self._loops: list[Periodic] = []
         self._rooms = 0
         self._name = name
@@ -117,7 +117,7 @@ class RedisStore(service.Service):
             self._pressure,
         )
         self.journal = Journal(access, settings.journal_length, settings.journal_bytes, spool, metrics)
-        self.members = Members(access.link, access.time, name, metrics)
+        self.members = ClusterMembership(access.link, access.time, name, metrics)
         self._offers = Offers(access.link, settings.log_length, settings.bounds.log)
         self._counters = Counters(access)
         self._mail = Mail(access, self._tasks, settings.mail_seconds, settings.bounds.mailbox)
@@ -147,7 +147,7 @@ class RedisStore(service.Service):
 
     # -- service
 
-    def attach(self, follower: IFollower) -> None:
+    def attach(self, follower: IStoreEventHandler) -> None:
         """Set who is told of everything that other nodes do. To be called once, before the service starts."""
         self._follower = follower
         self.members.attach(follower)
@@ -386,11 +386,11 @@ class RedisStore(service.Service):
     def grace_floor(self) -> float:
         return self.members.floor
 
-    def follow(self, room_id: str, follower: IFollower) -> None:
-        self._subscription.follow(room_id)
+    def follow(self, room_id: str, follower: IStoreEventHandler) -> None:
+        self._subscription.subscribe(room_id)
 
     def unfollow(self, room_id: str) -> None:
-        self._subscription.unfollow(room_id)
+        self._subscription.unsubscribe(room_id)
 
     def relay(
         self, room_id: str, user_id: str, frame: bytes, done: Callable[[Refused | None], None] = lambda error: None

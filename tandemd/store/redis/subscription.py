@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
 
-from ...interfaces import IFollower
+from ...interfaces import IStoreEventHandler
 from ...metrics import Metrics
 from ...util.services import Tasks
 from . import codec, scripts
@@ -61,13 +61,13 @@ class Subscription:
         self._metrics = metrics
         self._canary = canary_key(name)
         self._places = places_key(name)
-        self._follower: IFollower | None = None
+        self._follower: IStoreEventHandler | None = None
         self._rooms: dict[str, _Followed] = {}
         self._unconfirmed: dict[str, int] = {}
         self._catching_up = False
         self._heard_at = 0.0
 
-    def attach(self, follower: IFollower) -> None:
+    def attach(self, follower: IStoreEventHandler) -> None:
         """Set who is told."""
         self._follower = follower
 
@@ -80,7 +80,7 @@ class Subscription:
 
     # -- which rooms
 
-    def follow(self, room_id: str) -> None:
+    def subscribe(self, room_id: str) -> None:
         """Tell the follower from now on what happens to a room."""
         self._rooms[room_id] = _Followed()
         self._subscribe(room_id)
@@ -90,7 +90,7 @@ class Subscription:
             self._unconfirmed[room_id] = self._unconfirmed.get(room_id, 0) + 1
             self.link.tell(b"SUBSCRIBE", room_key(room_id))
 
-    def unfollow(self, room_id: str) -> None:
+    def unsubscribe(self, room_id: str) -> None:
         """Stop telling. This node has no members in the room any more."""
         followed = self._rooms.pop(room_id, None)
         if followed is None:

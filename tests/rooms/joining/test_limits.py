@@ -12,7 +12,7 @@ from tandemd.errors import Refused
 from tandemd.metrics import Metrics
 from tandemd.ratelimit.buckets import Taken, Way
 from tandemd.rooms.joining.limits import JoinLimits, NotYet, Rations
-from tandemd.rules.state import Pin, Room, Settings
+from tandemd.rules.state import Pin, Room, RoomSettings
 from tandemd.store.memory import MemoryStore
 
 from ...support.fake_node import ServiceTestCase
@@ -26,7 +26,7 @@ class TwoNodesTest(RedisTestCase):
     async def begin(self) -> tuple[Rations, Rations, Room]:
         stores = [await self.node("a/1/"), await self.node("b/1/")]
         self.room = room = Room(str(uuid.uuid4()), "room", 0.0, 1)
-        room.settings = Settings(pin=Pin("00", "11"), invite="abc")
+        room.settings = RoomSettings(pin=Pin("00", "11"), invite="abc")
         a, b = (Rations(store, LIMITS, reactor, Metrics("test", "node"), lambda: 1) for store in stores)
         return a, b, room
 

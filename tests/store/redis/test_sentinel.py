@@ -15,7 +15,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 
 from tandemd.interfaces import Unavailable
-from tandemd.store.redis.connection import Unreachable, login
+from tandemd.store.redis.connection import RedisUnreachableError, login
 from tandemd.store.redis.journal_consumer import JournalConsumer
 from tandemd.store.redis.sentinel import PATIENCE, SentinelEndpoint
 from tandemd.store.redis.spool import Quarantine
@@ -71,10 +71,10 @@ class EndpointTests(TestCase):
         host, port = error.__cause__.args  # type: ignore[union-attr]
         return f"{host}:{port}"
 
-    async def refused(self, connecting: Deferred[Any]) -> Unreachable:
+    async def refused(self, connecting: Deferred[Any]) -> RedisUnreachableError:
         try:
             await connecting
-        except Unreachable as error:
+        except RedisUnreachableError as error:
             for factory in self.factories:
                 await factory.empty()
             self.assertNotIn("\n", str(error))
