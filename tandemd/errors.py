@@ -1,11 +1,11 @@
 """What a client may be told went wrong.
 
-A `Refused` is the client's doing or the moment's: it becomes an ERROR message and changes nothing.
+A `RequestError` is the client's doing or the moment's: it becomes an ERROR message and changes nothing.
 Any other exception is a fault of ours: it is logged with its traceback and reported as code "internal".
 """
 
 
-class Refused(Exception):
+class RequestError(Exception):
     """A command that is not carried out.
 
     code: a word that programs can act on; `CODES` lists them with their meaning.
@@ -48,6 +48,6 @@ CODES: dict[str, str] = {
     "internal": "a fault of the server; it has been logged",
 }
 
-MAILBOX_FULL = Refused(
+MAILBOX_FULL = RequestError(
     "mailbox_full", "This member is not connected, and as many bytes wait for it as may (limits.mailbox_bytes).", 5000
 )

@@ -19,7 +19,7 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from .errors import Refused
+from .errors import RequestError
 from .ratelimit.buckets import Taken, Way
 from .rules.state import Commit, Member, Room, Version
 
@@ -113,7 +113,7 @@ class IRoomStore(Interface):
     """Rooms, by code: their version, fields and log. It knows no rules.
 
     `load`, `replay`, `find_invite`, `take` and `take_mail` return Deferreds that may have fired already. They fail with
-    `errors.Refused("unavailable", ...)` while the store cannot be asked.
+    `errors.RequestError("unavailable", ...)` while the store cannot be asked.
     """
 
     def now() -> float:
@@ -152,7 +152,7 @@ class IRoomStore(Interface):
         """Stop telling."""
 
     def relay(
-        room_id: str, user_id: str, frame: bytes, done: Callable[[Refused | None], None] = lambda error: None
+        room_id: str, user_id: str, frame: bytes, done: Callable[[RequestError | None], None] = lambda error: None
     ) -> None:
         """Hand a frame to a member of the room who is not connected here: keep it in its mailbox, tell other nodes.
 
@@ -174,7 +174,7 @@ class IRoomStore(Interface):
     def take(ways: Sequence[Way]) -> Deferred[Taken]:
         """Take the first way of which everything can be had; nothing if there is none. For what protects rooms.
 
-        Fails with `errors.Refused("unavailable", ...)` while the store cannot be asked; it may have been taken then.
+        Fails with `errors.RequestError("unavailable", ...)` while the store cannot be asked; it may have been taken then.
         """
 
     def give_back(way: Way) -> None:
@@ -216,7 +216,7 @@ class IRooms(Interface):
 class IAdministration(Interface):
     """What HTTP may ask of the node for whoever administers it. by: who, for the log and the room's events.
 
-    Deferreds fail with `errors.Refused("unavailable", ...)` while store or archive cannot be asked.
+    Deferreds fail with `errors.RequestError("unavailable", ...)` while store or archive cannot be asked.
     """
 
     def node() -> dict[str, object]:
@@ -243,7 +243,7 @@ class IAdministration(Interface):
     def drain(by: str, undo: bool, force: bool) -> int:
         """Send this node's clients to other nodes and take no new ones, or take them again; return how many were here.
 
-        Raises Refused where no other node could take them, unless `force`.
+        Raises RequestError where no other node could take them, unless `force`.
         """
 
 

@@ -21,7 +21,7 @@ from .app.systemd import Notifier
 from .archive.errors import ArchiveError
 from .archive.factory import prepare
 from .config import ConfigError, load
-from .util.services import CannotStart
+from .util.services import StartupError
 
 
 class Options(usage.Options):
@@ -76,7 +76,7 @@ def makeService(options: Options) -> IService:
         # What else can be wrong was found by now: nothing is left half-done.
         claim(config.state_dir)
         prepare(config)
-    except (ConfigError, CannotStart, ArchiveError) as error:
+    except (ConfigError, StartupError, ArchiveError) as error:
         raise SystemExit(f"tandemd: {error}") from None
     except OSError as error:
         raise SystemExit(f"tandemd: {error.filename}: {error.strerror}") from None

@@ -28,7 +28,7 @@ from ..ratelimit import Bounds
 from ..rooms.service import RoomService
 from ..store.memory import MemoryStore
 from ..util.server_time import ServerTime
-from ..util.services import CannotStart, PeriodicService
+from ..util.services import PeriodicService, StartupError
 
 LOOK = 2.0
 """Seconds between two looks of a single node at the wall clock."""
@@ -199,7 +199,7 @@ def bounds_of(config: Config) -> Bounds:
 
 
 def redis_of(config: Config, reactor: Any) -> tuple[IStreamClientEndpoint, dict[str, Any]]:
-    """Return where Redis is, and what else `roomstore.link.Link` needs. Raises CannotStart."""
+    """Return where Redis is, and what else `roomstore.link.Link` needs. Raises StartupError."""
     from ..store.redis.connection import login  # noqa: PLC0415  # txredisapi only where it is wanted
     from ..store.redis.sentinel import SentinelEndpoint  # noqa: PLC0415
 
@@ -229,7 +229,7 @@ def redis_of(config: Config, reactor: Any) -> tuple[IStreamClientEndpoint, dict[
 
 
 def authorities(path: str) -> Any:
-    """Return whom to trust: the certificates in a PEM file. Raises CannotStart."""
+    """Return whom to trust: the certificates in a PEM file. Raises StartupError."""
     try:
         with open(path, encoding="ascii") as file:
             blocks = _CERTIFICATE.findall(file.read())
@@ -242,7 +242,7 @@ def authorities(path: str) -> Any:
         reason = error.strerror or str(error)
     except ValueError as error:
         reason = str(error)
-    raise CannotStart(f"redis.tls_ca: {path} cannot be used: {reason}; name a PEM file with certificates")
+    raise StartupError(f"redis.tls_ca: {path} cannot be used: {reason}; name a PEM file with certificates")
 
 
 class Restore(service.Service):

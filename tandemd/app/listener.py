@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from .. import __version__
 from ..config import Config
 from ..metrics import Metrics
-from ..util.services import CannotStart
+from ..util.services import StartupError
 from ..util.sweeper import Rounds
 from ..util.text import one_line
 from ..web import TandemSite
@@ -83,7 +83,7 @@ class Connections(service.Service):
 
 
 class Listener(service.Service):
-    """Takes connections, and says in the log where. Raises CannotStart if Twisted does not understand `port`."""
+    """Takes connections, and says in the log where. Raises StartupError if Twisted does not understand `port`."""
 
     name = "listener"
     _log = Logger()
@@ -101,10 +101,10 @@ class Listener(service.Service):
             self._endpoint = serverFromString(reactor, endpoint)
         except Exception as error:  # each kind of endpoint complains in its own way
             if self._inherited:
-                raise CannotStart(
+                raise StartupError(
                     f"port: {config.port!r}: systemd has given no such socket; start the socket unit, or write a port number"
                 ) from None
-            raise CannotStart(
+            raise StartupError(
                 f"port: {config.port!r} is no endpoint that Twisted understands ({one_line(error)}); "
                 "write a port number, or an endpoint such as tcp:4001:interface=127.0.0.1"
             ) from None
@@ -123,12 +123,12 @@ class Listener(service.Service):
             self._port = await self._endpoint.listen(self._factory)
         except (CannotListenError, OSError) as error:
             cause = getattr(error, "socketError", error)
-            raise CannotStart(
+            raise StartupError(
                 f"cannot listen on {self._config.endpoint}: {getattr(cause, 'strerror', None) or cause}; stop what "
                 "listens there, or choose another `port` (PORT, --port) or `host` (HOST)"
             ) from error
         if self._shared() and not self._config.uses_redis:
-            raise CannotStart(
+            raise StartupError(
                 f"port: {self._config.port!r}: other processes may have this port too (SO_REUSEPORT), and each would have "
                 "rooms of its own; set redis.host (REDIS_HOST), or take a socket that is not shared (tandemd.socket)"
             )

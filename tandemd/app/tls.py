@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from ..config import Config
 from ..util.file_watcher import LOOK, FileWatch, Unusable, files_in
-from ..util.services import CannotStart, PeriodicService
+from ..util.services import PeriodicService, StartupError
 from ..util.text import one_line
 
 SOON = timedelta(days=14)
@@ -146,7 +146,7 @@ class Certificates(service.MultiService):
     _log = Logger()
 
     def __init__(self, paths: Sequence[str], clock: IReactorTime, wall: Callable[[], float]):
-        """Raises CannotStart if the files cannot be used. wall: the wall clock, which certificates go by."""
+        """Raises StartupError if the files cannot be used. wall: the wall clock, which certificates go by."""
         super().__init__()
         self._clock = clock
         self._wall = wall
@@ -161,7 +161,7 @@ class Certificates(service.MultiService):
                 clock,
             )
         except Unusable as error:
-            raise CannotStart(str(error)) from None
+            raise StartupError(str(error)) from None
         self._files.setServiceParent(self)
         PeriodicService(clock, LOOK, self._warn, "looking at the end of the certificate").setServiceParent(self)
 

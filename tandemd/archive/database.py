@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from .dialect import Cursor, DatabaseConnection, Dialect
-from .errors import ArchiveClosingError, Overloaded
+from .errors import ArchiveClosingError, DatabaseOverloadedError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -143,7 +143,11 @@ class Database(Service):
         if self._pool is None:
             return fail(ArchiveClosingError(f"{self.dialect.where} is not open"))
         if self._running >= self._at_most:
-            return fail(Overloaded(f"{self._running} transactions wait for {self.dialect.where}; {name} was not begun"))
+            return fail(
+                DatabaseOverloadedError(
+                    f"{self._running} transactions wait for {self.dialect.where}; {name} was not begun"
+                )
+            )
         self._running += 1
 
         def call(cursor: Cursor) -> T:

@@ -13,5 +13,5 @@ class ArchiveClosingError(ArchiveError):
     """The database is being closed, or was never opened; nothing was done."""
 
 
-class Overloaded(ArchiveError):
+class DatabaseOverloadedError(ArchiveError):
     """Too many transactions wait already; nothing was done."""

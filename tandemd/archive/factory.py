@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..config import Config
-from ..util.services import CannotStart
+from ..util.services import StartupError
 from .dialect import Dialect
 from .errors import ArchiveError
 from .migrations import migrate
@@ -35,7 +35,7 @@ def dialect_of(config: Config) -> Dialect:
 def prepare(config: Config) -> None:
     """Do what must be done before the reactor runs: the state directory, and the schema of the archive.
 
-    Raises OSError or CannotStart, whose text says what to do. Blocks.
+    Raises OSError or StartupError, whose text says what to do. Blocks.
     """
     os.makedirs(config.state_dir, mode=0o700, exist_ok=True)
     try:
@@ -44,4 +44,4 @@ def prepare(config: Config) -> None:
         key = "archive.sqlite_file"
         if config.uses_postgres:
             key = "postgres.url (DATABASE_URL)" if config.postgres.url else "postgres.host (POSTGRES_HOST)"
-        raise CannotStart(f"{key}: {error}") from error
+        raise StartupError(f"{key}: {error}") from error

@@ -74,7 +74,7 @@ def statements(text: str) -> list[str]:
     return [part.strip() for part in re.split(r";[ \t]*(?:\n|$)", bare) if part.strip()]
 
 
-class _TakenBack(Exception):
+class _RolledBackError(Exception):
     """A dry run has come to its end."""
 
 
@@ -93,13 +93,13 @@ def migrate(dialect: Dialect, directory: pathlib.Path = SCHEMA, *, dry_run: bool
         try:
             applied[:] = _apply(dialect, cursor, wanted)
             if dry_run:
-                raise _TakenBack
+                raise _RolledBackError
             connection.commit()
         except BaseException:
             connection.rollback()
             raise
 
-    with contextlib.suppress(_TakenBack):
+    with contextlib.suppress(_RolledBackError):
         dialect.prepare(apply)
     return applied
 

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from .. import messages as m
-from ..errors import Refused
+from ..errors import RequestError
 from ..interfaces import Claims
 from ..util.file_watcher import FileWatch
 from .keys import SUFFIXES, VerificationKey, read_keys
@@ -33,7 +33,7 @@ class Doorkeeper(service.MultiService):
     _log = Logger()
 
     def __init__(self, paths: Sequence[str], audience: str, leeway: float, clock: IReactorTime):
-        """paths: see `read_keys`. audience: what `aud` must be. leeway: seconds by which clocks may differ. Raises KeyFault."""
+        """paths: see `read_keys`. audience: what `aud` must be. leeway: seconds by which clocks may differ. Raises KeyFileError."""
         super().__init__()
         self._audience = audience
         self._leeway = leeway
@@ -55,7 +55,7 @@ class Doorkeeper(service.MultiService):
         self._log.info("the keys of auth.keys were read again: {kids}", kids=", ".join(keys))
 
     def vouch(self, join: m.Join) -> Claims:
-        """Return what the JOIN's token says. Raises Refused, with code "unauthorized", unless it allows this JOIN."""
+        """Return what the JOIN's token says. Raises RequestError, with code "unauthorized", unless it allows this JOIN."""
         if not join.auth:
             raise _refused("this server lets nobody in without a token; give it in `auth`")
         payload = self._verified(join.auth)
@@ -106,5 +106,5 @@ _FAULTS: tuple[tuple[type[Exception], str], ...] = (
 """Whatever is in a token is looked at when its signature has been found right, so nobody else learns of it."""
 
 
-def _refused(text: str) -> Refused:
-    return Refused("unauthorized", f"JOIN: {text}.")
+def _refused(text: str) -> RequestError:
+    return RequestError("unauthorized", f"JOIN: {text}.")

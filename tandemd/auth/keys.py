@@ -28,7 +28,7 @@ RSA_BITS = 2048
 """The shortest RSA key."""
 
 
-class KeyFault(Unusable):
+class KeyFileError(Unusable):
     """A key cannot be used. Its text is one line that names the file and the remedy."""
 
 
@@ -44,15 +44,15 @@ class VerificationKey(Struct, frozen=True):
 
 
 def read_keys(paths: Sequence[str]) -> dict[str, VerificationKey]:
-    """Return the keys in files, and in the files of directories that are called like keys, by id. Raises KeyFault."""
+    """Return the keys in files, and in the files of directories that are called like keys, by id. Raises KeyFileError."""
     keys: dict[str, VerificationKey] = {}
     for path in _files(paths):
         for key in _READERS[path.suffix](path):
             if key.kid in keys:
-                raise KeyFault(f"{path}: there are two keys with the id {key.kid!r}; each needs one of its own")
+                raise KeyFileError(f"{path}: there are two keys with the id {key.kid!r}; each needs one of its own")
             keys[key.kid] = key
     if not keys:
-        raise KeyFault(f"{', '.join(paths) or 'nothing'}: no key there; give files *.secret, *.pem or *.json")
+        raise KeyFileError(f"{', '.join(paths) or 'nothing'}: no key there; give files *.secret, *.pem or *.json")
     return keys
 
 
@@ -61,10 +61,10 @@ def _files(paths: Sequence[str]) -> Iterator[Path]:
         try:
             files = [Path(file) for file in files_in(name, SUFFIXES)]
         except OSError as error:
-            raise KeyFault(f"{name}: {error.strerror}; make it readable") from None
+            raise KeyFileError(f"{name}: {error.strerror}; make it readable") from None
         for path in files:
             if path.suffix not in SUFFIXES:
-                raise KeyFault(f"{path}: what is in it is not clear; call it *.secret, *.pem or *.json")
+                raise KeyFileError(f"{path}: what is in it is not clear; call it *.secret, *.pem or *.json")
             yield path
 
 
@@ -72,7 +72,7 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise KeyFault(f"{path}: {error.strerror}; it must be a file that can be read") from None
+        raise KeyFileError(f"{path}: {error.strerror}; it must be a file that can be read") from None
 
 
 def _kid(path: Path) -> str:
@@ -90,31 +90,31 @@ def secret_in(data: bytes) -> bytes:
 
 def _checked_secret(path: Path, secret: bytes) -> bytes:
     if b"-----BEGIN" in secret:
-        raise KeyFault(f"{path}: that is a PEM file, not a secret; call it *.pem if it is a public key")
+        raise KeyFileError(f"{path}: that is a PEM file, not a secret; call it *.pem if it is a public key")
     if len(secret) < SECRET_BYTES:
-        raise KeyFault(f"{path}: {len(secret)} bytes are too short for a secret; take {SECRET_BYTES} random ones")
+        raise KeyFileError(f"{path}: {len(secret)} bytes are too short for a secret; take {SECRET_BYTES} random ones")
     return secret
 
 
 def _pem(path: Path) -> Iterator[VerificationKey]:
     data = _content(path)
     if b"PRIVATE KEY-----" in data:
-        raise KeyFault(f"{path}: that is a private key, which this server has no use for; give the public one")
+        raise KeyFileError(f"{path}: that is a private key, which this server has no use for; give the public one")
     try:
         key = load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm):
-        raise KeyFault(f"{path}: no public key in it; it must be a PEM file with BEGIN PUBLIC KEY") from None
+        raise KeyFileError(f"{path}: no public key in it; it must be a PEM file with BEGIN PUBLIC KEY") from None
     yield _public(path, _kid(path), key)
 
 
 def _public(path: Path, kid: str, key: object) -> VerificationKey:
     if isinstance(key, RSAPublicKey):
         if key.key_size < RSA_BITS:
-            raise KeyFault(f"{path}: {key.key_size} bits are too short for an RSA key; take {RSA_BITS} or more")
+            raise KeyFileError(f"{path}: {key.key_size} bits are too short for an RSA key; take {RSA_BITS} or more")
         return VerificationKey(kid, "RS256", key)
     if isinstance(key, Ed25519PublicKey):
         return VerificationKey(kid, "EdDSA", key)
-    raise KeyFault(f"{path}: the key {kid!r} is of another kind; use RSA or Ed25519")
+    raise KeyFileError(f"{path}: the key {kid!r} is of another kind; use RSA or Ed25519")
 
 
 class _Jwk(Struct):
@@ -137,16 +137,16 @@ def _jwks(path: Path) -> Iterator[VerificationKey]:
         for raw in found:
             yield _jwk(path, msgspec.json.decode(raw, type=_Jwk), msgspec.json.decode(raw))
     except (msgspec.MsgspecError, RecursionError):
-        raise KeyFault(f"{path}: not a JWK Set; it must be JSON with a list `keys` of objects with `kty`") from None
+        raise KeyFileError(f"{path}: not a JWK Set; it must be JSON with a list `keys` of objects with `kty`") from None
 
 
 def _jwk(path: Path, jwk: _Jwk, fields: dict[str, Any]) -> VerificationKey:
     kid = jwk.kid or _kid(path)
     algorithm = _ALGORITHMS.get(jwk.kty)
     if algorithm is None or jwk.alg not in ("", algorithm):
-        raise KeyFault(f"{path}: the key {kid!r} is for something else; use HS256, RS256 or EdDSA (Ed25519)")
+        raise KeyFileError(f"{path}: the key {kid!r} is for something else; use HS256, RS256 or EdDSA (Ed25519)")
     if jwk.d is not None:
-        raise KeyFault(
+        raise KeyFileError(
             f"{path}: the key {kid!r} is a private one, which this server has no use for; give the public one"
         )
     try:
@@ -155,7 +155,7 @@ def _jwk(path: Path, jwk: _Jwk, fields: dict[str, Any]) -> VerificationKey:
         kind = RSAAlgorithm if jwk.kty == "RSA" else OKPAlgorithm
         return _public(path, kid, kind.from_jwk(fields))
     except (PyJWTError, ValueError, TypeError, KeyError, AttributeError):
-        raise KeyFault(f"{path}: the key {kid!r} cannot be understood; see RFC 7517") from None
+        raise KeyFileError(f"{path}: the key {kid!r} cannot be understood; see RFC 7517") from None
 
 
 _READERS = {".secret": _secret, ".pem": _pem, ".json": _jwks}

@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from .keys import KeyFault, secret_in
+from .keys import KeyFileError, secret_in
 
 
 def mint(key: str, kid: str, claims: dict[str, Any]) -> str:
-    """Return a token signed with the key in a file: a secret in *.secret, or a private key in PEM. Raises KeyFault.
+    """Return a token signed with the key in a file: a secret in *.secret, or a private key in PEM. Raises KeyFileError.
 
     kid: the key's id, "" for the file's name up to its first dot.
     """
@@ -27,19 +27,19 @@ def mint(key: str, kid: str, claims: dict[str, Any]) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise KeyFault(f"{path}: {error.strerror}") from None
+        raise KeyFileError(f"{path}: {error.strerror}") from None
     kid = kid or path.name.partition(".")[0]
     if path.suffix == ".secret":
         return jwt.encode(claims, secret_in(data), "HS256", {"kid": kid})
     try:
         private = load_pem_private_key(data, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise KeyFault(f"{path}: neither a *.secret nor a private key in PEM without a passphrase") from None
+        raise KeyFileError(f"{path}: neither a *.secret nor a private key in PEM without a passphrase") from None
     if isinstance(private, RSAPrivateKey):
         return jwt.encode(claims, private, "RS256", {"kid": kid})
     if isinstance(private, Ed25519PrivateKey):
         return jwt.encode(claims, private, "EdDSA", {"kid": kid})
-    raise KeyFault(f"{path}: a key of another kind; use RSA or Ed25519")
+    raise KeyFileError(f"{path}: a key of another kind; use RSA or Ed25519")
 
 
 def claims_of(
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str], now: float) -> int:
     claims = claims_of(given.room, given.user, given.name, given.role, given.audience, now, given.expires)
     try:
         sys.stdout.write(mint(given.key, given.kid, claims) + "\n")
-    except KeyFault as error:
+    except KeyFileError as error:
         sys.stderr.write(f"tandemd.auth: {error}\n")
         return 1
     return 0

@@ -15,7 +15,7 @@ class NodeUnreachableError(Exception):
     """The node cannot be asked, or does not let us. Its text says what to do."""
 
 
-class Denied(Exception):
+class RequestDeniedError(Exception):
     """The node has answered, and refuses. status: of HTTP. Its text is the node's reason."""
 
     def __init__(self, status: int, text: str):
@@ -80,4 +80,4 @@ class NodeClient:
         text = answer.get("error", "") if isinstance(answer, dict) else ""
         if status in (401, 429):
             raise NodeUnreachableError(f"{self._url} refuses the token: {text}")
-        raise Denied(status, text or f"the node answers {status}")
+        raise RequestDeniedError(status, text or f"the node answers {status}")

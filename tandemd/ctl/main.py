@@ -19,11 +19,11 @@ from .. import __version__
 from ..archive.errors import ArchiveError
 from ..archive.factory import dialect_of
 from ..archive.migrations import migrate as migrate_archive
-from ..auth.keys import KeyFault
+from ..auth.keys import KeyFileError
 from ..auth.mint import claims_of, mint
 from ..config import Config, ConfigError, load
 from ..config.schema import keys
-from .client import Denied, NodeClient, NodeUnreachableError
+from .client import NodeClient, NodeUnreachableError, RequestDeniedError
 from .doctor import examine
 from .output import as_json, facts, moment, shown, table
 
@@ -111,7 +111,7 @@ def _asking(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except NodeUnreachableError as error:
             _fail(UNREACHABLE, str(error))
-        except Denied as error:
+        except RequestDeniedError as error:
             _fail(FAILED, str(error))
 
     return run
@@ -326,7 +326,7 @@ def mint_token(
     claims = claims_of(id, user, name, role, audience or settings.config().auth.audience, time.time(), expires)
     try:
         token = mint(key, kid, claims)
-    except KeyFault as error:
+    except KeyFileError as error:
         _fail(FAILED, str(error))
     _done(settings, {"token": token, "claims": claims}, token)
 

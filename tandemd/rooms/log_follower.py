@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..errors import Refused
+from ..errors import RequestError
 from ..interfaces import IRoomStore
 from ..metrics import Metrics
 from ..rules.state import Commit, Room, Version
@@ -195,7 +195,7 @@ class LogFollower:
 
     def _failed(self, failure: Failure) -> None:
         self.busy = False
-        if not failure.check(Refused):
+        if not failure.check(RequestError):
             self._log.failure("reading {room}", failure=failure, room=self._live.room.room_id)
         if not self._live.closed and self._timer is None:
             self._timer = self._clock.callLater(RETRY, self._retry)

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..errors import Refused
+from ..errors import RequestError
 from ..interfaces import IRoomStore, IStoreEventHandler
 from ..rules.state import Room
 from .replica import LiveRoom
 
 Use = Callable[[LiveRoom], None]
-Failed = Callable[[Refused], None]
+Failed = Callable[[RequestError], None]
 
 
 class OpenRooms:
@@ -85,9 +85,9 @@ class OpenRooms:
     def _not_opened(self, failure: Failure, room_id: str) -> None:
         self._store.unfollow(room_id)
         error = failure.value
-        if not isinstance(error, Refused):
+        if not isinstance(error, RequestError):
             self._log.failure("opening {room}", failure=failure, room=room_id)
-            error = Refused("internal", "The server made a mistake; it has been logged.")
+            error = RequestError("internal", "The server made a mistake; it has been logged.")
         for _, failed in self._opening.pop(room_id):
             failed(error)
 

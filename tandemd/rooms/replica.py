@@ -16,13 +16,13 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from .. import messages as m
-from ..errors import Refused
+from ..errors import RequestError
 from ..interfaces import CommitResult, Conflict, IRoomStore, TooLarge
 from ..messages.framing import text_frame
 from ..metrics import Metrics
 from ..ratelimit import Meter
 from ..rules import private_messages
-from ..rules.commands import Command, Decision, Due, StalePin
+from ..rules.commands import Command, Decision, Due, StalePinError
 from ..rules.engine import Rules, commit_of
 from ..rules.state import MEMBER, Commit, Member, Room, Version
 from .joining.pending_joins import PendingJoins
@@ -55,7 +55,7 @@ always have."""
 SILENT = "silent"
 """The event of commits that have none, in the metrics."""
 
-INTERNAL = Refused("internal", "The server made a mistake; it has been logged.")
+INTERNAL = RequestError("internal", "The server made a mistake; it has been logged.")
 
 
 class Entry:
@@ -76,7 +76,7 @@ class Entry:
         """Return what the command leads to. Raises as `Rules.decide` does."""
         return rules.decide(room, self.command, now)
 
-    def refused(self, live: LiveRoom, error: Refused) -> None:
+    def refused(self, live: LiveRoom, error: RequestError) -> None:
         """The command was not carried out and never will be."""
         if self.session is not None:
             self.session.send(error_frame(error, self.command.body.id))
@@ -96,7 +96,7 @@ class Entry:
         self.refused(live, INTERNAL)
 
 
-Outcome = tuple[Entry, "Decision | Refused | None", "Commit | None"]
+Outcome = tuple[Entry, "Decision | RequestError | None", "Commit | None"]
 """What was decided for an entry; None for a stale PIN. The commit that carries it out, if it needs one."""
 
 
@@ -112,7 +112,7 @@ def _weight(changes: Mapping[str, Any]) -> int:
     return size
 
 
-def error_frame(error: Refused, id_: int | None) -> bytes:
+def error_frame(error: RequestError, id_: int | None) -> bytes:
     """Return the ERROR for a refused command."""
     return text_frame(m.encode(m.Error(code=error.code, message=error.text, id=id_, retry_after_ms=error.retry_after)))
 
@@ -252,12 +252,12 @@ class LiveRoom:
         self._metrics.limited["events"] += 1
         return msgspec.structs.replace(commit, unrecorded=True)
 
-    def _decide(self, room: Room, entry: Entry, now: float) -> Decision | Refused | None:
+    def _decide(self, room: Room, entry: Entry, now: float) -> Decision | RequestError | None:
         try:
             return entry.decide(self._rules, room, now)
-        except Refused as error:
+        except RequestError as error:
             return error
-        except StalePin:
+        except StalePinError:
             return None
         except Exception:
             log.failure("deciding {kind} in {room}", kind=type(entry.command.body).__name__, room=room.room_id)
@@ -287,7 +287,7 @@ class LiveRoom:
         if culprit.session is None:
             log.error("a change of {room} by {kind} is too large: {size} bytes (limits.commit_bytes)",
                       room=self.room.room_id, kind=kind, size=result.size)  # fmt: skip
-        error = Refused(
+        error = RequestError(
             "too_large",
             f"This would change {result.size} bytes of the room; {result.most} is the most (limits.commit_bytes).",
         )
@@ -296,7 +296,7 @@ class LiveRoom:
 
     def _refuse(self, outcomes: Sequence[Outcome], retry_after: float) -> None:
         """The store cannot be used: tell those who wait."""
-        error = Refused("unavailable", "The server cannot store changes at the moment.", int(retry_after * 1000))
+        error = RequestError("unavailable", "The server cannot store changes at the moment.", int(retry_after * 1000))
         for entry, _, _ in outcomes:
             if not entry.lasting:
                 self._metrics.refused[error.code] += 1
@@ -328,7 +328,7 @@ class LiveRoom:
                         self._charge(entry.session, self.meter, commit)
                 if decided is None:
                     entry.stale_pin(self)
-                elif isinstance(decided, Refused):
+                elif isinstance(decided, RequestError):
                     self._metrics.refused[decided.code] += 1
                     entry.refused(self, decided)
                 elif commit is not None:

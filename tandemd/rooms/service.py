@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .. import messages as m
-from ..errors import Refused
+from ..errors import RequestError
 from ..interfaces import Claims, IRoomStore, PlayerStatus
 from ..messages.framing import text_frame
 from ..metrics import Metrics
@@ -56,16 +56,16 @@ RELAY_BYTES = 256
 SWEEP = 0.25
 """Seconds between two looks at each room."""
 
-NOT_JOINED = Refused("not_joined", "You are in no room; send JOIN first.")
-CROWDED = Refused("rate_limited", "This member does not read what it is sent already.", 1000)
-NO_SUCH_MEMBER = Refused("no_such_member", "`to` is not a member of this room.")
+NOT_JOINED = RequestError("not_joined", "You are in no room; send JOIN first.")
+CROWDED = RequestError("rate_limited", "This member does not read what it is sent already.", 1000)
+NO_SUCH_MEMBER = RequestError("no_such_member", "`to` is not a member of this room.")
 
 
 class RoomService(service.Service):
     """Everything that members do passes through here.
 
     hash_pin: hashes a PIN with a salt, in a thread. vouch: returns what a JOIN's signed token says, None where none is
-    needed; raises Refused unless it allows the JOIN. open: the rooms that are open here. others: is told by the store what
+    needed; raises RequestError unless it allows the JOIN. open: the rooms that are open here. others: is told by the store what
     other nodes do. directory: answers what HTTP asks.
     """
 
@@ -167,7 +167,7 @@ class RoomService(service.Service):
         """Say whether the JOIN's signed token, if it needs one, is valid now; if not, the JOIN has been answered."""
         try:
             session.claims = self._vouch(join)
-        except Refused as error:
+        except RequestError as error:
             session.asked = None
             self._not_opened(session, join, error)
             return False
@@ -202,7 +202,7 @@ class RoomService(service.Service):
             self._retries.answered(live, session, join.user_id)
             self.open.close_if_idle(live)
 
-    def _not_opened(self, session: Session, join: m.Join, error: Refused, told: bool = False) -> None:
+    def _not_opened(self, session: Session, join: m.Join, error: RequestError, told: bool = False) -> None:
         if not told:
             self._metrics.refused[error.code] += 1
             session.send(error_frame(error, join.id))
@@ -229,7 +229,7 @@ class RoomService(service.Service):
             self._reopen_later()
 
     def receive(self, session: Session, message: m.ClientMessage) -> None:
-        """Carry out any message but JOIN and PING. Raises Refused if it is refused at once."""
+        """Carry out any message but JOIN and PING. Raises RequestError if it is refused at once."""
         if session.group is None:
             raise DETACHED if session.detached else NOT_JOINED
         self._receivers[type(message)](session, session.group.live, message)
@@ -258,7 +258,7 @@ class RoomService(service.Service):
         live.submit(_SyncEntry(Command(session.user, session.conn, message), session, self._store))
 
     def _relay(self, session: Session, live: LiveRoom, message: m.Relay) -> None:
-        def done(error: Refused | None = None) -> None:
+        def done(error: RequestError | None = None) -> None:
             if error is not None:
                 self._metrics.refused[error.code] += 1
                 session.send(error_frame(error, message.id))
@@ -290,18 +290,18 @@ class RoomService(service.Service):
     # -- what it costs
 
     def _check_credit(self, session: Session, live: LiveRoom, kind: type[m.ClientMessage]) -> None:
-        """Raise Refused if the room, or the address of the sender, has spent more than it may."""
+        """Raise RequestError if the room, or the address of the sender, has spent more than it may."""
         if kind is m.Leave:
             return
         wait = live.meter.wait(RESERVED if kind in _TALK else 1.0) if live.meter is not None else 0.0
         if wait:
             self._metrics.limited["room"] += 1
-            raise Refused("rate_limited", "Too much happens in this room (limits.room_*_rate).", ceil(wait * 1000))
+            raise RequestError("rate_limited", "Too much happens in this room (limits.room_*_rate).", ceil(wait * 1000))
         wait = session.meter.wait() if session.meter is not None else 0.0
         if wait:
             self._metrics.limited["address"] += 1
             text = "Too much comes from your address (limits.address_*_rate)."
-            raise Refused("rate_limited", text, ceil(wait * 1000))
+            raise RequestError("rate_limited", text, ceil(wait * 1000))
 
     def _charge(self, session: Session, meter: Meter, size: int, deliveries: int) -> None:
         """Have a room and the address of a session pay for relays. meter: the room's. size: bytes that wait in a mailbox."""

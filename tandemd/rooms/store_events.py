@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from .. import messages as m
-from ..errors import Refused
+from ..errors import RequestError
 from ..interfaces import IRoomStore, IStoreEventHandler
 from ..messages.framing import text_frame
 from ..rules import join
@@ -118,7 +118,7 @@ class _Noted(Entry):
         super().__init__(command)
         self._noted = noted
 
-    def refused(self, live: LiveRoom, error: Refused) -> None:
+    def refused(self, live: LiveRoom, error: RequestError) -> None:
         self._noted.errback(error)
 
     def done(self, live: LiveRoom, decision: Decision, seq: int) -> None:

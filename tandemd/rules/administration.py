@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import messages as m
-from ..errors import Refused
+from ..errors import RequestError
 from .commands import Announce, Close, Decision
 from .display_names import SERVER_NAME
 from .settings import RuleSettings
@@ -22,7 +22,7 @@ def close(room: Room, body: Close) -> Decision:
 def announce(settings: RuleSettings, room: Room, body: Announce, now: float) -> Decision:
     """Have the server say something, as a member would. Nothing, if nobody is there to hear it."""
     if len(body.text) > settings.chat_length:
-        raise Refused("bad_message", f"`text` is longer than {settings.chat_length} characters.")
+        raise RequestError("bad_message", f"`text` is longer than {settings.chat_length} characters.")
     if not room.members:
         return Decision()
     said = m.Said(

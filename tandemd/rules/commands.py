@@ -134,5 +134,5 @@ class Decision(Struct, gc=False):
         return bool(self.event or self.changes or self.messages)
 
 
-class StalePin(Exception):
+class StalePinError(Exception):
     """The PIN of an `Enter` was hashed with another salt than the room's: hash again and ask again."""

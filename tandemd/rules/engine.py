@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from .. import messages as m
-from ..errors import Refused
+from ..errors import RequestError
 from . import administration, join, membership, moderation, permissions
 from . import ready_gate as gates
 from .commands import (
@@ -64,7 +64,7 @@ class Rules:
     def decide(self, room: Room, command: Command, now: float) -> Decision:
         """Return what the command leads to.
 
-        Raises Refused if it is not allowed, StalePin if the PIN of an Enter has to be hashed anew.
+        Raises RequestError if it is not allowed, StalePinError if the PIN of an Enter has to be hashed anew.
         """
         body = command.body
         kind = type(body)
@@ -84,7 +84,7 @@ class Rules:
                 return Decision(seq=seq)
         member = permissions.speaker(room, command.user, command.conn)
         if member.recent and member.recent[-1][0] == run and body.id <= member.forgotten:
-            raise Refused(
+            raise RequestError(
                 "forgotten",
                 f"`id`: too old to say whether it was carried out; have at most {RECENT} commands without an answer.",
             )
@@ -252,10 +252,10 @@ class Rules:
 
     def _update_username(self, room: Room, member: Member, body: m.UpdateUsername, now: float) -> Decision:
         if member.named:
-            raise Refused("forbidden", "UPDATE_USERNAME: your name comes with your token.")
+            raise RequestError("forbidden", "UPDATE_USERNAME: your name comes with your token.")
         name = clean_name(body.username, self.settings.username_length)
         if name is None:
-            raise Refused(
+            raise RequestError(
                 "bad_message", "UPDATE_USERNAME: `username` has no visible character, or is the server's own."
             )
         message = m.UsernameUpdated(seq=room.seq + 1, prev=room.prev, user_id=member.user_id, username=name)
@@ -270,14 +270,16 @@ class Rules:
     def _transfer_host(self, room: Room, member: Member, body: m.TransferHost, now: float) -> Decision:
         target = room.members.get(body.target_user_id)
         if target is None or not target.conn:
-            raise Refused("no_such_member", "TRANSFER_HOST: `targetUserId` is not a connected member of this room.")
+            raise RequestError(
+                "no_such_member", "TRANSFER_HOST: `targetUserId` is not a connected member of this room."
+            )
         message = m.HostChanged(seq=room.seq + 1, prev=room.prev, host_user_id=target.user_id)
         return Decision("HOST_CHANGED", {"host": target.user_id}, (message,), {"host": target.user_id})
 
     def _chat(self, room: Room, member: Member, body: m.Chat, now: float) -> Decision:
         text = body.text
         if len(text) > self.settings.chat_length:
-            raise Refused("bad_message", f"CHAT: `text` is longer than {self.settings.chat_length} characters.")
+            raise RequestError("bad_message", f"CHAT: `text` is longer than {self.settings.chat_length} characters.")
         said = m.Said(
             seq=room.seq + 1,
             prev=room.prev,

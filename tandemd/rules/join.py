@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from .. import messages as m
-from ..errors import Refused
+from ..errors import RequestError
 from ..ratelimit.scopes import scopes
 from . import moderation, permissions
-from .commands import Command, Decision, Enter, StalePin
+from .commands import Command, Decision, Enter, StalePinError
 from .display_names import clean_name, reserved
 from .membership import departed
 from .message_builders import host_changed, in_step, parts, user_left
@@ -30,10 +30,10 @@ NONCE = 12
 
 
 def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleSettings) -> Decision:
-    """Admit somebody. Raises Refused, or StalePin if the PIN was hashed with another salt than the room's."""
+    """Admit somebody. Raises RequestError, or StalePinError if the PIN was hashed with another salt than the room's."""
     user = command.user
     if reserved(user):
-        raise Refused("bad_user", "JOIN: `userId` 'server', and what reads like it, is the server's own.")
+        raise RequestError("bad_user", "JOIN: `userId` 'server', and what reads like it, is the server's own.")
     name = clean_name(body.username, settings.username_length)
     member = room.members.get(user)
     if member is not None and recognised(member, command.conn, command.nonce, body):
@@ -41,13 +41,13 @@ def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleS
     # Whether there is such a member is told to those only who might come in: the others do not learn who is in the room.
     permissions.check_entry(room, user, body.address, now)
     if room.moderation.locked:
-        raise Refused("locked", "JOIN: the host has locked this room.", 5000)
+        raise RequestError("locked", "JOIN: the host has locked this room.", 5000)
     successor = _lost_host(room, body, name) if member is None else None
     _check_pin(room, body)
     if member is not None:
-        raise Refused("identity_conflict", "JOIN: somebody is in this room under this `userId`.", 5000)
+        raise RequestError("identity_conflict", "JOIN: somebody is in this room under this `userId`.", 5000)
     if successor is None and len(room.members) >= settings.members_per_room:
-        raise Refused(
+        raise RequestError(
             "room_full", f"The room has {settings.members_per_room} members, which is as many as it may have.", 5000
         )
     if settings.members_per_address and successor is None:
@@ -61,14 +61,14 @@ def places(room: Room, settings: RuleSettings) -> int:
 
 
 def _check_crowd(room: Room, address: str, most: int) -> None:
-    """Raise Refused if an address, or the network around it, has as many members in the room as it may have."""
+    """Raise RequestError if an address, or the network around it, has as many members in the room as it may have."""
     for place, scope in enumerate(scopes(address)):
         count = 0
         for member in room.members.values():
             theirs = scopes(member.address)
             count += len(theirs) > place and theirs[place] == scope
         if count >= scope.times * most:
-            raise Refused("rate_limited", f"JOIN: your address has {count} members in this room already.", 5000)
+            raise RequestError("rate_limited", f"JOIN: your address has {count} members in this room already.", 5000)
 
 
 def _admit(room: Room, command: Command, body: Enter, name: str | None, old: Member | None, now: float) -> Decision:
@@ -195,11 +195,11 @@ def _check_pin(room: Room, body: Enter) -> None:
     if room.seq == 0 or pin is None:
         return
     if body.pin is None:
-        raise Refused("bad_pin", "JOIN: this room has a PIN; give it in `pin`.")
+        raise RequestError("bad_pin", "JOIN: this room has a PIN; give it in `pin`.")
     if body.pin.salt != pin.salt:
-        raise StalePin
+        raise StalePinError
     if not _same(body.pin.hash, pin.hash):
-        raise Refused("bad_pin", "JOIN: `pin` is not this room's PIN.")
+        raise RequestError("bad_pin", "JOIN: `pin` is not this room's PIN.")
 
 
 def _lost_host(room: Room, body: Enter, name: str | None) -> Member | None:

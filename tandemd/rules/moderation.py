@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from .. import messages as m
-from ..errors import Refused
+from ..errors import RequestError
 from . import membership
 from .commands import Decision
 from .display_names import clean_name
@@ -25,7 +25,7 @@ def kick(settings: RuleSettings, room: Room, member: Member, body: m.Kick, now: 
     """A member is out, and stays out for a while under this user id."""
     target = room.members.get(body.target_user_id)
     if target is None:
-        raise Refused("no_such_member", "KICK: `targetUserId` is not a member of this room.")
+        raise RequestError("no_such_member", "KICK: `targetUserId` is not a member of this room.")
     bar = Bar(target.user_id, target.username, until=now + settings.kick, at=now)
     return _barred(room, target, bar, "kicked", body.reason, now)
 
@@ -59,7 +59,7 @@ def unban(room: Room, member: Member, body: m.Unban, now: float) -> Decision:
     """Somebody who was kicked or banned may come in again."""
     kept = tuple(bar for bar in in_force(room.moderation, now) if bar.user_id != body.target_user_id)
     if len(kept) == len(in_force(room.moderation, now)):
-        raise Refused("no_such_member", "UNBAN: `targetUserId` is neither kicked nor banned.")
+        raise RequestError("no_such_member", "UNBAN: `targetUserId` is neither kicked nor banned.")
     changes = {"moderation": msgspec.structs.replace(room.moderation, bars=kept)}
     return Decision("USER_UNBANNED", changes, (), {"user": body.target_user_id}, reply=listed(kept))
 
@@ -77,7 +77,7 @@ def delegate(room: Room, member: Member, body: m.DelegateControl, now: float) ->
     """One member may control the film, or not any more, as long as it is in the room."""
     user, before = body.target_user_id, room.moderation
     if user not in room.members:
-        raise Refused("no_such_member", "DELEGATE_CONTROL: `targetUserId` is not a member of this room.")
+        raise RequestError("no_such_member", "DELEGATE_CONTROL: `targetUserId` is not a member of this room.")
     if body.enabled == (user in before.delegates):
         return Decision()
     after = before.without(user)
@@ -113,7 +113,7 @@ def _barred(
     along: Sequence[Member] = (),
 ) -> Decision:
     if bar.user_id == room.host:
-        raise Refused("forbidden", "You are the host: hand over first (TRANSFER_HOST).")
+        raise RequestError("forbidden", "You are the host: hand over first (TRANSFER_HOST).")
     out = [target, *along] if target is not None else list(along)
     decision = membership.gone(room, out, how, now) if out else Decision()
     bars = _with(in_force(room.moderation, now), bar)
@@ -137,6 +137,8 @@ def _with(bars: tuple[Bar, ...], bar: Bar) -> tuple[Bar, ...]:
         # Who was kicked may come back some time anyway.
         kicked = next((other for other in kept if other.until), None)
         if kicked is None:
-            raise Refused("forbidden", f"This room has {MOST} bans already; lock it (LOCK_ROOM), or lift some (UNBAN).")
+            raise RequestError(
+                "forbidden", f"This room has {MOST} bans already; lock it (LOCK_ROOM), or lift some (UNBAN)."
+            )
         kept.remove(kicked)
     return (*kept, bar)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from .. import messages as m
-from ..errors import Refused
+from ..errors import RequestError
 from .state import GUEST, Member, Room
 
 
@@ -47,12 +47,12 @@ PERMISSIONS: dict[type[m.ClientMessage], Who] = {
 
 
 def speaker(room: Room, user: str, conn: str) -> Member:
-    """Return the member that this connection speaks for. Raises Refused otherwise."""
+    """Return the member that this connection speaks for. Raises RequestError otherwise."""
     member = room.members.get(user)
     if member is None:
-        raise Refused("not_joined", "You are not in this room (any more); send JOIN.")
+        raise RequestError("not_joined", "You are not in this room (any more); send JOIN.")
     if member.conn != conn or not conn:
-        raise Refused("detached", "Another connection speaks for you now; send JOIN to take over again.")
+        raise RequestError("detached", "Another connection speaks for you now; send JOIN to take over again.")
     return member
 
 
@@ -85,21 +85,21 @@ def own_control(room: Room, user: str) -> m.GuestControl:
 
 
 def check_entry(room: Room, user: str, address: str, now: float) -> None:
-    """Raise Refused if the host has barred this user id, or newcomers from this address ("": it means nothing)."""
+    """Raise RequestError if the host has barred this user id, or newcomers from this address ("": it means nothing)."""
     for bar in room.moderation.bars:
         if bar.user_id == user or (address and (bar.address == address or address in bar.earlier)):
             if not bar.until:
-                raise Refused("banned", "JOIN: the host has banned you from this room.")
+                raise RequestError("banned", "JOIN: the host has banned you from this room.")
             if now < bar.until:
-                raise Refused(
+                raise RequestError(
                     "kicked", "JOIN: the host has sent you out of this room.", int((bar.until - now) * 1000) + 1
                 )
 
 
 def check(room: Room, user: str, kind: type[m.ClientMessage], now: float, host_gone: float) -> None:
-    """Raise Refused unless this member may send this type of message now."""
+    """Raise RequestError unless this member may send this type of message now."""
     who = PERMISSIONS[kind]
     if who is Who.HOST and user != room.host:
-        raise Refused("forbidden", "Only the host may do that.")
+        raise RequestError("forbidden", "Only the host may do that.")
     if who is Who.CONTROLLER and not may_control(room, user, now, host_gone):
-        raise Refused("forbidden", "Only the host controls the film, until the host lets others control it.")
+        raise RequestError("forbidden", "Only the host controls the film, until the host lets others control it.")

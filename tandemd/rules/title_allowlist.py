@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
-from ..errors import Refused
+from ..errors import RequestError
 
 CLIP = "https://tandemd.invalid/clip"
 """Stands for the party page's own clip, under whatever name a member reaches the server. It leads nowhere else."""
@@ -28,10 +28,10 @@ class TitleAllowlist:
         self._prefixes = [(_origin(url), url.path.rstrip("/")) for url in map(_entry, allowed) if url is not None]
 
     def check(self, url: str) -> None:
-        """Raise Refused, with code "bad_url", unless the URL is an allowed title."""
+        """Raise RequestError, with code "bad_url", unless the URL is an allowed title."""
         fault = self._fault(url)
         if fault:
-            raise Refused("bad_url", fault)
+            raise RequestError("bad_url", fault)
 
     def allows(self, url: str) -> bool:
         """Whether the URL is an allowed title."""

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from ..errors import MAILBOX_FULL, Refused
+from ..errors import MAILBOX_FULL, RequestError
 from ..interfaces import CommitResult, Conflict, IRoomStore, IStoreEventHandler, TooLarge, Unavailable
 from ..ratelimit.buckets import Budgets, Taken, Way
 from ..ratelimit.size_limits import Bounds
@@ -220,7 +220,7 @@ class MemoryStore:
             heapq.heappush(self._due, (kept.room.due, room_id))
 
     def relay(
-        self, room_id: str, user_id: str, frame: bytes, done: Callable[[Refused | None], None] = lambda error: None
+        self, room_id: str, user_id: str, frame: bytes, done: Callable[[RequestError | None], None] = lambda error: None
     ) -> None:
         kept = self._rooms.get(room_id)
         fits = True

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 
-class CannotStart(Exception):
+class StartupError(Exception):
     """What keeps the program from starting and is no fault of it. Its text is one line that says what to do."""
 
 
@@ -55,7 +55,7 @@ class OrderedMultiService(service.MultiService):
     def _failed(self, failure: Failure) -> None:
         if failure.check(CancelledError):
             return
-        if failure.check(CannotStart):
+        if failure.check(StartupError):
             self._log.critical("cannot start: {reason}", reason=str(failure.value))
         else:
             self._log.failure("cannot start", failure=failure)

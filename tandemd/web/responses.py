@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import Request
 
-from ..errors import Refused
+from ..errors import RequestError
 from ..ratelimit.connections import Rejection
 from .file_range import Part, PartSender
 
@@ -78,7 +78,7 @@ class Endpoint:
         """Answer a GET or HEAD, or a POST where `posts` is true.
 
         path: what follows in the path after the endpoint's own, decoded. A coroutine is cancelled, where it
-        waits, if the client goes away. HttpError and Refused become error answers.
+        waits, if the client goes away. HttpError and RequestError become error answers.
         """
         raise NotImplementedError
 
@@ -127,7 +127,7 @@ class ResponseWriter:
         error = failure.value
         if isinstance(error, HttpError):
             return self._endpoint.error(error.status, error.text, error.retry_after)
-        if isinstance(error, Refused):
+        if isinstance(error, RequestError):
             retry_after = None if error.retry_after is None else error.retry_after / 1000
             return self._endpoint.error(_STATUS.get(error.code, 400), error.text, retry_after)
         if not (self._gone and isinstance(error, CancelledError)):

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from .. import messages as m
-from ..errors import Refused
+from ..errors import RequestError
 from ..interfaces import IRoomStore
 from ..messages.framing import text_frame
 from ..metrics import Metrics
@@ -106,7 +106,7 @@ class ClientConnection:
                 self._join(message)
             else:
                 self._rooms.receive(self.session, message)
-        except Refused as error:
+        except RequestError as error:
             # Some are raised again and again: each time adds to what they remember.
             error.__traceback__ = None
             self._metrics.refused[error.code] += 1
@@ -183,7 +183,7 @@ class ClientConnection:
     def _refuse(self, reason: str, text: str, wait: float, id_: int | None) -> None:
         self._metrics.limited[reason] += 1
         self._metrics.refused["rate_limited"] += 1
-        self.session.send(error_frame(Refused("rate_limited", text, ceil(wait * 1000)), id_))
+        self.session.send(error_frame(RequestError("rate_limited", text, ceil(wait * 1000)), id_))
         self._offended(text)
 
     def _reject(self, error: m.Error) -> None:

@@ -20,7 +20,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
 from .. import messages as m
-from ..errors import Refused
+from ..errors import RequestError
 from ..messages.framing import text_frame
 from ..ratelimit import MessageLimits
 from ..rooms.replica import error_frame
@@ -41,7 +41,7 @@ EXPELLED = 1.0
 """Seconds that a client which is thrown out has for reading why."""
 
 
-IDLE = Refused("idle", "You have sent neither JOIN nor PING; connect again when you want to.")
+IDLE = RequestError("idle", "You have sent neither JOIN nor PING; connect again when you want to.")
 
 
 class ProtocolSettings(Struct, frozen=True):
@@ -291,7 +291,7 @@ class TandemProtocol(WebSocketServerProtocol):
         if self.connection is not None:
             self.connection.session.close(RESTART, "the server restarts")
 
-    def send_off(self, error: Refused) -> None:
+    def send_off(self, error: RequestError) -> None:
         """Close with 1008 after an ERROR that says why."""
         if self.connection is not None:
             self.connection.session.send(error_frame(error, None))

@@ -29,7 +29,7 @@ from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, readBody
 from tandemd.app.tls import Certificates, places
 from tandemd.config import ConfigError, load
 from tandemd.util.file_watcher import LOOK
-from tandemd.util.services import CannotStart
+from tandemd.util.services import StartupError
 
 from ..support.daemon_process import Client, Daemon, DaemonTestCase
 from ..support.patience import PATIENCE_SECONDS
@@ -142,7 +142,7 @@ class CertificatesTests(SynchronousTestCase):
         self.assertEqual(self.days(self.running(str(self.home))), 30)
 
     def refused(self, *paths: str) -> str:
-        return str(self.assertRaises(CannotStart, Certificates, paths, self.clock, self.clock.seconds))
+        return str(self.assertRaises(StartupError, Certificates, paths, self.clock, self.clock.seconds))
 
     def test_what_is_wrong_is_said(self) -> None:
         certificate, key = self.put()

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tandemd.archive.database import Database
 from tandemd.archive.dialect import Dialect
-from tandemd.archive.errors import ArchiveClosingError, Overloaded
+from tandemd.archive.errors import ArchiveClosingError, DatabaseOverloadedError
 from tandemd.archive.migrations import migrate
 from tandemd.archive.postgresql import PostgreSQL
 from tandemd.archive.sqlite import SQLite
@@ -85,7 +85,7 @@ class Contract:
         database = self.make(at_most=3)
         released = threading.Event()
         waiting = [database.run("hold", lambda cursor: released.wait(PATIENCE_SECONDS)) for _ in range(3)]
-        with self.assertRaises(Overloaded) as caught:
+        with self.assertRaises(DatabaseOverloadedError) as caught:
             await database.run("add", add, 1, 1)
         self.assertIn("3 transactions", str(caught.exception))
         released.set()

@@ -25,14 +25,14 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tandemd import messages as m
 from tandemd.app.settings import doorkeeper_of
-from tandemd.auth import Doorkeeper, KeyFault, read_keys
+from tandemd.auth import Doorkeeper, KeyFileError, read_keys
 from tandemd.auth.mint import main, mint
 from tandemd.config import load
 from tandemd.config.schema import Limits
-from tandemd.errors import Refused
+from tandemd.errors import RequestError
 from tandemd.rules.commands import Enter, Reattach
 from tandemd.rules.permissions import may_control
-from tandemd.util.services import CannotStart
+from tandemd.util.services import StartupError
 
 from ..support.fake_node import ServiceTestCase
 from ..support.fake_node import World as LimitedWorld
@@ -72,7 +72,7 @@ class FilesMixin:
 class KeyTests(FilesMixin, SynchronousTestCase):
     def fault(self, **files: bytes) -> str:
         directory = self.directory(**files)
-        error = self.assertRaises(KeyFault, read_keys, [str(directory)])
+        error = self.assertRaises(KeyFileError, read_keys, [str(directory)])
         self.assertNotIn("\n", str(error))
         self.assertIn(str(directory), str(error))
         return str(error)
@@ -121,8 +121,8 @@ class KeyTests(FilesMixin, SynchronousTestCase):
 
     def test_files_that_are_named(self) -> None:
         directory = self.directory(key_txt=SECRET)
-        self.assertIn("call it", str(self.assertRaises(KeyFault, read_keys, [str(directory / "key.txt")])))
-        self.assertIn("x.pem", str(self.assertRaises(KeyFault, read_keys, [str(directory / "x.pem")])))
+        self.assertIn("call it", str(self.assertRaises(KeyFileError, read_keys, [str(directory / "key.txt")])))
+        self.assertIn("x.pem", str(self.assertRaises(KeyFileError, read_keys, [str(directory / "x.pem")])))
 
 
 class DoorkeeperTests(FilesMixin, SynchronousTestCase):
@@ -135,7 +135,7 @@ class DoorkeeperTests(FilesMixin, SynchronousTestCase):
         return self.keeper.vouch(m.Join(room_id=room, user_id=user, auth=token))
 
     def refused(self, token: str | None, **join: str) -> str:
-        error = self.assertRaises(Refused, self.vouch, token, **join)
+        error = self.assertRaises(RequestError, self.vouch, token, **join)
         self.assertEqual(error.code, "unauthorized")
         for secret in (SECRET.decode(), "Traceback", str(self.files)):
             self.assertNotIn(secret, error.text)
@@ -265,7 +265,7 @@ class DoorkeeperTests(FilesMixin, SynchronousTestCase):
         self.assertIsNone(keeper())
         self.assertIsNotNone(keeper(TANDEMD_AUTH_MODE="token", TANDEMD_AUTH_KEYS=str(self.files)))
         for part, keys in (("auth.keys: auth.mode is token", ""), ("auth.keys: /nowhere/x.pem", "/nowhere/x.pem")):
-            error = self.assertRaises(CannotStart, keeper, TANDEMD_AUTH_MODE="token", TANDEMD_AUTH_KEYS=keys)
+            error = self.assertRaises(StartupError, keeper, TANDEMD_AUTH_MODE="token", TANDEMD_AUTH_KEYS=keys)
             self.assertIn(part, str(error))
 
 

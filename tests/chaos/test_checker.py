@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import TestCase
 
-from tandemd.errors import Refused
+from tandemd.errors import RequestError
 from tandemd.interfaces import CommitResult, IStoreEventHandler, Snapshot
 from tandemd.rules.state import Commit, Room
 from tandemd.store.redis.store import RedisStore
@@ -86,7 +86,7 @@ class DirectStore(RedisStore):
     nodes: Sequence[SmallNode] = ()
 
     def relay(
-        self, code: str, user_id: str, frame: bytes, done: Callable[[Refused | None], None] = lambda error: None
+        self, code: str, user_id: str, frame: bytes, done: Callable[[RequestError | None], None] = lambda error: None
     ) -> None:
         done(None)
         for node in self.nodes:

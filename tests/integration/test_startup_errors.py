@@ -23,7 +23,7 @@ from tandemd.archive.migrations import migrate
 from tandemd.archive.postgresql import PostgreSQL
 from tandemd.config import ConfigError, load
 from tandemd.metrics import Metrics
-from tandemd.util.services import CannotStart
+from tandemd.util.services import StartupError
 
 from ..support import private_servers
 from ..support.daemon_process import Daemon, DaemonTestCase
@@ -53,12 +53,12 @@ class StoreTestCase(TestCase):
         os.makedirs(config.state_dir, exist_ok=True)
         try:
             stores = stores_of(config, reactor, Metrics("1", "n"), "n/boot/")
-        except CannotStart as error:
+        except StartupError as error:
             return str(error)
         assert isinstance(stores, Clustered)
         try:
             await maybeDeferred(stores.store.startService)
-        except CannotStart as error:
+        except StartupError as error:
             self.assertNotIn("\n", str(error))
             return str(error)
         finally:
@@ -226,7 +226,7 @@ class PostgreSQLTests(StoreTestCase):
         self.addCleanup(self.server.drop, DATABASE)
 
     def cannot(self, **environ: str) -> str:
-        text = str(self.assertRaises(CannotStart, prepare, load(None, self.environ(**environ), {})))
+        text = str(self.assertRaises(StartupError, prepare, load(None, self.environ(**environ), {})))
         self.assertNotIn("\n", text)
         return text
 

@@ -14,7 +14,7 @@ from tandemd import messages as m
 from tandemd.app.node import door_of, rates_of, rules_of
 from tandemd.config import Config
 from tandemd.config.schema import Limits
-from tandemd.errors import Refused
+from tandemd.errors import RequestError
 from tandemd.metrics import LIMITS, Counts
 from tandemd.ratelimit import MessageLimits, Penalties, Rate
 from tandemd.ratelimit.message_rates import BUCKETS
@@ -587,4 +587,4 @@ class LengthTest(TestCase):
     def test_members(self) -> None:
         world = self.world(members_per_room=2)
         world.join("bob")
-        self.assertEqual(self.assertRaises(Refused, world.join, "eve").code, "room_full")
+        self.assertEqual(self.assertRaises(RequestError, world.join, "eve").code, "room_full")

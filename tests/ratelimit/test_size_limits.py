@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tandemd import messages as m
-from tandemd.errors import Refused
+from tandemd.errors import RequestError
 from tandemd.interfaces import CommitResult, TooLarge
 from tandemd.ratelimit import Bounds
 from tandemd.rules.commands import NodeLost
@@ -275,7 +275,7 @@ class BoundsContract:
         store, hand = await self.begin()
 
         async def relay(frame: bytes) -> str:
-            done: Deferred[Refused | None] = Deferred()
+            done: Deferred[RequestError | None] = Deferred()
             store.relay("room", "ann", frame, done.callback)
             error = await done
             return error.code if error is not None else ""

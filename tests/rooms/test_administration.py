@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from tandemd.errors import Refused
+from tandemd.errors import RequestError
 from tandemd.interfaces import IAdministration, Unavailable
 from tandemd.rooms.administration import Administration
 from tandemd.rules.commands import Announce, Close
@@ -177,7 +177,7 @@ class RoomTests(ServiceTestCase):
     def test_store_away(self) -> None:
         """Who was told that it was not done can rely on it."""
         self.world.store.results.append(Unavailable(0.5))
-        refused = self.failureResultOf(self.administration.close("room", BY, None), Refused)
+        refused = self.failureResultOf(self.administration.close("room", BY, None), RequestError)
         self.assertEqual(refused.value.code, "unavailable")
         self.world.advance(30)
         self.assertIsNotNone(self.world.room())
@@ -185,7 +185,7 @@ class RoomTests(ServiceTestCase):
 
     def test_archive_away(self) -> None:
         self.reports.away = True
-        failure = self.failureResultOf(self.administration.rooms("", 10), Refused)
+        failure = self.failureResultOf(self.administration.rooms("", 10), RequestError)
         self.assertEqual(failure.value.code, "unavailable")
 
     def test_room(self) -> None:
@@ -203,7 +203,7 @@ class RoomTests(ServiceTestCase):
     def test_drain(self) -> None:
         self.assertEqual(self.administration.drain(BY, False, False), 7)
         self.others = False
-        error = self.assertRaises(Refused, self.administration.drain, BY, False, False)
+        error = self.assertRaises(RequestError, self.administration.drain, BY, False, False)
         self.assertEqual(error.code, "no_other_node")
         self.administration.drain(BY, False, True)
         self.administration.drain(BY, True, False)
@@ -346,10 +346,10 @@ class HttpTests(WebTestCase):
         self.assertEqual(self.administration.asked, [])
 
     def test_unavailable(self) -> None:
-        self.administration.failure = Refused("unavailable", "The store is away.", 2000)
+        self.administration.failure = RequestError("unavailable", "The store is away.", 2000)
         reply = self.ask("/v1/rooms")
         self.assertEqual((reply.status, reply.headers["Retry-After"]), (503, "2"))
-        self.administration.failure = Refused("no_other_node", "Nobody is there.")
+        self.administration.failure = RequestError("no_other_node", "Nobody is there.")
         self.assertEqual(self.ask("/v1/drain", {}).status, 409)
 
     def test_tokens(self) -> None:

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from tandemd.errors import Refused
+from tandemd.errors import RequestError
 from tandemd.interfaces import Conflict
 from tandemd.metrics import Metrics
 from tandemd.rooms.log_follower import RETRY, LogFollower
@@ -204,11 +204,11 @@ class FollowingTest(TestCase):
 
     def test_tried_again(self) -> None:
         self.following.reload()
-        self.answer("load", Refused("unavailable", "not now"))
+        self.answer("load", RequestError("unavailable", "not now"))
         self.assertFalse(self.following.busy)
         self.clock.advance(RETRY)
         self.answer("load", self.room_at(2, 5))
-        self.answer("replay 1 5", Refused("unavailable", "not now"))
+        self.answer("replay 1 5", RequestError("unavailable", "not now"))
         self.clock.advance(RETRY)
         self.answer("load", self.room_at(2, 5))
         self.answer("replay 1 5", [])
@@ -218,14 +218,14 @@ class FollowingTest(TestCase):
     def test_a_hole_stays_one_while_the_store_is_away(self) -> None:
         """Read as a whole, the room would be right, and its members would have missed something."""
         self.following.receive(self.commits(1, 7))
-        self.answer("replay 1 5", Refused("unavailable", "not now"))
+        self.answer("replay 1 5", RequestError("unavailable", "not now"))
         self.clock.advance(RETRY)
         self.answer("replay 1 5", self.commits(1, 6, 7))
         self.assertEqual(self.live.told, [(1, 6), (1, 7)])
 
     def test_closing_leaves_no_timer(self) -> None:
         self.following.reload()
-        self.answer("load", Refused("unavailable", "not now"))
+        self.answer("load", RequestError("unavailable", "not now"))
         self.following.close()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

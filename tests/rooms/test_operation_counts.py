@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
-from tandemd.errors import Refused
+from tandemd.errors import RequestError
 from tandemd.rooms.joining.pending_joins import SLICE
 from tandemd.rooms.session import Session
 from tandemd.rules.commands import Command, Enter, Lost, NodeLost
@@ -345,7 +345,7 @@ class MembersTest(SynchronousTestCase):
             }
             for name, (user, body) in acts.items():
                 costs.setdefault(name, []).append(operations(lambda a=(room, user, body): self.do(*a)))
-            self.assertRaises(Refused, self.do, room, "stranger", m.Chat(text="x"))
+            self.assertRaises(RequestError, self.do, room, "stranger", m.Chat(text="x"))
         for name, (small, middle, large) in costs.items():
             self.assertLess(middle, 5 * small + 500, f"{name}: {costs[name]}")
             self.assertLess(large, 5 * middle + 500, f"{name}: {costs[name]}")

@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
-from tandemd.errors import CODES, Refused
+from tandemd.errors import CODES, RequestError
 from tandemd.metrics import Metrics
 from tandemd.rooms.playback_sync import PositionSettings
 from tandemd.rooms.service import RoomService
@@ -233,7 +233,7 @@ class TableTests(SynchronousTestCase):
             world.join_all("host", "guest", "other")
             world.lose("guest")
             fields = {"type": tag(kind), **EXAMPLES[kind]}
-            with self.assertRaises(Refused) as raised:
+            with self.assertRaises(RequestError) as raised:
                 world.decide("guest", m.decode(json.dumps(fields).encode()))
             self.assertEqual(raised.exception.code, row[ROLES.index("grace")], kind)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
-from tandemd.errors import Refused
-from tandemd.rules.commands import Command, Due, Enter, Lost, NodeLost, Reattach, StalePin
+from tandemd.errors import RequestError
+from tandemd.rules.commands import Command, Due, Enter, Lost, NodeLost, Reattach, StalePinError
 from tandemd.rules.display_names import clean_name
 from tandemd.rules.join import greeting, state_of
 from tandemd.rules.membership import REMEMBERED
@@ -111,7 +111,7 @@ class PinTests(SynchronousTestCase):
     def test_a_pin_hashed_for_another_room_has_to_be_hashed_again(self) -> None:
         """B36: of two first JOINs at the same time, the last one's PIN won."""
         command = Command("c", "n/boot/9", Enter("C", "1", Pin("other", "right")))
-        self.assertRaises(StalePin, self.world.rules.decide, self.world.room, command, self.world.now)
+        self.assertRaises(StalePinError, self.world.rules.decide, self.world.room, command, self.world.now)
 
     def test_somebody_who_is_a_member_needs_none(self) -> None:
         """X10, X11: an old client joins again without its PIN, or with another one."""
@@ -221,7 +221,7 @@ class IdentityTests(SynchronousTestCase):
         self.assertEqual(self.world.member("a").address, "2")
 
     def test_a_refusal_says_when_to_try_again(self) -> None:
-        with self.assertRaises(Refused) as raised:
+        with self.assertRaises(RequestError) as raised:
             self.world.decide("a", Enter("X", "2"), conn="n/boot/99")
         self.assertEqual(raised.exception.retry_after, 5000)
 

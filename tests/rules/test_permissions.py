@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
-from tandemd.errors import Refused
+from tandemd.errors import RequestError
 from tandemd.rules.permissions import PERMISSIONS, Who, check, may_control, speaker
 
 from ..support.rules_fixture import World
@@ -26,20 +26,20 @@ class PermissionTests(SynchronousTestCase):
             ("nobody", self.world.conns["guest"], "not_joined"),
             ("", "", "not_joined"),
         ):
-            error = self.assertRaises(Refused, speaker, self.room, user, conn)
+            error = self.assertRaises(RequestError, speaker, self.room, user, conn)
             self.assertEqual(error.code, code)
 
     def test_nobody_speaks_for_a_member_without_connection(self) -> None:
         self.world.lose("guest")
         for conn in ("", "n/boot/99", self.world.conns["guest"]):
-            self.assertEqual(self.assertRaises(Refused, speaker, self.room, "guest", conn).code, "detached")
+            self.assertEqual(self.assertRaises(RequestError, speaker, self.room, "guest", conn).code, "detached")
 
     def test_every_type_asks_for_something(self) -> None:
         """B4: controls were not checked at all."""
         for kind, who in PERMISSIONS.items():
             refused = who in (Who.HOST, Who.CONTROLLER)
             if refused:
-                error = self.assertRaises(Refused, check, self.room, "guest", kind, self.world.now, 10.0)
+                error = self.assertRaises(RequestError, check, self.room, "guest", kind, self.world.now, 10.0)
                 self.assertEqual(error.code, "forbidden")
             else:
                 check(self.room, "guest", kind, self.world.now, 10.0)

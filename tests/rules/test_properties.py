@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
-from tandemd.errors import CODES, Refused
+from tandemd.errors import CODES, RequestError
 from tandemd.rules.commands import (
     Command,
     CorrectPlayback,
@@ -21,7 +21,7 @@ from tandemd.rules.commands import (
     Lost,
     NodeLost,
     Reattach,
-    StalePin,
+    StalePinError,
     Watching,
 )
 from tandemd.rules.engine import commit_of
@@ -107,10 +107,10 @@ class RoomMachine(RuleBasedStateMachine):
         for room in (self.room, self.room.copy()):
             try:
                 outcomes.append(self.rules.decide(room, command, self.now))
-            except Refused as error:
+            except RequestError as error:
                 assert error.code in CODES
                 outcomes.append((error.code, error.text))
-            except StalePin:
+            except StalePinError:
                 outcomes.append("stale")
         assert outcomes[0] == outcomes[1], "the same decision twice is not the same"
         after = self.room.version, self.room.fields(), self.room.due, self.room.prev

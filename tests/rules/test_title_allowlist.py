@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tandemd.errors import Refused
+from tandemd.errors import RequestError
 from tandemd.rules.title_allowlist import TitleAllowlist, same_title
 
 NETFLIX = "https://www.netflix.com"
@@ -14,7 +14,7 @@ class TitlesTests(SynchronousTestCase):
     def allowed(self, titles: TitleAllowlist, url: str) -> bool:
         try:
             titles.check(url)
-        except Refused as error:
+        except RequestError as error:
             self.assertEqual(error.code, "bad_url")
             return False
         return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tandemd import messages as m
-from tandemd.errors import Refused
+from tandemd.errors import RequestError
 from tandemd.rules.commands import Command, Decision, Due, Enter, Lost, Watching
 from tandemd.rules.engine import Rules, commit_of
 from tandemd.rules.settings import RuleSettings
@@ -62,7 +62,7 @@ class World:
         before = self.room.version, self.room.fields()
         try:
             decision = self.do(user, body, conn=conn, nonce=nonce)
-        except Refused as error:
+        except RequestError as error:
             assert before == (self.room.version, self.room.fields())
             return error.code
         raise AssertionError(f"not refused: {decision}")

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd.app.log_observer import LineObserver, json_line
 from tandemd.app.root_service import RootService
-from tandemd.util.services import CannotStart, OrderedMultiService, Tasks
+from tandemd.util.services import OrderedMultiService, StartupError, Tasks
 
 
 class Recorded(Service):
@@ -92,7 +92,7 @@ class SequenceTests(SynchronousTestCase):
         self.assertEqual(self.story, ["start a", "stop a"] * 2)
 
     def test_a_start_that_fails_ends_the_process_with_status_1(self):
-        for error, logged in ((CannotStart("port: 4001 is in use"), 0), (ValueError("v"), 1)):
+        for error, logged in ((StartupError("port: 4001 is in use"), 0), (ValueError("v"), 1)):
             self.setUp()
             events = self.logged()
             self.child("a")

@@ -31,7 +31,7 @@ from zope.interface.verify import verifyObject
 
 from tandemd.app.log_observer import json_line, text_line
 from tandemd.config import Config
-from tandemd.errors import Refused
+from tandemd.errors import RequestError
 from tandemd.interfaces import IRooms
 from tandemd.metrics import Counts
 from tandemd.ratelimit.invite_lookups import LookupLimits
@@ -375,7 +375,7 @@ class StatusTests(WebTestCase):
             self.assertEqual((reply.status, reply.json["rooms"]), (200, []), header)
 
     def test_stores_away(self) -> None:
-        self.rooms.failure = Refused("unavailable", "The store is away.", 1500)
+        self.rooms.failure = RequestError("unavailable", "The store is away.", 1500)
         reply = self.request("/status", Authorization="Bearer s3cret")
         self.assertEqual(
             (reply.status, reply.json, reply.headers["Retry-After"]), (503, {"error": "The store is away."}, "2")
@@ -431,7 +431,7 @@ class RoomLinkTests(WebTestCase):
             self.assertTrue(reply.headers["Content-Type"].startswith("text/plain"))
 
     def test_stores_away(self) -> None:
-        self.rooms.failure = Refused("unavailable", "The store is away.")
+        self.rooms.failure = RequestError("unavailable", "The store is away.")
         reply = self.request(f"/room/{CODE}")
         self.assertEqual((reply.status, reply.body), (503, b"The store is away."))
 
@@ -555,7 +555,7 @@ class ShortIdTests(WebTestCase):
         self.assertEqual(len(self.flushLoggedErrors(CancelledError)), 1)
 
     def test_stores_away(self) -> None:
-        self.rooms.failure = Refused("unavailable", "The store is away.", 200)
+        self.rooms.failure = RequestError("unavailable", "The store is away.", 200)
         reply = self.request(f"/api/short-id/{ROOM}")
         self.assertEqual((reply.status, reply.headers["Retry-After"]), (503, "1"))
 

@@ -11,13 +11,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ... import messages as m
-from ...errors import Refused
+from ...errors import RequestError
 from ...interfaces import IRoomStore
 from ...messages.framing import text_frame
 from ...metrics import Metrics
 from ...ratelimit.buckets import Way
 from ...rules import join as joining
-from ...rules.commands import Command, Decision, Enter, Lost, StalePin
+from ...rules.commands import Command, Decision, Enter, Lost, StalePinError
 from ...rules.engine import Rules
 from ...rules.permissions import chooses_title
 from ...rules.state import Commit, Pin, Room, Version
@@ -40,7 +40,7 @@ STORE_RETRY_MS = 2000
 REPLAYED = 0.5
 """The part of an address' burst of bytes that replays may use: commands find the rest."""
 
-DETACHED = Refused("detached", "Another connection speaks for you now; send JOIN to take over again.")
+DETACHED = RequestError("detached", "Another connection speaks for you now; send JOIN to take over again.")
 
 PENDING = frozenset(("identity_conflict", "room_full", "locked", "unavailable"))
 """Refusals after which a JOIN stays pending: an old client joins only when it connects, and would stay outside."""
@@ -145,7 +145,7 @@ class Admission:
                 hashed = await self._compare(room, room.settings.pin, session, join, spent)
             else:
                 hashed = None
-        except Refused as error:
+        except RequestError as error:
             live.joining -= 1
             self.rations.give_back(spent.founding)
             self._not_now(live, session, join, error, again)
@@ -199,7 +199,7 @@ class Admission:
         """Let a JOIN wait whose address has as many members in the room as it may have."""
         self.put_off(session, join, self.rations.crowded(live.room.room_id, session.address), again)
 
-    def _not_now(self, live: LiveRoom, session: Session, join: m.Join, error: Refused, again: bool) -> None:
+    def _not_now(self, live: LiveRoom, session: Session, join: m.Join, error: RequestError, again: bool) -> None:
         if session.asked is not join:
             return
         if isinstance(error, NotYet):
@@ -210,7 +210,7 @@ class Admission:
             self._metrics.refused[error.code] += 1
         self.wait(live, session, join, error, again)
 
-    def wait(self, live: LiveRoom, session: Session, join: m.Join, error: Refused, again: bool) -> None:
+    def wait(self, live: LiveRoom, session: Session, join: m.Join, error: RequestError, again: bool) -> None:
         """Let a JOIN wait at the room until what keeps it out changes; in the lobby, if too many of its address wait there."""
         try:
             self.rations.pend(live.room.room_id, session.address, live.waiting.of_scope)
@@ -288,10 +288,10 @@ class _JoinEntry(Entry):
     def decide(self, rules: Rules, room: Room, now: float) -> Decision:
         if room.seq == 0 and not self.command.body.invite:
             # The room has ended since this was prepared, and a new one needs more.
-            raise StalePin
+            raise StalePinError
         return super().decide(rules, room, now)
 
-    def refused(self, live: LiveRoom, error: Refused) -> None:
+    def refused(self, live: LiveRoom, error: RequestError) -> None:
         self._settle_up(live, wrong=error.code == "bad_pin")
         if self.session.asked is not self._join:
             return
@@ -376,7 +376,7 @@ class _JoinEntry(Entry):
                 break
             try:
                 found = await self._admission.store.replay(live.room.room_id, after)
-            except Refused:
+            except RequestError:
                 return None
             if found is None or live.room.room_uuid != room_uuid:
                 return None
@@ -469,7 +469,7 @@ def _encoded(message: m.ServerMessage) -> bytes:
 
 def _not_taken(failure: Failure, room_id: str) -> None:
     # If the store is away, it delivers what it keeps as soon as it is back.
-    if not failure.check(Refused):
+    if not failure.check(RequestError):
         log.failure("taking the mail of {room}", failure=failure, room=room_id)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 
-from ...errors import Refused
+from ...errors import RequestError
 from ...interfaces import IRoomStore
 from ...metrics import Metrics
 from ...ratelimit.buckets import DAY, MINUTE, Budget, Mark, PerMinute, Share, Taken, Way
@@ -46,7 +46,7 @@ class JoinLimits(Struct, frozen=True):
 NO_LIMITS = JoinLimits(0, 0, 0, 0, 0, 0, 0)
 
 
-class NotYet(Refused):
+class NotYet(RequestError):
     """A JOIN has to wait.
 
     place: what for. kind: of budget. reason: why, one of `metrics.PUT_OFF`. seconds: how long, as far as is known.
@@ -115,7 +115,7 @@ class Rations:
         return NotYet(f"members:{room_id}\x00{address}", "members", AGAIN)
 
     async def found(self, room_id: str, address: str) -> Way:
-        """Return what was taken for a new room, to be given back if it does not come about. Raises NotYet or Refused."""
+        """Return what was taken for a new room, to be given back if it does not come about. Raises NotYet or RequestError."""
         limits = self._limits
         # The new one is open already.
         if limits.rooms_per_node and max(self._rooms_here() - 1, self._store.size()) >= limits.rooms_per_node:
@@ -133,7 +133,7 @@ class Rations:
     # -- PINs
 
     async def try_pin(self, room: Room, address: str, came: float) -> Way:
-        """Return what was taken for a try at the room's PIN, to be given back if it was right. Raises NotYet or Refused.
+        """Return what was taken for a try at the room's PIN, to be given back if it was right. Raises NotYet or RequestError.
 
         came: when the address came to this door.
         """

@@ -17,7 +17,7 @@ from ...ratelimit.size_limits import ENDED_LOG, Bounds
 from ...rules.state import MEMBER, Commit, Room
 from ...util.services import Tasks
 from . import codec, scripts
-from .connection import Disconnected, RedisError, answers
+from .connection import DisconnectedError, RedisError, answers
 from .errors import full, withheld
 from .gateway import PATIENCE, Access
 from .journal import Journal
@@ -218,7 +218,7 @@ class Commits:
                 if not withheld(error):
                     self._log.error("redis: commit in {room}: {error}", room=attempt.room.room_id, error=error)
                 attempt.done(Unavailable(PATIENCE))
-        elif failure.check(Disconnected):
+        elif failure.check(DisconnectedError):
             self._metrics.retries.value += 1
             self._tasks.spawn("a commit without an answer", self._resolve(attempt))
         else:
@@ -242,7 +242,7 @@ class Commits:
                         access.link.call(b"TIME"),
                     ]
                 )
-            except (Disconnected, RedisError):
+            except (DisconnectedError, RedisError):
                 await deferLater(self._clock, 0.1)
                 continue
             if number != access.incarnation:

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...util.services import Periodic
-from .errors import WrongRole, elsewhere, explained
+from .errors import WrongRoleError, elsewhere, explained
 from .scripts import SCRIPTS, Script
 
 PATIENCE = 3.0
@@ -30,7 +30,7 @@ ASK_AGAIN_SECONDS = 2.0
 """Seconds between two questions to the sentinels where the master is, while the one that they named refuses to write."""
 
 
-class Disconnected(Exception):
+class DisconnectedError(Exception):
     """There is no connection, or it was lost before the answer came: the command may or may not have been carried out."""
 
 
@@ -70,7 +70,7 @@ class _Introducing:
                 return  # what stands between us and the server does not know it
             raise
         if role[0] != b"master":
-            raise WrongRole("a sentinel" if role[0] == b"sentinel" else "a replica", self.link.failover)
+            raise WrongRoleError("a sentinel" if role[0] == b"sentinel" else "a replica", self.link.failover)
 
 
 class _Replies(_Introducing):
@@ -139,7 +139,7 @@ class _Answers(_Replies, txredisapi.RedisProtocol):  # type: ignore[misc]
         self.link.lost(self)
         asked, self._asked = self._asked, deque()
         for _, answer in asked:
-            answer.errback(Disconnected("the connection to Redis was lost"))
+            answer.errback(DisconnectedError("the connection to Redis was lost"))
 
 
 class _Subscription(_Replies, txredisapi.SubscriberProtocol):  # type: ignore[misc]
@@ -271,7 +271,7 @@ class Link:
     def call(self, *words: bytes) -> Deferred[Any]:
         """Send a command, at once or never. Fails with RedisError or Disconnected."""
         if self._protocol is None:
-            return defer.fail(Disconnected("there is no connection to Redis"))
+            return defer.fail(DisconnectedError("there is no connection to Redis"))
         answer: Deferred[Any] = self._protocol.call(*words)
         return answer
 
@@ -364,7 +364,7 @@ async def answers(asked: Sequence[Deferred[Any]]) -> list[Any]:
     for answer in asked:
         try:
             results.append(await answer)
-        except (Disconnected, RedisError) as error:
+        except (DisconnectedError, RedisError) as error:
             failures.append(error)
     if failures:
         raise failures[0]

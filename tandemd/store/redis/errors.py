@@ -27,7 +27,7 @@ _ELSEWHERE = ("NOREPLICAS", "READONLY", "MISCONF", "MASTERDOWN")
 _NOT_NOW = ("NOREPLICAS", "READONLY", "MISCONF", "OOM ", "LOADING", "BUSY ", "MASTERDOWN")
 
 
-class WrongRole(Exception):
+class WrongRoleError(Exception):
     """The server is not a master."""
 
     def __init__(self, role: str, failover: bool):
@@ -40,7 +40,7 @@ class WrongRole(Exception):
 def explained(error: BaseException) -> tuple[str, bool]:
     """Return why a connection cannot be used, to follow the server's name, and whether trying again is no use."""
     text = one_line(error)
-    if isinstance(error, WrongRole):
+    if isinstance(error, WrongRoleError):
         if error.failover:
             return f"is {error.role}: the sentinels have not made another the master yet", False
         if error.role == "a sentinel":

@@ -14,12 +14,12 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClien
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from ...errors import Refused
+from ...errors import RequestError
 from ...util.server_time import ServerTime
-from ...util.services import CannotStart, Tasks
+from ...util.services import StartupError, Tasks
 from . import scripts
 from .cluster_membership import AWAY_AFTER
-from .connection import Disconnected, Link, RedisError
+from .connection import DisconnectedError, Link, RedisError
 from .errors import full, passing, remedy, withheld
 from .keys import PROBE, STORE, room_key
 from .memory_pressure import Pressure
@@ -38,8 +38,8 @@ UNGUARDED = (
 )
 
 
-def unavailable() -> Refused:
-    return Refused("unavailable", "The server cannot reach its store at the moment.", int(PATIENCE * 1000))
+def unavailable() -> RequestError:
+    return RequestError("unavailable", "The server cannot reach its store at the moment.", int(PATIENCE * 1000))
 
 
 class Access:
@@ -136,7 +136,7 @@ class Access:
             self._waiting[_Waiting(self._clock, self._waiting, go_on, give_up)] = None
 
     async def available(self) -> None:
-        """Wait a moment for Redis. Raises Refused if it does not come back."""
+        """Wait a moment for Redis. Raises RequestError if it does not come back."""
         if self.usable:
             return
         came: Deferred[None] = Deferred()
@@ -191,10 +191,10 @@ class Access:
             try:
                 await self._try_to_enter(entering)
                 return
-            except Disconnected:
+            except DisconnectedError:
                 return
-            except (RedisError, CannotStart) as error:
-                self.fatal = isinstance(error, CannotStart) or not passing(str(error))
+            except (RedisError, StartupError) as error:
+                self.fatal = isinstance(error, StartupError) or not passing(str(error))
                 self._fail(str(error))
             except Exception as error:
                 # Nothing else would enter before the connection is lost.
@@ -209,11 +209,11 @@ class Access:
         about = info(await self.link.call(b"INFO"))
         reason = _unsuitable(about)
         if reason:
-            raise CannotStart(reason)
+            raise StartupError(reason)
         self._warn(f"{self.link.where}: {UNGUARDED}" if self.link.failover and _unguarded(about) else "")
         missing = await self.link.run(scripts.PROBE, [PROBE], room_key(""))
         if missing:
-            raise CannotStart(f"NOPERM: its user may not use {', '.join(map(bytes.decode, missing))}")
+            raise StartupError(f"NOPERM: its user may not use {', '.join(map(bytes.decode, missing))}")
         asked = self._clock.seconds()
         patient = self.longest_offer_seconds
         lately = int(about.get("uptime_in_seconds", "0")) <= RESTARTED_WITHIN_SECONDS

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from ...metrics import Metrics
 from ...rules.state import Room
 from . import scripts
-from .connection import Disconnected, RedisError, answers
+from .connection import DisconnectedError, RedisError, answers
 from .gateway import Access
 from .keys import JOURNAL, STORE
 from .spool import KEPT, Entry, Spool
@@ -93,7 +93,7 @@ class Journal:
                     call(b"HMGET", STORE, b"number", b"journal"),
                 ]
             )
-        except (Disconnected, RedisError):
+        except (DisconnectedError, RedisError):
             return
         if number != self._access.incarnation:
             return  # an empty stream of a server that has lost its data does not mean that the archive has it

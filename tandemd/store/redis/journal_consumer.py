@@ -19,7 +19,7 @@ from ...util.services import Tasks
 from ...util.text import one_line
 from ...util.write_pacing import WritePacing
 from . import codec, scripts
-from .connection import Disconnected, Link, RedisError, answers
+from .connection import DisconnectedError, Link, RedisError, answers
 from .keys import JOURNAL, STORE, room_key
 from .spool import Quarantine, line_of
 
@@ -141,7 +141,7 @@ class JournalConsumer(service.Service):
                     if self._failure:
                         self._log.info("the archive is written again")
                         self._failure = ""
-                except Disconnected:
+                except DisconnectedError:
                     return
                 except Exception as error:
                     self._own = b"0"

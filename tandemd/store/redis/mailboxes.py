@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from ...errors import MAILBOX_FULL, Refused
+from ...errors import MAILBOX_FULL, RequestError
 from ...interfaces import IStoreEventHandler
 from ...util.services import Tasks
 from . import scripts
-from .connection import Disconnected, RedisError
+from .connection import DisconnectedError, RedisError
 from .gateway import Access, unavailable
 from .keys import mail_key, room_key
 
@@ -64,14 +64,14 @@ class Mail:
         """Set who delivers."""
         self._follower = follower
 
-    def relay(self, room_id: str, user_id: str, frame: bytes, done: Callable[[Refused | None], None]) -> None:
+    def relay(self, room_id: str, user_id: str, frame: bytes, done: Callable[[RequestError | None], None]) -> None:
         """As IRoomStore says."""
         self._send(room_id, user_id, secrets.token_hex(NAME // 2).encode() + frame, done)
 
-    def _send(self, room_id: str, user_id: str, letter: bytes, done: Callable[[Refused | None], None]) -> None:
+    def _send(self, room_id: str, user_id: str, letter: bytes, done: Callable[[RequestError | None], None]) -> None:
         def later(failure: Failure | None = None) -> None:
             # Whether a lost question was carried out is not known; a letter that comes twice is delivered once.
-            if failure is None or failure.check(Disconnected):
+            if failure is None or failure.check(DisconnectedError):
                 self._access.wait(
                     lambda: self._send(room_id, user_id, letter, done), lambda: done(unavailable())
                 )  # fmt: skip
@@ -151,7 +151,7 @@ class Mail:
                     letters = await self._access.link.run(
                         scripts.COLLECT, [mail_key(room_id, user_id)], b"%d" % NAME, *names
                     )
-                except (Disconnected, RedisError) as error:
+                except (DisconnectedError, RedisError) as error:
                     if isinstance(error, RedisError):
                         self._access.suspend(str(error))
                     takers += box.takers

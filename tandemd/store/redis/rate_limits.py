@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 
 from ...ratelimit.buckets import DAY, RECHECK, Budget, Mark, Share, Taken, Way
 from . import scripts
-from .connection import Disconnected, RedisError
+from .connection import DisconnectedError, RedisError
 from .gateway import Access, unavailable
 from .keys import ROOM, budget_key
 
@@ -38,7 +38,7 @@ class Counters:
             taken, wait, lacking, nearest = await self._access.link.run(
                 scripts.TAKE, [budget_key(name) for name in names], *words
             )
-        except Disconnected:
+        except DisconnectedError:
             raise unavailable() from None
         except RedisError as error:
             self._access.suspend(str(error))
@@ -66,4 +66,4 @@ class Counters:
     @staticmethod
     def _tell(answer: Deferred[object]) -> None:
         # Should it be lost, it grows back by itself, and a mark is missed for once.
-        answer.addErrback(lambda failure: failure.trap(Disconnected, RedisError) and None)
+        answer.addErrback(lambda failure: failure.trap(DisconnectedError, RedisError) and None)

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from ...interfaces import IArchive
 from ...rules.state import MEMBER, Commit, Member, Room, Version
 from . import codec, scripts
-from .connection import Disconnected, RedisError, answers
+from .connection import DisconnectedError, RedisError, answers
 from .gateway import Access, unavailable
 from .keys import DUE, INVITES, STORE, log_key, room_key
 from .reseeding import Offers
@@ -74,7 +74,7 @@ class Reading:
                     if room is None or await self._offers.one(room, ()) < 0:
                         return None
                     continue
-            except (Disconnected, RedisError):
+            except (DisconnectedError, RedisError):
                 raise unavailable() from None
             if fields[0] == b"none":
                 return None
@@ -96,7 +96,7 @@ class Reading:
             words += (name.encode(), codec.encode_field(value))
         try:
             await self._access.link.run(scripts.RESHAPE, [room_key(room.room_id)], *words)
-        except (Disconnected, RedisError):
+        except (DisconnectedError, RedisError):
             raise unavailable() from None
 
     async def member(self, room_id: str, user_id: str) -> Member | None:
@@ -105,7 +105,7 @@ class Reading:
         name = MEMBER + user_id
         try:
             written = await self._access.link.call(b"HGET", room_key(room_id), name.encode())
-        except (Disconnected, RedisError):
+        except (DisconnectedError, RedisError):
             raise unavailable() from None
         found: Member | None = codec.decode_fields({name: written})[name] if written is not None else None
         return found
@@ -140,7 +140,7 @@ class Reading:
             (at, written), found = await answers(
                 [call(b"HMGET", room_key(room_id), b"v", b"i"), call(b"XRANGE", log_key(room_id), first, b"+")]
             )
-        except (Disconnected, RedisError):
+        except (DisconnectedError, RedisError):
             raise unavailable() from None
         if at is not None and written != self._access.incarnation:
             return None
@@ -169,7 +169,7 @@ class Reading:
         await self._access.available()
         try:
             room_id = await self._access.link.call(b"HGET", INVITES, invite.encode())
-        except (Disconnected, RedisError):
+        except (DisconnectedError, RedisError):
             raise unavailable() from None
         return room_id.decode() if room_id is not None else None
 
@@ -187,7 +187,7 @@ class Reading:
             found = await self._access.link.call(
                 b"ZRANGEBYSCORE", DUE, b"-inf", b"%f" % now, b"LIMIT", b"0", b"%d" % DUE_AT_ONCE
             )
-        except (Disconnected, RedisError):
+        except (DisconnectedError, RedisError):
             return []
         # Some have nothing to be done although they are due, as long as grace periods are prolonged.
         self._named = {room_id: at for room_id, at in self._named.items() if at + DUE_AGAIN > here}

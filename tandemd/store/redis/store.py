@@ -13,17 +13,17 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ...errors import Refused
+from ...errors import RequestError
 from ...interfaces import CommitResult, IArchive, IRoomStore, IStoreEventHandler
 from ...metrics import Metrics
 from ...ratelimit.buckets import Taken, Way
 from ...ratelimit.size_limits import Bounds
 from ...rules.state import Commit, Member, Room, Version
-from ...util.services import CannotStart, Periodic, Tasks
+from ...util.services import Periodic, StartupError, Tasks
 from . import codec, scripts
 from .cluster_membership import ClusterMembership
 from .commit_writer import Commits
-from .connection import Disconnected, RedisError, answers
+from .connection import DisconnectedError, RedisError, answers
 from .gateway import Access, info
 from .journal import Journal
 from .journal_consumer import ABANDONED
@@ -165,9 +165,9 @@ class RedisStore(service.Service):
         while reason := self.ready():
             for link in (self._access.link, self._subscription.link):
                 if link.hopeless:
-                    raise CannotStart(link.failure)
+                    raise StartupError(link.failure)
             if self._access.fatal or self._clock.seconds() > limit:
-                raise CannotStart(reason)
+                raise StartupError(reason)
             await deferLater(self._clock, 0.02)
         self._repeat("watching the subscription", 1.0, self._subscription.watch)
         self._repeat("comparing", HEADS, lambda: self._tasks.spawn("comparing", self._subscription.compare()))
@@ -246,7 +246,7 @@ class RedisStore(service.Service):
         while not self._access.stopping:
             try:
                 count = await self._offer_archived()
-            except Disconnected:
+            except DisconnectedError:
                 self._access.fresh = True  # as soon as the server is there again
                 return
             except Exception as error:
@@ -294,7 +294,7 @@ class RedisStore(service.Service):
                     self._complete_for = number
             finally:
                 await call(b"DEL", COMPLETING)
-        except (Disconnected, RedisError):
+        except (DisconnectedError, RedisError):
             return
         except Exception as error:
             self._log.debug("the archive cannot be asked for all rooms yet: {error}", error=str(error))
@@ -313,9 +313,9 @@ class RedisStore(service.Service):
             await self.members.take_over(dead)
         except RedisError as error:
             self._access.suspend(str(error))
-        except Disconnected:
+        except DisconnectedError:
             return
-        except Refused:
+        except RequestError:
             return  # the store is away: next time
 
     async def _look(self) -> None:
@@ -324,7 +324,7 @@ class RedisStore(service.Service):
             return
         try:
             about = info(await self._access.link.call(b"INFO", b"memory"))
-        except (Disconnected, RedisError):
+        except (DisconnectedError, RedisError):
             return
         self._pressure.measured(int(about.get("used_memory", 0)), int(about.get("maxmemory", 0)))
 
@@ -340,7 +340,7 @@ class RedisStore(service.Service):
                 some = room_ids[start : start + AT_ONCE]
                 run, words = self._access.link.run, (b"%d" % SHORT_LOG_BYTES, b"%d" % SHORT_LOG)
                 await answers([run(scripts.SHORTEN, [room_key(room_id), log_key(room_id)], *words) for room_id in some])
-        except (Disconnected, RedisError) as error:
+        except (DisconnectedError, RedisError) as error:
             self._log.warn("logs of rooms could not be shortened: {error}", error=str(error))
 
     def _ask_archive(self) -> None:
@@ -393,7 +393,7 @@ class RedisStore(service.Service):
         self._subscription.unsubscribe(room_id)
 
     def relay(
-        self, room_id: str, user_id: str, frame: bytes, done: Callable[[Refused | None], None] = lambda error: None
+        self, room_id: str, user_id: str, frame: bytes, done: Callable[[RequestError | None], None] = lambda error: None
     ) -> None:
         self._mail.relay(room_id, user_id, frame, done)
 

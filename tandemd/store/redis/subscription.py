@@ -12,7 +12,7 @@ from ...interfaces import IStoreEventHandler
 from ...metrics import Metrics
 from ...util.services import Tasks
 from . import codec, scripts
-from .connection import Disconnected, Link, RedisError
+from .connection import DisconnectedError, Link, RedisError
 from .gateway import PATIENCE, Access, unavailable
 from .keys import STORE, canary_key, places_key, room_key, split
 from .mailboxes import Mail
@@ -106,7 +106,7 @@ class Subscription:
     async def heard_of(self, room_id: str) -> None:
         """Wait until what happens to a followed room is told: whatever is read after that misses nothing.
 
-        Raises Refused if that takes too long.
+        Raises RequestError if that takes too long.
         """
         followed = self._rooms.get(room_id)
         if followed is None or self._is_heard(room_id):
@@ -225,7 +225,7 @@ class Subscription:
             some = room_ids[start : start + AT_ONCE]
             try:
                 versions = await self._access.link.run(scripts.HEADS, [room_key(room_id) for room_id in some])
-            except (Disconnected, RedisError):
+            except (DisconnectedError, RedisError):
                 return
             for room_id, found in zip(some, versions, strict=True):
                 if room_id in self._rooms:

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 
-from tandemd.errors import Refused
+from tandemd.errors import RequestError
 from tandemd.metrics import Metrics
 from tandemd.ratelimit.buckets import Taken, Way
 from tandemd.rooms.joining.limits import JoinLimits, NotYet, Rations
@@ -147,12 +147,12 @@ class Away(MemoryStore):
     def load(self, code: str, *, archived: bool = True) -> Deferred[Any]:
         self.loads += 1
         if self.closed:
-            return fail(Refused("unavailable", "The store is away.", 2000))
+            return fail(RequestError("unavailable", "The store is away.", 2000))
         return super().load(code, archived=archived)
 
     def take(self, ways: Sequence[Way]) -> Deferred[Taken]:
         if self.away:
-            return fail(Refused("unavailable", "The store is away.", 2000))
+            return fail(RequestError("unavailable", "The store is away.", 2000))
         return super().take(ways)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import ensureDeferred, fail, gatherResults
 
-from tandemd.errors import Refused
+from tandemd.errors import RequestError
 from tandemd.store.redis.cluster_membership import AWAY_AFTER, DEAD_AFTER
 from tandemd.store.redis.keys import NODES, STORE, places_key
 
@@ -73,7 +73,7 @@ class MembersTest(RedisTestCase):
         worked = a.follower.node_lost
 
         def fails(code: str, prefix: str) -> Any:
-            return worked(code, prefix) if code == "other" else fail(Refused("unavailable", "not now"))
+            return worked(code, prefix) if code == "other" else fail(RequestError("unavailable", "not now"))
 
         a.follower.node_lost = fails
         await a._beat()

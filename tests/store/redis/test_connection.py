@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from twisted.internet.endpoints import UNIXClientEndpoint
 
-from tandemd.store.redis.connection import Disconnected, Link, RedisError, answers
+from tandemd.store.redis.connection import DisconnectedError, Link, RedisError, answers
 
 from ...support.redis_nodes import RedisTestCase, reactor, until
 
@@ -62,7 +62,7 @@ class LinkTest(RedisTestCase):
         link = await self.link()
         self.server.stop()
         await until(lambda: not link.usable)
-        self.failureResultOf(link.call(b"PING"), Disconnected)
+        self.failureResultOf(link.call(b"PING"), DisconnectedError)
         self.assertNotEqual(link.failure, "")
         self.server.start()
         await until(lambda: link.usable)
@@ -74,13 +74,13 @@ class LinkTest(RedisTestCase):
         asked = [link.call(b"BLPOP", b"nothing", b"0") for _ in range(3)]
         link.drop()
         for each in asked:
-            await self.assertFailure(each, Disconnected)
+            await self.assertFailure(each, DisconnectedError)
 
     async def test_a_server_that_does_not_answer_is_dropped(self) -> None:
         link = await self.link(patience=1.0)
         cast(Any, self.server.process).send_signal(signal.SIGSTOP)
         began = reactor.seconds()
-        await self.assertFailure(link.call(b"PING"), Disconnected)
+        await self.assertFailure(link.call(b"PING"), DisconnectedError)
         self.assertGreater(reactor.seconds() - began, 0.9)
 
     async def test_silence(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from typing import Any, cast
 
-from tandemd.errors import Refused
+from tandemd.errors import RequestError
 from tandemd.interfaces import Conflict, Unavailable
 from tandemd.ratelimit.buckets import Budget
 from tandemd.rules.state import Room
@@ -97,14 +97,14 @@ class FollowingTest(RedisTestCase):
         proxy, a = await self.proxied()
         proxy.deaf = "subscriptions"
         a.follow("room", a.follower)
-        error = await self.assertFailure(a.load("room"), Refused)
+        error = await self.assertFailure(a.load("room"), RequestError)
         self.assertEqual(error.code, "unavailable")
 
     async def test_whoever_could_not_open_a_room_is_told_when_it_can_be(self) -> None:
         proxy, a = await self.proxied()
         proxy.deaf = "subscriptions"
         a.follow("room", a.follower)
-        await self.assertFailure(a.load("room"), Refused)
+        await self.assertFailure(a.load("room"), RequestError)
         a.unfollow("room")
         before = a.follower.times_available
         proxy.deaf = ""
@@ -262,7 +262,7 @@ class LostLetterTest(RedisTestCase):
         taken = b.take_mail("room", "bob")
         await until(lambda: b"letter" in proxy.lost)
         self.heal(proxy)
-        await self.assertFailure(taken, Refused)
+        await self.assertFailure(taken, RequestError)
         self.assertEqual(await b.take_mail("room", "bob"), [b"1", b"letter"])
         self.assertEqual(await b.take_mail("room", "bob"), [])
         while await self.waiting(a):
@@ -278,7 +278,7 @@ class LostLetterTest(RedisTestCase):
         while await self.waiting(a) < 2:
             pass
         self.heal(proxy)
-        await self.assertFailure(taken, Refused)
+        await self.assertFailure(taken, RequestError)
         await until(lambda: len(b.follower.letters) == 2)
         self.assertEqual([text for _, _, text in b.follower.letters], [b"1", b"2"])
 
@@ -402,7 +402,7 @@ class WaitingTest(RedisTestCase):
         await until(lambda: a._access.incarnation is None)
         self.assertIsInstance(await hand.say("x"), Unavailable)
         for reading in (a.load("room"), a.replay("room", hand.room.version), a.take_mail("room", "ann")):
-            error = await self.assertFailure(reading, Refused)
+            error = await self.assertFailure(reading, RequestError)
             self.assertEqual(error.code, "unavailable")
         self.assertEqual(await a.due_rooms(a.now()), [])
 
@@ -416,14 +416,14 @@ class WaitingTest(RedisTestCase):
         proxy.deaf = ""
         proxy.cut()
         for question in asked:
-            await self.assertFailure(question, Refused)
+            await self.assertFailure(question, RequestError)
 
     async def test_stopping_lets_nobody_wait(self) -> None:
         a = await self.node()
         hand = await self.open(a)
         self.server.stop()
         await until(lambda: a._access.incarnation is None)
-        result, loaded = hand.say("x"), self.assertFailure(a.load("room"), Refused)
+        result, loaded = hand.say("x"), self.assertFailure(a.load("room"), RequestError)
         await a.stopService()
         self.assertIsInstance(await result, Unavailable)
         await loaded
@@ -458,7 +458,7 @@ class WaitingTest(RedisTestCase):
         process.send_signal(signal.SIGSTOP)
         lost = self.ask(a, b"PING")
         await until(a.ready)
-        await self.assertFailure(a.load("other"), Refused)
+        await self.assertFailure(a.load("other"), RequestError)
         process.send_signal(signal.SIGCONT)
         self.assertEqual(await lost, b"PONG")
         await until(lambda: a.follower.times_available > before)
@@ -523,7 +523,7 @@ class ArchiveTest(RedisTestCase):
     async def test_whether_there_is_a_room_must_be_known(self) -> None:
         a = await self.node()
         self.archive.away = True
-        error = await self.assertFailure(a.load("room"), Refused)
+        error = await self.assertFailure(a.load("room"), RequestError)
         self.assertEqual(error.code, "unavailable")
         before = a.follower.times_available
         self.archive.away = False

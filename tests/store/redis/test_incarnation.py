@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from twisted.internet.task import deferLater
 
-from tandemd.errors import Refused
+from tandemd.errors import RequestError
 from tandemd.interfaces import Conflict
 from tandemd.rules.state import Member, Room
 from tandemd.store.redis import codec
@@ -314,7 +314,7 @@ class CompleteTest(RestartTestCase):
         self.archive.rooms["old"] = room
         self.archive.away = True
         await self.restart(a, data="none")
-        await self.assertFailure(a.load("new"), Refused)
+        await self.assertFailure(a.load("new"), RequestError)
         self.assertIn("new ones too, wait for the archive", a.warnings()[0])
         self.archive.away = False
         await self.complete(a)

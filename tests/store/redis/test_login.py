@@ -28,7 +28,7 @@ from tandemd.interfaces import Unavailable
 from tandemd.metrics import Metrics
 from tandemd.store.redis import scripts
 from tandemd.store.redis.errors import _LOGIN
-from tandemd.util.services import CannotStart
+from tandemd.util.services import StartupError
 
 from ...support import private_servers
 from ...support.fake_redis import ScriptedFactory, naming
@@ -257,7 +257,7 @@ class TLSTests(NodesTestCase):
         return {"TANDEMD_REDIS_SENTINELS": named, "TANDEMD_REDIS_SENTINEL_PASSWORD": "other", "REDIS_TLS": "on"}
 
     async def refused(self, **environ: str) -> str:
-        with self.assertRaises(CannotStart) as caught:
+        with self.assertRaises(StartupError) as caught:
             await self.stores(**environ)
         return str(caught.exception)
 
