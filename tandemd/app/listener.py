@@ -19,7 +19,7 @@ from .. import __version__
 from ..config import Config
 from ..metrics import Metrics
 from ..util.services import StartupError
-from ..util.sweeper import Rounds
+from ..util.sweeper import Sweeper
 from ..util.text import one_line
 from ..web import TandemSite
 from ..websocket.protocol import TandemFactory, TandemProtocol
@@ -57,7 +57,7 @@ class Connections(service.Service):
         self._elsewhere = elsewhere
         self._drain = drain
         self._last = last
-        self._check = Rounds(clock, 1.0, factory.to_check, TandemProtocol.check)
+        self._check = Sweeper(clock, 1.0, factory.to_check, TandemProtocol.check)
 
     def startService(self) -> None:
         super().startService()

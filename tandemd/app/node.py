@@ -26,10 +26,10 @@ from ..rules.engine import Rules
 from ..rules.settings import RuleSettings
 from ..rules.title_allowlist import CLIP, TitleAllowlist
 from ..util.services import OrderedMultiService
-from ..web import Addresses, Cors, Door, DoorSettings, Quota, Shortcut, TandemSite, root_resource
+from ..web import Addresses, Cors, Door, DoorSettings, FastUpgrade, Quota, TandemSite, root_resource
 from ..websocket.client import ClientConnection
 from ..websocket.protocol import ProtocolSettings, TandemFactory, TandemProtocol
-from ..websocket.send_queue import BacklogLimits
+from ..websocket.send_queue import SendQueueLimits
 from .backends import stores_of
 from .listener import Connections, Listener
 from .runtime_tuning import Interpreter
@@ -90,7 +90,7 @@ class Node:
             ProtocolSettings(
                 limits.frame_bytes,
                 config.fast_path,
-                BacklogLimits(limits.output_bytes, limits.output_stall),
+                SendQueueLimits(limits.output_bytes, limits.output_stall),
                 limits.join_timeout if limits.enabled else 0.0,
             ),
             self._connect,
@@ -148,7 +148,7 @@ class Node:
             if limits.enabled
             else None,
             self.addresses.early,
-            Shortcut(self.factory, root.refusal) if config.fast_path else None,
+            FastUpgrade(self.factory, root.refusal) if config.fast_path else None,
         )
         self.listener = Listener(reactor, site, config, wall)
         self.connections = Connections(

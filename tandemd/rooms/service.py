@@ -30,7 +30,7 @@ from ..rules.engine import Rules
 from ..rules.permissions import PERMISSIONS, chooses_title
 from ..rules.state import Commit, Pin, Room
 from ..util.services import Periodic
-from ..util.sweeper import SLICE, Rounds
+from ..util.sweeper import TIME_SLICE, Sweeper
 from .directory import Directory
 from .joining.controller import DETACHED, PENDING, Admission
 from .joining.limits import JoinLimits, NotYet, Rations
@@ -117,7 +117,7 @@ class RoomService(service.Service):
             self._retries,
             self._do_in_slices,
         )
-        self._sweep = Rounds(clock, SWEEP, lambda: self.open, self._look)
+        self._sweep = Sweeper(clock, SWEEP, lambda: self.open, self._look)
         self._ask_due = Periodic(clock, SWEEP, self._look_for_due, "looking for rooms that are due")
         self._receivers: dict[type[m.ClientMessage], Callable[[Session, LiveRoom, Any], None]]
         self._receivers = dict.fromkeys(PERMISSIONS, self._command)
@@ -396,7 +396,7 @@ class RoomService(service.Service):
         return done.addErrback(_log_unless_stopped)
 
     def _slice(self) -> Callable[[], bool]:
-        until = self._clock.seconds() + SLICE
+        until = self._clock.seconds() + TIME_SLICE
         return lambda: self._clock.seconds() >= until
 
     def _enter_all(self, unopened: dict[Session, m.Join]) -> Iterator[None]:

@@ -25,7 +25,7 @@ RELAYED_AT_ONCE = 128 * 1024
 """Bytes that other members send to one in a turn until they are written before its end."""
 
 
-class Wire(Protocol):
+class SessionTransport(Protocol):
     """The connection below a session."""
 
     def write(self, data: bytes) -> None:
@@ -37,7 +37,7 @@ class Wire(Protocol):
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake."""
 
-    def expel(self, reason: str) -> None:
+    def close_abusive(self, reason: str) -> None:
         """Close with 1008, without listening to the client any more."""
 
     def probe(self, answered: Callable[[bool], None]) -> None:
@@ -72,7 +72,7 @@ class Session:
         "user", "watching", "write",
     )  # fmt: skip
 
-    def __init__(self, conn: str, address: str, wire: Wire, outbox: Outbox):
+    def __init__(self, conn: str, address: str, wire: SessionTransport, outbox: Outbox):
         self.conn = conn
         self.address = address
         self._wire = wire
@@ -147,10 +147,10 @@ class Session:
         self._outbox.flush()
         self._wire.close(code, reason)
 
-    def expel(self, reason: str) -> None:
+    def close_abusive(self, reason: str) -> None:
         """Close with 1008, without listening to the client any more."""
         self._outbox.flush()
-        self._wire.expel(reason)
+        self._wire.close_abusive(reason)
 
     def probe(self, answered: Callable[[bool], None]) -> None:
         self._wire.probe(answered)

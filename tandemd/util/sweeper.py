@@ -10,11 +10,11 @@ from twisted.logger import Logger
 
 T = TypeVar("T")
 
-SLICE = 0.003
+TIME_SLICE = 0.003
 """Seconds of looking after which the reactor does what else there is: longer than one thing takes, short enough for people."""
 
 
-class Rounds(Generic[T]):
+class Sweeper(Generic[T]):
     """Looks at each of the things, and `interval` seconds after the last one begins again.
 
     things: returns what there is at the beginning of a round; some of it may be gone when its turn comes. look: is called
@@ -29,7 +29,7 @@ class Rounds(Generic[T]):
         self._clock = clock
         self._interval = interval
         self._things = things
-        self._look = look
+        self._visit = look
         self._left: Iterator[T] = iter(())
         self._timer: IDelayedCall | None = None
 
@@ -54,14 +54,14 @@ class Rounds(Generic[T]):
             self._left = iter(list(self._things()))
         except Exception:
             self._log.failure("listing what to look at; it is done again in {seconds} s", seconds=self._interval)
-        self._go_on()
+        self._continue()
 
-    def _go_on(self) -> None:
-        until = self._clock.seconds() + SLICE
+    def _continue(self) -> None:
+        until = self._clock.seconds() + TIME_SLICE
         after = self._interval
         for thing in self._left:
             try:
-                self._look(thing)
+                self._visit(thing)
             except Exception:
                 self._log.failure("looking at {thing}", thing=type(thing).__name__)
             if self._timer is None:
@@ -70,4 +70,4 @@ class Rounds(Generic[T]):
                 after = 0.0
                 break
         if self._timer is not None:
-            self._timer = self._clock.callLater(after, self._go_on if after == 0.0 else self._begin)
+            self._timer = self._clock.callLater(after, self._continue if after == 0.0 else self._begin)

@@ -4,7 +4,7 @@ from ..ratelimit.connections import Door, DoorSettings
 from .client_addresses import Addresses, client_address
 from .connection_quota import Quota
 from .cors import Cors
-from .fast_upgrade import Shortcut
+from .fast_upgrade import FastUpgrade
 from .router import root_resource
 from .site import TandemSite
 
@@ -14,7 +14,7 @@ __all__ = [
     "Door",
     "DoorSettings",
     "Quota",
-    "Shortcut",
+    "FastUpgrade",
     "TandemSite",
     "client_address",
     "root_resource",

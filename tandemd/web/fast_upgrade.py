@@ -11,20 +11,20 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..websocket.fast_handshake import usual
+from ..websocket.fast_handshake import parse_standard_handshake
 from .responses import Response
 
 _PATH = re.compile(rb"GET /(ws)?(\?[^ ]{0,4000})? ")
 
 
-class Shortcut:
+class FastUpgrade:
     """Turns HTTP channels into WebSockets. factory: makes their protocols. refusal: see `Root.refusal`."""
 
     def __init__(self, factory: Any, refusal: Callable[[object, Sequence[bytes], Sequence[str], str], Response | None]):
         self._factory = factory
         self._refusal = refusal
 
-    def take(self, channel: Any, data: bytes) -> bool:
+    def try_upgrade(self, channel: Any, data: bytes) -> bool:
         """Take the connection over, if `data`, the first thing that came on it, is such a handshake; say whether it was."""
         path = _PATH.match(data)
         transport = channel.transport
@@ -33,7 +33,7 @@ class Shortcut:
         if path is None or not plain:
             return False
         end = data.find(b"\r\n\r\n") + 4
-        headers = usual(data[:end]) if end >= 4 else None
+        headers = parse_standard_handshake(data[:end]) if end >= 4 else None
         if headers is None:
             return False
         origin, forwarded = headers.get("origin"), headers.get("x-forwarded-for")
@@ -52,5 +52,5 @@ class Shortcut:
         channel.transport = None
         protocol = self._factory.buildProtocol(transport.getPeer())
         transport.protocol = protocol
-        protocol.begin_with(transport, headers, data[end:])
+        protocol.adopt_transport(transport, headers, data[end:])
         return True

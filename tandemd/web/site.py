@@ -15,7 +15,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from .connection_quota import Ending, Quota
-from .fast_upgrade import Shortcut
+from .fast_upgrade import FastUpgrade
 from .responses import Response
 
 TIMEOUT = 15.0
@@ -50,7 +50,7 @@ class TandemChannel(HTTPChannel):
     def dataReceived(self, data: bytes) -> None:
         first, self._first = self._first, False
         shortcut = self.site.shortcut
-        if not (first and shortcut is not None and shortcut.take(self, data)):
+        if not (first and shortcut is not None and shortcut.try_upgrade(self, data)):
             super().dataReceived(data)
 
     def _early(self) -> str:
@@ -195,7 +195,7 @@ class TandemSite(Site):
         waiting: Quota | None = None,
         connections: Quota | None = None,
         address_of: Callable[[object], str] = lambda peer: "",
-        shortcut: Shortcut | None = None,
+        shortcut: FastUpgrade | None = None,
     ):
         self.shortcut = shortcut
         # Empty ones are false.

@@ -29,9 +29,9 @@ _SUPERSEDED = frozenset((BUCKETS[m.PositionUpdate], BUCKETS[m.HostHeartbeat]))
 class ClientConnection:
     """What a client says on one connection.
 
-    count: of messages. proven: whether it has sent a JOIN or PING. joining: whether a JOIN is being decided; until `settled`
-    the protocol hands over no further message. A client that goes beyond the limits is told so, and thrown out if it keeps
-    on. limits: None for none. own: whether its address is kept out then.
+    count: of messages. has_sent_join_or_ping: whether it has sent a JOIN or PING. joining: whether a JOIN is being decided;
+    until `join_finished` the protocol hands over no further message. A client that goes beyond the limits is told so, and
+    thrown out if it keeps on. limits: None for none. own: whether its address is kept out then.
     """
 
     __slots__ = (
@@ -47,7 +47,7 @@ class ClientConnection:
         "_store",
         "count",
         "joining",
-        "proven",
+        "has_sent_join_or_ping",
         "session",
     )
 
@@ -66,7 +66,7 @@ class ClientConnection:
         self.count = 0
         self._frames = 0
         self._seen = 0
-        self.proven = False
+        self.has_sent_join_or_ping = False
         self._rooms = rooms
         self._store = store
         self._metrics = metrics
@@ -99,7 +99,7 @@ class ClientConnection:
                 return
         try:
             if kind is m.Ping:
-                self.proven = True
+                self.has_sent_join_or_ping = True
                 self._pong(message)
             elif kind is m.Join:
                 self._paced = 0
@@ -116,16 +116,16 @@ class ClientConnection:
             self.session.send(error_frame(INTERNAL, message.id))
 
     def _join(self, join: m.Join) -> None:
-        self.proven = True
+        self.has_sent_join_or_ping = True
         self.joining = True
         try:
             self._rooms.join(self.session, join)
         except Exception:
             self._log.failure("handling {kind}", kind="JOIN")
             self.session.send(error_frame(INTERNAL, join.id))
-            self.settled()
+            self.join_finished()
 
-    def settled(self) -> None:
+    def join_finished(self) -> None:
         """The JOIN has been answered."""
         self.joining = False
 
@@ -141,12 +141,12 @@ class ClientConnection:
 
     # -- limits
 
-    def framed(self) -> None:
+    def control_frame_received(self) -> None:
         """The client has sent a frame that is no message: a ping, a pong, or the next part of a message."""
         self._frames += 1
         if self._limits is not None and self._limits.take(self._buckets, FRAMES):
             self._metrics.limited["frames"] += 1
-            self._offended("too many frames")
+            self._count_abuse("too many frames")
 
     def _granted(self, limits: MessageLimits, tag: str, bucket: int, message: m.ClientMessage, payload: bytes) -> bool:
         """Say whether a message is within the limits. If not, it has been dealt with."""
@@ -163,13 +163,13 @@ class ClientConnection:
             self._metrics.limited["joins"] += 1
             self._paced += 1
             if self._paced > PACED_JOINS:
-                self._throw_out("too many JOIN")
+                self._close_for_abuse("too many JOIN")
             else:
                 self.joining = True
                 self._later = limits.later(wait, self._join_later, message)
         elif bucket in _SUPERSEDED and message.id is None:
             self._metrics.limited["messages"] += 1
-            self._offended(f"too many {tag}")
+            self._count_abuse(f"too many {tag}")
         else:
             self._refuse("messages", f"Too many {tag} in too short a time.", wait, message.id)
         return False
@@ -184,22 +184,22 @@ class ClientConnection:
         self._metrics.limited[reason] += 1
         self._metrics.refused["rate_limited"] += 1
         self.session.send(error_frame(RequestError("rate_limited", text, ceil(wait * 1000)), id_))
-        self._offended(text)
+        self._count_abuse(text)
 
     def _reject(self, error: m.Error) -> None:
         self._metrics.refused[error.code] += 1
         self.session.send(text_frame(m.encode(error)))
-        self._offended("too many messages that are none")
+        self._count_abuse("too many messages that are none")
 
-    def _offended(self, reason: str) -> None:
+    def _count_abuse(self, reason: str) -> None:
         """Once is nothing; going on is abuse."""
         if self._limits is not None and self._limits.take(self._buckets, ABUSE):
-            self._throw_out(reason)
+            self._close_for_abuse(reason)
 
-    def _throw_out(self, reason: str) -> None:
+    def _close_for_abuse(self, reason: str) -> None:
         self._metrics.limited["abuse"] += 1
         self._forget()
-        self.session.expel(reason)
+        self.session.close_abusive(reason)
         if self._limits is not None and self._own:
             self._limits.abused(self.session.address)
 

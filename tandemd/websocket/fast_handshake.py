@@ -30,7 +30,7 @@ _BODY = frozenset(("content-length", "transfer-encoding", "expect"))
 _CONNECTION = re.compile(r"(keep-alive, ?)?upgrade", re.IGNORECASE)
 
 
-def usual(request: bytes) -> dict[str, str] | None:
+def parse_standard_handshake(request: bytes) -> dict[str, str] | None:
     """Return the headers, by their names in lower case, of a handshake that leaves nothing to decide; else None.
 
     Of its extensions and its origin is only known that they are well-formed. A subprotocol is always left to others.
@@ -94,14 +94,14 @@ class FastHandshake:
 
     def processHandshake(self) -> None:
         end = self.data.find(b"\r\n\r\n")
-        headers = usual(self.data[: end + 4]) if end >= 0 else None
+        headers = parse_standard_handshake(self.data[: end + 4]) if end >= 0 else None
         if headers is None:
             self._transport_details = create_transport_details(self.transport, True)
             super().processHandshake()  # type: ignore[misc]
         else:
             self.accept(headers, self.data[end + 4 :])
 
-    def begin_with(self, transport: Any, headers: dict[str, str], rest: bytes) -> None:
+    def adopt_transport(self, transport: Any, headers: dict[str, str], rest: bytes) -> None:
         """Take over a transport on which a usual handshake with these headers has come already, and then `rest`."""
         # Nothing is waited for. It is the class's again at once.
         self.openHandshakeTimeout = 0
@@ -116,7 +116,7 @@ class FastHandshake:
         self.websocket_version = 13
         self.websocket_protocol_in_use = None
         self.websocket_extensions_in_use: list[Any] = []
-        self.say_first(answer(headers["sec-websocket-key"], self.factory.server))
+        self.send_raw(answer(headers["sec-websocket-key"], self.factory.server))
         self.state = WebSocketProtocol.STATE_OPEN
         if self.openHandshakeTimeoutCall is not None:
             self.openHandshakeTimeoutCall.cancel()
@@ -128,6 +128,6 @@ class FastHandshake:
         if self.data:
             self.consumeData()  # type: ignore[attr-defined]
 
-    def say_first(self, data: bytes) -> None:
+    def send_raw(self, data: bytes) -> None:
         """Send the answer to the handshake."""
         self.sendData(data)  # type: ignore[attr-defined]

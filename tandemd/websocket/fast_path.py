@@ -17,7 +17,7 @@ from ..messages.framing import take_texts
 from .fast_handshake import FastHandshake
 
 OPEN: int = WebSocketProtocol.STATE_OPEN
-SHARE = 4
+FRAMES_PER_ITERATION = 4
 """How many frames of a connection are read before others have their turn. An honest client sends a few at once, a flood is
 hundreds in each piece that is read."""
 
@@ -59,7 +59,7 @@ class FastPath:
     def dataReceived(self, data: bytes) -> None:
         connection = self.connection
         if connection is not None and not connection.joining and at_boundary(self):
-            texts, rest = take_texts(data, self.factory.frame_bytes, SHARE)
+            texts, rest = take_texts(data, self.factory.frame_bytes, FRAMES_PER_ITERATION)
             for count, text in enumerate(texts, 1):
                 connection.received(text)
                 if self.state != OPEN:
@@ -69,9 +69,9 @@ class FastPath:
                         rest = take_texts(data, self.factory.frame_bytes, count)[1]
                     break
             else:
-                if len(texts) == SHARE and rest:
+                if len(texts) == FRAMES_PER_ITERATION and rest:
                     self.data = rest
-                    self.read_later()  # type: ignore[attr-defined]  # the protocol's
+                    self.resume_next_iteration()  # type: ignore[attr-defined]  # the protocol's
                     return
             if not rest:
                 return

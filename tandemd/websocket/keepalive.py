@@ -21,11 +21,11 @@ class Peer(Protocol):
 
     def sendPing(self, payload: bytes | None = None) -> None: ...
 
-    def silent(self) -> None:
+    def ping_timed_out(self) -> None:
         """It has not answered: drop the connection at once."""
 
 
-class Pulse:
+class Keepalive:
     """When one connection was pinged, and who wants to know whether it answers. quality: see interfaces.PlayerStatus."""
 
     __slots__ = ("_asked", "_clock", "_due", "_peer", "_sent", "_timer", "quality")
@@ -44,7 +44,7 @@ class Pulse:
         """Ping if it is time; drop the connection if it has not answered. To be called about once a second."""
         if self._sent:
             if now - self._sent > TIMEOUT:
-                self._peer.silent()
+                self._peer.ping_timed_out()
         elif now >= self._due:
             self._ping(now)
 
@@ -63,20 +63,20 @@ class Pulse:
             self.quality = _quality(now - self._sent)
         self._sent = 0.0
         self._due = now + random.uniform(*INTERVAL)
-        self._tell(True)
+        self._resolve_probes(True)
 
     def stop(self) -> None:
         """The connection is gone: whoever asks for a sign of life has the answer."""
-        self._tell(False)
+        self._resolve_probes(False)
 
     def probe(self, answered: Callable[[bool], None]) -> None:
         """Ping now, and say whether a pong came within `PROBE` seconds."""
         self._asked.append(answered)
         if self._timer is None:
             self._ping(self._clock.seconds())
-            self._timer = self._clock.callLater(PROBE, self._tell, False)
+            self._timer = self._clock.callLater(PROBE, self._resolve_probes, False)
 
-    def _tell(self, alive: bool) -> None:
+    def _resolve_probes(self, alive: bool) -> None:
         # Left running, the timer would answer the next probe too early.
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():

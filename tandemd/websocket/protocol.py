@@ -1,6 +1,6 @@
 """WebSocket: Autobahn's protocol, made to carry our connections, and the factory that knows them all.
 
-Autobahn's classes own many names, so these two only pass things on (`DatabaseConnection`, `Session`, `Pulse`). Its callbacks
+Autobahn's classes own many names, so these two only pass things on (`DatabaseConnection`, `Session`, `Keepalive`). Its callbacks
 must not raise: it would drop the connection, or lose the error.
 """
 
@@ -26,13 +26,13 @@ from ..ratelimit import MessageLimits
 from ..rooms.replica import error_frame
 from . import fast_path
 from .client import ClientConnection
-from .keepalive import Pulse
-from .send_queue import Backlog, BacklogLimits
+from .keepalive import Keepalive
+from .send_queue import SendQueue, SendQueueLimits
 
 READ_BYTES = 16 * 1024
 """Bytes that are read from a connection at once: room for what honest clients send in one piece."""
 RESTART = 1012
-LATE = 100
+FRAMES_AFTER_CLOSE = 100
 """How many chunks and frames are looked at after a close of ours, for the client's."""
 RECONNECT_MS = 1000
 """When clients of a single node are to come back after a restart."""
@@ -53,7 +53,7 @@ class ProtocolSettings(Struct, frozen=True):
 
     frame_bytes: int = 64 * 1024
     fast: bool = True
-    backlog: BacklogLimits = BacklogLimits()
+    backlog: SendQueueLimits = SendQueueLimits()
     join_timeout: float = 0.0
 
 
@@ -67,8 +67,8 @@ class TandemProtocol(WebSocketServerProtocol):
     def __init__(self) -> None:
         super().__init__()
         self.connection: ClientConnection | None = None
-        self._backlog: Backlog | None = None
-        self._pulse: Pulse | None = None
+        self._backlog: SendQueue | None = None
+        self._pulse: Keepalive | None = None
         self._opened_at = 0.0
         self._late = 0
         self._paused = False
@@ -88,7 +88,7 @@ class TandemProtocol(WebSocketServerProtocol):
             self._log.failure("opening a connection")
             self.abort()
 
-    def begin(self, connection: ClientConnection, backlog: Backlog, pulse: Pulse, now: float) -> None:
+    def begin(self, connection: ClientConnection, backlog: SendQueue, pulse: Keepalive, now: float) -> None:
         """Take what the factory has made for this connection."""
         self.connection = connection
         self._backlog = backlog
@@ -112,9 +112,10 @@ class TandemProtocol(WebSocketServerProtocol):
             self._framed()
 
     def consumeData(self) -> None:
-        """Read frames as Autobahn does, but at most `SHARE` of them in one iteration, and none while a JOIN is being decided.
+        """Read frames as Autobahn does, but at most `FRAMES_PER_ITERATION` of them in one iteration, and none while a JOIN is
+        being decided.
 
-        After a close of ours, only `LATE` frames in all are read: a rejected client may go on sending.
+        After a close of ours, only `FRAMES_AFTER_CLOSE` frames in all are read: a rejected client may go on sending.
         """
         if self._paused:
             return
@@ -127,8 +128,8 @@ class TandemProtocol(WebSocketServerProtocol):
             self._pause()
             return
         # Each takes two steps.
-        left = 2 * fast_path.SHARE
-        while self._late < LATE and self.processData() and self.state != self.STATE_CLOSED:
+        left = 2 * fast_path.FRAMES_PER_ITERATION
+        while self._late < FRAMES_AFTER_CLOSE and self.processData() and self.state != self.STATE_CLOSED:
             self._late += self.state == self.STATE_CLOSING
             left -= 1
             if self.data:
@@ -136,19 +137,19 @@ class TandemProtocol(WebSocketServerProtocol):
                     self._pause()
                     break
                 if not left:
-                    self.read_later()
+                    self.resume_next_iteration()
                     break
-        if self._late >= LATE:
+        if self._late >= FRAMES_AFTER_CLOSE:
             # The close frame still gets out; in a few seconds the connection is dropped.
             self.data = b""
-            self._deaf()
+            self._stop_reading()
 
     @property
     def joining(self) -> bool:
         """Whether a JOIN of the client is being decided, and messages behind it wait."""
         return self.state == self.STATE_OPEN and self.connection is not None and self.connection.joining
 
-    def read_later(self) -> None:
+    def resume_next_iteration(self) -> None:
         """Read the rest of `data` in the next iteration, and nothing more until then."""
         self._pause()
         self._schedule()
@@ -195,7 +196,7 @@ class TandemProtocol(WebSocketServerProtocol):
         # The transport says so only once.
         self._end()
 
-    def _deaf(self) -> None:
+    def _stop_reading(self) -> None:
         """Read nothing any more."""
         self._listens = False
         if self._lost is None:
@@ -223,7 +224,7 @@ class TandemProtocol(WebSocketServerProtocol):
 
     def _framed(self) -> None:
         if self.connection is not None and self.state == self.STATE_OPEN:
-            self.connection.framed()
+            self.connection.control_frame_received()
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         connection, self.connection = self.connection, None
@@ -257,11 +258,11 @@ class TandemProtocol(WebSocketServerProtocol):
             # sendClose() allows only 1000 and 3000-4999.
             self.sendCloseFrame(code=code, reasonUtf8=reason.encode()[:120])
 
-    def expel(self, reason: str) -> None:
+    def close_abusive(self, reason: str) -> None:
         if self.state == self.STATE_OPEN and self.transport is not None:
             self.close(POLICY, reason)
             # What it has sent meanwhile, and its answer, are not worth reading.
-            self._deaf()
+            self._stop_reading()
             self.factory.clock.callLater(EXPELLED, self.abort)
 
     def probe(self, answered: Callable[[bool], None]) -> None:
@@ -271,17 +272,17 @@ class TandemProtocol(WebSocketServerProtocol):
             self._pulse.probe(answered)
 
     def crowded(self) -> bool:
-        return self._backlog is not None and self._backlog.crowded
+        return self._backlog is not None and self._backlog.half_full
 
     def settled(self) -> None:
         if self.connection is not None:
-            self.connection.settled()
+            self.connection.join_finished()
             if self._paused or self._lost is not None:
                 self._schedule()
 
     # for the factory
 
-    def say(self, frame: bytes) -> None:
+    def send_frame(self, frame: bytes) -> None:
         """Send a frame after everything that was sent before."""
         if self.connection is not None:
             self.connection.session.send(frame)
@@ -291,7 +292,7 @@ class TandemProtocol(WebSocketServerProtocol):
         if self.connection is not None:
             self.connection.session.close(RESTART, "the server restarts")
 
-    def send_off(self, error: RequestError) -> None:
+    def close_with_error(self, error: RequestError) -> None:
         """Close with 1008 after an ERROR that says why."""
         if self.connection is not None:
             self.connection.session.send(error_frame(error, None))
@@ -304,10 +305,10 @@ class TandemProtocol(WebSocketServerProtocol):
     @property
     def proven(self) -> bool:
         """Whether its client has shown to be one."""
-        return self.connection is None or self.connection.proven
+        return self.connection is None or self.connection.has_sent_join_or_ping
 
     def check(self) -> None:
-        """See `Pulse.check` and `Backlog.check`; to be called about once a second."""
+        """See `Keepalive.check` and `SendQueue.check`; to be called about once a second."""
         now = self.factory.clock.seconds()
         if self._lost is not None:
             return
@@ -321,7 +322,7 @@ class TandemProtocol(WebSocketServerProtocol):
 
     # keepalive.Peer
 
-    def silent(self) -> None:
+    def ping_timed_out(self) -> None:
         self.factory.given_up("no_pong")
         self.abort()
 
@@ -335,7 +336,7 @@ class TandemProtocol(WebSocketServerProtocol):
         if self.connection is not None:
             self.connection.session.caught_up()
 
-    def too_slow(self, reason: str) -> None:
+    def slow_consumer(self, reason: str) -> None:
         self.factory.given_up(reason)
         # If it does not read this either, Autobahn's timer drops it.
         self.close(1008, "you do not read what you are sent")
@@ -409,8 +410,8 @@ class TandemFactory(WebSocketServerFactory):
         connection = self._connect(protocol)
         self._protocols.add(protocol)
         self._counted(connection.session.address, None, True)
-        backlog = Backlog(protocol.transport, protocol, self.clock, self._backlog_limits)
-        protocol.begin(connection, backlog, Pulse(self.clock, protocol), now)
+        backlog = SendQueue(protocol.transport, protocol, self.clock, self._backlog_limits)
+        protocol.begin(connection, backlog, Keepalive(self.clock, protocol), now)
         if self._join_timeout:
             self._unproven[protocol] = now + self._join_timeout
 
@@ -446,7 +447,7 @@ class TandemFactory(WebSocketServerFactory):
             del self._unproven[protocol]
             if not protocol.proven:
                 self.given_up("idle")
-                protocol.send_off(IDLE)
+                protocol.close_with_error(IDLE)
 
     def send_away(self, over: float, closing: float) -> Deferred[None]:
         """Close all connections with 1012, spread over `over` seconds; fires when they are closed, at last after `closing` more.
@@ -464,7 +465,7 @@ class TandemFactory(WebSocketServerFactory):
             after = over * number / len(protocols)
             if over:
                 frame = text_frame(m.encode(m.ServerRestart(reconnect_after_ms=int(after * 1000))))
-            protocol.say(frame)
+            protocol.send_frame(frame)
             if after:
                 self.clock.callLater(after, protocol.send_away)
             else:

@@ -14,14 +14,14 @@ PIECE = 64 * 1024
 """How many bytes a transport is given at once. It makes copies; we do not. Each one that is taken counts as progress."""
 
 
-class BacklogLimits(Struct, frozen=True):
+class SendQueueLimits(Struct, frozen=True):
     """size: how many bytes may wait, those included that are being added. stall: seconds in which the transport takes nothing."""
 
     size: int = 1024 * 1024
     stall: float = 10.0
 
 
-class Reader(Protocol):
+class SendQueueOwner(Protocol):
     """The connection to whom somebody writes more than its client reads."""
 
     def fell_behind(self) -> None:
@@ -30,12 +30,12 @@ class Reader(Protocol):
     def caught_up(self) -> None:
         """Nothing waits any more."""
 
-    def too_slow(self, reason: str) -> None:
+    def slow_consumer(self, reason: str) -> None:
         """Too much waits, 'output_bytes', or nothing was taken for too long, 'output_stall'. It has been thrown away."""
 
 
 @implementer(IPushProducer)
-class Backlog:
+class SendQueue:
     """What waits between a connection and its transport. While the transport takes everything, it only passes on.
 
     paused: whether the transport takes nothing at the moment.
@@ -43,7 +43,7 @@ class Backlog:
 
     __slots__ = ("_clock", "_limits", "_reader", "_since", "_size", "_transport", "_waiting", "paused")
 
-    def __init__(self, transport: Any, reader: Reader, clock: IReactorTime, limits: BacklogLimits):
+    def __init__(self, transport: Any, reader: SendQueueOwner, clock: IReactorTime, limits: SendQueueLimits):
         self._transport = transport
         self._reader = reader
         self._clock = clock
@@ -67,7 +67,7 @@ class Backlog:
             self._transport.write(bytes(rest[:PIECE]))
             rest = rest[PIECE:]
         if self._size + len(rest) > self._limits.size:
-            self._give_up("output_bytes")
+            self._overflow("output_bytes")
         elif rest:
             self._wait(rest)
             self._size += len(rest)
@@ -83,14 +83,14 @@ class Backlog:
         self._waiting.append(what)
 
     @property
-    def crowded(self) -> bool:
+    def half_full(self) -> bool:
         """Whether half of what may wait does."""
         return self._size > self._limits.size // 2
 
     def check(self, now: float) -> None:
         """Give up if nothing has been taken for too long. To be called about once a second."""
         if self.paused and now - self._since > self._limits.stall:
-            self._give_up("output_stall")
+            self._overflow("output_stall")
 
     def release(self) -> None:
         """Hand over everything, because a close frame comes next."""
@@ -100,9 +100,9 @@ class Backlog:
             for piece in (data,) if isinstance(data, memoryview) else data:
                 self._transport.write(bytes(piece))
 
-    def _give_up(self, reason: str) -> None:
+    def _overflow(self, reason: str) -> None:
         self.stopProducing()
-        self._reader.too_slow(reason)
+        self._reader.slow_consumer(reason)
 
     def _feed(self) -> None:
         while self._waiting and not self.paused:

@@ -181,7 +181,7 @@ class Mouth:
     def close(self, code: int, reason: str) -> None:
         self.thrown_out = f"{code} {reason}"
 
-    def expel(self, reason: str) -> None:
+    def close_abusive(self, reason: str) -> None:
         self.thrown_out = reason
 
     def probe(self, answered: Callable[[bool], None]) -> None:
@@ -192,7 +192,7 @@ class Mouth:
 
     def settled(self) -> None:
         if self.connection is not None:
-            self.connection.settled()
+            self.connection.join_finished()
 
     # -- what it does
 

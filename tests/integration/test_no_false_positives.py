@@ -57,7 +57,7 @@ class Person:
     def close(self, code: int, reason: str) -> None:
         self.errors.append(f"closed: {code} {reason}".encode())
 
-    def expel(self, reason: str) -> None:
+    def close_abusive(self, reason: str) -> None:
         self.errors.append(f"thrown out: {reason}".encode())
 
     def probe(self, answered: Callable[[bool], None]) -> None:
@@ -65,7 +65,7 @@ class Person:
 
     def settled(self) -> None:
         if self.connection is not None:
-            self.connection.settled()
+            self.connection.join_finished()
 
     # -- what it does
 

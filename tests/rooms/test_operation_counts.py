@@ -60,7 +60,7 @@ class SilentWire:
     def close(self, code: int, reason: str) -> None:
         """Nothing."""
 
-    def expel(self, reason: str) -> None:
+    def close_abusive(self, reason: str) -> None:
         """Nothing."""
 
     def probe(self, answered: Callable[[bool], None]) -> None:

@@ -33,7 +33,7 @@ class FakeWire:
     def close(self, code: int, reason: str) -> None:
         self.closed = code, reason
 
-    def expel(self, reason: str) -> None:
+    def close_abusive(self, reason: str) -> None:
         self.closed = 1008, reason
 
     def probe(self, answered: Callable[[bool], None]) -> None:

@@ -114,14 +114,14 @@ class FakeWire:
     def close(self, code: int, reason: str) -> None:
         raise AssertionError(f"closed: {code} {reason}")
 
-    def expel(self, reason: str) -> None:
+    def close_abusive(self, reason: str) -> None:
         raise AssertionError(f"expelled: {reason}")
 
     def probe(self, answered: Callable[[bool], None]) -> None:
         answered(True)
 
     def settled(self) -> None:
-        self.connection.settled()
+        self.connection.join_finished()
 
     connection: ClientConnection
 

@@ -41,8 +41,8 @@ from tandemd.rules.settings import RuleSettings
 from tandemd.rules.state import Commit, Pin, Room
 from tandemd.rules.title_allowlist import TitleAllowlist
 from tandemd.store.memory import MemoryStore
-from tandemd.util.sweeper import Rounds
-from tandemd.web import Addresses, Door, DoorSettings, Shortcut, TandemSite
+from tandemd.util.sweeper import Sweeper
+from tandemd.web import Addresses, Door, DoorSettings, FastUpgrade, TandemSite
 from tandemd.web.cors import Cors
 from tandemd.web.router import NotFound, Root
 from tandemd.websocket.client import ClientConnection
@@ -184,9 +184,11 @@ class Server:
         root = Root(
             WebSocketResource(self.factory), {}, NotFound(), Cors(["*"]), lambda: True, self.addresses, self.door
         )
-        self.site = TandemSite(root, reactor, shortcut=Shortcut(self.factory, root.refusal) if protocol.fast else None)
+        self.site = TandemSite(
+            root, reactor, shortcut=FastUpgrade(self.factory, root.refusal) if protocol.fast else None
+        )
         self._numbers = 0
-        self._check = Rounds(reactor, 1.0, self.factory.to_check, TandemProtocol.check)
+        self._check = Sweeper(reactor, 1.0, self.factory.to_check, TandemProtocol.check)
 
     def _delivered(self, count: int) -> None:
         self.metrics.deliveries += count

@@ -26,7 +26,7 @@ from twisted.trial.unittest import TestCase
 
 from tandemd.messages.framing import text_frame
 from tandemd.websocket.protocol import ProtocolSettings
-from tandemd.websocket.send_queue import BacklogLimits
+from tandemd.websocket.send_queue import SendQueueLimits
 
 from .fake_node import EPOCH, World, frame
 
@@ -89,7 +89,7 @@ class SocketTestCase(TestCase):
     """The reactor is a fake: the tests are the kernel's voice. fast: which of the two ways of writing is used."""
 
     fast = True
-    limits = BacklogLimits()
+    limits = SendQueueLimits()
 
     def setUp(self) -> None:
         self.clock = MemoryReactorClock()

@@ -16,7 +16,7 @@ import tandemd
 from tandemd.metrics import Histogram, ReactorLag
 from tandemd.rooms.joining.queue import Lobby
 from tandemd.util.services import Periodic
-from tandemd.util.sweeper import Rounds
+from tandemd.util.sweeper import Sweeper
 
 from ..support.fake_node import ServiceTestCase
 from ..support.redis_nodes import RedisTestCase, until
@@ -117,8 +117,8 @@ class NodeTest(ServiceTestCase):
         self.world.party("ann", "bob")
         tried: list[Once] = []
         for thing in gc.get_objects():
-            if isinstance(thing, Periodic | Rounds) and thing.running and self.reactor in self.clocks(thing):
-                for name in ("_function", "_things", "_look"):
+            if isinstance(thing, Periodic | Sweeper) and thing.running and self.reactor in self.clocks(thing):
+                for name in ("_function", "_things", "_visit"):
                     if hasattr(thing, name):
                         once = Once(getattr(thing, name))
                         setattr(thing, name, once)

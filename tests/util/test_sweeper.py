@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tandemd.util.sweeper import SLICE, Rounds
+from tandemd.util.sweeper import TIME_SLICE, Sweeper
 
 
 class RoundsTests(SynchronousTestCase):
@@ -14,7 +14,7 @@ class RoundsTests(SynchronousTestCase):
         self.things = list(range(10))
         self.seen: list[int] = []
         self.cost = 0.0
-        self.rounds = Rounds(self.clock, 1.0, lambda: self.things, self.look)
+        self.rounds = Sweeper(self.clock, 1.0, lambda: self.things, self.look)
 
     def look(self, thing: int) -> None:
         self.seen.append(thing)
@@ -34,7 +34,7 @@ class RoundsTests(SynchronousTestCase):
 
     def test_others_in_between(self) -> None:
         """When a slice is over, whatever waits for the reactor has its turn before the next one."""
-        self.cost = SLICE * 0.4
+        self.cost = TIME_SLICE * 0.4
         self.rounds.start()
         turns: list[int] = []
         self.clock.callLater(1.0, lambda: turns.append(len(self.seen)))
@@ -55,14 +55,14 @@ class RoundsTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_things_that_change_meanwhile(self) -> None:
-        rounds = Rounds(self.clock, 1.0, lambda: self.things, self.things.remove)
+        rounds = Sweeper(self.clock, 1.0, lambda: self.things, self.things.remove)
         rounds.start()
         self.clock.advance(1.0)
         self.assertEqual(self.things, [])
 
     def test_stopping(self) -> None:
         """Also from within."""
-        rounds = Rounds(self.clock, 1.0, lambda: self.things, lambda thing: (self.look(thing), rounds.stop()))
+        rounds = Sweeper(self.clock, 1.0, lambda: self.things, lambda thing: (self.look(thing), rounds.stop()))
         rounds.start()
         self.clock.advance(1.0)
         self.assertEqual((self.seen, rounds.running, self.clock.getDelayedCalls()), ([0], False, []))

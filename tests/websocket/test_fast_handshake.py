@@ -14,11 +14,11 @@ from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
 
 from tandemd.metrics import Metrics
-from tandemd.web import Addresses, Door, DoorSettings, Shortcut, TandemSite
+from tandemd.web import Addresses, Door, DoorSettings, FastUpgrade, TandemSite
 from tandemd.web.cors import Cors
 from tandemd.web.router import NotFound, Root
 from tandemd.websocket import fast_path
-from tandemd.websocket.fast_handshake import answer, usual
+from tandemd.websocket.fast_handshake import answer, parse_standard_handshake
 from tandemd.websocket.protocol import ProtocolSettings, TandemFactory, TandemProtocol
 
 from ..support.fake_node import frame
@@ -58,7 +58,7 @@ class Heard:
     def received(self, text: bytes) -> None:
         self.texts.append(text)
 
-    def framed(self) -> None:
+    def control_frame_received(self) -> None:
         pass
 
     def flush(self) -> None:
@@ -101,7 +101,7 @@ class HandshakeTest(TestCase):
 
     def test_usual(self) -> None:
         for headers in (HEADERS, BROWSER, {**HEADERS, "Origin": "null"}, {**HEADERS, "Host": "[::1]:80"}):
-            self.assertIsNotNone(usual(request(headers)), headers)
+            self.assertIsNotNone(parse_standard_handshake(request(headers)), headers)
             self.assertTrue(self.both(request(headers)).open)
 
     def test_answer_of_the_standard(self) -> None:
@@ -119,17 +119,17 @@ class HandshakeTest(TestCase):
             ("Sec-WebSocket-Extensions", "=;,"),
         ):  # fmt: skip
             data = request({**HEADERS, name: value})
-            self.assertIsNone(usual(data), (name, value))
+            self.assertIsNone(parse_standard_handshake(data), (name, value))
             self.both(data)
         for line in ("POST /ws HTTP/1.1", "GET /ws HTTP/1.0", "GET /ws#here HTTP/1.1", "GET  HTTP/1.1"):
-            self.assertIsNone(usual(request(HEADERS, line)), line)
+            self.assertIsNone(parse_standard_handshake(request(HEADERS, line)), line)
             self.assertFalse(self.both(request(HEADERS, line)).open, line)
         for name, value in HEADERS.items():
             data = request({key: kept for key, kept in HEADERS.items() if key != name})
-            self.assertIsNone(usual(data), name)
+            self.assertIsNone(parse_standard_handshake(data), name)
             self.assertFalse(self.both(data).open, name)
             twice = request(HEADERS)[:-2] + f"{name}: {value}\r\n\r\n".encode()
-            self.assertIsNone(usual(twice), name)
+            self.assertIsNone(parse_standard_handshake(twice), name)
             self.both(twice)
 
     def test_what_http_does_not_allow(self) -> None:
@@ -141,8 +141,8 @@ class HandshakeTest(TestCase):
             "\r\n".join(f"X-{number}: a" for number in range(600)),
         ):  # fmt: skip
             data = request(HEADERS)[:-2] + f"{line}\r\n\r\n".encode()
-            self.assertIsNone(usual(data), line[:60])
-        self.assertIsNotNone(usual(request(HEADERS)[:-2] + b"X:\ta b\t\r\nY:\r\n\r\n"))
+            self.assertIsNone(parse_standard_handshake(data), line[:60])
+        self.assertIsNotNone(parse_standard_handshake(request(HEADERS)[:-2] + b"X:\ta b\t\r\nY:\r\n\r\n"))
 
     @given(
         st.dictionaries(
@@ -202,7 +202,7 @@ class ShortcutTest(TestCase):
         door = Door(self.clock, DoorSettings(per_minute=2), self.limited)
         cors = Cors(["https://www.netflix.com"])
         root = Root(Longer(), {}, NotFound(), cors, lambda: True, Addresses(), door)
-        self.site = TandemSite(root, self.clock, shortcut=Shortcut(factory, root.refusal))
+        self.site = TandemSite(root, self.clock, shortcut=FastUpgrade(factory, root.refusal))
 
     def answer(self, *chunks: bytes) -> bytes:
         channel: Any = self.site.buildProtocol(IPv4Address("TCP", "10.0.0.1", 1))

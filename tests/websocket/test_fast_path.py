@@ -81,7 +81,7 @@ class Heard:
     def flush(self) -> None:
         pass
 
-    def framed(self) -> None:
+    def control_frame_received(self) -> None:
         pass
 
     def closed(self) -> None:

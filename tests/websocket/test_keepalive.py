@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from tandemd.websocket.keepalive import INTERVAL, PROBE, TIMEOUT, Pulse
+from tandemd.websocket.keepalive import INTERVAL, PROBE, TIMEOUT, Keepalive
 
 from ..support.fake_node import ServiceTestCase
 
@@ -20,7 +20,7 @@ class FakePeer:
     def sendPing(self, payload: bytes | None = None) -> None:
         self.pings += 1
 
-    def silent(self) -> None:
+    def ping_timed_out(self) -> None:
         self.aborted = True
 
 
@@ -29,7 +29,7 @@ class PulseTest(TestCase):
         self.clock = Clock()
         self.clock.advance(1_700_000_000)
         self.peer = FakePeer()
-        self.pulse = Pulse(self.clock, self.peer)
+        self.pulse = Keepalive(self.clock, self.peer)
         self.said: list[bool] = []
 
     def run_for(self, seconds: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandemd.websocket.protocol import LATE, ProtocolSettings
+from tandemd.websocket.protocol import FRAMES_AFTER_CLOSE, ProtocolSettings
 
 from ..support.fake_node import EPOCH, Client, ServiceTestCase, frame
 
@@ -358,7 +358,7 @@ class FrameTest(WireTestCase):
     def test_who_is_thrown_out_is_not_read_for_long(self) -> None:
         """What it goes on to send costs nothing; the close frame gets to it, and soon the connection is dropped."""
         end = frame(CLOSE, struct.pack("!H", 1003))
-        self.ann.raw(frame(BINARY, b"") + frame(PING, b"p") * (2 * LATE) + end)
+        self.ann.raw(frame(BINARY, b"") + frame(PING, b"p") * (2 * FRAMES_AFTER_CLOSE) + end)
         self.assertEqual((self.ann.closed, self.bob.told()), (False, []))
         self.world.advance(7)
         self.assertEqual((self.ann.closed, self.ann.code), (True, 1003))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from unittest.mock import Mock
 
 from tandemd.websocket.client import ClientConnection
-from tandemd.websocket.fast_path import SHARE
+from tandemd.websocket.fast_path import FRAMES_PER_ITERATION
 
 from ..support.fake_node import frame
 from ..support.socket_connection import SocketTestCase, TlsSocketTestCase, frames_in
@@ -40,39 +40,39 @@ class ShareTest(SocketTestCase):
         return heard
 
     def test_texts(self) -> None:
-        wanted = [b"%d" % number for number in range(5 * SHARE + 3)]
+        wanted = [b"%d" % number for number in range(5 * FRAMES_PER_ITERATION + 3)]
         heard = self.note_texts()
         self.pour(b"".join(frame(TEXT, text) for text in wanted))
-        self.assertLessEqual(len(heard), SHARE)
+        self.assertLessEqual(len(heard), FRAMES_PER_ITERATION)
         before = len(heard)
         self.turn()
-        self.assertLessEqual(len(heard), before + SHARE)
+        self.assertLessEqual(len(heard), before + FRAMES_PER_ITERATION)
         self.assertGreater(len(heard), before)
         self.turns()
         self.assertEqual(heard, wanted)
 
     def test_other_frames(self) -> None:
         framed = Mock()
-        self.patch(ClientConnection, "framed", framed)
-        self.pour(frame(PING, b"x") * 9 * SHARE + frame(PING, b"last"))
-        self.assertLessEqual(framed.call_count, SHARE)
+        self.patch(ClientConnection, "control_frame_received", framed)
+        self.pour(frame(PING, b"x") * 9 * FRAMES_PER_ITERATION + frame(PING, b"last"))
+        self.assertLessEqual(framed.call_count, FRAMES_PER_ITERATION)
         self.turns()
         pongs = list(frames_in(self.received()))
-        self.assertEqual(pongs, [(PONG, b"x")] * 9 * SHARE + [(PONG, b"last")])
+        self.assertEqual(pongs, [(PONG, b"x")] * 9 * FRAMES_PER_ITERATION + [(PONG, b"last")])
 
     def test_what_comes_meanwhile_is_read_behind_it(self) -> None:
         heard = self.note_texts()
-        self.pour(frame(TEXT, b"a") * 3 * SHARE)
+        self.pour(frame(TEXT, b"a") * 3 * FRAMES_PER_ITERATION)
         self.client.sendall(frame(TEXT, b"b"))
         self.assertNotIn(self.transport, self.clock.readers)
         self.turns()
-        self.assertEqual(heard, [b"a"] * 3 * SHARE)
+        self.assertEqual(heard, [b"a"] * 3 * FRAMES_PER_ITERATION)
         self.read()
         self.assertEqual(heard[-1], b"b")
 
     def test_closing_meanwhile(self) -> None:
         """Its closing handshake is read, behind what it has sent before."""
-        self.pour(frame(TEXT, b'{"type":"PING"}') * 2 * SHARE)
+        self.pour(frame(TEXT, b'{"type":"PING"}') * 2 * FRAMES_PER_ITERATION)
         self.session.close(1012, "restart")
         self.pump()
         self.client.sendall(frame(CLOSE, b"\x03\xf4"))
@@ -84,13 +84,13 @@ class ShareTest(SocketTestCase):
 
     def test_thrown_out_meanwhile(self) -> None:
         """Nothing of it is read any more."""
-        self.pour(frame(TEXT, b'{"type":"PING"}') * 3 * SHARE)
-        self.session.expel("enough")
+        self.pour(frame(TEXT, b'{"type":"PING"}') * 3 * FRAMES_PER_ITERATION)
+        self.session.close_abusive("enough")
         self.turns()
         self.assertNotIn(self.transport, self.clock.readers)
 
     def test_lost_meanwhile(self) -> None:
-        self.pour(frame(TEXT, b'{"type":"PING"}') * 3 * SHARE)
+        self.pour(frame(TEXT, b'{"type":"PING"}') * 3 * FRAMES_PER_ITERATION)
         self.protocol.abort()
         self.turns()
         self.assertNotIn(self.transport, self.clock.readers)

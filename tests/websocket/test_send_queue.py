@@ -26,7 +26,7 @@ from tandemd.app.listener import keep_little
 from tandemd.messages.framing import text_frame
 from tandemd.web import TandemSite
 from tandemd.web.file_range import Part, PartSender
-from tandemd.websocket.send_queue import PIECE, BacklogLimits
+from tandemd.websocket.send_queue import PIECE, SendQueueLimits
 
 from ..support.fake_node import TITLE, Client, frame
 from ..support.socket_connection import CLOSE, SocketTestCase, TlsSocketTestCase, frames_in, tcp_pair
@@ -38,7 +38,7 @@ PING, PONG = 9, 10
 class SlowClientTest(SocketTestCase):
     """Bob is on a real socket, which is read when the test says so. Ann, the host, reads at once."""
 
-    limits = BacklogLimits(size=256 * 1024, stall=10.0)
+    limits = SendQueueLimits(size=256 * 1024, stall=10.0)
 
     def setUp(self) -> None:
         super().setUp()
@@ -295,7 +295,7 @@ class TlsSlowClientTest(TlsSocketTestCase, SlowClientTest):
 class CrowdTest(SocketTestCase):
     """A room with many members, one of whom never reads."""
 
-    limits = BacklogLimits(size=256 * 1024)
+    limits = SendQueueLimits(size=256 * 1024)
 
     def test_others_get_everything(self) -> None:
         others = self.world.party(*(f"user{i}" for i in range(40)))

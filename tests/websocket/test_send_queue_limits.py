@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tandemd import messages as m
 from tandemd.rooms.replay import Replay
 from tandemd.rules.state import Commit
-from tandemd.websocket.send_queue import PIECE, Backlog, BacklogLimits
+from tandemd.websocket.send_queue import PIECE, SendQueue, SendQueueLimits
 
 SIZE = 4 * PIECE
 
@@ -45,7 +45,7 @@ class BacklogTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reasons: list[str] = []
         self.transport = Transport()
-        self.backlog = Backlog(self.transport, self, Clock(), BacklogLimits(SIZE, 10.0))
+        self.backlog = SendQueue(self.transport, self, Clock(), SendQueueLimits(SIZE, 10.0))
         self.made = 0
 
     def fell_behind(self) -> None:
@@ -54,7 +54,7 @@ class BacklogTests(SynchronousTestCase):
     def caught_up(self) -> None:
         pass
 
-    def too_slow(self, reason: str) -> None:
+    def slow_consumer(self, reason: str) -> None:
         self.reasons.append(reason)
 
     def pieces(self, count: int, size: int = PIECE) -> Iterator[bytes]:
