@@ -61,7 +61,14 @@ USUAL = {
 }
 """Meanings of fields for which a docstring has no other text."""
 
-_OBJECTS: tuple[type[Struct], ...] = (m.Resume, m.SessionDescription, m.IceCandidateInit, m.User, m.GateState, m.Barred)
+_OBJECTS: tuple[type[Struct], ...] = (
+    m.Resume,
+    m.SessionDescription,
+    m.IceCandidateInit,
+    m.User,
+    m.GateState,
+    m.BanEntry,
+)
 
 _PERMISSION = {
     Who.ANYBODY: "Every client may send it, also before JOIN.",

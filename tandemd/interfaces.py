@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from .errors import RequestError
-from .ratelimit.buckets import Taken, Way
+from .ratelimit.buckets import Plan, TakeResult
 from .rules.state import Commit, Member, Room, Version
 
 
@@ -171,13 +171,13 @@ class IRoomStore(Interface):
     def due_rooms(now: float) -> Deferred[Sequence[str]]:
         """Return the codes of rooms that nobody here follows and whose due time has come, some hundreds at most."""
 
-    def take(ways: Sequence[Way]) -> Deferred[Taken]:
+    def take(ways: Sequence[Plan]) -> Deferred[TakeResult]:
         """Take the first way of which everything can be had; nothing if there is none. For what protects rooms.
 
         Fails with `errors.RequestError("unavailable", ...)` while the store cannot be asked; it may have been taken then.
         """
 
-    def give_back(way: Way) -> None:
+    def refund(way: Plan) -> None:
         """Undo the taking of a way, soon."""
 
     def mark(name: str, seconds: float) -> None:

@@ -26,14 +26,14 @@ from ..rules.engine import Rules
 from ..rules.settings import RuleSettings
 from ..rules.title_allowlist import CLIP, TitleAllowlist
 from ..util.services import OrderedMultiService
-from ..web import Addresses, Cors, Door, DoorSettings, FastUpgrade, Quota, TandemSite, root_resource
+from ..web import Addresses, ConnectionLimiter, ConnectionLimits, Cors, FastUpgrade, Quota, TandemSite, root_resource
 from ..websocket.client import ClientConnection
 from ..websocket.protocol import ProtocolSettings, TandemFactory, TandemProtocol
 from ..websocket.send_queue import SendQueueLimits
 from .backends import stores_of
 from .listener import Connections, Listener
 from .runtime_tuning import Interpreter
-from .settings import doorkeeper_of
+from .settings import authenticator_of
 from .state_dir import exposed
 
 PAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "web/page")
@@ -64,9 +64,9 @@ class Node:
         self.stores = stores_of(config, reactor, metrics, self.prefix, wall)
         self.outbox = Outbox(reactor, self._delivered)
         self.hasher = Hasher(reactor)
-        self._doorkeeper = doorkeeper_of(config, reactor)
-        if self._doorkeeper is not None:
-            self._doorkeeper.setServiceParent(top)
+        self._authenticator = authenticator_of(config, reactor)
+        if self._authenticator is not None:
+            self._authenticator.setServiceParent(top)
         self.spending = Spending(reactor, spending_of(config)) if config.limits.enabled else None
         self.rooms = RoomService(
             self.stores.store,
@@ -76,15 +76,15 @@ class Node:
             metrics,
             self.hasher.hash_pin,
             positions_of(config),
-            self._doorkeeper.vouch if self._doorkeeper is not None else lambda join: None,
+            self._authenticator.authenticate if self._authenticator is not None else lambda join: None,
             join_limits_of(config),
             self.spending,
         )
         limits = config.limits
         self.addresses = Addresses(config.web.trusted_proxies, config.endpoint.startswith("haproxy:"), reactor)
         self.cors = Cors(config.web.allowed_origins, config.titles.allowed, [config.web.invite_base_url])
-        self.door = Door(reactor, door_of(config), metrics.limited)
-        self.limits = MessageLimits(reactor, rates_of(config), self.door.punish) if limits.enabled else None
+        self.door = ConnectionLimiter(reactor, door_of(config), metrics.limited)
+        self.limits = MessageLimits(reactor, rates_of(config), self.door.penalize) if limits.enabled else None
         self.factory = TandemFactory(
             reactor,
             ProtocolSettings(
@@ -190,14 +190,14 @@ class Node:
     @property
     def reloads(self) -> bool:
         """Whether there is anything to reload."""
-        return self._certificates is not None or self._doorkeeper is not None
+        return self._certificates is not None or self._authenticator is not None
 
     def reload(self) -> None:
         """Read again what may change while the node runs: the TLS certificate, and the keys of tokens."""
         if self._certificates is not None:
             self._certificates.reload()
-        if self._doorkeeper is not None:
-            self._doorkeeper.reload()
+        if self._authenticator is not None:
+            self._authenticator.reload()
 
     def _warnings(self) -> list[str]:
         return [*self.stores.warnings(), *(self._certificates.warnings() if self._certificates is not None else [])]
@@ -254,10 +254,10 @@ class Node:
 
     def _counted(self, address: str, code: int | None, opened: bool) -> None:
         if opened:
-            self.door.entered(address)
+            self.door.opened(address)
             self.metrics.opened.value += 1
         else:
-            self.door.left(address)
+            self.door.closed(address)
             self.metrics.closed[str(code) if code in _CLOSE_CODES else "other"] += 1
 
     def _given_up(self, reason: str) -> None:
@@ -334,12 +334,12 @@ def spending_of(config: Config) -> SpendingRates:
     )
 
 
-def door_of(config: Config) -> DoorSettings:
+def door_of(config: Config) -> ConnectionLimits:
     """Return who may open a WebSocket as the configuration sets it."""
     limits = config.limits
     if not limits.enabled:
-        return DoorSettings()
-    return DoorSettings(
+        return ConnectionLimits()
+    return ConnectionLimits(
         limits.connections,
         limits.connections_per_address,
         limits.connections_per_minute,

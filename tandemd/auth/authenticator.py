@@ -26,7 +26,7 @@ class _Payload(Struct):
     role: Literal["host", "guest"] = "guest"
 
 
-class Doorkeeper(service.MultiService):
+class TokenAuthenticator(service.MultiService):
     """Says who may join as whom."""
 
     name = "doorkeeper"
@@ -54,7 +54,7 @@ class Doorkeeper(service.MultiService):
     def _changed(self, keys: dict[str, VerificationKey]) -> None:
         self._log.info("the keys of auth.keys were read again: {kids}", kids=", ".join(keys))
 
-    def vouch(self, join: m.Join) -> Claims:
+    def authenticate(self, join: m.Join) -> Claims:
         """Return what the JOIN's token says. Raises RequestError, with code "unauthorized", unless it allows this JOIN."""
         if not join.auth:
             raise _refused("this server lets nobody in without a token; give it in `auth`")

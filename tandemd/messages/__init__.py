@@ -43,8 +43,8 @@ from .fields import SERVER, Count, Id, Seconds
 from .server import (
     SERVER_MESSAGES,
     Ack,
+    BanEntry,
     Bans,
-    Barred,
     ControlDelegated,
     Error,
     GateState,
@@ -82,7 +82,7 @@ __all__ = [
     "Answer",
     "Ban",
     "Bans",
-    "Barred",
+    "BanEntry",
     "CLIENT_MESSAGES",
     "Chat",
     "ClientMessage",

@@ -323,7 +323,7 @@ class RelayedPlaybackAck(ServerMessage, tag="PLAYBACK_ACK", frozen=True, kw_only
     control: str | None = None
 
 
-class Barred(Struct, rename="camel", frozen=True, gc=False, omit_defaults=True):
+class BanEntry(Struct, rename="camel", frozen=True, gc=False, omit_defaults=True):
     """A kick or a ban in force.
 
     userId: the kicked or banned user id.
@@ -343,7 +343,7 @@ class Bans(ServerMessage, tag="BANS", frozen=True, kw_only=True):
     bans: the kicks that have not ended, and all bans.
     """
 
-    bans: list[Barred]
+    bans: list[BanEntry]
 
 
 class Kicked(ServerMessage, tag="KICKED", frozen=True, kw_only=True):

@@ -22,35 +22,35 @@ MINUTE = 60.0
 DAY = 86400.0
 
 
-class Budget(Struct, frozen=True, gc=False):
-    """Something may be done `most` times at once, and grows back evenly in `per` seconds. Doing it takes one.
+class TokenBucket(Struct, frozen=True, gc=False):
+    """Something may be done `capacity` times at once, and grows back evenly in `refill_period` seconds. Doing it takes one.
 
-    keep: how many must be left afterwards. With most - 1, only who has not taken any lately gets one.
+    reserve: how many must be left afterwards. With capacity - 1, only who has not taken any lately gets one.
     """
 
     name: str
-    most: int
-    per: float
-    keep: int = 0
+    capacity: int
+    refill_period: float
+    reserve: int = 0
 
     @property
     def interval(self) -> float:
         """Seconds in which one grows back."""
-        return self.per / self.most
+        return self.refill_period / self.capacity
 
     @property
     def room(self) -> float:
         """Seconds of growing back that may be taken in advance."""
-        return (self.most - self.keep) * self.interval
+        return (self.capacity - self.reserve) * self.interval
 
 
-class Mark(Struct, frozen=True, gc=False):
+class Flag(Struct, frozen=True, gc=False):
     """Something that must have been marked; waiting for that makes no sense. Nothing is taken from it."""
 
     name: str
 
 
-class Share(Struct, frozen=True, gc=False):
+class RoomQuota(Struct, frozen=True, gc=False):
     """At most this many rooms that exist may be held under a name; taking holds the room `room_id`, for a day at most."""
 
     name: str
@@ -58,12 +58,12 @@ class Share(Struct, frozen=True, gc=False):
     most: int
 
 
-Need = Budget | Mark | Share
-Way = Sequence[Need]
+Requirement = TokenBucket | Flag | RoomQuota
+Plan = Sequence[Requirement]
 """What must all be had at once."""
 
 
-class Taken(Struct, frozen=True, gc=False):
+class TakeResult(Struct, frozen=True, gc=False):
     """What became of an attempt to take.
 
     way: which of the ways was taken, -1 for none. Else: wait: seconds after which it may be tried again. lacking: the name
@@ -80,7 +80,7 @@ RECHECK = 5.0
 """Seconds after which it is asked again for a share: nobody knows when there will be one."""
 
 
-class Budgets:
+class TokenBuckets:
     """Counts in this process.
 
     exists: says whether there is a room. kept: how many names of each kind are remembered; the kind is what precedes the
@@ -96,9 +96,9 @@ class Budgets:
     def __len__(self) -> int:
         return sum(map(len, self._until.values())) + len(self._shares)
 
-    def take(self, ways: Sequence[Way], now: float) -> Taken:
+    def take(self, ways: Sequence[Plan], now: float) -> TakeResult:
         """Take the first way of which everything can be had; nothing if there is none."""
-        best = Taken(-1, 2 * DAY)
+        best = TakeResult(-1, 2 * DAY)
         for number, way in enumerate(ways):
             wait, lacking = 0.0, ""
             for need in way:
@@ -108,21 +108,21 @@ class Budgets:
             if not wait:
                 for need in way:
                     self._use(need, now)
-                return Taken(number)
+                return TakeResult(number)
             if wait < best.wait or not best.lacking:
-                best = Taken(-1, wait, lacking, number)
+                best = TakeResult(-1, wait, lacking, number)
         return best
 
-    def give_back(self, way: Way, now: float) -> None:
+    def refund(self, way: Plan, now: float) -> None:
         """Undo the taking of a way."""
         for need in way:
-            if isinstance(need, Budget):
+            if isinstance(need, TokenBucket):
                 until = self._at(need.name) - need.interval
                 if until > now:
                     self._put(need.name, until)
                 else:
                     self._forget(need.name)
-            elif isinstance(need, Share):
+            elif isinstance(need, RoomQuota):
                 held = self._shares.get(need.name, {})
                 held.pop(need.room_id, None)
                 if not held:
@@ -132,11 +132,11 @@ class Budgets:
         """Mark a name until a time."""
         self._put(name, max(until, self._at(name)))
 
-    def _wait(self, need: Need, now: float) -> float:
-        if isinstance(need, Budget):
+    def _wait(self, need: Requirement, now: float) -> float:
+        if isinstance(need, TokenBucket):
             wait = max(self._at(need.name) - now, 0.0) + need.interval - need.room
             return wait if wait > TINY else 0.0
-        if isinstance(need, Mark):
+        if isinstance(need, Flag):
             return 0.0 if self._at(need.name) > now else DAY
         held = self._shares.get(need.name, {})
         if len(held) >= need.most:
@@ -144,10 +144,10 @@ class Budgets:
                 del held[room_id]
         return 0.0 if len(held) < need.most or need.room_id in held else RECHECK
 
-    def _use(self, need: Need, now: float) -> None:
-        if isinstance(need, Budget):
+    def _use(self, need: Requirement, now: float) -> None:
+        if isinstance(need, TokenBucket):
             self._put(need.name, max(self._at(need.name), now) + need.interval)
-        elif isinstance(need, Share):
+        elif isinstance(need, RoomQuota):
             self._shares.setdefault(need.name, {})[need.room_id] = None
             self._shares.move_to_end(need.name)
             if len(self._shares) > self._kept:
@@ -178,7 +178,7 @@ class PerMinute:
         self._clock = clock
         self._kind = kind
         self._most = most
-        self._budgets = Budgets()
+        self._budgets = TokenBuckets()
 
     def take(self, address: str) -> float:
         """Count one and return 0.0, or the seconds after which the address may have the next.
@@ -187,5 +187,5 @@ class PerMinute:
         """
         if not address or not self._most:
             return 0.0
-        way = [Budget(f"{self._kind}:{scope.name}", self._most * scope.times, MINUTE) for scope in scopes(address)]
+        way = [TokenBucket(f"{self._kind}:{scope.name}", self._most * scope.times, MINUTE) for scope in scopes(address)]
         return self._budgets.take((way,), self._clock.seconds()).wait

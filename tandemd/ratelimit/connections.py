@@ -27,7 +27,7 @@ class Rejection(Struct, frozen=True):
 RATE_LIMITED, OVERLOADED, FORBIDDEN = "rate_limited", "unavailable", "forbidden"
 
 
-class DoorSettings(Struct, frozen=True):
+class ConnectionLimits(Struct, frozen=True):
     """connections: open at a time, in all. per_address: of one address. per_minute: new ones of one address. 0: any number.
 
     requests_per_minute: by HTTP, of one address. penalty, longest_penalty: seconds that an address is kept out after an
@@ -42,14 +42,14 @@ class DoorSettings(Struct, frozen=True):
     requests_per_minute: int = 0
 
 
-class Door:
+class ConnectionLimiter:
     """Counts the open connections of each address, and turns away who has too many, or has been thrown out.
 
     An address is as rules by address use it; for '' only the limit in all applies. The network around an address has limits
     too, see `limits.scopes`. limited: counts by reason.
     """
 
-    def __init__(self, clock: IReactorTime, settings: DoorSettings, limited: Counts):
+    def __init__(self, clock: IReactorTime, settings: ConnectionLimits, limited: Counts):
         self._settings = settings
         self._limited = limited
         self._opening = PerMinute(clock, "opening", settings.per_minute)
@@ -59,7 +59,7 @@ class Door:
         self._open: dict[str, int] = {}
         self._count = 0
 
-    def refusal(self, address: str) -> Rejection | None:
+    def check(self, address: str) -> Rejection | None:
         """Return why a handshake is rejected, or None. To be asked once for each handshake."""
         settings = self._settings
         wait = self._penalties.wait(address)
@@ -102,13 +102,13 @@ class Door:
         self._limited[reason] += 1
         return Rejection(code, text, wait)
 
-    def entered(self, address: str) -> None:
+    def opened(self, address: str) -> None:
         """A connection was opened."""
         self._count += 1
         for scope in scopes(address):
             self._open[scope.name] = self._open.get(scope.name, 0) + 1
 
-    def left(self, address: str) -> None:
+    def closed(self, address: str) -> None:
         """It has ended."""
         self._count -= 1
         for scope in scopes(address):
@@ -116,7 +116,7 @@ class Door:
             if count:
                 self._open[scope.name] = count
 
-    def punish(self, address: str) -> None:
+    def penalize(self, address: str) -> None:
         """A client had to be thrown out: its address is not let in for a while."""
         if self._settings.penalty:
             self._penalties.punish(address)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 
 from . import scopes
-from .buckets import MINUTE, Budget, Budgets, Way
+from .buckets import MINUTE, Plan, TokenBucket, TokenBuckets
 
 
-class LookupLimits:
+class InviteLookupLimiter:
     """Counts look-ups, of each address, and those in vain of all together. In memory of this node; 0: no limit.
 
     per_address: a minute, whether in vain or not. in_vain: a minute, of all. Half of these are kept for addresses that have
@@ -23,9 +23,9 @@ class LookupLimits:
         self._per_address = per_address
         self._in_vain = in_vain
         self._refused = refused
-        self._budgets = Budgets()
+        self._budgets = TokenBuckets()
 
-    def ask(self, address: str) -> float:
+    def take_for_member(self, address: str) -> float:
         """Count a question about a room that the asker is in. See `take`."""
         return self._take([self._of(address)])
 
@@ -39,7 +39,7 @@ class LookupLimits:
             return self._take([own])
         if not own:
             return self._take([self._all()])
-        ways: list[Way] = [
+        ways: list[Plan] = [
             (*self._of(address, self._per_address // 2), *self._all()),
             (*own, *self._all(self._in_vain // 2)),
         ]
@@ -49,25 +49,25 @@ class LookupLimits:
             self._budgets.take([own], self._clock.seconds())
         return wait
 
-    def found(self) -> None:
+    def refund_last(self) -> None:
         """The last look-up was not in vain."""
         if self._in_vain:
-            self._budgets.give_back(self._all(), self._clock.seconds())
+            self._budgets.refund(self._all(), self._clock.seconds())
 
-    def _take(self, ways: list[Way]) -> float:
+    def _take(self, ways: list[Plan]) -> float:
         taken = self._budgets.take(ways, self._clock.seconds())
         if taken.way < 0:
             self._refused()
         return taken.wait
 
-    def _of(self, address: str, keep: int = 0) -> Way:
+    def _of(self, address: str, keep: int = 0) -> Plan:
         """keep: of the address's own number; the network around it keeps as many times more as it has."""
         if not self._per_address:
             return ()
         return tuple(
-            Budget(f"by:{scope.name}", self._per_address * scope.times, MINUTE, keep * scope.times)
+            TokenBucket(f"by:{scope.name}", self._per_address * scope.times, MINUTE, keep * scope.times)
             for scope in scopes(address)
         )
 
-    def _all(self, keep: int = 0) -> Way:
-        return (Budget("in vain:", self._in_vain, MINUTE, keep),)
+    def _all(self, keep: int = 0) -> Plan:
+        return (TokenBucket("in vain:", self._in_vain, MINUTE, keep),)

@@ -76,11 +76,11 @@ class MessageLimits:
     """The rates of all connections of a node, and what time it is.
 
     abused: called with the address of a client that was thrown out. now: seconds since the beginning, at most a second
-    old. interval: of each bucket, what taking one costs; slack: how far the time at which it is full may be away for one
-    more to be taken; edge: what time that is.
+    old. interval: of each bucket, what taking one costs; burst_window: how far the time at which it is full may be away for one
+    more to be taken; full_before: what time that is.
     """
 
-    __slots__ = ("_began", "_clock", "abused", "edge", "interval", "now", "slack")
+    __slots__ = ("_began", "_clock", "abused", "full_before", "interval", "now", "burst_window")
 
     def __init__(self, clock: IReactorTime, rates: MessageRates, abused: Callable[[str], None] = lambda address: None):
         self._clock = clock
@@ -90,19 +90,19 @@ class MessageLimits:
         by_bucket: list[Rate] = [getattr(rates, _GROUPS.get(kind, "others")) for kind in BUCKETS]
         by_bucket += [rates.frames, rates.bytes, rates.abuse]
         self.interval = [1 / rate.per_second for rate in by_bucket]
-        self.slack = [(rate.burst - 1 + TOLERANCE) / rate.per_second for rate in by_bucket]
-        self.tick()
+        self.burst_window = [(rate.burst - 1 + TOLERANCE) / rate.per_second for rate in by_bucket]
+        self.refresh_clock()
 
-    def tick(self) -> None:
+    def refresh_clock(self) -> None:
         """Look at the clock; to be called about once a second."""
         now = self.now = self._clock.seconds() - self._began
-        self.edge = [now + slack for slack in self.slack]
+        self.full_before = [now + slack for slack in self.burst_window]
 
     def later(self, seconds: float, function: Callable[..., object], *args: Any) -> IDelayedCall:
         """Call something after a while."""
         return self._clock.callLater(seconds, function, *args)
 
-    def full(self) -> list[float]:
+    def new_buckets(self) -> list[float]:
         """Return a connection's buckets."""
         return [0.0] * len(self.interval)
 
@@ -111,9 +111,9 @@ class MessageLimits:
 
         due: the connection's buckets. at: which.
         """
-        full_at, slack, cost = due[at], self.slack[at], self.interval[at] * count
+        full_at, slack, cost = due[at], self.burst_window[at], self.interval[at] * count
         if full_at > self.now + slack:
-            self.tick()
+            self.refresh_clock()
             if full_at > self.now + slack:
                 return full_at - self.now - slack + TOLERANCE * self.interval[at]
         due[at] = max(full_at, self.now) + cost

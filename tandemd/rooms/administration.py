@@ -105,7 +105,7 @@ class Administration:
             "hasPin": room.settings.pin is not None,
             "invite": room.settings.invite,
             "locked": room.moderation.locked,
-            "seekAwaits": list(room.gate.awaited) if room.gate is not None else [],
+            "seekAwaits": list(room.gate.pending) if room.gate is not None else [],
             "members": [
                 {
                     "userId": member.user_id,

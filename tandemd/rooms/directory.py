@@ -103,7 +103,7 @@ class Directory:
         return None if room is None else self._shown(room)
 
     def _shown(self, room: Room) -> dict[str, object]:
-        self._rules.withdraw(room)
+        self._rules.drop_disallowed_title(room)
         now, live = self._store.now(), self._open.get(room.room_id)
         users = []
         for member in room.members.values():

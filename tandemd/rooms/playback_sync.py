@@ -15,7 +15,7 @@ from ..messages.framing import text_frame
 from ..metrics import Metrics
 from ..rules.commands import Command, CorrectPlayback, Watching
 from ..rules.membership import AT_ONCE
-from ..rules.message_builders import in_step
+from ..rules.message_builders import sync_message
 from ..rules.playback import drift
 from ..rules.state import Commit, Room
 from .replica import Entry, LiveRoom
@@ -118,7 +118,7 @@ class Positions:
             self._metrics.steered.value += 1
             # Old clients take no 0 from PLAY_PAUSE, and no play state from a heartbeat without a drift.
             far = abs(drift(playback, session.position, now)) > settings.steer_drift
-            steer = self._heartbeat(live.room, now) if far else in_step(live.room, now)
+            steer = self._heartbeat(live.room, now) if far else sync_message(live.room, now)
             session.send(text_frame(m.encode(steer)))
 
     def told(self, live: LiveRoom, commit: Commit) -> None:
@@ -166,7 +166,7 @@ class Positions:
             room = session.group.live.room
             # The host's own player is what the room follows; and who waits at a gate is told when it opens.
             if session.user != room.host and room.gate is None:
-                session.send(text_frame(m.encode(in_step(room, self._store.now()))))
+                session.send(text_frame(m.encode(sync_message(room, self._store.now()))))
 
     def _heartbeat(self, room: Room, now: float) -> m.Heartbeat:
         return m.Heartbeat(

@@ -106,7 +106,7 @@ def _weight(changes: Mapping[str, Any]) -> int:
     gate = changes.get("gate")
     if gate is not None:
         # Every member that watches, at a SEEK.
-        size += sum(len(user) if user.isascii() else len(user.encode()) for user in gate.awaited)
+        size += sum(len(user) if user.isascii() else len(user.encode()) for user in gate.pending)
     if "url" in changes:
         size += len(changes["url"])
     return size
@@ -449,7 +449,7 @@ class LiveRoom:
 
     def renew(self, room: Room) -> None:
         """Go on with another room of the same code, after the old one has ended, or with one just loaded."""
-        self._rules.withdraw(room)
+        self._rules.drop_disallowed_title(room)
         self.room = room
         self.tail.clear()
         self._tail_sizes.clear()

@@ -27,13 +27,13 @@ from ..ratelimit import Meter, Spending
 from ..ratelimit.spending import RESERVED
 from ..rules.commands import Command, Decision, Due, Lost
 from ..rules.engine import Rules
-from ..rules.permissions import PERMISSIONS, chooses_title
+from ..rules.permissions import PERMISSIONS, believes_it_controls
 from ..rules.state import Commit, Pin, Room
 from ..util.services import Periodic
 from ..util.sweeper import TIME_SLICE, Sweeper
 from .directory import Directory
-from .joining.controller import DETACHED, PENDING, Admission
-from .joining.limits import JoinLimits, NotYet, Rations
+from .joining.controller import DETACHED, PENDING, JoinController
+from .joining.limits import JoinDeferredError, JoinLimiter, JoinLimits
 from .joining.pending_joins import Retries
 from .playback_sync import Positions, PositionSettings
 from .registry import OpenRooms
@@ -102,9 +102,9 @@ class RoomService(service.Service):
         self._away_since = 0.0
         self._away = False
         self.positions = Positions(store, positions, lambda: self.open, metrics)
-        self._rations = Rations(store, limits, clock, metrics, lambda: len(self.open))
+        self._rations = JoinLimiter(store, limits, clock, metrics, lambda: len(self.open))
         self.directory = Directory(store, self.open, clock, rules, self._rations.invited)
-        self._admission = Admission(
+        self._admission = JoinController(
             store,
             rules,
             hash_pin,
@@ -180,12 +180,12 @@ class RoomService(service.Service):
         if not counted:
             try:
                 self._rations.join(session.address)
-            except NotYet as error:
-                self._admission.put_off(session, join, error, again)
+            except JoinDeferredError as error:
+                self._admission.defer(session, join, error, again)
                 return
         self.open.use(
             join.room_id,
-            lambda live: self._admission.ask(live, session, join, again=again),
+            lambda live: self._admission.submit(live, session, join, again=again),
             lambda error: self._not_opened(session, join, error, told),
         )
 
@@ -197,7 +197,7 @@ class RoomService(service.Service):
     def _retry(self, live: LiveRoom, session: Session, join: m.Join) -> None:
         """A JOIN that waited at a room may be accepted now."""
         if self._vouched(session, join):
-            self._admission.ask(live, session, join, again=True)
+            self._admission.submit(live, session, join, again=True)
         else:
             self._retries.answered(live, session, join.user_id)
             self.open.close_if_idle(live)
@@ -474,7 +474,7 @@ class _SyncEntry(Entry):
                 from_user_id=m.SERVER,
                 current_time=room.playback.position_at(now),
                 is_playing=room.playback.playing,
-                url="" if chooses_title(room, user) else room.playback.url,
+                url="" if believes_it_controls(room, user) else room.playback.url,
                 timestamp=int(now * 1000),
                 seq=room.seq,
             )

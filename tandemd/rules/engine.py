@@ -30,7 +30,7 @@ from .commands import (
     Watching,
 )
 from .display_names import clean_name
-from .message_builders import in_step, parts, played, seek_pause
+from .message_builders import number_parts, play_pause, seek_pause, sync_message
 from .permissions import PERMISSIONS
 from .playback import Playback
 from .settings import RuleSettings
@@ -72,18 +72,18 @@ class Rules:
         if act is None:
             return self._decide_internal(room, command, now)
         if body.id is None:
-            member = permissions.speaker(room, command.user, command.conn)
+            member = permissions.member_for_connection(room, command.user, command.conn)
             if PERMISSIONS[kind] is not permissions.Who.MEMBER:
                 permissions.check(room, command.user, kind, now, self.settings.host_gone)
             return act(room, member, body, now)
         run = _run(command)
         # Before anything that refuses: an ERROR says that the command was not carried out.
         known = room.members.get(command.user)
-        for nonce, id_, seq in known.recent if known is not None else ():
+        for nonce, id_, seq in known.recent_commands if known is not None else ():
             if id_ == body.id and nonce == run:
                 return Decision(seq=seq)
-        member = permissions.speaker(room, command.user, command.conn)
-        if member.recent and member.recent[-1][0] == run and body.id <= member.forgotten:
+        member = permissions.member_for_connection(room, command.user, command.conn)
+        if member.recent_commands and member.recent_commands[-1][0] == run and body.id <= member.highest_evicted_id:
             raise RequestError(
                 "forgotten",
                 f"`id`: too old to say whether it was carried out; have at most {RECENT} commands without an answer.",
@@ -130,7 +130,7 @@ class Rules:
             times.append(room.empty_since + self.settings.room_ttl)
         return min(times, default=0.0)
 
-    def withdraw(self, room: Room) -> None:
+    def drop_disallowed_title(self, room: Room) -> None:
         """Take the title away from a room just loaded if it is not allowed (any more)."""
         if room.playback.url and not self.titles.allows(room.playback.url):
             room.playback = Playback()
@@ -156,7 +156,7 @@ class Rules:
         return Decision(
             "PLAY_PAUSE",
             changes,
-            (played(room, member.user_id, position, playing, now),),
+            (play_pause(room, member.user_id, position, playing, now),),
             {"control": body.control, "position": position},
             reschedule=room.gate is not None,
         )
@@ -177,7 +177,7 @@ class Rules:
         changes: dict[str, Any] = {"playback": room.playback.controlled(position, resume, now), "gate": None}
         messages: tuple[m.LoggedMessage, ...] = (pause,)
         if resume:
-            messages = parts(pause, played(room, m.SERVER, position, True, now))
+            messages = number_parts(pause, play_pause(room, m.SERVER, position, True, now))
         return Decision("SEEK", changes, messages, details, reschedule=True)
 
     def _ready(self, room: Room, member: Member, body: m.Ready, now: float) -> Decision:
@@ -190,10 +190,10 @@ class Rules:
             late = room.playback.known and room.playback.playing
             if member.missed < gates.MISSES:
                 answers = {}
-            return Decision(changes=answers, reply=in_step(room, now) if late else None)
-        if member.user_id not in gate.awaited or abs(body.target_time - gate.position) > gates.TOLERANCE:
+            return Decision(changes=answers, reply=sync_message(room, now) if late else None)
+        if member.user_id not in gate.pending or abs(body.target_time - gate.position) > gates.TOLERANCE:
             return Decision()
-        gate = gates.arrived(gate, member.user_id)
+        gate = gates.mark_ready(gate, member.user_id)
         if self._opens_at(gate) <= now:
             decision = membership.opened(room, gate, now)
             decision.changes.update(answers)
@@ -223,7 +223,7 @@ class Rules:
         return Decision(
             "PLAY_PAUSE",
             {"playback": playback},
-            (played(room, command.user, body.position, body.playing, now),),
+            (play_pause(room, command.user, body.position, body.playing, now),),
             {"control": "play" if body.playing else "pause", "position": body.position, "followed": True},
         )
 
@@ -251,7 +251,7 @@ class Rules:
         return Decision(changes=changes)
 
     def _update_username(self, room: Room, member: Member, body: m.UpdateUsername, now: float) -> Decision:
-        if member.named:
+        if member.name_from_token:
             raise RequestError("forbidden", "UPDATE_USERNAME: your name comes with your token.")
         name = clean_name(body.username, self.settings.username_length)
         if name is None:
@@ -319,12 +319,14 @@ def _remember(room: Room, member: Member, command: Command, decision: Decision) 
     if not decision.commits or changed is None:
         return decision
     run = _run(command)
-    recent = (*member.recent, (run, command.body.id, room.seq + 1))
-    forgotten = member.forgotten if member.recent and member.recent[-1][0] == run else -1
+    recent = (*member.recent_commands, (run, command.body.id, room.seq + 1))
+    forgotten = member.highest_evicted_id if member.recent_commands and member.recent_commands[-1][0] == run else -1
     for nonce, id_, _ in recent[:-RECENT]:
         if nonce == run:
             forgotten = max(forgotten, id_)
-    changed = msgspec.structs.replace(changed, recent=recent[-RECENT:], forgotten=forgotten, proven=True)
+    changed = msgspec.structs.replace(
+        changed, recent_commands=recent[-RECENT:], highest_evicted_id=forgotten, identity_proven=True
+    )
     return msgspec.structs.replace(decision, changes={**decision.changes, MEMBER + member.user_id: changed})
 
 

@@ -14,8 +14,8 @@ from . import moderation, permissions
 from .commands import Command, Decision, Enter, StalePinError
 from .display_names import clean_name, reserved
 from .membership import departed
-from .message_builders import host_changed, in_step, parts, user_left
-from .permissions import chooses_title
+from .message_builders import host_changed, number_parts, sync_message, user_left
+from .permissions import believes_it_controls
 from .settings import RuleSettings
 from .state import GUEST, HOST, MEMBER, Member, Room
 
@@ -39,7 +39,7 @@ def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleS
     if member is not None and recognised(member, command.conn, command.nonce, body):
         return _come_back(room, member, command, body, name, now)
     # Whether there is such a member is told to those only who might come in: the others do not learn who is in the room.
-    permissions.check_entry(room, user, body.address, now)
+    permissions.check_not_banned(room, user, body.address, now)
     if room.moderation.locked:
         raise RequestError("locked", "JOIN: the host has locked this room.", 5000)
     successor = _lost_host(room, body, name) if member is None else None
@@ -85,8 +85,8 @@ def _admit(room: Room, command: Command, body: Enter, name: str | None, old: Mem
         messages += user_left(room, old.user_id)
     changes[MEMBER + user] = Member(
         user, name, command.conn, order, now, address=body.address, token=body.new_token,
-        proven=body.id is not None, nonce=_unguessable(command.nonce),
-        role=body.role, named=body.named, since=room.seq + 1,
+        identity_proven=body.id is not None, nonce=_unguessable(command.nonce),
+        role=body.role, name_from_token=body.named, since=room.seq + 1,
     )  # fmt: skip
     messages.append(_joined(room, user, name))
     if old is not None or _becomes_host(room, body.role):
@@ -97,7 +97,7 @@ def _admit(room: Room, command: Command, body: Enter, name: str | None, old: Mem
     if room.seq == 0:
         changes["settings"] = msgspec.structs.replace(room.settings, pin=body.pin, invite=body.invite)
     details = {"username": name} if old is None else {"username": name, "was": old.user_id}
-    return Decision("USER_JOINED", changes, parts(*messages), details, skip=user, reschedule=True)
+    return Decision("USER_JOINED", changes, number_parts(*messages), details, skip=user, reschedule=True)
 
 
 def _come_back(room: Room, member: Member, command: Command, body: Enter, name: str | None, now: float) -> Decision:
@@ -116,13 +116,13 @@ def _come_back(room: Room, member: Member, command: Command, body: Enter, name: 
         earlier=_earlier(member, body.address),
         token=token,
         next_token=next_token,
-        proven=member.proven or by_token or body.id is not None,
+        identity_proven=member.identity_proven or by_token or body.id is not None,
         nonce=_unguessable(command.nonce),
         # A page that was loaded anew does not watch yet, and a gate does not wait for it.
         watching=member.watching and body.resume and by_token,
         missed=member.missed if body.resume and by_token else 0,
         role=body.role,
-        named=body.named,
+        name_from_token=body.named,
         since=member.since if by_token else room.seq + 1,
     )
     changes: dict[str, Any] = {MEMBER + member.user_id: back}
@@ -138,8 +138,10 @@ def _come_back(room: Room, member: Member, command: Command, body: Enter, name: 
         if host == member.user_id:
             messages.append(host_changed(room, host))
     event = "USER_RESUMED" if body.resume and by_token else "USER_REJOINED"
-    decision = Decision(event, changes, parts(*messages), {"username": back.username}, skip=skip, reschedule=True)
-    if member.conn != command.conn and not body.resume and not chooses_title(room, member.user_id):
+    decision = Decision(
+        event, changes, number_parts(*messages), {"username": back.username}, skip=skip, reschedule=True
+    )
+    if member.conn != command.conn and not body.resume and not believes_it_controls(room, member.user_id):
         playback = room.playback
         if playback.url and playback.titled_at > (member.lost_at or now) - UNNOTICED:
             decision.reply = m.UrlChanged(user_id=m.SERVER, url=playback.url)
@@ -227,7 +229,7 @@ def greeting(
     told: list[m.ServerMessage] = [state]
     if user in room.moderation.delegates:
         told.append(permissions.own_control(room, user))
-    if user == room.host and (bars := moderation.in_force(room.moderation, now)):
+    if user == room.host and (bars := moderation.active(room.moderation, now)):
         told.append(moderation.listed(bars))
     if resumed:
         return told
@@ -241,7 +243,7 @@ def greeting(
     if first and not controls and playback.url:
         told.append(m.UrlChanged(user_id=m.SERVER, url=playback.url))
     if room.gate is not None or (user != room.host and playback.known):
-        told.append(in_step(room, now))
+        told.append(sync_message(room, now))
     return told
 
 
@@ -261,7 +263,7 @@ def state_of(room: Room, now: float, *, resumed: bool | None = None, token: str 
         server_time=int(now * 1000),
         token=token,
         resumed=resumed,
-        gate=m.GateState(room.gate.position, list(room.gate.awaited)) if room.gate else None,
+        gate=m.GateState(room.gate.position, list(room.gate.pending)) if room.gate else None,
         locked=room.moderation.locked,
         controllers=list(room.moderation.delegates),
     )

@@ -10,7 +10,7 @@ import msgspec
 from .. import messages as m
 from . import ready_gate as gates
 from .commands import Decision
-from .message_builders import host_changed, parts, played, user_left
+from .message_builders import host_changed, number_parts, play_pause, user_left
 from .state import GUEST, MEMBER, Departed, Gate, Member, Moderation, Room
 
 REMEMBERED = 100
@@ -81,11 +81,11 @@ def gone(
         changes["empty_since"] = now
         if room.moderation.locked:
             # No member could let a newcomer in.
-            changes["moderation"] = Moderation(bars=room.moderation.bars)
+            changes["moderation"] = Moderation(bans=room.moderation.bans)
         messages = []
     decision = Decision("USER_LEFT", changes, tuple(messages), {"reason": reason, "user": users[0]}, reschedule=True)
     decision = _without(room, users, decision, now)
-    decision.messages = parts(*decision.messages)
+    decision.messages = number_parts(*decision.messages)
     return decision
 
 
@@ -109,13 +109,13 @@ def departed(room: Room, members: Sequence[Member], now: float) -> tuple[Departe
 def opened(room: Room, gate: Gate, now: float) -> Decision:
     """The gate opens: the film goes on from its position if it was playing."""
     decision = Decision("GATE_OPENED", {"gate": None}, (), _gate_details(gate), reschedule=True)
-    for user in gate.awaited[:AT_ONCE]:
+    for user in gate.pending[:AT_ONCE]:
         late = room.members.get(user)
         if late is not None and late.missed < gates.MISSES:
             decision.changes[MEMBER + user] = msgspec.structs.replace(late, missed=late.missed + 1)
     if gate.resume:
         decision.changes["playback"] = room.playback.controlled(gate.position, True, now)
-        decision.messages = (played(room, m.SERVER, gate.position, True, now),)
+        decision.messages = (play_pause(room, m.SERVER, gate.position, True, now),)
     return decision
 
 
@@ -123,10 +123,10 @@ def _without(room: Room, users: Sequence[str], decision: Decision, now: float) -
     """Take somebody out of the gate, if there is one; the last one it waited for opens it."""
     if room.gate is None or "gate" in decision.changes:
         return decision
-    gate = gates.without(room.gate, *users)
+    gate = gates.remove_member(room.gate, *users)
     if gate is room.gate:
         return decision
-    if gate.awaited:
+    if gate.pending:
         decision.changes["gate"] = gate
         return decision
     opening = opened(room, gate, now)
@@ -136,5 +136,5 @@ def _without(room: Room, users: Sequence[str], decision: Decision, now: float) -
 
 
 def _gate_details(gate: Gate) -> dict[str, Any]:
-    late = list(gate.awaited[:NAMED])
-    return {"position": gate.position, "resume": gate.resume, "late": late, "lateCount": len(gate.awaited)}
+    late = list(gate.pending[:NAMED])
+    return {"position": gate.position, "resume": gate.resume, "late": late, "lateCount": len(gate.pending)}

@@ -10,7 +10,7 @@ from .. import messages as m
 from .state import Room
 
 
-def parts(*messages: m.LoggedMessage) -> tuple[m.LoggedMessage, ...]:
+def number_parts(*messages: m.LoggedMessage) -> tuple[m.LoggedMessage, ...]:
     """Return the messages of one commit, numbered if there are several."""
     if len(messages) < 2:
         return messages
@@ -18,7 +18,7 @@ def parts(*messages: m.LoggedMessage) -> tuple[m.LoggedMessage, ...]:
     return tuple(msgspec.structs.replace(message, part=(i, count)) for i, message in enumerate(messages, 1))
 
 
-def played(room: Room, user: str, position: float, playing: bool, now: float) -> m.Played:
+def play_pause(room: Room, user: str, position: float, playing: bool, now: float) -> m.Played:
     """Return the PLAY_PAUSE of the room's next commit."""
     return m.Played(
         seq=room.seq + 1,
@@ -53,7 +53,7 @@ def host_changed(room: Room, host: str) -> m.HostChanged:
     return m.HostChanged(seq=room.seq + 1, prev=room.prev, host_user_id=host or None)
 
 
-def in_step(room: Room, now: float) -> m.Played | m.SeekPause:
+def sync_message(room: Room, now: float) -> m.Played | m.SeekPause:
     """Return the message that brings one player where the room is; it belongs to no commit."""
     if room.gate is not None:
         return m.SeekPause(user_id=m.SERVER, current_time=room.gate.position, timestamp=int(now * 1000))

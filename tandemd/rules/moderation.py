@@ -13,7 +13,7 @@ from . import membership
 from .commands import Decision
 from .display_names import clean_name
 from .settings import RuleSettings
-from .state import Bar, Departed, Member, Moderation, Room
+from .state import Ban, Departed, Member, Moderation, Room
 
 MOST = 100
 """How many may be kicked and banned at a time."""
@@ -26,23 +26,23 @@ def kick(settings: RuleSettings, room: Room, member: Member, body: m.Kick, now: 
     target = room.members.get(body.target_user_id)
     if target is None:
         raise RequestError("no_such_member", "KICK: `targetUserId` is not a member of this room.")
-    bar = Bar(target.user_id, target.username, until=now + settings.kick, at=now)
-    return _barred(room, target, bar, "kicked", body.reason, now)
+    bar = Ban(target.user_id, target.username, until=now + settings.kick, at=now)
+    return _remove_and_ban(room, target, bar, "kicked", body.reason, now)
 
 
 def ban(room: Room, member: Member, body: m.Ban, now: float) -> Decision:
     """Somebody may not come in for the life of the room, whether member now or not."""
     user = body.target_user_id
     target = room.members.get(user)
-    before = next((bar for bar in room.moderation.bars if bar.user_id == user), Bar(user, None))
+    before = next((bar for bar in room.moderation.bans if bar.user_id == user), Ban(user, None))
     gone = next((gone for gone in room.departed if gone.user_id == user), None)
-    seen: Member | Departed | Bar = target or gone or before
+    seen: Member | Departed | Ban = target or gone or before
     # A client that shares the host's address may be the host, after a restart of its client.
     addresses = [other for other in (seen.address, *seen.earlier) if other and other != member.address]
     if not body.by_address or not addresses:
         addresses = [""]
     name = target.username if target is not None else before.username
-    bar = Bar(user, name, addresses[0], at=now, earlier=tuple(addresses[1:]))
+    bar = Ban(user, name, addresses[0], at=now, earlier=tuple(addresses[1:]))
     along: list[Member] = []
     if bar.address and body.with_members is not None:
         along = [
@@ -52,15 +52,15 @@ def ban(room: Room, member: Member, body: m.Ban, now: float) -> Decision:
             and other.user_id not in (user, room.host)
             and (body.with_members == "all" or not (other.has_secret or other.role))
         ][: membership.AT_ONCE - 1]
-    return _barred(room, target, bar, "banned", body.reason, now, along)
+    return _remove_and_ban(room, target, bar, "banned", body.reason, now, along)
 
 
 def unban(room: Room, member: Member, body: m.Unban, now: float) -> Decision:
     """Somebody who was kicked or banned may come in again."""
-    kept = tuple(bar for bar in in_force(room.moderation, now) if bar.user_id != body.target_user_id)
-    if len(kept) == len(in_force(room.moderation, now)):
+    kept = tuple(bar for bar in active(room.moderation, now) if bar.user_id != body.target_user_id)
+    if len(kept) == len(active(room.moderation, now)):
         raise RequestError("no_such_member", "UNBAN: `targetUserId` is neither kicked nor banned.")
-    changes = {"moderation": msgspec.structs.replace(room.moderation, bars=kept)}
+    changes = {"moderation": msgspec.structs.replace(room.moderation, bans=kept)}
     return Decision("USER_UNBANNED", changes, (), {"user": body.target_user_id}, reply=listed(kept))
 
 
@@ -88,25 +88,25 @@ def delegate(room: Room, member: Member, body: m.DelegateControl, now: float) ->
     return Decision("CONTROL_DELEGATED", {"moderation": after}, (message,), details)
 
 
-def in_force(moderation: Moderation, now: float) -> tuple[Bar, ...]:
+def active(moderation: Moderation, now: float) -> tuple[Ban, ...]:
     """Return the bars that have not ended."""
-    return tuple(bar for bar in moderation.bars if not bar.until or now < bar.until)
+    return tuple(bar for bar in moderation.bans if not bar.until or now < bar.until)
 
 
-def listed(bars: tuple[Bar, ...]) -> m.Bans:
+def listed(bars: tuple[Ban, ...]) -> m.Bans:
     """Return what the host is told of those who may not come in."""
     return m.Bans(
         bans=[
-            m.Barred(bar.user_id, bar.username, bool(bar.address), int(bar.until * 1000) if bar.until else None)
+            m.BanEntry(bar.user_id, bar.username, bool(bar.address), int(bar.until * 1000) if bar.until else None)
             for bar in bars
         ]
     )
 
 
-def _barred(
+def _remove_and_ban(
     room: Room,
     target: Member | None,
-    bar: Bar,
+    bar: Ban,
     how: Literal["kicked", "banned"],
     reason: str | None,
     now: float,
@@ -116,9 +116,9 @@ def _barred(
         raise RequestError("forbidden", "You are the host: hand over first (TRANSFER_HOST).")
     out = [target, *along] if target is not None else list(along)
     decision = membership.gone(room, out, how, now) if out else Decision()
-    bars = _with(in_force(room.moderation, now), bar)
+    bars = _with(active(room.moderation, now), bar)
     before = decision.changes.get("moderation", room.moderation)
-    changes: dict[str, Any] = {**decision.changes, "moderation": msgspec.structs.replace(before, bars=bars)}
+    changes: dict[str, Any] = {**decision.changes, "moderation": msgspec.structs.replace(before, bans=bars)}
     details: dict[str, Any] = {"user": bar.user_id, "username": bar.username, "why": clean_name(reason, REASON)}
     if bar.until:
         details["until"] = bar.until
@@ -131,7 +131,7 @@ def _barred(
     )
 
 
-def _with(bars: tuple[Bar, ...], bar: Bar) -> tuple[Bar, ...]:
+def _with(bars: tuple[Ban, ...], bar: Ban) -> tuple[Ban, ...]:
     kept = [other for other in bars if other.user_id != bar.user_id]
     if len(kept) >= MOST:
         # Who was kicked may come back some time anyway.

@@ -46,7 +46,7 @@ PERMISSIONS: dict[type[m.ClientMessage], Who] = {
 }
 
 
-def speaker(room: Room, user: str, conn: str) -> Member:
+def member_for_connection(room: Room, user: str, conn: str) -> Member:
     """Return the member that this connection speaks for. Raises RequestError otherwise."""
     member = room.members.get(user)
     if member is None:
@@ -58,7 +58,7 @@ def speaker(room: Room, user: str, conn: str) -> Member:
 
 def may_control(room: Room, user: str, now: float, host_gone: float) -> bool:
     """Whether a member's controls count: see `Who.CONTROLLER`. host_gone: seconds of absence that free the controls."""
-    if chooses_title(room, user):
+    if believes_it_controls(room, user):
         return True
     host = room.members.get(room.host)
     if host is None:
@@ -67,7 +67,7 @@ def may_control(room: Room, user: str, now: float, host_gone: float) -> bool:
     return not host.conn and now - host.lost_at >= host_gone
 
 
-def chooses_title(room: Room, user: str) -> bool:
+def believes_it_controls(room: Room, user: str) -> bool:
     """Whether the member's client believes that it may control, and tells the title of its page by itself.
 
     Such a client must not be sent to a title: the two would chase each other for ever. Whoever may control only because
@@ -84,9 +84,9 @@ def own_control(room: Room, user: str) -> m.GuestControl:
     return m.GuestControl(enabled=room.settings.guest_control or user in room.moderation.delegates)
 
 
-def check_entry(room: Room, user: str, address: str, now: float) -> None:
+def check_not_banned(room: Room, user: str, address: str, now: float) -> None:
     """Raise RequestError if the host has barred this user id, or newcomers from this address ("": it means nothing)."""
-    for bar in room.moderation.bars:
+    for bar in room.moderation.bans:
         if bar.user_id == user or (address and (bar.address == address or address in bar.earlier)):
             if not bar.until:
                 raise RequestError("banned", "JOIN: the host has banned you from this room.")

@@ -25,14 +25,14 @@ def awaited(room: Room) -> tuple[str, ...]:
     )
 
 
-def arrived(gate: Gate, user: str) -> Gate:
+def mark_ready(gate: Gate, user: str) -> Gate:
     """Return the gate after an awaited member has become ready."""
     return gate.answered((user,), True)
 
 
-def without(gate: Gate, *users: str) -> Gate:
+def remove_member(gate: Gate, *users: str) -> Gate:
     """Return the gate after members have gone; the same object if it concerns none of them."""
-    taking_part = {*gate.awaited, *gate.ready}
+    taking_part = {*gate.pending, *gate.ready}
     concerned = [user for user in users if user in taking_part]
     return gate.answered(concerned, False) if concerned else gate
 
@@ -42,9 +42,9 @@ def opens_at(gate: Gate, deadline: float, quorum: float, quorum_after: float) ->
 
     deadline, quorum_after: seconds after it closed. quorum: share of those waited for, 0 to 1.
     """
-    if not gate.awaited:
+    if not gate.pending:
         return gate.since
-    expected = len(gate.awaited) + len(gate.ready)
+    expected = len(gate.pending) + len(gate.ready)
     if len(gate.ready) >= math.ceil(quorum * expected - 1e-9):
         return gate.since + min(quorum_after, deadline)
     return gate.since + deadline

@@ -51,7 +51,7 @@ class RoomSettings(Struct, frozen=True, gc=False):
     invite: str = ""
 
 
-class Bar(Struct, frozen=True, gc=False):
+class Ban(Struct, frozen=True, gc=False):
     """Somebody who may not come in, unless already a member.
 
     username: as it was last shown. address: from which no newcomer may come in either, "" for none. earlier: more of those.
@@ -70,19 +70,19 @@ class Moderation(Struct, frozen=True, gc=False):
     """What the host has decided about single people, and about newcomers.
 
     locked: nobody new comes in. delegates: user ids of the members who may control the film beside the host.
-    bars: those who were kicked or banned, oldest first.
+    bans: those who were kicked or banned, oldest first.
     """
 
     locked: bool = False
     delegates: tuple[str, ...] = ()
-    bars: tuple[Bar, ...] = ()
+    bans: tuple[Ban, ...] = msgspec.field(default=(), name="bars")
 
     def without(self, *users: str) -> Moderation:
         """Return it after members have gone."""
         gone = frozenset(users)
         if gone.isdisjoint(self.delegates):
             return self
-        return Moderation(self.locked, tuple(other for other in self.delegates if other not in gone), self.bars)
+        return Moderation(self.locked, tuple(other for other in self.delegates if other not in gone), self.bans)
 
 
 class Member(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -94,10 +94,11 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     watching: whether a gate waits for the member; true while its positions arrive.
     address: where the member was last seen; "" if addresses mean nothing here. earlier: the last other ones, newest first.
     token, next_token: SHA-256 (hexadecimal) of the resume secrets that are valid; "" for none.
-    proven: whether the member ever used a token or a command id; its address alone then proves nothing.
-    recent: (nonce, id, seq) of the last commands that carried an id, oldest first.
-    role: "host" or "guest" if a signed token said so, else "". named: whether the name is the token's.
-    forgotten: the highest id, under the nonce of the newest of them, for which there is no room in `recent` any more.
+    identity_proven: whether the member ever used a token or a command id; its address alone then proves nothing.
+    recent_commands: (nonce, id, seq) of the last commands that carried an id, oldest first.
+    role: "host" or "guest" if a signed token said so, else "". name_from_token: whether the name is the token's.
+    highest_evicted_id: the highest id, under the nonce of the newest of them, for which there is no room in `recent_commands`
+    any more.
     missed: how many gates in a row have opened without its READY.
     since: seq of the last commit that admitted it without its resume token. It is not replayed what was said before that.
     nonce: that of the JOIN that admitted it, if it is one that cannot be guessed: with the address, it proves a repeated JOIN.
@@ -113,11 +114,11 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     address: str = ""
     token: str = ""
     next_token: str = ""
-    proven: bool = False
-    recent: tuple[tuple[str, int, int], ...] = ()
-    forgotten: int = -1
+    identity_proven: bool = msgspec.field(default=False, name="proven")
+    recent_commands: tuple[tuple[str, int, int], ...] = msgspec.field(default=(), name="recent")
+    highest_evicted_id: int = msgspec.field(default=-1, name="forgotten")
     role: str = ""
-    named: bool = False
+    name_from_token: bool = msgspec.field(default=False, name="named")
     since: int = 0
     nonce: str = ""
     earlier: tuple[str, ...] = ()
@@ -126,7 +127,7 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     @property
     def has_secret(self) -> bool:
         """Whether the member can prove who it is, so that its address proves nothing."""
-        return self.proven or bool(self.token)
+        return self.identity_proven or bool(self.token)
 
     @property
     def replayed_from(self) -> int:
@@ -138,13 +139,13 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
 class Gate(Struct, frozen=True, gc=False):
     """A seek that waits until those who watch have got there.
 
-    awaited: user ids that have not answered yet; ready: those that have; gone: those that left or were lost meanwhile.
+    pending: user ids that have not answered yet; ready: those that have; gone: those that left or were lost meanwhile.
     Together they were fixed at the SEEK. resume: whether the film goes on when the gate opens.
     """
 
     position: float
     since: float
-    awaited: tuple[str, ...]
+    pending: tuple[str, ...] = msgspec.field(name="awaited")
     ready: tuple[str, ...] = ()
     resume: bool = False
     gone: tuple[str, ...] = ()
@@ -152,7 +153,7 @@ class Gate(Struct, frozen=True, gc=False):
     def answered(self, users: Collection[str], ready: bool) -> Gate:
         """Return it after members became ready, or have gone."""
         out = frozenset(users)
-        still = tuple(user for user in self.awaited if user not in out)
+        still = tuple(user for user in self.pending if user not in out)
         were_ready = tuple(user for user in self.ready if user not in out)
         were_gone = tuple(user for user in self.gone if user not in out)
         if ready:
@@ -272,7 +273,7 @@ class Room:
                     self.playback = self.playback.with_url(value)
                 elif name == "locked":
                     before = self.moderation
-                    self.moderation = Moderation(value, before.delegates, before.bars)
+                    self.moderation = Moderation(value, before.delegates, before.bans)
                 else:
                     setattr(self, name, value)
             elif not name.startswith(MEMBER):
@@ -285,11 +286,11 @@ class Room:
     def _assign_one(self, kind: str, user: str, value: Any) -> None:
         before = self.moderation
         if kind == BAR:
-            bars = tuple(bar for bar in before.bars if bar.user_id != user)
+            bars = tuple(bar for bar in before.bans if bar.user_id != user)
             self.moderation = Moderation(before.locked, before.delegates, bars if value is None else (*bars, value))
         elif kind == DELEGATE:
             others = tuple(other for other in before.delegates if other != user)
-            self.moderation = Moderation(before.locked, (*others, user) if value else others, before.bars)
+            self.moderation = Moderation(before.locked, (*others, user) if value else others, before.bans)
         elif kind == DEPARTED:
             kept = tuple(gone for gone in self.departed if gone.user_id != user)
             self.departed = kept if value is None else (*kept, value)
@@ -302,7 +303,7 @@ class Room:
 
     def weight(self) -> int:
         """Return about how many bytes `dump` has of it."""
-        people = len(self.members) + len(self.moderation.bars) + len(self.departed)
+        people = len(self.members) + len(self.moderation.bans) + len(self.departed)
         return 1000 + PERSON_BYTES * people
 
     def fields(self) -> dict[str, Any]:
@@ -318,7 +319,7 @@ class Room:
             "empty_since": self.empty_since,
         }
         fields.update((MEMBER + user, member) for user, member in self.members.items())
-        fields.update((BAR + bar.user_id, bar) for bar in moderation.bars)
+        fields.update((BAR + bar.user_id, bar) for bar in moderation.bans)
         fields.update((DELEGATE + user, True) for user in moderation.delegates)
         fields.update((DEPARTED + gone.user_id, gone) for gone in self.departed)
         if gate is not None:
@@ -330,7 +331,7 @@ class Room:
         """Put bars, delegates and the departed in their order, after their fields were assigned in any."""
         before = self.moderation
         self.moderation = Moderation(
-            before.locked, tuple(sorted(before.delegates)), tuple(sorted(before.bars, key=_began))
+            before.locked, tuple(sorted(before.delegates)), tuple(sorted(before.bans, key=_began))
         )
         self.departed = tuple(sorted(self.departed, key=_left))
 
@@ -355,7 +356,7 @@ def split(room: Room, changes: dict[str, Any]) -> dict[str, Any]:
             if value.locked != before.locked:
                 fields["locked"] = value.locked
             _differ(fields, DELEGATE, dict.fromkeys(before.delegates, True), dict.fromkeys(value.delegates, True))
-            _differ(fields, BAR, _by_user(before.bars), _by_user(value.bars))
+            _differ(fields, BAR, _by_user(before.bans), _by_user(value.bans))
         elif name == "departed":
             _differ(fields, DEPARTED, _by_user(room.departed), _by_user(value))
         elif name == "gate":
@@ -380,7 +381,7 @@ def _same_gate(before: Gate, after: Gate) -> bool:
     return (
         (before.since, before.position, before.resume) == (after.since, after.position, after.resume)
         and {*before.ready, *before.gone} <= {*after.ready, *after.gone}
-        and {*before.awaited, *before.ready, *before.gone} == {*after.awaited, *after.ready, *after.gone}
+        and {*before.pending, *before.ready, *before.gone} == {*after.pending, *after.ready, *after.gone}
     )
 
 
@@ -403,7 +404,7 @@ def _order(member: Member) -> tuple[int, str]:
     return member.order, member.user_id
 
 
-def _began(bar: Bar) -> tuple[float, str]:
+def _began(bar: Ban) -> tuple[float, str]:
     return bar.at, bar.user_id
 
 
@@ -420,7 +421,7 @@ FIELD_TYPES: dict[str, Any] = {
     "locked": bool,
     "empty_since": float,
     MEMBER: Member | None,
-    BAR: Bar | None,
+    BAR: Ban | None,
     DELEGATE: bool | None,
     DEPARTED: Departed | None,
     ANSWER: bool | None,

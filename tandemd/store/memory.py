@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from ..errors import MAILBOX_FULL, RequestError
 from ..interfaces import CommitResult, Conflict, IRoomStore, IStoreEventHandler, TooLarge, Unavailable
-from ..ratelimit.buckets import Budgets, Taken, Way
+from ..ratelimit.buckets import Plan, TakeResult, TokenBuckets
 from ..ratelimit.size_limits import Bounds
 from ..rules.state import MEMBER, Commit, Member, Room, Version
 from ..util.server_time import ServerTime
@@ -109,7 +109,7 @@ class MemoryStore:
         # Each message asks for the time: spare it a call.
         self.now = self._time.now  # type: ignore[method-assign]
         self._restored_at = 0.0
-        self._budgets = Budgets(self._rooms.__contains__)
+        self._budgets = TokenBuckets(self._rooms.__contains__)
 
     def restore(self, rooms: Sequence[Room]) -> None:
         """Take over rooms from the archive. To be called before the first commit."""
@@ -250,11 +250,11 @@ class MemoryStore:
                 room_ids.append(room_id)
         return defer.succeed(room_ids)
 
-    def take(self, ways: Sequence[Way]) -> Deferred[Taken]:
+    def take(self, ways: Sequence[Plan]) -> Deferred[TakeResult]:
         return defer.succeed(self._budgets.take(ways, self._clock.seconds()))
 
-    def give_back(self, way: Way) -> None:
-        self._budgets.give_back(way, self._clock.seconds())
+    def refund(self, way: Plan) -> None:
+        self._budgets.refund(way, self._clock.seconds())
 
     def mark(self, name: str, seconds: float) -> None:
         self._budgets.mark(name, self._clock.seconds() + seconds)

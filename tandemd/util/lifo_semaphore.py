@@ -5,11 +5,11 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 
 
-class Crowded(Exception):
+class QueueFullError(Exception):
     """Too many wait for a turn, and newer ones have come."""
 
 
-class Turns:
+class LifoSemaphore:
     """A few at a time, one for each asker, the newest first.
 
     If more wait than can be served soon, those who came last are served in time, and not all too late.
@@ -23,16 +23,16 @@ class Turns:
         self._waiting: list[tuple[str, Deferred[None]]] = []
         self._choosing = False
 
-    def begin(self, who: str) -> Deferred[None]:
+    def acquire(self, who: str) -> Deferred[None]:
         """Fire when it is the asker's turn, perhaps at once; `end` is to be called then. Fails with Crowded."""
         turn: Deferred[None] = Deferred()
         self._waiting.append((who, turn))
         self._next()
         if len(self._waiting) > self._most:
-            self._waiting.pop(0)[1].errback(Crowded())
+            self._waiting.pop(0)[1].errback(QueueFullError())
         return turn
 
-    def end(self, who: str) -> None:
+    def release(self, who: str) -> None:
         """The asker's turn is over."""
         self._busy.remove(who)
         self._next()

@@ -1,6 +1,6 @@
 """HTTP on the port of the WebSocket: health, figures, invite links, the party page. It knows no rules."""
 
-from ..ratelimit.connections import Door, DoorSettings
+from ..ratelimit.connections import ConnectionLimiter, ConnectionLimits
 from .client_addresses import Addresses, client_address
 from .connection_quota import Quota
 from .cors import Cors
@@ -11,8 +11,8 @@ from .site import TandemSite
 __all__ = [
     "Addresses",
     "Cors",
-    "Door",
-    "DoorSettings",
+    "ConnectionLimiter",
+    "ConnectionLimits",
     "Quota",
     "FastUpgrade",
     "TandemSite",

@@ -15,7 +15,7 @@ from twisted.web.http import Request
 
 from ..interfaces import IRooms
 from ..messages import Id
-from ..ratelimit.invite_lookups import LookupLimits
+from ..ratelimit.invite_lookups import InviteLookupLimiter
 from .client_addresses import Addresses
 from .responses import Endpoint, HttpError, Response, json_answer, text_answer
 
@@ -107,7 +107,7 @@ class Status(Endpoint):
         clock: IReactorTime,
         wall: Callable[[], float],
         connections: Callable[[], int],
-        limits: LookupLimits,
+        limits: InviteLookupLimiter,
         addresses: Addresses,
     ):
         self._limits = limits
@@ -127,7 +127,9 @@ class Status(Endpoint):
         room = None
         if token:
             # The look-up of a room, and a guess at a token: the same limit as for other look-ups.
-            allow(self._limits.ask(self._addresses.rule(request.getClientAddress(), forwarded_for(request))))
+            allow(
+                self._limits.take_for_member(self._addresses.rule(request.getClientAddress(), forwarded_for(request)))
+            )
             room = await self._rooms.room_of(token)
         counts = self._rooms.counts()
         body = {
@@ -147,7 +149,7 @@ class Status(Endpoint):
 class InviteCodes:
     """Finds rooms by invite code and invite codes by room, as often as an address may: the same limit however it is asked."""
 
-    def __init__(self, rooms: IRooms, limits: LookupLimits, addresses: Addresses):
+    def __init__(self, rooms: IRooms, limits: InviteLookupLimiter, addresses: Addresses):
         self._rooms = rooms
         self._limits = limits
         self._addresses = addresses
@@ -162,7 +164,7 @@ class InviteCodes:
         room_id = await self._rooms.find_invite(code.lower(), address) if _CODE.fullmatch(code) else None
         if room_id is None:
             raise HttpError(404, NO_ROOM)
-        self._limits.found()
+        self._limits.refund_last()
         return room_id
 
     async def code(self, request: Request, room_id: str, wait: float) -> str:
@@ -171,7 +173,7 @@ class InviteCodes:
         Raise HttpError 404 if it is not, or there is no such room; 429 if there were too many look-ups.
         """
         address = self._address(request)
-        allow(self._limits.ask(address))
+        allow(self._limits.take_for_member(address))
         invite = await self._rooms.invite(room_id, address, wait)
         if invite is None:
             raise HttpError(404, NO_ROOM)

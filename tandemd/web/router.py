@@ -14,8 +14,8 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
 from ..interfaces import IAdministration, IRooms
-from ..ratelimit.connections import Door
-from ..ratelimit.invite_lookups import LookupLimits
+from ..ratelimit.connections import ConnectionLimiter
+from ..ratelimit.invite_lookups import InviteLookupLimiter
 from .admin_api import AdminApi
 from .client_addresses import Addresses
 from .cors import Cors
@@ -75,7 +75,7 @@ class Root(Resource):
         cors: Cors,
         taking: Callable[[], bool],
         addresses: Addresses,
-        door: Door,
+        door: ConnectionLimiter,
         hsts: float = 0.0,
     ):
         """endpoints: by the first part of the path. taking: whether new WebSocket connections are taken. hsts: seconds."""
@@ -158,7 +158,7 @@ class Root(Resource):
             return LEAVING
         if not all(self._cors.allows(origin, host) for origin in origins):
             return rejection_answer(self._door.refuse_origin())
-        rejected = self._door.refusal(self._addresses.rule(peer, forwarded))
+        rejected = self._door.check(self._addresses.rule(peer, forwarded))
         return None if rejected is None else rejection_answer(rejected)
 
     def _route(self, parts: list[str]) -> tuple[Endpoint, list[str]]:
@@ -213,7 +213,7 @@ def root_resource(
     wall: Callable[[], float],
     page_directory: str,
     addresses: Addresses,
-    door: Door,
+    door: ConnectionLimiter,
     cors: Cors | None = None,
     titles: Sequence[str] = ("*",),
     redirect_target: str = "https://www.netflix.com",
@@ -232,13 +232,13 @@ def root_resource(
     websocket: takes the connections at /ws and / over, while `taking`. connections: counts them.
     readiness, warnings: see Health. metrics_text: the metrics in Prometheus' text format. started_at: seconds on `clock`.
     wall: returns the time of day, which /status tells.
-    door: who may open a WebSocket. code_lookups, code_lookups_total, lookup_refused: see LookupLimits.
+    door: who may open a WebSocket. code_lookups, code_lookups_total, lookup_refused: see InviteLookupLimiter.
     administration: what /admin does for who shows `admin_token`; '' for nobody.
     metrics_token: see Metrics. cors: which pages may use the server; None: all. titles: what may be watched; see Page.
     hsts: for how many seconds browsers are to use https only, where a connection is secure.
     The other settings: see the section `web` of the configuration.
     """
-    limits = LookupLimits(clock, code_lookups, code_lookups_total, lookup_refused)
+    limits = InviteLookupLimiter(clock, code_lookups, code_lookups_total, lookup_refused)
     codes = InviteCodes(rooms, limits, addresses)
     endpoints: dict[str, Endpoint] = {
         "health": Health(node_id, readiness, warnings, addresses),

@@ -72,7 +72,7 @@ class ClientConnection:
         self._metrics = metrics
         self._limits = limits
         self._own = own
-        self._buckets = limits.full() if limits is not None else []
+        self._buckets = limits.new_buckets() if limits is not None else []
         self.joining = False
         self._paced = 0
         self._later: IDelayedCall | None = None
@@ -92,7 +92,7 @@ class ClientConnection:
         if limits is not None:
             # As `take` does, which would cost as much again.
             full_at = self._buckets[bucket]
-            if full_at <= limits.edge[bucket] and len(payload) <= SMALL:
+            if full_at <= limits.full_before[bucket] and len(payload) <= SMALL:
                 now = limits.now
                 self._buckets[bucket] = (full_at if full_at > now else now) + limits.interval[bucket]
             elif not self._granted(limits, tag, bucket, message, payload):

@@ -435,7 +435,7 @@ class TandemFactory(WebSocketServerFactory):
     def to_check(self) -> list[TandemProtocol]:
         """Close the connections that do not want anything, and return those to `check`; to be called about once a second."""
         if self._limits is not None:
-            self._limits.tick()
+            self._limits.refresh_clock()
         self._check_unproven(self.clock.seconds())
         return list(self._protocols)
 

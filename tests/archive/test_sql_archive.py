@@ -27,7 +27,7 @@ from tandemd.archive.sql_archive import EVENT_BYTES, PURGED_AT_ONCE, SQLArchive
 from tandemd.archive.sqlite import SQLite
 from tandemd.interfaces import IArchive, PlayerStatus, Snapshot
 from tandemd.rules.playback import Playback
-from tandemd.rules.state import Bar, Commit, Member, Moderation, Pin, Room, RoomSettings
+from tandemd.rules.state import Ban, Commit, Member, Moderation, Pin, Room, RoomSettings
 
 from ..support import private_servers
 from ..support.patience import PATIENCE_SECONDS
@@ -158,7 +158,7 @@ class Contract:
         room.host = "ann"
         room.settings = RoomSettings(True, Pin("aa", "bb"), "abcdefghij")
         room.playback = Playback("https://example.org/?a=1&b=%20?", 12.5, NOW, True, known=True)
-        room.moderation = Moderation(True, ("ann",), (Bar("eve", "Eve ☃", "10.0.0.2", NOW), Bar("mal", None)))
+        room.moderation = Moderation(True, ("ann",), (Ban("eve", "Eve ☃", "10.0.0.2", NOW), Ban("mal", None)))
         room.due = NOW + 45
         self.write(room, step(room))
         self.reopen()

@@ -198,8 +198,8 @@ class Mouth:
 
     def connect(self) -> None:
         server = self.server
-        assert server.door.refusal(self.address) is None
-        server.door.entered(self.address)
+        assert server.door.check(self.address) is None
+        server.door.opened(self.address)
         self.conns += 1
         session = Session(f"node/boot/{self.number}-{self.conns}", self.address, self, server.outbox)
         session.meter = server.spending.address(self.address) if server.spending is not None else None
@@ -215,7 +215,7 @@ class Mouth:
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.closed()
-            self.server.door.left(self.address)
+            self.server.door.closed(self.address)
 
     def join(self, **fields: Any) -> None:
         self.listens = True
@@ -358,7 +358,7 @@ def rate_of(kind: type[m.ClientMessage], limits: Limits) -> Rate:
     clock = Clock()
     taken = MessageLimits(clock, rates_of(Config(limits=limits)))
     bucket = BUCKETS[kind]
-    return Rate(1 / taken.interval[bucket], round(taken.slack[bucket] / taken.interval[bucket] + 1 - TOLERANCE))
+    return Rate(1 / taken.interval[bucket], round(taken.burst_window[bucket] / taken.interval[bucket] + 1 - TOLERANCE))
 
 
 def hosts_only(kind: type[m.ClientMessage]) -> bool:

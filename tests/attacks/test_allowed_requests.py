@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IAddress
 from tandemd import messages as m
 from tandemd.config.schema import Limits
 from tandemd.ratelimit.scopes import WIDE
-from tandemd.web import DoorSettings
+from tandemd.web import ConnectionLimits
 
 from ..rooms.test_administration import FakeAdministration
 from ..support.fake_node import Server
@@ -64,7 +64,7 @@ BOUNDS: dict[str, Cost] = {
 class RequestTest(WebTestCase):
     """Behind it is a room as large as its members can make it."""
 
-    door = DoorSettings(requests_per_minute=PER_MINUTE)
+    door = ConnectionLimits(requests_per_minute=PER_MINUTE)
 
     def setUp(self) -> None:
         super().setUp()

@@ -24,8 +24,8 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tandemd import messages as m
-from tandemd.app.settings import doorkeeper_of
-from tandemd.auth import Doorkeeper, KeyFileError, read_keys
+from tandemd.app.settings import authenticator_of
+from tandemd.auth import KeyFileError, TokenAuthenticator, read_keys
 from tandemd.auth.mint import main, mint
 from tandemd.config import load
 from tandemd.config.schema import Limits
@@ -129,10 +129,10 @@ class DoorkeeperTests(FilesMixin, SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.files = self.directory(s_secret=SECRET, r_pem=public(RSA), e_pem=public(ED))
-        self.keeper = Doorkeeper([str(self.files)], "tandemd", 30, self.clock)
+        self.keeper = TokenAuthenticator([str(self.files)], "tandemd", 30, self.clock)
 
     def vouch(self, token: str | None, user: str = "ann", room: str = "room") -> Any:
-        return self.keeper.vouch(m.Join(room_id=room, user_id=user, auth=token))
+        return self.keeper.authenticate(m.Join(room_id=room, user_id=user, auth=token))
 
     def refused(self, token: str | None, **join: str) -> str:
         error = self.assertRaises(RequestError, self.vouch, token, **join)
@@ -203,7 +203,7 @@ class DoorkeeperTests(FilesMixin, SynchronousTestCase):
     def test_which_key(self) -> None:
         for kid in (None, "x", "", "../s"):
             self.assertIn("kid", self.refused(self.signed(kid)))
-        self.keeper = Doorkeeper([str(self.files / "s.secret")], "tandemd", 30, self.clock)
+        self.keeper = TokenAuthenticator([str(self.files / "s.secret")], "tandemd", 30, self.clock)
         self.vouch(self.signed(None))
         self.refused(self.signed("x"))
 
@@ -259,8 +259,8 @@ class DoorkeeperTests(FilesMixin, SynchronousTestCase):
         self.assertEqual(texts[1:], ["the keys of auth.keys were read again: e, r"])
 
     def test_the_configuration(self) -> None:
-        def keeper(**environ: str) -> Doorkeeper | None:
-            return doorkeeper_of(load(None, environ, {}), self.clock)
+        def keeper(**environ: str) -> TokenAuthenticator | None:
+            return authenticator_of(load(None, environ, {}), self.clock)
 
         self.assertIsNone(keeper())
         self.assertIsNotNone(keeper(TANDEMD_AUTH_MODE="token", TANDEMD_AUTH_KEYS=str(self.files)))
@@ -273,10 +273,10 @@ class MintTests(FilesMixin, TestCase):
     def test_each_kind_of_key(self) -> None:
         made = self.directory(s_secret=SECRET + b"\n", r_pem=private(RSA), e_pem=private(ED))
         known = self.directory(s_secret=SECRET, r_pem=public(RSA), e_pem=public(ED))
-        keeper = Doorkeeper([str(known)], "tandemd", 0, Clock())
+        keeper = TokenAuthenticator([str(known)], "tandemd", 0, Clock())
         for name in ("s.secret", "r.pem", "e.pem"):
             token = mint(str(made / name), "", claims())
-            keeper.vouch(m.Join(room_id="room", user_id="ann", auth=token))
+            keeper.authenticate(m.Join(room_id="room", user_id="ann", auth=token))
 
     def test_the_command(self) -> None:
         key = self.directory(s_secret=SECRET) / "s.secret"
@@ -285,8 +285,8 @@ class MintTests(FilesMixin, TestCase):
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             self.assertEqual(main(["mint", "--key", str(key), *options], time.time()), 0)
             self.assertEqual(main(["mint", "--key", "/nowhere", *options], time.time()), 1)
-        keeper = Doorkeeper([str(key)], "tandemd", 0, Clock())
-        said = keeper.vouch(m.Join(room_id="room", user_id="ann", auth=out.getvalue().strip()))
+        keeper = TokenAuthenticator([str(key)], "tandemd", 0, Clock())
+        said = keeper.authenticate(m.Join(room_id="room", user_id="ann", auth=out.getvalue().strip()))
         self.assertEqual((said.role, said.name), ("host", "Ann"))
         self.assertIn("/nowhere", err.getvalue())
 
@@ -380,10 +380,10 @@ class JoinTest(FilesMixin, ServiceTestCase):
     def setUp(self) -> None:
         self.keys = self.directory(s_secret=SECRET)
         self.watch = Clock()
-        keeper = Doorkeeper([str(self.keys)], "tandemd", 0, self.watch)
+        keeper = TokenAuthenticator([str(self.keys)], "tandemd", 0, self.watch)
         keeper.startService()
         self.addCleanup(keeper.stopService)
-        self.options = {"vouch": keeper.vouch}
+        self.options = {"vouch": keeper.authenticate}
         super().setUp()
 
     def token(self, user: str, **changes: Any) -> str:

@@ -71,10 +71,10 @@ class Person:
 
     def connect(self) -> None:
         server = self._evening.server
-        refusal = server.door.refusal(self.home)
+        refusal = server.door.check(self.home)
         if refusal is not None:
             self.errors.append(str(refusal).encode())
-        server.door.entered(self.home)
+        server.door.opened(self.home)
         self.conns += 1
         session = Session(f"node/boot/{self.user}-{self.conns}", self.home, self, server.outbox)
         session.meter = server.spending.address(self.home) if server.spending is not None else None
@@ -86,7 +86,7 @@ class Person:
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.closed()
-            self._evening.server.door.left(self.home)
+            self._evening.server.door.closed(self.home)
 
     def say(self, payload: bytes) -> None:
         if self.connection is not None:
@@ -394,7 +394,7 @@ class HonestTest(TestCase):
         live = year.server.rooms.open.get("default_room_1")
         assert live is not None
         room = live.room
-        self.assertEqual(sum(not bar.until for bar in room.moderation.bars), 52)
+        self.assertEqual(sum(not bar.until for bar in room.moderation.bans), 52)
 
         def costs(evening: Evening) -> list[tuple[str, int]]:
             evening.run(60, busy=False)

@@ -8,47 +8,47 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
-from tandemd.ratelimit.buckets import Budget, Budgets, Share
+from tandemd.ratelimit.buckets import RoomQuota, TokenBucket, TokenBuckets
 
 NOW = 1_700_000_000.0
 
 
 class BudgetsTest(TestCase):
     def test_memory_is_bounded_and_what_was_used_longest_ago_goes_first(self) -> None:
-        budgets = Budgets(kept=3)
+        budgets = TokenBuckets(kept=3)
         for name in ("from:a", "from:b", "from:a", "from:c", "from:d"):
-            budgets.take([[Budget(name, 2, 60)]], NOW)
+            budgets.take([[TokenBucket(name, 2, 60)]], NOW)
         self.assertEqual(len(budgets), 3)
-        self.assertEqual(budgets.take([[Budget("from:a", 2, 60)]], NOW).way, -1)
-        self.assertEqual(budgets.take([[Budget("from:b", 1, 60)]], NOW).way, 0)
+        self.assertEqual(budgets.take([[TokenBucket("from:a", 2, 60)]], NOW).way, -1)
+        self.assertEqual(budgets.take([[TokenBucket("from:b", 1, 60)]], NOW).way, 0)
 
     def test_many_addresses_do_not_make_a_room_forgotten(self) -> None:
-        budgets = Budgets(kept=3)
-        budgets.take([[Budget("room:r", 1, 60)]], NOW)
+        budgets = TokenBuckets(kept=3)
+        budgets.take([[TokenBucket("room:r", 1, 60)]], NOW)
         for number in range(100):
-            budgets.take([[Budget(f"from:{number}", 1, 60)]], NOW)
-        self.assertEqual(budgets.take([[Budget("room:r", 1, 60)]], NOW).way, -1)
+            budgets.take([[TokenBucket(f"from:{number}", 1, 60)]], NOW)
+        self.assertEqual(budgets.take([[TokenBucket("room:r", 1, 60)]], NOW).way, -1)
 
     def test_shares_are_bounded_too(self) -> None:
-        budgets = Budgets(kept=3)
+        budgets = TokenBuckets(kept=3)
         for number in range(10):
-            budgets.take([[Share(f"rooms:{number}", "r", 1)]], NOW)
+            budgets.take([[RoomQuota(f"rooms:{number}", "r", 1)]], NOW)
         self.assertEqual(len(budgets), 3)
 
     def test_what_is_refused_is_not_remembered(self) -> None:
         """A million addresses that are refused by a room leave nothing behind."""
-        budgets = Budgets()
-        full = Budget("room:r", 1, 60)
+        budgets = TokenBuckets()
+        full = TokenBucket("room:r", 1, 60)
         budgets.take([[full]], NOW)
         for number in range(1000):
-            self.assertEqual(budgets.take([[full, Budget(f"from:{number}", 5, 60)]], NOW).way, -1)
+            self.assertEqual(budgets.take([[full, TokenBucket(f"from:{number}", 5, 60)]], NOW).way, -1)
         self.assertEqual(len(budgets), 1)
 
     @given(st.integers(0, 2**32), st.integers(1, 20), st.integers(1, 100))
     def test_never_more_than_promised(self, seed: int, most: int, per: int) -> None:
         """In no stretch of time are more taken than `most` and what grew back in it; and who waits as told gets one."""
-        chance, budgets, now, taken = random.Random(seed), Budgets(), NOW, []
-        budget = Budget("x:y", most, per)
+        chance, budgets, now, taken = random.Random(seed), TokenBuckets(), NOW, []
+        budget = TokenBucket("x:y", most, per)
         for _ in range(60):
             now += chance.choice((0.0, chance.random() * per / most, chance.random() * per))
             found = budgets.take([[budget]], now)

@@ -19,7 +19,7 @@ from tandemd.metrics import LIMITS, Counts
 from tandemd.ratelimit import MessageLimits, Penalties, Rate
 from tandemd.ratelimit.message_rates import BUCKETS
 from tandemd.ratelimit.penalties import CALM
-from tandemd.web import Addresses, Door, DoorSettings, Quota
+from tandemd.web import Addresses, ConnectionLimiter, ConnectionLimits, Quota
 from tandemd.web.responses import rejection_answer
 from tandemd.websocket.client import ClientConnection
 from tandemd.websocket.protocol import ProtocolSettings
@@ -58,7 +58,7 @@ class RateTest(TestCase):
         self.clock = Clock()
         self.clock.advance(1000)
         self.limits = MessageLimits(self.clock, rates_of(Config(limits=Limits(chat_rate=Rate(2, 5)))))
-        self.buckets = self.limits.full()
+        self.buckets = self.limits.new_buckets()
 
     def take(self, times: int) -> list[float]:
         return [round(self.limits.take(self.buckets, CHAT), 6) for _ in range(times)]
@@ -166,11 +166,11 @@ class DoorTest(TestCase):
         self.clock = Clock()
         self.limited = Counts("limited", "", "reason")
 
-    def door(self, *settings: float) -> Door:
-        return Door(self.clock, DoorSettings(*settings), self.limited)  # type: ignore[arg-type]
+    def door(self, *settings: float) -> ConnectionLimiter:
+        return ConnectionLimiter(self.clock, ConnectionLimits(*settings), self.limited)  # type: ignore[arg-type]
 
-    def refused(self, door: Door, address: str) -> tuple[int, float] | None:
-        rejection = door.refusal(address)
+    def refused(self, door: ConnectionLimiter, address: str) -> tuple[int, float] | None:
+        rejection = door.check(address)
         if rejection is None:
             return None
         answer = rejection_answer(rejection)
@@ -186,10 +186,10 @@ class DoorTest(TestCase):
         door = self.door(0, 3)
         for _ in range(3):
             self.assertIsNone(self.refused(door, "a"))
-            door.entered("a")
+            door.opened("a")
         self.assertEqual(self.refused(door, "a"), (429, 10))
         self.assertIsNone(self.refused(door, "b"))
-        door.left("a")
+        door.closed("a")
         self.assertIsNone(self.refused(door, "a"))
         self.assertEqual(self.limited, {"connections_per_address": 1})
 
@@ -198,9 +198,9 @@ class DoorTest(TestCase):
         door = self.door(3, 0)
         for address in ("a", "b", ""):
             self.assertIsNone(self.refused(door, address))
-            door.entered(address)
+            door.opened(address)
         self.assertEqual(self.refused(door, "c"), (503, 10))
-        door.left("")
+        door.closed("")
         self.assertIsNone(self.refused(door, "c"))
 
     def test_new_ones(self) -> None:
@@ -213,8 +213,8 @@ class DoorTest(TestCase):
     def test_nothing_is_left_of_those_who_have_left(self) -> None:
         door = self.door(0, 3)
         for number in range(1000):
-            door.entered(str(number))
-            door.left(str(number))
+            door.opened(str(number))
+            door.closed(str(number))
         self.assertEqual((door._open, door._count), ({}, 0))
 
     def test_a_wide_ipv6_network(self) -> None:
@@ -224,10 +224,10 @@ class DoorTest(TestCase):
         for network in networks[:8]:
             for _ in range(3):
                 self.assertIsNone(self.refused(door, network))
-                door.entered(network)
+                door.opened(network)
         self.assertEqual(self.refused(door, networks[9]), (429, 10))
         self.assertIsNone(self.refused(door, "2001:db8:8::/64"))
-        door.left(networks[0])
+        door.closed(networks[0])
         self.assertIsNone(self.refused(door, networks[9]))
         door = self.door(0, 0, 6)
         self.assertEqual([self.refused(door, network) is None for network in networks], [True] * 30)
@@ -237,8 +237,8 @@ class DoorTest(TestCase):
         door = self.door(0, 0, 0, 10, 100)
         for number in range(8):
             self.assertIsNone(self.refused(door, "2001:db8:7:ffff::/64"))
-            door.punish(f"2001:db8:7:{number}::/64")
-            door.punish(f"2001:db8:7:{number}::/64")
+            door.penalize(f"2001:db8:7:{number}::/64")
+            door.penalize(f"2001:db8:7:{number}::/64")
         self.assertEqual(self.refused(door, "2001:db8:7:ffff::/64"), (429, 10))
         self.assertIsNone(self.refused(door, "2001:db8:8::/64"))
         self.clock.advance(11)
@@ -246,18 +246,18 @@ class DoorTest(TestCase):
 
     def test_where_addresses_mean_nothing(self) -> None:
         door = self.door(0, 3, 3, 10, 10)
-        door.punish("")
+        door.penalize("")
         for _ in range(10):
             self.assertIsNone(self.refused(door, ""))
-            door.entered("")
+            door.opened("")
 
     def test_off(self) -> None:
         door = self.door()
         for _ in range(2000):
             self.assertIsNone(self.refused(door, "a"))
-            door.entered("a")
-            door.punish("a")
-        self.assertEqual(door_of(Config(limits=Limits(enabled=False))), DoorSettings())
+            door.opened("a")
+            door.penalize("a")
+        self.assertEqual(door_of(Config(limits=Limits(enabled=False))), ConnectionLimits())
 
 
 class Asking(Protocol):

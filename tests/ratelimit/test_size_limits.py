@@ -17,7 +17,7 @@ from tandemd.rules.commands import NodeLost
 from tandemd.rules.engine import commit_of
 from tandemd.rules.moderation import MOST
 from tandemd.rules.playback import Playback
-from tandemd.rules.state import Bar, Commit, Departed, Gate, Moderation, Room
+from tandemd.rules.state import Ban, Commit, Departed, Gate, Moderation, Room
 from tandemd.store.memory import MemoryStore
 from tandemd.store.redis import codec
 from tandemd.store.redis.keys import log_key, mail_key, room_key
@@ -134,7 +134,7 @@ class SplitTests(SynchronousTestCase):
         # Again at the same moment and place: it waits for all of them again.
         world.do("a", m.Seek(current_time=5.0))
         assert world.room.gate is not None
-        self.assertEqual((world.room.gate.awaited, world.room.gate.ready), (("a", "d", "e"), ()))
+        self.assertEqual((world.room.gate.pending, world.room.gate.ready), (("a", "d", "e"), ()))
         self.assertEqual(stored(world.room).gate, world.room.gate)
 
     def test_a_control_does_not_depend_on_the_url(self) -> None:
@@ -178,7 +178,7 @@ class SplitTests(SynchronousTestCase):
         found = codec.decode_room("r", fields)
         self.assertTrue(codec.is_old(fields))
         self.assertEqual(
-            found.moderation, Moderation(True, ("bob",), (Bar("eve", "Eve", "e"), Bar("mal", None, "", START)))
+            found.moderation, Moderation(True, ("bob",), (Ban("eve", "Eve", "e"), Ban("mal", None, "", START)))
         )
         self.assertEqual(found.departed, (Departed("cid", START),))
         again = codec.decode_room("r", stored_fields(found))
@@ -369,7 +369,7 @@ class RedisBoundsTest(BoundsContract, RedisTestCase):
         # What is lifted now stays lifted.
         hand.room = again
         await hand.send(hand.next({"b:eve": None}))
-        self.assertEqual([bar.user_id for bar in (await store.load("room")).moderation.bars], ["mal"])
+        self.assertEqual([bar.user_id for bar in (await store.load("room")).moderation.bans], ["mal"])
 
     async def test_a_title_of_the_old_form_is_written_in_the_new_one(self) -> None:
         store, hand = await self.begin()

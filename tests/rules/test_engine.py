@@ -178,7 +178,7 @@ class GateTests(SynchronousTestCase):
         self.assertEqual((message.user_id, message.current_time, message.by), ("server", 50.0, "a"))
         self.assertFalse(self.world.room.playback.playing)
         assert self.world.room.gate is not None
-        self.assertEqual(self.world.room.gate.awaited, ("a", "b", "c", "d", "e"))
+        self.assertEqual(self.world.room.gate.pending, ("a", "b", "c", "d", "e"))
 
     def test_it_opens_when_all_are_ready(self) -> None:
         """B15: two people always waited 7 s."""
@@ -210,7 +210,7 @@ class GateTests(SynchronousTestCase):
         world.ready("b", 50.0)
         world.seek("a", 60.0)
         assert world.room.gate is not None
-        self.assertEqual(world.room.gate.awaited, ("a", "b"))
+        self.assertEqual(world.room.gate.pending, ("a", "b"))
         world.ready("a", 60.0)
         self.assertEqual(told(world.ready("b", 60.0)), ["PLAY_PAUSE"])
         self.assertEqual(world.member("c").missed, 2)
@@ -284,7 +284,7 @@ class GateTests(SynchronousTestCase):
         self.world.join("f")
         self.world.seek("a", 50.0)
         assert self.world.room.gate is not None
-        self.assertEqual(self.world.room.gate.awaited, ("a", "d", "e"))
+        self.assertEqual(self.world.room.gate.pending, ("a", "d", "e"))
 
     def test_the_awaited_are_fixed_when_it_closes(self) -> None:
         self.world.seek("a", 50.0)
@@ -292,7 +292,7 @@ class GateTests(SynchronousTestCase):
         self.world.join("f")
         self.world.watch("f")
         assert self.world.room.gate is not None
-        self.assertEqual(self.world.room.gate.awaited, ("a", "b", "c", "d", "e"))
+        self.assertEqual(self.world.room.gate.pending, ("a", "b", "c", "d", "e"))
         self.assertFalse(self.world.ready("f", 50.0).commits)
 
     def test_nobody_watches_so_nothing_waits(self) -> None:
@@ -533,7 +533,7 @@ class CommandIdTests(SynchronousTestCase):
             decision = self.world.do("a", m.UpdateUsername(id=number, username=f"A{number}"), nonce="n")
             self.assertIn(MEMBER + "a", decision.changes)
             self.assertEqual(self.world.member("a").username, f"A{number}")
-        self.assertEqual([entry[1] for entry in self.world.member("a").recent], list(range(2, RECENT + 2)))
+        self.assertEqual([entry[1] for entry in self.world.member("a").recent_commands], list(range(2, RECENT + 2)))
 
     def test_what_is_older_than_the_last_few_is_not_done_again(self) -> None:
         for number in range(RECENT + 2):
@@ -545,7 +545,7 @@ class CommandIdTests(SynchronousTestCase):
         self.assertFalse(self.world.do("a", m.UpdateUsername(id=2, username="A2"), nonce="n").commits)
         self.assertTrue(self.world.do("a", m.UpdateUsername(id=RECENT + 2, username="B"), nonce="n").commits)
         self.assertTrue(self.world.do("a", m.UpdateUsername(id=0, username="C"), nonce="o").commits)
-        self.assertEqual(self.world.member("a").forgotten, -1)
+        self.assertEqual(self.world.member("a").highest_evicted_id, -1)
 
     def test_one_that_was_refused_may_be_tried_again_later(self) -> None:
         for number in range(1, RECENT + 1):
@@ -558,7 +558,7 @@ class CommandIdTests(SynchronousTestCase):
 
     def test_what_changes_nothing_is_not_remembered(self) -> None:
         self.assertFalse(self.world.do("a", m.Ready(id=1, target_time=1.0), nonce="n").commits)
-        self.assertEqual(self.world.member("a").recent, ())
+        self.assertEqual(self.world.member("a").recent_commands, ())
 
 
 class DueTests(SynchronousTestCase):

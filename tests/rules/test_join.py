@@ -250,7 +250,7 @@ class IdentityTests(SynchronousTestCase):
         self.world.join("b")
         self.world.leave("a")
         self.world.join("c", address="7", token="T1", new_token="T3")
-        self.assertEqual((self.world.member("c").token, self.world.member("c").proven), ("T3", False))
+        self.assertEqual((self.world.member("c").token, self.world.member("c").identity_proven), ("T3", False))
 
 
 class ResumeTests(SynchronousTestCase):

@@ -10,7 +10,7 @@ from tandemd import messages as m
 from tandemd.rules.commands import Enter
 from tandemd.rules.moderation import MOST
 from tandemd.rules.permissions import may_control
-from tandemd.rules.state import Bar, Departed, Moderation, Pin, Room, dump, load
+from tandemd.rules.state import Ban, Departed, Moderation, Pin, Room, dump, load
 
 from ..support.rules_fixture import START, World, make_rules, told, types
 
@@ -87,13 +87,13 @@ class BanTests(SynchronousTestCase):
         self.world.join("bob", address="b")
         self.world.join("cid", address="b")
 
-    def ban(self, user: str, by_address: bool = True) -> list[m.Barred]:
+    def ban(self, user: str, by_address: bool = True) -> list[m.BanEntry]:
         decision = self.world.do("host", m.Ban(target_user_id=user, by_address=by_address))
         assert isinstance(decision.reply, m.Bans)
         return decision.reply.bans
 
     def test_user_and_address_are_out_for_the_life_of_the_room(self) -> None:
-        self.assertEqual(self.ban("bob"), [m.Barred("bob", "Bob", True)])
+        self.assertEqual(self.ban("bob"), [m.BanEntry("bob", "Bob", True)])
         self.assertEqual(types(list(self.world.log[-1].messages)), ["LEAVE", "USER_LEFT"])
         self.assertEqual(self.world.log[-1].event, "USER_BANNED")
         self.assertEqual(self.world.log[-1].details, {"user": "bob", "username": "Bob", "why": None, "byAddress": True})
@@ -111,13 +111,13 @@ class BanTests(SynchronousTestCase):
 
     def test_the_hosts_own_address_is_never_banned_and_the_host_is_told(self) -> None:
         self.world.join("mate", address="h")
-        self.assertEqual(self.ban("mate"), [m.Barred("mate", "Mate", False)])
+        self.assertEqual(self.ban("mate"), [m.BanEntry("mate", "Mate", False)])
         self.world.join("friend", address="h")
         self.assertEqual(self.world.refused("mate", Enter("Mate", "h"), conn="n/boot/9"), "banned")
 
     def test_an_address_that_means_nothing_is_not_banned(self) -> None:
         self.world.join("dan", address="")
-        self.assertEqual(self.ban("dan"), [m.Barred("dan", "Dan", False)])
+        self.assertEqual(self.ban("dan"), [m.BanEntry("dan", "Dan", False)])
         self.world.join("eve", address="")
 
     def test_by_name_alone(self) -> None:
@@ -126,18 +126,18 @@ class BanTests(SynchronousTestCase):
 
     def test_who_has_left_already(self) -> None:
         self.world.leave("bob")
-        self.assertEqual(self.ban("bob"), [m.Barred("bob", None, True)])
+        self.assertEqual(self.ban("bob"), [m.BanEntry("bob", None, True)])
         self.assertEqual(self.world.log[-1].messages, ())
         self.assertEqual(self.world.refused("other", Enter("X", "b"), conn="n/boot/9"), "banned")
 
     def test_who_was_never_seen(self) -> None:
-        self.assertEqual(self.ban("eve"), [m.Barred("eve", None, False)])
+        self.assertEqual(self.ban("eve"), [m.BanEntry("eve", None, False)])
         self.assertEqual(self.world.refused("eve", Enter("Eve", "b"), conn="n/boot/9"), "banned")
 
     def test_a_ban_after_a_kick_knows_the_address(self) -> None:
         self.world.do("host", m.Kick(target_user_id="bob"))
-        self.assertEqual(self.ban("bob"), [m.Barred("bob", "Bob", True)])
-        self.assertEqual(self.ban("bob"), [m.Barred("bob", "Bob", True)])
+        self.assertEqual(self.ban("bob"), [m.BanEntry("bob", "Bob", True)])
+        self.assertEqual(self.ban("bob"), [m.BanEntry("bob", "Bob", True)])
 
     def test_unban(self) -> None:
         self.ban("bob")
@@ -169,11 +169,11 @@ class BanTests(SynchronousTestCase):
         self.assertEqual(self.world.host, "host2")
 
     def test_there_is_an_end_to_it(self) -> None:
-        bars = tuple(Bar(f"u{n}", None) for n in range(MOST - 1))
-        self.world.room.assign({"moderation": Moderation(bars=bars)})
+        bars = tuple(Ban(f"u{n}", None) for n in range(MOST - 1))
+        self.world.room.assign({"moderation": Moderation(bans=bars)})
         self.world.do("host", m.Kick(target_user_id="bob"))
         self.ban("eve")
-        self.assertEqual([bar.user_id for bar in self.world.room.moderation.bars][-2:], [f"u{MOST - 2}", "eve"])
+        self.assertEqual([bar.user_id for bar in self.world.room.moderation.bans][-2:], [f"u{MOST - 2}", "eve"])
         self.assertEqual(self.world.refused("host", m.Kick(target_user_id="cid")), "forbidden")
         self.ban("u0")
 
@@ -314,7 +314,7 @@ class DelegateTests(SynchronousTestCase):
 class StateTests(SynchronousTestCase):
     def test_it_comes_back_from_the_archive(self) -> None:
         room = Room("id", "r", START, 1)
-        room.moderation = Moderation(True, ("bob",), (Bar("eve", "Eve", "e"), Bar("mal", None, "", START)))
+        room.moderation = Moderation(True, ("bob",), (Ban("eve", "Eve", "e"), Ban("mal", None, "", START)))
         room.departed = (Departed("eve", START, "e"),)
         back = load("id", "r", START, 2, 0, dump(room))
         self.assertEqual((back.moderation, back.departed), (room.moderation, room.departed))

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
 from tandemd.errors import RequestError
-from tandemd.rules.permissions import PERMISSIONS, Who, check, may_control, speaker
+from tandemd.rules.permissions import PERMISSIONS, Who, check, may_control, member_for_connection
 
 from ..support.rules_fixture import World
 
@@ -19,20 +19,22 @@ class PermissionTests(SynchronousTestCase):
 
     def test_only_the_members_own_connection_speaks_for_it(self) -> None:
         """B3, B5: whoever named a user id was that user."""
-        self.assertIs(speaker(self.room, "guest", self.world.conns["guest"]), self.room.members["guest"])
+        self.assertIs(member_for_connection(self.room, "guest", self.world.conns["guest"]), self.room.members["guest"])
         for user, conn, code in (
             ("guest", self.world.conns["host"], "detached"),
             ("guest", "", "detached"),
             ("nobody", self.world.conns["guest"], "not_joined"),
             ("", "", "not_joined"),
         ):
-            error = self.assertRaises(RequestError, speaker, self.room, user, conn)
+            error = self.assertRaises(RequestError, member_for_connection, self.room, user, conn)
             self.assertEqual(error.code, code)
 
     def test_nobody_speaks_for_a_member_without_connection(self) -> None:
         self.world.lose("guest")
         for conn in ("", "n/boot/99", self.world.conns["guest"]):
-            self.assertEqual(self.assertRaises(RequestError, speaker, self.room, "guest", conn).code, "detached")
+            self.assertEqual(
+                self.assertRaises(RequestError, member_for_connection, self.room, "guest", conn).code, "detached"
+            )
 
     def test_every_type_asks_for_something(self) -> None:
         """B4: controls were not checked at all."""

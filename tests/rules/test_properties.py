@@ -232,7 +232,7 @@ class RoomMachine(RuleBasedStateMachine):
             return
         if not known:
             assert not before.locked or self.room.host == user != host, "a newcomer came into a locked room"
-            for bar in before.bars:
+            for bar in before.bans:
                 if not bar.until or self.now < bar.until:
                     assert bar.user_id != user, "somebody came in who may not"
                     assert not address or bar.address != address, "somebody came in from where nobody may"
@@ -325,7 +325,7 @@ class RoomMachine(RuleBasedStateMachine):
         gone = before - set(room.members)
         assert gone == ({body.target_user_id} & before if isinstance(body, m.Kick | m.Ban) else set())
         if isinstance(body, m.Kick | m.Ban):
-            bar = next(bar for bar in room.moderation.bars if bar.user_id == body.target_user_id)
+            bar = next(bar for bar in room.moderation.bans if bar.user_id == body.target_user_id)
             assert bool(bar.until) == isinstance(body, m.Kick)
             assert not bar.address or bar.address != room.members[host].address
 
@@ -400,9 +400,9 @@ class RoomMachine(RuleBasedStateMachine):
         assert self.now <= self.gate_since + 7.0 + 3.0
         assert self.room.due and self.room.due <= gate.since + 7.0
         assert not self.room.playback.playing, "the film runs while a seek waits"
-        assert gate.awaited, "it waits for nobody"
-        assert not set(gate.awaited) & set(gate.ready)
-        for user in (*gate.awaited, *gate.ready):
+        assert gate.pending, "it waits for nobody"
+        assert not set(gate.pending) & set(gate.ready)
+        for user in (*gate.pending, *gate.ready):
             assert self.room.members[user].conn, "it waits for somebody who is gone"
 
     @invariant()
@@ -417,11 +417,11 @@ class RoomMachine(RuleBasedStateMachine):
             assert member.user_id == user
             assert bool(member.conn) != bool(member.lost_at)
             assert member.conn or not member.watching
-            assert len(member.recent) <= RECENT
+            assert len(member.recent_commands) <= RECENT
             assert member.username is None or 0 < len(member.username) <= 50
         assert set(room.moderation.delegates) <= set(room.members)
         assert len(room.moderation.delegates) == len(set(room.moderation.delegates))
-        assert len({bar.user_id for bar in room.moderation.bars}) == len(room.moderation.bars)
+        assert len({bar.user_id for bar in room.moderation.bans}) == len(room.moderation.bans)
         assert room.members or not room.moderation.locked
         assert len(room.departed) <= REMEMBERED
         assert len({gone.user_id for gone in room.departed}) == len(room.departed)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tandemd.rules.ready_gate import arrived, opens_at, without
+from tandemd.rules.ready_gate import mark_ready, opens_at, remove_member
 from tandemd.rules.state import Gate
 
 
@@ -36,13 +36,13 @@ class GateTests(SynchronousTestCase):
         self.assertEqual(opens_at(gate(1, 2), 1.0, 0.6, 2.0), 101.0)
 
     def test_who_arrives_is_awaited_no_longer(self) -> None:
-        self.assertEqual(arrived(gate(2, 0), "u0"), Gate(5.0, 100.0, ("u1",), ("u0",), True))
+        self.assertEqual(mark_ready(gate(2, 0), "u0"), Gate(5.0, 100.0, ("u1",), ("u0",), True))
 
     def test_who_goes_counts_no_longer(self) -> None:
         closed = gate(2, 1)
-        self.assertEqual(without(closed, "u0"), Gate(5.0, 100.0, ("u1",), ("u2",), True, ("u0",)))
-        self.assertEqual(without(closed, "u2"), Gate(5.0, 100.0, ("u0", "u1"), (), True, ("u2",)))
-        self.assertIs(without(closed, "somebody"), closed)
+        self.assertEqual(remove_member(closed, "u0"), Gate(5.0, 100.0, ("u1",), ("u2",), True, ("u0",)))
+        self.assertEqual(remove_member(closed, "u2"), Gate(5.0, 100.0, ("u0", "u1"), (), True, ("u2",)))
+        self.assertIs(remove_member(closed, "somebody"), closed)
 
     @given(
         st.integers(0, 50),

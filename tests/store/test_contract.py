@@ -10,8 +10,8 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from tandemd.interfaces import Conflict, IRoomStore
-from tandemd.ratelimit.buckets import Budget, Mark, Share
-from tandemd.rules.state import Bar, Departed, Moderation, Room, RoomSettings
+from tandemd.ratelimit.buckets import Flag, RoomQuota, TokenBucket
+from tandemd.rules.state import Ban, Departed, Moderation, Room, RoomSettings
 from tandemd.store.memory import MemoryStore
 
 from ..support.redis_nodes import Hand, Recorder, RedisTestCase, member, reactor, until
@@ -53,9 +53,9 @@ class StoreContract:
         await hand.send(hand.next({**member("ann", "n/b/1"), "host": "ann"}, due=12345.5))
         await hand.send(hand.next({**member("bob", "n/b/2", 3)}, text="hello"))
         await hand.send(hand.next({"m:ann": None}, event=""))
-        eve, mal = Bar("eve", "Eve", "10.0.0.2", at=1.0), Bar("mal", None, until=12345.5, at=2.0)
+        eve, mal = Ban("eve", "Eve", "10.0.0.2", at=1.0), Ban("mal", None, until=12345.5, at=2.0)
         await hand.send(
-            hand.next({"locked": True, "d:bob": True, "b:eve": eve, "b:mal": mal, "b:ned": Bar("ned", None)})
+            hand.next({"locked": True, "d:bob": True, "b:eve": eve, "b:mal": mal, "b:ned": Ban("ned", None)})
         )
         await hand.send(hand.next({"b:ned": None, "x:cid": Departed("cid", 5.0)}))
         self.assertEqual(hand.room.moderation, Moderation(True, ("bob",), (eve, mal)))
@@ -247,7 +247,7 @@ class StoreContract:
 
     async def test_a_budget_is_taken_and_grows_back(self) -> None:
         store = await self.make()
-        budget = Budget("tries:room", 2, 0.4)
+        budget = TokenBucket("tries:room", 2, 0.4)
         self.assertEqual([(await store.take([[budget]])).way for _ in range(2)], [0, 0])
         while (refused := await store.take([[budget]])).way == 0:
             pass  # on a busy machine, some of it has grown back already
@@ -259,11 +259,11 @@ class StoreContract:
     async def test_budgets_have_names_of_every_kind(self) -> None:
         store = await self.make()
         for name in ("a:\u2028\U0001f600", "a:", "a:b:c", "a:2001:db8::/64"):
-            self.assertEqual([(await store.take([[Budget(name, 1, 60)]])).way for _ in range(2)], [0, -1])
+            self.assertEqual([(await store.take([[TokenBucket(name, 1, 60)]])).way for _ in range(2)], [0, -1])
 
     async def test_a_way_is_taken_as_a_whole(self) -> None:
         store = await self.make()
-        few, many = Budget("few:x", 1, 60), Budget("many:x", 2, 60)
+        few, many = TokenBucket("few:x", 1, 60), TokenBucket("many:x", 2, 60)
         self.assertEqual((await store.take([[few, many]])).way, 0)
         refused = await store.take([[few, many]])
         self.assertEqual((refused.way, refused.lacking), (-1, "few:x"))
@@ -273,37 +273,37 @@ class StoreContract:
 
     async def test_the_first_way_that_can_be_gone(self) -> None:
         store = await self.make()
-        ways = [[Budget("a:x", 1, 60)], [Budget("b:x", 1, 30)]]
+        ways = [[TokenBucket("a:x", 1, 60)], [TokenBucket("b:x", 1, 30)]]
         self.assertEqual([(await store.take(ways)).way for _ in range(2)], [0, 1])
         refused = await store.take(ways)
         self.assertEqual((refused.way, refused.lacking, refused.nearest), (-1, "b:x", 1))
 
     async def test_some_may_have_to_be_left(self) -> None:
         store = await self.make()
-        reserved, all_ = Budget("a:x", 4, 60, keep=2), Budget("a:x", 4, 60)
+        reserved, all_ = TokenBucket("a:x", 4, 60, reserve=2), TokenBucket("a:x", 4, 60)
         self.assertEqual([(await store.take([[reserved]])).way for _ in range(3)], [0, 0, -1])
         self.assertEqual([(await store.take([[all_]])).way for _ in range(3)], [0, 0, -1])
 
     async def test_only_who_has_taken_none_lately(self) -> None:
         store = await self.make()
-        fresh = Budget("a:x", 3, 60, keep=2)
+        fresh = TokenBucket("a:x", 3, 60, reserve=2)
         self.assertEqual([(await store.take([[fresh]])).way for _ in range(2)], [0, -1])
 
     async def test_what_is_given_back_can_be_taken(self) -> None:
         store = await self.make()
-        way = [Budget("a:x", 1, 60), Budget("b:x", 2, 60), Share("c:x", "room", 1)]
+        way = [TokenBucket("a:x", 1, 60), TokenBucket("b:x", 2, 60), RoomQuota("c:x", "room", 1)]
         for _ in range(5):
             self.assertEqual((await store.take([way])).way, 0)
-            store.give_back(way)
-        self.assertEqual((await store.take([[Share("c:x", "other", 1)]])).way, 0)
+            store.refund(way)
+        self.assertEqual((await store.take([[RoomQuota("c:x", "other", 1)]])).way, 0)
 
     async def test_marks(self) -> None:
         store = await self.make()
-        mark = Mark("seen:room\x00ann")
-        self.assertEqual((await store.take([[mark, Budget("a:x", 1, 60)]])).lacking, mark.name)
+        mark = Flag("seen:room\x00ann")
+        self.assertEqual((await store.take([[mark, TokenBucket("a:x", 1, 60)]])).lacking, mark.name)
         store.mark(mark.name, 600)
-        self.assertEqual((await store.take([[mark, Budget("a:x", 1, 60)]])).way, 0)
-        short = Mark("seen:room\x00bob")
+        self.assertEqual((await store.take([[mark, TokenBucket("a:x", 1, 60)]])).way, 0)
+        short = Flag("seen:room\x00bob")
         store.mark(short.name, 0.3)
         while (await store.take([[short]])).way == 0:
             await deferLater(reactor, 0.01)
@@ -312,14 +312,16 @@ class StoreContract:
     async def test_a_share_is_of_rooms_that_there_are(self) -> None:
         store = await self.make()
         for code in ("one", "two"):
-            self.assertEqual((await store.take([[Share("s:ann", code, 2)]])).way, 0)
+            self.assertEqual((await store.take([[RoomQuota("s:ann", code, 2)]])).way, 0)
         hand = await self._another(store, "one")
         await self._another(store, "two")
-        refused = await store.take([[Share("s:ann", "three", 2)]])
+        refused = await store.take([[RoomQuota("s:ann", "three", 2)]])
         self.assertEqual((refused.way, refused.lacking), (-1, "s:ann"))
-        self.assertEqual((await store.take([[Share("s:ann", "two", 2)]])).way, 0)
+        self.assertEqual((await store.take([[RoomQuota("s:ann", "two", 2)]])).way, 0)
         await hand.send(hand.next({}, event="USER_LEFT", closes=True))
-        self.assertEqual([(await store.take([[Share("s:ann", code, 2)]])).way for code in ("three", "four")], [0, 0])
+        self.assertEqual(
+            [(await store.take([[RoomQuota("s:ann", code, 2)]])).way for code in ("three", "four")], [0, 0]
+        )
 
     async def test_text_of_every_kind(self) -> None:
         store = await self.make()

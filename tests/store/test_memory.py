@@ -14,7 +14,7 @@ from zope.interface.verify import verifyClass, verifyObject
 from tandemd import messages as m
 from tandemd.interfaces import CommitResult, Conflict, IRoomStore, IStoreEventHandler
 from tandemd.rules.playback import Playback
-from tandemd.rules.state import Bar, Commit, Departed, Gate, Member, Moderation, Pin, Room, RoomSettings, Version
+from tandemd.rules.state import Ban, Commit, Departed, Gate, Member, Moderation, Pin, Room, RoomSettings, Version
 from tandemd.store.memory import MAILBOX, MemoryStore
 from tandemd.util.server_time import SLEW, ServerTime
 
@@ -120,9 +120,11 @@ class StoreContract:
             "settings": RoomSettings(True, Pin("salt", "hash"), "invite1234"),
             "gate": Gate(5.25, EPOCH, ("ann",), ("bob",), True),
             "departed": (Departed("cid", EPOCH, "10.0.0.1"),),
-            "moderation": Moderation(True, ("ann",), (Bar("eve", "Eve", "10.0.0.2", EPOCH),)),
+            "moderation": Moderation(True, ("ann",), (Ban("eve", "Eve", "10.0.0.2", EPOCH),)),
             "empty_since": EPOCH,
-            "m:bob \u00e9\U0001f600": member("bob", token="t", next_token="n", proven=True, recent=(("n", 1, 2),)),
+            "m:bob \u00e9\U0001f600": member(
+                "bob", token="t", next_token="n", identity_proven=True, recent_commands=(("n", 1, 2),)
+            ),
             "m:ann": None,
         }
         commits = commits_for(room, changes, due=EPOCH + 5)

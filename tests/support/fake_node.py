@@ -42,7 +42,7 @@ from tandemd.rules.state import Commit, Pin, Room
 from tandemd.rules.title_allowlist import TitleAllowlist
 from tandemd.store.memory import MemoryStore
 from tandemd.util.sweeper import Sweeper
-from tandemd.web import Addresses, Door, DoorSettings, FastUpgrade, TandemSite
+from tandemd.web import Addresses, ConnectionLimiter, ConnectionLimits, FastUpgrade, TandemSite
 from tandemd.web.cors import Cors
 from tandemd.web.router import NotFound, Root
 from tandemd.websocket.client import ClientConnection
@@ -171,13 +171,13 @@ class Server:
         )
         self.given_up: list[str] = []
         """Why connections were ended whose clients did not read, did not answer or wanted nothing."""
-        self.door = Door(reactor, DoorSettings(), self.metrics.limited)
+        self.door = ConnectionLimiter(reactor, ConnectionLimits(), self.metrics.limited)
         self.limits: MessageLimits | None = None
         protocol = protocol or ProtocolSettings()
         if limits is not None:
             config = Config(limits=limits)
-            self.door = Door(reactor, door_of(config), self.metrics.limited)
-            self.limits = MessageLimits(reactor, rates_of(config), self.door.punish)
+            self.door = ConnectionLimiter(reactor, door_of(config), self.metrics.limited)
+            self.limits = MessageLimits(reactor, rates_of(config), self.door.penalize)
             protocol = msgspec.structs.replace(protocol, join_timeout=limits.join_timeout)
         self.factory = TandemFactory(reactor, protocol, self._connect, self._counted, self.given_up.append, self.limits)
         self.addresses = Addresses()
@@ -205,9 +205,9 @@ class Server:
 
     def _counted(self, address: str, code: int | None, opened: bool) -> None:
         if opened:
-            self.door.entered(address)
+            self.door.opened(address)
         else:
-            self.door.left(address)
+            self.door.closed(address)
 
     def start(self, restored: Sequence[Room] = ()) -> None:
         """Begin, with the rooms that an archive would give back."""

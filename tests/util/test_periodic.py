@@ -14,7 +14,7 @@ from twisted.trial.unittest import TestCase
 
 import tandemd
 from tandemd.metrics import Histogram, ReactorLag
-from tandemd.rooms.joining.queue import Lobby
+from tandemd.rooms.joining.queue import JoinQueue
 from tandemd.util.services import Periodic
 from tandemd.util.sweeper import Sweeper
 
@@ -163,12 +163,12 @@ class ChainTest(TestCase):
 
     def test_a_line_of_joins(self) -> None:
         clock = Clock()
-        lobby = Lobby(clock)
+        lobby = JoinQueue(clock)
         went: list[str] = []
         for number in range(3):
             session: Any = object()
             go = Once(lambda number=number: None) if number == 2 else lambda number=number: went.append(str(number))
-            lobby.wait("here", str(number), float(number), session, 0.1, go)  # type: ignore[arg-type]
+            lobby.enqueue("here", str(number), float(number), session, 0.1, go)  # type: ignore[arg-type]
         clock.pump([0.5] * 10)
         self.assertEqual(sorted(went), ["0", "1"])
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)

@@ -34,12 +34,12 @@ from tandemd.config import Config
 from tandemd.errors import RequestError
 from tandemd.interfaces import IRooms
 from tandemd.metrics import Counts
-from tandemd.ratelimit.invite_lookups import LookupLimits
+from tandemd.ratelimit.invite_lookups import InviteLookupLimiter
 from tandemd.web import (
     Addresses,
+    ConnectionLimiter,
+    ConnectionLimits,
     Cors,
-    Door,
-    DoorSettings,
     Quota,
     TandemSite,
     client_address,
@@ -147,7 +147,7 @@ class Echo(WebSocketServerProtocol):
 class WebTestCase(TestCase):
     """A site with everything in it."""
 
-    door = DoorSettings()
+    door = ConnectionLimits()
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
@@ -195,7 +195,7 @@ class WebTestCase(TestCase):
                 "wall": self.reactor.seconds,
                 "page_directory": self.page,
                 "addresses": self.addresses,
-                "door": Door(self.reactor, self.door, self.limited),
+                "door": ConnectionLimiter(self.reactor, self.door, self.limited),
                 **settings,
             }
         )
@@ -1370,8 +1370,8 @@ class LookupLimitsTests(TestCase):
         self.clock.advance(1_700_000_000)
         self.refused = 0
 
-    def limits(self, per_address: int, in_vain: int = 0) -> LookupLimits:
-        return LookupLimits(self.clock, per_address, in_vain, self._refused)
+    def limits(self, per_address: int, in_vain: int = 0) -> InviteLookupLimiter:
+        return InviteLookupLimiter(self.clock, per_address, in_vain, self._refused)
 
     def _refused(self) -> None:
         self.refused += 1
@@ -1391,8 +1391,8 @@ class LookupLimitsTests(TestCase):
 
     def test_questions_of_members_count_for_their_address_only(self) -> None:
         limits = self.limits(2, in_vain=2)
-        self.assertEqual([limits.ask("a"), limits.ask("a"), limits.take("b")], [0.0, 0.0, 0.0])
-        self.assertTrue(limits.ask("a"))
+        self.assertEqual([limits.take_for_member("a"), limits.take_for_member("a"), limits.take("b")], [0.0, 0.0, 0.0])
+        self.assertTrue(limits.take_for_member("a"))
 
     def test_many_who_guess_together_leave_something_to_others(self) -> None:
         """A botnet that looks up codes without end: whoever comes anew is still answered."""
@@ -1403,19 +1403,19 @@ class LookupLimitsTests(TestCase):
             guesses += sum(not limits.take(f"bot{number}") for number in range(100))
             if second > 60 and second % 10 == 0:
                 self.assertEqual(limits.take(f"guest{second}"), 0.0, second)
-                limits.found()
+                limits.refund_last()
         self.assertTrue(guesses <= 100 * (600 / 60 + 1), guesses)
 
     def test_what_is_found_costs_nothing_in_all(self) -> None:
         limits = self.limits(1000, in_vain=2)
         for number in range(100):
             self.assertEqual(limits.take(f"a{number}"), 0.0)
-            limits.found()
+            limits.refund_last()
 
     def test_where_addresses_mean_nothing(self) -> None:
         limits = self.limits(1, in_vain=3)
         self.assertEqual([bool(limits.take("")) for _ in range(4)], [False, False, False, True])
-        self.assertEqual([limits.ask("") for _ in range(4)], [0.0] * 4)
+        self.assertEqual([limits.take_for_member("") for _ in range(4)], [0.0] * 4)
 
     def test_off(self) -> None:
         limits = self.limits(0)
@@ -1425,7 +1425,7 @@ class LookupLimitsTests(TestCase):
 class RequestLimitTest(WebTestCase):
     """An address may ask so often; those who look after the node, always."""
 
-    door = DoorSettings(requests_per_minute=3)
+    door = ConnectionLimits(requests_per_minute=3)
 
     def test_too_many(self) -> None:
         paths = ("/status", "/nowhere", "/page/app.js", "/metrics")

@@ -14,7 +14,7 @@ from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
 
 from tandemd.metrics import Metrics
-from tandemd.web import Addresses, Door, DoorSettings, FastUpgrade, TandemSite
+from tandemd.web import Addresses, ConnectionLimiter, ConnectionLimits, FastUpgrade, TandemSite
 from tandemd.web.cors import Cors
 from tandemd.web.router import NotFound, Root
 from tandemd.websocket import fast_path
@@ -199,7 +199,7 @@ class ShortcutTest(TestCase):
             self.clock, ProtocolSettings(), connect, lambda address, code, opened: self.counted.append(opened)
         )
         self.limited = Metrics("0", "n1", received=()).limited
-        door = Door(self.clock, DoorSettings(per_minute=2), self.limited)
+        door = ConnectionLimiter(self.clock, ConnectionLimits(per_minute=2), self.limited)
         cors = Cors(["https://www.netflix.com"])
         root = Root(Longer(), {}, NotFound(), cors, lambda: True, Addresses(), door)
         self.site = TandemSite(root, self.clock, shortcut=FastUpgrade(factory, root.refusal))

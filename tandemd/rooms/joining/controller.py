@@ -15,19 +15,19 @@ from ...errors import RequestError
 from ...interfaces import IRoomStore
 from ...messages.framing import text_frame
 from ...metrics import Metrics
-from ...ratelimit.buckets import Way
+from ...ratelimit.buckets import Plan
 from ...rules import join as joining
 from ...rules.commands import Command, Decision, Enter, Lost, StalePinError
 from ...rules.engine import Rules
-from ...rules.permissions import chooses_title
+from ...rules.permissions import believes_it_controls
 from ...rules.state import Commit, Pin, Room, Version
 from ...util import secrets
-from ...util.lifo_semaphore import Crowded, Turns
+from ...util.lifo_semaphore import LifoSemaphore, QueueFullError
 from ..replica import INTERNAL, Entry, LiveRoom, error_frame
 from ..session import Session
-from .limits import NotYet, Rations
+from .limits import JoinDeferredError, JoinLimiter
 from .pending_joins import LINES, STORE, Retries
-from .queue import Lobby
+from .queue import JoinQueue
 
 log = Logger()
 
@@ -46,7 +46,7 @@ PENDING = frozenset(("identity_conflict", "room_full", "locked", "unavailable"))
 """Refusals after which a JOIN stays pending: an old client joins only when it connects, and would stay outside."""
 
 
-class Admission:
+class JoinController:
     """Turns a JOIN into a command with everything in it that takes time or chance, and greets who came in.
 
     hash_pin: hashes a PIN with a salt, in a thread. moved: called with the room, user and conn that a session speaks for
@@ -62,7 +62,7 @@ class Admission:
         hash_pin: Callable[[str, str], Deferred[Pin]],
         clock: IReactorTime,
         metrics: Metrics,
-        rations: Rations,
+        rations: JoinLimiter,
         moved: Callable[[LiveRoom, Command], None],
         conflict: Callable[[LiveRoom, str], None],
         again: Callable[[Session, m.Join, bool], None],
@@ -76,15 +76,15 @@ class Admission:
         self.rations = rations
         self.retries = retries
         self._in_slices = in_slices
-        self.lobby = Lobby(clock)
+        self.lobby = JoinQueue(clock)
         self._hash_pin = hash_pin
         self._clock = clock
         self._metrics = metrics
         self._again = again
-        self._turns = Turns()
-        self._founding: dict[LiveRoom, list[Deferred[None]]] = {}
+        self._turns = LifoSemaphore()
+        self._creating: dict[LiveRoom, list[Deferred[None]]] = {}
 
-    def ask(self, live: LiveRoom, session: Session, join: m.Join, *, again: bool = False) -> None:
+    def submit(self, live: LiveRoom, session: Session, join: m.Join, *, again: bool = False) -> None:
         """Have a JOIN decided. again: it was pending; being refused once more is no news."""
         live.joining += 1
         if live.room.seq == 0 or self._needs_pin(live.room, session, join):
@@ -121,10 +121,10 @@ class Admission:
 
     async def _prepare(self, live: LiveRoom, session: Session, join: m.Join, again: bool) -> None:
         """Work out what takes time. The room is asked for what has to be compared with it only when that is done."""
-        spent, founder = Spent(), False
+        spent, founder = Reservation(), False
         try:
             if live.room.seq == 0:
-                founders = self._founding.get(live)
+                founders = self._creating.get(live)
                 if founders is not None:
                     # Of all who want a new room at once one creates it, and the others need not be allowed to.
                     waiting: Deferred[None] = Deferred()
@@ -132,9 +132,9 @@ class Admission:
                     await waiting
                     live.joining -= 1
                     if session.asked is join:
-                        self.ask(live, session, join, again=again)
+                        self.submit(live, session, join, again=again)
                     return
-                self._founding[live] = []
+                self._creating[live] = []
                 founder = True
                 spent.founding = await self.rations.found(join.room_id, session.address)
             room = live.room
@@ -147,43 +147,43 @@ class Admission:
                 hashed = None
         except RequestError as error:
             live.joining -= 1
-            self.rations.give_back(spent.founding)
-            self._not_now(live, session, join, error, again)
+            self.rations.refund(spent.founding)
+            self._reject_or_defer(live, session, join, error, again)
             if founder:
-                self.founded(live)
+                self.room_created(live)
             return
         self._submit(live, session, join, hashed, again, spent)
         if founder and session.asked is not join:
-            self.founded(live)
+            self.room_created(live)
 
-    async def _compare(self, room: Room, pin: Pin, session: Session, join: m.Join, spent: Spent) -> Pin:
+    async def _compare(self, room: Room, pin: Pin, session: Session, join: m.Join, spent: Reservation) -> Pin:
         """Return the hash of the PIN that was given, or one that cannot be right if that is known already."""
         assert join.pin
-        if self.rations.known_wrong(room, join.pin):
+        if self.rations.is_known_wrong_pin(room, join.pin):
             spent.room = None
             return Pin(pin.salt, "")
         return await self._hash_in_turn(spent, session, join, pin.salt)
 
-    async def _hash_in_turn(self, spent: Spent | None, session: Session, join: m.Join, salt: str) -> Pin:
+    async def _hash_in_turn(self, spent: Reservation | None, session: Session, join: m.Join, salt: str) -> Pin:
         """Hash the PIN; spent: what a try costs is taken first, if it is one."""
         who = session.address or session.conn
         try:
-            await self._turns.begin(who)
-        except Crowded:
-            raise NotYet("hashing", "hashing", 1.0) from None
+            await self._turns.acquire(who)
+        except QueueFullError:
+            raise JoinDeferredError("hashing", "hashing", 1.0) from None
         try:
             if spent is not None and spent.room is not None:
-                came = self.rations.came(spent.room, who)
-                spent.trying = await self.rations.try_pin(spent.room, session.address, came)
+                came = self.rations.first_seen(spent.room, who)
+                spent.trying = await self.rations.reserve_pin_attempt(spent.room, session.address, came)
             return await self._hash_pin(join.pin or "", salt)
         finally:
-            self._turns.end(who)
+            self._turns.release(who)
 
-    def founded(self, live: LiveRoom) -> None:
+    def room_created(self, live: LiveRoom) -> None:
         """Whoever was to create the room has, or will not: the others may go on."""
-        self._in_slices(_fire(self._founding.pop(live, ())))
+        self._in_slices(_fire(self._creating.pop(live, ())))
 
-    def put_off(self, session: Session, join: m.Join, error: NotYet, again: bool, since: float = 0.0) -> None:
+    def defer(self, session: Session, join: m.Join, error: JoinDeferredError, again: bool, since: float = 0.0) -> None:
         """Let a JOIN wait for what there is not enough of. since: when who sends it came; 0.0: just now."""
         if not again:
             self._metrics.put_off[error.reason] += 1
@@ -192,19 +192,21 @@ class Admission:
         since = since or self._clock.seconds()
         who = session.address if error.reason.startswith("pin_") and session.address else session.conn
         counted = error.reason != "joins"
-        self.lobby.wait(error.place, who, since, session, error.seconds, lambda: self._again(session, join, counted))
+        self.lobby.enqueue(error.place, who, since, session, error.seconds, lambda: self._again(session, join, counted))
         session.settled()
 
     def put_off_at(self, live: LiveRoom, session: Session, join: m.Join, again: bool) -> None:
         """Let a JOIN wait whose address has as many members in the room as it may have."""
-        self.put_off(session, join, self.rations.crowded(live.room.room_id, session.address), again)
+        self.defer(session, join, self.rations.crowded(live.room.room_id, session.address), again)
 
-    def _not_now(self, live: LiveRoom, session: Session, join: m.Join, error: RequestError, again: bool) -> None:
+    def _reject_or_defer(
+        self, live: LiveRoom, session: Session, join: m.Join, error: RequestError, again: bool
+    ) -> None:
         if session.asked is not join:
             return
-        if isinstance(error, NotYet):
+        if isinstance(error, JoinDeferredError):
             self.retries.answered(live, session, join.user_id)
-            self.put_off(session, join, error, again, self.rations.came(live.room, session.address or session.conn))
+            self.defer(session, join, error, again, self.rations.first_seen(live.room, session.address or session.conn))
             return
         if not again:
             self._metrics.refused[error.code] += 1
@@ -214,9 +216,9 @@ class Admission:
         """Let a JOIN wait at the room until what keeps it out changes; in the lobby, if too many of its address wait there."""
         try:
             self.rations.pend(live.room.room_id, session.address, live.waiting.of_scope)
-        except NotYet as crowd:
+        except JoinDeferredError as crowd:
             self.retries.answered(live, session, join.user_id)
-            self.put_off(session, join, crowd, again)
+            self.defer(session, join, crowd, again)
             return
         if not again:
             session.send(error_frame(error, join.id))
@@ -231,21 +233,27 @@ class Admission:
     def _failed(self, failure: Failure, live: LiveRoom, session: Session, join: m.Join) -> None:
         log.failure("preparing a JOIN", failure=failure)
         live.joining -= 1
-        self.founded(live)
+        self.room_created(live)
         if session.asked is join:
             self.retries.answered(live, session, join.user_id)
             session.send(error_frame(INTERNAL, join.id))
             session.settled()
 
     def _submit(
-        self, live: LiveRoom, session: Session, join: m.Join, pin: Pin | None, again: bool, spent: Spent | None = None
+        self,
+        live: LiveRoom,
+        session: Session,
+        join: m.Join,
+        pin: Pin | None,
+        again: bool,
+        spent: Reservation | None = None,
     ) -> None:
         live.joining -= 1
         if session.asked is not join:
             # It has asked for something else meanwhile, or is gone.
             if spent is not None:
-                self.rations.give_back(spent.founding)
-                self.rations.give_back(spent.trying)
+                self.rations.refund(spent.founding)
+                self.rations.refund(spent.trying)
             return
         token = secrets.new_token(live.room.room_id, join.user_id) if join.keeps_token else ""
         body = self._body(live.room, session, join, pin, token)
@@ -253,15 +261,15 @@ class Admission:
         live.submit(_JoinEntry(self, command, session, join, token, again, spent))
 
 
-class Spent:
+class Reservation:
     """What a JOIN was allowed. room: whose PIN it tries, if it does. trying, founding: what was taken for that."""
 
     __slots__ = ("founding", "room", "trying")
 
     def __init__(self) -> None:
         self.room: Room | None = None
-        self.trying: Way = ()
-        self.founding: Way = ()
+        self.trying: Plan = ()
+        self.founding: Plan = ()
 
 
 class _JoinEntry(Entry):
@@ -270,13 +278,13 @@ class _JoinEntry(Entry):
 
     def __init__(
         self,
-        admission: Admission,
+        admission: JoinController,
         command: Command,
         session: Session,
         join: m.Join,
         token: str,
         again: bool,
-        spent: Spent | None,
+        spent: Reservation | None,
     ):
         super().__init__(command, session)
         self._spent = spent
@@ -319,18 +327,18 @@ class _JoinEntry(Entry):
         rations = self._admission.rations
         if spent.room is not None:
             if wrong:
-                rations.wrong(spent.room, self._join.pin or "")
+                rations.pin_rejected(spent.room, self._join.pin or "")
             elif came_in:
-                rations.right(spent.room, self.session.address, spent.trying)
+                rations.pin_accepted(spent.room, self.session.address, spent.trying)
             else:
-                rations.give_back(spent.trying)
+                rations.refund(spent.trying)
         if not created:
-            rations.give_back(spent.founding)
-        self._admission.founded(live)
+            rations.refund(spent.founding)
+        self._admission.room_created(live)
 
     def stale_pin(self, live: LiveRoom) -> None:
         self._settle_up(live)
-        self._admission.ask(live, self.session, self._join, again=self._again)
+        self._admission.submit(live, self.session, self._join, again=self._again)
 
     def done(self, live: LiveRoom, decision: Decision, seq: int) -> None:
         self._settle_up(live, came_in=True, created=seq == 1)
@@ -399,7 +407,7 @@ class _JoinEntry(Entry):
         member = room.members.get(user)
         if member is None or not member.conn:
             # Taken for lost while the store was asked, or out already; no other connection speaks for it.
-            admission.ask(live, session, join, again=True)
+            admission.submit(live, session, join, again=True)
             return
         if member.conn != session.conn:
             # Taken over by another connection.
@@ -431,7 +439,7 @@ class _JoinEntry(Entry):
             user,
             now,
             first=decision.event == "USER_JOINED",
-            controls=chooses_title(room, user),
+            controls=believes_it_controls(room, user),
             resumed=resumed,
             token=self._token if issued else None,
         ):

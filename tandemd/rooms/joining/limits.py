@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from ...errors import RequestError
 from ...interfaces import IRoomStore
 from ...metrics import Metrics
-from ...ratelimit.buckets import DAY, MINUTE, Budget, Mark, PerMinute, Share, Taken, Way
+from ...ratelimit.buckets import DAY, MINUTE, Flag, PerMinute, Plan, RoomQuota, TakeResult, TokenBucket
 from ...ratelimit.scopes import scopes
 from ...rules.state import Room
 
@@ -46,7 +46,7 @@ class JoinLimits(Struct, frozen=True):
 NO_LIMITS = JoinLimits(0, 0, 0, 0, 0, 0, 0)
 
 
-class NotYet(RequestError):
+class JoinDeferredError(RequestError):
     """A JOIN has to wait.
 
     place: what for. kind: of budget. reason: why, one of `metrics.PUT_OFF`. seconds: how long, as far as is known.
@@ -76,7 +76,7 @@ _REASONS = {
 """By the kind of budget: why, and the same for people."""
 
 
-class Rations:
+class JoinLimiter:
     """Grants what a JOIN needs, or says when there will be some. rooms_here: counts the rooms that are open here."""
 
     def __init__(
@@ -98,89 +98,95 @@ class Rations:
         self._arrivals: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
 
     def join(self, address: str) -> None:
-        """Count a JOIN. Raises NotYet. address: '' where addresses mean nothing; no rule by address applies then."""
+        """Count a JOIN. Raises JoinDeferredError. address: '' where addresses mean nothing; no rule by address applies then."""
         wait = self._joins.take(address)
         if wait:
-            raise NotYet(f"joins:{address}", "joins", wait)
+            raise JoinDeferredError(f"joins:{address}", "joins", wait)
 
     def pend(self, room_id: str, address: str, waiting: Callable[[str], int]) -> None:
-        """Let another JOIN wait at a room. Raises NotYet. waiting: says how many of a scope (`ratelimit.scopes`) wait there."""
+        """Let another JOIN wait at a room. Raises JoinDeferredError. waiting: says how many of a scope (`ratelimit.scopes`)
+        wait there.
+        """
         most = self._limits.pending_joins
         for scope in scopes(address) if most else ():
             if waiting(scope.name) >= scope.times * most:
-                raise NotYet(f"pending:{room_id}\x00{scope.name}", "pending", AGAIN)
+                raise JoinDeferredError(f"pending:{room_id}\x00{scope.name}", "pending", AGAIN)
 
-    def crowded(self, room_id: str, address: str) -> NotYet:
+    def crowded(self, room_id: str, address: str) -> JoinDeferredError:
         """Return why a JOIN waits whose address has as many members in a room as it may have."""
-        return NotYet(f"members:{room_id}\x00{address}", "members", AGAIN)
+        return JoinDeferredError(f"members:{room_id}\x00{address}", "members", AGAIN)
 
-    async def found(self, room_id: str, address: str) -> Way:
-        """Return what was taken for a new room, to be given back if it does not come about. Raises NotYet or RequestError."""
+    async def found(self, room_id: str, address: str) -> Plan:
+        """Return what was taken for a new room, to be given back if it does not come about. Raises JoinDeferredError or
+        RequestError.
+        """
         limits = self._limits
         # The new one is open already.
         if limits.rooms_per_node and max(self._rooms_here() - 1, self._store.size()) >= limits.rooms_per_node:
-            raise NotYet("node", "node", AGAIN)
-        way: list[Budget | Mark | Share] = []
+            raise JoinDeferredError("node", "node", AGAIN)
+        way: list[TokenBucket | Flag | RoomQuota] = []
         for scope in scopes(address):
             if limits.room_creations:
-                way.append(Budget(f"founder:{scope.name}", scope.times * limits.room_creations, MINUTE))
+                way.append(TokenBucket(f"founder:{scope.name}", scope.times * limits.room_creations, MINUTE))
             if limits.rooms_per_address:
-                way.append(Share(f"rooms:{scope.name}", room_id, scope.times * limits.rooms_per_address))
+                way.append(RoomQuota(f"rooms:{scope.name}", room_id, scope.times * limits.rooms_per_address))
         if way:
             _check(await self._store.take((way,)))
         return way
 
     # -- PINs
 
-    async def try_pin(self, room: Room, address: str, came: float) -> Way:
-        """Return what was taken for a try at the room's PIN, to be given back if it was right. Raises NotYet or RequestError.
+    async def reserve_pin_attempt(self, room: Room, address: str, came: float) -> Plan:
+        """Return what was taken for a try at the room's PIN, to be given back if it was right. Raises JoinDeferredError or
+        RequestError.
 
         came: when the address came to this door.
         """
         in_all, each = self._limits.pin_tries_per_room, self._limits.pin_tries_per_address
         if not in_all:
             return ()
-        tries = Budget(f"pin:{room.room_uuid}", in_all, HOUR)
+        tries = TokenBucket(f"pin:{room.room_uuid}", in_all, HOUR)
         if not address:
             # Nothing tells newcomers from guessers here: they leave what is kept for newcomers.
-            ways: list[Way] = [(Budget(tries.name, in_all, HOUR, keep=in_all // 2),)]
+            ways: list[Plan] = [(TokenBucket(tries.name, in_all, HOUR, reserve=in_all // 2),)]
             return ways[_check(await self._store.take(ways)).way]
         around = scopes(address)
-        often = [Budget(f"pinner:{scope.name}", scope.times * each, HOUR) for scope in around]
+        often = [TokenBucket(f"pinner:{scope.name}", scope.times * each, HOUR) for scope in around]
         if any(member.address == address for member in room.members.values()):
             ways = [often]
             return ways[_check(await self._store.take(ways)).way]
         once = [
-            Budget(f"pinner:{scope.name}", scope.times * each, HOUR, keep=scope.times * (each - 1)) for scope in around
+            TokenBucket(f"pinner:{scope.name}", scope.times * each, HOUR, reserve=scope.times * (each - 1))
+            for scope in around
         ]
-        invited, by_code = Mark(_invited(room.room_id, address)), f"{tries.name}/invited"
+        invited, by_code = Flag(_invited(room.room_id, address)), f"{tries.name}/invited"
         # Who has just come and has failed nowhere lately may have what is kept for that; not all of it when many come at
         # once, and less who has waited for some time: whoever comes after them finds some.
         here = self._clock.seconds() - came
-        fresh: list[Way] = []
+        fresh: list[Plan] = []
         if here < (in_all // 4 + 2) * tries.interval:
             keep = 0 if here < JUST else in_all // 4
             fresh = [
-                (*needs, *once, Budget(name, in_all, HOUR, keep), Budget(f"{name}/pace", PACE, PACE * PACED))
+                (*needs, *once, TokenBucket(name, in_all, HOUR, keep), TokenBucket(f"{name}/pace", PACE, PACE * PACED))
                 for needs, name in (((invited,), by_code), ((), tries.name))
             ]
         half = in_all // 2
         ways = [
-            (Mark(_known(room, address)), *often),
+            (Flag(_known(room, address)), *often),
             *fresh,
-            (invited, *often, Budget(by_code, in_all, HOUR, half)),
-            (*often, Budget(tries.name, in_all, HOUR, half)),
+            (invited, *often, TokenBucket(by_code, in_all, HOUR, half)),
+            (*often, TokenBucket(tries.name, in_all, HOUR, half)),
         ]
         taken = await self._store.take(ways)
         queue = "new" if taken.way < 0 and ways[taken.nearest] in fresh else ""
         return ways[_check(taken, queue).way]
 
-    def give_back(self, way: Way) -> None:
+    def refund(self, way: Plan) -> None:
         """What was taken was not used."""
         if way:
-            self._store.give_back(way)
+            self._store.refund(way)
 
-    def came(self, room: Room, who: str) -> float:
+    def first_seen(self, room: Room, who: str) -> float:
         """Return when somebody came to a room's door first, if they have come again and again since; else now."""
         now, name = self._clock.seconds(), (room.room_uuid, who)
         since, last = self._arrivals.pop(name, (now, now))
@@ -196,22 +202,22 @@ class Rations:
         if address and self._limits.pin_tries_per_room:
             self._store.mark(_invited(room_id, address), HOUR)
 
-    def right(self, room: Room, address: str, way: Way) -> None:
+    def pin_accepted(self, room: Room, address: str, way: Plan) -> None:
         """The PIN was right. way: what `try_pin` has taken."""
         self._metrics.pin_tries["right"] += 1
         if way:
-            self._store.give_back(way)
+            self._store.refund(way)
             if address:
                 self._store.mark(_known(room, address), DAY)
 
-    def wrong(self, room: Room, pin: str) -> None:
+    def pin_rejected(self, room: Room, pin: str) -> None:
         """The PIN was wrong, and who tries it again learns nothing."""
         self._metrics.pin_tries["wrong"] += 1
         self._wrong[self._digest(room, pin)] = None
         if len(self._wrong) > REMEMBERED:
             self._wrong.popitem(last=False)
 
-    def known_wrong(self, room: Room, pin: str) -> bool:
+    def is_known_wrong_pin(self, room: Room, pin: str) -> bool:
         """Say whether this PIN was tried here before, and was wrong."""
         if self._digest(room, pin) not in self._wrong:
             return False
@@ -224,10 +230,10 @@ class Rations:
         ).digest()
 
 
-def _check(taken: Taken, queue: str = "") -> Taken:
-    """Return what was taken. Raises NotYet if nothing was. queue: tells apart who may have what others may not."""
+def _check(taken: TakeResult, queue: str = "") -> TakeResult:
+    """Return what was taken. Raises JoinDeferredError if nothing was. queue: tells apart who may have what others may not."""
     if taken.way < 0:
-        raise NotYet(taken.lacking + queue, taken.lacking.partition(":")[0], taken.wait)
+        raise JoinDeferredError(taken.lacking + queue, taken.lacking.partition(":")[0], taken.wait)
     return taken
 
 

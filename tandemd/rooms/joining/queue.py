@@ -15,27 +15,27 @@ STEP = 0.05
 RECHECK = 5.0
 """Seconds after which one is tried at the latest: what others have taken may have been given back."""
 
-COURTESY, MOST_COURTESY = 0.1, 1.0
+NEWEST_FIRST_BACKOFF, MOST_COURTESY = 0.1, 1.0
 """How much later one asks for each second that it has waited already, and seconds at the most. Other nodes have lines of their
 own for the same thing: so the newest of all of them is the first to ask."""
 
 Go = Callable[[], None]
 
 
-class Lobby:
+class JoinQueue:
     """Who waits, by what for. For each place, one is tried when it is time to: of whoever came last, the newest."""
 
     _log = Logger()
 
     def __init__(self, clock: IReactorTime):
         self._clock = clock
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, _Line] = {}
         self._where: dict[Session, tuple[str, str]] = {}
 
     def __len__(self) -> int:
         return len(self._where)
 
-    def wait(self, place: str, who: str, since: float, session: Session, seconds: float, go: Go) -> None:
+    def enqueue(self, place: str, who: str, since: float, session: Session, seconds: float, go: Go) -> None:
         """Call `go` when the session's turn has come; a session waits for one thing at a time.
 
         place: the name of what it waits for. who: of whom one at a time is tried. since: when they came. seconds: after
@@ -44,7 +44,7 @@ class Lobby:
         self.forget(session)
         found = self._places.get(place)
         if found is None:
-            found = self._places[place] = _Place(self._clock, lambda: self._wake(place))
+            found = self._places[place] = _Line(self._clock, lambda: self._wake(place))
         found.add(who, since, session, go)
         found.expect(seconds)
         self._where[session] = place, who
@@ -83,7 +83,7 @@ class Lobby:
             del self._places[place]
 
 
-class _Place:
+class _Line:
     """waiting: since when somebody waits, and their sessions, by who they are."""
 
     def __init__(self, clock: IReactorTime, wake: Go):
@@ -142,7 +142,7 @@ class _Place:
         while self._line and not self._holds(self._line[0]):
             heappop(self._line)
         since = -self._line[0][0] if self._line else 0.0
-        return min(max(0.0, COURTESY * (self._clock.seconds() - since)), MOST_COURTESY)
+        return min(max(0.0, NEWEST_FIRST_BACKOFF * (self._clock.seconds() - since)), MOST_COURTESY)
 
     def step(self) -> None:
         """Try the next one soon, unless this one learns that it would be in vain."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
 
-from ...ratelimit.buckets import DAY, RECHECK, Budget, Mark, Share, Taken, Way
+from ...ratelimit.buckets import DAY, RECHECK, Flag, Plan, RoomQuota, TakeResult, TokenBucket
 from . import scripts
 from .connection import DisconnectedError, RedisError
 from .gateway import Access, unavailable
@@ -19,7 +19,7 @@ class Counters:
     def __init__(self, access: Access):
         self._access = access
 
-    async def take(self, ways: Sequence[Way]) -> Taken:
+    async def take(self, ways: Sequence[Plan]) -> TakeResult:
         """As IRoomStore says."""
         await self._access.available()
         names: dict[str, int] = {}
@@ -28,9 +28,9 @@ class Counters:
             words.append(b"%d" % len(way))
             for need in way:
                 words.append(b"%d" % names.setdefault(need.name, len(names) + 1))
-                if isinstance(need, Budget):
-                    words += (b"b", b"%.6f" % need.interval, b"%.6f" % need.room, b"%.6f" % need.per)
-                elif isinstance(need, Mark):
+                if isinstance(need, TokenBucket):
+                    words += (b"b", b"%.6f" % need.interval, b"%.6f" % need.room, b"%.6f" % need.refill_period)
+                elif isinstance(need, Flag):
                     words += (b"m", b"", b"", b"")
                 else:
                     words += (b"s", need.room_id.encode(), b"%d" % need.most, b"")
@@ -43,16 +43,16 @@ class Counters:
         except RedisError as error:
             self._access.suspend(str(error))
             raise unavailable() from None
-        return Taken(taken) if taken >= 0 else Taken(-1, float(wait), list(names)[lacking - 1], nearest)
+        return TakeResult(taken) if taken >= 0 else TakeResult(-1, float(wait), list(names)[lacking - 1], nearest)
 
-    def give_back(self, way: Way) -> None:
+    def refund(self, way: Plan) -> None:
         """As IRoomStore says."""
         keys: list[bytes] = []
         words: list[bytes] = []
         for need in way:
-            if isinstance(need, Budget):
+            if isinstance(need, TokenBucket):
                 words += (b"b", b"%.6f" % need.interval)
-            elif isinstance(need, Share):
+            elif isinstance(need, RoomQuota):
                 words += (b"s", need.room_id.encode())
             else:
                 continue

@@ -16,7 +16,7 @@ from zope.interface import implementer
 from ...errors import RequestError
 from ...interfaces import CommitResult, IArchive, IRoomStore, IStoreEventHandler
 from ...metrics import Metrics
-from ...ratelimit.buckets import Taken, Way
+from ...ratelimit.buckets import Plan, TakeResult
 from ...ratelimit.size_limits import Bounds
 from ...rules.state import Commit, Member, Room, Version
 from ...util.services import Periodic, StartupError, Tasks
@@ -371,11 +371,11 @@ class RedisStore(service.Service):
     def due_rooms(self, now: float) -> Deferred[Sequence[str]]:
         return Deferred.fromCoroutine(self._reading.due_rooms(now))
 
-    def take(self, ways: Sequence[Way]) -> Deferred[Taken]:
+    def take(self, ways: Sequence[Plan]) -> Deferred[TakeResult]:
         return Deferred.fromCoroutine(self._counters.take(ways))
 
-    def give_back(self, way: Way) -> None:
-        self._counters.give_back(way)
+    def refund(self, way: Plan) -> None:
+        self._counters.refund(way)
 
     def mark(self, name: str, seconds: float) -> None:
         self._counters.mark(name, seconds)

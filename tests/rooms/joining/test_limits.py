@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred, fail
 
 from tandemd.errors import RequestError
 from tandemd.metrics import Metrics
-from tandemd.ratelimit.buckets import Taken, Way
-from tandemd.rooms.joining.limits import JoinLimits, NotYet, Rations
+from tandemd.ratelimit.buckets import Plan, TakeResult
+from tandemd.rooms.joining.limits import JoinDeferredError, JoinLimiter, JoinLimits
 from tandemd.rules.state import Pin, Room, RoomSettings
 from tandemd.store.memory import MemoryStore
 
@@ -23,18 +23,18 @@ RIGHT = "654321"
 
 
 class TwoNodesTest(RedisTestCase):
-    async def begin(self) -> tuple[Rations, Rations, Room]:
+    async def begin(self) -> tuple[JoinLimiter, JoinLimiter, Room]:
         stores = [await self.node("a/1/"), await self.node("b/1/")]
         self.room = room = Room(str(uuid.uuid4()), "room", 0.0, 1)
         room.settings = RoomSettings(pin=Pin("00", "11"), invite="abc")
-        a, b = (Rations(store, LIMITS, reactor, Metrics("test", "node"), lambda: 1) for store in stores)
+        a, b = (JoinLimiter(store, LIMITS, reactor, Metrics("test", "node"), lambda: 1) for store in stores)
         return a, b, room
 
-    async def outcome(self, rations: Rations, address: str, came: float | None = None) -> str:
+    async def outcome(self, rations: JoinLimiter, address: str, came: float | None = None) -> str:
         """Return "" if a try is allowed, else what for it has to wait."""
         try:
-            await rations.try_pin(self.room, address, reactor.seconds() if came is None else came)
-        except NotYet as error:
+            await rations.reserve_pin_attempt(self.room, address, reactor.seconds() if came is None else came)
+        except JoinDeferredError as error:
             return error.reason
         return ""
 
@@ -83,7 +83,7 @@ class TwoNodesTest(RedisTestCase):
         a.pend("room", "2001:db8:0:1::/64", lambda name: waiting.get(name, 0))
         waiting["2001:db8::/48"] = 400
         for address in ("2001:db8:0:1::/64", "2001:db8:0:2::/64"):
-            with self.assertRaises(NotYet) as caught:
+            with self.assertRaises(JoinDeferredError) as caught:
                 a.pend("room", address, lambda name: waiting.get(name, 0))
             self.assertEqual(caught.exception.reason, "pending_joins")
         a.pend("room", "2001:db8:1:1::/64", lambda name: waiting.get(name, 0))
@@ -91,8 +91,8 @@ class TwoNodesTest(RedisTestCase):
 
     async def test_who_is_known_to_one_is_known_to_the_other(self) -> None:
         a, b, room = await self.begin()
-        way = await a.try_pin(room, "2.2.2.2", reactor.seconds())
-        a.right(room, "2.2.2.2", way)
+        way = await a.reserve_pin_attempt(room, "2.2.2.2", reactor.seconds())
+        a.pin_accepted(room, "2.2.2.2", way)
         a.invited("room", "3.3.3.3")
         for number in range(8):
             await self.outcome(a, f"6.6.6.{number}")
@@ -112,18 +112,18 @@ class TwoNodesTest(RedisTestCase):
             await rations.found(code, "6.6.6.6")
             hands.append(Hand(self.stores[0], code))
             self.assertIsNone(await hands[-1].say("first"))
-        with self.assertRaises(NotYet) as raised:
+        with self.assertRaises(JoinDeferredError) as raised:
             await a.found("three", "6.6.6.6")
         self.assertEqual(raised.exception.reason, "rooms_per_address")
         await hands[0].send(hands[0].next({}, event="USER_LEFT", closes=True))
         way = await b.found("three", "6.6.6.6")
-        b.give_back(way)
+        b.refund(way)
         await b.found("four", "6.6.6.6")
 
     async def test_keys_are_small_and_expire(self) -> None:
         a, _, room = await self.begin()
-        a.right(room, "2.2.2.2", await a.try_pin(room, "2.2.2.2", reactor.seconds()))
-        await a.try_pin(room, "6.6.6.6", reactor.seconds())
+        a.pin_accepted(room, "2.2.2.2", await a.reserve_pin_attempt(room, "2.2.2.2", reactor.seconds()))
+        await a.reserve_pin_attempt(room, "6.6.6.6", reactor.seconds())
         a.invited("room", "3.3.3.3")
         await a.found("one", "6.6.6.6")
         store = self.stores[0]
@@ -150,7 +150,7 @@ class Away(MemoryStore):
             return fail(RequestError("unavailable", "The store is away.", 2000))
         return super().load(code, archived=archived)
 
-    def take(self, ways: Sequence[Way]) -> Deferred[Taken]:
+    def take(self, ways: Sequence[Plan]) -> Deferred[TakeResult]:
         if self.away:
             return fail(RequestError("unavailable", "The store is away.", 2000))
         return super().take(ways)

@@ -7,13 +7,13 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from tandemd.rooms.joining.queue import RECHECK, STEP, Lobby
+from tandemd.rooms.joining.queue import RECHECK, STEP, JoinQueue
 
 
 class LobbyTest(TestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.lobby = Lobby(self.clock)
+        self.lobby = JoinQueue(self.clock)
         self.tried: list[str] = []
         self.sessions: dict[str, Any] = {}
 
@@ -27,7 +27,7 @@ class LobbyTest(TestCase):
 
         session = self.sessions.setdefault(name, object())
         since = float("abcdefghijklmnopqrstuvwxyz".index((who or name)[0]) + 1)
-        self.lobby.wait(place, who or name, since, session, seconds, go)
+        self.lobby.enqueue(place, who or name, since, session, seconds, go)
 
     def test_when_it_is_time(self) -> None:
         self.wait("a")
@@ -102,8 +102,8 @@ class LobbyTest(TestCase):
     def test_of_two_nodes_the_one_where_the_newest_is_asks_first(self) -> None:
         """Both are told of the same moment; whoever asks first takes what there is."""
         self.clock.advance(30.0)
-        other = Lobby(self.clock)
-        other.wait("door", "old", 20.0, object(), 3.0, lambda: self.tried.append("old"))  # type: ignore[arg-type]
-        self.lobby.wait("door", "new", 29.0, object(), 3.0, lambda: self.tried.append("new"))  # type: ignore[arg-type]
+        other = JoinQueue(self.clock)
+        other.enqueue("door", "old", 20.0, object(), 3.0, lambda: self.tried.append("old"))  # type: ignore[arg-type]
+        self.lobby.enqueue("door", "new", 29.0, object(), 3.0, lambda: self.tried.append("new"))  # type: ignore[arg-type]
         self.clock.pump([3.05] + [0.1] * 10)
         self.assertEqual(self.tried, ["new", "old"])

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from tandemd.errors import RequestError
 from tandemd.interfaces import Conflict, Unavailable
-from tandemd.ratelimit.buckets import Budget
+from tandemd.ratelimit.buckets import TokenBucket
 from tandemd.rules.state import Room
 from tandemd.store.redis.keys import PREFIX, budget_key, log_key, mail_key, room_key
 
@@ -481,7 +481,7 @@ class WaitingTest(RedisTestCase):
     async def test_budgets_when_redis_is_set_back(self) -> None:
         """A budget is full again after its time, and not when the old time has come round."""
         a = await self.node()
-        budget = Budget("tries:room", 2, 60)
+        budget = TokenBucket("tries:room", 2, 60)
         await self.ask(a, b"SET", budget_key(budget.name), b"%f" % (reactor.seconds() + 600))
         refused = await a.take([[budget]])
         self.assertTrue(29 < refused.wait <= 30, refused)
