@@ -206,7 +206,7 @@ class IRooms(Interface):
     def find_invite(invite: str, address: str) -> Deferred[str | None]:
         """Return the room id that an invite code (lower case) belongs to, or None. Who knows one is let in more easily."""
 
-    def room_of(token: str) -> Deferred[dict[str, object] | None]:
+    def room_for_token(token: str) -> Deferred[dict[str, object] | None]:
         """Return the room of the member whose resume secret this is, as /status shows it, or None."""
 
     def counts() -> dict[str, int]:

@@ -19,7 +19,7 @@ from ..metrics import GcPause, Metrics, ReactorLag
 from ..ratelimit import MessageLimits, MessageRates, Spending, SpendingRates
 from ..rooms.administration import Administration
 from ..rooms.joining.limits import NO_LIMITS, JoinLimits
-from ..rooms.playback_sync import PositionSettings
+from ..rooms.playback_sync import PlaybackSyncSettings
 from ..rooms.service import RoomService
 from ..rooms.session import Outbox, Session
 from ..rules.engine import Rules
@@ -275,7 +275,7 @@ class Node:
         metrics.rooms.value = counts["rooms"]
         metrics.members.value = counts["members"]
         metrics.ready.value = not self.readiness()
-        metrics.adrift.value = self.rooms.positions.adrift()
+        metrics.adrift.value = self.rooms.positions.out_of_sync_count()
         self.stores.measure()
         return metrics.render()
 
@@ -349,10 +349,10 @@ def door_of(config: Config) -> ConnectionLimits:
     )
 
 
-def positions_of(config: Config) -> PositionSettings:
+def positions_of(config: Config) -> PlaybackSyncSettings:
     """Return how positions are dealt with as the configuration sets it."""
     rooms = config.rooms
-    return PositionSettings(
+    return PlaybackSyncSettings(
         rooms.heartbeat, rooms.drift, rooms.play_state_after, rooms.control_quiet, rooms.watching_timeout
     )
 

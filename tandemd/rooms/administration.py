@@ -13,14 +13,14 @@ from ..errors import RequestError
 from ..interfaces import IAdministration, IArchiveQueries, IRoomStore
 from ..rules.commands import Announce, Close, Command, Decision
 from ..util.text import one_line
-from .registry import OpenRooms
-from .replica import Entry, LiveRoom
+from .registry import RoomRegistry
+from .replica import QueuedCommand, RoomReplica
 
 PAGE = 1000
 """Rooms that are read at once when all of them are spoken to."""
 
 
-class _Act(Entry):
+class AdminCommand(QueuedCommand):
     """A command of an administrator, who waits for it: if the store is away it is refused, and never done later."""
 
     __slots__ = ("result",)
@@ -31,13 +31,13 @@ class _Act(Entry):
         """Fires with whether there was anything to do."""
 
     @property
-    def lasting(self) -> bool:
+    def retry_when_unavailable(self) -> bool:
         return False
 
-    def refused(self, live: LiveRoom, error: RequestError) -> None:
+    def refused(self, live: RoomReplica, error: RequestError) -> None:
         self.result.errback(error)
 
-    def done(self, live: LiveRoom, decision: Decision, seq: int) -> None:
+    def done(self, live: RoomReplica, decision: Decision, seq: int) -> None:
         self.result.callback(decision.commits)
 
 
@@ -54,7 +54,7 @@ class Administration:
     def __init__(
         self,
         store: IRoomStore,
-        rooms: OpenRooms,
+        rooms: RoomRegistry,
         reports: IArchiveQueries,
         about: Callable[[], dict[str, object]],
         drainer: Callable[[bool], int],
@@ -140,7 +140,7 @@ class Administration:
             after = str(page[-1]["roomId"])
 
     async def _do(self, room_id: str, by: str, body: Close | Announce) -> bool:
-        act = _Act(body)
+        act = AdminCommand(body)
         self._open.use(room_id, lambda live: live.submit(act), act.result.errback)
         done = await act.result
         if done:

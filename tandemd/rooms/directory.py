@@ -13,7 +13,7 @@ from ..interfaces import IRooms, IRoomStore
 from ..rules.engine import Rules
 from ..rules.state import Room
 from ..util import secrets
-from .registry import OpenRooms
+from .registry import RoomRegistry
 
 
 @implementer(IRooms)
@@ -23,7 +23,7 @@ class Directory:
     def __init__(
         self,
         store: IRoomStore,
-        rooms: OpenRooms,
+        rooms: RoomRegistry,
         clock: IReactorTime,
         rules: Rules,
         invited: Callable[[str, str], None],
@@ -37,7 +37,7 @@ class Directory:
         self._waiters: dict[tuple[str, str], list[Deferred[None]]] = {}
         """By room and address."""
 
-    def joined(self, room_id: str, address: str) -> None:
+    def member_joined(self, room_id: str, address: str) -> None:
         """Answer the questions that a member, now in a room, has asked from this address."""
         for waiter in self._waiters.pop((room_id, address), ()):
             waiter.callback(None)
@@ -83,10 +83,10 @@ class Directory:
             self._invited(room_id, address)
         return room_id
 
-    def room_of(self, token: str) -> Deferred[dict[str, object] | None]:
-        return Deferred.fromCoroutine(self._room_of(token))
+    def room_for_token(self, token: str) -> Deferred[dict[str, object] | None]:
+        return Deferred.fromCoroutine(self._room_for_token(token))
 
-    async def _room_of(self, token: str) -> dict[str, object] | None:
+    async def _room_for_token(self, token: str) -> dict[str, object] | None:
         owner = secrets.token_owner(token)
         # Anybody can name a room: it is not read before the member is proven.
         member = await self._store.member(*owner) if owner else None
@@ -97,12 +97,12 @@ class Directory:
             return None
         live = self._open.get(owner[0])
         if live is not None and owner[1] in live.room.members:
-            return self._shown(live.room.copy())
+            return self._status_view(live.room.copy())
         # The store has shown the member just now: should the room be gone meanwhile, it has ended.
         room = await self._store.load(owner[0], archived=False)
-        return None if room is None else self._shown(room)
+        return None if room is None else self._status_view(room)
 
-    def _shown(self, room: Room) -> dict[str, object]:
+    def _status_view(self, room: Room) -> dict[str, object]:
         self._rules.drop_disallowed_title(room)
         now, live = self._store.now(), self._open.get(room.room_id)
         users = []

@@ -33,14 +33,15 @@ class Open(Protocol):
 
 
 class LogFollower:
-    """Follows the log of one open room. caught_up: called when the room may decide again. reloaded: see LiveRoom.
+    """Follows the log of one open room. caught_up: called when the room may decide again. reloaded: see RoomReplica.
 
-    busy: whether the store is being read; nothing is decided until that is done. stale: whether the whole room is to be
-    read, because it may be another one or have a new epoch.
+    catching_up: whether the store is being read; nothing is decided until that is done. needs_reload: whether the whole room is
+    to be read, because it may be another one or have a new epoch.
     """
 
     __slots__ = (
-        "_again", "_caught_up", "_clock", "_early", "_live", "_metrics", "_reloaded", "_store", "_timer", "busy", "stale",
+        "_again", "_caught_up", "_clock", "_early", "_live", "_metrics", "_reloaded", "_store", "_timer", "catching_up",
+        "needs_reload",
     )  # fmt: skip
 
     _log = Logger()
@@ -63,8 +64,8 @@ class LogFollower:
         self._again = False
         self._early: deque[Commit] = deque(maxlen=EARLY)
         self._timer: IDelayedCall | None = None
-        self.busy = False
-        self.stale = False
+        self.catching_up = False
+        self.needs_reload = False
 
     def close(self) -> None:
         """Ask no more."""
@@ -79,13 +80,13 @@ class LogFollower:
             if commit.epoch == room.epoch and commit.seq == room.seq + 1:
                 self._live.apply(commit)
             elif (commit.epoch, commit.seq) > room.version:
-                if not self.busy:
+                if not self.catching_up:
                     self.catch_up()
                 # The store's answer may be older than this when it comes. Asking again and again would never catch up with a
                 # room in which much happens.
                 self._early.append(commit)
 
-    def head(self, room_uuid: str, version: Version) -> None:
+    def head_version(self, room_uuid: str, version: Version) -> None:
         """The store has the room at this version."""
         room = self._live.room
         if not room.seq and not room_uuid:
@@ -97,20 +98,20 @@ class LogFollower:
 
     def reload(self) -> None:
         """The room may be another: read all of it."""
-        self.stale = True
+        self.needs_reload = True
         self.catch_up()
 
     def catch_up(self) -> None:
         """Read from the store what is missing here. Until that is done, nothing is decided."""
-        if self.busy:
+        if self.catching_up:
             self._again = True
             return
         self.close()
-        self.busy = True
+        self.catching_up = True
         self._again = False
         self._early.clear()
         self._metrics.resyncs.value += 1
-        if self.stale:
+        if self.needs_reload:
             self._load()
         else:
             self._replay().addCallback(self._replayed).addErrback(self._failed)
@@ -134,7 +135,7 @@ class LogFollower:
                 self._live.apply(commit)
 
     def _load(self) -> None:
-        self.stale = False
+        self.needs_reload = False
         self._store.load(self._live.room.room_id).addCallback(self._loaded).addErrback(self._load_failed)
 
     def _loaded(self, found: Room | None) -> None:
@@ -145,9 +146,9 @@ class LogFollower:
             self._renew(found)
         else:
             # The same room under a new epoch, or ended: members here are to see first what they have missed.
-            self._replay().addCallback(self._bridged, found).addErrback(self._load_failed)
+            self._replay().addCallback(self._replay_before_reload, found).addErrback(self._load_failed)
 
-    def _bridged(self, commits: Sequence[Commit] | None, found: Room | None) -> None:
+    def _replay_before_reload(self, commits: Sequence[Commit] | None, found: Room | None) -> None:
         mine = self._live.room
         if found is None:
             self._apply(commits or ())
@@ -183,18 +184,18 @@ class LogFollower:
     def _finish(self) -> None:
         if self._early:
             self._bridge()
-        self.busy = False
-        if self._again or self.stale:
+        self.catching_up = False
+        if self._again or self.needs_reload:
             self.catch_up()
         else:
             self._caught_up()
 
     def _load_failed(self, failure: Failure) -> None:
-        self.stale = True
+        self.needs_reload = True
         self._failed(failure)
 
     def _failed(self, failure: Failure) -> None:
-        self.busy = False
+        self.catching_up = False
         if not failure.check(RequestError):
             self._log.failure("reading {room}", failure=failure, room=self._live.room.room_id)
         if not self._live.closed and self._timer is None:
@@ -202,5 +203,5 @@ class LogFollower:
 
     def _retry(self) -> None:
         self._timer = None
-        if not self._live.closed and not self.busy:
+        if not self._live.closed and not self.catching_up:
             self.catch_up()

@@ -18,11 +18,11 @@ from ..rules.membership import AT_ONCE
 from ..rules.message_builders import sync_message
 from ..rules.playback import drift
 from ..rules.state import Commit, Room
-from .replica import Entry, LiveRoom
+from .replica import QueuedCommand, RoomReplica
 from .session import Session
 
 
-class PositionSettings(Struct, frozen=True):
+class PlaybackSyncSettings(Struct, frozen=True):
     """Durations in seconds.
 
     heartbeat: between two messages to guests. drift: how far the host may be from the timeline before the timeline is
@@ -46,73 +46,81 @@ STEERS = 5
 """How often a guest is steered in vain until there is another control: some players cannot get there."""
 
 
-ADRIFT = 2.0
+OUT_OF_SYNC_SECONDS = 2.0
 """Seconds; who is further from the room sees another scene than the others."""
 
 
-class Positions:
+class PlaybackSync:
     """What members' players say, and what follows from it. rooms: returns the rooms that are open here."""
 
     def __init__(
-        self, store: IRoomStore, settings: PositionSettings, rooms: Callable[[], Iterable[LiveRoom]], metrics: Metrics
+        self,
+        store: IRoomStore,
+        settings: PlaybackSyncSettings,
+        rooms: Callable[[], Iterable[RoomReplica]],
+        metrics: Metrics,
     ):
         self._store = store
         self._settings = settings
         self._rooms = rooms
         self._metrics = metrics
 
-    def moved(self, session: Session, live: LiveRoom, message: m.PositionUpdate | m.HostHeartbeat) -> None:
+    def position_received(
+        self, session: Session, live: RoomReplica, message: m.PositionUpdate | m.HostHeartbeat
+    ) -> None:
         """A member's player has said where it is."""
         now = self._store.now()
         session.position = message.current_time
         session.playing = message.is_playing
-        session.heard = now
+        session.last_position_at = now
         room = live.room
         if room.gate is None:
             if session.user == room.host:
                 self._follow(session, live, now)
             else:
-                self._steer(session, live, now)
+                self._resync_guest(session, live, now)
         if not session.watching:
             session.watching = True
-            live.began.append(session)
+            live.new_watchers.append(session)
         if message.id is not None:
             session.send(text_frame(m.encode(m.Ack(id=message.id, seq=live.room.seq))))
 
-    def _follow(self, session: Session, live: LiveRoom, now: float) -> None:
+    def _follow(self, session: Session, live: RoomReplica, now: float) -> None:
         playback, settings = live.room.playback, self._settings
         if now - playback.control_at < settings.control_quiet:
-            live.differs_since = 0.0
+            live.host_mismatch_since = 0.0
             return
         if session.playing != playback.playing and playback.known:
-            if not live.differs_since:
-                live.differs_since = now
+            if not live.host_mismatch_since:
+                live.host_mismatch_since = now
                 return
-            if now - live.differs_since < settings.play_state_after:
+            if now - live.host_mismatch_since < settings.play_state_after:
                 return
         elif playback.known and -settings.drift <= drift(playback, session.position, now) <= settings.drift:
-            live.differs_since = 0.0
+            live.host_mismatch_since = 0.0
             return
-        live.differs_since = 0.0
+        live.host_mismatch_since = 0.0
         if playback.known:
             self._metrics.host_drift.observe(abs(drift(playback, session.position, now)))
-        live.submit(Entry(Command(session.user, session.conn, CorrectPlayback(session.position, session.playing))))
+        live.submit(
+            QueuedCommand(Command(session.user, session.conn, CorrectPlayback(session.position, session.playing)))
+        )
 
-    def _steer(self, session: Session, live: LiveRoom, now: float) -> None:
+    def _resync_guest(self, session: Session, live: RoomReplica, now: float) -> None:
         """Tell a guest that is out of step, where heartbeats would not: they end with the film, and leave play states."""
         playback, settings = live.room.playback, self._settings
         if session.playing == playback.playing and (
             playback.playing or abs(drift(playback, session.position, now)) <= settings.steer_drift
         ):
-            session.off_since = 0.0
+            session.out_of_sync_since = 0.0
         elif not playback.known or now - playback.control_at < settings.control_quiet:
-            session.off_since = 0.0
-            session.steered = 0
-        elif not session.off_since:
-            session.off_since = now
-        elif now - session.off_since >= settings.steer_after and session.steered < STEERS:
-            session.off_since = 0.0
-            session.steered += 1
+            session.out_of_sync_since = 0.0
+            session.resyncs_sent = 0
+        elif not session.out_of_sync_since:
+            session.out_of_sync_since = now
+        elif now - session.out_of_sync_since >= settings.steer_after and session.resyncs_sent < STEERS:
+            session.out_of_sync_since = 0.0
+            session.resyncs_sent += 1
             if self._spared(session):
                 return
             self._metrics.steered.value += 1
@@ -121,35 +129,35 @@ class Positions:
             steer = self._heartbeat(live.room, now) if far else sync_message(live.room, now)
             session.send(text_frame(m.encode(steer)))
 
-    def told(self, live: LiveRoom, commit: Commit) -> None:
+    def commit_applied(self, live: RoomReplica, commit: Commit) -> None:
         """A commit has been applied: what it told of the film need not be told again at once."""
         if commit.messages and "playback" in commit.changes:
-            live.beat_at = commit.at + self._settings.heartbeat
+            live.next_heartbeat_at = commit.at + self._settings.heartbeat
         if "gate" in commit.changes and live.room.gate is None:
             # Players were silent while it was closed.
             for session in live.group:
-                session.heard = max(session.heard, commit.at)
+                session.last_position_at = max(session.last_position_at, commit.at)
 
-    def sweep(self, live: LiveRoom) -> None:
+    def sweep(self, live: RoomReplica) -> None:
         """Send the heartbeat if it is due, and notice who watches now and who does not any more.
 
         To be called a few times a second for each room.
         """
         now, room = self._store.now(), live.room
-        if live.began:
+        if live.new_watchers:
             self.begin(live)
         if room.gate is None:
-            if room.playback.playing and now >= live.beat_at:
-                live.beat_at = now + self._settings.heartbeat
-                self._beat(live, now)
-            self._notice(live, now)
+            if room.playback.playing and now >= live.next_heartbeat_at:
+                live.next_heartbeat_at = now + self._settings.heartbeat
+                self._send_heartbeats(live, now)
+            self._expire_watchers(live, now)
 
-    def begin(self, live: LiveRoom) -> None:
+    def begin(self, live: RoomReplica) -> None:
         """Have the room know who has begun to watch: one command for all of them, since a party begins together."""
-        began, live.began = live.began, []
+        began, live.new_watchers = live.new_watchers, []
         _watch(live, True, [session for session in began if session.watching])
 
-    def _beat(self, live: LiveRoom, now: float) -> None:
+    def _send_heartbeats(self, live: RoomReplica, now: float) -> None:
         frame, host = text_frame(m.encode(self._heartbeat(live.room, now))), live.room.host
         for session in live.group:
             if session.user != host and not self._spared(session):
@@ -157,9 +165,9 @@ class Positions:
 
     def _spared(self, session: Session) -> bool:
         """Whether a client does not read, so that a message from the timeline would be old when it does; a new one follows."""
-        if session.behind and session.owed is None:
-            session.owed = lambda: self._refresh(session)
-        return session.behind
+        if session.lagging and session.on_drained is None:
+            session.on_drained = lambda: self._refresh(session)
+        return session.lagging
 
     def _refresh(self, session: Session) -> None:
         if session.group is not None:
@@ -177,28 +185,28 @@ class Positions:
             seq=room.seq,
         )
 
-    def _notice(self, live: LiveRoom, now: float) -> None:
+    def _expire_watchers(self, live: RoomReplica, now: float) -> None:
         # Players are silent while a gate is closed and for a moment afterwards.
         since = now - self._settings.watching_timeout
         if live.room.playback.control_at > since:
             return
-        ceased = [session for session in live.group if session.watching and session.heard < since]
+        ceased = [session for session in live.group if session.watching and session.last_position_at < since]
         if ceased:
             for session in ceased:
                 session.watching = False
             _watch(live, False, ceased)
 
-    def adrift(self) -> int:
+    def out_of_sync_count(self) -> int:
         """Return how many guests here watch, and were more than ADRIFT from the room when they last said where they are."""
         return sum(
-            abs(drift(live.room.playback, session.position, session.heard)) > ADRIFT
+            abs(drift(live.room.playback, session.position, session.last_position_at)) > OUT_OF_SYNC_SECONDS
             for live in self._rooms()
             if live.room.gate is None and live.room.playback.known
             for session in live.group
             # What was said before a control says nothing about what came of it.
             if session.watching
             and session.user != live.room.host
-            and session.heard - live.room.playback.control_at > self._settings.control_quiet
+            and session.last_position_at - live.room.playback.control_at > self._settings.control_quiet
         )
 
     def presence(self) -> list[PlayerStatus]:
@@ -211,8 +219,8 @@ class Positions:
         ]
 
 
-def _watch(live: LiveRoom, watching: bool, sessions: Iterable[Session]) -> None:
+def _watch(live: RoomReplica, watching: bool, sessions: Iterable[Session]) -> None:
     # Who has left the room since, or is another member now, is none of it for the rules.
     members = tuple((session.user, session.conn) for session in sessions)
     for start in range(0, len(members), AT_ONCE):
-        live.submit(Entry(Command("", "", Watching(watching, members[start : start + AT_ONCE]))))
+        live.submit(QueuedCommand(Command("", "", Watching(watching, members[start : start + AT_ONCE]))))

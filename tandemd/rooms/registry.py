@@ -12,13 +12,13 @@ from twisted.python.failure import Failure
 from ..errors import RequestError
 from ..interfaces import IRoomStore, IStoreEventHandler
 from ..rules.state import Room
-from .replica import LiveRoom
+from .replica import RoomReplica
 
-Use = Callable[[LiveRoom], None]
+Use = Callable[[RoomReplica], None]
 Failed = Callable[[RequestError], None]
 
 
-class OpenRooms:
+class RoomRegistry:
     """The open rooms by code. make: makes one from what the store has. follower: is told of what happens to them.
 
     in_slices: takes the steps of what is long, and lets the reactor do what else it has between them.
@@ -29,7 +29,7 @@ class OpenRooms:
     def __init__(
         self,
         store: IRoomStore,
-        make: Callable[[Room], LiveRoom],
+        make: Callable[[Room], RoomReplica],
         follower: IStoreEventHandler,
         in_slices: Callable[[Iterator[None]], object],
     ):
@@ -37,16 +37,16 @@ class OpenRooms:
         self._store = store
         self._make = make
         self._follower = follower
-        self._live: dict[str, LiveRoom] = {}
+        self._live: dict[str, RoomReplica] = {}
         self._opening: dict[str, deque[tuple[Use, Failed]]] = {}
 
-    def __iter__(self) -> Iterator[LiveRoom]:
+    def __iter__(self) -> Iterator[RoomReplica]:
         return iter(list(self._live.values()))
 
     def __len__(self) -> int:
         return len(self._live)
 
-    def get(self, room_id: str) -> LiveRoom | None:
+    def get(self, room_id: str) -> RoomReplica | None:
         return self._live.get(room_id)
 
     def use(self, room_id: str, use: Use, failed: Failed = lambda error: None) -> None:
@@ -70,7 +70,7 @@ class OpenRooms:
         live.renew(live.room)
         self._in_slices(self._hand_over(live, room_id))
 
-    def _hand_over(self, live: LiveRoom, room_id: str) -> Iterator[None]:
+    def _hand_over(self, live: RoomReplica, room_id: str) -> Iterator[None]:
         waiting = self._opening[room_id]
         while waiting:
             use, _ = waiting.popleft()
@@ -96,7 +96,7 @@ class OpenRooms:
         now = self._store.now()
         return Room(str(uuid.uuid4()), room_id, now, int(now * 1000))
 
-    def close_if_idle(self, live: LiveRoom) -> None:
+    def close_if_idle(self, live: RoomReplica) -> None:
         """Close the room if nothing here needs it."""
         room_id = live.room.room_id
         if live.idle and self._live.get(room_id) is live and room_id not in self._opening:

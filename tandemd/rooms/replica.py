@@ -28,7 +28,7 @@ from ..rules.state import MEMBER, Commit, Member, Room, Version
 from .joining.pending_joins import PendingJoins
 from .log_follower import LogFollower
 from .replay import Replay
-from .session import Group, Outbox, Session
+from .session import Outbox, RoomSessions, Session
 
 log = Logger()
 
@@ -58,7 +58,7 @@ SILENT = "silent"
 INTERNAL = RequestError("internal", "The server made a mistake; it has been logged.")
 
 
-class Entry:
+class QueuedCommand:
     """A command that waits for its turn, and what happens to it. session: who sent it, None for the server's own."""
 
     __slots__ = ("command", "session")
@@ -68,7 +68,7 @@ class Entry:
         self.session = session
 
     @property
-    def lasting(self) -> bool:
+    def retry_when_unavailable(self) -> bool:
         """Whether it is done later if the store is away: what the server itself wants must happen some time."""
         return self.session is None
 
@@ -76,12 +76,12 @@ class Entry:
         """Return what the command leads to. Raises as `Rules.decide` does."""
         return rules.decide(room, self.command, now)
 
-    def refused(self, live: LiveRoom, error: RequestError) -> None:
+    def refused(self, live: RoomReplica, error: RequestError) -> None:
         """The command was not carried out and never will be."""
         if self.session is not None:
             self.session.send(error_frame(error, self.command.body.id))
 
-    def done(self, live: LiveRoom, decision: Decision, seq: int) -> None:
+    def done(self, live: RoomReplica, decision: Decision, seq: int) -> None:
         """The command was carried out: everything it changed has been applied and told. seq: its commit, or the last."""
         session = self.session
         if session is None:
@@ -91,12 +91,12 @@ class Entry:
         if decision.reply is not None:
             session.send(text_frame(m.encode(decision.reply)))
 
-    def stale_pin(self, live: LiveRoom) -> None:
+    def stale_pin(self, live: RoomReplica) -> None:
         """The PIN was hashed with the wrong salt; only a JOIN knows what to do then."""
         self.refused(live, INTERNAL)
 
 
-Outcome = tuple[Entry, "Decision | RequestError | None", "Commit | None"]
+Outcome = tuple[QueuedCommand, "Decision | RequestError | None", "Commit | None"]
 """What was decided for an entry; None for a stale PIN. The commit that carries it out, if it needs one."""
 
 
@@ -117,39 +117,39 @@ def error_frame(error: RequestError, id_: int | None) -> bytes:
     return text_frame(m.encode(m.Error(code=error.code, message=error.text, id=id_, retry_after_ms=error.retry_after)))
 
 
-class Strays(Protocol):
+class OrphanedSessionHandler(Protocol):
     """Sees to members here, when what others did concerns them."""
 
-    def reloaded(self, live: LiveRoom, room: Room | None) -> None:
+    def reloaded(self, live: RoomReplica, room: Room | None) -> None:
         """The store has another room than what follows on what was known here, or none."""
 
-    def adrift(self, live: LiveRoom, session: Session, member: Member | None) -> None:
+    def reattach(self, live: RoomReplica, session: Session, member: Member | None) -> None:
         """The member was taken for lost, or is out (None), though its session is here."""
 
 
-class LiveRoom:
+class RoomReplica:
     """An open room. Only it moves its copy of the state.
 
     room: the state after the last applied commit. tail: the last commits that led to it. group: the members connected
     here. waiting: JOINs that cannot be accepted yet. joining: how many JOINs are being worked out. beat_at:
-    when guests are to hear next where the film is. differs_since: since when the host's player plays while the room is
-    paused, or the other way round; 0.0 if it does not. began: sessions whose positions have begun to arrive, which the
+    when guests are to hear next where the film is. host_mismatch_since: since when the host's player plays while the room is
+    paused, or the other way round; 0.0 if it does not. new_watchers: sessions whose positions have begun to arrive, which the
     room is yet to know. replay: what members that come back are told.
     meter: what the room has spent; rows: the same of rows in the archive;
     None for no limit. closed: this object is not used any more.
     """
 
     def __init__(self, room: Room, rules: Rules, store: IRoomStore, clock: IReactorTime, outbox: Outbox, metrics: Metrics,
-                 changed: Callable[[LiveRoom, Commit], None],
-                 strays: Strays):  # fmt: skip
+                 changed: Callable[[RoomReplica, Commit], None],
+                 strays: OrphanedSessionHandler):  # fmt: skip
         """changed: called after each commit."""
         self.room = room
-        self.group = Group(outbox, self)
+        self.group = RoomSessions(outbox, self)
         self.waiting = PendingJoins()
         self.joining = 0
-        self.beat_at = 0.0
-        self.differs_since = 0.0
-        self.began: list[Session] = []
+        self.next_heartbeat_at = 0.0
+        self.host_mismatch_since = 0.0
+        self.new_watchers: list[Session] = []
         self._rules = rules
         self._store = store
         self._clock = clock
@@ -166,7 +166,7 @@ class LiveRoom:
         self.following = LogFollower(
             self, store, clock, metrics, self._go_on, lambda found: strays.reloaded(self, found)
         )
-        self._queue: deque[Entry] = deque()
+        self._queue: deque[QueuedCommand] = deque()
         self._outcomes: list[Outcome] = []
         self._running = False
         self._in_flight = False
@@ -183,7 +183,7 @@ class LiveRoom:
             or self._queue
             or self._running
             or self._in_flight
-            or self.following.busy
+            or self.following.catching_up
         )
 
     def close(self) -> None:
@@ -196,7 +196,7 @@ class LiveRoom:
 
     # -- the queue
 
-    def submit(self, entry: Entry, *, first: bool = False) -> None:
+    def submit(self, entry: QueuedCommand, *, first: bool = False) -> None:
         """Have a command decided after those that were submitted before. first: before those that still wait."""
         if first:
             self._queue.appendleft(entry)
@@ -208,7 +208,7 @@ class LiveRoom:
     def _run(self) -> None:
         self._running = True
         try:
-            while self._queue and not self._in_flight and not self.following.busy:
+            while self._queue and not self._in_flight and not self.following.catching_up:
                 self._step()
         finally:
             self._running = False
@@ -252,7 +252,7 @@ class LiveRoom:
         self._metrics.limited["events"] += 1
         return msgspec.structs.replace(commit, unrecorded=True)
 
-    def _decide(self, room: Room, entry: Entry, now: float) -> Decision | RequestError | None:
+    def _decide(self, room: Room, entry: QueuedCommand, now: float) -> Decision | RequestError | None:
         try:
             return entry.decide(self._rules, room, now)
         except RequestError as error:
@@ -298,21 +298,21 @@ class LiveRoom:
         """The store cannot be used: tell those who wait."""
         error = RequestError("unavailable", "The server cannot store changes at the moment.", int(retry_after * 1000))
         for entry, _, _ in outcomes:
-            if not entry.lasting:
+            if not entry.retry_when_unavailable:
                 self._metrics.refused[error.code] += 1
                 entry.refused(self, error)
-        lasting = [entry for entry, _, _ in outcomes if entry.lasting]
+        lasting = [entry for entry, _, _ in outcomes if entry.retry_when_unavailable]
         if lasting and not self.closed:
             self._clock.callLater(retry_after, self._submit_all, lasting)
 
     def refuse_waiting(self) -> None:
         """The store has been away for long: tell those whose commands wait behind what is under way."""
-        if self._in_flight or self.following.busy:
-            waiting = [entry for entry in self._queue if not entry.lasting]
-            self._queue = deque(entry for entry in self._queue if entry.lasting)
+        if self._in_flight or self.following.catching_up:
+            waiting = [entry for entry in self._queue if not entry.retry_when_unavailable]
+            self._queue = deque(entry for entry in self._queue if entry.retry_when_unavailable)
             self._refuse([(entry, None, None) for entry in waiting], PATIENCE)
 
-    def _submit_all(self, entries: Sequence[Entry]) -> None:
+    def _submit_all(self, entries: Sequence[QueuedCommand]) -> None:
         for entry in entries:
             self.submit(entry)
 
@@ -417,9 +417,9 @@ class LiveRoom:
         if session is None or (member is not None and member.conn == session.conn):
             return
         if member is not None and not member.conn:
-            self._strays.adrift(self, session, member)
+            self._strays.reattach(self, session, member)
         elif member is None and (commit.details or {}).get("reason") == "lost":
-            self._strays.adrift(self, session, None)
+            self._strays.reattach(self, session, None)
         else:
             if member is not None and commit.event == "USER_RESUMED":
                 # Its connection may have been dead for long. The same page speaks through another now.
@@ -442,7 +442,7 @@ class LiveRoom:
         self._timer = None
         self._timer_due = 0.0
         try:
-            self.submit(Entry(Command("", "", Due(self._store.grace_floor()))))
+            self.submit(QueuedCommand(Command("", "", Due(self._store.grace_floor()))))
         finally:
             if self.room.due and self._timer is None and not self.room.closed:
                 self._schedule(at_least=1.0)

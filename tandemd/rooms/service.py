@@ -35,11 +35,11 @@ from .directory import Directory
 from .joining.controller import DETACHED, PENDING, JoinController
 from .joining.limits import JoinDeferredError, JoinLimiter, JoinLimits
 from .joining.pending_joins import Retries
-from .playback_sync import Positions, PositionSettings
-from .registry import OpenRooms
-from .replica import PATIENCE, Entry, LiveRoom, error_frame
+from .playback_sync import PlaybackSync, PlaybackSyncSettings
+from .registry import RoomRegistry
+from .replica import PATIENCE, QueuedCommand, RoomReplica, error_frame
 from .session import Outbox, Session
-from .store_events import OtherNodes
+from .store_events import StoreEventHandler
 
 log = Logger()
 
@@ -79,7 +79,7 @@ class RoomService(service.Service):
         outbox: Outbox,
         metrics: Metrics,
         hash_pin: Callable[[str, str], Deferred[Pin]],
-        positions: PositionSettings,
+        positions: PlaybackSyncSettings,
         vouch: Callable[[m.Join], Claims | None] = lambda join: None,
         limits: JoinLimits = JoinLimits(),  # noqa: B008  # immutable
         spending: Spending | None = None,
@@ -93,15 +93,15 @@ class RoomService(service.Service):
         self._metrics = metrics
         self._slices = Cooperator(self._slice, lambda go_on: clock.callLater(0, go_on))
         self._retries = Retries(clock, rules.settings, self._retry, lambda: not store.ready())
-        self.others = OtherNodes(store, self._join_again, self._retries.reloaded)
-        self.open = OpenRooms(store, self._make, self.others, self._do_in_slices)
+        self.others = StoreEventHandler(store, self._join_again, self._retries.reloaded)
+        self.open = RoomRegistry(store, self._make, self.others, self._do_in_slices)
         self.others.attach(self.open)
         self._unopened: dict[Session, m.Join] = {}
         self._reopening: IDelayedCall | None = None
         self._stopping = False
         self._away_since = 0.0
         self._away = False
-        self.positions = Positions(store, positions, lambda: self.open, metrics)
+        self.positions = PlaybackSync(store, positions, lambda: self.open, metrics)
         self._rations = JoinLimiter(store, limits, clock, metrics, lambda: len(self.open))
         self.directory = Directory(store, self.open, clock, rules, self._rations.invited)
         self._admission = JoinController(
@@ -111,18 +111,18 @@ class RoomService(service.Service):
             clock,
             metrics,
             self._rations,
-            self._moved,
+            self._session_moved,
             self._conflict,
             self._again,
             self._retries,
             self._do_in_slices,
         )
-        self._sweep = Sweeper(clock, SWEEP, lambda: self.open, self._look)
-        self._ask_due = Periodic(clock, SWEEP, self._look_for_due, "looking for rooms that are due")
-        self._receivers: dict[type[m.ClientMessage], Callable[[Session, LiveRoom, Any], None]]
+        self._sweep = Sweeper(clock, SWEEP, lambda: self.open, self._sweep_room)
+        self._ask_due = Periodic(clock, SWEEP, self._poll_due_rooms, "looking for rooms that are due")
+        self._receivers: dict[type[m.ClientMessage], Callable[[Session, RoomReplica, Any], None]]
         self._receivers = dict.fromkeys(PERMISSIONS, self._command)
-        self._receivers[m.PositionUpdate] = self.positions.moved
-        self._receivers[m.HostHeartbeat] = self.positions.moved
+        self._receivers[m.PositionUpdate] = self.positions.position_received
+        self._receivers[m.HostHeartbeat] = self.positions.position_received
         self._receivers[m.RequestSync] = self._request_sync
         for kind in (m.Offer, m.Answer, m.IceCandidate, m.PlaybackAck, m.SyncResponse):
             self._receivers[kind] = self._relay
@@ -160,7 +160,7 @@ class RoomService(service.Service):
         """Have a JOIN answered, now or later; then `session.settled` is called. Until then its later messages must wait."""
         self._forget_waiting(session)
         if self._vouched(session, join):
-            session.asked = join
+            session.pending_join = join
             self._enter(session, join)
 
     def _vouched(self, session: Session, join: m.Join) -> bool:
@@ -168,7 +168,7 @@ class RoomService(service.Service):
         try:
             session.claims = self._vouch(join)
         except RequestError as error:
-            session.asked = None
+            session.pending_join = None
             self._not_opened(session, join, error)
             return False
         return True
@@ -194,7 +194,7 @@ class RoomService(service.Service):
         if self._vouched(session, join):
             self._enter(session, join, again=True, counted=counted)
 
-    def _retry(self, live: LiveRoom, session: Session, join: m.Join) -> None:
+    def _retry(self, live: RoomReplica, session: Session, join: m.Join) -> None:
         """A JOIN that waited at a room may be accepted now."""
         if self._vouched(session, join):
             self._admission.submit(live, session, join, again=True)
@@ -243,21 +243,21 @@ class RoomService(service.Service):
         live, user = session.group.live, session.user
         self._keep_letters(session, live, user)
         session.group.remove(session)
-        live.submit(Entry(Command(user, session.conn, Lost())))
+        live.submit(QueuedCommand(Command(user, session.conn, Lost())))
         self.open.close_if_idle(live)
 
-    def _command(self, session: Session, live: LiveRoom, message: m.ClientMessage) -> None:
+    def _command(self, session: Session, live: RoomReplica, message: m.ClientMessage) -> None:
         if live.meter is not None:
             self._check_credit(session, live, type(message))
-        if live.began:
+        if live.new_watchers:
             # A SEEK waits for all who watch.
             self.positions.begin(live)
-        live.submit(Entry(Command(session.user, session.conn, message, session.nonce), session))
+        live.submit(QueuedCommand(Command(session.user, session.conn, message, session.nonce), session))
 
-    def _request_sync(self, session: Session, live: LiveRoom, message: m.RequestSync) -> None:
-        live.submit(_SyncEntry(Command(session.user, session.conn, message), session, self._store))
+    def _request_sync(self, session: Session, live: RoomReplica, message: m.RequestSync) -> None:
+        live.submit(SyncCommand(Command(session.user, session.conn, message), session, self._store))
 
-    def _relay(self, session: Session, live: LiveRoom, message: m.Relay) -> None:
+    def _relay(self, session: Session, live: RoomReplica, message: m.Relay) -> None:
         def done(error: RequestError | None = None) -> None:
             if error is not None:
                 self._metrics.refused[error.code] += 1
@@ -270,7 +270,7 @@ class RoomService(service.Service):
         frame = text_frame(m.encode(m.relayed(message, session.user)))
         target = live.group.get(message.to)
         if target is not None:
-            if target.behind and target.crowded:
+            if target.lagging and target.congested:
                 raise CROWDED
             target.hand_over(frame)
             self._metrics.relays.value += 1
@@ -289,7 +289,7 @@ class RoomService(service.Service):
 
     # -- what it costs
 
-    def _check_credit(self, session: Session, live: LiveRoom, kind: type[m.ClientMessage]) -> None:
+    def _check_credit(self, session: Session, live: RoomReplica, kind: type[m.ClientMessage]) -> None:
         """Raise RequestError if the room, or the address of the sender, has spent more than it may."""
         if kind is m.Leave:
             return
@@ -309,7 +309,7 @@ class RoomService(service.Service):
         if session.meter is not None:
             session.meter.charge(size, deliveries)
 
-    def _keep_letters(self, session: Session, live: LiveRoom, user: str) -> None:
+    def _keep_letters(self, session: Session, live: RoomReplica, user: str) -> None:
         """Keep for the next connection of a member what this one may not have got, as long as room and address have credit.
 
         Without that limit, clients that read nothing and drop their connections would have others' relays fill the store.
@@ -324,43 +324,43 @@ class RoomService(service.Service):
 
     # -- rooms come and go
 
-    def _make(self, room: Room) -> LiveRoom:
-        live = LiveRoom(
+    def _make(self, room: Room) -> RoomReplica:
+        live = RoomReplica(
             room,
             self._rules,
             self._store,
             self._clock,
             self._outbox,
             self._metrics,
-            self._changed,
+            self._commit_applied,
             self.others,
         )
         if self._spending is not None:
             live.meter, live.rows = self._spending.room(), self._spending.rows()
         return live
 
-    def _changed(self, live: LiveRoom, commit: Commit) -> None:
+    def _commit_applied(self, live: RoomReplica, commit: Commit) -> None:
         """After each commit of an open room."""
         if commit.changes:
-            self.positions.told(live, commit)
+            self.positions.commit_applied(live, commit)
         if commit.closes:
             live.renew(self.open.blank(live.room.room_id))
         elif commit.event == "USER_JOINED":
             member = live.room.members.get(commit.user)
             if member is not None:
-                self.directory.joined(live.room.room_id, member.address)
+                self.directory.member_joined(live.room.room_id, member.address)
         if (commit.changes or commit.closes) and len(live.waiting):
             self._retries.committed(live, commit)
 
-    def _moved(self, live: LiveRoom, command: Command) -> None:
+    def _session_moved(self, live: RoomReplica, command: Command) -> None:
         """A session does not speak for a member any more."""
-        live.submit(Entry(command))
+        live.submit(QueuedCommand(command))
         self.open.close_if_idle(live)
 
     # -- JOINs that cannot be granted yet
 
     def _forget_waiting(self, session: Session) -> None:
-        asked, session.asked = session.asked, None
+        asked, session.pending_join = session.pending_join, None
         self._unopened.pop(session, None)
         self._admission.lobby.forget(session)
         live = self.open.get(asked.room_id) if asked is not None else None
@@ -369,13 +369,13 @@ class RoomService(service.Service):
             if live.waiting.forget(session, asked.user_id):
                 self.open.close_if_idle(live)
 
-    def _conflict(self, live: LiveRoom, user: str) -> None:
+    def _conflict(self, live: RoomReplica, user: str) -> None:
         """Somebody wants to be a member that is here: perhaps that connection is dead and nobody has noticed yet."""
         session = live.group.get(user)
         if session is not None:
-            session.probe(lambda alive: None if alive else self._dead(session))
+            session.probe(lambda alive: None if alive else self._connection_dead(session))
 
-    def _dead(self, session: Session) -> None:
+    def _connection_dead(self, session: Session) -> None:
         if not session.gone:
             session.close(1011, "no answer to a ping")
             # Nobody will answer the closing handshake, and somebody is waiting.
@@ -401,7 +401,7 @@ class RoomService(service.Service):
 
     def _enter_all(self, unopened: dict[Session, m.Join]) -> Iterator[None]:
         for session, join in unopened.items():
-            if session.asked is join and self._vouched(session, join):
+            if session.pending_join is join and self._vouched(session, join):
                 self._enter(session, join, counted=True, told=True)
                 yield
 
@@ -412,14 +412,14 @@ class RoomService(service.Service):
 
     # -- time
 
-    def _look(self, live: LiveRoom) -> None:
+    def _sweep_room(self, live: RoomReplica) -> None:
         if not live.closed:
             if self._away:
                 live.refuse_waiting()
             self.positions.sweep(live)
             self.open.close_if_idle(live)
 
-    def _look_for_due(self) -> Deferred[None]:
+    def _poll_due_rooms(self) -> Deferred[None]:
         self._notice_away()
         return self._store.due_rooms(self._store.now()).addCallback(
             lambda room_ids: self._do_in_slices(self._do_due(room_ids))
@@ -436,7 +436,7 @@ class RoomService(service.Service):
     def _do_due(self, room_ids: Sequence[str]) -> Iterator[None]:
         floor = self._store.grace_floor()
         for room_id in room_ids:
-            self.open.use(room_id, lambda live: live.submit(Entry(Command("", "", Due(floor)))))
+            self.open.use(room_id, lambda live: live.submit(QueuedCommand(Command("", "", Due(floor)))))
             yield
 
     def presence(self) -> list[PlayerStatus]:
@@ -444,7 +444,7 @@ class RoomService(service.Service):
         return self.positions.presence()
 
 
-class _SyncEntry(Entry):
+class SyncCommand(QueuedCommand):
     """A REQUEST_SYNC: it changes nothing, but waits for its turn, so that its answer shows what came before it."""
 
     __slots__ = ("_store",)
@@ -457,15 +457,15 @@ class _SyncEntry(Entry):
     def decide(self, rules: Rules, room: Room, now: float) -> Decision:
         return Decision()
 
-    def done(self, live: LiveRoom, decision: Decision, seq: int) -> None:
-        if self.session.behind:
+    def done(self, live: RoomReplica, decision: Decision, seq: int) -> None:
+        if self.session.lagging:
             # It would be old when it is read, and is asked for again and again meanwhile.
-            self.session.owed = lambda: self._answer(live)
+            self.session.on_drained = lambda: self._answer(live)
         else:
             self._answer(live)
         super().done(live, decision, seq)
 
-    def _answer(self, live: LiveRoom) -> None:
+    def _answer(self, live: RoomReplica) -> None:
         room, user, now = live.room, self.command.user, self._store.now()
         # The host knows best; on an episode change it asks just before it says so, and an old url would send it back.
         if self.session.group is live.group and self.session.user == user and user != room.host and room.playback.known:

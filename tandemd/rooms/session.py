@@ -18,7 +18,7 @@ from ..ratelimit import Meter
 from .unconfirmed_relays import AGAIN, Letters
 
 if TYPE_CHECKING:
-    from .replica import LiveRoom
+    from .replica import RoomReplica
 
 
 RELAYED_AT_ONCE = 128 * 1024
@@ -55,21 +55,21 @@ class Session:
     """One connection.
 
     conn, address, send, close, probe: see ISession. user, nonce: the member it speaks for, "" while in no room.
-    position, playing, heard: what its player last said, and when (server time; 0.0: never).
+    position, playing, last_position_at: what its player last said, and when (server time; 0.0: never).
     watching: whether the room knows that it watches. quality: see interfaces.PlayerStatus. gone: the connection is closed.
-    off_since: since when it is out of step (server time; 0.0: it is not). steered: how often it was told so.
-    behind: whether its client does not read as fast as it is written to. owed: what to tell it when it reads again.
-    letters: what other members have sent and its client may not have got. asked: the newest JOIN.
+    out_of_sync_since: since when it is out of step (server time; 0.0: it is not). resyncs_sent: how often it was told so.
+    lagging: whether its client does not read as fast as it is written to. on_drained: what to tell it when it reads again.
+    letters: what other members have sent and its client may not have got. pending_join: the newest JOIN.
     claims: what its signed token says. detached: whether it is in no room because another
-    connection speaks for its member now. write, direct: write now; for the outbox. direct: None, or what does it as long as
+    connection speaks for its member now. write, raw_send: write now; for the outbox. raw_send: None, or what does it as long as
     nothing waits, and returns how many bytes it has written; it raises OSError if none. relayed: bytes that other members
     have sent it in this turn. meter: what its address has spent; None for no limit.
     """
 
     __slots__ = (
-        "_outbox", "_wire", "address", "asked", "behind", "claims", "conn", "detached", "direct", "extras", "gone", "group",
-        "heard", "letters", "meter", "nonce", "off_since", "owed", "playing", "position", "quality", "relayed", "steered",
-        "user", "watching", "write",
+        "_outbox", "_wire", "address", "pending_join", "lagging", "claims", "conn", "detached", "raw_send", "pending_frames",
+        "gone", "group", "last_position_at", "letters", "meter", "nonce", "out_of_sync_since", "on_drained", "playing",
+        "position", "quality", "relayed", "resyncs_sent", "user", "watching", "write",
     )  # fmt: skip
 
     def __init__(self, conn: str, address: str, wire: SessionTransport, outbox: Outbox):
@@ -77,24 +77,24 @@ class Session:
         self.address = address
         self._wire = wire
         self.write = wire.write
-        self.direct: Callable[[bytes], int] | None = None
+        self.raw_send: Callable[[bytes], int] | None = None
         self._outbox = outbox
-        self.group: Group | None = None
+        self.group: RoomSessions | None = None
         self.user = ""
         self.nonce = ""
-        self.asked: m.Join | None = None
+        self.pending_join: m.Join | None = None
         self.claims: Claims | None = None
         self.detached = False
-        self.extras: list[tuple[int, bytes]] = []
+        self.pending_frames: list[tuple[int, bytes]] = []
         self.position = 0.0
         self.playing = False
-        self.heard = 0.0
+        self.last_position_at = 0.0
         self.watching = False
-        self.off_since = 0.0
-        self.steered = 0
+        self.out_of_sync_since = 0.0
+        self.resyncs_sent = 0
         self.quality = "unknown"
-        self.behind = False
-        self.owed: Callable[[], None] | None = None
+        self.lagging = False
+        self.on_drained: Callable[[], None] | None = None
         self.relayed = 0
         self.meter: Meter | None = None
         self.letters: Letters | None = None
@@ -140,7 +140,7 @@ class Session:
     def stream(self, pieces: Iterator[bytes]) -> None:
         """Send frames in pieces that are made when they are needed, after everything sent before."""
         self._outbox.flush()
-        self.direct = None
+        self.raw_send = None
         self._wire.stream(pieces)
 
     def close(self, code: int, reason: str) -> None:
@@ -156,14 +156,14 @@ class Session:
         self._wire.probe(answered)
 
     @property
-    def crowded(self) -> bool:
+    def congested(self) -> bool:
         """Whether no relays are taken for it: else any other member could have it cut off as too slow."""
-        return self.behind and self._wire.crowded()
+        return self.lagging and self._wire.crowded()
 
     def caught_up(self) -> None:
         """Its client has read everything: tell it what it was spared, as it is now."""
-        self.behind = False
-        owed, self.owed = self.owed, None
+        self.lagging = False
+        owed, self.on_drained = self.on_drained, None
         if owed is not None:
             owed()
 
@@ -172,12 +172,12 @@ class Session:
         self._wire.settled()
 
 
-class Group:
+class RoomSessions:
     """The sessions of one room on this node, by user id, and the frames that wait for all of them."""
 
     __slots__ = ("_sessions", "live", "outbox", "pending")
 
-    def __init__(self, outbox: Outbox, live: LiveRoom):
+    def __init__(self, outbox: Outbox, live: RoomReplica):
         self.live = live
         self._sessions: dict[str, Session] = {}
         self.outbox = outbox
@@ -223,7 +223,7 @@ class Group:
                     session.send(frame)
         elif self._sessions:
             if not self.pending:
-                self.outbox.expect(self)
+                self.outbox.group_has_pending(self)
             self.pending.append(frame)
 
 
@@ -236,22 +236,22 @@ class Outbox:
     def __init__(self, clock: IReactorTime, delivered: Callable[[int], None] = lambda count: None):
         self._clock = clock
         self._delivered = delivered
-        self._groups: list[Group] = []
+        self._groups: list[RoomSessions] = []
         self._sessions: list[Session] = []
         self._scheduled = False
 
-    def expect(self, group: Group) -> None:
+    def group_has_pending(self, group: RoomSessions) -> None:
         """The group's `pending` is not empty any more."""
         self._groups.append(group)
         self._schedule()
 
     def send(self, session: Session, frame: bytes) -> None:
         """Send to one session, after what its group was sent."""
-        if not session.extras:
+        if not session.pending_frames:
             self._sessions.append(session)
             self._schedule()
         group = session.group
-        session.extras.append((len(group.pending) if group is not None else 0, frame))
+        session.pending_frames.append((len(group.pending) if group is not None else 0, frame))
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -273,12 +273,12 @@ class Outbox:
             size = len(joined)
             members = tuple(group.members())
             for session in members:
-                if session.extras:
-                    count += len(session.extras)
+                if session.pending_frames:
+                    count += len(session.pending_frames)
                     _write(session, b"".join(_merge(frames, session)))
                     continue
                 # As `_write` does, without a call: nothing else is done as often.
-                direct = session.direct
+                direct = session.raw_send
                 if direct is None:
                     session.write(joined)
                     continue
@@ -290,8 +290,8 @@ class Outbox:
                     _write_rest(session, joined, sent)
             count += len(frames) * len(members)
         for session in sessions:
-            if session.extras:
-                extras, session.extras = session.extras, []
+            if session.pending_frames:
+                extras, session.pending_frames = session.pending_frames, []
                 session.relayed = 0
                 count += len(extras)
                 _write(session, extras[0][1] if len(extras) == 1 else b"".join([frame for _, frame in extras]))
@@ -299,7 +299,7 @@ class Outbox:
 
 
 def _write(session: Session, data: bytes) -> None:
-    direct = session.direct
+    direct = session.raw_send
     if direct is not None:
         try:
             sent = direct(data)
@@ -313,13 +313,13 @@ def _write(session: Session, data: bytes) -> None:
 
 def _write_rest(session: Session, data: bytes, sent: int) -> None:
     """Write what the socket did not take; from now on everything waits behind that."""
-    session.direct = None
+    session.raw_send = None
     session.write(data[sent:])
 
 
 def _merge(frames: list[bytes], session: Session) -> Iterable[bytes]:
     """Yield a group's frames with those of one of its sessions between them, where they belong."""
-    extras, session.extras = session.extras, []
+    extras, session.pending_frames = session.pending_frames, []
     session.relayed = 0
     at = 0
     for position, frame in extras:

@@ -16,26 +16,26 @@ from ..rules.commands import Command, Decision, NodeLost, Reattach
 from ..rules.membership import AT_ONCE
 from ..rules.permissions import own_control
 from ..rules.state import Commit, Member, Room, Version
-from .registry import OpenRooms
-from .replica import Entry, LiveRoom
+from .registry import RoomRegistry
+from .replica import QueuedCommand, RoomReplica
 from .session import Session
 
 
 @implementer(IStoreEventHandler)
-class OtherNodes:
+class StoreEventHandler:
     """Told by the store. See IStoreEventHandler.
 
     available: called when the store is back. renewed: called when an open room has become another.
     """
 
-    _open: OpenRooms
+    _open: RoomRegistry
 
-    def __init__(self, store: IRoomStore, available: Callable[[], None], renewed: Callable[[LiveRoom], None]):
+    def __init__(self, store: IRoomStore, available: Callable[[], None], renewed: Callable[[RoomReplica], None]):
         self._store = store
         self._available = available
         self._renewed = renewed
 
-    def attach(self, rooms: OpenRooms) -> None:
+    def attach(self, rooms: RoomRegistry) -> None:
         """Set which rooms it is about. To be called once, before anything else."""
         self._open = rooms
 
@@ -47,7 +47,7 @@ class OtherNodes:
     def head(self, room_id: str, room_uuid: str, version: Version) -> None:
         live = self._open.get(room_id)
         if live is not None:
-            live.following.head(room_uuid, version)
+            live.following.head_version(room_uuid, version)
 
     def renewed(self, room_id: str) -> None:
         live = self._open.get(room_id)
@@ -72,16 +72,16 @@ class OtherNodes:
         live = self._open.get(room_id)
         session = live.group.get(user_id) if live is not None else None
         # Too late to refuse it; and better lost than that it has the member cut off.
-        if session is not None and not session.crowded:
+        if session is not None and not session.congested:
             session.hand_over(frame)
 
     def node_lost(self, room_id: str, prefix: str) -> Deferred[None]:
         noted: Deferred[None] = Deferred()
-        entry = _Noted(Command("", "", NodeLost(prefix)), noted)
+        entry = NodeLostCommand(Command("", "", NodeLost(prefix)), noted)
         self._open.use(room_id, lambda live: live.submit(entry), noted.errback)
         return noted
 
-    def reloaded(self, live: LiveRoom, room: Room | None) -> None:
+    def reloaded(self, live: RoomReplica, room: Room | None) -> None:
         """An open room turned out to be another than what follows on what was known: see who is still in it."""
         live.renew(room or self._open.blank(live.room.room_id))
         state = text_frame(m.encode(join.state_of(live.room, self._store.now())))
@@ -96,20 +96,20 @@ class OtherNodes:
                 if session.user in live.room.moderation.delegates:
                     session.send(text_frame(m.encode(own_control(live.room, session.user))))
             if member is None or not member.conn:
-                self.adrift(live, session, member)
+                self.reattach(live, session, member)
         self._renewed(live)
 
-    def adrift(self, live: LiveRoom, session: Session, member: Member | None) -> None:
+    def reattach(self, live: RoomReplica, session: Session, member: Member | None) -> None:
         """A member whose connection is here and alive was taken for lost, or is out already (None)."""
         if member is not None:
             # Before what the member has said meanwhile, which would be refused.
-            live.submit(Entry(Command(session.user, session.conn, Reattach())), first=True)
+            live.submit(QueuedCommand(Command(session.user, session.conn, Reattach())), first=True)
         else:
             live.group.remove(session)
             session.close(1012, "join again")
 
 
-class _Noted(Entry):
+class NodeLostCommand(QueuedCommand):
     """Repeats NODE_LOST until it has marked all members, and tells when that is so, or that it was refused."""
 
     __slots__ = ("_noted",)
@@ -118,10 +118,10 @@ class _Noted(Entry):
         super().__init__(command)
         self._noted = noted
 
-    def refused(self, live: LiveRoom, error: RequestError) -> None:
+    def refused(self, live: RoomReplica, error: RequestError) -> None:
         self._noted.errback(error)
 
-    def done(self, live: LiveRoom, decision: Decision, seq: int) -> None:
+    def done(self, live: RoomReplica, decision: Decision, seq: int) -> None:
         if len((decision.details or {}).get("users", ())) >= AT_ONCE:
             # It has marked a part of the members. Not after fewer: one that reattaches meanwhile would be marked for ever.
             live.submit(self)

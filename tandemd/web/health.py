@@ -130,7 +130,7 @@ class Status(Endpoint):
             allow(
                 self._limits.take_for_member(self._addresses.rule(request.getClientAddress(), forwarded_for(request)))
             )
-            room = await self._rooms.room_of(token)
+            room = await self._rooms.room_for_token(token)
         counts = self._rooms.counts()
         body = {
             "nodeId": self._node_id,

@@ -86,7 +86,7 @@ class FastPath:
         if self.state == OPEN:
             sent = _send(self.transport, data)
             if sent == len(data):
-                self.connection.session.direct = self.transport.socket.send
+                self.connection.session.raw_send = self.transport.socket.send
                 return
             data = data[sent:] if sent else data
         super().write(data)  # type: ignore[misc]  # the protocol's
@@ -98,7 +98,7 @@ class FastPath:
 
     def _indirect(self) -> None:
         if self.connection is not None:
-            self.connection.session.direct = None
+            self.connection.session.raw_send = None
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         """What Autobahn sends waits in the transport: nothing may overtake it, and nothing comes after a close frame."""

@@ -330,7 +330,7 @@ class TandemProtocol(WebSocketServerProtocol):
 
     def fell_behind(self) -> None:
         if self.connection is not None:
-            self.connection.session.behind = True
+            self.connection.session.lagging = True
 
     def caught_up(self) -> None:
         if self.connection is not None:

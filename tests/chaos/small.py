@@ -12,7 +12,7 @@ from twisted.internet.endpoints import UNIXClientEndpoint
 
 from tandemd.interfaces import IArchive, IStoreEventHandler, PlayerStatus, Snapshot
 from tandemd.metrics import Metrics
-from tandemd.rooms.playback_sync import PositionSettings
+from tandemd.rooms.playback_sync import PlaybackSyncSettings
 from tandemd.rooms.service import RoomService
 from tandemd.rooms.session import Outbox, Session
 from tandemd.rules.engine import Rules
@@ -120,7 +120,7 @@ class SmallNode:
             self._outbox,
             metrics,
             lambda pin, salt: succeed(Pin(salt, pin)),
-            PositionSettings(),
+            PlaybackSyncSettings(),
         )
         self.store.attach(follow(self.rooms.others))
         self._factory = TandemFactory(reactor, ProtocolSettings(), self._connect, lambda address, code, opened: None)

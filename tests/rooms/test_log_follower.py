@@ -14,7 +14,7 @@ from tandemd.errors import RequestError
 from tandemd.interfaces import Conflict
 from tandemd.metrics import Metrics
 from tandemd.rooms.log_follower import RETRY, LogFollower
-from tandemd.rooms.replica import PATIENCE, LiveRoom
+from tandemd.rooms.replica import PATIENCE, RoomReplica
 from tandemd.rules.commands import Command, NodeLost
 from tandemd.rules.engine import Rules, commit_of
 from tandemd.rules.settings import RuleSettings
@@ -61,7 +61,7 @@ class FollowingTest(TestCase):
         self.caught_up: list[tuple[int, int]] = []
         self.reloads: list[Room | None] = []
         self.following = LogFollower(
-            cast(LiveRoom, self.live),
+            cast(RoomReplica, self.live),
             cast(Any, self.store),
             self.clock,
             Metrics("test", "n"),
@@ -97,7 +97,7 @@ class FollowingTest(TestCase):
 
     def test_a_hole_is_filled(self) -> None:
         self.following.receive(self.commits(1, 8))
-        self.assertTrue(self.following.busy)
+        self.assertTrue(self.following.catching_up)
         self.following.receive(self.commits(1, 6))
         self.answer("replay 1 5", self.commits(1, 6, 7, 8))
         self.assertEqual(self.live.told, [(1, 6), (1, 7), (1, 8)])
@@ -130,10 +130,10 @@ class FollowingTest(TestCase):
         self.assertEqual(self.caught_up, [(1, 8)])
 
     def test_a_newer_head_is_a_hole(self) -> None:
-        self.following.head("id", (1, 5))
-        self.following.head("id", (1, 4))  # it was read before we moved on
+        self.following.head_version("id", (1, 5))
+        self.following.head_version("id", (1, 4))  # it was read before we moved on
         self.assertEqual(self.store.asked, [])
-        self.following.head("id", (1, 6))
+        self.following.head_version("id", (1, 6))
         self.answer("replay 1 5", self.commits(1, 6))
         self.assertEqual(self.live.told, [(1, 6)])
 
@@ -146,7 +146,7 @@ class FollowingTest(TestCase):
         self.assertEqual(self.caught_up, [(2, 8)])
 
     def test_a_new_epoch_without_a_way_there(self) -> None:
-        self.following.head("id", (2, 8))
+        self.following.head_version("id", (2, 8))
         self.answer("load", self.room_at(2, 8))
         self.answer("replay 1 5", None)
         self.assertEqual(self.live.told, [])
@@ -186,26 +186,26 @@ class FollowingTest(TestCase):
         self.assertEqual([room.version for room in self.reloads if room], [(1, 7)])
 
     def test_another_room(self) -> None:
-        self.following.head("other", (7, 1))
+        self.following.head_version("other", (7, 1))
         self.answer("load", self.room_at(7, 1, "other"))
         self.assertEqual(self.live.room.room_uuid, "other")
         self.assertEqual(self.store.asked, [])
 
     def test_ended(self) -> None:
-        self.following.head("", (0, 0))
+        self.following.head_version("", (0, 0))
         self.answer("load", None)
         self.answer("replay 1 5", None)
         self.assertEqual(self.reloads, [None])
 
     def test_a_blank_room_is_not_there_either(self) -> None:
         self.live.room = self.room_at(1, 0)
-        self.following.head("", (0, 0))
+        self.following.head_version("", (0, 0))
         self.assertEqual(self.store.asked, [])
 
     def test_tried_again(self) -> None:
         self.following.reload()
         self.answer("load", RequestError("unavailable", "not now"))
-        self.assertFalse(self.following.busy)
+        self.assertFalse(self.following.catching_up)
         self.clock.advance(RETRY)
         self.answer("load", self.room_at(2, 5))
         self.answer("replay 1 5", RequestError("unavailable", "not now"))

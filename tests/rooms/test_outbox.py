@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from tandemd.interfaces import ISession
-from tandemd.rooms.session import Group, Outbox, Session
+from tandemd.rooms.session import Outbox, RoomSessions, Session
 
 
 class FakeWire:
@@ -52,7 +52,7 @@ class Fanout:
         self.outbox = Outbox(self.clock, self.delivered.append)
         self.wires = [FakeWire() for _ in range(sessions)]
         self.sessions = [Session(str(i), "", wire, self.outbox) for i, wire in enumerate(self.wires)]
-        self.groups = [Group(self.outbox, cast(Any, None)) for _ in range(groups)]
+        self.groups = [RoomSessions(self.outbox, cast(Any, None)) for _ in range(groups)]
 
     def got(self, i: int) -> bytes:
         return b"".join(self.wires[i].writes)

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tandemd import messages as m
 from tandemd.errors import CODES, RequestError
 from tandemd.metrics import Metrics
-from tandemd.rooms.playback_sync import PositionSettings
+from tandemd.rooms.playback_sync import PlaybackSyncSettings
 from tandemd.rooms.service import RoomService
 from tandemd.rooms.session import Outbox, Session
 from tandemd.rules.commands import Command
@@ -145,7 +145,7 @@ class Party:
             self.outbox,
             self.metrics,
             lambda pin, salt: succeed(Pin(salt, pin)),
-            PositionSettings(),
+            PlaybackSyncSettings(),
         )
         self.count = 0
         self.wires: dict[ClientConnection, FakeWire] = {}

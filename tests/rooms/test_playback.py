@@ -747,20 +747,20 @@ class FiguresTest(FilmTestCase):
         self.playing()
         self.watch(self.ann, self.bob)
         self.watch(self.cid, position=101.9)
-        self.assertEqual(self.positions.adrift(), 0)
+        self.assertEqual(self.positions.out_of_sync_count(), 0)
         self.watch(self.cid, position=97.9)
-        self.assertEqual(self.positions.adrift(), 1)
+        self.assertEqual(self.positions.out_of_sync_count(), 1)
         # Nobody is where a control sends them before it was sent.
         self.ann.say("SEEK", currentTime=500, isPlaying=True)
         self.quiet()
-        self.assertEqual(self.positions.adrift(), 0)
+        self.assertEqual(self.positions.out_of_sync_count(), 0)
 
     def test_who_does_not_watch_any_more_is_not_adrift(self) -> None:
         self.playing()
         self.watch(self.cid, position=50)
-        self.assertEqual(self.positions.adrift(), 1)
+        self.assertEqual(self.positions.out_of_sync_count(), 1)
         self.world.advance(6)
-        self.assertEqual(self.positions.adrift(), 0)
+        self.assertEqual(self.positions.out_of_sync_count(), 0)
 
     def test_guests_steered(self) -> None:
         self.playing()

@@ -71,7 +71,9 @@ class RestoredRoomTest(ServiceTestCase):
         self.world.advance(4)
         told = ann.told()
         shown: list[Any] = []
-        self.world.server.rooms.directory.room_of(self.the(told, "ROOM_STATE")["token"]).addCallback(shown.append)
+        self.world.server.rooms.directory.room_for_token(self.the(told, "ROOM_STATE")["token"]).addCallback(
+            shown.append
+        )
         self.assertEqual(len(shown), 1)
         return json.dumps([told, bob.told(), shown])
 

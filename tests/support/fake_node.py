@@ -32,7 +32,7 @@ from tandemd.messages import Join
 from tandemd.metrics import Metrics
 from tandemd.ratelimit import MessageLimits, Spending
 from tandemd.rooms.joining.limits import JoinLimits
-from tandemd.rooms.playback_sync import PositionSettings
+from tandemd.rooms.playback_sync import PlaybackSyncSettings
 from tandemd.rooms.service import RoomService
 from tandemd.rooms.session import Outbox, Session
 from tandemd.rules import state
@@ -145,7 +145,7 @@ class Server:
         boot: str = "boot1",
         make_store: MakeStore = memory_store,
         rules: RuleSettings | None = None,
-        positions: PositionSettings | None = None,
+        positions: PlaybackSyncSettings | None = None,
         protocol: ProtocolSettings | None = None,
         limits: Limits | None = None,
         vouch: Callable[[Join], Claims | None] = lambda join: None,
@@ -164,7 +164,7 @@ class Server:
             self.outbox,
             self.metrics,
             self.pins.hash,
-            positions or PositionSettings(),
+            positions or PlaybackSyncSettings(),
             vouch,
             JoinLimits() if limits is None else join_limits_of(Config(limits=limits)),
             self.spending,

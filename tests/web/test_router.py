@@ -88,7 +88,7 @@ class FakeRooms:
         self.addresses.append(address)
         return succeed({code: room for room, code in self.invites.items()}.get(invite))
 
-    def room_of(self, token: str) -> Deferred[dict[str, object] | None]:
+    def room_for_token(self, token: str) -> Deferred[dict[str, object] | None]:
         if self.failure is not None:
             return fail(self.failure)
         return succeed(self.members.get(token))

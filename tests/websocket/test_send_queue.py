@@ -61,7 +61,7 @@ class SlowClientTest(SocketTestCase):
         for _ in range(chats):
             self.chat()
             self.pump()
-            if self.session.behind:
+            if self.session.lagging:
                 return
         self.fail("never behind")
 
@@ -78,7 +78,7 @@ class SlowClientTest(SocketTestCase):
         said = [message["seq"] for message in self.ann.told("CHAT")]
         got = [message["seq"] for message in self.messages(self.drained()) if message["type"] == "CHAT"]
         self.assertEqual(got, said)
-        self.assertFalse(self.session.behind)
+        self.assertFalse(self.session.lagging)
         self.ann.say("CHAT", text="again")
         self.world.settle()
         self.assertEqual([message.get("text") for message in self.messages(self.drained())], ["again"])
@@ -125,7 +125,7 @@ class SlowClientTest(SocketTestCase):
         for _ in range(200):
             target = group.get("bob")
             assert target is not None
-            if target.crowded:
+            if target.congested:
                 refused += 1
             else:
                 target.hand_over(text_frame(b"x" * 20_000))
@@ -156,11 +156,11 @@ class SlowClientTest(SocketTestCase):
             self.chat()
         said = [message["seq"] for message in self.ann.told("CHAT")]
         data = b""
-        while self.session.behind:
+        while self.session.lagging:
             self.wait(5)
             # As much as the transport was given: then it asks for more.
             before = len(data)
-            while self.session.behind and len(data) - before < PIECE * 3:
+            while self.session.lagging and len(data) - before < PIECE * 3:
                 data += self.received()
                 self.pump()
         data += self.drained()
@@ -174,7 +174,7 @@ class SlowClientTest(SocketTestCase):
         self.session.send(long)
         self.clock.advance(0)
         self.pump()
-        self.assertTrue(self.session.behind)
+        self.assertTrue(self.session.lagging)
         self.assertEqual(self.drained(), long)
         self.assertEqual(self.server.given_up, [])
 

@@ -23,7 +23,7 @@ from ...rules.permissions import believes_it_controls
 from ...rules.state import Commit, Pin, Room, Version
 from ...util import secrets
 from ...util.lifo_semaphore import LifoSemaphore, QueueFullError
-from ..replica import INTERNAL, Entry, LiveRoom, error_frame
+from ..replica import INTERNAL, QueuedCommand, RoomReplica, error_frame
 from ..session import Session
 from .limits import JoinDeferredError, JoinLimiter
 from .pending_joins import LINES, STORE, Retries
@@ -63,8 +63,8 @@ class JoinController:
         clock: IReactorTime,
         metrics: Metrics,
         rations: JoinLimiter,
-        moved: Callable[[LiveRoom, Command], None],
-        conflict: Callable[[LiveRoom, str], None],
+        moved: Callable[[RoomReplica, Command], None],
+        conflict: Callable[[RoomReplica, str], None],
         again: Callable[[Session, m.Join, bool], None],
         retries: Retries,
         in_slices: Callable[[Iterator[None]], object],
@@ -82,9 +82,9 @@ class JoinController:
         self._metrics = metrics
         self._again = again
         self._turns = LifoSemaphore()
-        self._creating: dict[LiveRoom, list[Deferred[None]]] = {}
+        self._creating: dict[RoomReplica, list[Deferred[None]]] = {}
 
-    def submit(self, live: LiveRoom, session: Session, join: m.Join, *, again: bool = False) -> None:
+    def submit(self, live: RoomReplica, session: Session, join: m.Join, *, again: bool = False) -> None:
         """Have a JOIN decided. again: it was pending; being refused once more is no news."""
         live.joining += 1
         if live.room.seq == 0 or self._needs_pin(live.room, session, join):
@@ -119,7 +119,7 @@ class JoinController:
             modern=join.keeps_token or join.id is not None or bool(join.nonce),
         )
 
-    async def _prepare(self, live: LiveRoom, session: Session, join: m.Join, again: bool) -> None:
+    async def _prepare(self, live: RoomReplica, session: Session, join: m.Join, again: bool) -> None:
         """Work out what takes time. The room is asked for what has to be compared with it only when that is done."""
         spent, founder = Reservation(), False
         try:
@@ -131,7 +131,7 @@ class JoinController:
                     founders.append(waiting)
                     await waiting
                     live.joining -= 1
-                    if session.asked is join:
+                    if session.pending_join is join:
                         self.submit(live, session, join, again=again)
                     return
                 self._creating[live] = []
@@ -153,7 +153,7 @@ class JoinController:
                 self.room_created(live)
             return
         self._submit(live, session, join, hashed, again, spent)
-        if founder and session.asked is not join:
+        if founder and session.pending_join is not join:
             self.room_created(live)
 
     async def _compare(self, room: Room, pin: Pin, session: Session, join: m.Join, spent: Reservation) -> Pin:
@@ -179,7 +179,7 @@ class JoinController:
         finally:
             self._turns.release(who)
 
-    def room_created(self, live: LiveRoom) -> None:
+    def room_created(self, live: RoomReplica) -> None:
         """Whoever was to create the room has, or will not: the others may go on."""
         self._in_slices(_fire(self._creating.pop(live, ())))
 
@@ -195,14 +195,14 @@ class JoinController:
         self.lobby.enqueue(error.place, who, since, session, error.seconds, lambda: self._again(session, join, counted))
         session.settled()
 
-    def put_off_at(self, live: LiveRoom, session: Session, join: m.Join, again: bool) -> None:
+    def put_off_at(self, live: RoomReplica, session: Session, join: m.Join, again: bool) -> None:
         """Let a JOIN wait whose address has as many members in the room as it may have."""
         self.defer(session, join, self.rations.crowded(live.room.room_id, session.address), again)
 
     def _reject_or_defer(
-        self, live: LiveRoom, session: Session, join: m.Join, error: RequestError, again: bool
+        self, live: RoomReplica, session: Session, join: m.Join, error: RequestError, again: bool
     ) -> None:
-        if session.asked is not join:
+        if session.pending_join is not join:
             return
         if isinstance(error, JoinDeferredError):
             self.retries.answered(live, session, join.user_id)
@@ -212,7 +212,7 @@ class JoinController:
             self._metrics.refused[error.code] += 1
         self.wait(live, session, join, error, again)
 
-    def wait(self, live: LiveRoom, session: Session, join: m.Join, error: RequestError, again: bool) -> None:
+    def wait(self, live: RoomReplica, session: Session, join: m.Join, error: RequestError, again: bool) -> None:
         """Let a JOIN wait at the room until what keeps it out changes; in the lobby, if too many of its address wait there."""
         try:
             self.rations.pend(live.room.room_id, session.address, live.waiting.of_scope)
@@ -230,18 +230,18 @@ class JoinController:
         self.retries.look(live)
         session.settled()
 
-    def _failed(self, failure: Failure, live: LiveRoom, session: Session, join: m.Join) -> None:
+    def _failed(self, failure: Failure, live: RoomReplica, session: Session, join: m.Join) -> None:
         log.failure("preparing a JOIN", failure=failure)
         live.joining -= 1
         self.room_created(live)
-        if session.asked is join:
+        if session.pending_join is join:
             self.retries.answered(live, session, join.user_id)
             session.send(error_frame(INTERNAL, join.id))
             session.settled()
 
     def _submit(
         self,
-        live: LiveRoom,
+        live: RoomReplica,
         session: Session,
         join: m.Join,
         pin: Pin | None,
@@ -249,7 +249,7 @@ class JoinController:
         spent: Reservation | None = None,
     ) -> None:
         live.joining -= 1
-        if session.asked is not join:
+        if session.pending_join is not join:
             # It has asked for something else meanwhile, or is gone.
             if spent is not None:
                 self.rations.refund(spent.founding)
@@ -258,7 +258,7 @@ class JoinController:
         token = secrets.new_token(live.room.room_id, join.user_id) if join.keeps_token else ""
         body = self._body(live.room, session, join, pin, token)
         command = Command(join.user_id, session.conn, body, join.nonce or "")
-        live.submit(_JoinEntry(self, command, session, join, token, again, spent))
+        live.submit(JoinCommand(self, command, session, join, token, again, spent))
 
 
 class Reservation:
@@ -272,7 +272,7 @@ class Reservation:
         self.founding: Plan = ()
 
 
-class _JoinEntry(Entry):
+class JoinCommand(QueuedCommand):
     __slots__ = ("_admission", "_again", "_join", "_spent", "_token")
     session: Session
 
@@ -299,9 +299,9 @@ class _JoinEntry(Entry):
             raise StalePinError
         return super().decide(rules, room, now)
 
-    def refused(self, live: LiveRoom, error: RequestError) -> None:
+    def refused(self, live: RoomReplica, error: RequestError) -> None:
         self._settle_up(live, wrong=error.code == "bad_pin")
-        if self.session.asked is not self._join:
+        if self.session.pending_join is not self._join:
             return
         if error.code == "bad_pin" and self._join.pin and self.command.body.pin is None:
             # It was still a member, who needs no PIN, when the PIN was left unhashed.
@@ -319,7 +319,9 @@ class _JoinEntry(Entry):
         self.session.send(error_frame(error, self._join.id))
         self.session.settled()
 
-    def _settle_up(self, live: LiveRoom, *, came_in: bool = False, created: bool = False, wrong: bool = False) -> None:
+    def _settle_up(
+        self, live: RoomReplica, *, came_in: bool = False, created: bool = False, wrong: bool = False
+    ) -> None:
         """Give back what was not used. Whether the PIN was right is not known of who did not come in for another reason."""
         spent, self._spent = self._spent, None
         if spent is None:
@@ -336,11 +338,11 @@ class _JoinEntry(Entry):
             rations.refund(spent.founding)
         self._admission.room_created(live)
 
-    def stale_pin(self, live: LiveRoom) -> None:
+    def stale_pin(self, live: RoomReplica) -> None:
         self._settle_up(live)
         self._admission.submit(live, self.session, self._join, again=self._again)
 
-    def done(self, live: LiveRoom, decision: Decision, seq: int) -> None:
+    def done(self, live: RoomReplica, decision: Decision, seq: int) -> None:
         self._settle_up(live, came_in=True, created=seq == 1)
         self._admission.retries.answered(live, self.session, self._join.user_id)
         resume = self._join.resume
@@ -359,17 +361,17 @@ class _JoinEntry(Entry):
             self._admission.store.drop_mail(live.room.room_id, self._join.user_id)
             self._welcome(live, decision, seq, None)
 
-    def _not_welcomed(self, failure: Failure, live: LiveRoom) -> None:
+    def _not_welcomed(self, failure: Failure, live: RoomReplica) -> None:
         log.failure("admitting to {room}", failure=failure, room=live.room.room_id)
-        if self.session.asked is self._join:
+        if self.session.pending_join is self._join:
             self.session.send(error_frame(INTERNAL, self._join.id))
             self.session.settled()
 
-    def _looked_up(self, result: Any, live: LiveRoom) -> Any:
+    def _looked_up(self, result: Any, live: RoomReplica) -> Any:
         live.joining -= 1
         return result
 
-    async def _missed(self, live: LiveRoom, after: Version) -> list[Commit] | None:
+    async def _missed(self, live: RoomReplica, after: Version) -> list[Commit] | None:
         """Return what was committed after a version, up to where the room is here, or None if that is not known.
 
         The room goes on while the store is asked, so an answer is old when it comes; the room's own tail has the rest.
@@ -395,12 +397,12 @@ class _JoinEntry(Entry):
                 return missed
         return None
 
-    def _welcome(self, live: LiveRoom, decision: Decision, seq: int, missed: Sequence[Commit] | None) -> None:
+    def _welcome(self, live: RoomReplica, decision: Decision, seq: int, missed: Sequence[Commit] | None) -> None:
         session, admission, join, room = self.session, self._admission, self._join, live.room
         user = join.user_id
-        if session.asked is not join:
+        if session.pending_join is not join:
             # Gone, or joining something else, since the commit was made. A later JOIN for the same has its own answer.
-            newer = session.asked
+            newer = session.pending_join
             if newer is None or (newer.room_id, newer.user_id) != (join.room_id, user):
                 admission.moved(live, Command(user, session.conn, Lost() if session.gone else m.Leave()))
             return
@@ -419,7 +421,7 @@ class _JoinEntry(Entry):
         if session.group is not None and before != (live, user):
             session.group.remove(session)
         session.watching = member.watching
-        session.heard = admission.store.now()
+        session.last_position_at = admission.store.now()
         session.nonce = join.nonce or ""
         live.group.add(session, user)
         meter = session.meter
@@ -443,7 +445,7 @@ class _JoinEntry(Entry):
             resumed=resumed,
             token=self._token if issued else None,
         ):
-            if session.behind and isinstance(told, m.RoomState):
+            if session.lagging and isinstance(told, m.RoomState):
                 session.stream(map(_encoded, (told,)))  # it is long, and waits for a client that does not read
             else:
                 session.send(_encoded(told))
@@ -459,7 +461,7 @@ class _JoinEntry(Entry):
         if before[0] is not None and before != (live, user):
             admission.moved(before[0], Command(before[1], session.conn, m.Leave()))
 
-    def _send_all(self, frames: Sequence[bytes], live: LiveRoom) -> None:
+    def _send_all(self, frames: Sequence[bytes], live: RoomReplica) -> None:
         session, user = self.session, self._join.user_id
         member = live.room.members.get(user)
         if session.gone and member is not None and member.conn in ("", session.conn):

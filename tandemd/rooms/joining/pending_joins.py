@@ -19,7 +19,7 @@ from ...rules.state import MEMBER, Commit
 from ..session import Session
 
 if TYPE_CHECKING:
-    from ..replica import LiveRoom
+    from ..replica import RoomReplica
 
 SLICE = 8
 """JOINs asked for in one turn of the reactor, of all rooms together."""
@@ -154,15 +154,15 @@ class Retries:
         self,
         clock: IReactorTime,
         settings: RuleSettings,
-        ask: Callable[[LiveRoom, Session, m.Join], None],
+        ask: Callable[[RoomReplica, Session, m.Join], None],
         usable: Callable[[], bool],
     ):
         self._clock = clock
         self._settings = settings
         self._ask = ask
         self._usable = usable
-        self._later: dict[LiveRoom, IDelayedCall] = {}
-        self._rooms: dict[LiveRoom, None] = {}
+        self._later: dict[RoomReplica, IDelayedCall] = {}
+        self._rooms: dict[RoomReplica, None] = {}
         self._timer: IDelayedCall | None = None
         self.closed = False
 
@@ -177,7 +177,7 @@ class Retries:
             call.cancel()
         self._later.clear()
 
-    def committed(self, live: LiveRoom, commit: Commit) -> None:
+    def committed(self, live: RoomReplica, commit: Commit) -> None:
         """Look at what a commit has changed for the JOINs that wait; to be called if some do and it changed something."""
         if commit.closes:
             self.reloaded(live)
@@ -197,24 +197,24 @@ class Retries:
         if worth:
             self.look(live)
 
-    def reloaded(self, live: LiveRoom) -> None:
+    def reloaded(self, live: RoomReplica) -> None:
         """The room is another than it was: any user id may be free."""
         live.waiting.make_all_ready(USER)
         self.look(live)
 
-    def available(self, live: LiveRoom) -> None:
+    def available(self, live: RoomReplica) -> None:
         """The store can be used again."""
         live.waiting.make_all_ready(USER, STORE)
         self.look(live)
 
-    def again_after(self, live: LiveRoom, seconds: float) -> None:
+    def again_after(self, live: RoomReplica, seconds: float) -> None:
         """Ask for the JOINs that the store has refused, also if it never says that it can be used again: it may never have
         said that it cannot.
         """
         if live not in self._later and not self.closed:
             self._later[live] = self._clock.callLater(seconds, self._again, live, seconds)
 
-    def _again(self, live: LiveRoom, seconds: float) -> None:
+    def _again(self, live: RoomReplica, seconds: float) -> None:
         del self._later[live]
         if live.closed or not live.waiting.waits(STORE):
             return
@@ -224,7 +224,7 @@ class Retries:
         else:
             self.again_after(live, seconds)
 
-    def answered(self, live: LiveRoom, session: Session, user: str) -> None:
+    def answered(self, live: RoomReplica, session: Session, user: str) -> None:
         """The JOIN was accepted, or rejected for good, or is not wanted any more: its place may be another's."""
         waiting = live.waiting
         if session in waiting.asked:
@@ -233,7 +233,7 @@ class Retries:
                 waiting.make_ready(user)
         self.look(live)
 
-    def look(self, live: LiveRoom) -> None:
+    def look(self, live: RoomReplica) -> None:
         """Ask a room soon for the JOINs that it may accept."""
         if len(live.waiting) and not self.closed:
             self._rooms[live] = None

@@ -313,11 +313,11 @@ class StrangerTest(ServiceTestCase):
         self.patch(store, "load", lambda code, **options: (loads.append(code), load(code, **options))[1])
         directory = self.world.server.rooms.directory
         for token in (new_token("room", "ann"), new_token("room", "eve"), new_token("nowhere", "ann"), "x", ""):
-            self.assertIsNone(self.successResultOf(directory.room_of(token)))
+            self.assertIsNone(self.successResultOf(directory.room_for_token(token)))
         self.assertEqual(loads, [])
         cid = self.world.join("cid", peer="2.2.2.2", pin=RIGHT, keepsToken=True)
         loads.clear()
-        shown = self.successResultOf(directory.room_of(self.the(cid.told(), "ROOM_STATE")["token"]))
+        shown = self.successResultOf(directory.room_for_token(self.the(cid.told(), "ROOM_STATE")["token"]))
         assert shown is not None
         self.assertEqual((shown["roomId"], loads), ("room", []), "the node has the room")
 

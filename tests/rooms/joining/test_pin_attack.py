@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 from tandemd import messages as m
 from tandemd.metrics import Metrics
 from tandemd.rooms.joining.limits import JoinLimits
-from tandemd.rooms.playback_sync import PositionSettings
+from tandemd.rooms.playback_sync import PlaybackSyncSettings
 from tandemd.rooms.service import RoomService
 from tandemd.rooms.session import Outbox, Session
 from tandemd.rules.state import Pin
@@ -61,7 +61,14 @@ class PinAttackTest(TestCase):
         self.outbox = Outbox(self.clock)
         store = MemoryStore(self.clock, 100, lambda room, commit: None)
         self.rooms = RoomService(
-            store, make_rules(), self.clock, self.outbox, self.metrics, self.hash_pin, PositionSettings(), limits=LIMITS
+            store,
+            make_rules(),
+            self.clock,
+            self.outbox,
+            self.metrics,
+            self.hash_pin,
+            PlaybackSyncSettings(),
+            limits=LIMITS,
         )
         self.numbers = 0
         self.next_pin = 100_000
