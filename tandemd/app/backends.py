@@ -36,7 +36,7 @@ LOOK = 2.0
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
-class Stores(Protocol):
+class Backend(Protocol):
     """A room store with the archive behind it."""
 
     @property
@@ -59,17 +59,17 @@ class Stores(Protocol):
     def measure(self) -> None:
         """Set the gauges."""
 
-    def others_alive(self) -> bool:
+    def has_peers(self) -> bool:
         """Whether another node could take this one's clients over."""
 
 
-def stores_of(
+def backend_of(
     config: Config, reactor: Any, metrics: Metrics, conn_prefix: str, wall: Callable[[], float] = time.time
-) -> Stores:
+) -> Backend:
     """Return what the configuration asks for. conn_prefix: "node/boot/". wall: the clock that a single node follows."""
     if config.uses_redis:
-        return Clustered(config, reactor, metrics, conn_prefix)
-    return Embedded(config, reactor, metrics, wall)
+        return ClusterBackend(config, reactor, metrics, conn_prefix)
+    return SingleNodeBackend(config, reactor, metrics, wall)
 
 
 class _Archived:
@@ -111,7 +111,7 @@ class _Archived:
         self._metrics.db_run.observe(ran, name)
 
 
-class Embedded(_Archived):
+class SingleNodeBackend(_Archived):
     """Rooms in this process; what must survive a restart is in the archive."""
 
     def __init__(self, config: Config, reactor: Any, metrics: Metrics, wall: Callable[[], float]):
@@ -145,11 +145,11 @@ class Embedded(_Archived):
         self._metrics.archive_queue.value = len(self.writer)
         self._metrics.archive_lag.value = self.writer.lag
 
-    def others_alive(self) -> bool:
+    def has_peers(self) -> bool:
         return False
 
 
-class Clustered(_Archived):
+class ClusterBackend(_Archived):
     """Rooms in Redis, for any number of nodes; the archive gets them from the journal there."""
 
     def __init__(self, config: Config, reactor: Any, metrics: Metrics, conn_prefix: str):
@@ -188,7 +188,7 @@ class Clustered(_Archived):
     def measure(self) -> None:
         pass
 
-    def others_alive(self) -> bool:
+    def has_peers(self) -> bool:
         return self.store.members.alive > 1
 
 

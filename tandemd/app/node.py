@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from .. import __version__
 from .. import messages as m
-from ..archive.admin_queries import Reports
+from ..archive.admin_queries import AdminQueries
 from ..auth.pin_hasher import Hasher
 from ..config import Config
 from ..metrics import GcPause, Metrics, ReactorLag
@@ -30,7 +30,7 @@ from ..web import Addresses, ConnectionLimiter, ConnectionLimits, Cors, FastUpgr
 from ..websocket.client import ClientConnection
 from ..websocket.protocol import ProtocolSettings, TandemFactory, TandemProtocol
 from ..websocket.send_queue import SendQueueLimits
-from .backends import stores_of
+from .backends import backend_of
 from .listener import Connections, Listener
 from .runtime_tuning import Interpreter
 from .settings import authenticator_of
@@ -61,7 +61,7 @@ class Node:
             config.node_id,
             received=(str(kind.__struct_config__.tag) for kind in m.CLIENT_MESSAGES),
         )
-        self.stores = stores_of(config, reactor, metrics, self.prefix, wall)
+        self.stores = backend_of(config, reactor, metrics, self.prefix, wall)
         self.outbox = Outbox(reactor, self._delivered)
         self.hasher = Hasher(reactor)
         self._authenticator = authenticator_of(config, reactor)
@@ -105,10 +105,10 @@ class Node:
         administration = Administration(
             self.stores.store,
             self.rooms.open,
-            Reports(self.stores.database),
+            AdminQueries(self.stores.database),
             self._about,
             self._drain,
-            self.stores.others_alive,
+            self.stores.has_peers,
         )
         root = root_resource(
             websocket=WebSocketResource(self.factory),
@@ -155,7 +155,7 @@ class Node:
             self.factory,
             reactor,
             metrics,
-            self.stores.others_alive,
+            self.stores.has_peers,
             config.drain_seconds,
             self.listener.leave_to_next,
         )

@@ -33,7 +33,7 @@ STATEMENTS = (SELECT_ROOMS, SELECT_ROOM, SELECT_EVENTS)
 
 
 @implementer(IArchiveQueries)
-class Reports:
+class AdminQueries:
     """Reads the archive. Deferreds fail with the driver's errors."""
 
     def __init__(self, database: Database):

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..util.text import one_line
 from . import rows as records
-from .dialect import Cursor, Dialect, Rows
+from .dialect import BulkStatement, Cursor, Dialect
 from .rows import Row
 from .statements import INSERT_LETTERS
 
@@ -20,7 +20,7 @@ class Batch:
         self._dialect = dialect
         self._cursor = cursor
 
-    def put(self, table: str, statement: Rows, row_of: Callable[[Any], Row], items: Sequence[Any]) -> None:
+    def put(self, table: str, statement: BulkStatement, row_of: Callable[[Any], Row], items: Sequence[Any]) -> None:
         """Execute the table's statement with the row of each item."""
         statement.execute(self._cursor, [row_of(item) for item in items])
 
@@ -28,14 +28,14 @@ class Batch:
         """Called once, when everything is put."""
 
 
-class CarefulBatch(Batch):
+class BisectingBatch(Batch):
     """Finds the rows that are refused by halving, and puts them into `dead_letters`."""
 
     def __init__(self, dialect: Dialect, cursor: Cursor):
         super().__init__(dialect, cursor)
         self._letters: list[Row] = []
 
-    def put(self, table: str, statement: Rows, row_of: Callable[[Any], Row], items: Sequence[Any]) -> None:
+    def put(self, table: str, statement: BulkStatement, row_of: Callable[[Any], Row], items: Sequence[Any]) -> None:
         rows: list[Row] = []
         for item in items:
             try:
@@ -46,7 +46,7 @@ class CarefulBatch(Batch):
                 self._refused(table, item, error)
         self._put(table, statement, rows)
 
-    def _put(self, table: str, statement: Rows, rows: Sequence[Row]) -> None:
+    def _put(self, table: str, statement: BulkStatement, rows: Sequence[Row]) -> None:
         if not rows:
             return
         self._cursor.execute("savepoint tandemd_part")
@@ -69,4 +69,4 @@ class CarefulBatch(Batch):
         self._letters.append((table, records.letter(content), records.plain(one_line(error)), at))
 
     def close(self) -> None:
-        Rows(self._dialect, 4, INSERT_LETTERS).execute(self._cursor, self._letters)
+        BulkStatement(self._dialect, 4, INSERT_LETTERS).execute(self._cursor, self._letters)

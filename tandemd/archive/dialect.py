@@ -121,7 +121,7 @@ def pieces(rows: Sequence[Any], sizes: Sequence[int]) -> Iterator[Sequence[Any]]
         yield rows[start:]
 
 
-class Rows:
+class BulkStatement:
     """A statement that takes many rows at once: `{values}` in its text stands for them.
 
     One statement for hundreds of rows instead of `executemany`: each execution gives the interpreter lock away and has

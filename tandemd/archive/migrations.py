@@ -108,7 +108,7 @@ def _apply(dialect: Dialect, cursor: Cursor, wanted: Sequence[Migration]) -> lis
     dialect.lock(cursor)
     carry = _inspect(dialect, cursor)
     if carry:
-        nodejs_import.set_aside(cursor)
+        nodejs_import.rename_legacy_tables(cursor)
     cursor.execute(dialect.sql(CREATE_APPLIED))
     cursor.execute(SELECT_APPLIED)
     present = {number: (name, compatible) for number, name, compatible in cursor.fetchall()}
@@ -123,7 +123,7 @@ def _apply(dialect: Dialect, cursor: Cursor, wanted: Sequence[Migration]) -> lis
     for migration in missing:
         _run(dialect, cursor, migration)
     if carry:
-        nodejs_import.carry_over(dialect, cursor)
+        nodejs_import.import_legacy_rows(dialect, cursor)
     return [migration.name for migration in missing]
 
 
@@ -132,7 +132,7 @@ def _inspect(dialect: Dialect, cursor: Cursor) -> bool:
     if dialect.columns(cursor, "schema_migrations"):
         return False
     rooms = dialect.columns(cursor, "rooms")
-    if dialect.name == "postgresql" and nodejs_import.recognise(
+    if dialect.name == "postgresql" and nodejs_import.is_nodejs_schema(
         rooms, dialect.columns(cursor, "users"), dialect.columns(cursor, "room_events")
     ):
         return True

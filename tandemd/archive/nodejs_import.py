@@ -16,7 +16,7 @@ from ..rules.playback import Playback
 from ..rules.state import Room, RoomSettings
 from ..util.secrets import new_invite
 from . import rows as records
-from .dialect import Cursor, Dialect, Rows
+from .dialect import BulkStatement, Cursor, Dialect
 from .statements import UPSERT_ROOMS
 
 LOOKED_AT_AFTER = 4 * 3600.0
@@ -73,7 +73,7 @@ STATEMENTS = (
 )  # fmt: skip
 
 
-def recognise(rooms: Mapping[str, str], users: Mapping[str, str], events: Mapping[str, str]) -> bool:
+def is_nodejs_schema(rooms: Mapping[str, str], users: Mapping[str, str], events: Mapping[str, str]) -> bool:
     """Say whether tables with these columns (name: type) are the Node.js server's."""
     return (
         rooms.get("id") == users.get("id") == events.get("room_id") == "character varying"
@@ -83,13 +83,13 @@ def recognise(rooms: Mapping[str, str], users: Mapping[str, str], events: Mappin
     )
 
 
-def set_aside(cursor: Cursor) -> None:
+def rename_legacy_tables(cursor: Cursor) -> None:
     """Give the old tables other names."""
     for table in TABLES:
         cursor.execute(f'alter table "{table}" rename to "nodejs_{table}"')
 
 
-def carry_over(dialect: Dialect, cursor: Cursor) -> None:
+def import_legacy_rows(dialect: Dialect, cursor: Cursor) -> None:
     """Copy from the old tables, which are set aside, into ours, which are new."""
     now = time.time()
     for statement in _CREATE_KEYS:
@@ -110,12 +110,14 @@ def carry_over(dialect: Dialect, cursor: Cursor) -> None:
             room.empty_since = now
             room.due = now + LOOKED_AT_AFTER
         rows.append(records.room_row(room))
-    Rows(dialect, len(records.ROOM_COLUMNS), UPSERT_ROOMS).execute(cursor, rows)
-    Rows(dialect, 2, _INSERT_ROOM_KEYS).execute(cursor, [(room_id, room.room_uuid) for room_id, room in rooms.items()])
+    BulkStatement(dialect, len(records.ROOM_COLUMNS), UPSERT_ROOMS).execute(cursor, rows)
+    BulkStatement(dialect, 2, _INSERT_ROOM_KEYS).execute(
+        cursor, [(room_id, room.room_uuid) for room_id, room in rooms.items()]
+    )
     cursor.execute(_SELECT_USERS)
     users = [
         (room, user, records.user_key(rooms[room].room_uuid, user)) for room, user in cursor.fetchall() if room in rooms
     ]
-    Rows(dialect, 3, _INSERT_USER_KEYS).execute(cursor, users)
+    BulkStatement(dialect, 3, _INSERT_USER_KEYS).execute(cursor, users)
     cursor.execute(_INSERT_USERS)
     cursor.execute(_INSERT_EVENTS)

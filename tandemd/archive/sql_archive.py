@@ -15,9 +15,9 @@ from ..interfaces import IArchive, PlayerStatus, Snapshot
 from ..rules.state import Commit, Room, load
 from ..util.text import one_line
 from . import rows as records
-from .batch import Batch, CarefulBatch
+from .batch import Batch, BisectingBatch
 from .database import Database
-from .dialect import Cursor, Rows
+from .dialect import BulkStatement, Cursor
 from .rows import Row, timestamp
 from .statements import (
     INSERT_EVENTS,
@@ -59,11 +59,11 @@ class SQLArchive:
     def __init__(self, database: Database):
         self._database = database
         self._dialect = dialect = database.dialect
-        self._rooms = Rows(dialect, len(records.ROOM_COLUMNS), UPSERT_ROOMS)
-        self._users = Rows(dialect, len(records.USER_COLUMNS), UPSERT_USERS)
-        self._events = Rows(dialect, len(records.EVENT_COLUMNS), INSERT_EVENTS)
-        self._presences = Rows(dialect, len(records.PRESENCE_COLUMNS), UPDATE_PRESENCE)
-        self._open_with_code = Rows(dialect, 1, SELECT_OPEN_WITH_CODE)
+        self._rooms = BulkStatement(dialect, len(records.ROOM_COLUMNS), UPSERT_ROOMS)
+        self._users = BulkStatement(dialect, len(records.USER_COLUMNS), UPSERT_USERS)
+        self._events = BulkStatement(dialect, len(records.EVENT_COLUMNS), INSERT_EVENTS)
+        self._presences = BulkStatement(dialect, len(records.PRESENCE_COLUMNS), UPDATE_PRESENCE)
+        self._open_with_code = BulkStatement(dialect, 1, SELECT_OPEN_WITH_CODE)
         self._supersede = dialect.sql(SUPERSEDE)
         self._open_by_code = dialect.sql(SELECT_OPEN_BY_CODE)
         self._renew = dialect.sql(RENEW)
@@ -160,10 +160,10 @@ class SQLArchive:
     def _write(
         self, cursor: Cursor, commits: Sequence[tuple[str, Commit]], snapshots: Sequence[Snapshot], carefully: bool
     ) -> None:
-        batch = (CarefulBatch if carefully else Batch)(self._dialect, cursor)
+        batch = (BisectingBatch if carefully else Batch)(self._dialect, cursor)
         if snapshots:
             ordered = sorted(snapshots, key=_room_id)  # nodes that write the same rooms take their locks in one order
-            superseded = self._settle_codes(cursor, ordered)
+            superseded = self._resolve_duplicate_ids(cursor, ordered)
             batch.put(
                 "rooms", self._rooms, lambda it: records.room_row(it.room, it.room.room_uuid in superseded), ordered
             )
@@ -173,7 +173,7 @@ class SQLArchive:
         batch.put("room_events", self._events, lambda item: records.event_row(*item), events)
         batch.close()
 
-    def _settle_codes(self, cursor: Cursor, snapshots: Sequence[Snapshot]) -> set[str]:
+    def _resolve_duplicate_ids(self, cursor: Cursor, snapshots: Sequence[Snapshot]) -> set[str]:
         """Of open rooms with one code only the youngest is open: archive older rows, return which of ours are not it.
 
         Happens when the commit that closed the older room is lost, or comes later by another node.

@@ -1,4 +1,4 @@
-"""The archive's SQL, once for both databases, as `dialect` describes it. `{values}` stands for many rows (`Rows`)."""
+"""The archive's SQL, once for both databases, as `dialect` describes it. `{values}` stands for many rows (`BulkStatement`)."""
 
 from __future__ import annotations
 

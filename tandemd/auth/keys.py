@@ -1,8 +1,8 @@
 """The keys that tokens are checked with, from files. What a file is called says what is in it.
 
-`NAME.secret`: a secret for HS256. `NAME.pem`: a public key, RSA for RS256 or Ed25519 for EdDSA. `*.json`: a JWK Set (RFC 7517).
-The key's id (`kid`) is NAME up to its first dot, or what the JWK says. Each key has one algorithm, which no token can change: so
-a public key is never taken for a secret.
+`MESSAGE_ID_BYTES.secret`: a secret for HS256. `MESSAGE_ID_BYTES.pem`: a public key, RSA for RS256 or Ed25519 for EdDSA.
+`*.json`: a JWK Set (RFC 7517). The key's id (`kid`) is NAME up to its first dot, or what the JWK says. Each key has one
+algorithm, which no token can change: so a public key is never taken for a secret.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from zope.interface.verify import verifyObject
 
 from tandemd.archive import rows, statements
 from tandemd.archive.admin_queries import STATEMENTS as REPORT_STATEMENTS
-from tandemd.archive.admin_queries import Reports
+from tandemd.archive.admin_queries import AdminQueries
 from tandemd.archive.database import Database
 from tandemd.archive.dialect import Dialect
 from tandemd.archive.migrations import STATEMENTS as MIGRATION_STATEMENTS
@@ -124,7 +124,7 @@ class Contract:
     # ---- what administrators read
 
     def test_reports(self) -> None:
-        reports = Reports(self.database)
+        reports = AdminQueries(self.database)
         old, new, other = make_room("party", NOW - DAY), make_room("party"), make_room("other")
         self.write(
             old, step(old, "USER_JOINED", m_ann=member("ann")), step(old, "ROOM_CLOSED", "", closes=True, m_ann=None)

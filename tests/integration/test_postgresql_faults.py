@@ -10,7 +10,7 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import deferLater
 
-from tandemd.app.backends import Clustered
+from tandemd.app.backends import ClusterBackend
 
 from ..store.redis.test_login import DATABASE, NodesTestCase
 from ..support.redis_nodes import Hand, until
@@ -52,7 +52,7 @@ class FaultTests(NodesTestCase):
         await until(lambda: all(node.warnings() == [] for node in self.nodes))
         self.assertEqual([node.ready() for node in self.nodes], [[], []])
 
-    def warned(self, node: Clustered) -> bool:
+    def warned(self, node: ClusterBackend) -> bool:
         return any("the archive cannot be written: " in warning for warning in node.warnings())
 
     async def test_it_is_restarted(self) -> None:

@@ -17,7 +17,7 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tandemd.app.backends import Clustered, stores_of
+from tandemd.app.backends import ClusterBackend, backend_of
 from tandemd.archive.factory import prepare
 from tandemd.archive.migrations import migrate
 from tandemd.archive.postgresql import PostgreSQL
@@ -52,10 +52,10 @@ class StoreTestCase(TestCase):
         config = load(None, self.environ(**environ), {})
         os.makedirs(config.state_dir, exist_ok=True)
         try:
-            stores = stores_of(config, reactor, Metrics("1", "n"), "n/boot/")
+            stores = backend_of(config, reactor, Metrics("1", "n"), "n/boot/")
         except StartupError as error:
             return str(error)
-        assert isinstance(stores, Clustered)
+        assert isinstance(stores, ClusterBackend)
         try:
             await maybeDeferred(stores.store.startService)
         except StartupError as error:

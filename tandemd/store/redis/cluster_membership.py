@@ -11,7 +11,7 @@ from ...interfaces import IStoreEventHandler
 from ...metrics import Metrics
 from ...util.server_time import ServerTime
 from . import scripts
-from .connection import Link
+from .connection import RedisConnection
 from .keys import NODES, STORE, places_key
 
 DEAD_AFTER = 10.0
@@ -30,7 +30,7 @@ class ClusterMembership:
     time of this node's last sign of life.
     """
 
-    def __init__(self, link: Link, time: ServerTime, name: str, metrics: Metrics):
+    def __init__(self, link: RedisConnection, time: ServerTime, name: str, metrics: Metrics):
         self.floor = 0.0
         self._their_floor = b""
         self.alive = 1
@@ -53,7 +53,7 @@ class ClusterMembership:
         Raises Disconnected or RedisError.
         """
         now, floor, number, dead, alive = await self._link.run(
-            scripts.BEAT,
+            scripts.NODE_HEARTBEAT,
             [NODES, STORE],
             self._name.encode(),
             b"%f" % DEAD_AFTER,

@@ -18,8 +18,8 @@ from ...rules.state import MEMBER, Commit, Room
 from ...util.services import Tasks
 from . import codec, scripts
 from .connection import DisconnectedError, RedisError, answers
-from .errors import full, withheld
-from .gateway import PATIENCE, Access
+from .errors import full, is_server_unusable
+from .gateway import PATIENCE, RedisGateway
 from .journal import Journal
 from .keys import DUE, INVITES, JOURNAL, STORE, ended_key, log_key, mail_key, places_key, room_key
 from .memory_pressure import SHORT_LOG, SHORT_LOG_BYTES, Pressure
@@ -32,14 +32,14 @@ REMEMBERED = 10_000
 """Of how many rooms conflicts are counted."""
 
 
-class Commits:
+class CommitWriter:
     """Appends commits to rooms. name: "node/boot/" of this node. log_length: commits kept for each room. bounds: bytes of it."""
 
     _log = Logger()
 
     def __init__(
         self,
-        access: Access,
+        access: RedisGateway,
         journal: Journal,
         clock: IReactorTime,
         tasks: Tasks,
@@ -72,11 +72,11 @@ class Commits:
                 done(TooLarge(number, len(data), self._bounds.commit))
                 return
         self._metrics.batch.observe(len(commits))
-        _Attempt(self, room, commits, encoded, done).send()
+        _CommitAttempt(self, room, commits, encoded, done).send()
 
     # -- for attempts
 
-    def submit(self, attempt: _Attempt) -> None:
+    def submit(self, attempt: _CommitAttempt) -> None:
         access = self._access
         if not access.usable:
             self._metrics.retries.value += 1
@@ -85,15 +85,15 @@ class Commits:
         attempt.sent_at = self._clock.seconds()
         attempt.not_after = access.time.reference() + PATIENCE
         attempt.incarnation = access.incarnation or b""
-        keys, words = self._words(attempt)
+        keys, words = self._script_arguments(attempt)
         access.link.run(scripts.COMMIT, keys, *words).addCallbacks(
-            self._answered, self._unsure, (attempt,), {}, (attempt,), {}
+            self._answered, self._outcome_unknown, (attempt,), {}, (attempt,), {}
         ).addErrback(self._failed, attempt)
 
-    def _failed(self, failure: Failure, attempt: _Attempt) -> None:
+    def _failed(self, failure: Failure, attempt: _CommitAttempt) -> None:
         self._log.failure("redis: after a commit in {room}", failure, room=attempt.room.room_id)
 
-    def _words(self, attempt: _Attempt) -> tuple[list[bytes], list[bytes]]:
+    def _script_arguments(self, attempt: _CommitAttempt) -> tuple[list[bytes], list[bytes]]:
         room, commits = attempt.room, attempt.commits
         first, last, room_id = commits[0], commits[-1], room.room_id
         creates = first.seq == 1
@@ -153,7 +153,7 @@ class Commits:
         ]
         return keys, words
 
-    def _answered(self, answer: list[Any], attempt: _Attempt) -> None:
+    def _answered(self, answer: list[Any], attempt: _CommitAttempt) -> None:
         verdict = answer[0]
         if verdict == b"ok":
             self._journal.written(attempt.room, attempt.entries, answer[1], full=bool(answer[2]))
@@ -173,7 +173,7 @@ class Commits:
         elif verdict == b"late":
             self._late(attempt, float(answer[1]))
         elif verdict == b"astray":
-            self._access.astray()
+            self._access.incarnation_changed()
             attempt.done(Conflict(None))
         else:  # the room was written under another incarnation: it is to be read anew, which brings it into this one
             attempt.done(Conflict(None))
@@ -189,11 +189,11 @@ class Commits:
                 lambda failure: None
             )
 
-    async def _send_later(self, attempt: _Attempt) -> None:
+    async def _send_later(self, attempt: _CommitAttempt) -> None:
         await deferLater(self._clock, TURN_WAIT)
         attempt.send()
 
-    def _late(self, attempt: _Attempt, theirs: float) -> None:
+    def _late(self, attempt: _CommitAttempt, theirs: float) -> None:
         """Redis has refused the batch because of the time."""
         now = self._clock.seconds()
         if now - attempt.sent_at < PATIENCE / 2 and not attempt.again:
@@ -204,18 +204,18 @@ class Commits:
         else:
             attempt.done(Unavailable(PATIENCE))
 
-    def _unsure(self, failure: Failure, attempt: _Attempt) -> None:
+    def _outcome_unknown(self, failure: Failure, attempt: _CommitAttempt) -> None:
         if failure.check(RedisError):
             # Nothing was changed: what Redis refuses, it refuses at the script's first write.
             error = str(failure.value)
-            self._access.suspend(error)
+            self._access.mark_unavailable(error)
             if full(error):
                 attempt.done(Unavailable(PATIENCE))
-            elif withheld(error) and not attempt.again:
+            elif is_server_unusable(error) and not attempt.again:
                 attempt.again = True
                 attempt.send()
             else:
-                if not withheld(error):
+                if not is_server_unusable(error):
                     self._log.error("redis: commit in {room}: {error}", room=attempt.room.room_id, error=error)
                 attempt.done(Unavailable(PATIENCE))
         elif failure.check(DisconnectedError):
@@ -224,12 +224,12 @@ class Commits:
         else:
             failure.raiseException()
 
-    async def _resolve(self, attempt: _Attempt) -> None:
+    async def _resolve(self, attempt: _CommitAttempt) -> None:
         """Find out whether a batch whose answer was lost was committed. Redis refuses it after `not_after`."""
         access, room, first, last = self._access, attempt.room, attempt.commits[0], attempt.commits[-1]
         start, end = (b"%d-%d" % (commit.epoch, commit.seq) for commit in (first, last))
         while True:
-            await access.entered()
+            await access.on_available()
             if access.stopping:
                 return
             number = access.incarnation
@@ -258,7 +258,7 @@ class Commits:
             await deferLater(self._clock, 0.1)
 
 
-class _Attempt:
+class _CommitAttempt:
     """A batch on its way.
 
     encoded: its commits as they are stored. batch: its commit id. again: whether it was refused once for the moment.
@@ -280,7 +280,7 @@ class _Attempt:
 
     def __init__(
         self,
-        through: Commits,
+        through: CommitWriter,
         room: Room,
         commits: Sequence[Commit],
         encoded: Sequence[bytes],
@@ -316,7 +316,7 @@ def _frees(commits: Sequence[Commit]) -> bool:
     return False
 
 
-def _is(found: Sequence[Any], attempt: _Attempt) -> bool:
+def _is(found: Sequence[Any], attempt: _CommitAttempt) -> bool:
     """Whether an entry of a room's log is the batch's last commit."""
     if not found:
         return False

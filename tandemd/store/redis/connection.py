@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...util.services import Periodic
-from .errors import WrongRoleError, elsewhere, explained
+from .errors import WrongRoleError, describe, elsewhere
 from .scripts import SCRIPTS, Script
 
 PATIENCE = 3.0
@@ -42,10 +42,10 @@ class RedisUnreachableError(Exception):
     """There is nothing to connect to. Its text is one line for people, which names the key and the remedy."""
 
 
-class _Introducing:
+class _LoginMixin:
     """Logs in, and makes sure that it is a master that answers, before the library takes the connection for usable."""
 
-    link: Link
+    link: RedisConnection
     _end: BaseException | None = None
 
     def connectionMade(self) -> Any:
@@ -57,7 +57,7 @@ class _Introducing:
                 await self.execute_command(*words)  # type: ignore[attr-defined]
             await self._check_role()
         except Exception as error:
-            self.link.refused(*explained(error if self._end is None else self._end))
+            self.link.refused(*describe(error if self._end is None else self._end))
             self.transport.abortConnection()  # type: ignore[attr-defined]
             return
         super().connectionMade()  # type: ignore[misc]
@@ -73,7 +73,7 @@ class _Introducing:
             raise WrongRoleError("a sentinel" if role[0] == b"sentinel" else "a replica", self.link.failover)
 
 
-class _Replies(_Introducing):
+class _Replies(_LoginMixin):
     """Takes replies as the parser makes them, once the connection is ours: the library would look into each and copy it."""
 
     _ours = False
@@ -92,7 +92,7 @@ class _Replies(_Introducing):
         super().replyReceived(reply)  # type: ignore[misc]
 
 
-class _Answers(_Replies, txredisapi.RedisProtocol):  # type: ignore[misc]
+class _CommandProtocol(_Replies, txredisapi.RedisProtocol):  # type: ignore[misc]
     """A connection for commands: what is asked is answered in order."""
 
     def connectionMade(self) -> Any:
@@ -164,9 +164,9 @@ class _Subscription(_Replies, txredisapi.SubscriberProtocol):  # type: ignore[mi
         if not self._ours:
             super().replyReceived(reply)
         elif isinstance(reply, list) and len(reply) == 3:
-            self.link.heard(bytes(reply[0]), bytes(reply[1]), reply[2])
+            self.link.on_message(bytes(reply[0]), bytes(reply[1]), reply[2])
         elif isinstance(reply, Exception):
-            self.link.refused(*explained(reply))
+            self.link.refused(*describe(reply))
 
     def connectionLost(self, reason: Any) -> None:
         self._end = reason.value
@@ -178,7 +178,7 @@ class _Factory(txredisapi.RedisFactory):  # type: ignore[misc]
     # After a failover rooms wait for nothing but this.
     initialDelay, factor, maxDelay = 0.1, 1.6, 0.7
 
-    def __init__(self, link: Link, protocol: Any):
+    def __init__(self, link: RedisConnection, protocol: Any):
         super().__init__(
             "tandemd", None, 1, isLazy=True, charset=None, convertNumbers=False, replyTimeout=PATIENCE
         )  # fmt: skip
@@ -193,7 +193,7 @@ class _Factory(txredisapi.RedisFactory):  # type: ignore[misc]
 
 
 @implementer(IStreamClientEndpoint)
-class _Observed:
+class _ReportingEndpoint:
     """An endpoint whose failures are told."""
 
     def __init__(self, endpoint: IStreamClientEndpoint, failed: Callable[[Failure], Failure]):
@@ -204,16 +204,16 @@ class _Observed:
         return self._endpoint.connect(factory).addErrback(self._failed)
 
 
-class Link:
+class RedisConnection:
     """One connection that is made again whenever it is lost.
 
-    up: called with nothing when it can be used. down: called when it cannot any more. heard: for a subscription, called
+    up: called with nothing when it can be used. down: called when it cannot any more. on_message: for a subscription, called
     with (kind, channel, payload) of everything that comes. patience: seconds an answer may take.
     options: "username", "password" and "dbid" (the number of the database), where they are needed; "where": what to
     call the server when people are told of it; "failover": whether the endpoint leads to another server when it must.
     failure: why it cannot be used, in one line for people that names the remedy; "" if it can.
     left: whether a connection was given up to look for another master, while the server kept it; to be reset by the user.
-    hopeless: whether trying again will not mend that: the server has refused what is configured.
+    permanent_failure: whether trying again will not mend that: the server has refused what is configured.
     """
 
     _log = Logger()
@@ -234,16 +234,16 @@ class Link:
         self.reconnects = 0
         self.where = options.get("where") or "Redis"
         self.failure = f"{self.where} has not answered yet"
-        self.hopeless = False
+        self.permanent_failure = False
         self.failover = bool(options.get("failover"))
         self.login = login(options)
         self._said: set[str] = set()
-        self._endpoint = _Observed(endpoint, self._unreachable)
+        self._endpoint = _ReportingEndpoint(endpoint, self._unreachable)
         self._up = up
         self._down = down
         self._heard = heard
         self._patience = patience
-        self._factory = _Factory(self, _Answers if heard is None else _Subscription)
+        self._factory = _Factory(self, _CommandProtocol if heard is None else _Subscription)
         self._protocol: Any = None
         self._connected_at = 0.0
         self.left = False
@@ -284,7 +284,7 @@ class Link:
         loaded = defer.gatherResults([self.call(b"SCRIPT", b"LOAD", s.text) for s in SCRIPTS], consumeErrors=True)
         return loaded.addErrback(_first)
 
-    def tell(self, *words: bytes) -> None:
+    def send_subscribe(self, *words: bytes) -> None:
         """Send SUBSCRIBE or UNSUBSCRIBE, if there is a connection."""
         if self._protocol is not None:
             self._protocol.call(*words)
@@ -316,7 +316,7 @@ class Link:
     def connected(self, protocol: Any) -> None:
         self._protocol = protocol
         self._connected_at = self.clock.seconds()
-        self.failure, self.hopeless = "", False
+        self.failure, self.permanent_failure = "", False
         self._said.clear()
         self._log.info("redis: {link}: connected", link=self.name)
         self._up()
@@ -339,17 +339,17 @@ class Link:
             self._failed(str(failure.value), False)
         elif not failure.check(CancelledError):
             assert failure.value is not None
-            why, _ = explained(failure.value)
+            why, _ = describe(failure.value)
             self._failed(f"{self.where} {why}", False)
         return failure
 
     def _failed(self, text: str, hopeless: bool) -> None:
-        self.failure, self.hopeless = text, hopeless
+        self.failure, self.permanent_failure = text, hopeless
         if text not in self._said:  # it is tried again many times
             self._said.add(text)
             self._log.warn("redis: {link}: {failure}", link=self.name, failure=text)
 
-    def heard(self, kind: bytes, channel: bytes, payload: Any) -> None:
+    def on_message(self, kind: bytes, channel: bytes, payload: Any) -> None:
         try:
             assert self._heard is not None
             self._heard(kind, channel, payload)

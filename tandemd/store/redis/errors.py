@@ -37,7 +37,7 @@ class WrongRoleError(Exception):
         self.failover = failover
 
 
-def explained(error: BaseException) -> tuple[str, bool]:
+def describe(error: BaseException) -> tuple[str, bool]:
     """Return why a connection cannot be used, to follow the server's name, and whether trying again is no use."""
     text = one_line(error)
     if isinstance(error, WrongRoleError):
@@ -60,7 +60,7 @@ def explained(error: BaseException) -> tuple[str, bool]:
     return f"cannot be used: {text}", False
 
 
-def passing(text: str) -> bool:
+def is_transient(text: str) -> bool:
     """Whether an error of Redis means that it carries out no command now, but may in a moment."""
     return any(word in text for word in _NOT_NOW)
 
@@ -75,10 +75,10 @@ def elsewhere(text: str) -> bool:
     return any(word in text for word in _ELSEWHERE)
 
 
-def withheld(text: str) -> bool:
+def is_server_unusable(text: str) -> bool:
     """Whether an error of Redis means that the whole server is of no use at the moment, not one command."""
     # "executing the script": what 6.2 says instead of NOPERM, within one.
-    return passing(text) or any(word in text for word in ("NOSCRIPT", "NOPERM", "executing the script"))
+    return is_transient(text) or any(word in text for word in ("NOSCRIPT", "NOPERM", "executing the script"))
 
 
 def remedy(text: str) -> str:

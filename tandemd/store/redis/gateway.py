@@ -19,8 +19,8 @@ from ...util.server_time import ServerTime
 from ...util.services import StartupError, Tasks
 from . import scripts
 from .cluster_membership import AWAY_AFTER
-from .connection import DisconnectedError, Link, RedisError
-from .errors import full, passing, remedy, withheld
+from .connection import DisconnectedError, RedisConnection, RedisError
+from .errors import full, is_server_unusable, is_transient, remedy
 from .keys import PROBE, STORE, room_key
 from .memory_pressure import Pressure
 
@@ -42,11 +42,11 @@ def unavailable() -> RequestError:
     return RequestError("unavailable", "The server cannot reach its store at the moment.", int(PATIENCE * 1000))
 
 
-class Access:
+class RedisGateway:
     """Keeps the connection for commands, and says when it can be used.
 
     offer: gives the server the rooms that are open here, for which `offer_seconds` are given; if connections may have
-    survived the loss of its data, `unnoticed_seconds` more: so long it may take until a node notices. entered: called when
+    survived the loss of its data, `unnoticed_seconds` more: so long it may take until a node notices. on_available: called when
     the server can be used, also after it was silent for a while, with whether its data may be other than before. link: for
     commands that do not mind whether that is so. time: server time, which follows Redis' clock. incarnation: the number
     that commits must name; None while the server cannot be used. warning: what is unsafe about the server, for people.
@@ -68,7 +68,7 @@ class Access:
         entered: Callable[[bool], None],
         pressure: Pressure,
     ):
-        self.link = Link("commands", clock, endpoint, options, self._up, self._down)
+        self.link = RedisConnection("commands", clock, endpoint, options, self._up, self._down)
         self.time = ServerTime(clock)
         self.incarnation: bytes | None = None
         self.fresh = False
@@ -92,7 +92,7 @@ class Access:
     def start(self) -> None:
         self.link.start()
 
-    def give_up(self) -> None:
+    def cancel_waiters(self) -> None:
         """Let nobody wait any longer, now and from now on: the node stops."""
         self.stopping = True
         for waiting in list(self._waiting):
@@ -116,11 +116,11 @@ class Access:
         if self.link.silent > STALLED:
             self._stalled = True
             # Answers come in order: with this one, everything before it has been answered too.
-            self.link.call(b"PING").addCallbacks(self._flows, lambda failure: None)
+            self.link.call(b"PING").addCallbacks(self._responsive_again, lambda failure: None)
             return False
         return True
 
-    def _flows(self, answer: Any) -> None:
+    def _responsive_again(self, answer: Any) -> None:
         self._stalled = False
         if self.incarnation is not None:
             self._entered(False)
@@ -143,7 +143,7 @@ class Access:
         self.wait(lambda: came.callback(None), lambda: came.errback(unavailable()))
         await came
 
-    async def entered(self) -> None:
+    async def on_available(self) -> None:
         """Wait until Redis can be used, however long that takes, or the node stops."""
         while self.incarnation is None and not self.stopping:
             await deferLater(self._clock, 0.05)
@@ -161,7 +161,7 @@ class Access:
         self.incarnation = None
         self._stalled = False
 
-    def astray(self) -> None:
+    def incarnation_changed(self) -> None:
         """The server's data is not of the incarnation we know, though the connection was not lost: somebody emptied it."""
         if self.incarnation is not None:
             self.incarnation = None
@@ -172,13 +172,13 @@ class Access:
     def announced(self, number: bytes) -> None:
         """A node has opened this incarnation."""
         if number != self.incarnation:
-            self.astray()
+            self.incarnation_changed()
 
-    def suspend(self, error: str) -> None:
+    def mark_unavailable(self, error: str) -> None:
         """The server has refused a command with this error. If it would refuse any other too, wait until it does not."""
         if full(error):
             self._pressure.refused()
-        elif self.incarnation is not None and withheld(error):
+        elif self.incarnation is not None and is_server_unusable(error):
             self.incarnation = None
             self._fail(error)
             self._up()
@@ -194,7 +194,7 @@ class Access:
             except DisconnectedError:
                 return
             except (RedisError, StartupError) as error:
-                self.fatal = isinstance(error, StartupError) or not passing(str(error))
+                self.fatal = isinstance(error, StartupError) or not is_transient(str(error))
                 self._fail(str(error))
             except Exception as error:
                 # Nothing else would enter before the connection is lost.
@@ -221,7 +221,7 @@ class Access:
         if_other = patient if self.link.left else self._offer_seconds
         if_empty = if_other if lately and not self._emptied else patient
         number, left, now, fresh, shared = await self.link.run(
-            scripts.ENTER,
+            scripts.OPEN_INCARNATION,
             [STORE],
             about["run_id"].encode(),
             b"%f" % if_other,

@@ -13,7 +13,7 @@ from ...metrics import Metrics
 from ...rules.state import Room
 from . import scripts
 from .connection import DisconnectedError, RedisError, answers
-from .gateway import Access
+from .gateway import RedisGateway
 from .keys import JOURNAL, STORE
 from .spool import KEPT, Entry, Spool
 
@@ -32,7 +32,7 @@ class Journal:
 
     _log = Logger()
 
-    def __init__(self, access: Access, length: int, size: int, spool: Spool, metrics: Metrics):
+    def __init__(self, access: RedisGateway, length: int, size: int, spool: Spool, metrics: Metrics):
         self._access = access
         self._length = length
         self._size = size

@@ -19,7 +19,7 @@ from ...util.services import Tasks
 from ...util.text import one_line
 from ...util.write_pacing import WritePacing
 from . import codec, scripts
-from .connection import DisconnectedError, Link, RedisError, answers
+from .connection import DisconnectedError, RedisConnection, RedisError, answers
 from .keys import JOURNAL, STORE, room_key
 from .spool import Quarantine, line_of
 
@@ -85,7 +85,7 @@ class JournalConsumer(service.Service):
         self._metrics = metrics
         self._quarantine = quarantine
         self._tasks = Tasks(clock)
-        self._link = Link("journal", clock, endpoint, options, self._up, lambda: None, patience=10.0)
+        self._link = RedisConnection("journal", clock, endpoint, options, self._up, lambda: None, patience=10.0)
         self._running = False
         self._stopping = False
         self._waits = False

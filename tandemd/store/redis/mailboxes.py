@@ -13,12 +13,12 @@ from ...interfaces import IStoreEventHandler
 from ...util.services import Tasks
 from . import scripts
 from .connection import DisconnectedError, RedisError
-from .gateway import Access, unavailable
+from .gateway import RedisGateway, unavailable
 from .keys import mail_key, room_key
 
-LETTERS = 200
+MAX_MESSAGES = 200
 """How many letters are kept for a member."""
-NAME = 16
+MESSAGE_ID_BYTES = 16
 """Characters before each letter that tell it from others with the same content."""
 
 REMEMBERED = 1000
@@ -42,7 +42,7 @@ class _Mailbox:
         self.dropped = False
 
 
-class Mail:
+class Mailboxes:
     """Mailboxes. A letter is put into the mailbox first and told of then. It is out of it only after it was handed over.
 
     So an answer that gets lost loses no letter. Each mailbox is read by one question at a time, which also takes out what
@@ -51,7 +51,7 @@ class Mail:
     keep: seconds for which letters are kept. most_bytes: of one mailbox; what does not fit is refused.
     """
 
-    def __init__(self, access: Access, tasks: Tasks, keep: int, most_bytes: int):
+    def __init__(self, access: RedisGateway, tasks: Tasks, keep: int, most_bytes: int):
         self._access = access
         self._tasks = tasks
         self._keep = b"%d" % keep
@@ -66,7 +66,7 @@ class Mail:
 
     def relay(self, room_id: str, user_id: str, frame: bytes, done: Callable[[RequestError | None], None]) -> None:
         """As IRoomStore says."""
-        self._send(room_id, user_id, secrets.token_hex(NAME // 2).encode() + frame, done)
+        self._send(room_id, user_id, secrets.token_hex(MESSAGE_ID_BYTES // 2).encode() + frame, done)
 
     def _send(self, room_id: str, user_id: str, letter: bytes, done: Callable[[RequestError | None], None]) -> None:
         def later(failure: Failure | None = None) -> None:
@@ -76,7 +76,7 @@ class Mail:
                     lambda: self._send(room_id, user_id, letter, done), lambda: done(unavailable())
                 )  # fmt: skip
             else:
-                self._access.suspend(str(failure.value))
+                self._access.mark_unavailable(str(failure.value))
                 done(unavailable())
 
         if not self._access.usable:
@@ -90,7 +90,7 @@ class Mail:
             scripts.RELAY,
             [mail_key(room_id, user_id)],
             letter,
-            b"%d" % LETTERS,
+            b"%d" % MAX_MESSAGES,
             self._keep,
             room_key(room_id),
             b"r" + user_id.encode() + b"\x00" + letter,
@@ -102,7 +102,7 @@ class Mail:
         name, _, letter = publication.partition(b"\x00")
         user_id = name.decode()
         # It is asked for: whoever joined as a fresh page has dropped it, or another node has handed it over.
-        if self._is_here(room_id, user_id) and letter[:NAME] not in self._delivered:
+        if self._is_here(room_id, user_id) and letter[:MESSAGE_ID_BYTES] not in self._delivered:
             self._read(room_id, user_id)
 
     def deliver_all(self, room_id: str, users: Sequence[str]) -> None:
@@ -149,11 +149,11 @@ class Mail:
                 names = tuple(box.handed)
                 try:
                     letters = await self._access.link.run(
-                        scripts.COLLECT, [mail_key(room_id, user_id)], b"%d" % NAME, *names
+                        scripts.READ_MAILBOX, [mail_key(room_id, user_id)], b"%d" % MESSAGE_ID_BYTES, *names
                     )
                 except (DisconnectedError, RedisError) as error:
                     if isinstance(error, RedisError):
-                        self._access.suspend(str(error))
+                        self._access.mark_unavailable(str(error))
                     takers += box.takers
                     box.takers = []
                     for taker in takers:
@@ -176,7 +176,7 @@ class Mail:
     ) -> None:
         """Give letters to the first who asked, else to the member, if it is here: else they stay where they are."""
         if takers:
-            frames = [letter[NAME:] for letter in letters if self._is_new(box, letter)]
+            frames = [letter[MESSAGE_ID_BYTES:] for letter in letters if self._is_new(box, letter)]
             for taker in takers:
                 taker.callback(frames)
                 frames = []
@@ -186,11 +186,11 @@ class Mail:
                 return
             if self._is_new(box, letter):
                 assert self._follower is not None
-                self._follower.relayed(room_id, user_id, letter[NAME:])
+                self._follower.relayed(room_id, user_id, letter[MESSAGE_ID_BYTES:])
 
     def _is_new(self, box: _Mailbox, letter: bytes) -> bool:
         """Say whether a letter was not delivered here before, and take it for delivered: it is to be taken out."""
-        name = letter[:NAME]
+        name = letter[:MESSAGE_ID_BYTES]
         box.handed.add(name)
         if name in self._delivered:
             return False

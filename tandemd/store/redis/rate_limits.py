@@ -9,14 +9,14 @@ from twisted.internet.defer import Deferred
 from ...ratelimit.buckets import DAY, RECHECK, Flag, Plan, RoomQuota, TakeResult, TokenBucket
 from . import scripts
 from .connection import DisconnectedError, RedisError
-from .gateway import Access, unavailable
+from .gateway import RedisGateway, unavailable
 from .keys import ROOM, budget_key
 
 
-class Counters:
+class RedisRateLimits:
     """See IRoomStore."""
 
-    def __init__(self, access: Access):
+    def __init__(self, access: RedisGateway):
         self._access = access
 
     async def take(self, ways: Sequence[Plan]) -> TakeResult:
@@ -41,7 +41,7 @@ class Counters:
         except DisconnectedError:
             raise unavailable() from None
         except RedisError as error:
-            self._access.suspend(str(error))
+            self._access.mark_unavailable(str(error))
             raise unavailable() from None
         return TakeResult(taken) if taken >= 0 else TakeResult(-1, float(wait), list(names)[lacking - 1], nearest)
 

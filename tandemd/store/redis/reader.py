@@ -12,9 +12,9 @@ from ...interfaces import IArchive
 from ...rules.state import MEMBER, Commit, Member, Room, Version
 from . import codec, scripts
 from .connection import DisconnectedError, RedisError, answers
-from .gateway import Access, unavailable
+from .gateway import RedisGateway, unavailable
 from .keys import DUE, INVITES, STORE, log_key, room_key
-from .reseeding import Offers
+from .reseeding import RoomReseeder
 
 DUE_AT_ONCE = 1000
 """Rooms that are looked at when it is asked which are due."""
@@ -24,28 +24,28 @@ DUE_EVERY = 1.0
 """Seconds between two questions to Redis which rooms are due."""
 
 
-class Reading:
+class RoomReader:
     """Reads.
 
     heard_of: waits until what happens to a room will be told. followed: whether a room is open here. replay_bytes: how
     large a replay may be.
 
-    in_vain: the code of a room of which it could not be learned whether there is one; "" if there is none such.
+    unresolved_lookup: the code of a room of which it could not be learned whether there is one; "" if there is none such.
     """
 
     _log = Logger()
 
     def __init__(
         self,
-        access: Access,
+        access: RedisGateway,
         archive: IArchive,
-        offers: Offers,
+        offers: RoomReseeder,
         clock: IReactorTime,
         heard_of: Callable[[str], Awaitable[None]],
         followed: Callable[[str], bool],
         replay_bytes: int,
     ):
-        self.in_vain = ""
+        self.unresolved_lookup = ""
         self._access = access
         self._archive = archive
         self._offers = offers
@@ -65,7 +65,7 @@ class Reading:
             number = self._access.incarnation or b""
             try:
                 fields = await self._access.link.run(
-                    scripts.REVIVE, [channel, STORE], channel, number, b"%f" % self._access.longest_offer_seconds
+                    scripts.LOAD_ROOM, [channel, STORE], channel, number, b"%f" % self._access.longest_offer_seconds
                 )
                 if not fields:
                     if not archived:
@@ -79,7 +79,7 @@ class Reading:
             if fields[0] == b"none":
                 return None
             if fields[0] == b"astray":
-                self._access.astray()
+                self._access.incarnation_changed()
             elif fields[0] == b"wait":
                 await deferLater(self._clock, float(fields[1]) + 0.01)
             else:
@@ -115,20 +115,20 @@ class Reading:
         try:
             return await self._archive.find(room_id)
         except Exception as error:
-            if not self.in_vain:
+            if not self.unresolved_lookup:
                 self._log.warn(
                     "whether there is a room {room} cannot be asked: {error}", room=room_id, error=str(error)
                 )
-            self.in_vain = room_id
+            self.unresolved_lookup = room_id
             raise unavailable() from None
 
     async def ask_again(self) -> bool:
         """Return whether the archive, which could not be asked, can be asked again."""
         try:
-            await self._archive.find(self.in_vain)
+            await self._archive.find(self.unresolved_lookup)
         except Exception:
             return False
-        self.in_vain = ""
+        self.unresolved_lookup = ""
         return True
 
     async def replay(self, room_id: str, after: Version) -> Sequence[Commit] | None:

@@ -8,17 +8,17 @@ from twisted.internet.defer import Deferred
 
 from ...rules.state import Commit, Room
 from . import codec, scripts
-from .connection import Link, answers
+from .connection import RedisConnection, answers
 from .keys import DUE, INVITES, NODES, ended_key, log_key, places_key, room_key
 
 AT_ONCE = 50
 """Rooms that are offered without waiting for an answer: others want the connection too."""
 
 
-class Offers:
+class RoomReseeder:
     """Offers rooms. log_length: commits kept for each; log_bytes: how many bytes."""
 
-    def __init__(self, link: Link, log_length: int, log_bytes: int):
+    def __init__(self, link: RedisConnection, log_length: int, log_bytes: int):
         self._link = link
         self._log_length = b"%d" % log_length
         self._log_bytes = b"%d" % log_bytes
@@ -55,4 +55,4 @@ class Offers:
         for name, value in room.fields().items():
             words += (name.encode(), codec.encode_field(value))
         keys = [room_key(room_id), log_key(room_id), INVITES, DUE, ended_key(room_id), NODES, *map(places_key, places)]
-        return self._link.run(scripts.OFFER, keys, *words)
+        return self._link.run(scripts.RESEED, keys, *words)

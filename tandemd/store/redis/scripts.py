@@ -147,7 +147,7 @@ return bytes
 """
 )
 
-ENTER = Script(
+OPEN_INCARNATION = Script(
     NOW
     + """
 -- KEYS: store. ARGV: run_id, seconds in which rooms may be offered, the same if there is no data at all, channel, the most
@@ -180,7 +180,7 @@ return {got[1], string.format('%.6f', left), string.format('%.6f', now), fresh, 
 """
 )
 
-OFFER = Script(
+RESEED = Script(
     NOW
     + TRIM
     + """
@@ -229,7 +229,7 @@ return 1
 """
 )
 
-REVIVE = Script(
+LOAD_ROOM = Script(
     NOW
     + """
 -- KEYS: room store. ARGV: channel, incarnation, seconds in which rooms may be offered.
@@ -290,7 +290,7 @@ return 1
 """
 )
 
-COLLECT = Script(
+READ_MAILBOX = Script(
     """
 -- KEYS: mailbox. ARGV: length of a letter's name, then the names of letters that were handed over.
 -- Takes those out. returns the others, which stay
@@ -330,7 +330,7 @@ return versions
 """
 )
 
-BEAT = Script(
+NODE_HEARTBEAT = Script(
     NOW
     + """
 -- KEYS: nodes store. ARGV: own name, seconds after which a node without a sign of life is dead, seconds without one of
@@ -491,6 +491,6 @@ return missing
 )
 
 SCRIPTS = (
-    PROBE, COMMIT, TURN, SHORTEN, ENTER, OFFER, REVIVE, RESHAPE, COMPLETE, RELAY, COLLECT, HEADS, BEAT, TAKE, GIVE_BACK, PUT,
-    ARCHIVED,
+    PROBE, COMMIT, TURN, SHORTEN, OPEN_INCARNATION, RESEED, LOAD_ROOM, RESHAPE, COMPLETE, RELAY, READ_MAILBOX, HEADS,
+    NODE_HEARTBEAT, TAKE, GIVE_BACK, PUT, ARCHIVED,
 )  # fmt: skip

@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from ...util.text import one_line
 from .connection import RedisUnreachableError
-from .errors import explained
+from .errors import describe
 
 PATIENCE = 1.0
 """Seconds that a sentinel has for its answer. The others are asked at the same time."""
@@ -166,5 +166,5 @@ def _why(error: BaseException) -> str:
 
 
 def _unreachable(error: BaseException) -> str:
-    text = explained(error)[0].split(";")[0]
+    text = describe(error)[0].split(";")[0]
     return f"{text}, check redis.tls and redis.tls_ca" if "TLS" in text else text

@@ -22,17 +22,17 @@ from ...rules.state import Commit, Member, Room, Version
 from ...util.services import Periodic, StartupError, Tasks
 from . import codec, scripts
 from .cluster_membership import ClusterMembership
-from .commit_writer import Commits
+from .commit_writer import CommitWriter
 from .connection import DisconnectedError, RedisError, answers
-from .gateway import Access, info
+from .gateway import RedisGateway, info
 from .journal import Journal
 from .journal_consumer import ABANDONED
 from .keys import COMPLETING, JOURNAL, STORE, log_key, room_key
-from .mailboxes import Mail
+from .mailboxes import Mailboxes
 from .memory_pressure import LOOK_SECONDS, SHORT_LOG, SHORT_LOG_BYTES, Pressure
-from .rate_limits import Counters
-from .reader import Reading
-from .reseeding import AT_ONCE, Offers
+from .rate_limits import RedisRateLimits
+from .reader import RoomReader
+from .reseeding import AT_ONCE, RoomReseeder
 from .spool import Spool
 from .subscription import Subscription
 
@@ -105,7 +105,7 @@ class RedisStore(service.Service):
             lambda: self._tasks.spawn("shortening logs", self._shorten()),
             self._eased,
         )
-        self._access = access = Access(
+        self._access = access = RedisGateway(
             clock,
             endpoint,
             options,
@@ -118,22 +118,22 @@ class RedisStore(service.Service):
         )
         self.journal = Journal(access, settings.journal_length, settings.journal_bytes, spool, metrics)
         self.members = ClusterMembership(access.link, access.time, name, metrics)
-        self._offers = Offers(access.link, settings.log_length, settings.bounds.log)
-        self._counters = Counters(access)
-        self._mail = Mail(access, self._tasks, settings.mail_seconds, settings.bounds.mailbox)
+        self._offers = RoomReseeder(access.link, settings.log_length, settings.bounds.log)
+        self._counters = RedisRateLimits(access)
+        self._mail = Mailboxes(access, self._tasks, settings.mail_seconds, settings.bounds.mailbox)
         self._subscription = subscription = Subscription(
             access, self._mail, clock, endpoint, options, self._tasks, metrics, name
         )
-        self._reading = Reading(
+        self._reading = RoomReader(
             access,
             archive,
             self._offers,
             clock,
-            subscription.heard_of,
+            subscription.subscribed,
             subscription.__contains__,
             settings.bounds.replay,
         )
-        self._commits = Commits(
+        self._commits = CommitWriter(
             access,
             self.journal,
             clock,
@@ -164,7 +164,7 @@ class RedisStore(service.Service):
         limit = self._clock.seconds() + START_WITHIN
         while reason := self.ready():
             for link in (self._access.link, self._subscription.link):
-                if link.hopeless:
+                if link.permanent_failure:
                     raise StartupError(link.failure)
             if self._access.fatal or self._clock.seconds() > limit:
                 raise StartupError(reason)
@@ -191,7 +191,7 @@ class RedisStore(service.Service):
     async def _stop(self) -> None:
         for loop in self._loops:
             loop.stop()
-        self._access.give_up()
+        self._access.cancel_waiters()
         self._subscription.give_up()
         await self._tasks.finish(3.0)
         await self.journal.close()
@@ -207,7 +207,7 @@ class RedisStore(service.Service):
     def warnings(self) -> list[str]:
         """Return what is wrong and keeps no client away, for people."""
         lacking = self._access.incarnation is not None and self._complete_for != self._access.incarnation
-        waits = INCOMPLETE if lacking and (self._reading.in_vain or self._archive.ready()) else ""
+        waits = INCOMPLETE if lacking and (self._reading.unresolved_lookup or self._archive.ready()) else ""
         return [warning for warning in (self._access.warning, self._pressure.warning(), waits) if warning]
 
     def now(self) -> float:
@@ -307,12 +307,12 @@ class RedisStore(service.Service):
             now, number, dead = await self.members.beat()
             self._access.time.sample(asked, self._clock.seconds(), now)
             if number != self._access.incarnation:
-                self._access.astray()
+                self._access.incarnation_changed()
                 return
             self._rooms = await self._reading.count()
             await self.members.take_over(dead)
         except RedisError as error:
-            self._access.suspend(str(error))
+            self._access.mark_unavailable(str(error))
         except DisconnectedError:
             return
         except RequestError:
@@ -344,7 +344,7 @@ class RedisStore(service.Service):
             self._log.warn("logs of rooms could not be shortened: {error}", error=str(error))
 
     def _ask_archive(self) -> None:
-        if self._reading.in_vain and self._access.usable:
+        if self._reading.unresolved_lookup and self._access.usable:
             self._tasks.spawn("asking the archive again", self._archive_again())
 
     async def _archive_again(self) -> None:

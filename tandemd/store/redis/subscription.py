@@ -12,10 +12,10 @@ from ...interfaces import IStoreEventHandler
 from ...metrics import Metrics
 from ...util.services import Tasks
 from . import codec, scripts
-from .connection import DisconnectedError, Link, RedisError
-from .gateway import PATIENCE, Access, unavailable
+from .connection import DisconnectedError, RedisConnection, RedisError
+from .gateway import PATIENCE, RedisGateway, unavailable
 from .keys import STORE, canary_key, places_key, room_key, split
-from .mailboxes import Mail
+from .mailboxes import Mailboxes
 
 SILENCE = 3.0
 """Seconds without a sign of the canary, which comes every second, after which the subscription is dead."""
@@ -43,8 +43,8 @@ class Subscription:
 
     def __init__(
         self,
-        access: Access,
-        mail: Mail,
+        access: RedisGateway,
+        mail: Mailboxes,
         clock: IReactorTime,
         endpoint: IStreamClientEndpoint,
         options: dict[str, Any],
@@ -52,7 +52,7 @@ class Subscription:
         metrics: Metrics,
         name: str,
     ):
-        self.link = Link("subscription", clock, endpoint, options, self._up, self._down, self._heard)
+        self.link = RedisConnection("subscription", clock, endpoint, options, self._up, self._down, self._heard)
         self.listens = False
         self._access = access
         self._mail = mail
@@ -88,14 +88,14 @@ class Subscription:
     def _subscribe(self, room_id: str) -> None:
         if self.link.usable:
             self._unconfirmed[room_id] = self._unconfirmed.get(room_id, 0) + 1
-            self.link.tell(b"SUBSCRIBE", room_key(room_id))
+            self.link.send_subscribe(b"SUBSCRIBE", room_key(room_id))
 
     def unsubscribe(self, room_id: str) -> None:
         """Stop telling. This node has no members in the room any more."""
         followed = self._rooms.pop(room_id, None)
         if followed is None:
             return
-        self.link.tell(b"UNSUBSCRIBE", room_key(room_id))
+        self.link.send_subscribe(b"UNSUBSCRIBE", room_key(room_id))
         self._access.link.call(b"SREM", self._places, room_id.encode()).addErrback(lambda failure: None)
         for waiter in followed.waiting:
             waiter.callback(None)
@@ -103,7 +103,7 @@ class Subscription:
     def _is_heard(self, room_id: str) -> bool:
         return self.link.usable and not self._unconfirmed.get(room_id)
 
-    async def heard_of(self, room_id: str) -> None:
+    async def subscribed(self, room_id: str) -> None:
         """Wait until what happens to a followed room is told: whatever is read after that misses nothing.
 
         Raises RequestError if that takes too long.
@@ -136,7 +136,7 @@ class Subscription:
         self._unconfirmed.clear()
         # What was told while nobody listened is found by comparing, when all is subscribed to again.
         self._catching_up = True
-        self.link.tell(b"SUBSCRIBE", self._canary, STORE)
+        self.link.send_subscribe(b"SUBSCRIBE", self._canary, STORE)
         for room_id in self._rooms:
             self._subscribe(room_id)
         self._caught_up()

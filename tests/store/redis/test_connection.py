@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from twisted.internet.endpoints import UNIXClientEndpoint
 
-from tandemd.store.redis.connection import DisconnectedError, Link, RedisError, answers
+from tandemd.store.redis.connection import DisconnectedError, RedisConnection, RedisError, answers
 
 from ...support.redis_nodes import RedisTestCase, reactor, until
 
@@ -18,8 +18,8 @@ class LinkTest(RedisTestCase):
         self.events: list[str] = []
         self.messages: list[tuple[bytes, bytes, Any]] = []
 
-    async def link(self, *, listens: bool = False, patience: float = 3.0) -> Link:
-        link = Link(
+    async def link(self, *, listens: bool = False, patience: float = 3.0) -> RedisConnection:
+        link = RedisConnection(
             "test",
             reactor,
             UNIXClientEndpoint(reactor, self.server.path),
@@ -94,7 +94,7 @@ class LinkTest(RedisTestCase):
 
     async def test_a_message_that_cannot_be_handled_ends_nothing(self) -> None:
         commands, link = await self.link(), await self.link(listens=True)
-        link.tell(b"SUBSCRIBE", b"here")
+        link.send_subscribe(b"SUBSCRIBE", b"here")
         await until(lambda: self.messages)
         await commands.call(b"PUBLISH", b"here", b"bad")
         await commands.call(b"PUBLISH", b"here", b"good")

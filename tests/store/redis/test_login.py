@@ -21,7 +21,7 @@ from twisted.internet.task import deferLater
 from twisted.protocols.portforward import ProxyClientFactory, ProxyFactory
 from twisted.trial.unittest import TestCase
 
-from tandemd.app.backends import Clustered, stores_of
+from tandemd.app.backends import ClusterBackend, backend_of
 from tandemd.archive.factory import prepare
 from tandemd.config import load
 from tandemd.interfaces import Unavailable
@@ -50,7 +50,7 @@ class NodesTestCase(TestCase):
         self.postgres.create(DATABASE)
         self.addCleanup(self.postgres.drop, DATABASE)
         self.state = os.path.abspath(self.mktemp())
-        self.running: list[Clustered] = []
+        self.running: list[ClusterBackend] = []
         self.addCleanup(self._stop)
 
     def redis(self, *options: str, port: int = 0) -> private_servers.Redis:
@@ -58,7 +58,7 @@ class NodesTestCase(TestCase):
         self.addCleanup(server.stop)
         return server
 
-    async def stores(self, name: str = "a", **environ: str) -> Clustered:
+    async def stores(self, name: str = "a", **environ: str) -> ClusterBackend:
         """Return running stores; they are stopped at the end."""
         config = load(
             None,
@@ -69,8 +69,8 @@ class NodesTestCase(TestCase):
             {},
         )  # fmt: skip
         prepare(config)
-        stores = stores_of(config, reactor, Metrics("1", name), f"{name}/boot/")
-        assert isinstance(stores, Clustered)
+        stores = backend_of(config, reactor, Metrics("1", name), f"{name}/boot/")
+        assert isinstance(stores, ClusterBackend)
         stores.store.attach(Recorder())
         stores.database.startService()
         self.running.append(stores)
@@ -82,7 +82,7 @@ class NodesTestCase(TestCase):
         """Stop all at once, as nodes would be stopped: each in order."""
         await gatherResults([ensureDeferred(self._stop_one(stores)) for stores in self.running])
 
-    async def _stop_one(self, stores: Clustered) -> None:
+    async def _stop_one(self, stores: ClusterBackend) -> None:
         if stores.consumer.running:
             await stores.consumer.stopService()
         await stores.store.stopService()
