@@ -14,10 +14,10 @@ from twisted.python import usage
 
 from .app.log_observer import FORMATS, LineObserver, destination
 from .app.node import Node
-from .app.process_tuning import as_many_as_possible, fitted, make_room
+from .app.process_tuning import fit_to_fd_limit, preallocate_fd_table, raise_fd_limit
 from .app.root_service import RootService
 from .app.state_dir import claim
-from .app.systemd import Notifier
+from .app.systemd import SystemdNotifier
 from .archive.errors import ArchiveError
 from .archive.factory import prepare
 from .config import ConfigError, load
@@ -64,15 +64,15 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor  # noqa: PLC0415  # now it is ours, unless one was installed before
 
     try:
-        config = fitted(load(options["config"], os.environ, options.overrides()), as_many_as_possible())
-        make_room(config)
+        config = fit_to_fd_limit(load(options["config"], os.environ, options.overrides()), raise_fd_limit())
+        preallocate_fd_table(config)
         out = destination(options.parent or {})
         observer = None
         if out is not None:
             observer = LineObserver(out, FORMATS[config.log.format], config.log.level)
         top = RootService(reactor, observer)
         node = Node(config, reactor, top, time.time)
-        Notifier(os.environ, reactor, os.getpid(), node.reload, always=node.reloads).setServiceParent(top)
+        SystemdNotifier(os.environ, reactor, os.getpid(), node.reload, always=node.reloads).setServiceParent(top)
         # What else can be wrong was found by now: nothing is left half-done.
         claim(config.state_dir)
         prepare(config)

@@ -23,7 +23,7 @@ from ..util.sweeper import Sweeper
 from ..util.text import one_line
 from ..web import TandemSite
 from ..websocket.protocol import TandemFactory, TandemProtocol
-from .tls import Certificates, places
+from .tls import Certificates, tls_endpoint
 
 UNSENT = 128 * 1024
 """How many bytes the kernel is to keep for a connection beside those on their way. Left alone it keeps some megabytes for a
@@ -33,7 +33,7 @@ CLOSING = 5.0
 """Seconds that the closing handshake may take."""
 
 
-class Connections(service.Service):
+class ConnectionDrain(service.Service):
     """Keeps an eye on all connections, and sends them away when the node stops.
 
     elsewhere: says whether another node can take them. drain: over how many seconds they are sent there. last: is called
@@ -92,10 +92,10 @@ class Listener(service.Service):
         """wall: see Certificates."""
         self._config = config
         self._port: IListeningPort | None = None
-        endpoint, files = places(config)
+        endpoint, files = tls_endpoint(config)
         self.certificates = Certificates(files, reactor, wall) if files else None
         """What TLS needs; None without it. A service to start before this one."""
-        self._factory: Any = site if self.certificates is None else self.certificates.below(site)
+        self._factory: Any = site if self.certificates is None else self.certificates.wrap_factory(site)
         self._inherited = endpoint.startswith("systemd:")
         try:
             self._endpoint = serverFromString(reactor, endpoint)
@@ -132,7 +132,7 @@ class Listener(service.Service):
                 f"port: {self._config.port!r}: other processes may have this port too (SO_REUSEPORT), and each would have "
                 "rooms of its own; set redis.host (REDIS_HOST), or take a socket that is not shared (tandemd.socket)"
             )
-        keep_little(self._port)
+        limit_kernel_send_buffer(self._port)
         page, socket = self._urls()
         self._log.info(
             "ready: the party page is at {page}",
@@ -171,7 +171,7 @@ class Listener(service.Service):
             await maybeDeferred(port.stopListening)
 
 
-def keep_little(port: Any) -> None:
+def limit_kernel_send_buffer(port: Any) -> None:
     """Have the kernel keep at most `UNSENT` bytes for each connection that the port takes, where it knows how."""
     with contextlib.suppress(AttributeError, OSError):
         port.socket.setsockopt(IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT)

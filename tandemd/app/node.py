@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from .. import __version__
 from .. import messages as m
 from ..archive.admin_queries import AdminQueries
-from ..auth.pin_hasher import Hasher
+from ..auth.pin_hasher import PinHasher
 from ..config import Config
 from ..metrics import GcPause, Metrics, ReactorLag
 from ..ratelimit import MessageLimits, MessageRates, Spending, SpendingRates
@@ -31,8 +31,8 @@ from ..websocket.client import ClientConnection
 from ..websocket.protocol import ProtocolSettings, TandemFactory, TandemProtocol
 from ..websocket.send_queue import SendQueueLimits
 from .backends import backend_of
-from .listener import Connections, Listener
-from .runtime_tuning import Interpreter
+from .listener import ConnectionDrain, Listener
+from .runtime_tuning import RuntimeTuning
 from .settings import authenticator_of
 from .state_dir import exposed
 
@@ -63,7 +63,7 @@ class Node:
         )
         self.stores = backend_of(config, reactor, metrics, self.prefix, wall)
         self.outbox = Outbox(reactor, self._delivered)
-        self.hasher = Hasher(reactor)
+        self.hasher = PinHasher(reactor)
         self._authenticator = authenticator_of(config, reactor)
         if self._authenticator is not None:
             self._authenticator.setServiceParent(top)
@@ -151,7 +151,7 @@ class Node:
             FastUpgrade(self.factory, root.refusal) if config.fast_path else None,
         )
         self.listener = Listener(reactor, site, config, wall)
-        self.connections = Connections(
+        self.connections = ConnectionDrain(
             self.factory,
             reactor,
             metrics,
@@ -173,7 +173,7 @@ class Node:
             self.listener,
             # The first to stop: while clients are sent away, the port still answers that the node is not ready.
             self.connections,
-            Interpreter(),
+            RuntimeTuning(),
         ):
             child.setServiceParent(top)
 

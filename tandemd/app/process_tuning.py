@@ -14,7 +14,7 @@ RESERVE = 150
 """For databases, Redis, the log, and what the runtime needs."""
 
 
-def as_many_as_possible() -> int:
+def raise_fd_limit() -> int:
     """Raise the limit to what the system allows this process, and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
@@ -26,7 +26,7 @@ def as_many_as_possible() -> int:
     return 2**31 if soft == resource.RLIM_INFINITY else soft
 
 
-def make_room(config: Config) -> None:
+def preallocate_fd_table(config: Config) -> None:
     """Have the kernel make the table of open files as large as the connections need it, before there are threads.
 
     It makes it larger by and by, and with threads the process stands still for 10 to 20 ms each time (Linux waits until no
@@ -40,7 +40,7 @@ def make_room(config: Config) -> None:
             os.close(fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, last))
 
 
-def fitted(config: Config, files: int) -> Config:
+def fit_to_fd_limit(config: Config, files: int) -> Config:
     """Return the configuration with no more connections than there may be open files.
 
     Without that, whoever opens enough of them would keep the database from being opened, and everybody else from being

@@ -17,7 +17,7 @@ cycles, so looking for some is mostly in vain. What stops everybody is one long 
 thousands of objects that all live, so the first two generations are small, and a look at everything is rare."""
 
 
-class Interpreter(service.Service):
+class RuntimeTuning(service.Service):
     """Sets the interpreter up for many objects that live long. The last one to start."""
 
     name = "interpreter"

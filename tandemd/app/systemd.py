@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from ..util.services import Periodic
 
 
-class Notifier(service.Service):
+class SystemdNotifier(service.Service):
     """Tells whether the node is ready or stopping, that it is alive if that is wanted, and reloads on SIGHUP.
 
     The last one to start, and the first to stop. Does nothing where no service manager asks for it (NOTIFY_SOCKET).

@@ -19,7 +19,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from ..config import Config
-from ..util.file_watcher import LOOK, FileWatch, Unusable, files_in
+from ..util.file_watcher import LOOK, FileWatcher, InvalidFileError, files_in
 from ..util.services import PeriodicService, StartupError
 from ..util.text import one_line
 
@@ -36,7 +36,7 @@ _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-
 _KEY = re.compile(rb"-----BEGIN (?P<kind>[A-Z ]*PRIVATE KEY)-----.*?-----END (?P=kind)-----", re.DOTALL)
 
 
-def places(config: Config) -> tuple[str, tuple[str, ...]]:
+def tls_endpoint(config: Config) -> tuple[str, tuple[str, ...]]:
     """Return the endpoint below TLS, and the files of certificate and key: none for no TLS.
 
     Twisted's own `tls:DIRECTORY:port=443` is understood, but not left to Twisted: that never reads a renewed certificate.
@@ -64,18 +64,20 @@ class _Read:
             blocks.update((found[0], file) for found in _CERTIFICATE.finditer(data))
             keys.update((found[0], file) for found in _KEY.finditer(data))
         if not blocks:
-            raise Unusable(
+            raise InvalidFileError(
                 f"tls.certificate: no certificate in {paths[0]}; it must be a PEM file with BEGIN CERTIFICATE"
             )
         if len(keys) != 1:
             number = f"{len(keys)} private keys" if keys else "no private key"
-            raise Unusable(f"tls.key: {number} in {paths[-1]}; it must be a PEM file with one BEGIN PRIVATE KEY")
+            raise InvalidFileError(
+                f"tls.key: {number} in {paths[-1]}; it must be a PEM file with one BEGIN PRIVATE KEY"
+            )
         certificates = [_certificate(block, file) for block, file in blocks.items()]
         ((block, file),) = keys.items()
         key = _private_key(block, file)
         own = [one for one in certificates if one.public_key() == key.public_key()]
         if not own:
-            raise Unusable(
+            raise InvalidFileError(
                 f"tls.key: {file} is not the key of the certificate in {next(iter(blocks.values()))}; "
                 "give the two that belong together"
             )
@@ -91,7 +93,9 @@ class _Read:
                 acceptableCiphers=CIPHERS,
             ).getContext()
         except Exception as error:  # OpenSSL has many
-            raise Unusable(f"tls.certificate: {paths[0]} cannot be used: {one_line(error)}; get another one") from None
+            raise InvalidFileError(
+                f"tls.certificate: {paths[0]} cannot be used: {one_line(error)}; get another one"
+            ) from None
 
     @property
     def names(self) -> str:
@@ -107,7 +111,7 @@ def _files(path: str) -> list[str]:
     try:
         return files_in(path, SUFFIXES)
     except OSError as error:
-        raise Unusable(_unreadable(path, error)) from None
+        raise InvalidFileError(_unreadable(path, error)) from None
 
 
 def _content(path: str) -> bytes:
@@ -115,7 +119,7 @@ def _content(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise Unusable(_unreadable(path, error)) from None
+        raise InvalidFileError(_unreadable(path, error)) from None
 
 
 def _unreadable(path: str, error: OSError) -> str:
@@ -126,16 +130,18 @@ def _certificate(block: bytes, path: str) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(block)
     except ValueError as error:
-        raise Unusable(f"tls.certificate: {path} is damaged: {one_line(error)}; get a new copy of it") from None
+        raise InvalidFileError(f"tls.certificate: {path} is damaged: {one_line(error)}; get a new copy of it") from None
 
 
 def _private_key(block: bytes, path: str) -> PrivateKeyTypes:
     try:
         return load_pem_private_key(block, None)
     except TypeError:
-        raise Unusable(f"tls.key: {path} has a passphrase; remove it, with `openssl pkey -in {path}`") from None
+        raise InvalidFileError(f"tls.key: {path} has a passphrase; remove it, with `openssl pkey -in {path}`") from None
     except Exception as error:  # those of OpenSSL have no class in common
-        raise Unusable(f"tls.key: {path} is damaged or of an unknown kind: {one_line(error)}; get a new one") from None
+        raise InvalidFileError(
+            f"tls.key: {path} is damaged or of an unknown kind: {one_line(error)}; get a new one"
+        ) from None
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -152,7 +158,7 @@ class Certificates(service.MultiService):
         self._wall = wall
         self._warned = ""
         try:
-            self._files = FileWatch(
+            self._files = FileWatcher(
                 paths,
                 SUFFIXES,
                 lambda: _Read(paths),
@@ -160,7 +166,7 @@ class Certificates(service.MultiService):
                 "the TLS certificate was not read again: {reason}",
                 clock,
             )
-        except Unusable as error:
+        except InvalidFileError as error:
             raise StartupError(str(error)) from None
         self._files.setServiceParent(self)
         PeriodicService(clock, LOOK, self._warn, "looking at the end of the certificate").setServiceParent(self)
@@ -170,7 +176,7 @@ class Certificates(service.MultiService):
         """When the certificate ends, in seconds since 1970."""
         return self._files.content.certificate.not_valid_after_utc.timestamp()
 
-    def below(self, factory: IProtocolFactory) -> IProtocolFactory:
+    def wrap_factory(self, factory: IProtocolFactory) -> IProtocolFactory:
         """Return the factory with TLS below it."""
         return TLSMemoryBIOFactory(self, False, factory, clock=self._clock)
 

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from .. import messages as m
 from ..errors import RequestError
 from ..interfaces import Claims
-from ..util.file_watcher import FileWatch
+from ..util.file_watcher import FileWatcher
 from .keys import SUFFIXES, VerificationKey, read_keys
 
 
@@ -37,7 +37,7 @@ class TokenAuthenticator(service.MultiService):
         super().__init__()
         self._audience = audience
         self._leeway = leeway
-        self._keys = FileWatch(
+        self._keys = FileWatcher(
             paths,
             SUFFIXES,
             lambda: read_keys(paths),

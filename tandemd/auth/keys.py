@@ -20,7 +20,7 @@ from jwt import PyJWTError
 from jwt.algorithms import HMACAlgorithm, OKPAlgorithm, RSAAlgorithm
 from msgspec import Struct
 
-from ..util.file_watcher import Unusable, files_in
+from ..util.file_watcher import InvalidFileError, files_in
 
 SECRET_BYTES = 32
 """The shortest secret."""
@@ -28,7 +28,7 @@ RSA_BITS = 2048
 """The shortest RSA key."""
 
 
-class KeyFileError(Unusable):
+class KeyFileError(InvalidFileError):
     """A key cannot be used. Its text is one line that names the file and the remedy."""
 
 

@@ -16,7 +16,7 @@ from ..rules.state import Pin
 from ..util import secrets
 
 
-class Hasher(service.Service):
+class PinHasher(service.Service):
     """Hashes PINs in threads, two at a time: each takes 16 MiB and some 50 ms."""
 
     name = "hasher"

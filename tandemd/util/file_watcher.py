@@ -18,7 +18,7 @@ LOOK = 10.0
 T = TypeVar("T")
 
 
-class Unusable(Exception):
+class InvalidFileError(Exception):
     """What is in the files cannot be used. Its text is one line that names the file and the remedy."""
 
 
@@ -33,7 +33,7 @@ def files_in(path: str, suffixes: Collection[str]) -> list[str]:
     return [os.path.join(path, name) for name in names if os.path.splitext(name)[1] in suffixes]
 
 
-class FileWatch(service.Service, Generic[T]):
+class FileWatcher(service.Service, Generic[T]):
     """Holds what was read last. What cannot be used changes nothing: it is logged once, and tried again at each look."""
 
     _log = Logger()
@@ -93,7 +93,7 @@ class FileWatch(service.Service, Generic[T]):
             self._held = None
             if self._said != (state, str(error)):
                 self._said = (state, str(error))
-                if isinstance(error, Unusable):
+                if isinstance(error, InvalidFileError):
                     self._log.error(self._failed, reason=str(error))
                 else:  # a fault of ours; without this it would be the last look
                     self._log.failure(self._failed, reason=repr(error))

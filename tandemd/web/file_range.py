@@ -13,7 +13,7 @@ CHUNK = 16 * 1024
 """How many bytes a transport is given at once, and keeps at most before it asks for a pause. All clients share the rest."""
 
 
-class Part(Struct, frozen=True):
+class FileRange(Struct, frozen=True):
     """A part of a file. data: the whole file, which all answers share. Offset and size are in bytes."""
 
     data: bytes
@@ -28,7 +28,7 @@ class PartSender:
     Twisted's own producers for files have to be pulled, which is done from the global reactor.
     """
 
-    def __init__(self, request: Request, part: Part):
+    def __init__(self, request: Request, part: FileRange):
         self._request = request
         self._data = memoryview(part.data)[part.offset : part.offset + part.size]
         self._paused = False

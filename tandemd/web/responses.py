@@ -16,7 +16,7 @@ from twisted.web.http import Request
 
 from ..errors import RequestError
 from ..ratelimit.connections import Rejection
-from .file_range import Part, PartSender
+from .file_range import FileRange, PartSender
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -35,7 +35,7 @@ class Response(Struct, frozen=True):
     """What to answer. Content-Length is added."""
 
     status: int
-    body: bytes | Part = b""
+    body: bytes | FileRange = b""
     content_type: str = ""
     headers: tuple[tuple[str, str], ...] = ()
 
@@ -61,7 +61,7 @@ class HttpError(Exception):
         self.retry_after = retry_after
 
 
-Work: TypeAlias = Response | Coroutine[Deferred[Any], Any, Response]
+ResponseOrCoroutine: TypeAlias = Response | Coroutine[Deferred[Any], Any, Response]
 
 
 class Endpoint:
@@ -74,7 +74,7 @@ class Endpoint:
     posts = False
     """Whether there is anything to POST to."""
 
-    def answer(self, request: Request, path: list[str]) -> Work:
+    def answer(self, request: Request, path: list[str]) -> ResponseOrCoroutine:
         """Answer a GET or HEAD, or a POST where `posts` is true.
 
         path: what follows in the path after the endpoint's own, decoded. A coroutine is cancelled, where it
@@ -149,12 +149,12 @@ class ResponseWriter:
             request.setHeader(b"Connection", b"close")
         if answer.content_type:
             request.setHeader(b"Content-Type", answer.content_type.encode())
-        size = body.size if isinstance(body, Part) else len(body)
+        size = body.size if isinstance(body, FileRange) else len(body)
         if answer.status not in (204, 304):
             request.setHeader(b"Content-Length", b"%d" % size)
         if request.method == b"HEAD" or not size:
             request.finish()
-        elif isinstance(body, Part):
+        elif isinstance(body, FileRange):
             PartSender(request, body).start()
         else:
             request.write(body)

@@ -12,7 +12,7 @@ from twisted.python.filepath import FilePath, InsecurePath
 from twisted.web.http import Request, datetimeToString
 
 from .cors import origin_of
-from .file_range import Part
+from .file_range import FileRange
 from .health import HOST
 from .responses import Endpoint, HttpError, Response
 
@@ -117,12 +117,12 @@ class Page(Endpoint):
         kind = TYPES.get(os.path.splitext(name)[1].lower(), "application/octet-stream")
         wanted = _range(request, size) if _header(request, "If-Range") in ("", file.tag, modified) else None
         if wanted is None:
-            return Response(200, Part(file.data, 0, size), kind, headers)
+            return Response(200, FileRange(file.data, 0, size), kind, headers)
         first, count = wanted
         if not count:
             return Response(416, headers=(*headers, ("Content-Range", f"bytes */{size}")))
         content_range = ("Content-Range", f"bytes {first}-{first + count - 1}/{size}")
-        return Response(206, Part(file.data, first, count), kind, (*headers, content_range))
+        return Response(206, FileRange(file.data, first, count), kind, (*headers, content_range))
 
 
 def _header(request: Request, name: str) -> str:

@@ -6,7 +6,7 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tandemd.app.process_tuning import RESERVE, fitted
+from tandemd.app.process_tuning import RESERVE, fit_to_fd_limit
 from tandemd.config import Config
 from tandemd.config.schema import Limits
 
@@ -15,7 +15,7 @@ from ..support.daemon_process import ROOT
 
 class OpenFilesTests(SynchronousTestCase):
     def fit(self, files: int, **limits: int) -> tuple[int, int]:
-        found = fitted(Config(limits=Limits(**limits)), files).limits  # type: ignore[arg-type]
+        found = fit_to_fd_limit(Config(limits=Limits(**limits)), files).limits  # type: ignore[arg-type]
         self.assertLessEqual(found.handshakes, found.http_connections)
         return found.connections, found.http_connections
 
@@ -37,8 +37,8 @@ class OpenFilesTests(SynchronousTestCase):
     def test_raised_to_what_is_allowed(self) -> None:
         program = (
             "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (300, 500)); "
-            "from tandemd.app.process_tuning import as_many_as_possible; "
-            "print(as_many_as_possible(), *resource.getrlimit(resource.RLIMIT_NOFILE))"
+            "from tandemd.app.process_tuning import raise_fd_limit; "
+            "print(raise_fd_limit(), *resource.getrlimit(resource.RLIMIT_NOFILE))"
         )
         out = subprocess.run(
             [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60

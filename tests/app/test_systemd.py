@@ -18,7 +18,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tandemd.app.systemd import Notifier
+from tandemd.app.systemd import SystemdNotifier
 
 from ..support import private_servers
 from ..support.daemon_process import Arrivals, Daemon, DaemonTestCase
@@ -56,11 +56,11 @@ class NotifierTests(SynchronousTestCase):
         self.addCleanup(manager.socket.close)
         return manager
 
-    def notifier(self, environ: dict[str, str], always: bool = False) -> Notifier:
+    def notifier(self, environ: dict[str, str], always: bool = False) -> SystemdNotifier:
         def reload() -> None:
             self.reloaded += 1
 
-        return Notifier(
+        return SystemdNotifier(
             environ, self.reactor, 77, reload, always=always, handle=lambda sig, call: self.handlers.update({sig: call})
         )
 

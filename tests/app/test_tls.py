@@ -26,7 +26,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, readBody
 
-from tandemd.app.tls import Certificates, places
+from tandemd.app.tls import Certificates, tls_endpoint
 from tandemd.config import ConfigError, load
 from tandemd.util.file_watcher import LOOK
 from tandemd.util.services import StartupError
@@ -183,7 +183,7 @@ class CertificatesTests(SynchronousTestCase):
 
 class PlacesTests(SynchronousTestCase):
     def places(self, port: str, **environ: str) -> tuple[str, tuple[str, ...]]:
-        return places(load(None, environ, {"port": port}))
+        return tls_endpoint(load(None, environ, {"port": port}))
 
     def test_none(self) -> None:
         self.assertEqual(self.places("tcp:80"), ("tcp:80", ()))

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from tandemd.util.file_watcher import LOOK, FileWatch, Unusable, files_in
+from tandemd.util.file_watcher import LOOK, FileWatcher, InvalidFileError, files_in
 
 
 def nothing() -> None:
@@ -38,14 +38,14 @@ class FileWatchTests(SynchronousTestCase):
             found = "".join(pathlib.Path(file).read_text() for file in files_in(str(self.home), [".txt"]))
             self.meanwhile()
         except OSError as error:
-            raise Unusable(str(error.strerror)) from None
+            raise InvalidFileError(str(error.strerror)) from None
         if "bad" in found:
-            raise Unusable(f"{found} is wrong")
+            raise InvalidFileError(f"{found} is wrong")
         return found
 
-    def watch(self, *paths: pathlib.Path) -> FileWatch[str]:
+    def watch(self, *paths: pathlib.Path) -> FileWatcher[str]:
         names = [str(path) for path in paths or (self.home,)]
-        made = FileWatch(names, [".txt"], self.read, self.changes.append, "not read: {reason}", self.clock)
+        made = FileWatcher(names, [".txt"], self.read, self.changes.append, "not read: {reason}", self.clock)
         made.startService()
         self.addCleanup(made.stopService)
         self.reads = 0
@@ -64,7 +64,7 @@ class FileWatchTests(SynchronousTestCase):
 
     def test_at_first_what_is_wrong_is_raised(self) -> None:
         self.file.write_text("bad")
-        self.assertRaises(Unusable, self.watch)
+        self.assertRaises(InvalidFileError, self.watch)
         self.assertEqual(self.said(), [])
 
     def test_a_change_is_read_once_when_it_has_settled(self) -> None:
@@ -110,7 +110,7 @@ class FileWatchTests(SynchronousTestCase):
         self.look(2)
         self.assertEqual(watch.content, "later")
 
-    def change_during(self, watch: FileWatch[str], reading: Callable[[], object]) -> None:
+    def change_during(self, watch: FileWatcher[str], reading: Callable[[], object]) -> None:
         self.file.write_text("seven")
         self.meanwhile = lambda: self.file.write_text("much later")
         reading()

@@ -47,7 +47,7 @@ from tandemd.web import (
 )
 from tandemd.web.client_addresses import UNKNOWN
 from tandemd.web.cors import USUAL
-from tandemd.web.file_range import CHUNK, Part, PartSender
+from tandemd.web.file_range import CHUNK, FileRange, PartSender
 
 CODE = "abcde12345"
 ROOM = "default_room_1700000000000"
@@ -1083,7 +1083,7 @@ class Consumer:
 
 
 class PartSenderTests(TestCase):
-    def send(self, consumer: Consumer, part: Part) -> None:
+    def send(self, consumer: Consumer, part: FileRange) -> None:
         sender = PartSender(cast(Any, consumer), part)
         verifyObject(IPushProducer, sender)
         sender.start()
@@ -1091,7 +1091,7 @@ class PartSenderTests(TestCase):
     def test_a_slow_client_is_waited_for(self) -> None:
         data = os.urandom(3 * CHUNK + 5)
         consumer = Consumer(1)
-        self.send(consumer, Part(b"xx" + data + b"yy", 2, len(data)))
+        self.send(consumer, FileRange(b"xx" + data + b"yy", 2, len(data)))
         self.assertEqual((len(consumer.data), consumer.bufferSize), (CHUNK, CHUNK))
         consumer.room = 2
         consumer.producer.resumeProducing()
@@ -1104,12 +1104,12 @@ class PartSenderTests(TestCase):
 
     def test_the_last_write_may_ask_for_a_pause(self) -> None:
         consumer = Consumer(1)
-        self.send(consumer, Part(b"abc", 0, 3))
+        self.send(consumer, FileRange(b"abc", 0, 3))
         self.assertEqual((consumer.data, consumer.log), (b"abc", ["finish"]))
 
     def test_a_client_that_goes_away_while_it_is_waited_for(self) -> None:
         consumer = Consumer(1)
-        self.send(consumer, Part(bytes(3 * CHUNK), 0, 3 * CHUNK))
+        self.send(consumer, FileRange(bytes(3 * CHUNK), 0, 3 * CHUNK))
         producer = consumer.producer
         producer.stopProducing()
         producer.resumeProducing()

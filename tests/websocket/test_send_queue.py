@@ -22,10 +22,10 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.static import Data
 
-from tandemd.app.listener import keep_little
+from tandemd.app.listener import limit_kernel_send_buffer
 from tandemd.messages.framing import text_frame
 from tandemd.web import TandemSite
-from tandemd.web.file_range import Part, PartSender
+from tandemd.web.file_range import FileRange, PartSender
 from tandemd.websocket.send_queue import PIECE, SendQueueLimits
 
 from ..support.fake_node import TITLE, Client, frame
@@ -405,7 +405,7 @@ class Sent(Resource):
     sender: PartSender
 
     def render_GET(self, request: Any) -> int:
-        Sent.sender = PartSender(request, Part(b"x" * 1_000_000, 0, 1_000_000))
+        Sent.sender = PartSender(request, FileRange(b"x" * 1_000_000, 0, 1_000_000))
         Sent.sender.start()
         return NOT_DONE_YET
 
@@ -415,7 +415,7 @@ class KernelTest(TestCase):
         """Or some megabytes could be written to a client that never reads, before anything looks wrong."""
         port = reactor.listenTCP(0, Factory(), interface="127.0.0.1")
         self.addCleanup(port.stopListening)
-        keep_little(port)
+        limit_kernel_send_buffer(port)
         client = socket.create_connection(("127.0.0.1", port.getHost().port))
         self.addCleanup(client.close)
         taken, _ = port.socket.accept()
@@ -429,6 +429,6 @@ class KernelTest(TestCase):
 
     def test_other_ports(self) -> None:
         """There are ports without a socket, and sockets without TCP."""
-        keep_little(object())
+        limit_kernel_send_buffer(object())
         with socket.socket(socket.AF_UNIX) as near:
-            keep_little(type("Port", (), {"socket": near})())
+            limit_kernel_send_buffer(type("Port", (), {"socket": near})())
