@@ -34,8 +34,8 @@ GIVEN_UP = ("idle", "no_pong", "output_bytes", "output_stall")
 
 LIMITS = (
     "messages", "bytes", "joins", "frames", "abuse",
-    "kept_out", "connections", "connections_per_address", "connecting", "handshakes", "http_connections", "origin",
-    "requests", "room", "address", "events",
+    "penalized", "connections", "connections_per_address", "connection_rate", "pending_handshakes", "http_connections", "origin",
+    "request_rate", "room", "address", "events",
 )  # fmt: skip
 """Reasons for which something is refused, delayed or ended. First what one connection does: too many messages, too many
 bytes, too many JOINs (delayed), frames that are no messages, going on after all that. Then at the door: an
@@ -45,7 +45,7 @@ what a room or an address has spent: bytes stored, and deliveries; and
 events that have no row in the archive."""
 
 
-class Count:
+class Counter:
     """A number that only grows: `count += 1`."""
 
     __slots__ = ("name", "doc", "value")
@@ -63,7 +63,7 @@ class Count:
         return CounterMetricFamily(self.name, self.doc, value=self.value)
 
 
-class Counts(dict[str, int]):
+class LabeledCounter(dict[str, int]):
     """Numbers that only grow, by one label from a closed set: add to `counts[label]`, which begins at 0."""
 
     __slots__ = ("name", "doc", "label")
@@ -131,8 +131,8 @@ class Histogram:
         return family
 
 
-Instrument = Count | Counts | Gauge | Histogram
-InstrumentT = TypeVar("InstrumentT", Count, Counts, Gauge, Histogram)
+Instrument = Counter | LabeledCounter | Gauge | Histogram
+InstrumentT = TypeVar("InstrumentT", Counter, LabeledCounter, Gauge, Histogram)
 
 
 class Metrics:
@@ -154,49 +154,61 @@ class Metrics:
         self.ready = add(Gauge("tandemd_ready", "1 while clients should be sent to the node, else 0"))
         self.draining = add(Gauge("tandemd_draining", "1 while the node sends its clients away, else 0"))
 
-        self.opened = add(Count("tandemd_connections_opened_total", "WebSocket connections that were opened"))
-        self.closed = add(Counts("tandemd_connections_closed_total", "WebSocket connections that ended", "code"))
-        self.given_up = add(
-            Counts(
-                "tandemd_connections_given_up_total", "Connections ended for their clients' silence", "reason", GIVEN_UP
+        self.opened = add(Counter("tandemd_connections_opened_total", "WebSocket connections that were opened"))
+        self.closed = add(
+            LabeledCounter("tandemd_connections_closed_total", "WebSocket connections that ended", "code")
+        )
+        self.connections_dropped = add(
+            LabeledCounter(
+                "tandemd_connections_dropped_total", "Connections ended for their clients' silence", "reason", GIVEN_UP
             )
         )
-        self.received = add(Counts("tandemd_messages_received_total", "Messages from clients", "type", received))
-        self.refused = add(Counts("tandemd_messages_refused_total", "Messages answered with ERROR", "code"))
-        self.limited = add(
-            Counts("tandemd_limited_total", "What was refused, delayed or ended by a limit", "reason", LIMITS)
+        self.received = add(
+            LabeledCounter("tandemd_messages_received_total", "Messages from clients", "type", received)
         )
-        self.put_off = add(
-            Counts("tandemd_joins_put_off_total", "JOINs that had to wait for a limit", "reason", PUT_OFF)
+        self.refused = add(LabeledCounter("tandemd_messages_refused_total", "Messages answered with ERROR", "code"))
+        self.rate_limited = add(
+            LabeledCounter(
+                "tandemd_rate_limited_total", "What was refused, delayed or ended by a limit", "reason", LIMITS
+            )
+        )
+        self.joins_deferred = add(
+            LabeledCounter("tandemd_joins_deferred_total", "JOINs that had to wait for a limit", "reason", PUT_OFF)
         )
         self.lookups_refused = add(
-            Count("tandemd_code_lookups_refused_total", "Look-ups of invite codes that were refused: too many")
+            Counter("tandemd_code_lookups_refused_total", "Look-ups of invite codes that were refused: too many")
         )
-        self.pin_tries = add(
-            Counts("tandemd_pin_tries_total", "PINs that were tried", "result", ("right", "wrong", "repeated"))
+        self.pin_attempts = add(
+            LabeledCounter(
+                "tandemd_pin_attempts_total", "PINs that were tried", "result", ("accepted", "rejected", "repeated")
+            )
         )
-        self.relays = add(Count("tandemd_relays_total", "Messages passed from one member to one other on this node"))
-        self.deliveries = add(Count("tandemd_deliveries_total", "Messages written to a client"))
+        self.relays = add(Counter("tandemd_relays_total", "Messages passed from one member to one other on this node"))
+        self.deliveries = add(Counter("tandemd_deliveries_total", "Messages written to a client"))
 
-        self.commits = add(Counts("tandemd_commits_total", "Changes of rooms that were accepted", "event"))
-        self.conflicts = add(Count("tandemd_commit_conflicts_total", "Decisions made anew: the room had changed"))
+        self.commits = add(LabeledCounter("tandemd_commits_total", "Changes of rooms that were accepted", "event"))
+        self.conflicts = add(Counter("tandemd_commit_conflicts_total", "Decisions made anew: the room had changed"))
 
         self.host_drift = add(
             Histogram("tandemd_host_drift_seconds", "How far the room was from its host, when corrected")
         )
-        self.steered = add(
-            Count("tandemd_guests_steered_total", "Times a guest out of step was told where the room is")
+        self.guest_resyncs = add(
+            Counter("tandemd_guest_resyncs_total", "Times a guest out of step was told where the room is")
         )
-        self.adrift = add(Gauge("tandemd_guests_adrift", "Guests who watch, and are more than 2 s from their room"))
+        self.guests_out_of_sync = add(
+            Gauge("tandemd_guests_out_of_sync", "Guests who watch, and are more than 2 s from their room")
+        )
 
         self.retries = add(
-            Count("tandemd_commit_retries_total", "Commits that waited for the store, or lost its answer")
+            Counter("tandemd_commit_retries_total", "Commits that waited for the store, or lost its answer")
         )
 
-        self.resyncs = add(Count("tandemd_room_gaps_total", "Times a room's missing commits were read from the store"))
+        self.room_catchups = add(
+            Counter("tandemd_room_catchups_total", "Times a room's missing commits were read from the store")
+        )
         self.canary_age = add(Gauge("tandemd_pubsub_canary_age_seconds", "Since the subscription was last heard of"))
-        self.pubsub_reconnects = add(Count("tandemd_pubsub_reconnects_total", "Times the subscription was lost"))
-        self.takeovers = add(Count("tandemd_node_takeovers_total", "Nodes found dead, whose members were taken over"))
+        self.pubsub_reconnects = add(Counter("tandemd_pubsub_reconnects_total", "Times the subscription was lost"))
+        self.takeovers = add(Counter("tandemd_node_takeovers_total", "Nodes found dead, whose members were taken over"))
         self.journal_length = add(Gauge("tandemd_journal_entries", "Entries in the journal that await the archive"))
         self.journal_bytes = add(Gauge("tandemd_journal_bytes", "Bytes of the entries in the journal"))
         self.journal_age = add(Gauge("tandemd_journal_age_seconds", "Age of the oldest entry in the journal"))
@@ -204,22 +216,24 @@ class Metrics:
         self.redis_memory = add(Gauge("tandemd_redis_memory_used_bytes", "Memory that Redis uses"))
         self.redis_memory_limit = add(Gauge("tandemd_redis_memory_limit_bytes", "Redis' maxmemory; 0 for none"))
         self.redis_memory_refusals = add(
-            Count("tandemd_redis_memory_refusals_total", "Commands that Redis refused: its memory was full")
+            Counter("tandemd_redis_memory_refusals_total", "Commands that Redis refused: its memory was full")
         )
         self.journal_unreadable = add(
-            Count("tandemd_journal_unreadable_total", "Entries for the archive that cannot be read: journal.unreadable")
+            Counter(
+                "tandemd_journal_unreadable_total", "Entries for the archive that cannot be read: journal.unreadable"
+            )
         )
         self.journal_lost = add(
-            Count("tandemd_journal_lost_total", "Entries for the archive that neither Redis nor the disk has taken")
+            Counter("tandemd_journal_lost_total", "Entries for the archive that neither Redis nor the disk has taken")
         )
         self.batch = add(Histogram("tandemd_commit_batch_size", "Commands committed together", bounds=SIZES))
 
         self.archive_batch = add(Histogram("tandemd_archive_batch_events", "Events in a batch", bounds=SIZES))
         self.archive_queue = add(Gauge("tandemd_archive_queue_events", "Events that are not in the archive yet"))
         self.archive_lag = add(Gauge("tandemd_archive_lag_seconds", "Age of the oldest event not in the archive yet"))
-        self.archive_failures = add(Count("tandemd_archive_failures_total", "Batches that could not be written"))
-        self.db_queue = add(Histogram("tandemd_db_queue_seconds", "Wait for a database thread", "transaction"))
-        self.db_run = add(Histogram("tandemd_db_run_seconds", "Time of a database transaction", "transaction"))
+        self.archive_failures = add(Counter("tandemd_archive_failures_total", "Batches that could not be written"))
+        self.db_queue = add(Histogram("tandemd_db_queue_wait_seconds", "Wait for a database thread", "transaction"))
+        self.db_run = add(Histogram("tandemd_db_transaction_seconds", "Time of a database transaction", "transaction"))
 
         self.reactor_lag = add(Histogram("tandemd_reactor_lag_seconds", "How late the event loop is for a timer"))
         self.gc_pause = add(Histogram("tandemd_gc_seconds", "Duration of garbage collections", "generation"))

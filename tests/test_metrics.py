@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tandemd.metrics import Counts, GcPause, Histogram, Metrics, ReactorLag
+from tandemd.metrics import GcPause, Histogram, LabeledCounter, Metrics, ReactorLag
 
 
 class MetricsTestCase(SynchronousTestCase):
@@ -41,12 +41,14 @@ class MetricsTestCase(SynchronousTestCase):
         for seconds in (0.0005, 0.0006, 0.2, 99):
             self.metrics.db_run.observe(seconds, "write")
         samples = self.samples()
-        buckets = {bound: samples[("tandemd_db_run_seconds_bucket", bound, "write")] for bound in ("0.0005", "0.001")}
+        buckets = {
+            bound: samples[("tandemd_db_transaction_seconds_bucket", bound, "write")] for bound in ("0.0005", "0.001")
+        }
         self.assertEqual(buckets, {"0.0005": 1, "0.001": 2})
-        self.assertEqual(samples[("tandemd_db_run_seconds_bucket", "10.0", "write")], 3)
-        self.assertEqual(samples[("tandemd_db_run_seconds_bucket", "+Inf", "write")], 4)
-        self.assertEqual(samples[("tandemd_db_run_seconds_count", "write")], 4)
-        self.assertAlmostEqual(samples[("tandemd_db_run_seconds_sum", "write")], 99.2011)
+        self.assertEqual(samples[("tandemd_db_transaction_seconds_bucket", "10.0", "write")], 3)
+        self.assertEqual(samples[("tandemd_db_transaction_seconds_bucket", "+Inf", "write")], 4)
+        self.assertEqual(samples[("tandemd_db_transaction_seconds_count", "write")], 4)
+        self.assertAlmostEqual(samples[("tandemd_db_transaction_seconds_sum", "write")], 99.2011)
 
     def test_names(self):
         self.metrics.refused["x"] += 1
@@ -70,14 +72,14 @@ class MetricsTestCase(SynchronousTestCase):
         self.assertEqual(self.samples()[("tandemd_deliveries_total",)], 0)
 
     def test_labels_are_escaped(self):
-        counts = Counts("tandemd_x_total", "X", "label")
+        counts = LabeledCounter("tandemd_x_total", "X", "label")
         counts['a"\n\\'] += 1
         self.metrics._all.append(counts)
         self.assertEqual(self.samples()[("tandemd_x_total", 'a"\n\\')], 1)
 
     def test_every_instrument_is_rendered(self):
         for instrument in self.metrics._all:
-            if isinstance(instrument, Counts):
+            if isinstance(instrument, LabeledCounter):
                 instrument["x"] += 1
             elif isinstance(instrument, Histogram):
                 instrument.observe(1, "x" if instrument.label else "")

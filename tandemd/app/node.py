@@ -83,7 +83,7 @@ class Node:
         limits = config.limits
         self.addresses = Addresses(config.web.trusted_proxies, config.endpoint.startswith("haproxy:"), reactor)
         self.cors = Cors(config.web.allowed_origins, config.titles.allowed, [config.web.invite_base_url])
-        self.door = ConnectionLimiter(reactor, door_of(config), metrics.limited)
+        self.door = ConnectionLimiter(reactor, door_of(config), metrics.rate_limited)
         self.limits = MessageLimits(reactor, rates_of(config), self.door.penalize) if limits.enabled else None
         self.factory = TandemFactory(
             reactor,
@@ -247,10 +247,10 @@ class Node:
         )
 
     def _dropped(self) -> None:
-        self.metrics.limited["handshakes"] += 1
+        self.metrics.rate_limited["pending_handshakes"] += 1
 
     def _crowded_out(self) -> None:
-        self.metrics.limited["http_connections"] += 1
+        self.metrics.rate_limited["http_connections"] += 1
 
     def _counted(self, address: str, code: int | None, opened: bool) -> None:
         if opened:
@@ -261,7 +261,7 @@ class Node:
             self.metrics.closed[str(code) if code in _CLOSE_CODES else "other"] += 1
 
     def _given_up(self, reason: str) -> None:
-        self.metrics.given_up[reason] += 1
+        self.metrics.connections_dropped[reason] += 1
 
     def _lookup_refused(self) -> None:
         self.metrics.lookups_refused += 1
@@ -275,7 +275,7 @@ class Node:
         metrics.rooms.value = counts["rooms"]
         metrics.members.value = counts["members"]
         metrics.ready.value = not self.readiness()
-        metrics.adrift.value = self.rooms.positions.out_of_sync_count()
+        metrics.guests_out_of_sync.value = self.rooms.positions.out_of_sync_count()
         self.stores.measure()
         return metrics.render()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 
-from ..metrics import Counts
+from ..metrics import LabeledCounter
 from . import Penalties, scopes
 from .buckets import PerMinute
 
@@ -49,7 +49,7 @@ class ConnectionLimiter:
     too, see `limits.scopes`. limited: counts by reason.
     """
 
-    def __init__(self, clock: IReactorTime, settings: ConnectionLimits, limited: Counts):
+    def __init__(self, clock: IReactorTime, settings: ConnectionLimits, limited: LabeledCounter):
         self._settings = settings
         self._limited = limited
         self._opening = PerMinute(clock, "opening", settings.per_minute)
@@ -64,7 +64,9 @@ class ConnectionLimiter:
         settings = self._settings
         wait = self._penalties.wait(address)
         if wait:
-            return self._refuse(RATE_LIMITED, "kept_out", "A client at your address broke the limits repeatedly.", wait)
+            return self._refuse(
+                RATE_LIMITED, "penalized", "A client at your address broke the limits repeatedly.", wait
+            )
         if settings.connections and self._count >= settings.connections:
             return self._refuse(
                 OVERLOADED, "connections", "The server has as many connections as it may have.", FULL_WAIT
@@ -80,13 +82,15 @@ class ConnectionLimiter:
             )
         wait = self._opening.take(address)
         if wait:
-            return self._refuse(RATE_LIMITED, "connecting", "Too many new connections from your address.", wait)
+            return self._refuse(RATE_LIMITED, "connection_rate", "Too many new connections from your address.", wait)
         return None
 
     def request(self, address: str) -> Rejection | None:
         """Return why an HTTP request is rejected, or None. To be asked once for each request."""
         wait = self._asking.take(address)
-        return self._refuse(RATE_LIMITED, "requests", "Too many requests from your address.", wait) if wait else None
+        return (
+            self._refuse(RATE_LIMITED, "request_rate", "Too many requests from your address.", wait) if wait else None
+        )
 
     def checks_often(self, address: str) -> bool:
         """Say whether an address asks for the node's health more often than it may ask for everything else. To be asked once for

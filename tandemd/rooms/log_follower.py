@@ -110,7 +110,7 @@ class LogFollower:
         self.catching_up = True
         self._again = False
         self._early.clear()
-        self._metrics.resyncs.value += 1
+        self._metrics.room_catchups.value += 1
         if self.needs_reload:
             self._load()
         else:

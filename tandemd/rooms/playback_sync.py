@@ -123,7 +123,7 @@ class PlaybackSync:
             session.resyncs_sent += 1
             if self._spared(session):
                 return
-            self._metrics.steered.value += 1
+            self._metrics.guest_resyncs.value += 1
             # Old clients take no 0 from PLAY_PAUSE, and no play state from a heartbeat without a drift.
             far = abs(drift(playback, session.position, now)) > settings.steer_drift
             steer = self._heartbeat(live.room, now) if far else sync_message(live.room, now)

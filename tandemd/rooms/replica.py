@@ -249,7 +249,7 @@ class RoomReplica:
         """Return the commit, without a row in the archive if the room has had too many lately."""
         if rows.take():
             return commit
-        self._metrics.limited["events"] += 1
+        self._metrics.rate_limited["events"] += 1
         return msgspec.structs.replace(commit, unrecorded=True)
 
     def _decide(self, room: Room, entry: QueuedCommand, now: float) -> Decision | RequestError | None:

@@ -295,11 +295,11 @@ class RoomService(service.Service):
             return
         wait = live.meter.wait(RESERVED if kind in _TALK else 1.0) if live.meter is not None else 0.0
         if wait:
-            self._metrics.limited["room"] += 1
+            self._metrics.rate_limited["room"] += 1
             raise RequestError("rate_limited", "Too much happens in this room (limits.room_*_rate).", ceil(wait * 1000))
         wait = session.meter.wait() if session.meter is not None else 0.0
         if wait:
-            self._metrics.limited["address"] += 1
+            self._metrics.rate_limited["address"] += 1
             text = "Too much comes from your address (limits.address_*_rate)."
             raise RequestError("rate_limited", text, ceil(wait * 1000))
 
@@ -317,7 +317,7 @@ class RoomService(service.Service):
         for letter in session.unproven():
             if live.meter is not None:
                 if live.meter.wait() or (session.meter is not None and session.meter.wait()):
-                    self._metrics.limited["address"] += 1
+                    self._metrics.rate_limited["address"] += 1
                     break
                 self._charge(session, live.meter, len(letter), 0)
             self._store.relay(live.room.room_id, user, letter)

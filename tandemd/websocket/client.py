@@ -145,7 +145,7 @@ class ClientConnection:
         """The client has sent a frame that is no message: a ping, a pong, or the next part of a message."""
         self._frames += 1
         if self._limits is not None and self._limits.take(self._buckets, FRAMES):
-            self._metrics.limited["frames"] += 1
+            self._metrics.rate_limited["frames"] += 1
             self._count_abuse("too many frames")
 
     def _granted(self, limits: MessageLimits, tag: str, bucket: int, message: m.ClientMessage, payload: bytes) -> bool:
@@ -160,7 +160,7 @@ class ClientConnection:
             self._refuse("bytes", "Your messages are too long for so many of them.", wait, message.id)
         elif isinstance(message, m.Join):
             # A client that joins only once would stay outside if it were refused.
-            self._metrics.limited["joins"] += 1
+            self._metrics.rate_limited["joins"] += 1
             self._paced += 1
             if self._paced > PACED_JOINS:
                 self._close_for_abuse("too many JOIN")
@@ -168,7 +168,7 @@ class ClientConnection:
                 self.joining = True
                 self._later = limits.later(wait, self._join_later, message)
         elif bucket in _SUPERSEDED and message.id is None:
-            self._metrics.limited["messages"] += 1
+            self._metrics.rate_limited["messages"] += 1
             self._count_abuse(f"too many {tag}")
         else:
             self._refuse("messages", f"Too many {tag} in too short a time.", wait, message.id)
@@ -181,7 +181,7 @@ class ClientConnection:
         self._join(join)
 
     def _refuse(self, reason: str, text: str, wait: float, id_: int | None) -> None:
-        self._metrics.limited[reason] += 1
+        self._metrics.rate_limited[reason] += 1
         self._metrics.refused["rate_limited"] += 1
         self.session.send(error_frame(RequestError("rate_limited", text, ceil(wait * 1000)), id_))
         self._count_abuse(text)
@@ -197,7 +197,7 @@ class ClientConnection:
             self._close_for_abuse(reason)
 
     def _close_for_abuse(self, reason: str) -> None:
-        self._metrics.limited["abuse"] += 1
+        self._metrics.rate_limited["abuse"] += 1
         self._forget()
         self.session.close_abusive(reason)
         if self._limits is not None and self._own:

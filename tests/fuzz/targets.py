@@ -16,7 +16,7 @@ from twisted.test.iosim import FakeTransport
 
 from tandemd import messages as m
 from tandemd.errors import CODES
-from tandemd.metrics import Counts
+from tandemd.metrics import LabeledCounter
 from tandemd.web import Addresses, ConnectionLimiter, ConnectionLimits, Cors, TandemSite, root_resource
 from tandemd.websocket.protocol import ProtocolSettings, TandemFactory, TandemProtocol
 
@@ -110,7 +110,7 @@ def _site(reactor: Any) -> FakeTransport:
         wall=reactor.seconds,
         page_directory=str(PAGE),
         addresses=Addresses(1),
-        door=ConnectionLimiter(reactor, ConnectionLimits(), Counts("limited", "", "reason")),
+        door=ConnectionLimiter(reactor, ConnectionLimits(), LabeledCounter("limited", "", "reason")),
         cors=Cors(["https://www.netflix.com", "null"]),
     )
     address = IPv4Address("TCP", "203.0.113.9", 1)

@@ -47,8 +47,8 @@ class FloodTests(RawTestCase):
             await self.asked(neighbour)
         self.assertEqual((await self.open(daemon))[0], 101)
         _, metrics = await self.get(f"http://127.0.0.1:{daemon.port}/metrics")
-        self.assertIn(b'tandemd_limited_total{reason="abuse"} 3.0', metrics)
-        self.assertIn(b'tandemd_limited_total{reason="kept_out"} 3.0', metrics)
+        self.assertIn(b'tandemd_rate_limited_total{reason="abuse"} 3.0', metrics)
+        self.assertIn(b'tandemd_rate_limited_total{reason="penalized"} 3.0', metrics)
 
     async def test_a_foreign_page_keeps_nobody_out(self) -> None:
         """Any site may be let in by the operator: what it does in a member's browser must not cost the member's address."""
@@ -115,7 +115,7 @@ class OtherTests(RawTestCase):
         ]
         self.assertEqual([name for name in opened if name.endswith("clip.mp4")], [])
         _, metrics = await self.get(f"http://127.0.0.1:{daemon.port}/metrics")
-        self.assertIn(b'tandemd_limited_total{reason="http_connections"} 30.0', metrics)
+        self.assertIn(b'tandemd_rate_limited_total{reason="http_connections"} 30.0', metrics)
 
     async def test_off(self) -> None:
         daemon = await self.running(TANDEMD_LIMITS_ENABLED="false")

@@ -264,7 +264,7 @@ class HonestTest(TestCase):
     def assertNobodyNoticed(self, evening: Evening) -> None:
         metrics = evening.server.metrics
         self.assertEqual({person.user: set(person.errors) for person in evening.people if person.errors}, {})
-        self.assertEqual({reason: count for reason, count in metrics.limited.items() if count}, {})
+        self.assertEqual({reason: count for reason, count in metrics.rate_limited.items() if count}, {})
         self.assertEqual({code: count for code, count in metrics.refused.items() if count}, {})
         self.assertEqual(evening.server.given_up, [])
         room = evening.server.rooms.open.get("default_room_1")
@@ -429,4 +429,4 @@ class HonestTest(TestCase):
         evening = self.evening(3, Limits(connections_per_minute=2, candidate_rate=Rate(1, 15)))
         self.begin(evening, 5)
         self.assertTrue(all(person.errors for person in evening.people))
-        self.assertEqual(evening.server.metrics.limited["connecting"], 1)
+        self.assertEqual(evening.server.metrics.rate_limited["connection_rate"], 1)

@@ -13,7 +13,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
-from tandemd.metrics import Counts, Histogram, Metrics
+from tandemd.metrics import Histogram, LabeledCounter, Metrics
 
 from ..support.daemon_process import DaemonTestCase
 
@@ -66,7 +66,7 @@ class RuleTests(SynchronousTestCase):
         labels = {
             instrument.name: {instrument.label} - {""}
             for instrument in Metrics("1", "n")._all
-            if isinstance(instrument, Counts | Histogram)
+            if isinstance(instrument, LabeledCounter | Histogram)
         }
         for expression in expressions():
             # job and instance of the dashboard's choice do not matter.
@@ -89,7 +89,7 @@ class RuleTests(SynchronousTestCase):
             "tandemd_messages_refused_total",
             "tandemd_connections_opened_total",
             "tandemd_host_drift_seconds",
-            "tandemd_guests_adrift",
+            "tandemd_guests_out_of_sync",
         ):
             self.assertIn(metric, watched)
 

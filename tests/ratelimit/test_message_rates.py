@@ -15,7 +15,7 @@ from tandemd.app.node import door_of, rates_of, rules_of
 from tandemd.config import Config
 from tandemd.config.schema import Limits
 from tandemd.errors import RequestError
-from tandemd.metrics import LIMITS, Counts
+from tandemd.metrics import LIMITS, LabeledCounter
 from tandemd.ratelimit import MessageLimits, Penalties, Rate
 from tandemd.ratelimit.message_rates import BUCKETS
 from tandemd.ratelimit.penalties import CALM
@@ -164,7 +164,7 @@ class QuotaTest(TestCase):
 class DoorTest(TestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.limited = Counts("limited", "", "reason")
+        self.limited = LabeledCounter("limited", "", "reason")
 
     def door(self, *settings: float) -> ConnectionLimiter:
         return ConnectionLimiter(self.clock, ConnectionLimits(*settings), self.limited)  # type: ignore[arg-type]
@@ -284,7 +284,7 @@ class LimitsTestCase(ServiceTestCase):
 
     @property
     def limited(self) -> dict[str, int]:
-        return {reason: count for reason, count in self.world.server.metrics.limited.items() if count}
+        return {reason: count for reason, count in self.world.server.metrics.rate_limited.items() if count}
 
     def flood(self, kind: str, count: int, **fields: Any) -> list[dict[str, Any]]:
         """Send as many at once, and return the ERRORs."""
@@ -503,7 +503,7 @@ class DoorstepTest(LimitsTestCase):
         self.abuse("10.6.6.6")
         self.handshake("10.6.6.6")
         self.assertLessEqual(set(self.limited), set(LIMITS))
-        self.assertEqual(self.limited, {"messages": 201, "abuse": 1, "kept_out": 1})
+        self.assertEqual(self.limited, {"messages": 201, "abuse": 1, "penalized": 1})
 
     def test_wanting_nothing(self) -> None:
         idle, pinging, talking = (self.world.connect(f"10.7.7.{i}") for i in range(3))

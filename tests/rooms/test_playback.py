@@ -768,4 +768,4 @@ class FiguresTest(FilmTestCase):
             self.watch(self.bob, position=100, playing=False)
             self.watch(self.cid, position=100)
             self.world.advance(1)
-        self.assertEqual(self.metrics.steered.value, 1)
+        self.assertEqual(self.metrics.guest_resyncs.value, 1)

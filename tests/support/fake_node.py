@@ -171,12 +171,12 @@ class Server:
         )
         self.given_up: list[str] = []
         """Why connections were ended whose clients did not read, did not answer or wanted nothing."""
-        self.door = ConnectionLimiter(reactor, ConnectionLimits(), self.metrics.limited)
+        self.door = ConnectionLimiter(reactor, ConnectionLimits(), self.metrics.rate_limited)
         self.limits: MessageLimits | None = None
         protocol = protocol or ProtocolSettings()
         if limits is not None:
             config = Config(limits=limits)
-            self.door = ConnectionLimiter(reactor, door_of(config), self.metrics.limited)
+            self.door = ConnectionLimiter(reactor, door_of(config), self.metrics.rate_limited)
             self.limits = MessageLimits(reactor, rates_of(config), self.door.penalize)
             protocol = msgspec.structs.replace(protocol, join_timeout=limits.join_timeout)
         self.factory = TandemFactory(reactor, protocol, self._connect, self._counted, self.given_up.append, self.limits)

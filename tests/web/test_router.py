@@ -33,7 +33,7 @@ from tandemd.app.log_observer import json_line, text_line
 from tandemd.config import Config
 from tandemd.errors import RequestError
 from tandemd.interfaces import IRooms
-from tandemd.metrics import Counts
+from tandemd.metrics import LabeledCounter
 from tandemd.ratelimit.invite_lookups import InviteLookupLimiter
 from tandemd.web import (
     Addresses,
@@ -155,7 +155,7 @@ class WebTestCase(TestCase):
         self.patch(cast(Any, txaio).config, "loop", self.reactor)
         self.rooms = FakeRooms()
         self.reasons: list[str] = []
-        self.limited = Counts("limited", "", "reason")
+        self.limited = LabeledCounter("limited", "", "reason")
         self.warnings: list[str] = []
         self.page = self.mktemp()
         os.makedirs(os.path.join(self.page, "lib"))
@@ -1436,7 +1436,7 @@ class RequestLimitTest(WebTestCase):
         )
         self.assertEqual(self.request("/status", peer=IPv4Address("TCP", "10.0.0.9", 1)).status, 200)
         self.assertEqual([self.request("/health").status, self.request("/health/ready").status], [200, 200])
-        self.assertEqual(self.limited, {"requests": 2})
+        self.assertEqual(self.limited, {"request_rate": 2})
         self.reactor.advance(20)
         self.assertEqual([self.request("/status").status for _ in range(2)], [200, 429])
 

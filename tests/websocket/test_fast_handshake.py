@@ -198,7 +198,7 @@ class ShortcutTest(TestCase):
         factory = TandemFactory(
             self.clock, ProtocolSettings(), connect, lambda address, code, opened: self.counted.append(opened)
         )
-        self.limited = Metrics("0", "n1", received=()).limited
+        self.limited = Metrics("0", "n1", received=()).rate_limited
         door = ConnectionLimiter(self.clock, ConnectionLimits(per_minute=2), self.limited)
         cors = Cors(["https://www.netflix.com"])
         root = Root(Longer(), {}, NotFound(), cors, lambda: True, Addresses(), door)
@@ -240,7 +240,7 @@ class ShortcutTest(TestCase):
         refused = self.answer(request(HEADERS))
         self.assertTrue(refused.startswith(b"HTTP/1.1 429"), refused)
         self.assertIn(b"Retry-After", refused)
-        self.assertEqual(self.limited["connecting"], 1)
+        self.assertEqual(self.limited["connection_rate"], 1)
 
     def test_origin(self) -> None:
         self.assertTrue(self.answer(request({**HEADERS, "Origin": "https://evil.example"})).startswith(b"HTTP/1.1 403"))

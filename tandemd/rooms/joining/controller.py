@@ -186,7 +186,7 @@ class JoinController:
     def defer(self, session: Session, join: m.Join, error: JoinDeferredError, again: bool, since: float = 0.0) -> None:
         """Let a JOIN wait for what there is not enough of. since: when who sends it came; 0.0: just now."""
         if not again:
-            self._metrics.put_off[error.reason] += 1
+            self._metrics.joins_deferred[error.reason] += 1
             self._metrics.refused[error.code] += 1
             session.send(error_frame(error, join.id))
         since = since or self._clock.seconds()

@@ -204,7 +204,7 @@ class JoinLimiter:
 
     def pin_accepted(self, room: Room, address: str, way: Plan) -> None:
         """The PIN was right. way: what `try_pin` has taken."""
-        self._metrics.pin_tries["right"] += 1
+        self._metrics.pin_attempts["accepted"] += 1
         if way:
             self._store.refund(way)
             if address:
@@ -212,7 +212,7 @@ class JoinLimiter:
 
     def pin_rejected(self, room: Room, pin: str) -> None:
         """The PIN was wrong, and who tries it again learns nothing."""
-        self._metrics.pin_tries["wrong"] += 1
+        self._metrics.pin_attempts["rejected"] += 1
         self._wrong[self._digest(room, pin)] = None
         if len(self._wrong) > REMEMBERED:
             self._wrong.popitem(last=False)
@@ -221,7 +221,7 @@ class JoinLimiter:
         """Say whether this PIN was tried here before, and was wrong."""
         if self._digest(room, pin) not in self._wrong:
             return False
-        self._metrics.pin_tries["repeated"] += 1
+        self._metrics.pin_attempts["repeated"] += 1
         return True
 
     def _digest(self, room: Room, pin: str) -> tuple[str, bytes]:
