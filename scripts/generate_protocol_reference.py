@@ -87,13 +87,13 @@ def reference() -> str:
         lines += ["", f"### {_tag(kind)}", "", _summary(kind), "", _PERMISSION[PERMISSIONS[kind]]]
         lines += _table(kind, _names(m.ClientMessage), gap=True)
     lines += ["", "## Messages of the server", ""]
-    lines += [_summary(m.Logged), "", "In the messages that are marked *logged*:", ""]
-    lines += _table(m.Logged, set())
+    lines += [_summary(m.SequencedMessage), "", "In the messages that are marked *logged*:", ""]
+    lines += _table(m.SequencedMessage, set())
     for message in m.SERVER_MESSAGES:
-        logged = issubclass(message, m.Logged)
+        logged = issubclass(message, m.SequencedMessage)
         mark = " (logged)" if logged else ""
         lines += ["", f"### {_tag(message)}{mark}", "", _summary(message)]
-        lines += _table(message, _names(m.Logged) if logged else set(), gap=True)
+        lines += _table(message, _names(m.SequencedMessage) if logged else set(), gap=True)
     lines += ["", "## Objects in messages", ""]
     for part in _OBJECTS:
         lines += [f"### {part.__name__}", "", _summary(part), *_table(part, set(), gap=True), ""]

@@ -26,7 +26,7 @@ class ServerMessage(
     """A message of the server."""
 
 
-class Logged(ServerMessage, frozen=True, kw_only=True):
+class SequencedMessage(ServerMessage, frozen=True, kw_only=True):
     """A message of a change of the room; all members receive these in the same order, without gaps or duplicates.
 
     seq: the number of the change. It grows; not every number carries a message. Absent in a message to a single member.
@@ -128,14 +128,14 @@ class RoomState(ServerMessage, tag="ROOM_STATE", frozen=True, kw_only=True):
     controllers: list[str] = []
 
 
-class UserJoined(Logged, tag="USER_JOINED", frozen=True, kw_only=True):
+class UserJoined(SequencedMessage, tag="USER_JOINED", frozen=True, kw_only=True):
     """A member joined, or came back with a reloaded page: offer a new video connection."""
 
     user_id: str
     username: str | None
 
 
-class UserLeft(Logged, tag="USER_LEFT", frozen=True, kw_only=True):
+class UserLeft(SequencedMessage, tag="USER_LEFT", frozen=True, kw_only=True):
     """A member left; LEAVE comes before it.
 
     reason: present if the host removed the member.
@@ -145,13 +145,13 @@ class UserLeft(Logged, tag="USER_LEFT", frozen=True, kw_only=True):
     reason: Literal["kicked", "banned"] | None = None
 
 
-class Left(Logged, tag="LEAVE", frozen=True, kw_only=True):
+class LegacyLeave(SequencedMessage, tag="LEAVE", frozen=True, kw_only=True):
     """A member left: drop the video connection."""
 
     user_id: str
 
 
-class HostChanged(Logged, tag="HOST_CHANGED", frozen=True, kw_only=True):
+class HostChanged(SequencedMessage, tag="HOST_CHANGED", frozen=True, kw_only=True):
     """The room's host; also sent when it is the same as before.
 
     hostUserId: the host, or null while the room has none.
@@ -160,7 +160,7 @@ class HostChanged(Logged, tag="HOST_CHANGED", frozen=True, kw_only=True):
     host_user_id: str | None
 
 
-class GuestControl(Logged, tag="GUEST_CONTROL", frozen=True, kw_only=True):
+class GuestControl(SequencedMessage, tag="GUEST_CONTROL", frozen=True, kw_only=True):
     """Whether guests may control the film. Without `seq`, for old clients: whether this member may.
 
     enabled: true if they may.
@@ -169,7 +169,7 @@ class GuestControl(Logged, tag="GUEST_CONTROL", frozen=True, kw_only=True):
     enabled: bool
 
 
-class ControlDelegated(Logged, tag="CONTROL_DELEGATED", frozen=True, kw_only=True):
+class ControlDelegated(SequencedMessage, tag="CONTROL_DELEGATED", frozen=True, kw_only=True):
     """Whether control of the film is delegated to a member.
 
     userId: the member.
@@ -180,7 +180,7 @@ class ControlDelegated(Logged, tag="CONTROL_DELEGATED", frozen=True, kw_only=Tru
     enabled: bool
 
 
-class RoomLocked(Logged, tag="ROOM_LOCKED", frozen=True, kw_only=True):
+class RoomLocked(SequencedMessage, tag="ROOM_LOCKED", frozen=True, kw_only=True):
     """The host has locked or unlocked the room.
 
     locked: whether the room keeps newcomers out.
@@ -189,7 +189,7 @@ class RoomLocked(Logged, tag="ROOM_LOCKED", frozen=True, kw_only=True):
     locked: bool
 
 
-class UsernameUpdated(Logged, tag="USERNAME_UPDATED", frozen=True, kw_only=True):
+class UsernameUpdated(SequencedMessage, tag="USERNAME_UPDATED", frozen=True, kw_only=True):
     """A member has a new name.
 
     username: the new name.
@@ -199,7 +199,7 @@ class UsernameUpdated(Logged, tag="USERNAME_UPDATED", frozen=True, kw_only=True)
     username: str
 
 
-class Played(Logged, tag="PLAY_PAUSE", frozen=True, kw_only=True):
+class PlayPauseEvent(SequencedMessage, tag="PLAY_PAUSE", frozen=True, kw_only=True):
     """Play or pause.
 
     userId: the member that did it; "server" at the end of a seek, or to bring one member in step.
@@ -213,7 +213,7 @@ class Played(Logged, tag="PLAY_PAUSE", frozen=True, kw_only=True):
     timestamp: int
 
 
-class SeekPause(Logged, tag="SEEK_PAUSE", frozen=True, kw_only=True):
+class SeekPause(SequencedMessage, tag="SEEK_PAUSE", frozen=True, kw_only=True):
     """Go to this position, pause, and answer READY when the player could play.
 
     userId: always "server", so that the sender of SEEK does the same.
@@ -226,14 +226,14 @@ class SeekPause(Logged, tag="SEEK_PAUSE", frozen=True, kw_only=True):
     by: str = ""
 
 
-class UrlChanged(Logged, tag="URL_CHANGE", frozen=True, kw_only=True):
+class UrlChanged(SequencedMessage, tag="URL_CHANGE", frozen=True, kw_only=True):
     """The room has this title now."""
 
     user_id: str
     url: str
 
 
-class Said(Logged, tag="CHAT", frozen=True, kw_only=True):
+class ChatMessage(SequencedMessage, tag="CHAT", frozen=True, kw_only=True):
     """A chat message."""
 
     user_id: str
@@ -257,7 +257,7 @@ class Heartbeat(ServerMessage, tag="HOST_HEARTBEAT", frozen=True, kw_only=True):
     seq: Count
 
 
-class Synced(ServerMessage, tag="SYNC_RESPONSE", frozen=True, kw_only=True):
+class SyncResponseMessage(ServerMessage, tag="SYNC_RESPONSE", frozen=True, kw_only=True):
     """The film's position: the answer to REQUEST_SYNC, or the position of another member's player.
 
     to: the receiver.
@@ -382,9 +382,9 @@ class ServerRestart(ServerMessage, tag="SERVER_RESTART", frozen=True, kw_only=Tr
 
 
 SERVER_MESSAGES: tuple[type[ServerMessage], ...] = (
-    RoomState, UserJoined, UserLeft, Left, HostChanged, GuestControl, ControlDelegated, RoomLocked, UsernameUpdated, Played,
-    SeekPause, UrlChanged, Said, Kicked, Bans, RoomClosed, Heartbeat, Synced, RelayedOffer, RelayedAnswer, RelayedIceCandidate,
-    RelayedPlaybackAck, Ack, Error, Pong, ServerRestart,
+    RoomState, UserJoined, UserLeft, LegacyLeave, HostChanged, GuestControl, ControlDelegated, RoomLocked, UsernameUpdated,
+    PlayPauseEvent, SeekPause, UrlChanged, ChatMessage, Kicked, Bans, RoomClosed, Heartbeat, SyncResponseMessage, RelayedOffer,
+    RelayedAnswer, RelayedIceCandidate, RelayedPlaybackAck, Ack, Error, Pong, ServerRestart,
 )  # fmt: skip
 
 
@@ -400,7 +400,7 @@ def relayed(message: Relay, sender: str) -> ServerMessage:
         case PlaybackAck():
             return RelayedPlaybackAck(sender=sender, user_id=sender, to=message.to, control=message.control)
         case SyncResponse():
-            return Synced(
+            return SyncResponseMessage(
                 to=message.to,
                 from_user_id=sender,
                 user_id=sender,
@@ -411,6 +411,6 @@ def relayed(message: Relay, sender: str) -> ServerMessage:
 
 
 LoggedMessage = (
-    UserJoined | UserLeft | Left | HostChanged | GuestControl | ControlDelegated | RoomLocked | UsernameUpdated | Played
-    | SeekPause | UrlChanged | Said
+    UserJoined | UserLeft | LegacyLeave | HostChanged | GuestControl | ControlDelegated | RoomLocked | UsernameUpdated |
+    PlayPauseEvent | SeekPause | UrlChanged | ChatMessage
 )  # fmt: skip

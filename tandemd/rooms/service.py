@@ -469,7 +469,7 @@ class SyncCommand(QueuedCommand):
         room, user, now = live.room, self.command.user, self._store.now()
         # The host knows best; on an episode change it asks just before it says so, and an old url would send it back.
         if self.session.group is live.group and self.session.user == user and user != room.host and room.playback.known:
-            answer = m.Synced(
+            answer = m.SyncResponseMessage(
                 to=user,
                 from_user_id=m.SERVER,
                 current_time=room.playback.position_at(now),

@@ -25,7 +25,7 @@ def announce(settings: RuleSettings, room: Room, body: Announce, now: float) -> 
         raise RequestError("bad_message", f"`text` is longer than {settings.chat_length} characters.")
     if not room.members:
         return Decision()
-    said = m.Said(
+    said = m.ChatMessage(
         seq=room.seq + 1,
         prev=room.prev,
         user_id=m.SERVER,

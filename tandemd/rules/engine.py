@@ -280,7 +280,7 @@ class Rules:
         text = body.text
         if len(text) > self.settings.chat_length:
             raise RequestError("bad_message", f"CHAT: `text` is longer than {self.settings.chat_length} characters.")
-        said = m.Said(
+        said = m.ChatMessage(
             seq=room.seq + 1,
             prev=room.prev,
             user_id=member.user_id,

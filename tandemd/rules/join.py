@@ -239,7 +239,7 @@ def greeting(
         since = -1 if first else room.members[user].order
         for gone in room.departed:
             if gone.user_id not in room.members and (gone.seq > since or not gone.seq):
-                told += [m.Left(user_id=gone.user_id), m.UserLeft(user_id=gone.user_id)]
+                told += [m.LegacyLeave(user_id=gone.user_id), m.UserLeft(user_id=gone.user_id)]
     if first and not controls and playback.url:
         told.append(m.UrlChanged(user_id=m.SERVER, url=playback.url))
     if room.gate is not None or (user != room.host and playback.known):

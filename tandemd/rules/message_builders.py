@@ -18,9 +18,9 @@ def number_parts(*messages: m.LoggedMessage) -> tuple[m.LoggedMessage, ...]:
     return tuple(msgspec.structs.replace(message, part=(i, count)) for i, message in enumerate(messages, 1))
 
 
-def play_pause(room: Room, user: str, position: float, playing: bool, now: float) -> m.Played:
+def play_pause(room: Room, user: str, position: float, playing: bool, now: float) -> m.PlayPauseEvent:
     """Return the PLAY_PAUSE of the room's next commit."""
-    return m.Played(
+    return m.PlayPauseEvent(
         seq=room.seq + 1,
         prev=room.prev,
         user_id=user,
@@ -42,10 +42,12 @@ def seek_pause(room: Room, by: str, position: float, now: float) -> m.SeekPause:
     )
 
 
-def user_left(room: Room, user: str, reason: Literal["kicked", "banned"] | None = None) -> tuple[m.Left, m.UserLeft]:
+def user_left(
+    room: Room, user: str, reason: Literal["kicked", "banned"] | None = None
+) -> tuple[m.LegacyLeave, m.UserLeft]:
     """Return what tells that somebody is gone: clients drop the video connection on one, the tile on the other."""
     seq, prev = room.seq + 1, room.prev
-    return m.Left(seq=seq, prev=prev, user_id=user), m.UserLeft(seq=seq, prev=prev, user_id=user, reason=reason)
+    return m.LegacyLeave(seq=seq, prev=prev, user_id=user), m.UserLeft(seq=seq, prev=prev, user_id=user, reason=reason)
 
 
 def host_changed(room: Room, host: str) -> m.HostChanged:
@@ -53,11 +55,11 @@ def host_changed(room: Room, host: str) -> m.HostChanged:
     return m.HostChanged(seq=room.seq + 1, prev=room.prev, host_user_id=host or None)
 
 
-def sync_message(room: Room, now: float) -> m.Played | m.SeekPause:
+def sync_message(room: Room, now: float) -> m.PlayPauseEvent | m.SeekPause:
     """Return the message that brings one player where the room is; it belongs to no commit."""
     if room.gate is not None:
         return m.SeekPause(user_id=m.SERVER, current_time=room.gate.position, timestamp=int(now * 1000))
-    return m.Played(
+    return m.PlayPauseEvent(
         user_id=m.SERVER,
         control="play" if room.playback.playing else "pause",
         current_time=room.playback.position_at(now),

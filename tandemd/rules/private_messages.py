@@ -28,7 +28,7 @@ def for_removed_members(room: Room, commit: Commit) -> list[m.ServerMessage]:
         )
     ]
     for user in room.members:
-        messages += [m.Left(user_id=user), m.UserLeft(user_id=user)]
+        messages += [m.LegacyLeave(user_id=user), m.UserLeft(user_id=user)]
     return messages
 
 
@@ -40,7 +40,7 @@ def for_closed_room(commit: Commit) -> list[m.ServerMessage]:
     messages: list[m.ServerMessage] = [m.RoomClosed(reason=(commit.details or {}).get("why"))]
     for name in commit.changes:
         user = name.removeprefix(MEMBER)
-        messages += [m.Left(user_id=user), m.UserLeft(user_id=user)]
+        messages += [m.LegacyLeave(user_id=user), m.UserLeft(user_id=user)]
     return messages
 
 

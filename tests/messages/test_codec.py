@@ -263,7 +263,7 @@ class SaidTests(SynchronousTestCase):
         self.assertEqual(json.loads(m.encode(m.relayed(message, "me")))["url"], "")
 
     def test_what_there_is_nothing_to_say_about_is_absent(self) -> None:
-        self.assertEqual(json.loads(m.encode(m.Left(user_id="a"))), {"type": "LEAVE", "userId": "a"})
+        self.assertEqual(json.loads(m.encode(m.LegacyLeave(user_id="a"))), {"type": "LEAVE", "userId": "a"})
 
     def test_a_name_or_host_that_is_not_there_is_null(self) -> None:
         """Old clients read `username` and `hostUserId` without asking whether they are there."""

@@ -21,7 +21,7 @@ class PlaybackTests(SynchronousTestCase):
         (message,) = decision.messages
         self.assertEqual(
             message,
-            m.Played(
+            m.PlayPauseEvent(
                 seq=self.world.room.seq,
                 prev=2,
                 user_id="host",
@@ -358,7 +358,7 @@ class GateTests(SynchronousTestCase):
         self.world.advance(9)
         decision = self.world.ready("e", 50.0)
         self.assertFalse(decision.commits)
-        assert isinstance(decision.reply, m.Played)
+        assert isinstance(decision.reply, m.PlayPauseEvent)
         self.assertEqual((decision.reply.user_id, decision.reply.control, decision.reply.seq), ("server", "play", None))
         self.assertAlmostEqual(decision.reply.current_time, 52.0)
 

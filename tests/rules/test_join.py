@@ -554,7 +554,7 @@ class GreetingTests(SynchronousTestCase):
         self.world.join("b")
         said = self.greet("b", first=False)
         self.assertEqual(types(said), ["ROOM_STATE", "LEAVE", "USER_LEFT"])
-        self.assertEqual(said[1], m.Left(user_id="c"))
+        self.assertEqual(said[1], m.LegacyLeave(user_id="c"))
 
     def test_also_to_one_who_was_away_for_so_long_that_it_joins_anew(self) -> None:
         self.world.join_all("b", "c")

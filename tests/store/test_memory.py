@@ -32,7 +32,7 @@ def commits_for(room: Room, *changes: dict[str, Any], due: float = 0.0, closes: 
     return [
         Commit(
             room.epoch, room.seq + i, EPOCH + i, "TEST", "ann", None, change,
-            (m.Said(seq=room.seq + i, prev=room.seq + i - 1, user_id="ann", username=None, text=str(i), timestamp=0),),
+            (m.ChatMessage(seq=room.seq + i, prev=room.seq + i - 1, user_id="ann", username=None, text=str(i), timestamp=0),),
             "", due, closes and i == len(changes),
         )
         for i, change in enumerate(changes, 1)

@@ -150,7 +150,7 @@ class Hand:
             changes = {}
         if not room.seq:
             changes = {"settings": RoomSettings(invite=f"inv-{room.room_id}"), **changes}
-        said = m.Said(seq=room.seq + 1, prev=room.prev, user_id="ann", username="Ann", text=text, timestamp=0)
+        said = m.ChatMessage(seq=room.seq + 1, prev=room.prev, user_id="ann", username="Ann", text=text, timestamp=0)
         messages = (said,) if text else ()
         due = fields.pop("due", room.due)
         return Commit(
