@@ -99,8 +99,8 @@ class FaultTests(ChaosTestCase):
         await one(faults.kill_postgres_connections)
         await one(faults.restart_worker)
         for name in (
-            "commits_total", "commit_batch_size_count", "room_gaps_total", "pubsub_canary_age_seconds",
-            "pubsub_reconnects_total", "archive_batch_events_count", "db_queue_seconds_count", "db_run_seconds_count",
+            "commits_total", "commit_batch_size_count", "room_catchups_total", "pubsub_canary_age_seconds",
+            "pubsub_reconnects_total", "archive_batch_events_count", "db_queue_wait_seconds_count", "db_transaction_seconds_count",
         ):  # fmt: skip
             await self.counts(f"tandemd_{name}")
         await self.judge(party)
