@@ -136,6 +136,10 @@ class Party:
             client.stop()
         return histories
 
+    def heard(self) -> int:
+        """Return how many messages all clients have received."""
+        return sum(1 for history in histories_of(self.clients) for _ in history.heard())
+
     # -- what people do
 
     def unique(self) -> int:

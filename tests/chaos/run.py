@@ -9,25 +9,35 @@ from pathlib import Path
 
 from twisted.internet.threads import deferToThread
 
-from .checker import Checker
+from .checker import Checker, RoomRow, Row
 from .cluster import Cluster
 from .party import Party
 
 
-async def archived(cluster: Cluster, party: Party) -> None:
-    """Wait until the archive has every change, and every member has been told of it.
+async def archived(cluster: Cluster, party: Party) -> tuple[list[Row], list[RoomRow]]:
+    """Wait until the archive has every change and every member knows of it; return the events and rooms in the archive.
 
-    The journal is empty, no node keeps anything that is to go there, and no member is behind: all of it at one moment.
+    The journal is empty, no node keeps an entry of it, and no member is behind, before the archive is read and after. So
+    all clients stay connected until then: a lost connection is a change of its room, and the row of a large room is written
+    later than its events.
     """
 
     def empty() -> bool:
         spooled = any(path.name.startswith("journal.spool") for node in cluster.nodes for path in node.state.iterdir())
         return not spooled and bool(cluster.ask_redis("XLEN", "tandem:journal") == 0)
 
-    # What a consumer has taken that was killed is taken over after some seconds.
-    assert await party.clock.until(lambda: not party.behind() and empty()), (
-        f"behind: {party.behind()}; the journal: {cluster.ask_redis('XINFO', 'CONSUMERS', 'tandem:journal', 'archive')}"
-    )
+    def complete() -> bool:
+        return not party.behind() and empty()
+
+    while True:
+        # Another consumer takes over the entries of one that was killed, after some seconds.
+        assert await party.clock.until(complete), (
+            f"behind: {party.behind()}; the journal: {cluster.ask_redis('XINFO', 'CONSUMERS', 'tandem:journal', 'archive')}"
+        )
+        heard = party.heard()
+        rows, rooms = await deferToThread(cluster.archived)
+        if complete() and party.heard() == heard:
+            return rows, rooms
 
 
 async def finish(cluster: Cluster, party: Party, *, may_renew: bool, may_lose: bool) -> list[str]:
@@ -36,9 +46,8 @@ async def finish(cluster: Cluster, party: Party, *, may_renew: bool, may_lose: b
     await party.settled("in the end")
     await party.quiet()
     # A gate that opens, or a connection that is lost, changes a room after the last command too.
-    await archived(cluster, party)
+    rows, rooms = await archived(cluster, party)
     histories = party.stop()
-    rows, rooms = await deferToThread(cluster.archived)
     rows = [row for row in rows if row.room in party.rooms]
     rooms = [room for room in rooms if room.room in party.rooms]
     checker = Checker(histories, may_renew=may_renew, may_lose=may_lose)
@@ -49,6 +58,5 @@ async def finish(cluster: Cluster, party: Party, *, may_renew: bool, may_lose: b
             json.dumps({"problems": problems, "histories": histories, "rows": rows}, default=asdict, indent=1)
         )
         party.reports.append(f"the histories are in {kept}; seed {party.seed}")
-    heard = sum(1 for history in histories for _ in history.heard())
-    party.reports.append(f"{len(rows)} events, {heard} messages, {checker.gaps} gaps over a new epoch")
+    party.reports.append(f"{len(rows)} events, {party.heard()} messages, {checker.gaps} gaps over a new epoch")
     return problems
