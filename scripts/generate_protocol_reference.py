@@ -32,7 +32,7 @@ from msgspec.inspect import (
 )
 
 from tandemd import messages as m
-from tandemd.errors import CODES
+from tandemd.errors import ERROR_MEANINGS
 from tandemd.rules.permissions import PERMISSIONS, Who
 
 MARK = "<!-- From here on made by `python -m scripts.generate_protocol_reference docs/protocol.md`. Do not edit. -->"
@@ -98,7 +98,7 @@ def reference() -> str:
     for part in _OBJECTS:
         lines += [f"### {part.__name__}", "", _summary(part), *_table(part, set(), gap=True), ""]
     lines += ["## Codes of ERROR", "", "| code | meaning |", "|---|---|"]
-    lines += [f"| `{code}` | {meaning} |" for code, meaning in CODES.items()]
+    lines += [f"| `{code}` | {meaning} |" for code, meaning in ERROR_MEANINGS.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -1,53 +1,109 @@
-"""What a client may be told went wrong.
+"""Errors that clients are told: codes of ERROR messages, and codes of close frames.
 
-A `RequestError` is the client's doing or the moment's: it becomes an ERROR message and changes nothing.
-Any other exception is a fault of ours: it is logged with its traceback and reported as code "internal".
+A `RequestError` rejects one command: it becomes an ERROR message and changes nothing. Any other exception is a fault of the
+server: it is logged with its traceback and reported with the code "internal".
 """
+
+from enum import IntEnum, StrEnum
+
+
+class ErrorCode(StrEnum):
+    """The `code` of an ERROR, for programs. `ERROR_MEANINGS` documents them."""
+
+    BAD_MESSAGE = "bad_message"
+    UNKNOWN_TYPE = "unknown_type"
+    NOT_JOINED = "not_joined"
+    DETACHED = "detached"
+    FORBIDDEN = "forbidden"
+    BAD_PIN = "bad_pin"
+    UNAUTHORIZED = "unauthorized"
+    BAD_USER = "bad_user"
+    IDENTITY_CONFLICT = "identity_conflict"
+    ROOM_FULL = "room_full"
+    KICKED = "kicked"
+    BANNED = "banned"
+    LOCKED = "locked"
+    BAD_URL = "bad_url"
+    FORGOTTEN = "forgotten"
+    TOO_LARGE = "too_large"
+    MAILBOX_FULL = "mailbox_full"
+    NO_SUCH_MEMBER = "no_such_member"
+    UNAVAILABLE = "unavailable"
+    RATE_LIMITED = "rate_limited"
+    IDLE = "idle"
+    INTERNAL = "internal"
+    NO_OTHER_NODE = "no_other_node"
+    """Of the administration interface only: HTTP answers it with a status, and no ERROR has it."""
+
+
+ERROR_MEANINGS: dict[ErrorCode, str] = {
+    ErrorCode.BAD_MESSAGE: "the frame is not a JSON object, or a field is missing or has a wrong type or range",
+    ErrorCode.UNKNOWN_TYPE: "the server knows no message of this type",
+    ErrorCode.NOT_JOINED: "this connection is in no room; send JOIN first",
+    ErrorCode.DETACHED: "another connection has taken this member over; send JOIN to take it back",
+    ErrorCode.FORBIDDEN: "this member may not do that in this room",
+    ErrorCode.BAD_PIN: "the room has a PIN, and `pin` is missing or wrong",
+    ErrorCode.UNAUTHORIZED: "the server requires a valid token for this room and user id in `auth`",
+    ErrorCode.BAD_USER: "this user id cannot be used",
+    ErrorCode.IDENTITY_CONFLICT: "this user id is in the room; the JOIN stays pending until it is free",
+    ErrorCode.ROOM_FULL: "the room has as many members as it may have; the JOIN stays pending",
+    ErrorCode.KICKED: "the host removed this user id from the room a short while ago",
+    ErrorCode.BANNED: "the host has banned this user id, or newcomers from this address, for the life of the room",
+    ErrorCode.LOCKED: "the host has locked the room; the JOIN stays pending until it is unlocked",
+    ErrorCode.BAD_URL: "this server does not allow the title's URL",
+    ErrorCode.FORGOTTEN: (
+        "the command's `id` is too old to tell whether it was carried out; it is not carried out now"
+    ),
+    ErrorCode.TOO_LARGE: "the command would change too many bytes of the room at once",
+    ErrorCode.MAILBOX_FULL: "the addressed member is not connected, and its mailbox is full",
+    ErrorCode.NO_SUCH_MEMBER: "the addressed member is not in this room",
+    ErrorCode.UNAVAILABLE: "the server cannot carry this out at the moment; a JOIN stays pending",
+    ErrorCode.RATE_LIMITED: (
+        "too many of these in too short a time; a JOIN stays pending and is carried out as soon as possible"
+    ),
+    ErrorCode.IDLE: "the client sent neither JOIN nor PING in time; the connection is closed",
+    ErrorCode.INTERNAL: "a fault of the server; it has been logged",
+}
+"""The codes that ERROR messages can have, in the order of the protocol reference, which is generated from it."""
+
+
+class CloseCode(IntEnum):
+    """Close codes of WebSocket connections (RFC 6455, section 7.4, and IANA's registry)."""
+
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    UNSUPPORTED_DATA = 1003
+    NO_STATUS = 1005
+    """Never sent: the peer's close frame had no code."""
+    ABNORMAL = 1006
+    """Never sent: the connection ended without a close frame."""
+    INVALID_PAYLOAD = 1007
+    POLICY_VIOLATION = 1008
+    MESSAGE_TOO_BIG = 1009
+    INTERNAL_ERROR = 1011
+    SERVICE_RESTART = 1012
 
 
 class RequestError(Exception):
-    """A command that is not carried out.
+    """Reject a command.
 
-    code: a word that programs can act on; `CODES` lists them with their meaning.
-    text: a sentence for people, naming the field or the rule.
-    retry_after: milliseconds after which trying again may help, or None if it will not.
+    code: for programs.
+    text: a sentence for people that names the field or the rule.
+    retry_after: milliseconds after which another try may succeed; None if it will not.
     """
 
     __slots__ = ("code", "text", "retry_after")
 
-    def __init__(self, code: str, text: str, retry_after: int | None = None):
+    def __init__(self, code: ErrorCode, text: str, retry_after: int | None = None):
         super().__init__(text)
         self.code = code
         self.text = text
         self.retry_after = retry_after
 
 
-CODES: dict[str, str] = {
-    "bad_message": "the frame is not a JSON object, or a field is missing or has a wrong type or range",
-    "unknown_type": "the server knows no message of this type",
-    "not_joined": "this connection is in no room; send JOIN first",
-    "detached": "another connection has taken this member over; send JOIN to take it back",
-    "forbidden": "this member may not do that in this room",
-    "bad_pin": "the room has a PIN, and `pin` is missing or wrong",
-    "unauthorized": "the server requires a valid token for this room and user id in `auth`",
-    "bad_user": "this user id cannot be used",
-    "identity_conflict": "this user id is in the room; the JOIN stays pending until it is free",
-    "room_full": "the room has as many members as it may have; the JOIN stays pending",
-    "kicked": "the host removed this user id from the room a short while ago",
-    "banned": "the host has banned this user id, or newcomers from this address, for the life of the room",
-    "locked": "the host has locked the room; the JOIN stays pending until it is unlocked",
-    "bad_url": "this server does not allow the title's URL",
-    "forgotten": "the command's `id` is too old to tell whether it was carried out; it is not carried out now",
-    "too_large": "the command would change too many bytes of the room at once",
-    "mailbox_full": "the addressed member is not connected, and its mailbox is full",
-    "no_such_member": "the addressed member is not in this room",
-    "unavailable": "the server cannot carry this out at the moment; a JOIN stays pending",
-    "rate_limited": "too many of these in too short a time; a JOIN stays pending and is carried out as soon as possible",
-    "idle": "the client sent neither JOIN nor PING in time; the connection is closed",
-    "shutting_down": "the server is about to stop; reconnect after a moment",
-    "internal": "a fault of the server; it has been logged",
-}
-
 MAILBOX_FULL = RequestError(
-    "mailbox_full", "This member is not connected, and as many bytes wait for it as may (limits.mailbox_bytes).", 5000
+    ErrorCode.MAILBOX_FULL,
+    "This member is not connected, and as many bytes wait for it as may (limits.mailbox_bytes).",
+    5000,
 )

@@ -15,6 +15,7 @@ from .. import messages as m
 from ..archive.admin_queries import AdminQueries
 from ..auth.pin_hasher import PinHasher
 from ..config import Config
+from ..errors import CloseCode
 from ..metrics import GcPause, Metrics, ReactorLag
 from ..ratelimit import MessageLimits, MessageRates, Spending, SpendingRates
 from ..rooms.administration import Administration
@@ -280,7 +281,7 @@ class Node:
         return metrics.render()
 
 
-_CLOSE_CODES = frozenset((1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012))
+_CLOSE_CODES = frozenset(CloseCode)
 
 
 def rules_of(config: Config) -> Rules:

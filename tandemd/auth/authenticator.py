@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from .. import messages as m
-from ..errors import RequestError
+from ..errors import ErrorCode, RequestError
 from ..interfaces import Claims
 from ..util.file_watcher import FileWatcher
 from .keys import SUFFIXES, VerificationKey, read_keys
@@ -107,4 +107,4 @@ _FAULTS: tuple[tuple[type[Exception], str], ...] = (
 
 
 def _refused(text: str) -> RequestError:
-    return RequestError("unauthorized", f"JOIN: {text}.")
+    return RequestError(ErrorCode.UNAUTHORIZED, f"JOIN: {text}.")

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from ..errors import ErrorCode
 from .client import (
     CLIENT_MESSAGES,
     Answer,
@@ -65,13 +66,15 @@ def explain(payload: bytes, error: Exception) -> Error:
     try:
         envelope = _decode_envelope(payload)
     except (ValueError, RecursionError) as outer:
-        return Error(code="bad_message", message=f"A message is one JSON object, but {_fault(outer)}.")
+        return Error(code=ErrorCode.BAD_MESSAGE, message=f"A message is one JSON object, but {_fault(outer)}.")
     id_ = envelope.id if type(envelope.id) is int and 0 <= envelope.id <= 2**53 else None
     if not isinstance(envelope.type, str):
-        return Error(code="bad_message", message="A message needs a `type`, which is a string.", id=id_)
+        return Error(code=ErrorCode.BAD_MESSAGE, message="A message needs a `type`, which is a string.", id=id_)
     if envelope.type not in _TYPES:
-        return Error(code="unknown_type", message=f"There is no message type {envelope.type[:_QUOTED]!r}.", id=id_)
-    return Error(code="bad_message", message=f"{envelope.type}: {_fault(error)}.", id=id_)
+        return Error(
+            code=ErrorCode.UNKNOWN_TYPE, message=f"There is no message type {envelope.type[:_QUOTED]!r}.", id=id_
+        )
+    return Error(code=ErrorCode.BAD_MESSAGE, message=f"{envelope.type}: {_fault(error)}.", id=id_)
 
 
 def _fault(error: Exception) -> str:

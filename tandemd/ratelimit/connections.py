@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 
+from ..errors import ErrorCode
 from ..metrics import LabeledCounter
 from . import Penalties, scopes
 from .buckets import PerMinute
@@ -19,12 +20,9 @@ class Rejection(Struct, frozen=True):
     code, text: for the client. wait: seconds after which to try again, None for never.
     """
 
-    code: str
+    code: ErrorCode
     text: str
     wait: float | None = None
-
-
-RATE_LIMITED, OVERLOADED, FORBIDDEN = "rate_limited", "unavailable", "forbidden"
 
 
 class ConnectionLimits(Struct, frozen=True):
@@ -65,31 +63,35 @@ class ConnectionLimiter:
         wait = self._penalties.wait(address)
         if wait:
             return self._refuse(
-                RATE_LIMITED, "penalized", "A client at your address broke the limits repeatedly.", wait
+                ErrorCode.RATE_LIMITED, "penalized", "A client at your address broke the limits repeatedly.", wait
             )
         if settings.connections and self._count >= settings.connections:
             return self._refuse(
-                OVERLOADED, "connections", "The server has as many connections as it may have.", FULL_WAIT
+                ErrorCode.UNAVAILABLE, "connections", "The server has as many connections as it may have.", FULL_WAIT
             )
         if settings.per_address and any(
             self._open.get(scope.name, 0) >= settings.per_address * scope.times for scope in scopes(address)
         ):
             return self._refuse(
-                RATE_LIMITED,
+                ErrorCode.RATE_LIMITED,
                 "connections_per_address",
                 "Your address has as many connections as it may have.",
                 FULL_WAIT,
             )
         wait = self._opening.take(address)
         if wait:
-            return self._refuse(RATE_LIMITED, "connection_rate", "Too many new connections from your address.", wait)
+            return self._refuse(
+                ErrorCode.RATE_LIMITED, "connection_rate", "Too many new connections from your address.", wait
+            )
         return None
 
     def request(self, address: str) -> Rejection | None:
         """Return why an HTTP request is rejected, or None. To be asked once for each request."""
         wait = self._asking.take(address)
         return (
-            self._refuse(RATE_LIMITED, "request_rate", "Too many requests from your address.", wait) if wait else None
+            self._refuse(ErrorCode.RATE_LIMITED, "request_rate", "Too many requests from your address.", wait)
+            if wait
+            else None
         )
 
     def checks_often(self, address: str) -> bool:
@@ -100,9 +102,9 @@ class ConnectionLimiter:
     def refuse_origin(self) -> Rejection:
         """Return why the handshake of a web page is rejected that may not use this server."""
         self._limited["origin"] += 1
-        return Rejection(FORBIDDEN, "Pages of this origin may not use this server.")
+        return Rejection(ErrorCode.FORBIDDEN, "Pages of this origin may not use this server.")
 
-    def _refuse(self, code: str, reason: str, text: str, wait: float) -> Rejection:
+    def _refuse(self, code: ErrorCode, reason: str, text: str, wait: float) -> Rejection:
         self._limited[reason] += 1
         return Rejection(code, text, wait)
 

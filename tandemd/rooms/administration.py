@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ..errors import RequestError
+from ..errors import ErrorCode, RequestError
 from ..interfaces import IAdministration, IArchiveQueries, IRoomStore
 from ..rules.commands import Announce, Close, Command, Decision
 from ..util.text import one_line
@@ -79,7 +79,9 @@ class Administration:
     def _read(self, question: Deferred[Any]) -> Deferred[Any]:
         def failed(failure: Any) -> None:
             self._log.error("an administrator could not read the archive: {error}", error=one_line(failure.value))
-            raise RequestError("unavailable", "The archive cannot be read at the moment; the log says why.", 5000)
+            raise RequestError(
+                ErrorCode.UNAVAILABLE, "The archive cannot be read at the moment; the log says why.", 5000
+            )
 
         return question.addErrback(failed)
 
@@ -151,7 +153,9 @@ class Administration:
 
     def drain(self, by: str, undo: bool, force: bool) -> int:
         if not undo and not force and not self._elsewhere():
-            raise RequestError("no_other_node", "No other node could take the clients; use force to send them away.")
+            raise RequestError(
+                ErrorCode.NO_OTHER_NODE, "No other node could take the clients; use force to send them away."
+            )
         count = self._drainer(undo)
         self._log.info("administration: {act}", act="undrain" if undo else "drain", by=by, connections=count)
         return count

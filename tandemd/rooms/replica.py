@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from .. import messages as m
-from ..errors import RequestError
+from ..errors import ErrorCode, RequestError
 from ..interfaces import CommitResult, Conflict, IRoomStore, TooLarge
 from ..messages.framing import text_frame
 from ..metrics import Metrics
@@ -24,6 +24,7 @@ from ..ratelimit import Meter
 from ..rules import private_messages
 from ..rules.commands import Command, Decision, Due, StalePinError
 from ..rules.engine import Rules, commit_of
+from ..rules.event_types import EventType
 from ..rules.state import MEMBER, Commit, Member, Room, Version
 from .joining.pending_joins import PendingJoins
 from .log_follower import LogFollower
@@ -47,7 +48,16 @@ PATIENCE = 2.0
 """Seconds for which commands wait while the store is away."""
 
 OFTEN = frozenset(
-    ("PLAY_PAUSE", "SEEK", "GATE_OPENED", "URL_CHANGE", "CHAT", "USERNAME_UPDATED", "GUEST_CONTROL", "ROOM_LOCKED")
+    (
+        EventType.PLAY_PAUSE,
+        EventType.SEEK,
+        EventType.GATE_OPENED,
+        EventType.URL_CHANGE,
+        EventType.CHAT,
+        EventType.USERNAME_UPDATED,
+        EventType.GUEST_CONTROL,
+        EventType.ROOM_LOCKED,
+    )
 )
 """Events of which a room may have any number, so that not all of them have a row in the archive. Coming, going and moderation
 always have."""
@@ -55,7 +65,7 @@ always have."""
 SILENT = "silent"
 """The event of commits that have none, in the metrics."""
 
-INTERNAL = RequestError("internal", "The server made a mistake; it has been logged.")
+INTERNAL = RequestError(ErrorCode.INTERNAL, "The server made a mistake; it has been logged.")
 
 
 class QueuedCommand:
@@ -288,7 +298,7 @@ class RoomReplica:
             log.error("a change of {room} by {kind} is too large: {size} bytes (limits.commit_bytes)",
                       room=self.room.room_id, kind=kind, size=result.size)  # fmt: skip
         error = RequestError(
-            "too_large",
+            ErrorCode.TOO_LARGE,
             f"This would change {result.size} bytes of the room; {result.most} is the most (limits.commit_bytes).",
         )
         self._metrics.refused[error.code] += 1
@@ -296,7 +306,9 @@ class RoomReplica:
 
     def _refuse(self, outcomes: Sequence[Outcome], retry_after: float) -> None:
         """The store cannot be used: tell those who wait."""
-        error = RequestError("unavailable", "The server cannot store changes at the moment.", int(retry_after * 1000))
+        error = RequestError(
+            ErrorCode.UNAVAILABLE, "The server cannot store changes at the moment.", int(retry_after * 1000)
+        )
         for entry, _, _ in outcomes:
             if not entry.retry_when_unavailable:
                 self._metrics.refused[error.code] += 1
@@ -421,7 +433,7 @@ class RoomReplica:
         elif member is None and (commit.details or {}).get("reason") == "lost":
             self._strays.reattach(self, session, None)
         else:
-            if member is not None and commit.event == "USER_RESUMED":
+            if member is not None and commit.event == EventType.USER_RESUMED:
                 # Its connection may have been dead for long. The same page speaks through another now.
                 for letter in session.unproven():
                     self._store.relay(self.room.room_id, user, letter)

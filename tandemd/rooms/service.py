@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .. import messages as m
-from ..errors import RequestError
+from ..errors import CloseCode, ErrorCode, RequestError
 from ..interfaces import Claims, IRoomStore, PlayerStatus
 from ..messages.framing import text_frame
 from ..metrics import Metrics
@@ -27,6 +27,7 @@ from ..ratelimit import Meter, Spending
 from ..ratelimit.spending import RESERVED
 from ..rules.commands import Command, Decision, Due, Lost
 from ..rules.engine import Rules
+from ..rules.event_types import EventType
 from ..rules.permissions import PERMISSIONS, believes_it_controls
 from ..rules.state import Commit, Pin, Room
 from ..util.services import Periodic
@@ -56,9 +57,9 @@ RELAY_BYTES = 256
 SWEEP = 0.25
 """Seconds between two looks at each room."""
 
-NOT_JOINED = RequestError("not_joined", "You are in no room; send JOIN first.")
-CROWDED = RequestError("rate_limited", "This member does not read what it is sent already.", 1000)
-NO_SUCH_MEMBER = RequestError("no_such_member", "`to` is not a member of this room.")
+NOT_JOINED = RequestError(ErrorCode.NOT_JOINED, "You are in no room; send JOIN first.")
+CROWDED = RequestError(ErrorCode.RATE_LIMITED, "This member does not read what it is sent already.", 1000)
+NO_SUCH_MEMBER = RequestError(ErrorCode.NO_SUCH_MEMBER, "`to` is not a member of this room.")
 
 
 class RoomService(service.Service):
@@ -296,12 +297,14 @@ class RoomService(service.Service):
         wait = live.meter.wait(RESERVED if kind in _TALK else 1.0) if live.meter is not None else 0.0
         if wait:
             self._metrics.rate_limited["room"] += 1
-            raise RequestError("rate_limited", "Too much happens in this room (limits.room_*_rate).", ceil(wait * 1000))
+            raise RequestError(
+                ErrorCode.RATE_LIMITED, "Too much happens in this room (limits.room_*_rate).", ceil(wait * 1000)
+            )
         wait = session.meter.wait() if session.meter is not None else 0.0
         if wait:
             self._metrics.rate_limited["address"] += 1
             text = "Too much comes from your address (limits.address_*_rate)."
-            raise RequestError("rate_limited", text, ceil(wait * 1000))
+            raise RequestError(ErrorCode.RATE_LIMITED, text, ceil(wait * 1000))
 
     def _charge(self, session: Session, meter: Meter, size: int, deliveries: int) -> None:
         """Have a room and the address of a session pay for relays. meter: the room's. size: bytes that wait in a mailbox."""
@@ -345,7 +348,7 @@ class RoomService(service.Service):
             self.positions.commit_applied(live, commit)
         if commit.closes:
             live.renew(self.open.blank(live.room.room_id))
-        elif commit.event == "USER_JOINED":
+        elif commit.event == EventType.USER_JOINED:
             member = live.room.members.get(commit.user)
             if member is not None:
                 self.directory.member_joined(live.room.room_id, member.address)
@@ -377,7 +380,7 @@ class RoomService(service.Service):
 
     def _connection_dead(self, session: Session) -> None:
         if not session.gone:
-            session.close(1011, "no answer to a ping")
+            session.close(CloseCode.INTERNAL_ERROR, "no answer to a ping")
             # Nobody will answer the closing handshake, and somebody is waiting.
             self.closed(session)
 

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from .. import messages as m
-from ..errors import RequestError
+from ..errors import CloseCode, RequestError
 from ..interfaces import IRoomStore, IStoreEventHandler
 from ..messages.framing import text_frame
 from ..rules import join
@@ -106,7 +106,7 @@ class StoreEventHandler:
             live.submit(QueuedCommand(Command(session.user, session.conn, Reattach())), first=True)
         else:
             live.group.remove(session)
-            session.close(1012, "join again")
+            session.close(CloseCode.SERVICE_RESTART, "join again")
 
 
 class NodeLostCommand(QueuedCommand):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from .. import messages as m
-from ..errors import RequestError
+from ..errors import ErrorCode, RequestError
 from .commands import Announce, Close, Decision
 from .display_names import SERVER_NAME
+from .event_types import EventType
 from .settings import RuleSettings
 from .state import MEMBER, Room
 
@@ -16,13 +17,13 @@ def close(room: Room, body: Close) -> Decision:
         return Decision()
     details = {"by": body.by, "why": body.reason}
     # The members are told by `asides.room_closed`: with this commit they are none any more.
-    return Decision("ROOM_CLOSED", {MEMBER + user: None for user in room.members}, (), details, closes=True)
+    return Decision(EventType.ROOM_CLOSED, {MEMBER + user: None for user in room.members}, (), details, closes=True)
 
 
 def announce(settings: RuleSettings, room: Room, body: Announce, now: float) -> Decision:
     """Have the server say something, as a member would. Nothing, if nobody is there to hear it."""
     if len(body.text) > settings.chat_length:
-        raise RequestError("bad_message", f"`text` is longer than {settings.chat_length} characters.")
+        raise RequestError(ErrorCode.BAD_MESSAGE, f"`text` is longer than {settings.chat_length} characters.")
     if not room.members:
         return Decision()
     said = m.ChatMessage(
@@ -34,4 +35,4 @@ def announce(settings: RuleSettings, room: Room, body: Announce, now: float) -> 
         timestamp=int(now * 1000),
     )
     # What members say is nobody's business. This is the operators' own, and they account for it.
-    return Decision("ANNOUNCEMENT", {}, (said,), {"by": body.by, "text": body.text})
+    return Decision(EventType.ANNOUNCEMENT, {}, (said,), {"by": body.by, "text": body.text})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from ..messages import LoggedMessage, ServerMessage
+from .event_types import EventType
 from .state import Pin
 
 
@@ -119,7 +120,7 @@ class Decision(Struct, gc=False):
     seq: that of the commit that carried the command out already, if this is a repetition of it; else None.
     """
 
-    event: str = ""
+    event: EventType | Literal[""] = ""
     changes: dict[str, Any] = {}
     messages: tuple[LoggedMessage, ...] = ()
     details: dict[str, Any] | None = None

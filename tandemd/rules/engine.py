@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from .. import messages as m
-from ..errors import RequestError
+from ..errors import ErrorCode, RequestError
 from . import administration, join, membership, moderation, permissions
 from . import ready_gate as gates
 from .commands import (
@@ -30,6 +30,7 @@ from .commands import (
     Watching,
 )
 from .display_names import clean_name
+from .event_types import EventType
 from .message_builders import number_parts, play_pause, seek_pause, sync_message
 from .permissions import PERMISSIONS
 from .playback import Playback
@@ -85,7 +86,7 @@ class Rules:
         member = permissions.member_for_connection(room, command.user, command.conn)
         if member.recent_commands and member.recent_commands[-1][0] == run and body.id <= member.highest_evicted_id:
             raise RequestError(
-                "forgotten",
+                ErrorCode.FORGOTTEN,
                 f"`id`: too old to say whether it was carried out; have at most {RECENT} commands without an answer.",
             )
         permissions.check(room, command.user, kind, now, self.settings.host_gone)
@@ -100,10 +101,12 @@ class Rules:
                 member = room.members.get(command.user)
                 if member is None or member.conn != command.conn:
                     return Decision()
-                return membership.lost(room, [member], "CONNECTION_LOST", now)
+                return membership.lost(room, [member], EventType.CONNECTION_LOST, now)
             case NodeLost():
                 gone = [m_ for m_ in room.members.values() if m_.conn and m_.conn.startswith(body.prefix)]
-                return membership.lost(room, gone[: membership.AT_ONCE], "NODE_LOST", now) if gone else Decision()
+                return (
+                    membership.lost(room, gone[: membership.AT_ONCE], EventType.NODE_LOST, now) if gone else Decision()
+                )
             case Reattach():
                 member = room.members.get(command.user)
                 if member is None or member.conn:
@@ -154,7 +157,7 @@ class Rules:
         if room.gate is not None:
             changes["gate"] = None
         return Decision(
-            "PLAY_PAUSE",
+            EventType.PLAY_PAUSE,
             changes,
             (play_pause(room, member.user_id, position, playing, now),),
             {"control": body.control, "position": position},
@@ -173,12 +176,12 @@ class Rules:
                 "playback": room.playback.controlled(position, False, now),
                 "gate": Gate(position, now, waiting, (), resume),
             }
-            return Decision("SEEK", held, (pause,), details, reschedule=True)
+            return Decision(EventType.SEEK, held, (pause,), details, reschedule=True)
         changes: dict[str, Any] = {"playback": room.playback.controlled(position, resume, now), "gate": None}
         messages: tuple[m.LoggedMessage, ...] = (pause,)
         if resume:
             messages = number_parts(pause, play_pause(room, m.SERVER, position, True, now))
-        return Decision("SEEK", changes, messages, details, reschedule=True)
+        return Decision(EventType.SEEK, changes, messages, details, reschedule=True)
 
     def _ready(self, room: Room, member: Member, body: m.Ready, now: float) -> Decision:
         gate = room.gate
@@ -210,7 +213,9 @@ class Rules:
             url = body.url
             changes = {"playback": room.playback.titled(url, now), "gate": None}
         message = m.UrlChanged(seq=room.seq + 1, prev=room.prev, user_id=member.user_id, url=url)
-        return Decision("URL_CHANGE", changes, (message,), {"url": url} if changes else None, reschedule=bool(changes))
+        return Decision(
+            EventType.URL_CHANGE, changes, (message,), {"url": url} if changes else None, reschedule=bool(changes)
+        )
 
     def _follow(self, room: Room, command: Command, body: CorrectPlayback, now: float) -> Decision:
         member = room.members.get(command.user)
@@ -221,7 +226,7 @@ class Rules:
             return Decision(changes={"playback": playback})
         # Heartbeats do not repair a wrong play state, so this is told, as if the host had pressed the button.
         return Decision(
-            "PLAY_PAUSE",
+            EventType.PLAY_PAUSE,
             {"playback": playback},
             (play_pause(room, command.user, body.position, body.playing, now),),
             {"control": "play" if body.playing else "pause", "position": body.position, "followed": True},
@@ -239,7 +244,7 @@ class Rules:
         if room.gate is not None and self._opens_at(room.gate) <= now:
             return membership.opened(room, room.gate, now)
         if room.empty_since and room.empty_since + self.settings.room_ttl <= now:
-            return Decision("ROOM_EXPIRED", closes=True)
+            return Decision(EventType.ROOM_EXPIRED, closes=True)
         return Decision()
 
     def _watching(self, room: Room, body: Watching) -> Decision:
@@ -252,34 +257,36 @@ class Rules:
 
     def _update_username(self, room: Room, member: Member, body: m.UpdateUsername, now: float) -> Decision:
         if member.name_from_token:
-            raise RequestError("forbidden", "UPDATE_USERNAME: your name comes with your token.")
+            raise RequestError(ErrorCode.FORBIDDEN, "UPDATE_USERNAME: your name comes with your token.")
         name = clean_name(body.username, self.settings.username_length)
         if name is None:
             raise RequestError(
-                "bad_message", "UPDATE_USERNAME: `username` has no visible character, or is the server's own."
+                ErrorCode.BAD_MESSAGE, "UPDATE_USERNAME: `username` has no visible character, or is the server's own."
             )
         message = m.UsernameUpdated(seq=room.seq + 1, prev=room.prev, user_id=member.user_id, username=name)
         changes = {MEMBER + member.user_id: msgspec.structs.replace(member, username=name)}
-        return Decision("USERNAME_UPDATED", changes, (message,), {"username": name})
+        return Decision(EventType.USERNAME_UPDATED, changes, (message,), {"username": name})
 
     def _toggle_guest_control(self, room: Room, member: Member, body: m.ToggleGuestControl, now: float) -> Decision:
         settings = msgspec.structs.replace(room.settings, guest_control=body.enabled)
         message = m.GuestControl(seq=room.seq + 1, prev=room.prev, enabled=body.enabled)
-        return Decision("GUEST_CONTROL", {"settings": settings}, (message,), {"enabled": body.enabled})
+        return Decision(EventType.GUEST_CONTROL, {"settings": settings}, (message,), {"enabled": body.enabled})
 
     def _transfer_host(self, room: Room, member: Member, body: m.TransferHost, now: float) -> Decision:
         target = room.members.get(body.target_user_id)
         if target is None or not target.conn:
             raise RequestError(
-                "no_such_member", "TRANSFER_HOST: `targetUserId` is not a connected member of this room."
+                ErrorCode.NO_SUCH_MEMBER, "TRANSFER_HOST: `targetUserId` is not a connected member of this room."
             )
         message = m.HostChanged(seq=room.seq + 1, prev=room.prev, host_user_id=target.user_id)
-        return Decision("HOST_CHANGED", {"host": target.user_id}, (message,), {"host": target.user_id})
+        return Decision(EventType.HOST_CHANGED, {"host": target.user_id}, (message,), {"host": target.user_id})
 
     def _chat(self, room: Room, member: Member, body: m.Chat, now: float) -> Decision:
         text = body.text
         if len(text) > self.settings.chat_length:
-            raise RequestError("bad_message", f"CHAT: `text` is longer than {self.settings.chat_length} characters.")
+            raise RequestError(
+                ErrorCode.BAD_MESSAGE, f"CHAT: `text` is longer than {self.settings.chat_length} characters."
+            )
         said = m.ChatMessage(
             seq=room.seq + 1,
             prev=room.prev,
@@ -288,7 +295,7 @@ class Rules:
             text=text,
             timestamp=int(now * 1000),
         )
-        return Decision("CHAT", {}, (said,), {"length": len(text)})
+        return Decision(EventType.CHAT, {}, (said,), {"length": len(text)})
 
 
 def commit_of(room: Room, user: str, decision: Decision, now: float, rules: Rules) -> Commit:

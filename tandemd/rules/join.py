@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 
 from .. import messages as m
-from ..errors import RequestError
+from ..errors import ErrorCode, RequestError
 from ..ratelimit.scopes import scopes
 from . import moderation, permissions
 from .commands import Command, Decision, Enter, StalePinError
 from .display_names import clean_name, reserved
+from .event_types import EventType
 from .membership import departed
 from .message_builders import host_changed, number_parts, sync_message, user_left
 from .permissions import believes_it_controls
@@ -33,7 +34,7 @@ def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleS
     """Admit somebody. Raises RequestError, or StalePinError if the PIN was hashed with another salt than the room's."""
     user = command.user
     if reserved(user):
-        raise RequestError("bad_user", "JOIN: `userId` 'server', and what reads like it, is the server's own.")
+        raise RequestError(ErrorCode.BAD_USER, "JOIN: `userId` 'server', and what reads like it, is the server's own.")
     name = clean_name(body.username, settings.username_length)
     member = room.members.get(user)
     if member is not None and recognised(member, command.conn, command.nonce, body):
@@ -41,14 +42,16 @@ def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleS
     # Whether there is such a member is told to those only who might come in: the others do not learn who is in the room.
     permissions.check_not_banned(room, user, body.address, now)
     if room.moderation.locked:
-        raise RequestError("locked", "JOIN: the host has locked this room.", 5000)
+        raise RequestError(ErrorCode.LOCKED, "JOIN: the host has locked this room.", 5000)
     successor = _lost_host(room, body, name) if member is None else None
     _check_pin(room, body)
     if member is not None:
-        raise RequestError("identity_conflict", "JOIN: somebody is in this room under this `userId`.", 5000)
+        raise RequestError(ErrorCode.IDENTITY_CONFLICT, "JOIN: somebody is in this room under this `userId`.", 5000)
     if successor is None and len(room.members) >= settings.members_per_room:
         raise RequestError(
-            "room_full", f"The room has {settings.members_per_room} members, which is as many as it may have.", 5000
+            ErrorCode.ROOM_FULL,
+            f"The room has {settings.members_per_room} members, which is as many as it may have.",
+            5000,
         )
     if settings.members_per_address and successor is None:
         _check_crowd(room, body.address, settings.members_per_address)
@@ -68,7 +71,9 @@ def _check_crowd(room: Room, address: str, most: int) -> None:
             theirs = scopes(member.address)
             count += len(theirs) > place and theirs[place] == scope
         if count >= scope.times * most:
-            raise RequestError("rate_limited", f"JOIN: your address has {count} members in this room already.", 5000)
+            raise RequestError(
+                ErrorCode.RATE_LIMITED, f"JOIN: your address has {count} members in this room already.", 5000
+            )
 
 
 def _admit(room: Room, command: Command, body: Enter, name: str | None, old: Member | None, now: float) -> Decision:
@@ -97,7 +102,7 @@ def _admit(room: Room, command: Command, body: Enter, name: str | None, old: Mem
     if room.seq == 0:
         changes["settings"] = msgspec.structs.replace(room.settings, pin=body.pin, invite=body.invite)
     details = {"username": name} if old is None else {"username": name, "was": old.user_id}
-    return Decision("USER_JOINED", changes, number_parts(*messages), details, skip=user, reschedule=True)
+    return Decision(EventType.USER_JOINED, changes, number_parts(*messages), details, skip=user, reschedule=True)
 
 
 def _come_back(room: Room, member: Member, command: Command, body: Enter, name: str | None, now: float) -> Decision:
@@ -137,7 +142,7 @@ def _come_back(room: Room, member: Member, command: Command, body: Enter, name: 
         messages = [_joined(room, member.user_id, back.username)]
         if host == member.user_id:
             messages.append(host_changed(room, host))
-    event = "USER_RESUMED" if body.resume and by_token else "USER_REJOINED"
+    event = EventType.USER_RESUMED if body.resume and by_token else EventType.USER_REJOINED
     decision = Decision(
         event, changes, number_parts(*messages), {"username": back.username}, skip=skip, reschedule=True
     )
@@ -197,11 +202,11 @@ def _check_pin(room: Room, body: Enter) -> None:
     if room.seq == 0 or pin is None:
         return
     if body.pin is None:
-        raise RequestError("bad_pin", "JOIN: this room has a PIN; give it in `pin`.")
+        raise RequestError(ErrorCode.BAD_PIN, "JOIN: this room has a PIN; give it in `pin`.")
     if body.pin.salt != pin.salt:
         raise StalePinError
     if not _same(body.pin.hash, pin.hash):
-        raise RequestError("bad_pin", "JOIN: `pin` is not this room's PIN.")
+        raise RequestError(ErrorCode.BAD_PIN, "JOIN: `pin` is not this room's PIN.")
 
 
 def _lost_host(room: Room, body: Enter, name: str | None) -> Member | None:

@@ -10,6 +10,7 @@ import msgspec
 from .. import messages as m
 from . import ready_gate as gates
 from .commands import Decision
+from .event_types import EventType
 from .message_builders import host_changed, number_parts, play_pause, user_left
 from .state import GUEST, MEMBER, Departed, Gate, Member, Moderation, Room
 
@@ -23,7 +24,7 @@ NAMED = 10
 """How many of those that a gate waited for in vain the archive is told by name."""
 
 
-def lost(room: Room, members: Sequence[Member], event: str, now: float) -> Decision:
+def lost(room: Room, members: Sequence[Member], event: EventType, now: float) -> Decision:
     """Connections are gone: the grace period begins, and nobody is told. A gate does not wait for these members."""
     changes: dict[str, Any] = {
         MEMBER + member.user_id: msgspec.structs.replace(member, conn="", lost_at=now, watching=False)
@@ -36,7 +37,7 @@ def lost(room: Room, members: Sequence[Member], event: str, now: float) -> Decis
 def reattached(room: Room, member: Member, conn: str) -> Decision:
     """A connection that was taken for lost is alive: the member has it back, and nobody is told."""
     back = msgspec.structs.replace(member, conn=conn, lost_at=0.0)
-    decision = Decision("USER_RESUMED", {MEMBER + member.user_id: back}, reschedule=True)
+    decision = Decision(EventType.USER_RESUMED, {MEMBER + member.user_id: back}, reschedule=True)
     if room.host not in room.members and member.role != GUEST:
         decision.changes["host"] = member.user_id
         decision.messages = (host_changed(room, member.user_id),)
@@ -48,7 +49,7 @@ def left(room: Room, member: Member, reason: Literal["left", "lost"], now: float
     if reason == "left" and len(room.members) == 1:
         # Who was lost goes by no command of its own, so the archive has to be told who it was.
         details = {"reason": reason, "user": member.user_id}
-        return Decision("USER_LEFT", {MEMBER + member.user_id: None}, (), details, reschedule=True, closes=True)
+        return Decision(EventType.USER_LEFT, {MEMBER + member.user_id: None}, (), details, reschedule=True, closes=True)
     return gone(room, [member], reason, now)
 
 
@@ -83,7 +84,9 @@ def gone(
             # No member could let a newcomer in.
             changes["moderation"] = Moderation(bans=room.moderation.bans)
         messages = []
-    decision = Decision("USER_LEFT", changes, tuple(messages), {"reason": reason, "user": users[0]}, reschedule=True)
+    decision = Decision(
+        EventType.USER_LEFT, changes, tuple(messages), {"reason": reason, "user": users[0]}, reschedule=True
+    )
     decision = _without(room, users, decision, now)
     decision.messages = number_parts(*decision.messages)
     return decision
@@ -108,7 +111,7 @@ def departed(room: Room, members: Sequence[Member], now: float) -> tuple[Departe
 
 def opened(room: Room, gate: Gate, now: float) -> Decision:
     """The gate opens: the film goes on from its position if it was playing."""
-    decision = Decision("GATE_OPENED", {"gate": None}, (), _gate_details(gate), reschedule=True)
+    decision = Decision(EventType.GATE_OPENED, {"gate": None}, (), _gate_details(gate), reschedule=True)
     for user in gate.pending[:AT_ONCE]:
         late = room.members.get(user)
         if late is not None and late.missed < gates.MISSES:

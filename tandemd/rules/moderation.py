@@ -8,10 +8,11 @@ from typing import Any, Literal
 import msgspec
 
 from .. import messages as m
-from ..errors import RequestError
+from ..errors import ErrorCode, RequestError
 from . import membership
 from .commands import Decision
 from .display_names import clean_name
+from .event_types import EventType
 from .settings import RuleSettings
 from .state import Ban, Departed, Member, Moderation, Room
 
@@ -25,9 +26,9 @@ def kick(settings: RuleSettings, room: Room, member: Member, body: m.Kick, now: 
     """A member is out, and stays out for a while under this user id."""
     target = room.members.get(body.target_user_id)
     if target is None:
-        raise RequestError("no_such_member", "KICK: `targetUserId` is not a member of this room.")
+        raise RequestError(ErrorCode.NO_SUCH_MEMBER, "KICK: `targetUserId` is not a member of this room.")
     bar = Ban(target.user_id, target.username, until=now + settings.kick, at=now)
-    return _remove_and_ban(room, target, bar, "kicked", body.reason, now)
+    return _remove_and_ban(room, target, bar, EventType.USER_KICKED, body.reason, now)
 
 
 def ban(room: Room, member: Member, body: m.Ban, now: float) -> Decision:
@@ -52,16 +53,16 @@ def ban(room: Room, member: Member, body: m.Ban, now: float) -> Decision:
             and other.user_id not in (user, room.host)
             and (body.with_members == "all" or not (other.has_secret or other.role))
         ][: membership.AT_ONCE - 1]
-    return _remove_and_ban(room, target, bar, "banned", body.reason, now, along)
+    return _remove_and_ban(room, target, bar, EventType.USER_BANNED, body.reason, now, along)
 
 
 def unban(room: Room, member: Member, body: m.Unban, now: float) -> Decision:
     """Somebody who was kicked or banned may come in again."""
     kept = tuple(bar for bar in active(room.moderation, now) if bar.user_id != body.target_user_id)
     if len(kept) == len(active(room.moderation, now)):
-        raise RequestError("no_such_member", "UNBAN: `targetUserId` is neither kicked nor banned.")
+        raise RequestError(ErrorCode.NO_SUCH_MEMBER, "UNBAN: `targetUserId` is neither kicked nor banned.")
     changes = {"moderation": msgspec.structs.replace(room.moderation, bans=kept)}
-    return Decision("USER_UNBANNED", changes, (), {"user": body.target_user_id}, reply=listed(kept))
+    return Decision(EventType.USER_UNBANNED, changes, (), {"user": body.target_user_id}, reply=listed(kept))
 
 
 def lock(room: Room, member: Member, body: m.LockRoom, now: float) -> Decision:
@@ -70,14 +71,14 @@ def lock(room: Room, member: Member, body: m.LockRoom, now: float) -> Decision:
         return Decision()
     changes = {"moderation": msgspec.structs.replace(room.moderation, locked=body.locked)}
     message = m.RoomLocked(seq=room.seq + 1, prev=room.prev, locked=body.locked)
-    return Decision("ROOM_LOCKED", changes, (message,), {"locked": body.locked})
+    return Decision(EventType.ROOM_LOCKED, changes, (message,), {"locked": body.locked})
 
 
 def delegate(room: Room, member: Member, body: m.DelegateControl, now: float) -> Decision:
     """One member may control the film, or not any more, as long as it is in the room."""
     user, before = body.target_user_id, room.moderation
     if user not in room.members:
-        raise RequestError("no_such_member", "DELEGATE_CONTROL: `targetUserId` is not a member of this room.")
+        raise RequestError(ErrorCode.NO_SUCH_MEMBER, "DELEGATE_CONTROL: `targetUserId` is not a member of this room.")
     if body.enabled == (user in before.delegates):
         return Decision()
     after = before.without(user)
@@ -85,7 +86,7 @@ def delegate(room: Room, member: Member, body: m.DelegateControl, now: float) ->
         after = msgspec.structs.replace(before, delegates=(*before.delegates, user))
     message = m.ControlDelegated(seq=room.seq + 1, prev=room.prev, user_id=user, enabled=body.enabled)
     details = {"user": user, "enabled": body.enabled}
-    return Decision("CONTROL_DELEGATED", {"moderation": after}, (message,), details)
+    return Decision(EventType.CONTROL_DELEGATED, {"moderation": after}, (message,), details)
 
 
 def active(moderation: Moderation, now: float) -> tuple[Ban, ...]:
@@ -107,15 +108,17 @@ def _remove_and_ban(
     room: Room,
     target: Member | None,
     bar: Ban,
-    how: Literal["kicked", "banned"],
+    event: Literal[EventType.USER_KICKED, EventType.USER_BANNED],
     reason: str | None,
     now: float,
     along: Sequence[Member] = (),
 ) -> Decision:
     if bar.user_id == room.host:
-        raise RequestError("forbidden", "You are the host: hand over first (TRANSFER_HOST).")
+        raise RequestError(ErrorCode.FORBIDDEN, "You are the host: hand over first (TRANSFER_HOST).")
     out = [target, *along] if target is not None else list(along)
-    decision = membership.gone(room, out, how, now) if out else Decision()
+    decision = (
+        membership.gone(room, out, "kicked" if event is EventType.USER_KICKED else "banned", now) if out else Decision()
+    )
     bars = _with(active(room.moderation, now), bar)
     before = decision.changes.get("moderation", room.moderation)
     changes: dict[str, Any] = {**decision.changes, "moderation": msgspec.structs.replace(before, bans=bars)}
@@ -126,9 +129,7 @@ def _remove_and_ban(
         details["byAddress"] = bool(bar.address)
     if along:
         details["along"] = [other.user_id for other in along]
-    return msgspec.structs.replace(
-        decision, event=f"USER_{how.upper()}", changes=changes, details=details, reply=listed(bars)
-    )
+    return msgspec.structs.replace(decision, event=event, changes=changes, details=details, reply=listed(bars))
 
 
 def _with(bars: tuple[Ban, ...], bar: Ban) -> tuple[Ban, ...]:
@@ -138,7 +139,7 @@ def _with(bars: tuple[Ban, ...], bar: Ban) -> tuple[Ban, ...]:
         kicked = next((other for other in kept if other.until), None)
         if kicked is None:
             raise RequestError(
-                "forbidden", f"This room has {MOST} bans already; lock it (LOCK_ROOM), or lift some (UNBAN)."
+                ErrorCode.FORBIDDEN, f"This room has {MOST} bans already; lock it (LOCK_ROOM), or lift some (UNBAN)."
             )
         kept.remove(kicked)
     return (*kept, bar)

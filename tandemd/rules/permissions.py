@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from .. import messages as m
-from ..errors import RequestError
+from ..errors import ErrorCode, RequestError
 from .state import GUEST, Member, Room
 
 
@@ -50,9 +50,9 @@ def member_for_connection(room: Room, user: str, conn: str) -> Member:
     """Return the member that this connection speaks for. Raises RequestError otherwise."""
     member = room.members.get(user)
     if member is None:
-        raise RequestError("not_joined", "You are not in this room (any more); send JOIN.")
+        raise RequestError(ErrorCode.NOT_JOINED, "You are not in this room (any more); send JOIN.")
     if member.conn != conn or not conn:
-        raise RequestError("detached", "Another connection speaks for you now; send JOIN to take over again.")
+        raise RequestError(ErrorCode.DETACHED, "Another connection speaks for you now; send JOIN to take over again.")
     return member
 
 
@@ -89,10 +89,10 @@ def check_not_banned(room: Room, user: str, address: str, now: float) -> None:
     for bar in room.moderation.bans:
         if bar.user_id == user or (address and (bar.address == address or address in bar.earlier)):
             if not bar.until:
-                raise RequestError("banned", "JOIN: the host has banned you from this room.")
+                raise RequestError(ErrorCode.BANNED, "JOIN: the host has banned you from this room.")
             if now < bar.until:
                 raise RequestError(
-                    "kicked", "JOIN: the host has sent you out of this room.", int((bar.until - now) * 1000) + 1
+                    ErrorCode.KICKED, "JOIN: the host has sent you out of this room.", int((bar.until - now) * 1000) + 1
                 )
 
 
@@ -100,6 +100,8 @@ def check(room: Room, user: str, kind: type[m.ClientMessage], now: float, host_g
     """Raise RequestError unless this member may send this type of message now."""
     who = PERMISSIONS[kind]
     if who is Who.HOST and user != room.host:
-        raise RequestError("forbidden", "Only the host may do that.")
+        raise RequestError(ErrorCode.FORBIDDEN, "Only the host may do that.")
     if who is Who.CONTROLLER and not may_control(room, user, now, host_gone):
-        raise RequestError("forbidden", "Only the host controls the film, until the host lets others control it.")
+        raise RequestError(
+            ErrorCode.FORBIDDEN, "Only the host controls the film, until the host lets others control it."
+        )

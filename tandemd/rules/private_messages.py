@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from .. import messages as m
+from .event_types import EventType
 from .permissions import own_control
 from .state import MEMBER, Commit, Room
 
-KICKS = frozenset(("USER_KICKED", "USER_BANNED"))
-CLOSED = "ROOM_CLOSED"
-CONTROLS = frozenset(("GUEST_CONTROL", "CONTROL_DELEGATED"))
+KICKS = frozenset((EventType.USER_KICKED, EventType.USER_BANNED))
+CLOSED = EventType.ROOM_CLOSED
+CONTROLS = frozenset((EventType.GUEST_CONTROL, EventType.CONTROL_DELEGATED))
 
 
 def for_removed_members(room: Room, commit: Commit) -> list[m.ServerMessage]:
@@ -47,6 +48,6 @@ def for_closed_room(commit: Commit) -> list[m.ServerMessage]:
 def for_controllers(room: Room, commit: Commit) -> dict[str, m.ServerMessage]:
     """Return, by user id, a message for each member whose right to control may have changed with a commit."""
     users = set(room.moderation.delegates)
-    if commit.event == "CONTROL_DELEGATED":
+    if commit.event == EventType.CONTROL_DELEGATED:
         users = {(commit.details or {})["user"]}
     return {user: own_control(room, user) for user in users}

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
-from ..errors import RequestError
+from ..errors import ErrorCode, RequestError
 
 CLIP = "https://tandemd.invalid/clip"
 """Stands for the party page's own clip, under whatever name a member reaches the server. It leads nowhere else."""
@@ -31,7 +31,7 @@ class TitleAllowlist:
         """Raise RequestError, with code "bad_url", unless the URL is an allowed title."""
         fault = self._fault(url)
         if fault:
-            raise RequestError("bad_url", fault)
+            raise RequestError(ErrorCode.BAD_URL, fault)
 
     def allows(self, url: str) -> bool:
         """Whether the URL is an allowed title."""

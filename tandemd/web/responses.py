@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import Request
 
-from ..errors import RequestError
+from ..errors import ErrorCode, RequestError
 from ..ratelimit.connections import Rejection
 from .file_range import FileRange, PartSender
 
@@ -22,12 +22,11 @@ TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 
 _STATUS = {
-    "forbidden": 403,
-    "unavailable": 503,
-    "shutting_down": 503,
-    "rate_limited": 429,
-    "internal": 500,
-    "no_other_node": 409,
+    ErrorCode.FORBIDDEN: 403,
+    ErrorCode.UNAVAILABLE: 503,
+    ErrorCode.RATE_LIMITED: 429,
+    ErrorCode.INTERNAL: 500,
+    ErrorCode.NO_OTHER_NODE: 409,
 }
 
 

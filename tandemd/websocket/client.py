@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from .. import messages as m
-from ..errors import RequestError
+from ..errors import ErrorCode, RequestError
 from ..interfaces import IRoomStore
 from ..messages.framing import text_frame
 from ..metrics import Metrics
@@ -182,8 +182,8 @@ class ClientConnection:
 
     def _refuse(self, reason: str, text: str, wait: float, id_: int | None) -> None:
         self._metrics.rate_limited[reason] += 1
-        self._metrics.refused["rate_limited"] += 1
-        self.session.send(error_frame(RequestError("rate_limited", text, ceil(wait * 1000)), id_))
+        self._metrics.refused[ErrorCode.RATE_LIMITED] += 1
+        self.session.send(error_frame(RequestError(ErrorCode.RATE_LIMITED, text, ceil(wait * 1000)), id_))
         self._count_abuse(text)
 
     def _reject(self, error: m.Error) -> None:

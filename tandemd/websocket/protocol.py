@@ -20,7 +20,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
 from .. import messages as m
-from ..errors import RequestError
+from ..errors import CloseCode, ErrorCode, RequestError
 from ..messages.framing import text_frame
 from ..ratelimit import MessageLimits
 from ..rooms.replica import error_frame
@@ -31,17 +31,15 @@ from .send_queue import SendQueue, SendQueueLimits
 
 READ_BYTES = 16 * 1024
 """Bytes that are read from a connection at once: room for what honest clients send in one piece."""
-RESTART = 1012
 FRAMES_AFTER_CLOSE = 100
 """How many chunks and frames are looked at after a close of ours, for the client's."""
 RECONNECT_MS = 1000
 """When clients of a single node are to come back after a restart."""
-POLICY = 1008
 EXPELLED = 1.0
 """Seconds that a client which is thrown out has for reading why."""
 
 
-IDLE = RequestError("idle", "You have sent neither JOIN nor PING; connect again when you want to.")
+IDLE = RequestError(ErrorCode.IDLE, "You have sent neither JOIN nor PING; connect again when you want to.")
 
 
 class ProtocolSettings(Struct, frozen=True):
@@ -102,7 +100,7 @@ class TandemProtocol(WebSocketServerProtocol):
         if self.connection is None or self.state != self.STATE_OPEN:
             return
         if isBinary:
-            self.close(1003, "only text frames are understood")
+            self.close(CloseCode.UNSUPPORTED_DATA, "only text frames are understood")
         else:
             self.connection.received(payload)
 
@@ -260,7 +258,7 @@ class TandemProtocol(WebSocketServerProtocol):
 
     def close_abusive(self, reason: str) -> None:
         if self.state == self.STATE_OPEN and self.transport is not None:
-            self.close(POLICY, reason)
+            self.close(CloseCode.POLICY_VIOLATION, reason)
             # What it has sent meanwhile, and its answer, are not worth reading.
             self._stop_reading()
             self.factory.clock.callLater(EXPELLED, self.abort)
@@ -290,13 +288,13 @@ class TandemProtocol(WebSocketServerProtocol):
     def send_away(self) -> None:
         """Close with 1012, after everything that was sent before."""
         if self.connection is not None:
-            self.connection.session.close(RESTART, "the server restarts")
+            self.connection.session.close(CloseCode.SERVICE_RESTART, "the server restarts")
 
     def close_with_error(self, error: RequestError) -> None:
         """Close with 1008 after an ERROR that says why."""
         if self.connection is not None:
             self.connection.session.send(error_frame(error, None))
-            self.connection.session.close(POLICY, error.text)
+            self.connection.session.close(CloseCode.POLICY_VIOLATION, error.text)
 
     def abort(self) -> None:
         """Drop the connection at once, and what it has sent but was not processed."""
@@ -339,7 +337,7 @@ class TandemProtocol(WebSocketServerProtocol):
     def slow_consumer(self, reason: str) -> None:
         self.factory.given_up(reason)
         # If it does not read this either, Autobahn's timer drops it.
-        self.close(1008, "you do not read what you are sent")
+        self.close(CloseCode.POLICY_VIOLATION, "you do not read what you are sent")
 
 
 def _socket_transport(transport: Any) -> Any:

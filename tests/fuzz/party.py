@@ -13,7 +13,7 @@ import txaio
 from twisted.internet.testing import MemoryReactorClock
 
 from tandemd import messages as m
-from tandemd.errors import CODES
+from tandemd.errors import ERROR_MEANINGS
 from tandemd.rules.settings import RuleSettings
 
 from ..support.fake_node import EPOCH, NETFLIX, Client, World, frame
@@ -52,7 +52,7 @@ class Actor:
         self._check_form(kind, message)
         if kind == "ERROR":
             # It says back to a client what this very client has written.
-            if message["code"] not in CODES or message["code"] == "internal":
+            if message["code"] not in ERROR_MEANINGS or message["code"] == "internal":
                 raise Fault(f"an ERROR that must not be: {message}")
             return
         text = json.dumps(message)

@@ -15,7 +15,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.test.iosim import FakeTransport
 
 from tandemd import messages as m
-from tandemd.errors import CODES
+from tandemd.errors import ERROR_MEANINGS
 from tandemd.metrics import LabeledCounter
 from tandemd.web import Addresses, ConnectionLimiter, ConnectionLimits, Cors, TandemSite, root_resource
 from tandemd.websocket.protocol import ProtocolSettings, TandemFactory, TandemProtocol
@@ -61,7 +61,7 @@ def decoder(data: bytes) -> None:
     except (ValueError, RecursionError) as error:
         refusal = m.explain(data, error)
         text = m.encode(refusal)
-        if refusal.code not in CODES or len(text) > 4096 or json.loads(text)["type"] != "ERROR":
+        if refusal.code not in ERROR_MEANINGS or len(text) > 4096 or json.loads(text)["type"] != "ERROR":
             raise Fault(f"not an ERROR to be sent: {text!r}")
         return
     if m.decode(m.encode(message)) != message:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
-from tandemd.errors import CODES
+from tandemd.errors import ERROR_MEANINGS
 
 
 def refusal(payload: bytes) -> m.Error:
@@ -128,7 +128,7 @@ class RefusalTests(SynchronousTestCase):
             message = m.decode(payload)
         except (ValueError, RecursionError) as error:
             answer = m.explain(payload, error)
-            self.assertIn(answer.code, CODES)
+            self.assertIn(answer.code, ERROR_MEANINGS)
             json.loads(m.encode(answer))
         else:
             self.assertIn(type(message), m.CLIENT_MESSAGES)

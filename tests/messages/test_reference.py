@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from scripts import generate_protocol_reference
 from tandemd import messages as m
-from tandemd.errors import CODES
+from tandemd.errors import ERROR_MEANINGS
 from tandemd.rules import ready_gate
 from tandemd.rules.settings import RuleSettings
 from tandemd.rules.state import RECENT
@@ -35,7 +35,7 @@ class ProtocolDocTests(SynchronousTestCase):
     def test_every_type_and_code_is_in_it(self) -> None:
         for kind in (*m.CLIENT_MESSAGES, *m.SERVER_MESSAGES):
             self.assertIn(f"\n### {kind.__struct_config__.tag}", self.text)
-        for code in CODES:
+        for code in ERROR_MEANINGS:
             self.assertIn(f"| `{code}` |", self.text)
 
     def test_links_lead_somewhere(self) -> None:

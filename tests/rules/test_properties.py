@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
-from tandemd.errors import CODES, RequestError
+from tandemd.errors import ERROR_MEANINGS, RequestError
 from tandemd.rules.commands import (
     Command,
     CorrectPlayback,
@@ -108,7 +108,7 @@ class RoomMachine(RuleBasedStateMachine):
             try:
                 outcomes.append(self.rules.decide(room, command, self.now))
             except RequestError as error:
-                assert error.code in CODES
+                assert error.code in ERROR_MEANINGS
                 outcomes.append((error.code, error.text))
             except StalePinError:
                 outcomes.append("stale")

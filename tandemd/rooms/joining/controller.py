@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ... import messages as m
-from ...errors import RequestError
+from ...errors import ErrorCode, RequestError
 from ...interfaces import IRoomStore
 from ...messages.framing import text_frame
 from ...metrics import Metrics
@@ -19,6 +19,7 @@ from ...ratelimit.buckets import Plan
 from ...rules import join as joining
 from ...rules.commands import Command, Decision, Enter, Lost, StalePinError
 from ...rules.engine import Rules
+from ...rules.event_types import EventType
 from ...rules.permissions import believes_it_controls
 from ...rules.state import Commit, Pin, Room, Version
 from ...util import secrets
@@ -40,9 +41,9 @@ STORE_RETRY_MS = 2000
 REPLAYED = 0.5
 """The part of an address' burst of bytes that replays may use: commands find the rest."""
 
-DETACHED = RequestError("detached", "Another connection speaks for you now; send JOIN to take over again.")
+DETACHED = RequestError(ErrorCode.DETACHED, "Another connection speaks for you now; send JOIN to take over again.")
 
-PENDING = frozenset(("identity_conflict", "room_full", "locked", "unavailable"))
+PENDING = frozenset((ErrorCode.IDENTITY_CONFLICT, ErrorCode.ROOM_FULL, ErrorCode.LOCKED, ErrorCode.UNAVAILABLE))
 """Refusals after which a JOIN stays pending: an old client joins only when it connects, and would stay outside."""
 
 
@@ -300,20 +301,20 @@ class JoinCommand(QueuedCommand):
         return super().decide(rules, room, now)
 
     def refused(self, live: RoomReplica, error: RequestError) -> None:
-        self._settle_up(live, wrong=error.code == "bad_pin")
+        self._settle_up(live, wrong=error.code == ErrorCode.BAD_PIN)
         if self.session.pending_join is not self._join:
             return
-        if error.code == "bad_pin" and self._join.pin and self.command.body.pin is None:
+        if error.code == ErrorCode.BAD_PIN and self._join.pin and self.command.body.pin is None:
             # It was still a member, who needs no PIN, when the PIN was left unhashed.
             self.stale_pin(live)
             return
         if error.code in PENDING:
             self._admission.wait(live, self.session, self._join, error, self._again)
-            if error.code == "identity_conflict":
+            if error.code == ErrorCode.IDENTITY_CONFLICT:
                 self._admission.conflict(live, self._join.user_id)
             return
         self._admission.retries.answered(live, self.session, self._join.user_id)
-        if error.code == "rate_limited":
+        if error.code == ErrorCode.RATE_LIMITED:
             self._admission.put_off_at(live, self.session, self._join, self._again)
             return
         self.session.send(error_frame(error, self._join.id))
@@ -346,7 +347,7 @@ class JoinCommand(QueuedCommand):
         self._settle_up(live, came_in=True, created=seq == 1)
         self._admission.retries.answered(live, self.session, self._join.user_id)
         resume = self._join.resume
-        if decision.event == "USER_RESUMED" and resume is not None:
+        if decision.event == EventType.USER_RESUMED and resume is not None:
             member = live.room.members.get(self._join.user_id)
             if member is None or resume.seq < member.replayed_from:
                 # It asks for what was said before the member came.
@@ -440,7 +441,7 @@ class JoinCommand(QueuedCommand):
             room,
             user,
             now,
-            first=decision.event == "USER_JOINED",
+            first=decision.event == EventType.USER_JOINED,
             controls=believes_it_controls(room, user),
             resumed=resumed,
             token=self._token if issued else None,
@@ -453,7 +454,7 @@ class JoinCommand(QueuedCommand):
                 session.send(text_frame(m.encode(decision.reply)))
         if join.id is not None:
             session.send(text_frame(m.encode(m.Ack(id=join.id, seq=seq))))
-        if decision.event == "USER_RESUMED":
+        if decision.event == EventType.USER_RESUMED:
             mail = admission.store.take_mail(room.room_id, user)
             mail.addCallback(self._send_all, live)
             mail.addErrback(_not_taken, room.room_id)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 
-from ...errors import RequestError
+from ...errors import ErrorCode, RequestError
 from ...interfaces import IRoomStore
 from ...metrics import Metrics
 from ...ratelimit.buckets import DAY, MINUTE, Flag, PerMinute, Plan, RoomQuota, TakeResult, TokenBucket
@@ -56,7 +56,7 @@ class JoinDeferredError(RequestError):
 
     def __init__(self, place: str, kind: str, seconds: float):
         self.reason, text = _REASONS[kind]
-        super().__init__("rate_limited", f"JOIN: {text}; {_SOON}", max(1, int(seconds * 1000)))
+        super().__init__(ErrorCode.RATE_LIMITED, f"JOIN: {text}; {_SOON}", max(1, int(seconds * 1000)))
         self.place = place
         self.seconds = seconds
 

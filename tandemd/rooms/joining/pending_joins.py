@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ... import messages as m
+from ...errors import ErrorCode
 from ...ratelimit.scopes import scopes
 from ...rules import join as joining
 from ...rules.settings import RuleSettings
@@ -27,7 +28,12 @@ SLICE = 8
 USER, PLACE, STORE = "user", "place", "store"
 """What a JOIN waits for: its user id, a place in the room, the store."""
 
-LINES = {"identity_conflict": USER, "room_full": PLACE, "locked": PLACE, "unavailable": STORE}
+LINES = {
+    ErrorCode.IDENTITY_CONFLICT: USER,
+    ErrorCode.ROOM_FULL: PLACE,
+    ErrorCode.LOCKED: PLACE,
+    ErrorCode.UNAVAILABLE: STORE,
+}
 """The line in which a JOIN waits, by the code of its ERROR."""
 
 

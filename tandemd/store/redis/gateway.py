@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClien
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from ...errors import RequestError
+from ...errors import ErrorCode, RequestError
 from ...util.server_time import ServerTime
 from ...util.services import StartupError, Tasks
 from . import scripts
@@ -39,7 +39,7 @@ UNGUARDED = (
 
 
 def unavailable() -> RequestError:
-    return RequestError("unavailable", "The server cannot reach its store at the moment.", int(PATIENCE * 1000))
+    return RequestError(ErrorCode.UNAVAILABLE, "The server cannot reach its store at the moment.", int(PATIENCE * 1000))
 
 
 class RedisGateway:

@@ -264,7 +264,7 @@ export class Connection {
     } else if (error.code === 'kicked') {
       // Whom the host has sent out does not come back by itself.
       this.#out(error);
-    } else if (error.retryAfterMs !== undefined || error.code === 'shutting_down') {
+    } else if (error.retryAfterMs !== undefined) {
       this.#enter('waiting', error);
       this.#timer = setTimeout(() => this.join(), (error.retryAfterMs ?? 1000) + Math.random() * 500);
     } else {
