@@ -102,6 +102,8 @@ class RequestError(Exception):
         self.retry_after = retry_after
 
 
+INTERNAL = RequestError(ErrorCode.INTERNAL, "The server made a mistake; it has been logged.")
+
 MAILBOX_FULL = RequestError(
     ErrorCode.MAILBOX_FULL,
     "This member is not connected, and as many bytes wait for it as may (limits.mailbox_bytes).",

@@ -1,8 +1,12 @@
-"""WebSocket frames as bytes (RFC 6455, section 5.2). Pure functions."""
+"""WebSocket frames that the server sends (RFC 6455, section 5.2). Pure functions."""
 
 from __future__ import annotations
 
 from struct import Struct
+
+from ..errors import RequestError
+from .codec import encode
+from .server import Error
 
 _SHORT = [bytes((0x81, length)) for length in range(126)]
 _medium = Struct("!BBH").pack
@@ -22,44 +26,6 @@ def text_frame(payload: bytes) -> bytes:
     return _long(FINAL_TEXT, 127, length) + payload
 
 
-def take_texts(data: bytes, limit: int, most: int) -> tuple[list[bytes], bytes]:
-    """Return the text messages at the beginning of `data`, `most` of them, and the rest, which may be for somebody else.
-
-    Taken are frames that are complete, masked, final, without extensions, at most `limit` and 65535 bytes, and valid
-    UTF-8. The rest begins with the first frame that is anything else, or that has not arrived completely, or is one too many.
-    """
-    texts: list[bytes] = []
-    at, end = 0, len(data)
-    while end - at >= 6 and data[at] == FINAL_TEXT:
-        length = data[at + 1] - 0x80
-        start = at + 6
-        if length == 126:
-            length = data[at + 2] << 8 | data[at + 3]
-            if length < 126:
-                break  # not the shortest form: a violation, which is not ours to punish
-            start = at + 8
-        elif not 0 <= length < 126:
-            break
-        after = start + length
-        if after > end or length > limit:
-            break
-        text = unmask(data[start:after], data[start - 4 : start])
-        if not text.isascii():
-            try:
-                text.decode()
-            except UnicodeDecodeError:
-                break
-        texts.append(text)
-        at = after
-        if len(texts) == most:
-            break
-    return texts, data[at:] if at else data
-
-
-def unmask(payload: bytes, mask: bytes) -> bytes:
-    """Return a payload that was masked with 4 bytes; one exclusive-or of two long integers."""
-    length = len(payload)
-    if mask == b"\0\0\0\0":
-        return payload
-    key = (mask * (length // 4 + 1))[:length]
-    return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(length, "little")
+def error_frame(error: RequestError, id_: int | None) -> bytes:
+    """Return the frame of the ERROR that rejects a command. id_: the command's `id`, None if it has none."""
+    return text_frame(encode(Error(code=error.code, message=error.text, id=id_, retry_after_ms=error.retry_after)))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..errors import ErrorCode, RequestError
+from ..errors import INTERNAL, RequestError
 from ..interfaces import IRoomStore, IStoreEventHandler
 from ..rules.state import Room
 from .replica import RoomReplica
@@ -87,7 +87,7 @@ class RoomRegistry:
         error = failure.value
         if not isinstance(error, RequestError):
             self._log.failure("opening {room}", failure=failure, room=room_id)
-            error = RequestError(ErrorCode.INTERNAL, "The server made a mistake; it has been logged.")
+            error = INTERNAL
         for _, failed in self._opening.pop(room_id):
             failed(error)
 

@@ -16,9 +16,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from .. import messages as m
-from ..errors import ErrorCode, RequestError
+from ..errors import INTERNAL, ErrorCode, RequestError
 from ..interfaces import CommitResult, Conflict, IRoomStore, TooLarge
-from ..messages.framing import text_frame
+from ..messages.framing import error_frame, text_frame
 from ..metrics import Metrics
 from ..ratelimit import Meter
 from ..rules import private_messages
@@ -64,8 +64,6 @@ always have."""
 
 SILENT = "silent"
 """The event of commits that have none, in the metrics."""
-
-INTERNAL = RequestError(ErrorCode.INTERNAL, "The server made a mistake; it has been logged.")
 
 
 class QueuedCommand:
@@ -120,11 +118,6 @@ def _weight(changes: Mapping[str, Any]) -> int:
     if "url" in changes:
         size += len(changes["url"])
     return size
-
-
-def error_frame(error: RequestError, id_: int | None) -> bytes:
-    """Return the ERROR for a refused command."""
-    return text_frame(m.encode(m.Error(code=error.code, message=error.text, id=id_, retry_after_ms=error.retry_after)))
 
 
 class OrphanedSessionHandler(Protocol):

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from .. import messages as m
 from ..errors import CloseCode, ErrorCode, RequestError
 from ..interfaces import Claims, IRoomStore, PlayerStatus
-from ..messages.framing import text_frame
+from ..messages.framing import error_frame, text_frame
 from ..metrics import Metrics
 from ..ratelimit import Meter, Spending
 from ..ratelimit.spending import RESERVED
@@ -38,7 +38,7 @@ from .joining.limits import JoinDeferredError, JoinLimiter, JoinLimits
 from .joining.pending_joins import Retries
 from .playback_sync import PlaybackSync, PlaybackSyncSettings
 from .registry import RoomRegistry
-from .replica import PATIENCE, QueuedCommand, RoomReplica, error_frame
+from .replica import PATIENCE, QueuedCommand, RoomReplica
 from .session import Outbox, Session
 from .store_events import StoreEventHandler
 

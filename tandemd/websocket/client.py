@@ -8,13 +8,12 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from .. import messages as m
-from ..errors import ErrorCode, RequestError
+from ..errors import INTERNAL, ErrorCode, RequestError
 from ..interfaces import IRoomStore
-from ..messages.framing import text_frame
+from ..messages.framing import error_frame, text_frame
 from ..metrics import Metrics
 from ..ratelimit import MessageLimits
 from ..ratelimit.message_rates import ABUSE, BUCKETS, BYTES, FRAMES, SMALL
-from ..rooms.replica import INTERNAL, error_frame
 from ..rooms.service import RoomService
 from ..rooms.session import Session
 

@@ -13,8 +13,8 @@ from typing import Any
 from autobahn.websocket.protocol import WebSocketProtocol
 from twisted.internet.tcp import Server
 
-from ..messages.framing import take_texts
 from .fast_handshake import FastHandshake
+from .frame_parser import take_texts
 
 OPEN: int = WebSocketProtocol.STATE_OPEN
 FRAMES_PER_ITERATION = 4

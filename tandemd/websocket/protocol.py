@@ -21,9 +21,8 @@ from twisted.python.failure import Failure
 
 from .. import messages as m
 from ..errors import CloseCode, ErrorCode, RequestError
-from ..messages.framing import text_frame
+from ..messages.framing import error_frame, text_frame
 from ..ratelimit import MessageLimits
-from ..rooms.replica import error_frame
 from . import fast_path
 from .client import ClientConnection
 from .keepalive import Keepalive

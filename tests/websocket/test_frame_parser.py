@@ -6,7 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
-from tandemd.messages.framing import take_texts, text_frame, unmask
+from tandemd.messages.framing import text_frame
+from tandemd.websocket.frame_parser import take_texts, unmask
 
 LIMIT = 65_536
 

@@ -11,9 +11,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ... import messages as m
-from ...errors import ErrorCode, RequestError
+from ...errors import INTERNAL, ErrorCode, RequestError
 from ...interfaces import IRoomStore
-from ...messages.framing import text_frame
+from ...messages.framing import error_frame, text_frame
 from ...metrics import Metrics
 from ...ratelimit.buckets import Plan
 from ...rules import join as joining
@@ -24,7 +24,7 @@ from ...rules.permissions import believes_it_controls
 from ...rules.state import Commit, Pin, Room, Version
 from ...util import secrets
 from ...util.lifo_semaphore import LifoSemaphore, QueueFullError
-from ..replica import INTERNAL, QueuedCommand, RoomReplica, error_frame
+from ..replica import QueuedCommand, RoomReplica
 from ..session import Session
 from .limits import JoinDeferredError, JoinLimiter
 from .pending_joins import LINES, STORE, Retries
