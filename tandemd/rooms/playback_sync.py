@@ -14,9 +14,9 @@ from ..interfaces import IRoomStore, PlayerStatus
 from ..messages.framing import text_frame
 from ..metrics import Metrics
 from ..rules.commands import Command, CorrectPlayback, Watching
-from ..rules.membership import AT_ONCE
 from ..rules.message_builders import sync_message
 from ..rules.playback import drift
+from ..rules.settings import MAX_MEMBERS_PER_COMMIT
 from ..rules.state import Commit, Room
 from .replica import QueuedCommand, RoomReplica
 from .session import Session
@@ -222,5 +222,5 @@ class PlaybackSync:
 def _watch(live: RoomReplica, watching: bool, sessions: Iterable[Session]) -> None:
     # Who has left the room since, or is another member now, is none of it for the rules.
     members = tuple((session.user, session.conn) for session in sessions)
-    for start in range(0, len(members), AT_ONCE):
-        live.submit(QueuedCommand(Command("", "", Watching(watching, members[start : start + AT_ONCE]))))
+    for start in range(0, len(members), MAX_MEMBERS_PER_COMMIT):
+        live.submit(QueuedCommand(Command("", "", Watching(watching, members[start : start + MAX_MEMBERS_PER_COMMIT]))))

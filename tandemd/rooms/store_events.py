@@ -13,8 +13,8 @@ from ..interfaces import IRoomStore, IStoreEventHandler
 from ..messages.framing import text_frame
 from ..rules import join
 from ..rules.commands import Command, Decision, NodeLost, Reattach
-from ..rules.membership import AT_ONCE
 from ..rules.permissions import own_control
+from ..rules.settings import MAX_MEMBERS_PER_COMMIT
 from ..rules.state import Commit, Member, Room, Version
 from .registry import RoomRegistry
 from .replica import QueuedCommand, RoomReplica
@@ -122,7 +122,7 @@ class NodeLostCommand(QueuedCommand):
         self._noted.errback(error)
 
     def done(self, live: RoomReplica, decision: Decision, seq: int) -> None:
-        if len((decision.details or {}).get("users", ())) >= AT_ONCE:
+        if len((decision.details or {}).get("users", ())) >= MAX_MEMBERS_PER_COMMIT:
             # It has marked a part of the members. Not after fewer: one that reattaches meanwhile would be marked for ever.
             live.submit(self)
         else:

@@ -34,7 +34,7 @@ from .event_types import EventType
 from .message_builders import number_parts, play_pause, seek_pause, sync_message
 from .permissions import PERMISSIONS
 from .playback import Playback
-from .settings import RuleSettings
+from .settings import MAX_MEMBERS_PER_COMMIT, RuleSettings
 from .state import MEMBER, RECENT, Commit, Gate, Member, Room, split
 from .title_allowlist import TitleAllowlist, same_title
 
@@ -105,7 +105,9 @@ class Rules:
             case NodeLost():
                 gone = [m_ for m_ in room.members.values() if m_.conn and m_.conn.startswith(body.prefix)]
                 return (
-                    membership.lost(room, gone[: membership.AT_ONCE], EventType.NODE_LOST, now) if gone else Decision()
+                    membership.lost(room, gone[:MAX_MEMBERS_PER_COMMIT], EventType.NODE_LOST, now)
+                    if gone
+                    else Decision()
                 )
             case Reattach():
                 member = room.members.get(command.user)
@@ -170,7 +172,7 @@ class Rules:
         position = body.current_time
         pause = seek_pause(room, member.user_id, position, now)
         details = {"position": position, "resume": resume}
-        waiting = gates.awaited(room)
+        waiting = gates.awaited_members(room)
         if waiting:
             held: dict[str, Any] = {
                 "playback": room.playback.controlled(position, False, now),
@@ -191,14 +193,14 @@ class Rules:
             answers[MEMBER + member.user_id] = msgspec.structs.replace(member, missed=0)
         if gate is None:
             late = room.playback.known and room.playback.playing
-            if member.missed < gates.MISSES:
+            if member.missed < gates.MAX_MISSED_GATES:
                 answers = {}
             return Decision(changes=answers, reply=sync_message(room, now) if late else None)
-        if member.user_id not in gate.pending or abs(body.target_time - gate.position) > gates.TOLERANCE:
+        if member.user_id not in gate.pending or abs(body.target_time - gate.position) > gates.READY_TOLERANCE_SECONDS:
             return Decision()
         gate = gates.mark_ready(gate, member.user_id)
         if self._opens_at(gate) <= now:
-            decision = membership.opened(room, gate, now)
+            decision = gates.open_gate(room, gate, now)
             decision.changes.update(answers)
             return decision
         return Decision(changes={"gate": gate, **answers}, reschedule=True)
@@ -242,7 +244,7 @@ class Rules:
             if not member.conn and max(member.lost_at, floor) + self.settings.grace <= now:
                 return membership.left(room, member, "lost", now)
         if room.gate is not None and self._opens_at(room.gate) <= now:
-            return membership.opened(room, room.gate, now)
+            return gates.open_gate(room, room.gate, now)
         if room.empty_since and room.empty_since + self.settings.room_ttl <= now:
             return Decision(EventType.ROOM_EXPIRED, closes=True)
         return Decision()

@@ -11,17 +11,12 @@ from .. import messages as m
 from . import ready_gate as gates
 from .commands import Decision
 from .event_types import EventType
-from .message_builders import host_changed, number_parts, play_pause, user_left
-from .state import GUEST, MEMBER, Departed, Gate, Member, Moderation, Room
+from .message_builders import host_changed, number_parts, user_left
+from .state import GUEST, MEMBER, Departed, Member, Moderation, Room
 
 REMEMBERED = 100
 """How many who left are remembered, and for how many seconds, for clients that were away meanwhile."""
 REMEMBERED_FOR = 600.0
-
-AT_ONCE = 50
-"""How many members one commit changes at most, so that its length has a bound."""
-NAMED = 10
-"""How many of those that a gate waited for in vain the archive is told by name."""
 
 
 def lost(room: Room, members: Sequence[Member], event: EventType, now: float) -> Decision:
@@ -31,7 +26,7 @@ def lost(room: Room, members: Sequence[Member], event: EventType, now: float) ->
         for member in members
     }
     decision = Decision(event, changes, (), {"users": [member.user_id for member in members]}, reschedule=True)
-    return _without(room, [member.user_id for member in members], decision, now)
+    return gates.without_members(room, [member.user_id for member in members], decision, now)
 
 
 def reattached(room: Room, member: Member, conn: str) -> Decision:
@@ -87,7 +82,7 @@ def gone(
     decision = Decision(
         EventType.USER_LEFT, changes, tuple(messages), {"reason": reason, "user": users[0]}, reschedule=True
     )
-    decision = _without(room, users, decision, now)
+    decision = gates.without_members(room, users, decision, now)
     decision.messages = number_parts(*decision.messages)
     return decision
 
@@ -107,37 +102,3 @@ def departed(room: Room, members: Sequence[Member], now: float) -> tuple[Departe
     kept = [gone for gone in room.departed if gone.user_id not in out and now - gone.at < REMEMBERED_FOR]
     more = (Departed(other.user_id, now, other.address, room.seq + 1, other.earlier) for other in members)
     return (*kept, *more)[-REMEMBERED:]
-
-
-def opened(room: Room, gate: Gate, now: float) -> Decision:
-    """The gate opens: the film goes on from its position if it was playing."""
-    decision = Decision(EventType.GATE_OPENED, {"gate": None}, (), _gate_details(gate), reschedule=True)
-    for user in gate.pending[:AT_ONCE]:
-        late = room.members.get(user)
-        if late is not None and late.missed < gates.MISSES:
-            decision.changes[MEMBER + user] = msgspec.structs.replace(late, missed=late.missed + 1)
-    if gate.resume:
-        decision.changes["playback"] = room.playback.controlled(gate.position, True, now)
-        decision.messages = (play_pause(room, m.SERVER, gate.position, True, now),)
-    return decision
-
-
-def _without(room: Room, users: Sequence[str], decision: Decision, now: float) -> Decision:
-    """Take somebody out of the gate, if there is one; the last one it waited for opens it."""
-    if room.gate is None or "gate" in decision.changes:
-        return decision
-    gate = gates.remove_member(room.gate, *users)
-    if gate is room.gate:
-        return decision
-    if gate.pending:
-        decision.changes["gate"] = gate
-        return decision
-    opening = opened(room, gate, now)
-    decision.changes.update(opening.changes)
-    decision.messages += opening.messages
-    return decision
-
-
-def _gate_details(gate: Gate) -> dict[str, Any]:
-    late = list(gate.pending[:NAMED])
-    return {"position": gate.position, "resume": gate.resume, "late": late, "lateCount": len(gate.pending)}

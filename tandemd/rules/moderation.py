@@ -13,7 +13,7 @@ from . import membership
 from .commands import Decision
 from .display_names import clean_name
 from .event_types import EventType
-from .settings import RuleSettings
+from .settings import MAX_MEMBERS_PER_COMMIT, RuleSettings
 from .state import Ban, Departed, Member, Moderation, Room
 
 MOST = 100
@@ -52,7 +52,7 @@ def ban(room: Room, member: Member, body: m.Ban, now: float) -> Decision:
             if other.address in addresses
             and other.user_id not in (user, room.host)
             and (body.with_members == "all" or not (other.has_secret or other.role))
-        ][: membership.AT_ONCE - 1]
+        ][: MAX_MEMBERS_PER_COMMIT - 1]
     return _remove_and_ban(room, target, bar, EventType.USER_BANNED, body.reason, now, along)
 
 

@@ -2,6 +2,9 @@
 
 from msgspec import Struct
 
+MAX_MEMBERS_PER_COMMIT = 50
+"""Members that one commit changes, so that its length has a bound."""
+
 
 class RuleSettings(Struct, frozen=True):
     """What the configuration may change; durations in seconds, lengths in characters.

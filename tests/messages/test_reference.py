@@ -58,8 +58,8 @@ class ProtocolDocTests(SynchronousTestCase):
                 self.assertIn(json.loads(message)["type"], answers, client)
 
     def test_the_rules_of_the_ready_gate_are_those_of_the_program(self) -> None:
-        self.assertIn(f"differs by more than {ready_gate.TOLERANCE} s is ignored", self.text)
-        self.assertEqual(ready_gate.MISSES, 2)
+        self.assertIn(f"differs by more than {ready_gate.READY_TOLERANCE_SECONDS} s is ignored", self.text)
+        self.assertEqual(ready_gate.MAX_MISSED_GATES, 2)
         self.assertIn("missed two gates in a row", self.text)
         self.assertEqual(RECENT, 8)
         self.assertIn("remembers the last eight commands", self.text)

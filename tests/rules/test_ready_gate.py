@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tandemd.rules.ready_gate import mark_ready, opens_at, remove_member
+from tandemd.rules.ready_gate import mark_ready, opens_at, remove_members
 from tandemd.rules.state import Gate
 
 
@@ -40,9 +40,9 @@ class GateTests(SynchronousTestCase):
 
     def test_who_goes_counts_no_longer(self) -> None:
         closed = gate(2, 1)
-        self.assertEqual(remove_member(closed, "u0"), Gate(5.0, 100.0, ("u1",), ("u2",), True, ("u0",)))
-        self.assertEqual(remove_member(closed, "u2"), Gate(5.0, 100.0, ("u0", "u1"), (), True, ("u2",)))
-        self.assertIs(remove_member(closed, "somebody"), closed)
+        self.assertEqual(remove_members(closed, "u0"), Gate(5.0, 100.0, ("u1",), ("u2",), True, ("u0",)))
+        self.assertEqual(remove_members(closed, "u2"), Gate(5.0, 100.0, ("u0", "u1"), (), True, ("u2",)))
+        self.assertIs(remove_members(closed, "somebody"), closed)
 
     @given(
         st.integers(0, 50),
