@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # In this mode the plugin is found by twistd; in pip's usual editable mode it is not.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable
 
-.PHONY: run test chaos fuzz hostile check bench walk site format clean deb image up lock audit
+.PHONY: run test chaos fuzz attacks check bench e2e site format clean deb image up lock audit
 
 run: ARGS ?= --log-format=text
 run: $(VENV)/installed
@@ -26,7 +26,7 @@ chaos: $(VENV)/installed-dev
 
 # ARGS: --target one|two, --seconds N (of a window) --rounds N --only TEXT --json FILE --exhaustion N (seconds).
 # LOAD: --target one|two, --seconds N, --only TYPE. Takes 90 minutes; needs nginx.
-hostile: $(VENV)/installed-dev
+attacks: $(VENV)/installed-dev
 	$(BIN)/python -m tests.attacks $(ARGS)
 	$(BIN)/python -m tests.attacks.load $(LOAD)
 
@@ -91,10 +91,10 @@ clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .hypothesis .fuzz .mypy_cache .ruff_cache
 
 # As an operator would, with private servers: ten nodes; backup and restore; a rolling restart behind nginx.
-walk: $(VENV)/installed-dev
-	$(BIN)/python scripts/walk-ten-nodes
-	$(BIN)/python scripts/walk-backup
-	$(BIN)/python scripts/walk-proxy
+e2e: $(VENV)/installed-dev
+	$(BIN)/python scripts/e2e-ten-nodes
+	$(BIN)/python scripts/e2e-backup
+	$(BIN)/python scripts/e2e-proxy
 
 site: $(VENV)/installed
 	$(INSTALL) .[docs]

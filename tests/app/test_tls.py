@@ -31,9 +31,9 @@ from tandemd.config import ConfigError, load
 from tandemd.util.file_watcher import LOOK
 from tandemd.util.services import StartupError
 
+from ..support.certificate_authority import Authority, authority, write
 from ..support.daemon_process import Client, Daemon, DaemonTestCase
 from ..support.patience import PATIENCE_SECONDS
-from ..support.test_ca import Authority, authority, write
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 

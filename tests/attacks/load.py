@@ -1,4 +1,4 @@
-"""The allowed messages in full: `python -m tests.attacks.load`, a part of `make hostile`.
+"""The allowed messages in full: `python -m tests.attacks.load`, a part of `make attacks`.
 
 Against one node, and two with Redis and PostgreSQL, all in processes of their own and with the default limits: each type of
 message at its limit from 1, 30 and 480 connections of one address and of a /48. It asserts how much the nodes, Redis and the

@@ -113,7 +113,7 @@ class Target:
     proxied = False
 
     def __init__(self) -> None:
-        self.home = pathlib.Path(tempfile.mkdtemp(prefix="tandemd-hostile-"))
+        self.home = pathlib.Path(tempfile.mkdtemp(prefix="tandemd-attacks-"))
         os.chmod(self.home, 0o755)
         self.nodes: list[NodeProcess] = []
         self.address = ("127.0.0.1", 0)
@@ -200,10 +200,10 @@ class Cluster(Target):
     def __init__(self, redis_options: Sequence[str] = (), **environ: str):
         super().__init__()
         self.redis, self._postgres = Redis(*redis_options), PostgreSQL()
-        self._postgres.create("hostile")
+        self._postgres.create("attacks")
         environ = {
             "REDIS_HOST": self.redis.path, "POSTGRES_HOST": self._postgres.directory, "POSTGRES_USER": "postgres",
-            "POSTGRES_DB": "hostile", "POSTGRES_POOL_SIZE": "3", **environ,
+            "POSTGRES_DB": "attacks", "POSTGRES_POOL_SIZE": "3", **environ,
         }  # fmt: skip
         for name in ("n1", "n2"):
             self.nodes.append(NodeProcess(self.home / name, NODE_ID=name, **environ))

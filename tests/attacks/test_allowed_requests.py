@@ -44,7 +44,7 @@ BOUNDS: dict[str, Cost] = {
     "/api/short-id/{roomId}": _FOUND,
     "/room/{code}": _FOUND,
     "/room/{code}/{pin}": _FOUND,
-    "/ws": Cost(why="A constant; handshakes are in the hostile suite.", lines=450, told=700),
+    "/ws": Cost(why="A constant; handshakes are in the attack suite.", lines=450, told=700),
     "/admin/v1/node": _ADMIN,
     "/admin/v1/rooms": _ADMIN,
     "/admin/v1/rooms/{roomId}": _ADMIN,

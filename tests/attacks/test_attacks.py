@@ -1,4 +1,4 @@
-"""The hostile suite in short: every case once, what it got and the server's memory; no times (`make hostile` has them)."""
+"""The attack suite in short: every case once, what it got and the server's memory; no times (`make attacks` has them)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def two_nodes() -> Target:
     return target
 
 
-class HostileTest(SynchronousTestCase):
+class AttackTest(SynchronousTestCase):
     """Against one node. Each case comes from addresses of its own, and so they can share the node."""
 
     def setUp(self) -> None:
@@ -74,7 +74,7 @@ class HostileTest(SynchronousTestCase):
         self.assertLess(memory.grown, case.memory * MIB, outcome.got)
 
 
-class HostileClusterTest(HostileTest):
+class AttackClusterTest(AttackTest):
     """Against two nodes behind nginx."""
 
     def setUp(self) -> None:
@@ -87,7 +87,7 @@ def _add(name: str) -> None:
 
     method = "test_" + "".join(letter if letter.isalnum() else "_" for letter in name)
     test.__name__ = method
-    setattr(HostileTest, method, test)
+    setattr(AttackTest, method, test)
 
 
 for _case in CASES:

@@ -1,4 +1,4 @@
-"""scripts/party.py: it must say no when the party does not work, or the scripts that use it would show nothing."""
+"""scripts/smoke_test.py: it must say no when the party does not work, or the scripts that use it would show nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..support.daemon_process import ROOT, Daemon, DaemonTestCase
 
 class PartyTests(DaemonTestCase):
     async def party(self, *arguments: str) -> tuple[int, str]:
-        command = [str(ROOT / "scripts/party.py"), *arguments]
+        command = [str(ROOT / "scripts/smoke_test.py"), *arguments]
         out, err, status = await getProcessOutputAndValue(sys.executable, command, env={}, reactor=reactor)
         return status, (out + err).decode()
 
@@ -34,12 +34,12 @@ class PartyTests(DaemonTestCase):
         other = await self.running()
         status, said = await self.party(self.url(one), self.url(other), "--patience=2")
         self.assertEqual(status, 1, said)
-        self.assertRegex(said, r"^party.py: bob did not see play at 10 within 2 s")
+        self.assertRegex(said, r"^smoke_test.py: bob did not see play at 10 within 2 s")
 
     async def test_nobody_there(self) -> None:
         status, said = await self.party("ws://127.0.0.1:1/ws", "--wait=1.5")
         self.assertEqual(status, 1, said)
-        self.assertRegex(said, "^party.py: ann did not get into the room within 1.5 s .*refused")
+        self.assertRegex(said, "^smoke_test.py: ann did not get into the room within 1.5 s .*refused")
 
     async def test_a_restart_in_the_middle(self) -> None:
         daemon = await self.running()

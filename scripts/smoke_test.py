@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A party of two, to see whether a deployment works: one plays, the other must see it.
 
-usage: party.py URL [URL] [--seconds N]   with URLs such as ws://localhost:4001/ws; one URL is for both.
+usage: smoke_test.py URL [URL] [--seconds N]   with URLs such as ws://localhost:4001/ws; one URL is for both.
 
 Runs with any Python that has tandemd's dependencies. Exits with 0 if every change that one of them made was seen by the
 other in time. With --seconds they go on for that long, and come back when they lose their connections, as a client
@@ -268,7 +268,7 @@ def main(reactor: Any, *argv: str) -> Deferred[None]:
         try:
             await party(reactor, arguments)
         except Failed as error:
-            raise SystemExit(f"party.py: {error}") from None
+            raise SystemExit(f"smoke_test.py: {error}") from None
 
     return ensureDeferred(run())
 

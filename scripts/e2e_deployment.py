@@ -1,4 +1,4 @@
-"""What the walk scripts share: private PostgreSQL and Redis, nodes, nginx, and parties of two. Loopback only.
+"""The common parts of the e2e scripts: private PostgreSQL and Redis, nodes, nginx, and parties of two. Loopback only.
 
 Everything is in one temporary directory and ends with the script.
 """
@@ -79,11 +79,11 @@ def answers(url: str) -> bool:
         return False
 
 
-class Stage:
+class Deployment:
     """Private servers, and nodes that use them. environ: what every node gets beside."""
 
     def __init__(self, **environ: str):
-        self.home = pathlib.Path(tempfile.mkdtemp(prefix="tandemd-walk-"))
+        self.home = pathlib.Path(tempfile.mkdtemp(prefix="tandemd-e2e-"))
         self.nodes: list[Node] = []
         self._environ = environ
         self._closing = contextlib.ExitStack()
@@ -94,7 +94,7 @@ class Stage:
         self._closing.callback(self.postgresql.stop)
         self.postgresql.create("tandemd")
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> Deployment:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -157,8 +157,8 @@ class Stage:
 
 
 def party_process(*arguments: str) -> subprocess.Popen[bytes]:
-    """Start scripts/party.py."""
-    command = [sys.executable, str(ROOT / "scripts/party.py"), *arguments]
+    """Start scripts/smoke_test.py."""
+    command = [sys.executable, str(ROOT / "scripts/smoke_test.py"), *arguments]
     return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
