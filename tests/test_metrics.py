@@ -23,8 +23,8 @@ class MetricsTestCase(SynchronousTestCase):
 
     def test_counting(self):
         metrics = self.metrics
-        metrics.deliveries += 3
-        metrics.deliveries += 1
+        metrics.deliveries.value += 3
+        metrics.deliveries.inc()
         metrics.received["PING"] += 2
         metrics.refused["forbidden"] += 1
         metrics.rooms.value = 7
@@ -68,7 +68,7 @@ class MetricsTestCase(SynchronousTestCase):
 
     def test_two_nodes_in_one_process(self):
         other = Metrics("1", "n2")
-        other.deliveries += 5
+        other.deliveries.value += 5
         self.assertEqual(self.samples()[("tandemd_deliveries_total",)], 0)
 
     def test_labels_are_escaped(self):

@@ -24,11 +24,11 @@ from ..config import Config
 from ..config.value_types import sentinel
 from ..interfaces import IArchive, IRoomStore, PlayerStatus
 from ..metrics import Metrics
-from ..ratelimit import Bounds
 from ..rooms.service import RoomService
 from ..store.memory import MemoryStore
 from ..util.server_time import ServerTime
 from ..util.services import PeriodicService, StartupError
+from .settings import bounds_of
 
 LOOK = 2.0
 """Seconds between two looks of a single node at the wall clock."""
@@ -190,12 +190,6 @@ class ClusterBackend(_Archived):
 
     def has_peers(self) -> bool:
         return self.store.members.alive > 1
-
-
-def bounds_of(config: Config) -> Bounds:
-    """Return how many bytes a room may hold as the configuration sets it."""
-    limits = config.limits
-    return Bounds(limits.commit_bytes, limits.log_bytes, limits.replay_bytes, limits.mailbox_bytes)
 
 
 def redis_of(config: Config, reactor: Any) -> tuple[IStreamClientEndpoint, dict[str, Any]]:

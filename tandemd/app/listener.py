@@ -88,14 +88,13 @@ class Listener(service.Service):
     name = "listener"
     _log = Logger()
 
-    def __init__(self, reactor: Any, site: TandemSite, config: Config, wall: Callable[[], float]):
-        """wall: see Certificates."""
+    def __init__(self, reactor: Any, site: TandemSite, config: Config, certificates: Certificates | None):
+        """certificates: for TLS, started before the listener; None without TLS."""
         self._config = config
         self._port: IListeningPort | None = None
-        endpoint, files = tls_endpoint(config)
-        self.certificates = Certificates(files, reactor, wall) if files else None
-        """What TLS needs; None without it. A service to start before this one."""
-        self._factory: Any = site if self.certificates is None else self.certificates.wrap_factory(site)
+        endpoint, _ = tls_endpoint(config)
+        self._secure = certificates is not None or config.port.startswith("ssl:")
+        self._factory: Any = site if certificates is None else certificates.wrap_factory(site)
         self._inherited = endpoint.startswith("systemd:")
         try:
             self._endpoint = serverFromString(reactor, endpoint)
@@ -158,7 +157,7 @@ class Listener(service.Service):
             return self._config.port, self._config.port
         host = f"[{address.host}]" if isinstance(address, IPv6Address) else address.host
         place = f"{'localhost' if host in _THIS_MACHINE else host}:{address.port}"
-        s = "s" if self.certificates is not None or self._config.port.startswith("ssl:") else ""
+        s = "s" if self._secure else ""
         return f"http{s}://{place}/", f"ws{s}://{place}/ws"
 
     def stopService(self) -> Deferred[None]:

@@ -52,6 +52,15 @@ def tls_endpoint(config: Config) -> tuple[str, tuple[str, ...]]:
     return f"tcp6:{arguments}{backlog}", (directory,)
 
 
+def certificates_of(config: Config, clock: IReactorTime, wall: Callable[[], float]) -> Certificates | None:
+    """Return the certificates that the configuration names, or None without TLS. Raises StartupError.
+
+    wall: see `Certificates`.
+    """
+    _, files = tls_endpoint(config)
+    return Certificates(files, clock, wall) if files else None
+
+
 class _Read:
     """What the files held."""
 

@@ -20,7 +20,7 @@ from twisted.logger import Logger
 
 import tandemd
 from tandemd import messages as m
-from tandemd.app.node import rates_of
+from tandemd.app.settings import rates_of
 from tandemd.archive import rows as records
 from tandemd.archive.sql_archive import EVENT_BYTES
 from tandemd.config import Config

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from tandemd import messages as m
-from tandemd.app.node import door_of, rates_of, rules_of
+from tandemd.app.settings import door_of, rates_of, rules_of
 from tandemd.config import Config
 from tandemd.config.schema import Limits
 from tandemd.errors import RequestError

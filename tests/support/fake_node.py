@@ -24,7 +24,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.test.iosim import FakeTransport
 from twisted.trial.unittest import TestCase
 
-from tandemd.app.node import door_of, join_limits_of, rates_of, spending_of
+from tandemd.app.settings import door_of, join_limits_of, rates_of, spending_of
 from tandemd.config import Config
 from tandemd.config.schema import Limits
 from tandemd.interfaces import Claims, CommitResult, IRoomStore, IStoreEventHandler
@@ -155,7 +155,7 @@ class Server:
         self.pins = Pins()
         self.store: Any = make_store(reactor, self._journalled)
         self.metrics = Metrics("test", "node")
-        self.outbox = Outbox(reactor, self._delivered)
+        self.outbox = Outbox(reactor, self.metrics.deliveries.inc)
         self.spending = None if limits is None else Spending(reactor, spending_of(Config(limits=limits)))
         self.rooms = RoomService(
             self.store,
@@ -189,9 +189,6 @@ class Server:
         )
         self._numbers = 0
         self._check = Sweeper(reactor, 1.0, self.factory.to_check, TandemProtocol.check)
-
-    def _delivered(self, count: int) -> None:
-        self.metrics.deliveries += count
 
     def _journalled(self, room: Room, commit: Commit) -> None:
         self.journal.append((room.room_id, commit))
