@@ -28,7 +28,7 @@ from ..rooms.service import RoomService
 from ..store.memory import MemoryStore
 from ..util.server_time import ServerTime
 from ..util.services import PeriodicService, StartupError
-from .settings import bounds_of
+from .settings import bounds_of, redis_settings_of
 
 LOOK = 2.0
 """Seconds between two looks of a single node at the wall clock."""
@@ -155,21 +155,14 @@ class ClusterBackend(_Archived):
     def __init__(self, config: Config, reactor: Any, metrics: Metrics, conn_prefix: str):
         from ..store.redis.journal_consumer import JournalConsumer  # noqa: PLC0415  # txredisapi only where it is wanted
         from ..store.redis.spool import Quarantine, Spool  # noqa: PLC0415
-        from ..store.redis.store import RedisSettings, RedisStore  # noqa: PLC0415
+        from ..store.redis.store import RedisStore  # noqa: PLC0415
 
         super().__init__(config, reactor, metrics)
         endpoint, options = redis_of(config, reactor)
-        settings = RedisSettings(
-            config.rooms.log_length,
-            int(config.rooms.grace) + 15,
-            config.redis.journal_length,
-            config.redis.journal_bytes,
-            bounds=bounds_of(config),
-        )
         quarantine = Quarantine(os.path.join(config.state_dir, "journal.unreadable"), metrics)
         spool = Spool(os.path.join(config.state_dir, "journal.spool"), quarantine, metrics)
         self.store: RedisStore = RedisStore(
-            reactor, endpoint, options, conn_prefix, settings, self.archive, metrics, spool
+            reactor, endpoint, options, conn_prefix, redis_settings_of(config), self.archive, metrics, spool
         )
         self.consumer = JournalConsumer(reactor, endpoint, options, conn_prefix, self.archive, metrics, quarantine)
 

@@ -33,13 +33,14 @@ from .node_status import NodeStatus
 from .runtime_tuning import RuntimeTuning
 from .settings import (
     authenticator_of,
-    door_of,
+    connection_limits_of,
     join_limits_of,
-    positions_of,
-    protocol_of,
-    rates_of,
+    limits_of,
+    message_rates_of,
+    playback_sync_settings_of,
+    protocol_settings_of,
     rules_of,
-    spending_of,
+    spending_rates_of,
 )
 from .state_dir import exposed
 from .tls import certificates_of
@@ -72,11 +73,11 @@ class Node:
         self._hasher = PinHasher(reactor)
         self._backend = backend_of(config, reactor, self.metrics, self._conn_prefix, wall)
         self._outbox = Outbox(reactor, self.metrics.deliveries.inc)
-        self._spending = Spending(reactor, spending_of(config)) if config.limits.enabled else None
+        self._spending = Spending(reactor, spending_rates_of(config)) if config.limits.enabled else None
         self._rooms = self._make_rooms()
         self._addresses = Addresses(config.web.trusted_proxies, config.endpoint.startswith("haproxy:"), reactor)
         self._cors = Cors(config.web.allowed_origins, config.titles.allowed, [config.web.invite_base_url])
-        self._limiter = ConnectionLimiter(reactor, door_of(config), self.metrics.rate_limited)
+        self._limiter = ConnectionLimiter(reactor, connection_limits_of(config), self.metrics.rate_limited)
         self._websockets = self._make_websockets()
         self.status = self._make_status()
         self._listener = Listener(reactor, self._make_site(), config, self._certificates)
@@ -100,7 +101,7 @@ class Node:
             self._outbox,
             self.metrics,
             self._hasher.hash_pin,
-            positions_of(config),
+            playback_sync_settings_of(config),
             authenticator.authenticate if authenticator is not None else lambda join: None,
             join_limits_of(config),
             self._spending,
@@ -108,7 +109,9 @@ class Node:
 
     def _make_websockets(self) -> TandemFactory:
         config, reactor = self._config, self._reactor
-        limits = MessageLimits(reactor, rates_of(config), self._limiter.penalize) if config.limits.enabled else None
+        limits = (
+            MessageLimits(reactor, message_rates_of(config), self._limiter.penalize) if config.limits.enabled else None
+        )
         clients = ClientFactory(
             self._conn_prefix,
             ClientOrigins(self._addresses, self._cors),
@@ -121,7 +124,7 @@ class Node:
         )
         return TandemFactory(
             reactor,
-            protocol_of(config),
+            protocol_settings_of(config),
             clients.connect,
             ConnectionCounter(self._limiter, self.metrics).count,
             self.metrics.connections_dropped.inc,
@@ -163,7 +166,7 @@ class Node:
         )
 
     def _make_root(self) -> Root:
-        config, limits, status = self._config, self._config.limits, self.status
+        config, limits, status = self._config, limits_of(self._config), self.status
         return root_resource(
             websocket=WebSocketResource(self._websockets),
             rooms=self._rooms.directory,
@@ -185,8 +188,8 @@ class Node:
             redirect_target=config.web.redirect_target,
             invite_base_url=config.web.invite_base_url,
             short_id_wait=config.web.short_id_wait,
-            code_lookups=limits.code_lookups if limits.enabled else 0,
-            code_lookups_total=limits.code_lookups_total if limits.enabled else 0,
+            code_lookups=limits.code_lookups,
+            code_lookups_total=limits.code_lookups_total,
             lookup_refused=self.metrics.lookups_refused.inc,
             administration=self._make_administration(),
             admin_token=config.admin.token,

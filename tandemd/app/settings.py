@@ -1,22 +1,75 @@
-"""Settings of each part of a node, made from the configuration."""
+"""Settings of each part of a node, made from the configuration.
+
+A setting has the name of its configuration key, and its default is declared there only.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from typing import TypeVar
+
+import msgspec
 from twisted.internet.interfaces import IReactorTime
 
 from ..auth.authenticator import TokenAuthenticator
 from ..auth.keys import KeyFileError
-from ..config import Config
+from ..config import Config, Limits
 from ..ratelimit import Bounds, MessageRates, SpendingRates
 from ..ratelimit.connections import ConnectionLimits
-from ..rooms.joining.limits import NO_LIMITS, JoinLimits
+from ..rooms.joining.limits import JoinLimits
 from ..rooms.playback_sync import PlaybackSyncSettings
 from ..rules.engine import Rules
 from ..rules.settings import RuleSettings
 from ..rules.title_allowlist import TitleAllowlist
+from ..store.redis.settings import RedisSettings
 from ..util.services import StartupError
 from ..websocket.protocol import ProtocolSettings
 from ..websocket.send_queue import SendQueueLimits
+
+SettingsT = TypeVar("SettingsT", bound=msgspec.Struct)
+
+MAIL_SLACK_SECONDS = 15
+"""Time that Redis keeps a mailbox beyond the grace period of its member."""
+
+NO_LIMITS = {
+    "connections": 0,
+    "connections_per_address": 0,
+    "connections_per_minute": 0,
+    "requests_per_minute": 0,
+    "penalty": 0.0,
+    "longest_penalty": 0.0,
+    "join_timeout": 0.0,
+    "members_per_room": 1_000_000,
+    "members_per_address": 0,
+    "rooms_per_address": 0,
+    "rooms_per_node": 0,
+    "joins": 0,
+    "room_creations": 0,
+    "pin_tries_per_room": 0,
+    "pin_tries_per_address": 0,
+    "pending_joins": 0,
+    "code_lookups": 0,
+    "code_lookups_total": 0,
+}
+"""The keys that `limits.enabled: false` sets. The others limit lengths, or belong to an object that is not made then."""
+
+
+def limits_of(config: Config) -> Limits:
+    """Return the limits, without those that `limits.enabled: false` removes."""
+    limits = config.limits
+    return limits if limits.enabled else dataclasses.replace(limits, **NO_LIMITS)  # type: ignore[arg-type]
+
+
+def from_sections(kind: type[SettingsT], *sections: object, **values: object) -> SettingsT:
+    """Return settings whose fields are the keys of the same names in these sections.
+
+    values: fields that are not configuration keys. Raises TypeError for a required field that is in neither.
+    """
+    for field in msgspec.structs.fields(kind):
+        for section in sections:
+            if field.name not in values and hasattr(section, field.name):
+                values[field.name] = getattr(section, field.name)
+    return kind(**values)
 
 
 def authenticator_of(config: Config, clock: IReactorTime) -> TokenAuthenticator | None:
@@ -32,108 +85,53 @@ def authenticator_of(config: Config, clock: IReactorTime) -> TokenAuthenticator 
         raise StartupError(f"auth.keys: {error}") from None
 
 
+def rule_settings_of(config: Config) -> RuleSettings:
+    """Return the settings of the rules."""
+    return from_sections(RuleSettings, config.rooms, limits_of(config))
+
+
 def rules_of(config: Config) -> Rules:
     """Return the rules as the configuration sets them."""
-    rooms, limits = config.rooms, config.limits
-    return Rules(
-        RuleSettings(
-            grace=rooms.grace,
-            room_ttl=rooms.room_ttl,
-            host_gone=rooms.host_gone,
-            kick=rooms.kick,
-            gate_deadline=rooms.gate_deadline,
-            gate_quorum=rooms.gate_quorum,
-            gate_quorum_after=rooms.gate_quorum_after,
-            members_per_room=limits.members_per_room if limits.enabled else 1_000_000,
-            members_per_address=limits.members_per_address if limits.enabled else 0,
-            username_length=limits.username_length,
-            chat_length=limits.chat_length,
-        ),
-        TitleAllowlist(config.titles.allowed, limits.url_length),
-    )
+    return Rules(rule_settings_of(config), TitleAllowlist(config.titles.allowed, config.limits.url_length))
 
 
-def rates_of(config: Config) -> MessageRates:
-    """Return what one connection may send as the configuration sets it."""
-    limits = config.limits
-    return MessageRates(
-        positions=limits.position_rate,
-        candidates=limits.candidate_rate,
-        descriptions=limits.description_rate,
-        controls=limits.control_rate,
-        chats=limits.chat_rate,
-        pings=limits.ping_rate,
-        joins=limits.join_rate,
-        others=limits.other_rate,
-        frames=limits.frame_rate,
-        bytes=limits.byte_rate,
-        abuse=limits.abuse_rate,
-    )
+def playback_sync_settings_of(config: Config) -> PlaybackSyncSettings:
+    """Return the settings of playback synchronisation."""
+    return from_sections(PlaybackSyncSettings, config.rooms)
 
 
-def spending_of(config: Config) -> SpendingRates:
-    """Return what rooms and addresses may spend as the configuration sets it."""
-    limits = config.limits
-    return SpendingRates(
-        room_bytes=limits.room_bytes_rate,
-        room_deliveries=limits.room_deliveries_rate,
-        address_bytes=limits.address_bytes_rate,
-        address_deliveries=limits.address_deliveries_rate,
-        room_rows=limits.room_events_rate,
-    )
+def message_rates_of(config: Config) -> MessageRates:
+    """Return the rates of one connection."""
+    return from_sections(MessageRates, config.limits)
 
 
-def door_of(config: Config) -> ConnectionLimits:
-    """Return who may open a WebSocket as the configuration sets it."""
-    limits = config.limits
-    if not limits.enabled:
-        return ConnectionLimits()
-    return ConnectionLimits(
-        limits.connections,
-        limits.connections_per_address,
-        limits.connections_per_minute,
-        limits.penalty,
-        limits.longest_penalty,
-        limits.requests_per_minute,
-    )
+def spending_rates_of(config: Config) -> SpendingRates:
+    """Return the rates of rooms and addresses."""
+    return from_sections(SpendingRates, config.limits)
 
 
-def positions_of(config: Config) -> PlaybackSyncSettings:
-    """Return how positions are dealt with as the configuration sets it."""
-    rooms = config.rooms
-    return PlaybackSyncSettings(
-        rooms.heartbeat, rooms.drift, rooms.play_state_after, rooms.control_quiet, rooms.watching_timeout
-    )
+def connection_limits_of(config: Config) -> ConnectionLimits:
+    """Return the limits to WebSockets and HTTP requests."""
+    return from_sections(ConnectionLimits, limits_of(config))
 
 
 def join_limits_of(config: Config) -> JoinLimits:
-    """Return how much coming in is allowed as the configuration sets it."""
-    limits = config.limits
-    if not limits.enabled:
-        return NO_LIMITS
-    return JoinLimits(
-        limits.joins,
-        limits.room_creations,
-        limits.rooms_per_address,
-        limits.rooms_per_node,
-        limits.pin_tries_per_room,
-        limits.pin_tries_per_address,
-        limits.pending_joins,
-    )
+    """Return the limits to JOINs."""
+    return from_sections(JoinLimits, limits_of(config))
 
 
 def bounds_of(config: Config) -> Bounds:
-    """Return how many bytes a room may hold as the configuration sets it."""
-    limits = config.limits
-    return Bounds(limits.commit_bytes, limits.log_bytes, limits.replay_bytes, limits.mailbox_bytes)
+    """Return the bytes that a room may hold."""
+    return from_sections(Bounds, config.limits)
 
 
-def protocol_of(config: Config) -> ProtocolSettings:
-    """Return the settings of WebSocket connections."""
-    limits = config.limits
-    return ProtocolSettings(
-        limits.frame_bytes,
-        config.fast_path,
-        SendQueueLimits(limits.output_bytes, limits.output_stall),
-        limits.join_timeout if limits.enabled else 0.0,
-    )
+def protocol_settings_of(config: Config) -> ProtocolSettings:
+    """Return the settings of a WebSocket connection."""
+    send_queue = from_sections(SendQueueLimits, config.limits)
+    return from_sections(ProtocolSettings, config, limits_of(config), send_queue=send_queue)
+
+
+def redis_settings_of(config: Config) -> RedisSettings:
+    """Return the settings of the Redis store."""
+    mail_seconds = int(config.rooms.grace) + MAIL_SLACK_SECONDS
+    return from_sections(RedisSettings, config.rooms, config.redis, bounds=bounds_of(config), mail_seconds=mail_seconds)

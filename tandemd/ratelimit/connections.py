@@ -26,15 +26,16 @@ class Rejection(Struct, frozen=True):
 
 
 class ConnectionLimits(Struct, frozen=True):
-    """connections: open at a time, in all. per_address: of one address. per_minute: new ones of one address. 0: any number.
+    """The keys of the same names in the section `limits` of the configuration. 0: no limit.
 
-    requests_per_minute: by HTTP, of one address. penalty, longest_penalty: seconds that an address is kept out after an
-    offence; see Penalties.
+    connections: open at a time, in all. connections_per_address: of one address. connections_per_minute: new ones of one
+    address. requests_per_minute: by HTTP, of one address. penalty, longest_penalty: seconds that an address is kept out after
+    an offence; see Penalties.
     """
 
     connections: int = 0
-    per_address: int = 0
-    per_minute: int = 0
+    connections_per_address: int = 0
+    connections_per_minute: int = 0
     penalty: float = 0.0
     longest_penalty: float = 0.0
     requests_per_minute: int = 0
@@ -50,7 +51,7 @@ class ConnectionLimiter:
     def __init__(self, clock: IReactorTime, settings: ConnectionLimits, limited: LabeledCounter):
         self._settings = settings
         self._limited = limited
-        self._opening = PerMinute(clock, "opening", settings.per_minute)
+        self._opening = PerMinute(clock, "opening", settings.connections_per_minute)
         self._asking = PerMinute(clock, "asking", settings.requests_per_minute)
         self._checking = PerMinute(clock, "checking", settings.requests_per_minute)
         self._penalties = Penalties(clock, settings.penalty, settings.longest_penalty)
@@ -69,8 +70,8 @@ class ConnectionLimiter:
             return self._refuse(
                 ErrorCode.UNAVAILABLE, "connections", "The server has as many connections as it may have.", FULL_WAIT
             )
-        if settings.per_address and any(
-            self._open.get(scope.name, 0) >= settings.per_address * scope.times for scope in scopes(address)
+        if settings.connections_per_address and any(
+            self._open.get(scope.name, 0) >= settings.connections_per_address * scope.times for scope in scopes(address)
         ):
             return self._refuse(
                 ErrorCode.RATE_LIMITED,

@@ -23,40 +23,40 @@ class Rate(Struct, frozen=True):
 
 
 class MessageRates(Struct, frozen=True, kw_only=True):
-    """What one connection may send; see the section `limits` of the configuration."""
+    """What one connection may send: the keys of the same names in the section `limits` of the configuration."""
 
-    positions: Rate
-    candidates: Rate
-    descriptions: Rate
-    controls: Rate
-    chats: Rate
-    pings: Rate
-    joins: Rate
-    others: Rate
-    frames: Rate
-    bytes: Rate
-    abuse: Rate
+    position_rate: Rate
+    candidate_rate: Rate
+    description_rate: Rate
+    control_rate: Rate
+    chat_rate: Rate
+    ping_rate: Rate
+    join_rate: Rate
+    other_rate: Rate
+    frame_rate: Rate
+    byte_rate: Rate
+    abuse_rate: Rate
 
 
 _GROUPS: dict[type[m.ClientMessage], str] = {
-    m.PositionUpdate: "positions",
-    m.HostHeartbeat: "positions",
-    m.IceCandidate: "candidates",
-    m.Offer: "descriptions",
-    m.Answer: "descriptions",
-    m.PlayPause: "controls",
-    m.Seek: "controls",
-    m.Ready: "controls",
-    m.UrlChange: "controls",
-    m.RequestSync: "controls",
-    m.PlaybackAck: "controls",
-    m.SyncResponse: "controls",
-    m.Chat: "chats",
-    m.Ping: "pings",
-    m.Join: "joins",
-    m.Leave: "joins",
+    m.PositionUpdate: "position_rate",
+    m.HostHeartbeat: "position_rate",
+    m.IceCandidate: "candidate_rate",
+    m.Offer: "description_rate",
+    m.Answer: "description_rate",
+    m.PlayPause: "control_rate",
+    m.Seek: "control_rate",
+    m.Ready: "control_rate",
+    m.UrlChange: "control_rate",
+    m.RequestSync: "control_rate",
+    m.PlaybackAck: "control_rate",
+    m.SyncResponse: "control_rate",
+    m.Chat: "chat_rate",
+    m.Ping: "ping_rate",
+    m.Join: "join_rate",
+    m.Leave: "join_rate",
 }
-"""Which rate is that of a type; for all others it is `others`. Each type has a bucket of its own."""
+"""Which rate is that of a type; for all others it is `other_rate`. Each type has a bucket of its own."""
 
 BUCKETS = {kind: at for at, kind in enumerate(m.CLIENT_MESSAGES)}
 """The bucket of each type. After these come the ones that are for no type:"""
@@ -87,8 +87,8 @@ class MessageLimits:
         # Numbers that are not too large stay exact.
         self._began = clock.seconds()
         self.abused = abused
-        by_bucket: list[Rate] = [getattr(rates, _GROUPS.get(kind, "others")) for kind in BUCKETS]
-        by_bucket += [rates.frames, rates.bytes, rates.abuse]
+        by_bucket: list[Rate] = [getattr(rates, _GROUPS.get(kind, "other_rate")) for kind in BUCKETS]
+        by_bucket += [rates.frame_rate, rates.byte_rate, rates.abuse_rate]
         self.interval = [1 / rate.per_second for rate in by_bucket]
         self.burst_window = [(rate.burst - 1 + TOLERANCE) / rate.per_second for rate in by_bucket]
         self.refresh_clock()

@@ -6,16 +6,16 @@ from msgspec import Struct
 
 
 class Bounds(Struct, frozen=True):
-    """Bytes, of JSON as it is stored or sent. See the section `limits` of the configuration.
+    """Bytes, of JSON as it is stored or sent: the keys of the same names in the section `limits` of the configuration.
 
-    commit: of one change. log: of the changes that are kept for members that come back. replay: of the changes that one
-    of them is told. mailbox: of what waits for one member whose connection is lost.
+    commit_bytes: of one change. log_bytes: of the changes that are kept for members that come back. replay_bytes: of the
+    changes that one of them is told. mailbox_bytes: of what waits for one member whose connection is lost.
     """
 
-    commit: int = 128 * 1024
-    log: int = 256 * 1024
-    replay: int = 256 * 1024
-    mailbox: int = 256 * 1024
+    commit_bytes: int
+    log_bytes: int
+    replay_bytes: int
+    mailbox_bytes: int
 
 
 ENDED_LOG = 16 * 1024

@@ -26,13 +26,13 @@ RESERVED = 0.5
 
 
 class SpendingRates(Struct, frozen=True, kw_only=True):
-    """See the section `limits` of the configuration."""
+    """The keys of the same names in the section `limits` of the configuration."""
 
-    room_bytes: Rate
-    room_deliveries: Rate
-    address_bytes: Rate
-    address_deliveries: Rate
-    room_rows: Rate
+    room_bytes_rate: Rate
+    room_deliveries_rate: Rate
+    address_bytes_rate: Rate
+    address_deliveries_rate: Rate
+    room_events_rate: Rate
 
 
 class Meter:
@@ -101,11 +101,11 @@ class Spending:
 
     def room(self) -> Meter:
         """Return the meter of a room that is opened."""
-        return Meter(self._clock, self._rates.room_bytes, self._rates.room_deliveries)
+        return Meter(self._clock, self._rates.room_bytes_rate, self._rates.room_deliveries_rate)
 
     def rows(self) -> Meter:
         """Return the meter of a room's rows in the archive: each is charged as one byte."""
-        return Meter(self._clock, self._rates.room_rows, self._rates.room_deliveries)
+        return Meter(self._clock, self._rates.room_events_rate, self._rates.room_deliveries_rate)
 
     def address(self, address: str) -> Meter | None:
         """Return the meter of an address as rules by address use it; None for '', where addresses mean nothing."""
@@ -118,7 +118,7 @@ class Spending:
         found = self._addresses.get(name)
         if found is None:
             rates = self._rates
-            found = Meter(self._clock, rates.address_bytes, rates.address_deliveries, times, around)
+            found = Meter(self._clock, rates.address_bytes_rate, rates.address_deliveries_rate, times, around)
             self._addresses[name] = found
             if len(self._addresses) > self._kept:
                 self._addresses.popitem(last=False)

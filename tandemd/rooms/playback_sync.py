@@ -33,11 +33,11 @@ class PlaybackSyncSettings(Struct, frozen=True):
     is told again where the room is. steer_drift: what is elsewhere.
     """
 
-    heartbeat: float = 3.0
-    drift: float = 0.25
-    play_state_after: float = 1.5
-    control_quiet: float = 2.0
-    watching_timeout: float = 5.0
+    heartbeat: float
+    drift: float
+    play_state_after: float
+    control_quiet: float
+    watching_timeout: float
     steer_after: float = 3.0
     steer_drift: float = 0.5
 

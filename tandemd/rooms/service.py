@@ -81,8 +81,8 @@ class RoomService(service.Service):
         metrics: Metrics,
         hash_pin: Callable[[str, str], Deferred[Pin]],
         positions: PlaybackSyncSettings,
-        vouch: Callable[[m.Join], Claims | None] = lambda join: None,
-        limits: JoinLimits = JoinLimits(),  # noqa: B008  # immutable
+        vouch: Callable[[m.Join], Claims | None],
+        limits: JoinLimits,
         spending: Spending | None = None,
     ):
         self._store = store

@@ -16,14 +16,14 @@ class RuleSettings(Struct, frozen=True):
     gate_deadline, gate_quorum_after: after a seek; gate_quorum: a share of those waited for, 0 to 1.
     """
 
-    grace: float = 45.0
-    room_ttl: float = 4 * 3600.0
-    host_gone: float = 10.0
-    kick: float = 300.0
-    gate_deadline: float = 7.0
-    gate_quorum: float = 0.6
-    gate_quorum_after: float = 2.0
-    members_per_room: int = 250
-    members_per_address: int = 100
-    username_length: int = 50
-    chat_length: int = 2000
+    grace: float
+    room_ttl: float
+    host_gone: float
+    kick: float
+    gate_deadline: float
+    gate_quorum: float
+    gate_quorum_after: float
+    members_per_room: int
+    members_per_address: int
+    username_length: int
+    chat_length: int

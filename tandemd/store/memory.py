@@ -92,7 +92,7 @@ class MemoryStore:
         clock: IReactorTime,
         log_length: int,
         journal: Callable[[Room, Commit], None],
-        bounds: Bounds = Bounds(),  # noqa: B008  # immutable
+        bounds: Bounds,
         full: Callable[[], bool] = lambda: False,
         time: ServerTime | None = None,
     ):
@@ -166,8 +166,8 @@ class MemoryStore:
         size = kept.log_bytes
         for commit in commits:
             data = encode_whole_commit(commit)
-            if len(data) > bounds.commit:
-                done(TooLarge(len(encoded), len(data), bounds.commit))
+            if len(data) > bounds.commit_bytes:
+                done(TooLarge(len(encoded), len(data), bounds.commit_bytes))
                 return
             encoded.append(data)
             size += len(data)
@@ -188,8 +188,8 @@ class MemoryStore:
         else:
             kept.log += encoded
             kept.log_bytes = size
-            if size > bounds.log or len(kept.log) > self._log_length:
-                kept.trim(self._log_length, bounds.log)
+            if size > bounds.log_bytes or len(kept.log) > self._log_length:
+                kept.trim(self._log_length, bounds.log_bytes)
         if stored.closed:
             self._rooms.pop(room.room_id, None)
             self._invites.pop(stored.settings.invite, None)
@@ -205,7 +205,7 @@ class MemoryStore:
         if missed > len(kept.log):
             return defer.succeed(None)
         found = list(islice(kept.log, len(kept.log) - missed, None))
-        if sum(map(len, found)) > self._bounds.replay:
+        if sum(map(len, found)) > self._bounds.replay_bytes:
             return defer.succeed(None)
         return defer.succeed([decode_commit(commit) for commit in found])
 
@@ -225,7 +225,7 @@ class MemoryStore:
         kept = self._rooms.get(room_id)
         fits = True
         if kept is not None and user_id in kept.room.members:
-            fits = kept.mail.setdefault(user_id, _Mailbox()).put(frame, self._bounds.mailbox)
+            fits = kept.mail.setdefault(user_id, _Mailbox()).put(frame, self._bounds.mailbox_bytes)
         done(None if fits else MAILBOX_FULL)
 
     def take_mail(self, room_id: str, user_id: str) -> Deferred[Sequence[bytes]]:

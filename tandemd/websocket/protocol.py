@@ -42,16 +42,16 @@ IDLE = RequestError(ErrorCode.IDLE, "You have sent neither JOIN nor PING; connec
 
 
 class ProtocolSettings(Struct, frozen=True):
-    """frame_bytes: the longest message a client may send. fast: see `fastpath`.
+    """frame_bytes: the longest message a client may send. fast_path: whether to use `fast_path`.
 
-    backlog: how much output may wait, and for how long. join_timeout: seconds within which a client must have sent a JOIN or
-    PING; 0: any time.
+    send_queue: how much output may wait, and for how long. join_timeout: seconds within which a client must have sent a JOIN
+    or PING; 0: any time.
     """
 
-    frame_bytes: int = 64 * 1024
-    fast: bool = True
-    backlog: SendQueueLimits = SendQueueLimits()
-    join_timeout: float = 0.0
+    frame_bytes: int
+    fast_path: bool
+    send_queue: SendQueueLimits
+    join_timeout: float
 
 
 class TandemProtocol(WebSocketServerProtocol):
@@ -385,13 +385,13 @@ class TandemFactory(WebSocketServerFactory):
         )
         self.websockets = websockets if websockets is not None else set()
         self.frame_bytes = settings.frame_bytes
-        if settings.fast:
+        if settings.fast_path:
             self.protocol = fast_path.fast(TandemProtocol, self)
         self.clock = clock
         self._connect = connect
         self._counted = counted
         self.given_up = given_up
-        self._backlog_limits = settings.backlog
+        self._send_queue_limits = settings.send_queue
         self._limits = limits
         self._join_timeout = settings.join_timeout
         self._protocols: set[TandemProtocol] = set()
@@ -407,7 +407,7 @@ class TandemFactory(WebSocketServerFactory):
         connection = self._connect(protocol)
         self._protocols.add(protocol)
         self._counted(connection.session.address, None, True)
-        backlog = SendQueue(protocol.transport, protocol, self.clock, self._backlog_limits)
+        backlog = SendQueue(protocol.transport, protocol, self.clock, self._send_queue_limits)
         protocol.begin(connection, backlog, Keepalive(self.clock, protocol), now)
         if self._join_timeout:
             self._unproven[protocol] = now + self._join_timeout

@@ -15,10 +15,14 @@ PIECE = 64 * 1024
 
 
 class SendQueueLimits(Struct, frozen=True):
-    """size: how many bytes may wait, those included that are being added. stall: seconds in which the transport takes nothing."""
+    """The keys of the same names in the section `limits` of the configuration.
 
-    size: int = 1024 * 1024
-    stall: float = 10.0
+    output_bytes: how many bytes may wait, those included that are being added. output_stall: seconds in which the transport
+    takes nothing.
+    """
+
+    output_bytes: int
+    output_stall: float
 
 
 class SendQueueOwner(Protocol):
@@ -66,7 +70,7 @@ class SendQueue:
         while not self.paused and rest:
             self._transport.write(bytes(rest[:PIECE]))
             rest = rest[PIECE:]
-        if self._size + len(rest) > self._limits.size:
+        if self._size + len(rest) > self._limits.output_bytes:
             self._overflow("output_bytes")
         elif rest:
             self._wait(rest)
@@ -85,11 +89,11 @@ class SendQueue:
     @property
     def half_full(self) -> bool:
         """Whether half of what may wait does."""
-        return self._size > self._limits.size // 2
+        return self._size > self._limits.output_bytes // 2
 
     def check(self, now: float) -> None:
         """Give up if nothing has been taken for too long. To be called about once a second."""
-        if self.paused and now - self._since > self._limits.stall:
+        if self.paused and now - self._since > self._limits.output_stall:
             self._overflow("output_stall")
 
     def release(self) -> None:

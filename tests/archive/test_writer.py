@@ -23,6 +23,7 @@ from tandemd.archive.writer import DAY, FIRST_PURGE, LONGEST_WAIT, SHRINK_INTERV
 from tandemd.interfaces import IArchive, PlayerStatus, Snapshot, Unavailable
 from tandemd.rules.state import Commit, Room
 from tandemd.store.memory import MemoryStore
+from tests.support.settings import bounds
 
 from ..support.redis_nodes import Hand
 from .test_sql_archive import NOW, make_room, member, step
@@ -351,7 +352,7 @@ class WriterTests(SynchronousTestCase):
     def test_the_queue_has_a_bound(self) -> None:
         """What the archive does not take is not acknowledged any more."""
         writer = self.start(queue=20)
-        store = MemoryStore(self.clock, 100, writer.committed, full=lambda: writer.full)
+        store = MemoryStore(self.clock, 100, writer.committed, bounds(), full=lambda: writer.full)
         hand = Hand(store, "room")
         self.archive.failure = RuntimeError("away")
         results = []

@@ -20,7 +20,7 @@ from twisted.logger import Logger
 
 import tandemd
 from tandemd import messages as m
-from tandemd.app.settings import rates_of
+from tandemd.app.settings import message_rates_of
 from tandemd.archive import rows as records
 from tandemd.archive.sql_archive import EVENT_BYTES
 from tandemd.config import Config
@@ -356,7 +356,7 @@ class Crowd:
 def rate_of(kind: type[m.ClientMessage], limits: Limits) -> Rate:
     """Return how many of a type one connection may send: the rate of the bucket that the type has."""
     clock = Clock()
-    taken = MessageLimits(clock, rates_of(Config(limits=limits)))
+    taken = MessageLimits(clock, message_rates_of(Config(limits=limits)))
     bucket = BUCKETS[kind]
     return Rate(1 / taken.interval[bucket], round(taken.burst_window[bucket] / taken.interval[bucket] + 1 - TOLERANCE))
 

@@ -12,18 +12,17 @@ from twisted.internet.endpoints import UNIXClientEndpoint
 
 from tandemd.interfaces import IArchive, IStoreEventHandler, PlayerStatus, Snapshot
 from tandemd.metrics import Metrics
-from tandemd.rooms.playback_sync import PlaybackSyncSettings
 from tandemd.rooms.service import RoomService
 from tandemd.rooms.session import Outbox, Session
 from tandemd.rules.engine import Rules
-from tandemd.rules.settings import RuleSettings
 from tandemd.rules.state import Commit, Pin, Room
 from tandemd.rules.title_allowlist import TitleAllowlist
 from tandemd.store.redis.journal_consumer import JournalConsumer
 from tandemd.store.redis.spool import Quarantine, Spool
-from tandemd.store.redis.store import RedisSettings, RedisStore
+from tandemd.store.redis.store import RedisStore
 from tandemd.websocket.client import ClientConnection
-from tandemd.websocket.protocol import ProtocolSettings, TandemFactory, TandemProtocol
+from tandemd.websocket.protocol import TandemFactory, TandemProtocol
+from tests.support.settings import playback_sync_settings, protocol_settings, redis_settings, rule_settings
 
 from .checker import RoomRow, Row
 from .proxy import Proxy
@@ -106,7 +105,7 @@ class SmallNode:
         self.proxy = Proxy(reactor, path + "redis", redis)
         self.metrics = metrics = Metrics("test", prefix)
         endpoint = UNIXClientEndpoint(reactor, path + "redis")
-        settings = RedisSettings(offer_seconds=0.2)
+        settings = redis_settings(offer_seconds=0.2)
         kept = cast(IArchive, archive)
         quarantine = Quarantine(path + "unreadable", metrics)
         spool = Spool(path + "spool", quarantine, metrics)
@@ -115,15 +114,15 @@ class SmallNode:
         self._outbox = Outbox(reactor)
         self.rooms = RoomService(
             self.store,
-            Rules(RuleSettings(grace=grace), TitleAllowlist(["https://www.netflix.com"])),
+            Rules(rule_settings(grace=grace), TitleAllowlist(["https://www.netflix.com"])),
             reactor,
             self._outbox,
             metrics,
             lambda pin, salt: succeed(Pin(salt, pin)),
-            PlaybackSyncSettings(),
+            playback_sync_settings(),
         )
         self.store.attach(follow(self.rooms.others))
-        self._factory = TandemFactory(reactor, ProtocolSettings(), self._connect, lambda address, code, opened: None)
+        self._factory = TandemFactory(reactor, protocol_settings(), self._connect, lambda address, code, opened: None)
         self._numbers = 0
         self._listening: Any = None
 

@@ -16,7 +16,6 @@ from tandemd.config import Config, ConfigError, load
 from tandemd.config.reference import page, yaml_file
 from tandemd.config.schema import keys
 from tandemd.config.value_types import duration, size
-from tandemd.rules.settings import RuleSettings
 from tandemd.rules.title_allowlist import CLIP, TitleAllowlist
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -62,12 +61,6 @@ class Defaults(ConfigTestCase):
 
     def test_a_machine_name_that_is_no_node_id(self):
         self.assertEqual(load(None, {}, {}, hostname="a/b ü" + "x" * 99).node_id, ("a-b--" + "x" * 99)[:64])
-
-    def test_rules_and_configuration_have_the_same_defaults(self):
-        config, rules = self.load(), RuleSettings()
-        for name in RuleSettings.__struct_fields__:
-            section = config.rooms if hasattr(config.rooms, name) else config.limits
-            self.assertEqual(getattr(section, name), getattr(rules, name), name)
 
 
 class Proxies(ConfigTestCase):

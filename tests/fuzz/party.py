@@ -14,7 +14,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 from tandemd import messages as m
 from tandemd.errors import ERROR_MEANINGS
-from tandemd.rules.settings import RuleSettings
+from tests.support.settings import rule_settings
 
 from ..support.fake_node import EPOCH, NETFLIX, Client, World, frame
 from .watch import Fault, no_errors
@@ -26,7 +26,7 @@ USERS = ("ann", "bob", "cid")
 HERE = b"@HERE"
 """In what a client says, this becomes the name of the room that it is in; who is elsewhere must never read it."""
 MEMBERS = 3
-RULES = RuleSettings(members_per_room=MEMBERS, room_ttl=60.0)
+RULES = rule_settings(members_per_room=MEMBERS, room_ttl=60.0)
 
 _KINDS: dict[str, list[type[m.ServerMessage]]] = defaultdict(list)
 for _kind in m.SERVER_MESSAGES:

@@ -18,7 +18,8 @@ from tandemd import messages as m
 from tandemd.errors import ERROR_MEANINGS
 from tandemd.metrics import LabeledCounter
 from tandemd.web import Addresses, ConnectionLimiter, ConnectionLimits, Cors, TandemSite, root_resource
-from tandemd.websocket.protocol import ProtocolSettings, TandemFactory, TandemProtocol
+from tandemd.websocket.protocol import TandemFactory, TandemProtocol
+from tests.support.settings import protocol_settings
 
 from ..web.test_router import FakeRooms
 from ..websocket.test_fast_path import Heard, Reader
@@ -93,7 +94,7 @@ def http(data: bytes) -> None:
 
 def _site(reactor: Any) -> FakeTransport:
     """Return a connection to a site with everything in it."""
-    factory = TandemFactory(reactor, ProtocolSettings(), _heard, lambda address, code, opened: None)
+    factory = TandemFactory(reactor, protocol_settings(), _heard, lambda address, code, opened: None)
     rooms = FakeRooms()
     rooms.invite = lambda code, address, wait: succeed(rooms.invites.get(code))  # type: ignore[method-assign]
     root = root_resource(

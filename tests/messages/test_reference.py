@@ -12,8 +12,8 @@ from scripts import generate_protocol_reference
 from tandemd import messages as m
 from tandemd.errors import ERROR_MEANINGS
 from tandemd.rules import ready_gate
-from tandemd.rules.settings import RuleSettings
 from tandemd.rules.state import RECENT
+from tests.support.settings import rule_settings
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "protocol.md"
 
@@ -65,7 +65,7 @@ class ProtocolDocTests(SynchronousTestCase):
         self.assertIn("remembers the last eight commands", self.text)
 
     def test_the_numbers_in_the_prose_are_the_defaults(self) -> None:
-        rules = RuleSettings()
+        rules = rule_settings()
         for words in (
             f"*grace period* of {rules.grace:.0f} s",
             f"gone for more than {rules.host_gone:.0f} s",

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from tandemd import messages as m
-from tandemd.app.settings import door_of, rates_of, rules_of
+from tandemd.app.settings import connection_limits_of, message_rates_of, rules_of
 from tandemd.config import Config
 from tandemd.config.schema import Limits
 from tandemd.errors import RequestError
@@ -22,7 +22,7 @@ from tandemd.ratelimit.penalties import CALM
 from tandemd.web import Addresses, ConnectionLimiter, ConnectionLimits, Quota
 from tandemd.web.responses import rejection_answer
 from tandemd.websocket.client import ClientConnection
-from tandemd.websocket.protocol import ProtocolSettings
+from tests.support.settings import protocol_settings
 
 from ..support import rules_fixture as rules_world
 from ..support.fake_node import TITLE, Client, Link, ServiceTestCase, frame
@@ -57,7 +57,7 @@ class RateTest(TestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1000)
-        self.limits = MessageLimits(self.clock, rates_of(Config(limits=Limits(chat_rate=Rate(2, 5)))))
+        self.limits = MessageLimits(self.clock, message_rates_of(Config(limits=Limits(chat_rate=Rate(2, 5)))))
         self.buckets = self.limits.new_buckets()
 
     def take(self, times: int) -> list[float]:
@@ -257,7 +257,7 @@ class DoorTest(TestCase):
             self.assertIsNone(self.refused(door, "a"))
             door.opened("a")
             door.penalize("a")
-        self.assertEqual(door_of(Config(limits=Limits(enabled=False))), ConnectionLimits())
+        self.assertEqual(connection_limits_of(Config(limits=Limits(enabled=False))), ConnectionLimits())
 
 
 class Asking(Protocol):
@@ -472,7 +472,7 @@ class PlainFrameTest(FrameTest):
     """The same where Autobahn does it all."""
 
     def setUp(self) -> None:
-        self.options = {**self.options, "protocol": ProtocolSettings(fast=False)}
+        self.options = {**self.options, "protocol": protocol_settings(fast_path=False)}
         super().setUp()
 
 

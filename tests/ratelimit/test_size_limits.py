@@ -12,7 +12,6 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tandemd import messages as m
 from tandemd.errors import RequestError
 from tandemd.interfaces import CommitResult, TooLarge
-from tandemd.ratelimit import Bounds
 from tandemd.rules.commands import NodeLost
 from tandemd.rules.engine import commit_of
 from tandemd.rules.moderation import MOST
@@ -21,7 +20,7 @@ from tandemd.rules.state import Ban, Commit, Departed, Gate, Moderation, Room
 from tandemd.store.memory import MemoryStore
 from tandemd.store.redis import codec
 from tandemd.store.redis.keys import log_key, mail_key, room_key
-from tandemd.websocket.protocol import ProtocolSettings
+from tests.support.settings import bounds, protocol_settings
 
 from ..support.fake_node import ServiceTestCase
 from ..support.redis_nodes import Hand, RedisTestCase, member, reactor
@@ -109,7 +108,7 @@ class CommitLengthTests(SynchronousTestCase):
         times = 0
         while self.world.do("", NodeLost("")).commits:
             times += 1
-            self.assertLess(len(codec.encode_commit(self.world.log[-1])), Bounds().commit)
+            self.assertLess(len(codec.encode_commit(self.world.log[-1])), bounds().commit_bytes)
         self.assertEqual(times, 5)
         self.assertFalse(any(member.conn for member in self.world.room.members.values()))
 
@@ -222,7 +221,7 @@ def stored(room: Room) -> Room:
     return codec.decode_room(room.room_id, stored_fields(room))
 
 
-BOUNDS = Bounds(commit=8000, log=20_000, replay=10_000, mailbox=5000)
+BOUNDS = bounds(commit_bytes=8000, log_bytes=20_000, replay_bytes=10_000, mailbox_bytes=5000)
 
 
 class BoundsContract:
@@ -247,8 +246,8 @@ class BoundsContract:
         store, hand = await self.begin()
         for number in range(60):
             self.assertIsNone(await hand.say("x" * (3000 if number % 3 else 10)))
-            self.assertLessEqual(await self.log_bytes(store), BOUNDS.log)
-        self.assertGreater(await self.log_bytes(store), BOUNDS.log // 2)
+            self.assertLessEqual(await self.log_bytes(store), BOUNDS.log_bytes)
+        self.assertGreater(await self.log_bytes(store), BOUNDS.log_bytes // 2)
         epoch, seq = hand.room.version
         self.assertEqual(await store.replay("room", (epoch, seq - 2)), hand.log[-2:])
         self.assertIsNone(await store.replay("room", (epoch, 1)))
@@ -267,7 +266,7 @@ class BoundsContract:
         before = await self.log_bytes(store)
         result = await hand.send(small, large)
         self.assertIsInstance(result, TooLarge)
-        self.assertEqual((result.number, result.most), (1, BOUNDS.commit))
+        self.assertEqual((result.number, result.most), (1, BOUNDS.commit_bytes))
         self.assertEqual(await self.log_bytes(store), before)
         self.assertIsNone(await hand.send(*hand.batch("a", "b")))
 
@@ -337,7 +336,7 @@ class RedisBoundsTest(BoundsContract, RedisTestCase):
         for _ in range(30):
             await hand.say("x" * 2000)
         self.assertEqual(await self.counted(store), await self.log_bytes(store))
-        self.assertGreater(await self.counted(store), BOUNDS.log // 2)
+        self.assertGreater(await self.counted(store), BOUNDS.log_bytes // 2)
 
     async def test_what_has_ended_keeps_little(self) -> None:
         store, hand = await self.begin()
@@ -352,7 +351,7 @@ class RedisBoundsTest(BoundsContract, RedisTestCase):
             await hand.say("x" * 3000)
         await self.ask(store, b"DEL", room_key("room"), log_key("room"))
         self.assertEqual(await store._offers.one(hand.room, hand.log), 1)
-        self.assertLessEqual(await self.log_bytes(store), BOUNDS.log)
+        self.assertLessEqual(await self.log_bytes(store), BOUNDS.log_bytes)
         self.assertEqual(await self.counted(store), await self.log_bytes(store))
 
     async def test_a_room_of_the_old_form_is_written_in_the_new_one(self) -> None:
@@ -388,15 +387,15 @@ class RedisBoundsTest(BoundsContract, RedisTestCase):
             store.relay("room", "ann", b"x" * 100)
         await hand.say("x")
         letters = await self.ask(store, b"LRANGE", mail_key("room", "ann"), b"0", b"-1")
-        self.assertLessEqual(sum(map(len, letters)), BOUNDS.mailbox + 16 * len(letters))
+        self.assertLessEqual(sum(map(len, letters)), BOUNDS.mailbox_bytes + 16 * len(letters))
 
 
 class TooLargeTest(ServiceTestCase):
     """One command that would change too much is refused; those beside it are carried out."""
 
     options: dict[str, Any] = {
-        "make_store": lambda clock, journal: Later(clock, 100, journal, Bounds(commit=2000)),
-        "protocol": ProtocolSettings(),
+        "make_store": lambda clock, journal: Later(clock, 100, journal, bounds(commit_bytes=2000)),
+        "protocol": protocol_settings(),
     }
 
     def test_the_others_of_a_batch_are_done(self) -> None:

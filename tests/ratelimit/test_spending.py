@@ -14,11 +14,11 @@ from tandemd.ratelimit.scopes import WIDE
 from ..support.fake_node import TITLE, ServiceTestCase
 
 RATES = SpendingRates(
-    room_bytes=Rate(100, 1000),
-    room_deliveries=Rate(10, 100),
-    address_bytes=Rate(100, 1000),
-    address_deliveries=Rate(10, 100),
-    room_rows=Rate(2, 20),
+    room_bytes_rate=Rate(100, 1000),
+    room_deliveries_rate=Rate(10, 100),
+    address_bytes_rate=Rate(100, 1000),
+    address_deliveries_rate=Rate(10, 100),
+    room_events_rate=Rate(2, 20),
 )
 
 

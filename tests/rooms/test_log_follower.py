@@ -17,10 +17,10 @@ from tandemd.rooms.log_follower import RETRY, LogFollower
 from tandemd.rooms.replica import PATIENCE, RoomReplica
 from tandemd.rules.commands import Command, NodeLost
 from tandemd.rules.engine import Rules, commit_of
-from tandemd.rules.settings import RuleSettings
 from tandemd.rules.state import MEMBER, Commit, Room
 from tandemd.rules.title_allowlist import TitleAllowlist
 from tandemd.store.memory import MemoryStore
+from tests.support.settings import bounds, rule_settings
 
 from ..support.fake_node import NETFLIX, HeldStore, ServiceTestCase
 
@@ -265,7 +265,7 @@ class UncertainStore(MemoryStore):
     kept: tuple[Any, ...] = ()
 
     def __init__(self, clock: Any, journal: Any):
-        super().__init__(clock, 100, journal)
+        super().__init__(clock, 100, journal, bounds())
 
     def commit(self, room: Room, commits: Sequence[Commit], done: Any) -> None:
         if self.keeping:
@@ -287,7 +287,7 @@ class ThawedTest(ServiceTestCase):
         MemoryStore.commit(store, room, commits, lambda result: None)
         after = self.world.room()
         assert after is not None
-        rules = Rules(RuleSettings(), TitleAllowlist([NETFLIX]))
+        rules = Rules(rule_settings(), TitleAllowlist([NETFLIX]))
         prefix = f"node/{self.world.server.boot}/"
         decision = rules.decide(after, Command("", "", NodeLost(prefix)), store.now())
         MemoryStore.commit(store, after, [commit_of(after, "", decision, store.now(), rules)], lambda result: None)

@@ -20,8 +20,8 @@ from tandemd.rooms.joining.pending_joins import SLICE
 from tandemd.rooms.session import Session
 from tandemd.rules.commands import Command, Enter, Lost, NodeLost
 from tandemd.rules.engine import Rules, commit_of
-from tandemd.rules.settings import RuleSettings
 from tandemd.rules.state import Room
+from tests.support.settings import rule_settings
 
 from ..support.fake_node import EPOCH, TITLE, HeldStore, Server
 from ..support.rules_fixture import START, make_rules
@@ -137,7 +137,7 @@ class WaitingTest(SynchronousTestCase):
 
     def locked(self, waiting: int, most: int = 20) -> tuple[Node, Session, list[Session]]:
         """Return a locked room with its host and six guests, at which so many wait."""
-        node = Node(self, rules=RuleSettings(members_per_room=most, members_per_address=0))
+        node = Node(self, rules=rule_settings(members_per_room=most, members_per_address=0))
         host = node.join("host")
         guests = [node.join(f"guest {i}") for i in range(6)]
         node.rooms.receive(host, m.LockRoom(locked=True))
@@ -206,7 +206,7 @@ class WaitingTest(SynchronousTestCase):
 
     def test_one_who_leaves_a_full_room_makes_one_place(self) -> None:
         for waiting in SIZES:
-            node = Node(self, rules=RuleSettings(members_per_room=7))
+            node = Node(self, rules=rule_settings(members_per_room=7))
             guests = [node.join(f"guest {i}") for i in range(7)]
             for i in range(waiting):
                 node.join(f"user {i}")
@@ -224,7 +224,7 @@ class WaitingTest(SynchronousTestCase):
                 self.assertIn(f"user {number}", live.room.members)
 
     def test_a_place_that_the_first_may_not_have_is_the_next_ones(self) -> None:
-        node = Node(self, rules=RuleSettings(members_per_room=3))
+        node = Node(self, rules=rule_settings(members_per_room=3))
         host, guest = node.join("host"), node.join("guest")
         node.join("other")
         for i in range(20):
@@ -238,7 +238,7 @@ class WaitingTest(SynchronousTestCase):
         self.assertEqual(list(live.room.members), ["host", "other", "user 10"])
 
     def test_one_that_goes_while_it_is_asked_for_leaves_the_place_to_the_next(self) -> None:
-        node = Node(self, rules=RuleSettings(members_per_room=2))
+        node = Node(self, rules=rule_settings(members_per_room=2))
         pins = node.server.pins
         node.join("host", pin="1")
         guest = node.join("guest", pin="1")
@@ -369,7 +369,7 @@ class CrowdTest(SynchronousTestCase):
     """A thousand JOINs that come in while one thing takes its time are not one turn afterwards."""
 
     def test_while_the_room_is_loaded(self) -> None:
-        node = Node(self, make_store=SlowLoad, rules=RuleSettings(members_per_room=2000))
+        node = Node(self, make_store=SlowLoad, rules=rule_settings(members_per_room=2000))
         node.server.store.slow = slow = Deferred()
         for i in range(1000):
             node.join(f"user {i}")
@@ -384,7 +384,7 @@ class CrowdTest(SynchronousTestCase):
         self.assertLessEqual(max(turns), 16)
 
     def test_while_the_pin_of_a_new_room_is_hashed(self) -> None:
-        node = Node(self, rules=RuleSettings(members_per_room=2000))
+        node = Node(self, rules=rule_settings(members_per_room=2000))
         node.server.pins.holding = True
         node.join("host", pin="1")
         for i in range(1000):

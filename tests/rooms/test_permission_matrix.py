@@ -17,7 +17,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from tandemd import messages as m
 from tandemd.errors import ERROR_MEANINGS, RequestError
 from tandemd.metrics import Metrics
-from tandemd.rooms.playback_sync import PlaybackSyncSettings
 from tandemd.rooms.service import RoomService
 from tandemd.rooms.session import Outbox, Session
 from tandemd.rules.commands import Command
@@ -25,6 +24,7 @@ from tandemd.rules.permissions import PERMISSIONS
 from tandemd.rules.state import Pin
 from tandemd.store.memory import MemoryStore
 from tandemd.websocket.client import ClientConnection
+from tests.support.settings import bounds, playback_sync_settings
 
 from ..support.rules_fixture import START, TITLE, World, make_rules
 
@@ -135,7 +135,7 @@ class Party:
     def __init__(self) -> None:
         self.clock = Clock()
         self.clock.rightNow = START
-        self.store = MemoryStore(self.clock, 100, lambda room, commit: None)
+        self.store = MemoryStore(self.clock, 100, lambda room, commit: None, bounds())
         self.outbox = Outbox(self.clock)
         self.metrics = Metrics("0", "n")
         self.rooms = RoomService(
@@ -145,7 +145,7 @@ class Party:
             self.outbox,
             self.metrics,
             lambda pin, salt: succeed(Pin(salt, pin)),
-            PlaybackSyncSettings(),
+            playback_sync_settings(),
         )
         self.count = 0
         self.wires: dict[ClientConnection, FakeWire] = {}

@@ -11,9 +11,9 @@ from twisted.internet.task import deferLater
 
 from tandemd.config.schema import Limits
 from tandemd.ratelimit import Rate
-from tandemd.rules.settings import RuleSettings
 from tandemd.rules.state import Commit, Version
 from tandemd.store.memory import MemoryStore
+from tests.support.settings import bounds, rule_settings
 
 from ..support.fake_node import TITLE, Client, HeldStore, ServiceTestCase
 
@@ -304,7 +304,7 @@ class NewcomerTest(ServiceTestCase):
 class PresenceProperty(ServiceTestCase):
     """Whatever members do: none is ever replayed a commit that was made before its admission."""
 
-    options = {"rules": RuleSettings(kick=0.5)}
+    options = {"rules": rule_settings(kick=0.5)}
 
     def test_any_history(self) -> None:
         replayed = sum(self.history(random.Random(seed), f"room{seed}") for seed in range(40))
@@ -531,7 +531,7 @@ class RestartTest(ServiceTestCase):
 
 
 class ShortGraceTest(ServiceTestCase):
-    options = {"rules": RuleSettings(grace=5, room_ttl=10)}
+    options = {"rules": rule_settings(grace=5, room_ttl=10)}
 
     def test_settings_count(self) -> None:
         ann, bob = self.world.party("ann", "bob")
@@ -576,7 +576,7 @@ class OldAnswers(MemoryStore):
     """What was missed is told late: the room has gone on meanwhile, as it does when Redis' answers come later than its news."""
 
     def __init__(self, clock: Any, journal: Any):
-        super().__init__(clock, 1000, journal)
+        super().__init__(clock, 1000, journal, bounds())
         self.late = 0.0
         self.asked = 0
         self.then: Callable[[], None] = lambda: None

@@ -13,6 +13,7 @@ from tandemd.interfaces import Conflict, IRoomStore
 from tandemd.ratelimit.buckets import Flag, RoomQuota, TokenBucket
 from tandemd.rules.state import Ban, Departed, Moderation, Room, RoomSettings
 from tandemd.store.memory import MemoryStore
+from tests.support.settings import bounds
 
 from ..support.redis_nodes import Hand, Recorder, RedisTestCase, member, reactor, until
 
@@ -334,7 +335,7 @@ class StoreContract:
 
 class MemoryContractTest(StoreContract, TestCase):
     async def make(self) -> Any:
-        return MemoryStore(reactor, self.LOG, lambda room, commit: None)
+        return MemoryStore(reactor, self.LOG, lambda room, commit: None, bounds())
 
 
 class RedisContractTest(StoreContract, RedisTestCase):

@@ -17,6 +17,7 @@ from tandemd.rules.playback import Playback
 from tandemd.rules.state import Ban, Commit, Departed, Gate, Member, Moderation, Pin, Room, RoomSettings, Version
 from tandemd.store.memory import MAILBOX, MemoryStore
 from tandemd.util.server_time import SLEW, ServerTime
+from tests.support.settings import bounds
 
 from ..support.fake_node import EPOCH
 
@@ -284,7 +285,7 @@ class MemoryStoreTest(StoreContract, TestCase):
     def make_store(self, journal: Any) -> IRoomStore:
         self.clock = Clock()
         self.clock.advance(EPOCH)
-        store: IRoomStore = MemoryStore(self.clock, LOG_LENGTH, journal)
+        store: IRoomStore = MemoryStore(self.clock, LOG_LENGTH, journal, bounds())
         return store
 
     def test_interface(self) -> None:
@@ -310,7 +311,7 @@ class MemoryStoreTest(StoreContract, TestCase):
     def test_restore(self) -> None:
         room = self.create(due=EPOCH + 5)
         self.clock.advance(2.0)
-        restarted = MemoryStore(self.clock, LOG_LENGTH, self.journalled)
+        restarted = MemoryStore(self.clock, LOG_LENGTH, self.journalled, bounds())
         again = room.copy()
         again.epoch += 1
         restarted.restore([again])
@@ -330,7 +331,7 @@ class MemoryStoreTest(StoreContract, TestCase):
         later.epoch, later.at = later.epoch + 1, EPOCH + 3600
         time = ServerTime(self.clock)
         time.look(self.clock.seconds)
-        restarted = MemoryStore(self.clock, LOG_LENGTH, self.journalled, time=time)
+        restarted = MemoryStore(self.clock, LOG_LENGTH, self.journalled, bounds(), time=time)
         restarted.restore([later])
         self.assertEqual((restarted.now(), restarted.grace_floor()), (EPOCH + 3600, EPOCH + 3600))
         self.assertEqual(self.wait(restarted.due_rooms(restarted.now())), ["room"])
@@ -341,6 +342,6 @@ class MemoryStoreTest(StoreContract, TestCase):
     def test_restored_rooms_of_an_earlier_time(self) -> None:
         room = self.create()
         self.clock.advance(3600.0)
-        restarted = MemoryStore(self.clock, LOG_LENGTH, self.journalled)
+        restarted = MemoryStore(self.clock, LOG_LENGTH, self.journalled, bounds())
         restarted.restore([room.copy()])
         self.assertEqual((restarted.now(), restarted.grace_floor()), (EPOCH + 3600, EPOCH + 3600))

@@ -24,14 +24,13 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.test.iosim import FakeTransport
 from twisted.trial.unittest import TestCase
 
-from tandemd.app.settings import door_of, join_limits_of, rates_of, spending_of
+from tandemd.app.settings import connection_limits_of, join_limits_of, message_rates_of, spending_rates_of
 from tandemd.config import Config
 from tandemd.config.schema import Limits
 from tandemd.interfaces import Claims, CommitResult, IRoomStore, IStoreEventHandler
 from tandemd.messages import Join
 from tandemd.metrics import Metrics
 from tandemd.ratelimit import MessageLimits, Spending
-from tandemd.rooms.joining.limits import JoinLimits
 from tandemd.rooms.playback_sync import PlaybackSyncSettings
 from tandemd.rooms.service import RoomService
 from tandemd.rooms.session import Outbox, Session
@@ -47,6 +46,7 @@ from tandemd.web.cors import Cors
 from tandemd.web.router import NotFound, Root
 from tandemd.websocket.client import ClientConnection
 from tandemd.websocket.protocol import ProtocolSettings, TandemFactory, TandemProtocol
+from tests.support.settings import bounds, join_limits, playback_sync_settings, protocol_settings, rule_settings
 
 NETFLIX = "https://www.netflix.com"
 TITLE = NETFLIX + "/watch/1"
@@ -60,14 +60,14 @@ MakeStore = Callable[[Any, Journal], IRoomStore]
 
 def memory_store(clock: Any, journal: Journal) -> MemoryStore:
     """Return a store with a log of 100 commits."""
-    return MemoryStore(clock, 100, journal)
+    return MemoryStore(clock, 100, journal, bounds())
 
 
 class WatchedStore(MemoryStore):
     """Knows what is followed. following: the codes."""
 
     def __init__(self, clock: Any, journal: Journal):
-        super().__init__(clock, 100, journal)
+        super().__init__(clock, 100, journal, bounds())
         self.following: set[str] = set()
 
     def follow(self, code: str, follower: IStoreEventHandler) -> None:
@@ -83,7 +83,7 @@ class HeldStore(MemoryStore):
     """A store whose answers a test can hold back, as those of a store elsewhere are late."""
 
     def __init__(self, clock: Any, journal: Journal):
-        super().__init__(clock, 100, journal)
+        super().__init__(clock, 100, journal, bounds())
         self.holding = False
         self.results: deque[CommitResult] = deque()
         """What to answer to the next commits instead of carrying them out."""
@@ -156,28 +156,28 @@ class Server:
         self.store: Any = make_store(reactor, self._journalled)
         self.metrics = Metrics("test", "node")
         self.outbox = Outbox(reactor, self.metrics.deliveries.inc)
-        self.spending = None if limits is None else Spending(reactor, spending_of(Config(limits=limits)))
+        self.spending = None if limits is None else Spending(reactor, spending_rates_of(Config(limits=limits)))
         self.rooms = RoomService(
             self.store,
-            Rules(rules or RuleSettings(), TitleAllowlist([NETFLIX])),
+            Rules(rules or rule_settings(), TitleAllowlist([NETFLIX])),
             reactor,
             self.outbox,
             self.metrics,
             self.pins.hash,
-            positions or PlaybackSyncSettings(),
+            positions or playback_sync_settings(),
             vouch,
-            JoinLimits() if limits is None else join_limits_of(Config(limits=limits)),
+            join_limits() if limits is None else join_limits_of(Config(limits=limits)),
             self.spending,
         )
         self.given_up: list[str] = []
         """Why connections were ended whose clients did not read, did not answer or wanted nothing."""
         self.door = ConnectionLimiter(reactor, ConnectionLimits(), self.metrics.rate_limited)
         self.limits: MessageLimits | None = None
-        protocol = protocol or ProtocolSettings()
+        protocol = protocol or protocol_settings()
         if limits is not None:
             config = Config(limits=limits)
-            self.door = ConnectionLimiter(reactor, door_of(config), self.metrics.rate_limited)
-            self.limits = MessageLimits(reactor, rates_of(config), self.door.penalize)
+            self.door = ConnectionLimiter(reactor, connection_limits_of(config), self.metrics.rate_limited)
+            self.limits = MessageLimits(reactor, message_rates_of(config), self.door.penalize)
             protocol = msgspec.structs.replace(protocol, join_timeout=limits.join_timeout)
         self.factory = TandemFactory(reactor, protocol, self._connect, self._counted, self.given_up.append, self.limits)
         self.addresses = Addresses()
@@ -185,7 +185,7 @@ class Server:
             WebSocketResource(self.factory), {}, NotFound(), Cors(["*"]), lambda: True, self.addresses, self.door
         )
         self.site = TandemSite(
-            root, reactor, shortcut=FastUpgrade(self.factory, root.refusal) if protocol.fast else None
+            root, reactor, shortcut=FastUpgrade(self.factory, root.refusal) if protocol.fast_path else None
         )
         self._numbers = 0
         self._check = Sweeper(reactor, 1.0, self.factory.to_check, TandemProtocol.check)

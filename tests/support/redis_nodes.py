@@ -21,7 +21,8 @@ from tandemd.interfaces import CommitResult, IArchive, IStoreEventHandler, Playe
 from tandemd.metrics import Metrics
 from tandemd.rules.state import MEMBER, Commit, Member, Room, RoomSettings, Version
 from tandemd.store.redis.spool import Quarantine, Spool
-from tandemd.store.redis.store import RedisSettings, RedisStore
+from tandemd.store.redis.store import RedisStore
+from tests.support.settings import redis_settings
 
 from .patience import TEST_LIMIT_SECONDS, eventually
 from .private_servers import Redis
@@ -240,7 +241,7 @@ class RedisTestCase(TestCase):
             endpoint or UNIXClientEndpoint(reactor, path or self.server.path),
             {"failover": failover},
             name,
-            RedisSettings(**{"offer_seconds": 0.1, **settings}),
+            redis_settings(**{"offer_seconds": 0.1, **settings}),
             self.archive,
             metrics,
             Spool(path_ + "spool", Quarantine(path_ + "unreadable", metrics), metrics),

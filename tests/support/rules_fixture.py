@@ -8,9 +8,9 @@ from tandemd import messages as m
 from tandemd.errors import RequestError
 from tandemd.rules.commands import Command, Decision, Due, Enter, Lost, Watching
 from tandemd.rules.engine import Rules, commit_of
-from tandemd.rules.settings import RuleSettings
 from tandemd.rules.state import Commit, Member, Room
 from tandemd.rules.title_allowlist import TitleAllowlist
+from tests.support.settings import rule_settings
 
 START = 1_700_000_000.0
 TITLE = "https://www.netflix.com/watch/1"
@@ -18,7 +18,7 @@ OTHER_TITLE = "https://www.netflix.com/watch/2"
 
 
 def make_rules(**settings: Any) -> Rules:
-    return Rules(RuleSettings(**settings), TitleAllowlist(["https://www.netflix.com"]))
+    return Rules(rule_settings(**settings), TitleAllowlist(["https://www.netflix.com"]))
 
 
 class World:

@@ -25,8 +25,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from tandemd.messages.framing import text_frame
-from tandemd.websocket.protocol import ProtocolSettings
-from tandemd.websocket.send_queue import SendQueueLimits
+from tests.support.settings import protocol_settings, send_queue_limits
 
 from .fake_node import EPOCH, World, frame
 
@@ -89,13 +88,13 @@ class SocketTestCase(TestCase):
     """The reactor is a fake: the tests are the kernel's voice. fast: which of the two ways of writing is used."""
 
     fast = True
-    limits = SendQueueLimits()
+    limits = send_queue_limits()
 
     def setUp(self) -> None:
         self.clock = MemoryReactorClock()
         self.clock.advance(EPOCH)
         self.patch(cast(Any, txaio).config, "loop", self.clock)
-        self.world = World(self.clock, protocol=ProtocolSettings(fast=self.fast, backlog=self.limits))
+        self.world = World(self.clock, protocol=protocol_settings(fast_path=self.fast, send_queue=self.limits))
         self.addCleanup(self.world.close)
         self.server = self.world.server
         self.client, far = tcp_pair()

@@ -19,7 +19,8 @@ from tandemd.web.cors import Cors
 from tandemd.web.router import NotFound, Root
 from tandemd.websocket import fast_path
 from tandemd.websocket.fast_handshake import answer, parse_standard_handshake
-from tandemd.websocket.protocol import ProtocolSettings, TandemFactory, TandemProtocol
+from tandemd.websocket.protocol import TandemFactory, TandemProtocol
+from tests.support.settings import protocol_settings
 
 from ..support.fake_node import frame
 
@@ -75,7 +76,7 @@ class Doorstep:
         heard = Heard()
         clock = MemoryReactorClock()
         connect = cast(Any, lambda protocol: heard)
-        settings = ProtocolSettings(fast=fast)
+        settings = protocol_settings(fast_path=fast)
         factory = TandemFactory(clock, settings, connect, lambda address, code, opened: None)
         self.protocol: TandemProtocol = factory.buildProtocol(IPv4Address("TCP", "10.0.0.1", 1))
         transport = FakeTransport(self.protocol, isServer=True)
@@ -196,10 +197,10 @@ class ShortcutTest(TestCase):
         connect = cast(Any, lambda protocol: self.heard)
         self.counted: list[bool] = []
         factory = TandemFactory(
-            self.clock, ProtocolSettings(), connect, lambda address, code, opened: self.counted.append(opened)
+            self.clock, protocol_settings(), connect, lambda address, code, opened: self.counted.append(opened)
         )
         self.limited = Metrics("0", "n1", received=()).rate_limited
-        door = ConnectionLimiter(self.clock, ConnectionLimits(per_minute=2), self.limited)
+        door = ConnectionLimiter(self.clock, ConnectionLimits(connections_per_minute=2), self.limited)
         cors = Cors(["https://www.netflix.com"])
         root = Root(Longer(), {}, NotFound(), cors, lambda: True, Addresses(), door)
         self.site = TandemSite(root, self.clock, shortcut=FastUpgrade(factory, root.refusal))

@@ -26,14 +26,15 @@ from twisted.trial.unittest import TestCase
 from tandemd.messages.framing import text_frame
 from tandemd.websocket import fast_path
 from tandemd.websocket.fast_handshake import FastHandshake
-from tandemd.websocket.protocol import ProtocolSettings, TandemFactory, TandemProtocol
+from tandemd.websocket.protocol import TandemFactory, TandemProtocol
+from tests.support.settings import protocol_settings
 
 from ..support.fake_node import Client, Link, ServiceTestCase, frame
 from ..support.socket_connection import REQUEST, SocketTestCase, TlsSocketTestCase, certificate
 from . import test_protocol
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-PLAIN = ProtocolSettings(fast=False)
+PLAIN = protocol_settings(fast_path=False)
 LIMIT = 200
 """The longest message in the tests of reading, so that some are too long."""
 
@@ -99,7 +100,7 @@ class Reader:
             self.heard = Heard(protocol, until)
             return self.heard
 
-        settings = ProtocolSettings(frame_bytes=limit, fast=fast)
+        settings = protocol_settings(frame_bytes=limit, fast_path=fast)
         self.factory = TandemFactory(self.clock, settings, connect, lambda address, code, opened: None)
         self.protocol: Any = self.factory.buildProtocol(IPv4Address("TCP", "10.0.0.1", 1))
         self.transport = FakeTransport(self.protocol, isServer=True)

@@ -20,7 +20,7 @@ from twisted.internet.task import deferLater
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import TestCase
 
-from tandemd.websocket.protocol import ProtocolSettings
+from tests.support.settings import protocol_settings
 
 from ..support.daemon_process import DaemonTestCase
 from ..support.fake_node import HeldStore, Server, frame
@@ -57,7 +57,7 @@ class FinalMessagesTest(TestCase):
         self.server = Server(
             self.reactor,
             make_store=HeldStore,
-            protocol=ProtocolSettings(fast=self.fast),
+            protocol=protocol_settings(fast_path=self.fast),
         )
         self.server.factory.websockets = self.reactor.websockets
         self.server.start()

@@ -10,7 +10,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandemd.websocket.protocol import FRAMES_AFTER_CLOSE, ProtocolSettings
+from tandemd.websocket.protocol import FRAMES_AFTER_CLOSE
+from tests.support.settings import protocol_settings
 
 from ..support.fake_node import EPOCH, Client, ServiceTestCase, frame
 
@@ -70,7 +71,7 @@ class LastAnswerTest(WireTestCase):
 class PlainLastAnswerTest(LastAnswerTest):
     """The same where Autobahn does it all."""
 
-    options = {"protocol": ProtocolSettings(fast=False)}
+    options = {"protocol": protocol_settings(fast_path=False)}
 
 
 class MessageTest(WireTestCase):

@@ -23,7 +23,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from tandemd.websocket.protocol import ProtocolSettings, TandemFactory, TandemProtocol
+from tandemd.websocket.protocol import TandemFactory, TandemProtocol
+from tests.support.settings import protocol_settings
 
 from ..support.fake_node import Server
 from ..support.patience import PATIENCE_SECONDS, TEST_LIMIT_SECONDS
@@ -418,7 +419,7 @@ class HandshakeTest(WebTestCase):
         def counted(code: int | None, opened: bool) -> None:
             self.opened += opened
 
-        factory = TandemFactory(self.reactor, ProtocolSettings(fast=self.fast), connect, counted)
+        factory = TandemFactory(self.reactor, protocol_settings(fast_path=self.fast), connect, counted)
         # What follows a handshake is the business of the other tests.
         factory.opened = lambda protocol: None  # type: ignore[method-assign]
         self.serve(websocket=WebSocketResource(factory))
@@ -541,7 +542,7 @@ class SocketTest(TestCase):
         reactor: Any = real_reactor
         # Autobahn's timers would outlive the test.
         self.patch(cast(Any, txaio).config, "loop", MemoryReactorClock())
-        self.server = Server(reactor, protocol=ProtocolSettings(fast=self.fast))
+        self.server = Server(reactor, protocol=protocol_settings(fast_path=self.fast))
         self.server.start()
         self.port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(self.server.site)
 

@@ -26,7 +26,8 @@ from tandemd.app.listener import limit_kernel_send_buffer
 from tandemd.messages.framing import text_frame
 from tandemd.web import TandemSite
 from tandemd.web.file_range import FileRange, PartSender
-from tandemd.websocket.send_queue import PIECE, SendQueueLimits
+from tandemd.websocket.send_queue import PIECE
+from tests.support.settings import send_queue_limits
 
 from ..support.fake_node import TITLE, Client, frame
 from ..support.socket_connection import CLOSE, SocketTestCase, TlsSocketTestCase, frames_in, tcp_pair
@@ -38,7 +39,7 @@ PING, PONG = 9, 10
 class SlowClientTest(SocketTestCase):
     """Bob is on a real socket, which is read when the test says so. Ann, the host, reads at once."""
 
-    limits = SendQueueLimits(size=256 * 1024, stall=10.0)
+    limits = send_queue_limits(output_bytes=256 * 1024, output_stall=10.0)
 
     def setUp(self) -> None:
         super().setUp()
@@ -170,7 +171,7 @@ class SlowClientTest(SocketTestCase):
 
     def test_one_long_write(self) -> None:
         """It is given to the transport piece by piece."""
-        long = text_frame(b"y" * self.limits.size)
+        long = text_frame(b"y" * self.limits.output_bytes)
         self.session.send(long)
         self.clock.advance(0)
         self.pump()
@@ -179,7 +180,7 @@ class SlowClientTest(SocketTestCase):
         self.assertEqual(self.server.given_up, [])
 
     def test_a_write_that_is_too_long(self) -> None:
-        self.session.send(text_frame(b"y" * 5 * self.limits.size))
+        self.session.send(text_frame(b"y" * 5 * self.limits.output_bytes))
         self.clock.advance(0)
         self.assertEqual(self.server.given_up, ["output_bytes"])
 
@@ -295,7 +296,7 @@ class TlsSlowClientTest(TlsSocketTestCase, SlowClientTest):
 class CrowdTest(SocketTestCase):
     """A room with many members, one of whom never reads."""
 
-    limits = SendQueueLimits(size=256 * 1024)
+    limits = send_queue_limits(output_bytes=256 * 1024)
 
     def test_others_get_everything(self) -> None:
         others = self.world.party(*(f"user{i}" for i in range(40)))

@@ -34,16 +34,13 @@ AGAIN = 5.0
 class JoinLimits(Struct, frozen=True):
     """See the section `limits` of the configuration. 0: no limit."""
 
-    joins: int = 600
-    room_creations: int = 60
-    rooms_per_address: int = 200
-    rooms_per_node: int = 50_000
-    pin_tries_per_room: int = 12
-    pin_tries_per_address: int = 10
-    pending_joins: int = 50
-
-
-NO_LIMITS = JoinLimits(0, 0, 0, 0, 0, 0, 0)
+    joins: int
+    room_creations: int
+    rooms_per_address: int
+    rooms_per_node: int
+    pin_tries_per_room: int
+    pin_tries_per_address: int
+    pending_joins: int
 
 
 class JoinDeferredError(RequestError):

@@ -57,7 +57,7 @@ class CommitWriter:
         self._places = places_key(name)
         self._log_length = b"%d" % log_length
         self._bounds = bounds
-        self._log_bytes = b"%d" % bounds.log
+        self._log_bytes = b"%d" % bounds.log_bytes
         self._pressure = pressure
         self._conflicts: dict[str, int] = {}
 
@@ -68,8 +68,8 @@ class CommitWriter:
             return
         encoded = list(map(codec.encode_whole_commit, commits))
         for number, data in enumerate(encoded):
-            if len(data) > self._bounds.commit:
-                done(TooLarge(number, len(data), self._bounds.commit))
+            if len(data) > self._bounds.commit_bytes:
+                done(TooLarge(number, len(data), self._bounds.commit_bytes))
                 return
         self._metrics.batch.observe(len(commits))
         _CommitAttempt(self, room, commits, encoded, done).send()
@@ -123,7 +123,7 @@ class CommitWriter:
                 set_ += (name.encode(), codec.encode_field(value))
         log_bytes = self._log_bytes
         if over or self._pressure.high:
-            log_bytes = b"%d" % min(self._bounds.log, ENDED_LOG if over else SHORT_LOG_BYTES)
+            log_bytes = b"%d" % min(self._bounds.log_bytes, ENDED_LOG if over else SHORT_LOG_BYTES)
         channel = room_key(room_id)
         keys = [channel, log_key(room_id), JOURNAL, DUE, INVITES, STORE, ended_key(room_id), self._places, *mailboxes]
         words = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from msgspec import Struct
 from twisted.application import service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
@@ -17,7 +16,6 @@ from ...errors import RequestError
 from ...interfaces import CommitResult, IArchive, IRoomStore, IStoreEventHandler
 from ...metrics import Metrics
 from ...ratelimit.buckets import Plan, TakeResult
-from ...ratelimit.size_limits import Bounds
 from ...rules.state import Commit, Member, Room, Version
 from ...util.services import Periodic, StartupError, Tasks
 from . import codec, scripts
@@ -33,6 +31,7 @@ from .memory_pressure import LOOK_SECONDS, SHORT_LOG, SHORT_LOG_BYTES, Pressure
 from .rate_limits import RedisRateLimits
 from .reader import RoomReader
 from .reseeding import AT_ONCE, RoomReseeder
+from .settings import RedisSettings
 from .spool import Spool
 from .subscription import Subscription
 
@@ -50,23 +49,6 @@ INCOMPLETE = (
 )
 RECENT = 3 * ABANDONED / 1000
 """Seconds before a loss of Redis' data: what was committed in them may not be in the archive, and its node be gone too."""
-
-
-class RedisSettings(Struct, frozen=True):
-    """log_length: commits kept for each room. mail_seconds: how long relays are kept. journal_length,
-    journal_bytes: see Journal.
-
-    offer_seconds: how long nodes may offer the rooms they hold to a server that may have lost them. settle_seconds: how long
-    after that nodes put into the journal what it may have lost. bounds: bytes that a room may hold.
-    """
-
-    log_length: int = 1000
-    mail_seconds: int = 60
-    journal_length: int = 200_000
-    journal_bytes: int = 96 * 1024 * 1024
-    offer_seconds: float = 1.0
-    bounds: Bounds = Bounds()
-    settle_seconds: float = 5.0
 
 
 @implementer(IRoomStore)
@@ -118,9 +100,9 @@ class RedisStore(service.Service):
         )
         self.journal = Journal(access, settings.journal_length, settings.journal_bytes, spool, metrics)
         self.members = ClusterMembership(access.link, access.time, name, metrics)
-        self._offers = RoomReseeder(access.link, settings.log_length, settings.bounds.log)
+        self._offers = RoomReseeder(access.link, settings.log_length, settings.bounds.log_bytes)
         self._counters = RedisRateLimits(access)
-        self._mail = Mailboxes(access, self._tasks, settings.mail_seconds, settings.bounds.mailbox)
+        self._mail = Mailboxes(access, self._tasks, settings.mail_seconds, settings.bounds.mailbox_bytes)
         self._subscription = subscription = Subscription(
             access, self._mail, clock, endpoint, options, self._tasks, metrics, name
         )
@@ -131,7 +113,7 @@ class RedisStore(service.Service):
             clock,
             subscription.subscribed,
             subscription.__contains__,
-            settings.bounds.replay,
+            settings.bounds.replay_bytes,
         )
         self._commits = CommitWriter(
             access,

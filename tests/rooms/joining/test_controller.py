@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tandemd.rules.settings import RuleSettings
+from tests.support.settings import rule_settings
 
 from ...support.fake_node import TITLE, HeldStore, ServiceTestCase, WatchedStore, World
 
@@ -526,7 +526,7 @@ class TokenTest(ServiceTestCase):
 
 
 class FullRoomTest(ServiceTestCase):
-    options = {"rules": RuleSettings(members_per_room=2)}
+    options = {"rules": rule_settings(members_per_room=2)}
 
     def test_join_waits_for_a_place(self) -> None:
         _, bob = self.world.party("ann", "bob")
@@ -554,7 +554,7 @@ class FullRoomTest(ServiceTestCase):
 class CrowdTest(ServiceTestCase):
     """M3: one address may not take all places of a room."""
 
-    options = {"rules": RuleSettings(members_per_address=3)}
+    options = {"rules": rule_settings(members_per_address=3)}
 
     def test_members_of_one_address(self) -> None:
         many = [self.world.join(f"user{i}", peer="10.0.0.1") for i in range(5)]
@@ -583,7 +583,7 @@ class CrowdTest(ServiceTestCase):
 
     def test_a_place_that_an_address_may_not_have_is_the_next_ones(self) -> None:
         self.world.close()
-        self.world = World(self.reactor, rules=RuleSettings(members_per_address=3, members_per_room=4))
+        self.world = World(self.reactor, rules=rule_settings(members_per_address=3, members_per_room=4))
         self.addCleanup(self.world.close)
         many = [self.world.join(f"user{i}", peer="10.0.0.1") for i in range(3)]
         bob = self.world.join("bob", peer="10.0.0.2")

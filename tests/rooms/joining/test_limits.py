@@ -11,14 +11,15 @@ from twisted.internet.defer import Deferred, fail
 from tandemd.errors import RequestError
 from tandemd.metrics import Metrics
 from tandemd.ratelimit.buckets import Plan, TakeResult
-from tandemd.rooms.joining.limits import JoinDeferredError, JoinLimiter, JoinLimits
+from tandemd.rooms.joining.limits import JoinDeferredError, JoinLimiter
 from tandemd.rules.state import Pin, Room, RoomSettings
 from tandemd.store.memory import MemoryStore
+from tests.support.settings import bounds, join_limits
 
 from ...support.fake_node import ServiceTestCase
 from ...support.redis_nodes import Hand, RedisTestCase, reactor
 
-LIMITS = JoinLimits(room_creations=3, rooms_per_address=2, pin_tries_per_room=4, pin_tries_per_address=3)
+LIMITS = join_limits(room_creations=3, rooms_per_address=2, pin_tries_per_room=4, pin_tries_per_address=3)
 RIGHT = "654321"
 
 
@@ -157,7 +158,7 @@ class Away(MemoryStore):
 
 
 class StoreAwayTest(ServiceTestCase):
-    options: dict[str, Any] = {"make_store": lambda clock, journal: Away(clock, 100, journal)}
+    options: dict[str, Any] = {"make_store": lambda clock, journal: Away(clock, 100, journal, bounds())}
 
     def test_waits_and_is_done_when_it_is_back(self) -> None:
         self.world.join("ann", pin=RIGHT).told()

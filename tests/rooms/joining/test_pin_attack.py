@@ -11,19 +11,18 @@ from twisted.trial.unittest import TestCase
 
 from tandemd import messages as m
 from tandemd.metrics import Metrics
-from tandemd.rooms.joining.limits import JoinLimits
-from tandemd.rooms.playback_sync import PlaybackSyncSettings
 from tandemd.rooms.service import RoomService
 from tandemd.rooms.session import Outbox, Session
 from tandemd.rules.state import Pin
 from tandemd.store.memory import MemoryStore
+from tests.support.settings import bounds, join_limits, playback_sync_settings
 
 from ...support.rules_fixture import make_rules
 
 BOTS = 1000
 RIGHT = "654321"
 HASHING = 0.05
-LIMITS = JoinLimits()
+LIMITS = join_limits()
 
 
 def promised(hours: float) -> float:
@@ -59,7 +58,7 @@ class PinAttackTest(TestCase):
         self.began = self.clock.seconds()
         self.metrics = Metrics("test", "node")
         self.outbox = Outbox(self.clock)
-        store = MemoryStore(self.clock, 100, lambda room, commit: None)
+        store = MemoryStore(self.clock, 100, lambda room, commit: None, bounds())
         self.rooms = RoomService(
             store,
             make_rules(),
@@ -67,7 +66,7 @@ class PinAttackTest(TestCase):
             self.outbox,
             self.metrics,
             self.hash_pin,
-            PlaybackSyncSettings(),
+            playback_sync_settings(),
             limits=LIMITS,
         )
         self.numbers = 0
