@@ -19,12 +19,16 @@ class CodesTest(SynchronousTestCase):
 
     def test_a_commit_is_encoded_with_the_plain_event(self) -> None:
         def commit(event: str) -> Commit:
-            return Commit(1, 2, 3.0, event, "ann", None, {}, ())
+            return Commit(epoch=1, seq=2, at=3.0, event=event, user="ann", details=None, changes={}, messages=())
 
         for event in EventType:
             self.assertEqual(encode_commit(commit(event)), encode_commit(commit(event.name)), event)
             self.assertEqual(decode_commit(encode_commit(commit(event))).event, event)
 
     def test_an_event_of_another_version_is_read(self) -> None:
-        data = encode_commit(Commit(1, 2, 3.0, "OF_A_LATER_VERSION", "ann", None, {}, ()))
+        data = encode_commit(
+            Commit(
+                epoch=1, seq=2, at=3.0, event="OF_A_LATER_VERSION", user="ann", details=None, changes={}, messages=()
+            )
+        )
         self.assertEqual(decode_commit(data).event, "OF_A_LATER_VERSION")

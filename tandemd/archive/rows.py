@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from ..interfaces import PlayerStatus
-from ..rules.state import Commit, Member, Room, dump
+from ..rules.snapshot import dump
+from ..rules.state import Commit, Member, Room
 
 Row = tuple[Any, ...]
 

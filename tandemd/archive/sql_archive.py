@@ -12,7 +12,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..interfaces import IArchive, PlayerStatus, Snapshot
-from ..rules.state import Commit, Room, load
+from ..rules.snapshot import load
+from ..rules.state import Commit, Room
 from ..util.text import one_line
 from . import rows as records
 from .batch import Batch, BisectingBatch

@@ -34,8 +34,9 @@ from .event_types import EventType
 from .message_builders import number_parts, play_pause, seek_pause, sync_message
 from .permissions import PERMISSIONS
 from .playback import Playback
+from .room_fields import changed_fields
 from .settings import MAX_MEMBERS_PER_COMMIT, RuleSettings
-from .state import MEMBER, RECENT, Commit, Gate, Member, Room, split
+from .state import MAX_RECENT_COMMANDS, MEMBER, Commit, Gate, Member, Room
 from .title_allowlist import TitleAllowlist, same_title
 
 
@@ -87,7 +88,7 @@ class Rules:
         if member.recent_commands and member.recent_commands[-1][0] == run and body.id <= member.highest_evicted_id:
             raise RequestError(
                 ErrorCode.FORGOTTEN,
-                f"`id`: too old to say whether it was carried out; have at most {RECENT} commands without an answer.",
+                f"`id`: too old to say whether it was carried out; have at most {MAX_RECENT_COMMANDS} commands without an answer.",
             )
         permissions.check(room, command.user, kind, now, self.settings.host_gone)
         return _remember(room, member, command, act(room, member, body, now))
@@ -139,10 +140,6 @@ class Rules:
         """Take the title away from a room just loaded if it is not allowed (any more)."""
         if room.playback.url and not self.titles.allows(room.playback.url):
             room.playback = Playback()
-
-    def may_control(self, room: Room, user: str, now: float) -> bool:
-        """Whether the member's controls count now."""
-        return permissions.may_control(room, user, now, self.settings.host_gone)
 
     def _opens_at(self, gate: Gate) -> float:
         s = self.settings
@@ -308,17 +305,17 @@ def commit_of(room: Room, user: str, decision: Decision, now: float, rules: Rule
         after.assign(decision.changes)
         due = rules.due(after)
     return Commit(
-        room.epoch,
-        room.seq + 1,
-        now,
-        decision.event,
-        user,
-        decision.details,
-        split(room, decision.changes) if decision.changes else decision.changes,
-        decision.messages,
-        decision.skip,
-        due,
-        decision.closes,
+        epoch=room.epoch,
+        seq=room.seq + 1,
+        at=now,
+        event=decision.event,
+        user=user,
+        details=decision.details,
+        changes=changed_fields(room, decision.changes) if decision.changes else decision.changes,
+        messages=decision.messages,
+        skip=decision.skip,
+        due=due,
+        closes=decision.closes,
     )
 
 
@@ -330,11 +327,11 @@ def _remember(room: Room, member: Member, command: Command, decision: Decision) 
     run = _run(command)
     recent = (*member.recent_commands, (run, command.body.id, room.seq + 1))
     forgotten = member.highest_evicted_id if member.recent_commands and member.recent_commands[-1][0] == run else -1
-    for nonce, id_, _ in recent[:-RECENT]:
+    for nonce, id_, _ in recent[:-MAX_RECENT_COMMANDS]:
         if nonce == run:
             forgotten = max(forgotten, id_)
     changed = msgspec.structs.replace(
-        changed, recent_commands=recent[-RECENT:], highest_evicted_id=forgotten, identity_proven=True
+        changed, recent_commands=recent[-MAX_RECENT_COMMANDS:], highest_evicted_id=forgotten, identity_proven=True
     )
     return msgspec.structs.replace(decision, changes={**decision.changes, MEMBER + member.user_id: changed})
 

@@ -1,50 +1,57 @@
-"""The state of a room, and how a commit moves it.
+"""The state of a room, and the commits that change it.
 
-A room is a set of named fields, each an immutable value. Those of a fixed size are "playback", "host", "settings", "gate",
-"locked" and "empty_since". The title's URL, which may have 8 kB, is "url": "playback" comes without it. What grows with
-people is one field for each of them: "m:<user id>" is a member, "b:" a bar, "d:" a delegate, "x:" a member who has departed,
-"r:" an answer to the gate. A commit carries the new values of the fields that it changes; applying it is assigning them.
-That is all a store has to know about a room.
+A room is a set of named fields, each an immutable value. Fields of fixed size: "playback", "host", "settings", "gate",
+"locked", "empty_since". "url" holds the title's URL of up to 8 kB; "playback" is stored without it. Each member has a field
+"m:<user id>". Likewise "b:" is a ban, "d:" a delegate, "x:" a departed member, "r:" an answer to the gate. A commit carries
+new values of fields, and applying it assigns them. A store needs to know no more about a room.
 
-The rules see bars, delegates, answers and the departed as values of the room, and decide on whole new values. `split`
-turns those into the fields that differ, so that a commit is as long as what it changes.
+The rules see bans, delegates, answers and departed members as values of the room, and decide on whole new values.
+`room_fields.changed_fields` selects the fields that differ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Collection
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from ..messages import LoggedMessage
 from .playback import Playback
 
+ValueT = TypeVar("ValueT")
+
 Version = tuple[int, int]
-"""(epoch, seq): the epoch tells apart lives of a room's log, seq counts its commits without a hole."""
+"""(epoch, seq): a store begins a new epoch when it restores the room; seq counts commits without gaps."""
 
 MEMBER = "m:"
-BAR = "b:"
+BAN = "b:"
 DELEGATE = "d:"
 DEPARTED = "x:"
 ANSWER = "r:"
 HOST, GUEST = "host", "guest"
-"""Roles that a signed token may give."""
+"""Roles in signed tokens."""
 PERSON_BYTES = 400
-"""About how many bytes the state of a room has for each member, bar and departed member."""
-RECENT = 8
-"""How many of a member's acknowledged command ids are remembered, to acknowledge again instead of applying again."""
+"""Approximate size of a member, a ban or a departed member in the state of a room."""
+MAX_RECENT_COMMANDS = 8
+"""Ids of acknowledged commands that a member keeps: a repeated command is acknowledged again, not applied again."""
 
 
 class Pin(Struct, frozen=True, gc=False):
-    """A room's PIN, as a salted hash (hexadecimal both)."""
+    """Hold a room's PIN as a salted hash. salt, hash: hexadecimal."""
 
     salt: str
     hash: str
 
 
 class RoomSettings(Struct, frozen=True, gc=False):
-    """What rarely changes: set at creation or by the host."""
+    """Hold the settings that creation or the host sets.
+
+    guest_control: whether guests control the film.
+    pin: None for a room without PIN.
+    invite: the invite code in lower case.
+    """
 
     guest_control: bool = False
     pin: Pin | None = None
@@ -52,10 +59,12 @@ class RoomSettings(Struct, frozen=True, gc=False):
 
 
 class Ban(Struct, frozen=True, gc=False):
-    """Somebody who may not come in, unless already a member.
+    """Exclude a user id from the room, and optionally newcomers from its addresses. A kick is a ban with an end.
 
-    username: as it was last shown. address: from which no newcomer may come in either, "" for none. earlier: more of those.
-    until: server time at which it ends; 0.0 for the life of the room. at: server time at which it began.
+    username: the name that members saw last.
+    address: the address that is excluded too, "" for none. earlier: more such addresses.
+    until: server time of the end; 0.0 for the life of the room.
+    at: server time of the beginning.
     """
 
     user_id: str
@@ -67,10 +76,11 @@ class Ban(Struct, frozen=True, gc=False):
 
 
 class Moderation(Struct, frozen=True, gc=False):
-    """What the host has decided about single people, and about newcomers.
+    """Hold the host's decisions about members and newcomers.
 
-    locked: nobody new comes in. delegates: user ids of the members who may control the film beside the host.
-    bans: those who were kicked or banned, oldest first.
+    locked: whether the room rejects newcomers.
+    delegates: user ids of the members with delegated control.
+    bans: kicks and bans, oldest first.
     """
 
     locked: bool = False
@@ -78,7 +88,7 @@ class Moderation(Struct, frozen=True, gc=False):
     bans: tuple[Ban, ...] = msgspec.field(default=(), name="bars")
 
     def without(self, *users: str) -> Moderation:
-        """Return it after members have gone."""
+        """Return the same without the delegation to members that have gone."""
         gone = frozenset(users)
         if gone.isdisjoint(self.delegates):
             return self
@@ -86,22 +96,24 @@ class Moderation(Struct, frozen=True, gc=False):
 
 
 class Member(Struct, frozen=True, gc=False, omit_defaults=True):
-    """Somebody in the room.
+    """Hold the state of one member.
 
-    conn: "node/boot/number" of the connection that speaks for the member, "" while it is lost.
-    order: seq of the commit that admitted the member; the lowest among the connected is the longest present.
-    lost_at: server time at which the connection was lost; 0.0 while connected.
-    watching: whether a gate waits for the member; true while its positions arrive.
-    address: where the member was last seen; "" if addresses mean nothing here. earlier: the last other ones, newest first.
-    token, next_token: SHA-256 (hexadecimal) of the resume secrets that are valid; "" for none.
-    identity_proven: whether the member ever used a token or a command id; its address alone then proves nothing.
-    recent_commands: (nonce, id, seq) of the last commands that carried an id, oldest first.
-    role: "host" or "guest" if a signed token said so, else "". name_from_token: whether the name is the token's.
-    highest_evicted_id: the highest id, under the nonce of the newest of them, for which there is no room in `recent_commands`
-    any more.
-    missed: how many gates in a row have opened without its READY.
-    since: seq of the last commit that admitted it without its resume token. It is not replayed what was said before that.
-    nonce: that of the JOIN that admitted it, if it is one that cannot be guessed: with the address, it proves a repeated JOIN.
+    conn: "node/boot/number" of the connection that speaks for the member; "" while it is lost.
+    order: seq of the commit that admitted the member; the lowest order is the longest presence.
+    joined_at: server time of the admission.
+    lost_at: server time of the loss of the connection; 0.0 while connected.
+    watching: whether gates wait for the member; true while its positions arrive.
+    address: the last known address; "" where addresses mean nothing. earlier: addresses before it, newest first.
+    token, next_token: SHA-256 (hexadecimal) of the valid resume tokens; "" for none.
+    identity_proven: whether the member has used a token or a command id; its address alone then proves nothing.
+    recent_commands: (nonce, id, seq) of the last commands with an id, oldest first.
+    highest_evicted_id: the highest id that `recent_commands` no longer holds, under the nonce of its newest entry; -1 for none.
+    role: "host" or "guest" from a signed token, else "".
+    name_from_token: whether the token gave the name.
+    since: seq of the last admission without the resume token. Replay to the member begins there, because earlier messages
+    may have been meant for another person.
+    nonce: the nonce of the admitting JOIN if it cannot be guessed; with the address, it proves a repeated JOIN.
+    missed: gates in a row that opened without the member's READY.
     """
 
     user_id: str
@@ -126,21 +138,23 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
 
     @property
     def has_secret(self) -> bool:
-        """Whether the member can prove who it is, so that its address proves nothing."""
+        """Whether the member has a stronger proof of identity than its address."""
         return self.identity_proven or bool(self.token)
 
     @property
     def replayed_from(self) -> int:
-        """The lowest seq from which it may resume: what follows on it was said in its presence."""
+        """The lowest seq from which the member may resume, because it received all later messages itself."""
         # A member stored by an older version has no `since`.
         return max(self.order, self.since)
 
 
 class Gate(Struct, frozen=True, gc=False):
-    """A seek that waits until those who watch have got there.
+    """Hold a closed ready gate: a seek that waits for the watching members.
 
-    pending: user ids that have not answered yet; ready: those that have; gone: those that left or were lost meanwhile.
-    Together they were fixed at the SEEK. resume: whether the film goes on when the gate opens.
+    position: seconds of film. since: server time of the SEEK.
+    pending, ready, gone: user ids without an answer, with READY, and of members that left or lost their connection. The
+    SEEK fixed their union.
+    resume: whether the film continues when the gate opens.
     """
 
     position: float
@@ -151,21 +165,22 @@ class Gate(Struct, frozen=True, gc=False):
     gone: tuple[str, ...] = ()
 
     def answered(self, users: Collection[str], ready: bool) -> Gate:
-        """Return it after members became ready, or have gone."""
-        out = frozenset(users)
-        still = tuple(user for user in self.pending if user not in out)
-        were_ready = tuple(user for user in self.ready if user not in out)
-        were_gone = tuple(user for user in self.gone if user not in out)
+        """Return the gate after members became ready (ready: True) or have gone (False)."""
+        answers = frozenset(users)
+        pending = tuple(user for user in self.pending if user not in answers)
+        others_ready = tuple(user for user in self.ready if user not in answers)
+        others_gone = tuple(user for user in self.gone if user not in answers)
         if ready:
-            return Gate(self.position, self.since, still, (*were_ready, *users), self.resume, were_gone)
-        return Gate(self.position, self.since, still, were_ready, self.resume, (*were_gone, *users))
+            return Gate(self.position, self.since, pending, (*others_ready, *users), self.resume, others_gone)
+        return Gate(self.position, self.since, pending, others_ready, self.resume, (*others_gone, *users))
 
 
 class Departed(Struct, frozen=True, gc=False):
-    """Somebody who left lately; a client that was away meanwhile still shows them.
+    """Remember a member that left, for clients that were away and still show it.
 
-    address, earlier: as those of a `Member`: who has left may be banned.
-    seq: of the commit with which they left; 0 where an older version stored it.
+    at: server time of the departure.
+    address, earlier: as in `Member`, because the host may ban the user later.
+    seq: seq of the commit that removed the member; 0 in rooms that an older version stored.
     """
 
     user_id: str
@@ -175,13 +190,21 @@ class Departed(Struct, frozen=True, gc=False):
     earlier: tuple[str, ...] = ()
 
 
-class Commit(Struct, frozen=True, gc=False, array_like=True):
-    """One accepted change of a room: it leads from (epoch, seq - 1) to (epoch, seq).
+class CommitFields(Struct, Generic[ValueT], frozen=True, gc=False, array_like=True, kw_only=True):
+    """Hold the fields of a `Commit`. ValueT: the type of values of the room's fields; stores keep them encoded.
 
-    at: server time in seconds. event: the row's type in the archive, "" for a change that has no row.
-    user: who did it, "" for the server. details: what the archive keeps of it. changes: new values of fields, None
-    deletes a member. messages: to every member, in order, except `skip`. due: the next time the room wants to be
-    looked at, 0.0 for never. closes: the room ends with this commit. unrecorded: it has no row although it has an event.
+    Stores keep a commit as an array in the order of these fields: append new ones, with a default.
+
+    epoch, seq: the version that the commit leads to, from (epoch, seq - 1).
+    at: server time.
+    event: an `EventType`, or another type of a newer version; "" for a change without a row in the archive.
+    user: the user id of the actor, "" for the server.
+    details: what the archive keeps of the event, as JSON.
+    changes: new values of fields by name; None deletes the field of a member, a ban and the like.
+    messages: messages for all members, in order, except the member `skip`.
+    due: the room's next due time; 0.0 for none.
+    closes: whether the commit ends the room.
+    unrecorded: whether the archive gets no row, although the commit has an event.
     """
 
     epoch: int
@@ -190,24 +213,32 @@ class Commit(Struct, frozen=True, gc=False, array_like=True):
     event: str
     user: str
     details: dict[str, Any] | None
-    changes: dict[str, Any]
-    messages: tuple[Any, ...]
+    changes: dict[str, ValueT]
+    messages: tuple[LoggedMessage, ...]
     skip: str = ""
     due: float = 0.0
     closes: bool = False
     unrecorded: bool = False
 
+
+class Commit(CommitFields[Any], frozen=True, gc=False, array_like=True):
+    """Change a room from version (epoch, seq - 1) to (epoch, seq)."""
+
     @property
     def has_row(self) -> bool:
-        """Whether the archive gets a row of it."""
+        """Whether the archive gets a row for this commit."""
         return bool(self.event) and not self.unrecorded
 
 
 class Room:
-    """A room at one version. Only `apply` changes it; whoever needs to try something out makes a `copy`.
+    """Hold a room at one version. `apply` moves it to the next; use a `copy` to try out changes.
 
-    room_uuid: UUID of this life of the room. room_id: the room id that clients use. prev: seq of the last commit that carried
-    messages. at: server time of the last commit. empty_since: when the last member went, 0.0 while there is one.
+    room_uuid: the key in stores; a room that is created again gets another.
+    room_id: the name that clients chose.
+    prev: seq of the last commit with messages.
+    at: server time of the last commit.
+    empty_since: server time of the last member's departure; 0.0 while the room has members.
+    due: server time at which the room needs a `Due` command; 0.0 for none.
     """
 
     __slots__ = (
@@ -239,7 +270,7 @@ class Room:
         return self.epoch, self.seq
 
     def copy(self) -> Room:
-        """Return an independent room at the same version (its values are shared: they are immutable)."""
+        """Return an independent room at the same version. Both share the values, which are immutable."""
         other = Room.__new__(Room)
         for name in Room.__slots__:
             setattr(other, name, getattr(self, name))
@@ -247,11 +278,11 @@ class Room:
         return other
 
     def apply(self, commit: Commit) -> None:
-        """Move to the commit's version. Raises ValueError if it does not follow on the present one."""
+        """Move to the commit's version. Raises ValueError unless it follows the present version."""
         if commit.epoch != self.epoch or commit.seq != self.seq + 1:
             raise ValueError(f"commit {commit.epoch}:{commit.seq} does not follow {self.epoch}:{self.seq}")
         if commit.changes:
-            self._assign(commit.changes)
+            self.assign(commit.changes)
         self.seq = commit.seq
         self.at = commit.at
         self.due = commit.due
@@ -261,10 +292,7 @@ class Room:
             self.closed = True
 
     def assign(self, changes: dict[str, Any]) -> None:
-        """Set fields without moving the version: for trying out what a commit would lead to."""
-        self._assign(changes)
-
-    def _assign(self, changes: dict[str, Any]) -> None:
+        """Set fields without moving the version, to try out the effect of a commit."""
         for name, value in changes.items():
             if name[1:2] != ":":
                 if name == "playback":
@@ -285,29 +313,25 @@ class Room:
 
     def _assign_one(self, kind: str, user: str, value: Any) -> None:
         before = self.moderation
-        if kind == BAR:
-            bars = tuple(bar for bar in before.bans if bar.user_id != user)
-            self.moderation = Moderation(before.locked, before.delegates, bars if value is None else (*bars, value))
+        if kind == BAN:
+            bans = tuple(ban for ban in before.bans if ban.user_id != user)
+            self.moderation = Moderation(before.locked, before.delegates, bans if value is None else (*bans, value))
         elif kind == DELEGATE:
             others = tuple(other for other in before.delegates if other != user)
             self.moderation = Moderation(before.locked, (*others, user) if value else others, before.bans)
         elif kind == DEPARTED:
-            kept = tuple(gone for gone in self.departed if gone.user_id != user)
+            kept = tuple(other for other in self.departed if other.user_id != user)
             self.departed = kept if value is None else (*kept, value)
         elif self.gate is not None and value is not None:
             self.gate = self.gate.answered((user,), value)
 
-    def connected(self) -> Iterable[Member]:
-        """Yield the members that have a connection, longest present first."""
-        return sorted((m for m in self.members.values() if m.conn), key=_order)
-
     def weight(self) -> int:
-        """Return about how many bytes `dump` has of it."""
-        people = len(self.members) + len(self.moderation.bans) + len(self.departed)
-        return 1000 + PERSON_BYTES * people
+        """Return the approximate size of the room's snapshot, in bytes."""
+        persons = len(self.members) + len(self.moderation.bans) + len(self.departed)
+        return 1000 + PERSON_BYTES * persons
 
     def fields(self) -> dict[str, Any]:
-        """Return all fields by name, as `apply` takes them, those of a fixed size first."""
+        """Return all fields by name, as in `Commit.changes`; fields of fixed size come first."""
         gate, moderation = self.gate, self.moderation
         fields: dict[str, Any] = {
             "playback": self.playback.with_url(""),
@@ -319,155 +343,26 @@ class Room:
             "empty_since": self.empty_since,
         }
         fields.update((MEMBER + user, member) for user, member in self.members.items())
-        fields.update((BAR + bar.user_id, bar) for bar in moderation.bans)
+        fields.update((BAN + ban.user_id, ban) for ban in moderation.bans)
         fields.update((DELEGATE + user, True) for user in moderation.delegates)
-        fields.update((DEPARTED + gone.user_id, gone) for gone in self.departed)
+        fields.update((DEPARTED + other.user_id, other) for other in self.departed)
         if gate is not None:
             fields.update((ANSWER + user, True) for user in gate.ready)
             fields.update((ANSWER + user, False) for user in gate.gone)
         return fields
 
     def put_in_order(self) -> None:
-        """Put bars, delegates and the departed in their order, after their fields were assigned in any."""
+        """Sort bans, delegates and departed members after their fields were assigned in any order."""
         before = self.moderation
         self.moderation = Moderation(
-            before.locked, tuple(sorted(before.delegates)), tuple(sorted(before.bans, key=_began))
+            before.locked, tuple(sorted(before.delegates)), tuple(sorted(before.bans, key=_ban_order))
         )
-        self.departed = tuple(sorted(self.departed, key=_left))
+        self.departed = tuple(sorted(self.departed, key=_departure_order))
 
 
-def split(room: Room, changes: dict[str, Any]) -> dict[str, Any]:
-    """Return a decision's changes as the fields of the room that differ, where they give whole new values of what is large."""
-    if (
-        "playback" not in changes
-        and "gate" not in changes
-        and "departed" not in changes
-        and "moderation" not in changes
-    ):
-        return changes
-    fields: dict[str, Any] = {}
-    for name, value in changes.items():
-        if name == "playback":
-            fields["playback"] = value.with_url("")
-            if value.url != room.playback.url:
-                fields["url"] = value.url
-        elif name == "moderation":
-            before = room.moderation
-            if value.locked != before.locked:
-                fields["locked"] = value.locked
-            _differ(fields, DELEGATE, dict.fromkeys(before.delegates, True), dict.fromkeys(value.delegates, True))
-            _differ(fields, BAR, _by_user(before.bans), _by_user(value.bans))
-        elif name == "departed":
-            _differ(fields, DEPARTED, _by_user(room.departed), _by_user(value))
-        elif name == "gate":
-            if value is not room.gate:
-                _split_gate(fields, room.gate, value)
-        else:
-            fields[name] = value
-    return fields
+def _ban_order(ban: Ban) -> tuple[float, str]:
+    return ban.at, ban.user_id
 
 
-def _split_gate(fields: dict[str, Any], before: Gate | None, after: Gate | None) -> None:
-    answers = _answers(before)
-    if before is None or after is None or not _same_gate(before, after):
-        fields["gate"] = after
-        fields.update((ANSWER + user, None) for user in answers)
-        answers = {}
-    _differ(fields, ANSWER, answers, _answers(after))
-
-
-def _same_gate(before: Gate, after: Gate) -> bool:
-    """Whether one follows from the other by answers."""
-    return (
-        (before.since, before.position, before.resume) == (after.since, after.position, after.resume)
-        and {*before.ready, *before.gone} <= {*after.ready, *after.gone}
-        and {*before.pending, *before.ready, *before.gone} == {*after.pending, *after.ready, *after.gone}
-    )
-
-
-def _answers(gate: Gate | None) -> dict[str, bool]:
-    return {**dict.fromkeys(gate.ready, True), **dict.fromkeys(gate.gone, False)} if gate is not None else {}
-
-
-def _by_user(values: Iterable[Any]) -> dict[str, Any]:
-    return {value.user_id: value for value in values}
-
-
-def _differ(fields: dict[str, Any], kind: str, before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Set the fields of one kind that `after` has otherwise than `before`."""
-    if before != after:
-        fields.update((kind + user, None) for user in before if user not in after)
-        fields.update((kind + user, value) for user, value in after.items() if before.get(user) != value)
-
-
-def _order(member: Member) -> tuple[int, str]:
-    return member.order, member.user_id
-
-
-def _began(bar: Ban) -> tuple[float, str]:
-    return bar.at, bar.user_id
-
-
-def _left(gone: Departed) -> tuple[float, str]:
-    return gone.at, gone.user_id
-
-
-FIELD_TYPES: dict[str, Any] = {
-    "playback": Playback,
-    "url": str,
-    "host": str,
-    "settings": RoomSettings,
-    "gate": Gate | None,
-    "locked": bool,
-    "empty_since": float,
-    MEMBER: Member | None,
-    BAR: Ban | None,
-    DELEGATE: bool | None,
-    DEPARTED: Departed | None,
-    ANSWER: bool | None,
-    # As rooms were stored before each bar, delegate and departed member had a field:
-    "moderation": Moderation,
-    "departed": tuple[Departed, ...],
-}
-"""What a field holds, by its name or the two characters that its name begins with; None in a commit deletes such a one."""
-
-
-class _Dump(Struct):
-    """A whole room as the archive keeps it in `rooms.state`."""
-
-    prev: int
-    at: float
-    due: float
-    playback: Playback
-    host: str
-    settings: RoomSettings
-    gate: Gate | None
-    departed: tuple[Departed, ...]
-    empty_since: float
-    members: list[Member]
-    moderation: Moderation = Moderation()
-
-
-_encode = msgspec.json.Encoder().encode
-_decode_dump = msgspec.json.Decoder(_Dump).decode
-
-
-def dump(room: Room) -> bytes:
-    """Return everything the rules need to go on with the room, as JSON, except what `load` is given separately."""
-    return _encode(
-        _Dump(
-            room.prev, room.at, room.due, room.playback, room.host, room.settings, room.gate,
-            room.departed, room.empty_since, list(room.members.values()), room.moderation,
-        )
-    )  # fmt: skip
-
-
-def load(room_uuid: str, room_id: str, created_at: float, epoch: int, seq: int, state: bytes | str) -> Room:
-    """Return the room that `dump` wrote. Raises msgspec.MsgspecError (a ValueError) if `state` is not such a dump."""
-    dumped = _decode_dump(state)
-    room = Room(room_uuid, room_id, created_at, epoch, seq)
-    for name in _Dump.__struct_fields__:
-        if name != "members":
-            setattr(room, name, getattr(dumped, name))
-    room.members = {member.user_id: member for member in dumped.members}
-    return room
+def _departure_order(departed: Departed) -> tuple[float, str]:
+    return departed.at, departed.user_id

@@ -125,7 +125,9 @@ class NodeJSTests(SynchronousTestCase):
         migrate(self.dialect)
         archive = self.archive()
         (room,) = (room for room in self.successResultOf(archive.restore(1e9)) if room.room_id == "default_room_1")
-        commit = Commit(room.epoch, room.seq + 1, 1e9, "SEEK", "user_a", {}, {}, ())
+        commit = Commit(
+            epoch=room.epoch, seq=room.seq + 1, at=1e9, event="SEEK", user="user_a", details={}, changes={}, messages=()
+        )
         room.apply(commit)
         self.successResultOf(archive.write([(room.room_uuid, commit)], [Snapshot(room, frozenset(["user_a"]))]))
         self.assertEqual(self.query('select count(*) from "room_events"'), [(4,)])

@@ -50,7 +50,17 @@ def step(room: Room, event: str = "PLAY_PAUSE", user: str = "ann", **fields: Any
     closes = fields.pop("closes", False)
     at = fields.pop("at", room.at + 1.0)
     changes = {name.replace("m_", "m:", 1): value for name, value in fields.items()}
-    commit = Commit(room.epoch, room.seq + 1, at, event, user, details, changes, (), closes=closes)
+    commit = Commit(
+        epoch=room.epoch,
+        seq=room.seq + 1,
+        at=at,
+        event=event,
+        user=user,
+        details=details,
+        changes=changes,
+        messages=(),
+        closes=closes,
+    )
     room.apply(commit)
     return commit
 

@@ -12,7 +12,7 @@ from scripts import generate_protocol_reference
 from tandemd import messages as m
 from tandemd.errors import ERROR_MEANINGS
 from tandemd.rules import ready_gate
-from tandemd.rules.state import RECENT
+from tandemd.rules.state import MAX_RECENT_COMMANDS
 from tests.support.settings import rule_settings
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "protocol.md"
@@ -61,7 +61,7 @@ class ProtocolDocTests(SynchronousTestCase):
         self.assertIn(f"differs by more than {ready_gate.READY_TOLERANCE_SECONDS} s is ignored", self.text)
         self.assertEqual(ready_gate.MAX_MISSED_GATES, 2)
         self.assertIn("missed two gates in a row", self.text)
-        self.assertEqual(RECENT, 8)
+        self.assertEqual(MAX_RECENT_COMMANDS, 8)
         self.assertIn("remembers the last eight commands", self.text)
 
     def test_the_numbers_in_the_prose_are_the_defaults(self) -> None:

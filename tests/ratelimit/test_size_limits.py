@@ -167,7 +167,16 @@ class SplitTests(SynchronousTestCase):
         self.assertEqual(codec.decode_room("r", fields).playback, room.playback)
         # So is a commit.
         later = room.playback.titled("https://a.example/2", START + 1)
-        old = Commit(7, 4, START + 1, "URL_CHANGE", "ann", None, {"playback": later}, ())
+        old = Commit(
+            epoch=7,
+            seq=4,
+            at=START + 1,
+            event="URL_CHANGE",
+            user="ann",
+            details=None,
+            changes={"playback": later},
+            messages=(),
+        )
         room.apply(codec.decode_commit(codec.encode_commit(old)))
         self.assertEqual(room.playback, later)
 
@@ -184,9 +193,20 @@ class SplitTests(SynchronousTestCase):
         self.assertEqual((again.moderation, again.departed), (found.moderation, found.departed))
 
     def test_a_commit_of_the_old_form_is_read(self) -> None:
-        old = Commit(1, 2, START, "ROOM_LOCKED", "ann", None, {"moderation": Moderation(True)}, ())
+        old = Commit(
+            epoch=1,
+            seq=2,
+            at=START,
+            event="ROOM_LOCKED",
+            user="ann",
+            details=None,
+            changes={"moderation": Moderation(True)},
+            messages=(),
+        )
         self.assertEqual(codec.decode_commit(codec.encode_commit(old)), old)
-        unknown = Commit(1, 2, START, "X", "ann", None, {"later": 1, "z:bob": 2}, ())
+        unknown = Commit(
+            epoch=1, seq=2, at=START, event="X", user="ann", details=None, changes={"later": 1, "z:bob": 2}, messages=()
+        )
         self.assertEqual(codec.decode_commit(codec.encode_commit(unknown)).changes, {})
 
 

@@ -77,7 +77,10 @@ class FollowingTest(TestCase):
         self.live.room = room or self.room_at(99, 0, "blank")
 
     def commits(self, epoch: int, *seqs: int) -> Sequence[Commit]:
-        return [Commit(epoch, seq, 0.0, "CHAT", "ann", None, {}, ()) for seq in seqs]
+        return [
+            Commit(epoch=epoch, seq=seq, at=0.0, event="CHAT", user="ann", details=None, changes={}, messages=())
+            for seq in seqs
+        ]
 
     def answer(self, question: str, result: Any) -> None:
         """Answer the only open question, which must be this one."""
@@ -322,7 +325,14 @@ class ThawedTest(ServiceTestCase):
         assert after is not None
         member = msgspec.structs.replace(after.members["ann"], conn="other/1/1")
         taken = Commit(
-            after.epoch, after.seq + 1, store.now(), "USER_REJOINED", "ann", {}, {MEMBER + "ann": member}, ()
+            epoch=after.epoch,
+            seq=after.seq + 1,
+            at=store.now(),
+            event="USER_REJOINED",
+            user="ann",
+            details={},
+            changes={MEMBER + "ann": member},
+            messages=(),
         )
         MemoryStore.commit(store, after, [taken], lambda result: None)
         done(Conflict(None))

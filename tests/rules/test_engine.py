@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
 from tandemd.rules.commands import CorrectPlayback, Due
-from tandemd.rules.state import MEMBER, RECENT
+from tandemd.rules.state import MAX_RECENT_COMMANDS, MEMBER
 
 from ..support.rules_fixture import OTHER_TITLE, START, TITLE, World, make_rules, told, types
 
@@ -529,26 +529,30 @@ class CommandIdTests(SynchronousTestCase):
         )
 
     def test_the_last_few_are_remembered_with_the_change_itself(self) -> None:
-        for number in range(RECENT + 2):
+        for number in range(MAX_RECENT_COMMANDS + 2):
             decision = self.world.do("a", m.UpdateUsername(id=number, username=f"A{number}"), nonce="n")
             self.assertIn(MEMBER + "a", decision.changes)
             self.assertEqual(self.world.member("a").username, f"A{number}")
-        self.assertEqual([entry[1] for entry in self.world.member("a").recent_commands], list(range(2, RECENT + 2)))
+        self.assertEqual(
+            [entry[1] for entry in self.world.member("a").recent_commands], list(range(2, MAX_RECENT_COMMANDS + 2))
+        )
 
     def test_what_is_older_than_the_last_few_is_not_done_again(self) -> None:
-        for number in range(RECENT + 2):
+        for number in range(MAX_RECENT_COMMANDS + 2):
             self.world.do("a", m.UpdateUsername(id=number, username=f"A{number}"), nonce="n")
         for number in (0, 1):
             again = m.UpdateUsername(id=number, username=f"A{number}")
             self.assertEqual(self.world.refused("a", again, nonce="n"), "forgotten")
         # The others are acknowledged again, a new one is done, and so is an old number of another run.
         self.assertFalse(self.world.do("a", m.UpdateUsername(id=2, username="A2"), nonce="n").commits)
-        self.assertTrue(self.world.do("a", m.UpdateUsername(id=RECENT + 2, username="B"), nonce="n").commits)
+        self.assertTrue(
+            self.world.do("a", m.UpdateUsername(id=MAX_RECENT_COMMANDS + 2, username="B"), nonce="n").commits
+        )
         self.assertTrue(self.world.do("a", m.UpdateUsername(id=0, username="C"), nonce="o").commits)
         self.assertEqual(self.world.member("a").highest_evicted_id, -1)
 
     def test_one_that_was_refused_may_be_tried_again_later(self) -> None:
-        for number in range(1, RECENT + 1):
+        for number in range(1, MAX_RECENT_COMMANDS + 1):
             self.world.do("a", m.UpdateUsername(id=number, username=f"A{number}"), nonce="n")
         self.assertTrue(self.world.do("a", m.UpdateUsername(id=0, username="late"), nonce="n").commits)
 

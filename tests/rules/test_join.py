@@ -10,6 +10,7 @@ from tandemd.rules.commands import Command, Due, Enter, Lost, NodeLost, Reattach
 from tandemd.rules.display_names import clean_name
 from tandemd.rules.join import greeting, state_of
 from tandemd.rules.membership import REMEMBERED
+from tandemd.rules.permissions import may_control
 from tandemd.rules.state import Pin
 
 from ..support.rules_fixture import START, TITLE, World, make_rules, told, types
@@ -386,10 +387,10 @@ class GoingTests(SynchronousTestCase):
         decision = self.world.do("", NodeLost("n/boot/"))
         self.assertEqual((told(decision), decision.event), ([], "NODE_LOST"))
         self.assertEqual(decision.details, {"users": ["a", "b", "c"]})
-        self.assertEqual([x.user_id for x in self.world.room.connected()], ["d"])
+        self.assertEqual([x.user_id for x in self.world.room.members.values() if x.conn], ["d"])
         self.assertFalse(self.world.do("", NodeLost("n/boot/")).commits)
         self.world.do("", NodeLost(""))
-        self.assertEqual(list(self.world.room.connected()), [])
+        self.assertEqual([x for x in self.world.room.members.values() if x.conn], [])
 
     def test_one_boot_of_a_node_is_not_another(self) -> None:
         """A prefix ends at a slash: boot 1 is not boot 10."""
@@ -497,7 +498,7 @@ class GreetingTests(SynchronousTestCase):
 
     def greet(self, user: str, *, first: bool = True, resumed: bool | None = None) -> list[m.ServerMessage]:
         world = self.world
-        controls = world.rules.may_control(world.room, user, world.now)
+        controls = may_control(world.room, user, world.now, world.rules.settings.host_gone)
         return greeting(world.room, user, world.now, first=first, controls=controls, resumed=resumed, token="t")
 
     def test_the_state_comes_first(self) -> None:

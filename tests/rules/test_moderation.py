@@ -10,7 +10,8 @@ from tandemd import messages as m
 from tandemd.rules.commands import Enter
 from tandemd.rules.moderation import MOST
 from tandemd.rules.permissions import may_control
-from tandemd.rules.state import Ban, Departed, Moderation, Pin, Room, dump, load
+from tandemd.rules.snapshot import dump, load
+from tandemd.rules.state import Ban, Departed, Moderation, Pin, Room
 
 from ..support.rules_fixture import START, World, make_rules, told, types
 

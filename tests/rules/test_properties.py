@@ -27,7 +27,8 @@ from tandemd.rules.commands import (
 from tandemd.rules.engine import commit_of
 from tandemd.rules.membership import REMEMBERED
 from tandemd.rules.permissions import PERMISSIONS, Who
-from tandemd.rules.state import GUEST, HOST, RECENT, Commit, Pin, Room, dump, load
+from tandemd.rules.snapshot import dump, load
+from tandemd.rules.state import GUEST, HOST, MAX_RECENT_COMMANDS, Commit, Pin, Room
 
 from ..support.rules_fixture import OTHER_TITLE, START, TITLE, make_rules
 
@@ -338,7 +339,8 @@ class RoomMachine(RuleBasedStateMachine):
     @rule()
     def connected_leave(self) -> None:
         """Whoever is connected leaves; those in their grace period may come back."""
-        for user in [member.user_id for member in self.room.connected()]:
+        connected = sorted((member for member in self.room.members.values() if member.conn), key=lambda x: x.order)
+        for user in [member.user_id for member in connected]:
             self.leave(user, 0)
 
     @rule()
@@ -417,7 +419,7 @@ class RoomMachine(RuleBasedStateMachine):
             assert member.user_id == user
             assert bool(member.conn) != bool(member.lost_at)
             assert member.conn or not member.watching
-            assert len(member.recent_commands) <= RECENT
+            assert len(member.recent_commands) <= MAX_RECENT_COMMANDS
             assert member.username is None or 0 < len(member.username) <= 50
         assert set(room.moderation.delegates) <= set(room.members)
         assert len(room.moderation.delegates) == len(set(room.moderation.delegates))

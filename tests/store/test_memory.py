@@ -32,9 +32,11 @@ def commits_for(room: Room, *changes: dict[str, Any], due: float = 0.0, closes: 
     """Return commits that follow on the room, each with one message."""
     return [
         Commit(
-            room.epoch, room.seq + i, EPOCH + i, "TEST", "ann", None, change,
-            (m.ChatMessage(seq=room.seq + i, prev=room.seq + i - 1, user_id="ann", username=None, text=str(i), timestamp=0),),
-            "", due, closes and i == len(changes),
+            epoch=room.epoch, seq=room.seq + i, at=EPOCH + i, event="TEST", user="ann", details=None, changes=change,
+            messages=(
+                m.ChatMessage(seq=room.seq + i, prev=room.seq + i - 1, user_id="ann", username=None, text=str(i), timestamp=0),
+            ),
+            skip="", due=due, closes=closes and i == len(changes),
         )
         for i, change in enumerate(changes, 1)
     ]  # fmt: skip

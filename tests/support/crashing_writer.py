@@ -34,7 +34,10 @@ def main() -> None:
     failures: list[Any] = []
 
     def write(count: int) -> None:
-        commits = [Commit(1, room.seq + n + 1, 1e9, "SEEK", "ann", {}, {}, ()) for n in range(count)]
+        commits = [
+            Commit(epoch=1, seq=room.seq + n + 1, at=1e9, event="SEEK", user="ann", details={}, changes={}, messages=())
+            for n in range(count)
+        ]
         for commit in commits:
             room.apply(commit)
         batch = [(room.room_uuid, commit) for commit in commits]

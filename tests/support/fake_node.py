@@ -34,7 +34,7 @@ from tandemd.ratelimit import MessageLimits, Spending
 from tandemd.rooms.playback_sync import PlaybackSyncSettings
 from tandemd.rooms.service import RoomService
 from tandemd.rooms.session import Outbox, Session
-from tandemd.rules import state
+from tandemd.rules import snapshot
 from tandemd.rules.engine import Rules
 from tandemd.rules.settings import RuleSettings
 from tandemd.rules.state import Commit, Pin, Room
@@ -459,7 +459,7 @@ class World:
         now = int(self.now * 1000)
         self.server.start(
             [
-                state.load(r.room_uuid, r.room_id, r.created_at, max(r.epoch + 1, now), r.seq, state.dump(r))
+                snapshot.load(r.room_uuid, r.room_id, r.created_at, max(r.epoch + 1, now), r.seq, snapshot.dump(r))
                 for r in rooms
             ]
         )

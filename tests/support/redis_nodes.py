@@ -155,7 +155,8 @@ class Hand:
         messages = (said,) if text else ()
         due = fields.pop("due", room.due)
         return Commit(
-            room.epoch, room.seq + 1, self.store.now(), event, "ann", {"n": room.seq + 1}, changes, messages, due=due,
+            epoch=room.epoch, seq=room.seq + 1, at=self.store.now(), event=event, user="ann",
+            details={"n": room.seq + 1}, changes=changes, messages=messages, due=due,
             **fields,
         )  # fmt: skip
 

@@ -115,7 +115,9 @@ class BacklogTests(SynchronousTestCase):
 class ReplayTests(SynchronousTestCase):
     def commit(self, seq: int, text: str = "x" * 1000, skip: str = "") -> Commit:
         said = m.ChatMessage(seq=seq, prev=seq - 1, user_id="ann", username="Ann", text=text, timestamp=0)
-        return Commit(1, seq, 0.0, "CHAT", "ann", None, {}, (said,), skip)
+        return Commit(
+            epoch=1, seq=seq, at=0.0, event="CHAT", user="ann", details=None, changes={}, messages=(said,), skip=skip
+        )
 
     def test_all_who_miss_the_same_share_it(self) -> None:
         replay = Replay(lambda url: True)

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ...messages import LoggedMessage
-from ...rules.state import FIELD_TYPES, Commit, Room, Version
+from ...rules.room_fields import FIELD_TYPES
+from ...rules.state import Commit, CommitFields, Room, Version
 
 _encode = msgspec.json.Encoder().encode
 _decoders = {name: msgspec.json.Decoder(kind).decode for name, kind in FIELD_TYPES.items()}
@@ -33,30 +33,19 @@ class Head(Struct, array_like=True):
     due: float
 
 
-class _Commit(Struct, array_like=True):
-    epoch: int
-    seq: int
-    at: float
-    event: str
-    user: str
-    details: dict[str, Any] | None
-    changes: dict[str, msgspec.Raw]
-    messages: list[LoggedMessage]
-    skip: str
-    due: float
-    closes: bool
-    unrecorded: bool = False
+_StoredCommit = CommitFields[msgspec.Raw]
+"""A commit whose changes are not decoded yet."""
 
 
 class Publication(Struct, array_like=True):
     """What is told to the nodes that follow a room: the commits of one batch."""
 
     batch: str
-    commits: list[_Commit]
+    commits: list[CommitFields[msgspec.Raw]]
 
 
 _decode_head = msgspec.json.Decoder(Head).decode
-_decode_commit = msgspec.json.Decoder(_Commit).decode
+_decode_commit = msgspec.json.Decoder(_StoredCommit).decode
 _decode_publication = msgspec.json.Decoder(Publication).decode
 
 
@@ -144,18 +133,7 @@ def decode_publication(data: bytes) -> tuple[str, list[Commit]]:
     return told.batch, [_commit(commit) for commit in told.commits]
 
 
-def _commit(wire: _Commit) -> Commit:
-    return Commit(
-        wire.epoch,
-        wire.seq,
-        wire.at,
-        wire.event,
-        wire.user,
-        wire.details,
-        decode_fields(wire.changes),
-        tuple(wire.messages),
-        wire.skip,
-        wire.due,
-        wire.closes,
-        wire.unrecorded,
-    )  # fmt: skip
+def _commit(stored: CommitFields[msgspec.Raw]) -> Commit:
+    fields = msgspec.structs.asdict(stored)
+    fields["changes"] = decode_fields(stored.changes)
+    return Commit(**fields)

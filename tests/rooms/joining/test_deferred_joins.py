@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from tandemd.config.schema import Limits
-from tandemd.rules.state import dump
+from tandemd.rules.snapshot import dump
 from tandemd.util.secrets import new_invite, new_token
 
 from ...support.fake_node import Client, HeldStore, ServiceTestCase, World

@@ -7,7 +7,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tandemd.rules.state import Room, dump, load
+from tandemd.rules.snapshot import dump, load
+from tandemd.rules.state import Room
 from tandemd.store.redis import codec
 
 UUID = "0f8a2c1e-5b7d-4e3f-9a60-1c2d3e4f5a6b"
