@@ -6,6 +6,7 @@ Times in messages are seconds of film unless they are called a timestamp: those 
 server's clock. Fields that are not declared are ignored; so is `userId` in a client's messages, except in JOIN.
 """
 
+from .base import SequencedMessage, ServerMessage
 from .client import (
     CLIENT_MESSAGES,
     Answer,
@@ -39,42 +40,44 @@ from .client import (
     UrlChange,
 )
 from .codec import decode, encode, explain
+from .events import (
+    ChatMessage,
+    ControlDelegated,
+    GuestControl,
+    HostChanged,
+    LegacyLeave,
+    LoggedMessage,
+    PlayPauseEvent,
+    RoomLocked,
+    SeekPause,
+    UrlChanged,
+    UserJoined,
+    UserLeft,
+    UsernameUpdated,
+)
 from .fields import SERVER, Count, Id, Seconds
+from .relays import (
+    RelayedAnswer,
+    RelayedIceCandidate,
+    RelayedOffer,
+    RelayedPlaybackAck,
+    SyncResponseMessage,
+    relayed,
+)
 from .server import (
     SERVER_MESSAGES,
     Ack,
     BanEntry,
     Bans,
-    ChatMessage,
-    ControlDelegated,
     Error,
     GateState,
-    GuestControl,
     Heartbeat,
-    HostChanged,
     Kicked,
-    LegacyLeave,
-    LoggedMessage,
-    PlayPauseEvent,
     Pong,
-    RelayedAnswer,
-    RelayedIceCandidate,
-    RelayedOffer,
-    RelayedPlaybackAck,
     RoomClosed,
-    RoomLocked,
     RoomState,
-    SeekPause,
-    SequencedMessage,
-    ServerMessage,
     ServerRestart,
-    SyncResponseMessage,
-    UrlChanged,
     User,
-    UserJoined,
-    UserLeft,
-    UsernameUpdated,
-    relayed,
 )
 
 __all__ = [

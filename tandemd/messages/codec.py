@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
 from typing import Any
 
@@ -9,43 +11,13 @@ import msgspec
 from msgspec import Struct
 
 from ..errors import ErrorCode
-from .client import (
-    CLIENT_MESSAGES,
-    Answer,
-    Ban,
-    Chat,
-    DelegateControl,
-    HostHeartbeat,
-    IceCandidate,
-    Join,
-    Kick,
-    Leave,
-    LockRoom,
-    Offer,
-    Ping,
-    PlaybackAck,
-    PlayPause,
-    PositionUpdate,
-    Ready,
-    RequestSync,
-    Seek,
-    SyncResponse,
-    ToggleGuestControl,
-    TransferHost,
-    Unban,
-    UpdateUsername,
-    UrlChange,
-)
+from .client import CLIENT_MESSAGES
 from .server import Error
 
 encode = msgspec.json.Encoder().encode
 """encode(message) -> bytes."""
 
-decode: Any = msgspec.json.Decoder(
-    Join | Leave | Ping | PlayPause | Seek | Ready | HostHeartbeat | PositionUpdate | UrlChange | RequestSync
-    | UpdateUsername | ToggleGuestControl | TransferHost | DelegateControl | LockRoom | Kick | Ban | Unban | Chat
-    | Offer | Answer | IceCandidate | PlaybackAck | SyncResponse
-).decode  # fmt: skip
+decode: Any = msgspec.json.Decoder(functools.reduce(operator.or_, CLIENT_MESSAGES)).decode
 """decode(bytes) -> ClientMessage. Raises ValueError (msgspec's errors among it) or RecursionError; see `explain`."""
 
 

@@ -1,44 +1,26 @@
-"""Messages of the server."""
+"""Messages of the server to one client, and the list of all its messages."""
 
 from __future__ import annotations
 
-from typing import Literal
-
-import msgspec
 from msgspec import Struct
 
-from .client import (
-    Answer,
-    IceCandidate,
-    IceCandidateInit,
-    Offer,
-    PlaybackAck,
-    Relay,
-    SessionDescription,
-    SyncResponse,
+from .base import ServerMessage
+from .events import (
+    ChatMessage,
+    ControlDelegated,
+    GuestControl,
+    HostChanged,
+    LegacyLeave,
+    PlayPauseEvent,
+    RoomLocked,
+    SeekPause,
+    UrlChanged,
+    UserJoined,
+    UserLeft,
+    UsernameUpdated,
 )
 from .fields import Count
-
-
-class ServerMessage(
-    Struct, tag_field="type", rename="camel", frozen=True, gc=False, omit_defaults=True, kw_only=True
-):  # fmt: skip
-    """A message of the server."""
-
-
-class SequencedMessage(ServerMessage, frozen=True, kw_only=True):
-    """A message of a change of the room; all members receive these in the same order, without gaps or duplicates.
-
-    seq: the number of the change. It grows; not every number carries a message. Absent in a message to a single member.
-    prev: the seq of the last change before it that carried messages; a client that has not seen that one missed a message.
-    part: [which, of how many], from 1, if the change carries several messages.
-    replayed: true for a missed message, after a resume. Show it; do not let it drive the player.
-    """
-
-    seq: Count | None = None
-    prev: Count = 0
-    part: tuple[int, int] | None = None
-    replayed: bool = False
+from .relays import RelayedAnswer, RelayedIceCandidate, RelayedOffer, RelayedPlaybackAck, SyncResponseMessage
 
 
 class Pong(ServerMessage, tag="PONG", frozen=True, kw_only=True):
@@ -128,120 +110,6 @@ class RoomState(ServerMessage, tag="ROOM_STATE", frozen=True, kw_only=True):
     controllers: list[str] = []
 
 
-class UserJoined(SequencedMessage, tag="USER_JOINED", frozen=True, kw_only=True):
-    """A member joined, or came back with a reloaded page: offer a new video connection."""
-
-    user_id: str
-    username: str | None
-
-
-class UserLeft(SequencedMessage, tag="USER_LEFT", frozen=True, kw_only=True):
-    """A member left; LEAVE comes before it.
-
-    reason: present if the host removed the member.
-    """
-
-    user_id: str
-    reason: Literal["kicked", "banned"] | None = None
-
-
-class LegacyLeave(SequencedMessage, tag="LEAVE", frozen=True, kw_only=True):
-    """A member left: drop the video connection."""
-
-    user_id: str
-
-
-class HostChanged(SequencedMessage, tag="HOST_CHANGED", frozen=True, kw_only=True):
-    """The room's host; also sent when it is the same as before.
-
-    hostUserId: the host, or null while the room has none.
-    """
-
-    host_user_id: str | None
-
-
-class GuestControl(SequencedMessage, tag="GUEST_CONTROL", frozen=True, kw_only=True):
-    """Whether guests may control the film. Without `seq`, for old clients: whether this member may.
-
-    enabled: true if they may.
-    """
-
-    enabled: bool
-
-
-class ControlDelegated(SequencedMessage, tag="CONTROL_DELEGATED", frozen=True, kw_only=True):
-    """Whether control of the film is delegated to a member.
-
-    userId: the member.
-    enabled: true if it may control the film, even if guests may not.
-    """
-
-    user_id: str
-    enabled: bool
-
-
-class RoomLocked(SequencedMessage, tag="ROOM_LOCKED", frozen=True, kw_only=True):
-    """The host has locked or unlocked the room.
-
-    locked: whether the room keeps newcomers out.
-    """
-
-    locked: bool
-
-
-class UsernameUpdated(SequencedMessage, tag="USERNAME_UPDATED", frozen=True, kw_only=True):
-    """A member has a new name.
-
-    username: the new name.
-    """
-
-    user_id: str
-    username: str
-
-
-class PlayPauseEvent(SequencedMessage, tag="PLAY_PAUSE", frozen=True, kw_only=True):
-    """Play or pause.
-
-    userId: the member that did it; "server" at the end of a seek, or to bring one member in step.
-    currentTime: the film's position at `timestamp`, in seconds.
-    timestamp: the server's clock.
-    """
-
-    user_id: str
-    control: Literal["play", "pause"]
-    current_time: float
-    timestamp: int
-
-
-class SeekPause(SequencedMessage, tag="SEEK_PAUSE", frozen=True, kw_only=True):
-    """Go to this position, pause, and answer READY when the player could play.
-
-    userId: always "server", so that the sender of SEEK does the same.
-    by: the sender of SEEK.
-    """
-
-    user_id: str
-    current_time: float
-    timestamp: int
-    by: str = ""
-
-
-class UrlChanged(SequencedMessage, tag="URL_CHANGE", frozen=True, kw_only=True):
-    """The room has this title now."""
-
-    user_id: str
-    url: str
-
-
-class ChatMessage(SequencedMessage, tag="CHAT", frozen=True, kw_only=True):
-    """A chat message."""
-
-    user_id: str
-    username: str | None
-    text: str
-    timestamp: int
-
-
 class Heartbeat(ServerMessage, tag="HOST_HEARTBEAT", frozen=True, kw_only=True):
     """The film's position: to guests every 3 s while it plays, and to a guest that is elsewhere; not to the host.
 
@@ -255,72 +123,6 @@ class Heartbeat(ServerMessage, tag="HOST_HEARTBEAT", frozen=True, kw_only=True):
     is_playing: bool
     timestamp: int
     seq: Count
-
-
-class SyncResponseMessage(ServerMessage, tag="SYNC_RESPONSE", frozen=True, kw_only=True):
-    """The film's position: the answer to REQUEST_SYNC, or the position of another member's player.
-
-    to: the receiver.
-    url: the title; "" for a member that may choose it.
-    seq: that of the state it was made from.
-    """
-
-    to: str
-    from_user_id: str
-    current_time: float
-    is_playing: bool
-    url: str
-    timestamp: int | None = None
-    seq: Count | None = None
-    user_id: str | None = None
-
-
-class RelayedOffer(ServerMessage, tag="OFFER", frozen=True, kw_only=True):
-    """A WebRTC offer from another member.
-
-    from, userId: the sender.
-    """
-
-    sender: str = msgspec.field(name="from")
-    user_id: str
-    to: str
-    offer: SessionDescription
-
-
-class RelayedAnswer(ServerMessage, tag="ANSWER", frozen=True, kw_only=True):
-    """A WebRTC answer from another member.
-
-    from, userId: the sender.
-    """
-
-    sender: str = msgspec.field(name="from")
-    user_id: str
-    to: str
-    answer: SessionDescription
-
-
-class RelayedIceCandidate(ServerMessage, tag="ICE_CANDIDATE", frozen=True, kw_only=True):
-    """A WebRTC candidate from another member.
-
-    from, userId: the sender.
-    """
-
-    sender: str = msgspec.field(name="from")
-    user_id: str
-    to: str
-    candidate: IceCandidateInit | None
-
-
-class RelayedPlaybackAck(ServerMessage, tag="PLAYBACK_ACK", frozen=True, kw_only=True):
-    """Another member has carried out the receiver's play or pause.
-
-    from, userId: the sender.
-    """
-
-    sender: str = msgspec.field(name="from")
-    user_id: str
-    to: str
-    control: str | None = None
 
 
 class BanEntry(Struct, rename="camel", frozen=True, gc=False, omit_defaults=True):
@@ -385,32 +187,4 @@ SERVER_MESSAGES: tuple[type[ServerMessage], ...] = (
     RoomState, UserJoined, UserLeft, LegacyLeave, HostChanged, GuestControl, ControlDelegated, RoomLocked, UsernameUpdated,
     PlayPauseEvent, SeekPause, UrlChanged, ChatMessage, Kicked, Bans, RoomClosed, Heartbeat, SyncResponseMessage, RelayedOffer,
     RelayedAnswer, RelayedIceCandidate, RelayedPlaybackAck, Ack, Error, Pong, ServerRestart,
-)  # fmt: skip
-
-
-def relayed(message: Relay, sender: str) -> ServerMessage:
-    """Return a relay as its receiver gets it: the same, but `from` and `userId` are the sender's user id."""
-    match message:
-        case IceCandidate():
-            return RelayedIceCandidate(sender=sender, user_id=sender, to=message.to, candidate=message.candidate)
-        case Offer():
-            return RelayedOffer(sender=sender, user_id=sender, to=message.to, offer=message.offer)
-        case Answer():
-            return RelayedAnswer(sender=sender, user_id=sender, to=message.to, answer=message.answer)
-        case PlaybackAck():
-            return RelayedPlaybackAck(sender=sender, user_id=sender, to=message.to, control=message.control)
-        case SyncResponse():
-            return SyncResponseMessage(
-                to=message.to,
-                from_user_id=sender,
-                user_id=sender,
-                current_time=message.current_time,
-                is_playing=message.is_playing,
-                url="",
-            )
-
-
-LoggedMessage = (
-    UserJoined | UserLeft | LegacyLeave | HostChanged | GuestControl | ControlDelegated | RoomLocked | UsernameUpdated |
-    PlayPauseEvent | SeekPause | UrlChanged | ChatMessage
 )  # fmt: skip

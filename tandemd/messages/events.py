@@ -1,0 +1,127 @@
+"""Messages of the server to all members of a room, after a change of the room."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from .base import SequencedMessage
+
+
+class UserJoined(SequencedMessage, tag="USER_JOINED", frozen=True, kw_only=True):
+    """A member joined, or came back with a reloaded page: offer a new video connection."""
+
+    user_id: str
+    username: str | None
+
+
+class UserLeft(SequencedMessage, tag="USER_LEFT", frozen=True, kw_only=True):
+    """A member left; LEAVE comes before it.
+
+    reason: present if the host removed the member.
+    """
+
+    user_id: str
+    reason: Literal["kicked", "banned"] | None = None
+
+
+class LegacyLeave(SequencedMessage, tag="LEAVE", frozen=True, kw_only=True):
+    """A member left: drop the video connection."""
+
+    user_id: str
+
+
+class HostChanged(SequencedMessage, tag="HOST_CHANGED", frozen=True, kw_only=True):
+    """The room's host; also sent when it is the same as before.
+
+    hostUserId: the host, or null while the room has none.
+    """
+
+    host_user_id: str | None
+
+
+class GuestControl(SequencedMessage, tag="GUEST_CONTROL", frozen=True, kw_only=True):
+    """Whether guests may control the film. Without `seq`, for old clients: whether this member may.
+
+    enabled: true if they may.
+    """
+
+    enabled: bool
+
+
+class ControlDelegated(SequencedMessage, tag="CONTROL_DELEGATED", frozen=True, kw_only=True):
+    """Whether control of the film is delegated to a member.
+
+    userId: the member.
+    enabled: true if it may control the film, even if guests may not.
+    """
+
+    user_id: str
+    enabled: bool
+
+
+class RoomLocked(SequencedMessage, tag="ROOM_LOCKED", frozen=True, kw_only=True):
+    """The host has locked or unlocked the room.
+
+    locked: whether the room keeps newcomers out.
+    """
+
+    locked: bool
+
+
+class UsernameUpdated(SequencedMessage, tag="USERNAME_UPDATED", frozen=True, kw_only=True):
+    """A member has a new name.
+
+    username: the new name.
+    """
+
+    user_id: str
+    username: str
+
+
+class PlayPauseEvent(SequencedMessage, tag="PLAY_PAUSE", frozen=True, kw_only=True):
+    """Play or pause.
+
+    userId: the member that did it; "server" at the end of a seek, or to bring one member in step.
+    currentTime: the film's position at `timestamp`, in seconds.
+    timestamp: the server's clock.
+    """
+
+    user_id: str
+    control: Literal["play", "pause"]
+    current_time: float
+    timestamp: int
+
+
+class SeekPause(SequencedMessage, tag="SEEK_PAUSE", frozen=True, kw_only=True):
+    """Go to this position, pause, and answer READY when the player could play.
+
+    userId: always "server", so that the sender of SEEK does the same.
+    by: the sender of SEEK.
+    """
+
+    user_id: str
+    current_time: float
+    timestamp: int
+    by: str = ""
+
+
+class UrlChanged(SequencedMessage, tag="URL_CHANGE", frozen=True, kw_only=True):
+    """The room has this title now."""
+
+    user_id: str
+    url: str
+
+
+class ChatMessage(SequencedMessage, tag="CHAT", frozen=True, kw_only=True):
+    """A chat message."""
+
+    user_id: str
+    username: str | None
+    text: str
+    timestamp: int
+
+
+LoggedMessage = (
+    UserJoined | UserLeft | LegacyLeave | HostChanged | GuestControl | ControlDelegated | RoomLocked | UsernameUpdated |
+    PlayPauseEvent | SeekPause | UrlChanged | ChatMessage
+)  # fmt: skip
