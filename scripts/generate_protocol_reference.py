@@ -33,7 +33,7 @@ from msgspec.inspect import (
 
 from tandemd import messages as m
 from tandemd.errors import ERROR_MEANINGS
-from tandemd.rules.permissions import PERMISSIONS, Who
+from tandemd.rules.permissions import PERMISSIONS, Permission
 
 MARK = "<!-- From here on made by `python -m scripts.generate_protocol_reference docs/protocol.md`. Do not edit. -->"
 
@@ -71,10 +71,12 @@ _OBJECTS: tuple[type[Struct], ...] = (
 )
 
 _PERMISSION = {
-    Who.ANYBODY: "Every client may send it, also before JOIN.",
-    Who.MEMBER: "Members may send it.",
-    Who.CONTROLLER: "The host and delegates may send it; guests while guest control is on, or the host has been gone for 10 s.",
-    Who.HOST: "The host may send it.",
+    Permission.ANY_CLIENT: "Every client may send it, also before JOIN.",
+    Permission.MEMBER: "Members may send it.",
+    Permission.CONTROLLER: (
+        "The host and delegates may send it; guests while guest control is on, or the host has been gone for 10 s."
+    ),
+    Permission.HOST: "The host may send it.",
 }
 
 

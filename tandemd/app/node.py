@@ -21,7 +21,7 @@ from ..ratelimit import MessageLimits, Spending
 from ..rooms.administration import Administration
 from ..rooms.service import RoomService
 from ..rooms.session import Outbox
-from ..rules.title_allowlist import CLIP
+from ..rules.title_allowlist import CLIP_URL
 from ..util.services import OrderedMultiService
 from ..web import Addresses, ConnectionLimiter, Cors, FastUpgrade, Quota, TandemSite, root_resource
 from ..web.router import Root
@@ -184,7 +184,7 @@ class Node:
             addresses=self._addresses,
             door=self._limiter,
             cors=self._cors,
-            titles=[url for url in config.titles.allowed if url != CLIP],
+            titles=[url for url in config.titles.allowed if url != CLIP_URL],
             redirect_target=config.web.redirect_target,
             invite_base_url=config.web.invite_base_url,
             short_id_wait=config.web.short_id_wait,

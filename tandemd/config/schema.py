@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from twisted.internet.endpoints import quoteStringArgument
 
 from ..ratelimit import Rate
-from ..rules.title_allowlist import CLIP
+from ..rules.title_allowlist import CLIP_URL
 from ..rules.title_allowlist import TitleAllowlist as AllowedTitles
 from .value_types import (
     ENDPOINT,
@@ -179,9 +179,9 @@ class TitleSettings:
             "origins such as https://www.netflix.com, URLs with a path that a title's must begin with, or *",
             lambda entry: AllowedTitles((entry,)),
         ),
-        [*(f"https://www.netflix.com/{path}" for path in ("watch", "title", "browse", "latest", "search")), CLIP],
+        [*(f"https://www.netflix.com/{path}" for path in ("watch", "title", "browse", "latest", "search")), CLIP_URL],
         "URLs of titles that a room may show: origins (https://www.netflix.com), URLs with a path that the title's "
-        f"must begin with, or * for any http or https URL. {CLIP} stands for the party page's own clip.",
+        f"must begin with, or * for any http or https URL. {CLIP_URL} stands for the party page's own clip.",
     )
 
 

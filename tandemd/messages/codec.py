@@ -29,7 +29,7 @@ class _Envelope(Struct):
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _TYPES = frozenset(message.__struct_config__.tag for message in CLIENT_MESSAGES)
 
-_QUOTED = 40
+_MAX_QUOTED_LENGTH = 40
 """How many characters of a client's own words are said back to it."""
 
 
@@ -44,7 +44,9 @@ def explain(payload: bytes, error: Exception) -> Error:
         return Error(code=ErrorCode.BAD_MESSAGE, message="A message needs a `type`, which is a string.", id=id_)
     if envelope.type not in _TYPES:
         return Error(
-            code=ErrorCode.UNKNOWN_TYPE, message=f"There is no message type {envelope.type[:_QUOTED]!r}.", id=id_
+            code=ErrorCode.UNKNOWN_TYPE,
+            message=f"There is no message type {envelope.type[:_MAX_QUOTED_LENGTH]!r}.",
+            id=id_,
         )
     return Error(code=ErrorCode.BAD_MESSAGE, message=f"{envelope.type}: {_fault(error)}.", id=id_)
 
@@ -58,15 +60,17 @@ def _fault(error: Exception) -> str:
     said, _, path = str(error).partition(" - at `$")
     path = path.rstrip("`").removeprefix(".")
     field = f"`{path}`" if path else "it"
-    for pattern, words in _FAULTS:
+    for pattern, words in _ERROR_TEXTS:
         match = re.fullmatch(pattern, said, re.DOTALL)
         if match:
-            found = {name: _KINDS.get(value, value[:_QUOTED]) for name, value in match.groupdict().items()}
+            found = {
+                name: _TYPE_NAMES.get(value, value[:_MAX_QUOTED_LENGTH]) for name, value in match.groupdict().items()
+            }
             return words.format(field=field, inside=f"{path}." if path else "", **found)
-    return f"{field}: {said[: 4 * _QUOTED]}"
+    return f"{field}: {said[: 4 * _MAX_QUOTED_LENGTH]}"
 
 
-_KINDS = {
+_TYPE_NAMES = {
     "str": "a string",
     "int": "a whole number",
     "float": "a number",
@@ -80,7 +84,7 @@ _KINDS = {
     "object | null": "an object or null",
 }
 
-_FAULTS = (
+_ERROR_TEXTS = (
     (r"Object missing required field `(?P<name>[^`]*)`", "`{inside}{name}` is missing"),
     (r"Expected `str` matching regex .*", "{field} contains a control character or an invisible one, or is empty"),
     (r"`(?P<name>\w+)` is longer than (?P<most>\d+) bytes", "`{name}` is longer than {most} bytes"),

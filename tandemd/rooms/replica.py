@@ -362,7 +362,7 @@ class RoomReplica:
         """Move to the commit's version and tell the members here."""
         room = self.room
         room.apply(commit)
-        if commit.event == private_messages.CLOSED:
+        if commit.event == EventType.ROOM_CLOSED:
             # Before they are let go of below.
             self.group.send(_frames(private_messages.for_closed_room(commit)))
         self._metrics.commits[commit.event or SILENT] += 1
@@ -373,7 +373,7 @@ class RoomReplica:
             for name in commit.changes:
                 if name[:2] == MEMBER:
                     self._reconcile(name[2:], commit, out)
-            if out and commit.event in private_messages.KICKS:
+            if out and commit.event in private_messages.REMOVAL_EVENTS:
                 frames = _frames(private_messages.for_removed_members(room, commit))
                 for session in out:
                     session.send(frames)
@@ -386,7 +386,7 @@ class RoomReplica:
         self._tail_most += size
         if self._tail_most > TAIL_BYTES:
             self._shorten_tail()
-        if commit.event in private_messages.CONTROLS:
+        if commit.event in private_messages.CONTROL_EVENTS:
             for user, private in private_messages.for_controllers(room, commit).items():
                 if (controller := self.group.get(user)) is not None:
                     controller.send(text_frame(m.encode(private)))

@@ -15,10 +15,10 @@ def clean_name(name: str | None, length: int) -> str | None:
     shown = " ".join("".join(c if c.isprintable() or c in _JOINERS else " " for c in name[: 4 * length]).split())
     shown = shown[:length].strip(" " + _JOINERS)
     visible = any(c.isprintable() and not c.isspace() and c not in _BLANK for c in shown)
-    return shown if visible and not reserved(shown) else None
+    return shown if visible and not is_reserved(shown) else None
 
 
-def reserved(name: str) -> bool:
+def is_reserved(name: str) -> bool:
     """Say whether people may take a name, or a user id, for that of the server, which makes the operator's announcements.
 
     Case, accents, spaces and signs are ignored, and letters of other alphabets count as what they look like.

@@ -75,7 +75,7 @@ class Rules:
             return self._decide_internal(room, command, now)
         if body.id is None:
             member = permissions.member_for_connection(room, command.user, command.conn)
-            if PERMISSIONS[kind] is not permissions.Who.MEMBER:
+            if PERMISSIONS[kind] is not permissions.Permission.MEMBER:
                 permissions.check(room, command.user, kind, now, self.settings.host_gone)
             return act(room, member, body, now)
         run = _run(command)
@@ -102,11 +102,11 @@ class Rules:
                 member = room.members.get(command.user)
                 if member is None or member.conn != command.conn:
                     return Decision()
-                return membership.lost(room, [member], EventType.CONNECTION_LOST, now)
+                return membership.lose_connections(room, [member], EventType.CONNECTION_LOST, now)
             case NodeLost():
                 gone = [m_ for m_ in room.members.values() if m_.conn and m_.conn.startswith(body.prefix)]
                 return (
-                    membership.lost(room, gone[:MAX_MEMBERS_PER_COMMIT], EventType.NODE_LOST, now)
+                    membership.lose_connections(room, gone[:MAX_MEMBERS_PER_COMMIT], EventType.NODE_LOST, now)
                     if gone
                     else Decision()
                 )
@@ -114,7 +114,7 @@ class Rules:
                 member = room.members.get(command.user)
                 if member is None or member.conn:
                     return Decision()
-                return membership.reattached(room, member, command.conn)
+                return membership.reattach(room, member, command.conn)
             case Due():
                 return self._due(room, now, body.floor)
             case Watching():
@@ -234,12 +234,12 @@ class Rules:
     # -- the members
 
     def _leave(self, room: Room, member: Member, body: m.Leave, now: float) -> Decision:
-        return membership.left(room, member, "left", now)
+        return membership.leave(room, member, "left", now)
 
     def _due(self, room: Room, now: float, floor: float) -> Decision:
         for member in room.members.values():
             if not member.conn and max(member.lost_at, floor) + self.settings.grace <= now:
-                return membership.left(room, member, "lost", now)
+                return membership.leave(room, member, "lost", now)
         if room.gate is not None and self._opens_at(room.gate) <= now:
             return gates.open_gate(room, room.gate, now)
         if room.empty_since and room.empty_since + self.settings.room_ttl <= now:

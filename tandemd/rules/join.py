@@ -12,32 +12,32 @@ from ..errors import ErrorCode, RequestError
 from ..ratelimit.scopes import scopes
 from . import moderation, permissions
 from .commands import Command, Decision, Enter, StalePinError
-from .display_names import clean_name, reserved
+from .display_names import clean_name, is_reserved
 from .event_types import EventType
-from .membership import departed
+from .membership import with_departed
 from .message_builders import host_changed, number_parts, sync_message, user_left
 from .permissions import believes_it_controls
 from .settings import RuleSettings
 from .state import GUEST, HOST, MEMBER, Member, Room
 
-UNNOTICED = 60.0
+DEAD_CONNECTION_SECONDS = 60.0
 """Seconds for which nobody may notice that a connection is dead; what was said on it then was not heard."""
 
 
-EARLIER = 3
+MAX_EARLIER_ADDRESSES = 3
 """How many addresses of a member are remembered beside the last one, for a ban."""
-NONCE = 12
+MIN_SECRET_NONCE_LENGTH = 12
 """Characters from which on a nonce is taken for one that others cannot guess."""
 
 
 def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleSettings) -> Decision:
     """Admit somebody. Raises RequestError, or StalePinError if the PIN was hashed with another salt than the room's."""
     user = command.user
-    if reserved(user):
+    if is_reserved(user):
         raise RequestError(ErrorCode.BAD_USER, "JOIN: `userId` 'server', and what reads like it, is the server's own.")
     name = clean_name(body.username, settings.username_length)
     member = room.members.get(user)
-    if member is not None and recognised(member, command.conn, command.nonce, body):
+    if member is not None and proves_identity(member, command.conn, command.nonce, body):
         return _come_back(room, member, command, body, name, now)
     # Whether there is such a member is told to those only who might come in: the others do not learn who is in the room.
     permissions.check_not_banned(room, user, body.address, now)
@@ -58,7 +58,7 @@ def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleS
     return _admit(room, command, body, name, successor, now)
 
 
-def places(room: Room, settings: RuleSettings) -> int:
+def free_places(room: Room, settings: RuleSettings) -> int:
     """Return how many newcomers the room accepts now."""
     return 0 if room.moderation.locked else max(0, settings.members_per_room - len(room.members))
 
@@ -84,7 +84,7 @@ def _admit(room: Room, command: Command, body: Enter, name: str | None, old: Mem
     if old is not None:
         order = old.order
         changes[MEMBER + old.user_id] = None
-        changes["departed"] = departed(room, [old], now)
+        changes["departed"] = with_departed(room, [old], now)
         if old.user_id in room.moderation.delegates:
             changes["moderation"] = room.moderation.without(old.user_id)
         messages += user_left(room, old.user_id)
@@ -148,7 +148,7 @@ def _come_back(room: Room, member: Member, command: Command, body: Enter, name: 
     )
     if member.conn != command.conn and not body.resume and not believes_it_controls(room, member.user_id):
         playback = room.playback
-        if playback.url and playback.titled_at > (member.lost_at or now) - UNNOTICED:
+        if playback.url and playback.titled_at > (member.lost_at or now) - DEAD_CONNECTION_SECONDS:
             decision.reply = m.UrlChanged(user_id=m.SERVER, url=playback.url)
     return decision
 
@@ -161,7 +161,7 @@ def _becomes_host(room: Room, role: str) -> bool:
     return role == HOST and host.role == GUEST
 
 
-def recognised(member: Member, conn: str, nonce: str, body: Enter) -> bool:
+def proves_identity(member: Member, conn: str, nonce: str, body: Enter) -> bool:
     """Say whether a JOIN comes from the member itself.
 
     An address is enough only for old clients, which have nothing else. They keep a superseded connection open, so theirs need
@@ -182,11 +182,11 @@ def _earlier(member: Member, address: str) -> tuple[str, ...]:
     if not address or address == member.address:
         return member.earlier
     others = (member.address, *(other for other in member.earlier if other != address))
-    return tuple(other for other in others if other)[:EARLIER]
+    return tuple(other for other in others if other)[:MAX_EARLIER_ADDRESSES]
 
 
 def _unguessable(nonce: str) -> str:
-    return nonce if len(nonce) >= NONCE else ""
+    return nonce if len(nonce) >= MIN_SECRET_NONCE_LENGTH else ""
 
 
 def _by_token(member: Member, token: str) -> bool:
@@ -234,8 +234,8 @@ def greeting(
     told: list[m.ServerMessage] = [state]
     if user in room.moderation.delegates:
         told.append(permissions.own_control(room, user))
-    if user == room.host and (bars := moderation.active(room.moderation, now)):
-        told.append(moderation.listed(bars))
+    if user == room.host and (bans := moderation.active(room.moderation, now)):
+        told.append(moderation.bans_message(bans))
     if resumed:
         return told
     if not first or any(gone.user_id == user for gone in room.departed):

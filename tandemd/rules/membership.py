@@ -14,12 +14,12 @@ from .event_types import EventType
 from .message_builders import host_changed, number_parts, user_left
 from .state import GUEST, MEMBER, Departed, Member, Moderation, Room
 
-REMEMBERED = 100
+MAX_DEPARTED_MEMBERS = 100
 """How many who left are remembered, and for how many seconds, for clients that were away meanwhile."""
-REMEMBERED_FOR = 600.0
+DEPARTED_MEMBER_SECONDS = 600.0
 
 
-def lost(room: Room, members: Sequence[Member], event: EventType, now: float) -> Decision:
+def lose_connections(room: Room, members: Sequence[Member], event: EventType, now: float) -> Decision:
     """Connections are gone: the grace period begins, and nobody is told. A gate does not wait for these members."""
     changes: dict[str, Any] = {
         MEMBER + member.user_id: msgspec.structs.replace(member, conn="", lost_at=now, watching=False)
@@ -29,7 +29,7 @@ def lost(room: Room, members: Sequence[Member], event: EventType, now: float) ->
     return gates.without_members(room, [member.user_id for member in members], decision, now)
 
 
-def reattached(room: Room, member: Member, conn: str) -> Decision:
+def reattach(room: Room, member: Member, conn: str) -> Decision:
     """A connection that was taken for lost is alive: the member has it back, and nobody is told."""
     back = msgspec.structs.replace(member, conn=conn, lost_at=0.0)
     decision = Decision(EventType.USER_RESUMED, {MEMBER + member.user_id: back}, reschedule=True)
@@ -39,16 +39,16 @@ def reattached(room: Room, member: Member, conn: str) -> Decision:
     return decision
 
 
-def left(room: Room, member: Member, reason: Literal["left", "lost"], now: float) -> Decision:
+def leave(room: Room, member: Member, reason: Literal["left", "lost"], now: float) -> Decision:
     """The member is out: by its own LEAVE, or at the end of its grace period."""
     if reason == "left" and len(room.members) == 1:
         # Who was lost goes by no command of its own, so the archive has to be told who it was.
         details = {"reason": reason, "user": member.user_id}
         return Decision(EventType.USER_LEFT, {MEMBER + member.user_id: None}, (), details, reschedule=True, closes=True)
-    return gone(room, [member], reason, now)
+    return remove(room, [member], reason, now)
 
 
-def gone(
+def remove(
     room: Room, members: Sequence[Member], reason: Literal["left", "lost", "kicked", "banned"], now: float
 ) -> Decision:
     """Members are out, by their own doing or the host's; the room stays."""
@@ -60,12 +60,12 @@ def gone(
     for user in users:
         messages += user_left(room, user, by_host)
     changes: dict[str, Any] = {MEMBER + user: None for user in users}
-    changes["departed"] = departed(room, members, now)
+    changes["departed"] = with_departed(room, members, now)
     moderation = room.moderation.without(*users)
     if moderation is not room.moderation:
         changes["moderation"] = moderation
     if room.host in out:
-        host = elect(others)
+        host = elect_host(others)
         changes["host"] = host
         if others:
             messages.append(host_changed(room, host))
@@ -87,7 +87,7 @@ def gone(
     return decision
 
 
-def elect(members: list[Member]) -> str:
+def elect_host(members: list[Member]) -> str:
     """Return the user id of the longest-present connected member, "" if none is connected.
 
     Those who are guests by their tokens come after all others.
@@ -96,9 +96,9 @@ def elect(members: list[Member]) -> str:
     return min(connected)[2] if connected else ""
 
 
-def departed(room: Room, members: Sequence[Member], now: float) -> tuple[Departed, ...]:
+def with_departed(room: Room, members: Sequence[Member], now: float) -> tuple[Departed, ...]:
     """Return the remembered leavers with some more, these last."""
     out = frozenset(member.user_id for member in members)
-    kept = [gone for gone in room.departed if gone.user_id not in out and now - gone.at < REMEMBERED_FOR]
+    kept = [gone for gone in room.departed if gone.user_id not in out and now - gone.at < DEPARTED_MEMBER_SECONDS]
     more = (Departed(other.user_id, now, other.address, room.seq + 1, other.earlier) for other in members)
-    return (*kept, *more)[-REMEMBERED:]
+    return (*kept, *more)[-MAX_DEPARTED_MEMBERS:]

@@ -16,9 +16,9 @@ from .event_types import EventType
 from .settings import MAX_MEMBERS_PER_COMMIT, RuleSettings
 from .state import Ban, Departed, Member, Moderation, Room
 
-MOST = 100
+MAX_BANS = 100
 """How many may be kicked and banned at a time."""
-REASON = 200
+MAX_REASON_LENGTH = 200
 """Characters of a reason; the rest is cut off."""
 
 
@@ -27,15 +27,15 @@ def kick(settings: RuleSettings, room: Room, member: Member, body: m.Kick, now: 
     target = room.members.get(body.target_user_id)
     if target is None:
         raise RequestError(ErrorCode.NO_SUCH_MEMBER, "KICK: `targetUserId` is not a member of this room.")
-    bar = Ban(target.user_id, target.username, until=now + settings.kick, at=now)
-    return _remove_and_ban(room, target, bar, EventType.USER_KICKED, body.reason, now)
+    ban = Ban(target.user_id, target.username, until=now + settings.kick, at=now)
+    return _remove_and_ban(room, target, ban, EventType.USER_KICKED, body.reason, now)
 
 
 def ban(room: Room, member: Member, body: m.Ban, now: float) -> Decision:
     """Somebody may not come in for the life of the room, whether member now or not."""
     user = body.target_user_id
     target = room.members.get(user)
-    before = next((bar for bar in room.moderation.bans if bar.user_id == user), Ban(user, None))
+    before = next((ban for ban in room.moderation.bans if ban.user_id == user), Ban(user, None))
     gone = next((gone for gone in room.departed if gone.user_id == user), None)
     seen: Member | Departed | Ban = target or gone or before
     # A client that shares the host's address may be the host, after a restart of its client.
@@ -43,9 +43,9 @@ def ban(room: Room, member: Member, body: m.Ban, now: float) -> Decision:
     if not body.by_address or not addresses:
         addresses = [""]
     name = target.username if target is not None else before.username
-    bar = Ban(user, name, addresses[0], at=now, earlier=tuple(addresses[1:]))
+    ban = Ban(user, name, addresses[0], at=now, earlier=tuple(addresses[1:]))
     along: list[Member] = []
-    if bar.address and body.with_members is not None:
+    if ban.address and body.with_members is not None:
         along = [
             other
             for other in room.members.values()
@@ -53,16 +53,16 @@ def ban(room: Room, member: Member, body: m.Ban, now: float) -> Decision:
             and other.user_id not in (user, room.host)
             and (body.with_members == "all" or not (other.has_secret or other.role))
         ][: MAX_MEMBERS_PER_COMMIT - 1]
-    return _remove_and_ban(room, target, bar, EventType.USER_BANNED, body.reason, now, along)
+    return _remove_and_ban(room, target, ban, EventType.USER_BANNED, body.reason, now, along)
 
 
 def unban(room: Room, member: Member, body: m.Unban, now: float) -> Decision:
     """Somebody who was kicked or banned may come in again."""
-    kept = tuple(bar for bar in active(room.moderation, now) if bar.user_id != body.target_user_id)
+    kept = tuple(ban for ban in active(room.moderation, now) if ban.user_id != body.target_user_id)
     if len(kept) == len(active(room.moderation, now)):
         raise RequestError(ErrorCode.NO_SUCH_MEMBER, "UNBAN: `targetUserId` is neither kicked nor banned.")
     changes = {"moderation": msgspec.structs.replace(room.moderation, bans=kept)}
-    return Decision(EventType.USER_UNBANNED, changes, (), {"user": body.target_user_id}, reply=listed(kept))
+    return Decision(EventType.USER_UNBANNED, changes, (), {"user": body.target_user_id}, reply=bans_message(kept))
 
 
 def lock(room: Room, member: Member, body: m.LockRoom, now: float) -> Decision:
@@ -90,16 +90,16 @@ def delegate(room: Room, member: Member, body: m.DelegateControl, now: float) ->
 
 
 def active(moderation: Moderation, now: float) -> tuple[Ban, ...]:
-    """Return the bars that have not ended."""
-    return tuple(bar for bar in moderation.bans if not bar.until or now < bar.until)
+    """Return the bans that have not ended."""
+    return tuple(ban for ban in moderation.bans if not ban.until or now < ban.until)
 
 
-def listed(bars: tuple[Ban, ...]) -> m.Bans:
+def bans_message(bans: tuple[Ban, ...]) -> m.Bans:
     """Return what the host is told of those who may not come in."""
     return m.Bans(
         bans=[
-            m.BanEntry(bar.user_id, bar.username, bool(bar.address), int(bar.until * 1000) if bar.until else None)
-            for bar in bars
+            m.BanEntry(ban.user_id, ban.username, bool(ban.address), int(ban.until * 1000) if ban.until else None)
+            for ban in bans
         ]
     )
 
@@ -107,39 +107,46 @@ def listed(bars: tuple[Ban, ...]) -> m.Bans:
 def _remove_and_ban(
     room: Room,
     target: Member | None,
-    bar: Ban,
+    ban: Ban,
     event: Literal[EventType.USER_KICKED, EventType.USER_BANNED],
     reason: str | None,
     now: float,
     along: Sequence[Member] = (),
 ) -> Decision:
-    if bar.user_id == room.host:
+    if ban.user_id == room.host:
         raise RequestError(ErrorCode.FORBIDDEN, "You are the host: hand over first (TRANSFER_HOST).")
     out = [target, *along] if target is not None else list(along)
     decision = (
-        membership.gone(room, out, "kicked" if event is EventType.USER_KICKED else "banned", now) if out else Decision()
+        membership.remove(room, out, "kicked" if event is EventType.USER_KICKED else "banned", now)
+        if out
+        else Decision()
     )
-    bars = _with(active(room.moderation, now), bar)
+    bans = _with_ban(active(room.moderation, now), ban)
     before = decision.changes.get("moderation", room.moderation)
-    changes: dict[str, Any] = {**decision.changes, "moderation": msgspec.structs.replace(before, bans=bars)}
-    details: dict[str, Any] = {"user": bar.user_id, "username": bar.username, "why": clean_name(reason, REASON)}
-    if bar.until:
-        details["until"] = bar.until
+    changes: dict[str, Any] = {**decision.changes, "moderation": msgspec.structs.replace(before, bans=bans)}
+    details: dict[str, Any] = {
+        "user": ban.user_id,
+        "username": ban.username,
+        "why": clean_name(reason, MAX_REASON_LENGTH),
+    }
+    if ban.until:
+        details["until"] = ban.until
     else:
-        details["byAddress"] = bool(bar.address)
+        details["byAddress"] = bool(ban.address)
     if along:
         details["along"] = [other.user_id for other in along]
-    return msgspec.structs.replace(decision, event=event, changes=changes, details=details, reply=listed(bars))
+    return msgspec.structs.replace(decision, event=event, changes=changes, details=details, reply=bans_message(bans))
 
 
-def _with(bars: tuple[Ban, ...], bar: Ban) -> tuple[Ban, ...]:
-    kept = [other for other in bars if other.user_id != bar.user_id]
-    if len(kept) >= MOST:
+def _with_ban(bans: tuple[Ban, ...], ban: Ban) -> tuple[Ban, ...]:
+    kept = [other for other in bans if other.user_id != ban.user_id]
+    if len(kept) >= MAX_BANS:
         # Who was kicked may come back some time anyway.
         kicked = next((other for other in kept if other.until), None)
         if kicked is None:
             raise RequestError(
-                ErrorCode.FORBIDDEN, f"This room has {MOST} bans already; lock it (LOCK_ROOM), or lift some (UNBAN)."
+                ErrorCode.FORBIDDEN,
+                f"This room has {MAX_BANS} bans already; lock it (LOCK_ROOM), or lift some (UNBAN).",
             )
         kept.remove(kicked)
-    return (*kept, bar)
+    return (*kept, ban)

@@ -9,40 +9,40 @@ from ..errors import ErrorCode, RequestError
 from .state import GUEST, Member, Room
 
 
-class Who(Enum):
+class Permission(Enum):
     """The least a sender must be."""
 
-    ANYBODY = "any open connection"
+    ANY_CLIENT = "any open connection"
     MEMBER = "a member"
     CONTROLLER = "the host; whom the host lets; guests while guest control is on, or while the host is gone"
     HOST = "the host"
 
 
-PERMISSIONS: dict[type[m.ClientMessage], Who] = {
-    m.Join: Who.ANYBODY,
-    m.Ping: Who.ANYBODY,
-    m.Leave: Who.MEMBER,
-    m.PlayPause: Who.CONTROLLER,
-    m.Seek: Who.CONTROLLER,
-    m.UrlChange: Who.CONTROLLER,
-    m.HostHeartbeat: Who.MEMBER,
-    m.PositionUpdate: Who.MEMBER,
-    m.Ready: Who.MEMBER,
-    m.RequestSync: Who.MEMBER,
-    m.UpdateUsername: Who.MEMBER,
-    m.Chat: Who.MEMBER,
-    m.ToggleGuestControl: Who.HOST,
-    m.TransferHost: Who.HOST,
-    m.DelegateControl: Who.HOST,
-    m.LockRoom: Who.HOST,
-    m.Kick: Who.HOST,
-    m.Ban: Who.HOST,
-    m.Unban: Who.HOST,
-    m.Offer: Who.MEMBER,
-    m.Answer: Who.MEMBER,
-    m.IceCandidate: Who.MEMBER,
-    m.PlaybackAck: Who.MEMBER,
-    m.SyncResponse: Who.MEMBER,
+PERMISSIONS: dict[type[m.ClientMessage], Permission] = {
+    m.Join: Permission.ANY_CLIENT,
+    m.Ping: Permission.ANY_CLIENT,
+    m.Leave: Permission.MEMBER,
+    m.PlayPause: Permission.CONTROLLER,
+    m.Seek: Permission.CONTROLLER,
+    m.UrlChange: Permission.CONTROLLER,
+    m.HostHeartbeat: Permission.MEMBER,
+    m.PositionUpdate: Permission.MEMBER,
+    m.Ready: Permission.MEMBER,
+    m.RequestSync: Permission.MEMBER,
+    m.UpdateUsername: Permission.MEMBER,
+    m.Chat: Permission.MEMBER,
+    m.ToggleGuestControl: Permission.HOST,
+    m.TransferHost: Permission.HOST,
+    m.DelegateControl: Permission.HOST,
+    m.LockRoom: Permission.HOST,
+    m.Kick: Permission.HOST,
+    m.Ban: Permission.HOST,
+    m.Unban: Permission.HOST,
+    m.Offer: Permission.MEMBER,
+    m.Answer: Permission.MEMBER,
+    m.IceCandidate: Permission.MEMBER,
+    m.PlaybackAck: Permission.MEMBER,
+    m.SyncResponse: Permission.MEMBER,
 }
 
 
@@ -57,7 +57,7 @@ def member_for_connection(room: Room, user: str, conn: str) -> Member:
 
 
 def may_control(room: Room, user: str, now: float, host_gone: float) -> bool:
-    """Whether a member's controls count: see `Who.CONTROLLER`. host_gone: seconds of absence that free the controls."""
+    """Whether a member's controls count: see `Permission.CONTROLLER`. host_gone: seconds of absence that free the controls."""
     if believes_it_controls(room, user):
         return True
     host = room.members.get(room.host)
@@ -86,22 +86,22 @@ def own_control(room: Room, user: str) -> m.GuestControl:
 
 def check_not_banned(room: Room, user: str, address: str, now: float) -> None:
     """Raise RequestError if the host has barred this user id, or newcomers from this address ("": it means nothing)."""
-    for bar in room.moderation.bans:
-        if bar.user_id == user or (address and (bar.address == address or address in bar.earlier)):
-            if not bar.until:
+    for ban in room.moderation.bans:
+        if ban.user_id == user or (address and (ban.address == address or address in ban.earlier)):
+            if not ban.until:
                 raise RequestError(ErrorCode.BANNED, "JOIN: the host has banned you from this room.")
-            if now < bar.until:
+            if now < ban.until:
                 raise RequestError(
-                    ErrorCode.KICKED, "JOIN: the host has sent you out of this room.", int((bar.until - now) * 1000) + 1
+                    ErrorCode.KICKED, "JOIN: the host has sent you out of this room.", int((ban.until - now) * 1000) + 1
                 )
 
 
 def check(room: Room, user: str, kind: type[m.ClientMessage], now: float, host_gone: float) -> None:
     """Raise RequestError unless this member may send this type of message now."""
     who = PERMISSIONS[kind]
-    if who is Who.HOST and user != room.host:
+    if who is Permission.HOST and user != room.host:
         raise RequestError(ErrorCode.FORBIDDEN, "Only the host may do that.")
-    if who is Who.CONTROLLER and not may_control(room, user, now, host_gone):
+    if who is Permission.CONTROLLER and not may_control(room, user, now, host_gone):
         raise RequestError(
             ErrorCode.FORBIDDEN, "Only the host controls the film, until the host lets others control it."
         )

@@ -7,9 +7,8 @@ from .event_types import EventType
 from .permissions import own_control
 from .state import MEMBER, Commit, Room
 
-KICKS = frozenset((EventType.USER_KICKED, EventType.USER_BANNED))
-CLOSED = EventType.ROOM_CLOSED
-CONTROLS = frozenset((EventType.GUEST_CONTROL, EventType.CONTROL_DELEGATED))
+REMOVAL_EVENTS = frozenset((EventType.USER_KICKED, EventType.USER_BANNED))
+CONTROL_EVENTS = frozenset((EventType.GUEST_CONTROL, EventType.CONTROL_DELEGATED))
 
 
 def for_removed_members(room: Room, commit: Commit) -> list[m.ServerMessage]:

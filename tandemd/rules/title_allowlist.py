@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from ..errors import ErrorCode, RequestError
 
-CLIP = "https://tandemd.invalid/clip"
+CLIP_URL = "https://tandemd.invalid/clip"
 """Stands for the party page's own clip, under whatever name a member reaches the server. It leads nowhere else."""
 
 

@@ -29,7 +29,7 @@ from tandemd.ratelimit import MessageLimits, Rate
 from tandemd.ratelimit.message_rates import BUCKETS, TOLERANCE
 from tandemd.ratelimit.scopes import WIDE
 from tandemd.rooms.session import Session
-from tandemd.rules.permissions import PERMISSIONS, Who
+from tandemd.rules.permissions import PERMISSIONS, Permission
 from tandemd.store.redis import codec
 from tandemd.websocket.client import ClientConnection
 
@@ -362,7 +362,7 @@ def rate_of(kind: type[m.ClientMessage], limits: Limits) -> Rate:
 
 
 def hosts_only(kind: type[m.ClientMessage]) -> bool:
-    return PERMISSIONS[kind] is Who.HOST
+    return PERMISSIONS[kind] is Permission.HOST
 
 
 def stored_bytes(server: Server) -> tuple[int, int, int]:

@@ -12,8 +12,8 @@ from tandemd.messages.fields import ID_BYTES
 from tandemd.ratelimit.scopes import WIDE
 from tandemd.ratelimit.spending import RESERVED
 from tandemd.rooms.service import RELAY_BYTES
-from tandemd.rules.membership import REMEMBERED
-from tandemd.rules.moderation import MOST
+from tandemd.rules.membership import MAX_DEPARTED_MEMBERS
+from tandemd.rules.moderation import MAX_BANS
 from tandemd.store.memory import MAILBOX
 
 from ..support.daemon_process import ROOT
@@ -40,8 +40,8 @@ TABLE = {
     ),
     "the mailbox of a lost member": f"{kb(LIMITS.mailbox_bytes)} (`limits.mailbox_bytes`) and {MAILBOX} messages",
     "a room id, a user id": f"100 characters, {ID_BYTES} bytes; neither control nor format characters (Cc, Cf)",
-    "kicks and bans": f"{MOST}",
-    "members that left, with their addresses": f"{REMEMBERED}, for 10 minutes",
+    "kicks and bans": f"{MAX_BANS}",
+    "members that left, with their addresses": f"{MAX_DEPARTED_MEMBERS}, for 10 minutes",
 }
 """The rows of the table of what a room holds, as they must be."""
 

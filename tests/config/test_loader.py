@@ -16,7 +16,7 @@ from tandemd.config import Config, ConfigError, load
 from tandemd.config.reference import page, yaml_file
 from tandemd.config.schema import keys
 from tandemd.config.value_types import duration, size
-from tandemd.rules.title_allowlist import CLIP, TitleAllowlist
+from tandemd.rules.title_allowlist import CLIP_URL, TitleAllowlist
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -275,7 +275,7 @@ class Values(ConfigTestCase):
     def test_allowed_titles_are_understood_by_the_rules(self):
         titles = TitleAllowlist(self.load().titles.allowed)
         titles.check("https://www.netflix.com/watch/80100172?t=1")
-        titles.check(CLIP)
+        titles.check(CLIP_URL)
         for path in ("watch/1?trackId=2", "title/1", "browse", "browse/genre/83", "latest", "search?q=x"):
             self.assertTrue(titles.allows(f"https://www.netflix.com/{path}"), path)
         # Whoever controls the film leads everybody's browser there.

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tandemd.rules.title_allowlist import CLIP
+from tandemd.rules.title_allowlist import CLIP_URL
 
 from ..support.fake_node import TITLE, Client, ServiceTestCase
 
@@ -58,7 +58,7 @@ class ProtocolExampleTests(ServiceTestCase):
                 message["resume"]["epoch"] = self.epoch
         elif message["type"] != "READY" and len(self.clients) == 2:
             self.send_positions()
-        if message.get("url") == CLIP:
+        if message.get("url") == CLIP_URL:
             message["url"] = TITLE
         fields = dict(message)
         self.clients[name].say(fields.pop("type"), **fields)
@@ -74,7 +74,7 @@ class ProtocolExampleTests(ServiceTestCase):
         self.assertTrue(queue, f"{name} has not received {text}")
         found = queue.pop(0)
         if found.get("url") == TITLE:
-            found["url"] = CLIP
+            found["url"] = CLIP_URL
         if " ... " not in text:
             expected = json.loads(text)
             self.assertEqual(set(expected), set(found), text)

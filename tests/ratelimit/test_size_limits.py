@@ -14,7 +14,7 @@ from tandemd.errors import RequestError
 from tandemd.interfaces import CommitResult, TooLarge
 from tandemd.rules.commands import NodeLost
 from tandemd.rules.engine import commit_of
-from tandemd.rules.moderation import MOST
+from tandemd.rules.moderation import MAX_BANS
 from tandemd.rules.playback import Playback
 from tandemd.rules.state import Ban, Commit, Departed, Gate, Moderation, Room
 from tandemd.store.memory import MemoryStore
@@ -60,7 +60,7 @@ class CommitLengthTests(SynchronousTestCase):
 
         self.world.join("bob")
         before = lengths()
-        self.ban(MOST - 10)
+        self.ban(MAX_BANS - 10)
         self.world.now += 600
         self.world.join("bob")
         self.length("ann", m.LockRoom(locked=True))

@@ -9,7 +9,7 @@ from tandemd.errors import RequestError
 from tandemd.rules.commands import Command, Due, Enter, Lost, NodeLost, Reattach, StalePinError
 from tandemd.rules.display_names import clean_name
 from tandemd.rules.join import greeting, state_of
-from tandemd.rules.membership import REMEMBERED
+from tandemd.rules.membership import MAX_DEPARTED_MEMBERS
 from tandemd.rules.permissions import may_control
 from tandemd.rules.state import Pin
 
@@ -442,11 +442,11 @@ class GoingTests(SynchronousTestCase):
         self.assertEqual(self.world.host, "z")
 
     def test_the_remembered_leavers_are_few(self) -> None:
-        for number in range(REMEMBERED + 10):
+        for number in range(MAX_DEPARTED_MEMBERS + 10):
             self.world.join(f"x{number}")
             self.world.leave(f"x{number}")
-        self.assertEqual(len(self.world.room.departed), REMEMBERED)
-        self.assertEqual(self.world.room.departed[-1].user_id, f"x{REMEMBERED + 9}")
+        self.assertEqual(len(self.world.room.departed), MAX_DEPARTED_MEMBERS)
+        self.assertEqual(self.world.room.departed[-1].user_id, f"x{MAX_DEPARTED_MEMBERS + 9}")
         self.world.advance(601)
         self.world.leave("c")
         self.assertEqual([gone.user_id for gone in self.world.room.departed], ["c"])

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
 from tandemd.rules.commands import Enter
-from tandemd.rules.moderation import MOST
+from tandemd.rules.moderation import MAX_BANS
 from tandemd.rules.permissions import may_control
 from tandemd.rules.snapshot import dump, load
 from tandemd.rules.state import Ban, Departed, Moderation, Pin, Room
@@ -170,11 +170,11 @@ class BanTests(SynchronousTestCase):
         self.assertEqual(self.world.host, "host2")
 
     def test_there_is_an_end_to_it(self) -> None:
-        bars = tuple(Ban(f"u{n}", None) for n in range(MOST - 1))
+        bars = tuple(Ban(f"u{n}", None) for n in range(MAX_BANS - 1))
         self.world.room.assign({"moderation": Moderation(bans=bars)})
         self.world.do("host", m.Kick(target_user_id="bob"))
         self.ban("eve")
-        self.assertEqual([bar.user_id for bar in self.world.room.moderation.bans][-2:], [f"u{MOST - 2}", "eve"])
+        self.assertEqual([bar.user_id for bar in self.world.room.moderation.bans][-2:], [f"u{MAX_BANS - 2}", "eve"])
         self.assertEqual(self.world.refused("host", m.Kick(target_user_id="cid")), "forbidden")
         self.ban("u0")
 

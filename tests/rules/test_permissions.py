@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
 from tandemd.errors import RequestError
-from tandemd.rules.permissions import PERMISSIONS, Who, check, may_control, member_for_connection
+from tandemd.rules.permissions import PERMISSIONS, Permission, check, may_control, member_for_connection
 
 from ..support.rules_fixture import World
 
@@ -39,7 +39,7 @@ class PermissionTests(SynchronousTestCase):
     def test_every_type_asks_for_something(self) -> None:
         """B4: controls were not checked at all."""
         for kind, who in PERMISSIONS.items():
-            refused = who in (Who.HOST, Who.CONTROLLER)
+            refused = who in (Permission.HOST, Permission.CONTROLLER)
             if refused:
                 error = self.assertRaises(RequestError, check, self.room, "guest", kind, self.world.now, 10.0)
                 self.assertEqual(error.code, "forbidden")

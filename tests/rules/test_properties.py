@@ -25,8 +25,8 @@ from tandemd.rules.commands import (
     Watching,
 )
 from tandemd.rules.engine import commit_of
-from tandemd.rules.membership import REMEMBERED
-from tandemd.rules.permissions import PERMISSIONS, Who
+from tandemd.rules.membership import MAX_DEPARTED_MEMBERS
+from tandemd.rules.permissions import PERMISSIONS, Permission
 from tandemd.rules.snapshot import dump, load
 from tandemd.rules.state import GUEST, HOST, MAX_RECENT_COMMANDS, Commit, Pin, Room
 
@@ -131,10 +131,10 @@ class RoomMachine(RuleBasedStateMachine):
             return
         member = self.room.members.get(command.user)
         assert member is not None and member.conn == command.conn, "somebody without a place here changed something"
-        if who is Who.HOST:
+        if who is Permission.HOST:
             assert command.user == self.room.host
         elif (
-            who is Who.CONTROLLER
+            who is Permission.CONTROLLER
             and command.user != self.room.host
             and not self.room.settings.guest_control
             and command.user not in self.room.moderation.delegates
@@ -425,7 +425,7 @@ class RoomMachine(RuleBasedStateMachine):
         assert len(room.moderation.delegates) == len(set(room.moderation.delegates))
         assert len({bar.user_id for bar in room.moderation.bans}) == len(room.moderation.bans)
         assert room.members or not room.moderation.locked
-        assert len(room.departed) <= REMEMBERED
+        assert len(room.departed) <= MAX_DEPARTED_MEMBERS
         assert len({gone.user_id for gone in room.departed}) == len(room.departed)
 
     @invariant()

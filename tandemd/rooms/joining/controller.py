@@ -99,7 +99,7 @@ class JoinController:
         if not join.pin or room.settings.pin is None:
             return False
         member = room.members.get(join.user_id)
-        return member is None or not joining.recognised(
+        return member is None or not joining.proves_identity(
             member, session.conn, join.nonce or "", self._body(room, session, join, None, "")
         )
 

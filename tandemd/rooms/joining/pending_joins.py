@@ -253,7 +253,7 @@ class Retries:
                 return
             live = next(iter(self._rooms))
             del self._rooms[live]
-            found = live.waiting.next(joining.places(live.room, self._settings)) if not live.closed else None
+            found = live.waiting.next(joining.free_places(live.room, self._settings)) if not live.closed else None
             if found is not None:
                 # The rooms take turns.
                 self._rooms[live] = None
