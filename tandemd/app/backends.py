@@ -23,11 +23,11 @@ from ..archive.writer import ArchiveWriter
 from ..config import Config
 from ..config.value_types import sentinel
 from ..interfaces import IArchive, IRoomStore, PlayerStatus
-from ..metrics import Metrics
 from ..rooms.service import RoomService
 from ..store.memory import MemoryStore
 from ..util.server_time import ServerTime
 from ..util.services import PeriodicService, StartupError
+from .metrics import NodeMetrics
 from .settings import bounds_of, redis_settings_of
 
 LOOK = 2.0
@@ -64,7 +64,7 @@ class Backend(Protocol):
 
 
 def backend_of(
-    config: Config, reactor: Any, metrics: Metrics, conn_prefix: str, wall: Callable[[], float] = time.time
+    config: Config, reactor: Any, metrics: NodeMetrics, conn_prefix: str, wall: Callable[[], float] = time.time
 ) -> Backend:
     """Return what the configuration asks for. conn_prefix: "node/boot/". wall: the clock that a single node follows."""
     if config.uses_redis:
@@ -75,10 +75,10 @@ def backend_of(
 class _Archived:
     """What both have in common: the archive."""
 
-    def __init__(self, config: Config, reactor: Any, metrics: Metrics):
+    def __init__(self, config: Config, reactor: Any, metrics: NodeMetrics):
         self._config = config
         self._reactor = reactor
-        self._metrics = metrics
+        self._metrics = metrics.archive
         self.database = Database(dialect_of(config), reactor, self._observe)
         self.archive = SQLArchive(self.database)
         self._rooms: RoomService | None = None
@@ -114,7 +114,7 @@ class _Archived:
 class SingleNodeBackend(_Archived):
     """Rooms in this process; what must survive a restart is in the archive."""
 
-    def __init__(self, config: Config, reactor: Any, metrics: Metrics, wall: Callable[[], float]):
+    def __init__(self, config: Config, reactor: Any, metrics: NodeMetrics, wall: Callable[[], float]):
         super().__init__(config, reactor, metrics)
         server_time = ServerTime(reactor)
         server_time.look(wall)
@@ -152,19 +152,21 @@ class SingleNodeBackend(_Archived):
 class ClusterBackend(_Archived):
     """Rooms in Redis, for any number of nodes; the archive gets them from the journal there."""
 
-    def __init__(self, config: Config, reactor: Any, metrics: Metrics, conn_prefix: str):
+    def __init__(self, config: Config, reactor: Any, metrics: NodeMetrics, conn_prefix: str):
         from ..store.redis.journal_consumer import JournalConsumer  # noqa: PLC0415  # txredisapi only where it is wanted
         from ..store.redis.spool import Quarantine, Spool  # noqa: PLC0415
         from ..store.redis.store import RedisStore  # noqa: PLC0415
 
         super().__init__(config, reactor, metrics)
         endpoint, options = redis_of(config, reactor)
-        quarantine = Quarantine(os.path.join(config.state_dir, "journal.unreadable"), metrics)
-        spool = Spool(os.path.join(config.state_dir, "journal.spool"), quarantine, metrics)
+        quarantine = Quarantine(os.path.join(config.state_dir, "journal.unreadable"), metrics.store)
+        spool = Spool(os.path.join(config.state_dir, "journal.spool"), quarantine, metrics.store)
         self.store: RedisStore = RedisStore(
-            reactor, endpoint, options, conn_prefix, redis_settings_of(config), self.archive, metrics, spool
+            reactor, endpoint, options, conn_prefix, redis_settings_of(config), self.archive, metrics.store, spool
         )
-        self.consumer = JournalConsumer(reactor, endpoint, options, conn_prefix, self.archive, metrics, quarantine)
+        self.consumer = JournalConsumer(
+            reactor, endpoint, options, conn_prefix, self.archive, metrics.store, quarantine
+        )
 
     def services(self, rooms: RoomService) -> list[service.Service]:
         self._rooms = rooms

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ..errors import CloseCode
 from ..interfaces import IRoomStore
-from ..metrics import Metrics
 from ..ratelimit import MessageLimits, Spending
 from ..rooms.service import RoomService
 from ..rooms.session import Outbox, Session
 from ..web import Addresses, ConnectionLimiter, Cors
 from ..websocket.client import ClientConnection
+from ..websocket.metrics import ConnectionMetrics
 from ..websocket.protocol import TandemProtocol
 
 _CLOSE_CODES = frozenset(CloseCode)
@@ -54,7 +54,7 @@ class ClientFactory:
         rooms: RoomService,
         outbox: Outbox,
         store: IRoomStore,
-        metrics: Metrics,
+        metrics: ConnectionMetrics,
         spending: Spending | None,
         limits: MessageLimits | None,
     ):
@@ -83,7 +83,7 @@ class ClientFactory:
 class ConnectionCounter:
     """Counts open and closed connections, for the metrics and for the limits of each address."""
 
-    def __init__(self, limiter: ConnectionLimiter, metrics: Metrics):
+    def __init__(self, limiter: ConnectionLimiter, metrics: ConnectionMetrics):
         self._limiter = limiter
         self._metrics = metrics
 

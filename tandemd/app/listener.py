@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from .. import __version__
 from ..config import Config
-from ..metrics import Metrics
+from ..metrics import Gauge
 from ..util.services import StartupError
 from ..util.sweeper import Sweeper
 from ..util.text import one_line
@@ -36,8 +36,8 @@ CLOSING = 5.0
 class ConnectionDrain(service.Service):
     """Keeps an eye on all connections, and sends them away when the node stops.
 
-    elsewhere: says whether another node can take them. drain: over how many seconds they are sent there. last: is called
-    when no other node can.
+    draining: becomes 1 when the drain starts. elsewhere: says whether another node can take the clients. drain: over how many
+    seconds they are sent there. last: called when no other node can.
     """
 
     name = "connections"
@@ -47,13 +47,13 @@ class ConnectionDrain(service.Service):
         self,
         factory: TandemFactory,
         clock: IReactorTime,
-        metrics: Metrics,
+        draining: Gauge,
         elsewhere: Callable[[], bool],
         drain: float,
         last: Callable[[], None],
     ):
         self._factory = factory
-        self._metrics = metrics
+        self._draining = draining
         self._elsewhere = elsewhere
         self._drain = drain
         self._last = last
@@ -65,7 +65,7 @@ class ConnectionDrain(service.Service):
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
-        self._metrics.draining.value = 1
+        self._draining.value = 1
         self._check.stop()
         if not self._elsewhere():
             # The sooner the better: the next process takes them.

@@ -16,7 +16,6 @@ from .. import messages as m
 from ..archive.admin_queries import AdminQueries
 from ..auth.pin_hasher import PinHasher
 from ..config import Config
-from ..metrics import GcPause, Metrics, ReactorLag
 from ..ratelimit import MessageLimits, Spending
 from ..rooms.administration import Administration
 from ..rooms.service import RoomService
@@ -29,7 +28,9 @@ from ..websocket.protocol import TandemFactory
 from .backends import backend_of
 from .clients import ClientFactory, ClientOrigins, ConnectionCounter
 from .listener import ConnectionDrain, Listener
+from .metrics import NodeMetrics
 from .node_status import NodeStatus
+from .runtime_metrics import GcPause, ReactorLag
 from .runtime_tuning import RuntimeTuning
 from .settings import (
     authenticator_of,
@@ -72,12 +73,12 @@ class Node:
         self._authenticator = authenticator_of(config, reactor)
         self._hasher = PinHasher(reactor)
         self._backend = backend_of(config, reactor, self.metrics, self._conn_prefix, wall)
-        self._outbox = Outbox(reactor, self.metrics.deliveries.inc)
+        self._outbox = Outbox(reactor, self.metrics.rooms.deliveries.inc)
         self._spending = Spending(reactor, spending_rates_of(config)) if config.limits.enabled else None
         self._rooms = self._make_rooms()
         self._addresses = Addresses(config.web.trusted_proxies, config.endpoint.startswith("haproxy:"), reactor)
         self._cors = Cors(config.web.allowed_origins, config.titles.allowed, [config.web.invite_base_url])
-        self._limiter = ConnectionLimiter(reactor, connection_limits_of(config), self.metrics.rate_limited)
+        self._limiter = ConnectionLimiter(reactor, connection_limits_of(config), self.metrics.limits.rate_limited)
         self._websockets = self._make_websockets()
         self.status = self._make_status()
         self._listener = Listener(reactor, self._make_site(), config, self._certificates)
@@ -88,9 +89,9 @@ class Node:
 
     # ---- pieces ----------------------------------------------------------------------------------------------------
 
-    def _make_metrics(self) -> Metrics:
+    def _make_metrics(self) -> NodeMetrics:
         received = (str(kind.__struct_config__.tag) for kind in m.CLIENT_MESSAGES)
-        return Metrics(__version__, self._config.node_id, received=received)
+        return NodeMetrics(__version__, self._config.node_id, received=received)
 
     def _make_rooms(self) -> RoomService:
         config, authenticator = self._config, self._authenticator
@@ -99,7 +100,7 @@ class Node:
             rules_of(config),
             self._reactor,
             self._outbox,
-            self.metrics,
+            self.metrics.rooms,
             self._hasher.hash_pin,
             playback_sync_settings_of(config),
             authenticator.authenticate if authenticator is not None else lambda join: None,
@@ -118,7 +119,7 @@ class Node:
             self._rooms,
             self._outbox,
             self._backend.store,
-            self.metrics,
+            self.metrics.connections,
             self._spending,
             limits,
         )
@@ -126,8 +127,8 @@ class Node:
             reactor,
             protocol_settings_of(config),
             clients.connect,
-            ConnectionCounter(self._limiter, self.metrics).count,
-            self.metrics.connections_dropped.inc,
+            ConnectionCounter(self._limiter, self.metrics.connections).count,
+            self.metrics.connections.connections_dropped.inc,
             limits,
             getattr(reactor, "websockets", None),
         )
@@ -145,7 +146,7 @@ class Node:
         )
 
     def _make_site(self) -> TandemSite:
-        config, limits, limited = self._config, self._config.limits, self.metrics.rate_limited
+        config, limits, limited = self._config, self._config.limits, self.metrics.limits.rate_limited
         root = self._make_root()
         handshakes = connections = None
         if limits.enabled:
@@ -190,7 +191,7 @@ class Node:
             short_id_wait=config.web.short_id_wait,
             code_lookups=limits.code_lookups,
             code_lookups_total=limits.code_lookups_total,
-            lookup_refused=self.metrics.lookups_refused.inc,
+            lookup_refused=self.metrics.limits.lookups_refused.inc,
             administration=self._make_administration(),
             admin_token=config.admin.token,
             metrics_token=config.web.metrics_token,
@@ -211,7 +212,7 @@ class Node:
         return ConnectionDrain(
             self._websockets,
             self._reactor,
-            self.metrics,
+            self.metrics.process.draining,
             self._backend.has_peers,
             self._config.drain_seconds,
             self._listener.leave_to_next,
@@ -226,8 +227,8 @@ class Node:
         yield from self._backend.services(self._rooms)
         yield self._hasher
         yield self._rooms
-        yield ReactorLag(self._reactor, self.metrics.reactor_lag)
-        yield GcPause(self._reactor.seconds, self.metrics.gc_pause)
+        yield ReactorLag(self._reactor, self.metrics.process.reactor_lag)
+        yield GcPause(self._reactor.seconds, self.metrics.process.gc_pause)
         yield self._listener
         # Stops before the listener: during the drain the port still answers that the node is not ready.
         yield self._drain
@@ -250,7 +251,7 @@ class Node:
     def _set_drained(self, undo: bool) -> int:
         """Close the node to clients, or open it again if `undo`. Return the number of open connections."""
         self.status.drained = not undo
-        self.metrics.draining.value = not undo
+        self.metrics.process.draining.value = not undo
         if not undo:
             self._drain.send_away()
         return self.status.connection_count()
@@ -266,4 +267,4 @@ class Node:
     def _show_certificate_expiry(self) -> None:
         if self._certificates is not None:
             certificates = self._certificates
-            self.metrics.certificate_expiry.read = lambda: certificates.expires
+            self.metrics.process.certificate_expiry.read = lambda: certificates.expires

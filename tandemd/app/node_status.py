@@ -7,11 +7,11 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 
 from .. import __version__
-from ..metrics import Metrics
 from ..rooms.service import RoomService
 from ..util.services import OrderedMultiService
 from ..websocket.protocol import TandemFactory
 from .backends import Backend
+from .metrics import NodeMetrics
 from .tls import Certificates
 
 
@@ -87,12 +87,12 @@ class NodeStatus:
             "members": counts["members"],
         }
 
-    def measure(self, metrics: Metrics) -> None:
+    def measure(self, metrics: NodeMetrics) -> None:
         """Set the gauges that are read at a scrape."""
         counts = self._rooms.directory.counts()
-        metrics.connections.value = self.connection_count()
-        metrics.rooms.value = counts["rooms"]
-        metrics.members.value = counts["members"]
-        metrics.ready.value = not self.readiness()
-        metrics.guests_out_of_sync.value = self._rooms.positions.out_of_sync_count()
+        metrics.connections.connections.value = self.connection_count()
+        metrics.rooms.rooms.value = counts["rooms"]
+        metrics.rooms.members.value = counts["members"]
+        metrics.process.ready.value = not self.readiness()
+        metrics.rooms.guests_out_of_sync.value = self._rooms.positions.out_of_sync_count()
         self._backend.measure()

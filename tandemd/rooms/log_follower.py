@@ -13,8 +13,8 @@ from twisted.python.failure import Failure
 
 from ..errors import RequestError
 from ..interfaces import IRoomStore
-from ..metrics import Metrics
 from ..rules.state import Commit, Room, Version
+from .metrics import RoomMetrics
 
 EARLY = 1000
 """How many commits are kept that were heard while the store was asked."""
@@ -51,7 +51,7 @@ class LogFollower:
         live: Open,
         store: IRoomStore,
         clock: IReactorTime,
-        metrics: Metrics,
+        metrics: RoomMetrics,
         caught_up: Callable[[], None],
         reloaded: Callable[[Room | None], None],
     ):

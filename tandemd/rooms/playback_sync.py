@@ -12,12 +12,12 @@ from msgspec import Struct
 from .. import messages as m
 from ..interfaces import IRoomStore, PlayerStatus
 from ..messages.framing import text_frame
-from ..metrics import Metrics
 from ..rules.commands import Command, CorrectPlayback, Watching
 from ..rules.message_builders import sync_message
 from ..rules.playback import drift
 from ..rules.settings import MAX_MEMBERS_PER_COMMIT
 from ..rules.state import Commit, Room
+from .metrics import RoomMetrics
 from .replica import QueuedCommand, RoomReplica
 from .session import Session
 
@@ -58,7 +58,7 @@ class PlaybackSync:
         store: IRoomStore,
         settings: PlaybackSyncSettings,
         rooms: Callable[[], Iterable[RoomReplica]],
-        metrics: Metrics,
+        metrics: RoomMetrics,
     ):
         self._store = store
         self._settings = settings

@@ -19,7 +19,6 @@ from .. import messages as m
 from ..errors import INTERNAL, ErrorCode, RequestError
 from ..interfaces import CommitResult, Conflict, IRoomStore, TooLarge
 from ..messages.framing import error_frame, text_frame
-from ..metrics import Metrics
 from ..ratelimit import Meter
 from ..rules import private_messages
 from ..rules.commands import Command, Decision, Due, StalePinError
@@ -28,6 +27,7 @@ from ..rules.event_types import EventType
 from ..rules.state import MEMBER, Commit, Member, Room, Version
 from .joining.pending_joins import PendingJoins
 from .log_follower import LogFollower
+from .metrics import RoomMetrics
 from .replay import Replay
 from .session import Outbox, RoomSessions, Session
 
@@ -142,7 +142,7 @@ class RoomReplica:
     None for no limit. closed: this object is not used any more.
     """
 
-    def __init__(self, room: Room, rules: Rules, store: IRoomStore, clock: IReactorTime, outbox: Outbox, metrics: Metrics,
+    def __init__(self, room: Room, rules: Rules, store: IRoomStore, clock: IReactorTime, outbox: Outbox, metrics: RoomMetrics,
                  changed: Callable[[RoomReplica, Commit], None],
                  strays: OrphanedSessionHandler):  # fmt: skip
         """changed: called after each commit."""

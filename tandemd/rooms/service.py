@@ -22,7 +22,6 @@ from .. import messages as m
 from ..errors import CloseCode, ErrorCode, RequestError
 from ..interfaces import Claims, IRoomStore, PlayerStatus
 from ..messages.framing import error_frame, text_frame
-from ..metrics import Metrics
 from ..ratelimit import Meter, Spending
 from ..ratelimit.spending import RESERVED
 from ..rules.commands import Command, Decision, Due, Lost
@@ -36,6 +35,7 @@ from .directory import Directory
 from .joining.controller import DETACHED, PENDING, JoinController
 from .joining.limits import JoinDeferredError, JoinLimiter, JoinLimits
 from .joining.pending_joins import Retries
+from .metrics import RoomMetrics
 from .playback_sync import PlaybackSync, PlaybackSyncSettings
 from .registry import RoomRegistry
 from .replica import PATIENCE, QueuedCommand, RoomReplica
@@ -78,7 +78,7 @@ class RoomService(service.Service):
         rules: Rules,
         clock: IReactorTime,
         outbox: Outbox,
-        metrics: Metrics,
+        metrics: RoomMetrics,
         hash_pin: Callable[[str, str], Deferred[Pin]],
         positions: PlaybackSyncSettings,
         vouch: Callable[[m.Join], Claims | None],

@@ -11,11 +11,11 @@ from .. import messages as m
 from ..errors import INTERNAL, ErrorCode, RequestError
 from ..interfaces import IRoomStore
 from ..messages.framing import error_frame, text_frame
-from ..metrics import Metrics
 from ..ratelimit import MessageLimits
 from ..ratelimit.message_rates import ABUSE, BUCKETS, BYTES, FRAMES, SMALL
 from ..rooms.service import RoomService
 from ..rooms.session import Session
+from .metrics import ConnectionMetrics
 
 PACED_JOINS = 20
 """JOINs of one client beyond its rate, one behind the other, before it is thrown out."""
@@ -57,7 +57,7 @@ class ClientConnection:
         session: Session,
         rooms: RoomService,
         store: IRoomStore,
-        metrics: Metrics,
+        metrics: ConnectionMetrics,
         limits: MessageLimits | None = None,
         own: bool = True,
     ):

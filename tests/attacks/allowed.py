@@ -203,7 +203,9 @@ class Mouth:
         self.conns += 1
         session = Session(f"node/boot/{self.number}-{self.conns}", self.address, self, server.outbox)
         session.meter = server.spending.address(self.address) if server.spending is not None else None
-        self.connection = ClientConnection(session, server.rooms, server.store, server.metrics, server.limits)
+        self.connection = ClientConnection(
+            session, server.rooms, server.store, server.metrics.connections, server.limits
+        )
 
     def say(self, payload: bytes) -> None:
         """Send a message, as a client can: one behind a JOIN waits until that is answered."""

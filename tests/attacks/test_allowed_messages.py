@@ -117,14 +117,14 @@ class CostTest(SynchronousTestCase):
             told = sum(one.told for one in everybody)
             assert mouth.connection is not None
             mouth.connection.session.meter = till = Till()
-            refused = dict(server.metrics.refused)
+            refused = dict(server.metrics.rooms.refused)
 
             def act(mouth: Mouth = mouth, payload: bytes = payload) -> None:
                 mouth.say(payload)
                 server.outbox.flush()
 
             ran = lines(act)
-            self.assertEqual(dict(server.metrics.refused), refused, f"{name_of(kind)} was refused")
+            self.assertEqual(dict(server.metrics.rooms.refused), refused, f"{name_of(kind)} was refused")
             stored, _, rows = stored_bytes(server)
             told = sum(one.told for one in everybody) - told
             unpaid = stored - CHARGED * till.size
@@ -183,7 +183,7 @@ class FloodTest(SynchronousTestCase):
         before = kept(server, self.neighbours, *crowd.mouths)
         quiet = self.neighbours_chat()
         server.journal.clear()
-        delivered, joined = server.metrics.deliveries.value, server.metrics.received["JOIN"]
+        delivered, joined = server.metrics.rooms.deliveries.value, server.metrics.connections.received["JOIN"]
         rate = rate_of(kind, SHORT)
         sent = 0
         for second in range(SECONDS + 1):
@@ -203,7 +203,7 @@ class FloodTest(SynchronousTestCase):
             clock.advance(1)
         self.assertLessEqual(sent, len(crowd.mouths) * (rate.burst + rate.per_second * SECONDS), what)
         bound, rooms = BOUNDS[kind], len(crowd.parties)
-        joins = server.metrics.received["JOIN"] - joined
+        joins = server.metrics.connections.received["JOIN"] - joined
         stored, rows, row_bytes = stored_bytes(server)
         self.within(f"{what}: bytes stored", stored, self.stored_most(crowd, kind, joins))
         often = rooms * (SHORT.room_events_rate.burst + SHORT.room_events_rate.per_second * SECONDS + 1)
@@ -211,7 +211,7 @@ class FloodTest(SynchronousTestCase):
         self.within(f"{what}: rows", rows, often + each + len(self.neighbours) * self.asked)
         self.within(f"{what}: bytes of rows", row_bytes, rows * max(bound.row, BOUNDS[m.Join].row))
         self.within(
-            f"{what}: deliveries", server.metrics.deliveries.value - delivered, self.told_most(crowd, sent, joins)
+            f"{what}: deliveries", server.metrics.rooms.deliveries.value - delivered, self.told_most(crowd, sent, joins)
         )
         held = kept(server, self.neighbours, *crowd.mouths) - before
         budget = crowd.times * (SHORT.address_bytes_rate.burst + SHORT.address_bytes_rate.per_second * SECONDS)

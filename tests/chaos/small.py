@@ -10,8 +10,8 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.endpoints import UNIXClientEndpoint
 
+from tandemd.app.metrics import NodeMetrics
 from tandemd.interfaces import IArchive, IStoreEventHandler, PlayerStatus, Snapshot
-from tandemd.metrics import Metrics
 from tandemd.rooms.service import RoomService
 from tandemd.rooms.session import Outbox, Session
 from tandemd.rules.engine import Rules
@@ -22,7 +22,7 @@ from tandemd.store.redis.spool import Quarantine, Spool
 from tandemd.store.redis.store import RedisStore
 from tandemd.websocket.client import ClientConnection
 from tandemd.websocket.protocol import TandemFactory, TandemProtocol
-from tests.support.settings import playback_sync_settings, protocol_settings, redis_settings, rule_settings
+from tests.support.settings import join_limits, playback_sync_settings, protocol_settings, redis_settings, rule_settings
 
 from .checker import RoomRow, Row
 from .proxy import Proxy
@@ -103,23 +103,25 @@ class SmallNode:
         self._reactor = reactor
         path = os.path.join(directory, prefix.replace("/", "-"))
         self.proxy = Proxy(reactor, path + "redis", redis)
-        self.metrics = metrics = Metrics("test", prefix)
+        self.metrics = metrics = NodeMetrics("test", prefix)
         endpoint = UNIXClientEndpoint(reactor, path + "redis")
         settings = redis_settings(offer_seconds=0.2)
         kept = cast(IArchive, archive)
-        quarantine = Quarantine(path + "unreadable", metrics)
-        spool = Spool(path + "spool", quarantine, metrics)
-        self.store = make(reactor, endpoint, {}, prefix, settings, kept, metrics, spool)
-        self.consumer = JournalConsumer(reactor, endpoint, {}, prefix, kept, metrics, quarantine)
+        quarantine = Quarantine(path + "unreadable", metrics.store)
+        spool = Spool(path + "spool", quarantine, metrics.store)
+        self.store = make(reactor, endpoint, {}, prefix, settings, kept, metrics.store, spool)
+        self.consumer = JournalConsumer(reactor, endpoint, {}, prefix, kept, metrics.store, quarantine)
         self._outbox = Outbox(reactor)
         self.rooms = RoomService(
             self.store,
             Rules(rule_settings(grace=grace), TitleAllowlist(["https://www.netflix.com"])),
             reactor,
             self._outbox,
-            metrics,
+            metrics.rooms,
             lambda pin, salt: succeed(Pin(salt, pin)),
             playback_sync_settings(),
+            lambda join: None,
+            join_limits(),
         )
         self.store.attach(follow(self.rooms.others))
         self._factory = TandemFactory(reactor, protocol_settings(), self._connect, lambda address, code, opened: None)
@@ -130,7 +132,7 @@ class SmallNode:
         self._numbers += 1
         assert protocol.transport is not None
         session = Session(f"{self.prefix}{self._numbers}", protocol.transport.getPeer().host, protocol, self._outbox)
-        return ClientConnection(session, self.rooms, self.store, self.metrics)
+        return ClientConnection(session, self.rooms, self.store, self.metrics.connections)
 
     async def start(self) -> None:
         await self.proxy.start()

@@ -78,7 +78,9 @@ class Person:
         self.conns += 1
         session = Session(f"node/boot/{self.user}-{self.conns}", self.home, self, server.outbox)
         session.meter = server.spending.address(self.home) if server.spending is not None else None
-        self.connection = ClientConnection(session, server.rooms, server.store, server.metrics, server.limits)
+        self.connection = ClientConnection(
+            session, server.rooms, server.store, server.metrics.connections, server.limits
+        )
         self.join()
 
     def drop(self) -> None:
@@ -264,8 +266,8 @@ class HonestTest(TestCase):
     def assertNobodyNoticed(self, evening: Evening) -> None:
         metrics = evening.server.metrics
         self.assertEqual({person.user: set(person.errors) for person in evening.people if person.errors}, {})
-        self.assertEqual({reason: count for reason, count in metrics.rate_limited.items() if count}, {})
-        self.assertEqual({code: count for code, count in metrics.refused.items() if count}, {})
+        self.assertEqual({reason: count for reason, count in metrics.limits.rate_limited.items() if count}, {})
+        self.assertEqual({code: count for code, count in metrics.rooms.refused.items() if count}, {})
         self.assertEqual(evening.server.given_up, [])
         room = evening.server.rooms.open.get("default_room_1")
         assert room is not None
@@ -284,7 +286,7 @@ class HonestTest(TestCase):
         self.begin(evening, 10)
         evening.run(HOURS * 3600)
         self.assertNobodyNoticed(evening)
-        received = evening.server.metrics.received
+        received = evening.server.metrics.connections.received
         self.assertGreater(received["POSITION_UPDATE"], 1_000_000)
         self.assertGreater(received["ICE_CANDIDATE"], 100_000)
 
@@ -312,7 +314,7 @@ class HonestTest(TestCase):
             person.connect()
             evening.clock.advance(STEP)
         evening.arrive(evening.people[-1])
-        self.assertGreater(evening.server.metrics.received["ANSWER"], 248)
+        self.assertGreater(evening.server.metrics.connections.received["ANSWER"], 248)
         self.assertNobodyNoticed(evening)
 
     def test_a_full_room(self) -> None:
@@ -429,4 +431,4 @@ class HonestTest(TestCase):
         evening = self.evening(3, Limits(connections_per_minute=2, candidate_rate=Rate(1, 15)))
         self.begin(evening, 5)
         self.assertTrue(all(person.errors for person in evening.people))
-        self.assertEqual(evening.server.metrics.rate_limited["connection_rate"], 1)
+        self.assertEqual(evening.server.metrics.limits.rate_limited["connection_rate"], 1)

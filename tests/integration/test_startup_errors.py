@@ -18,11 +18,11 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from tandemd.app.backends import ClusterBackend, backend_of
+from tandemd.app.metrics import NodeMetrics
 from tandemd.archive.factory import prepare
 from tandemd.archive.migrations import migrate
 from tandemd.archive.postgresql import PostgreSQL
 from tandemd.config import ConfigError, load
-from tandemd.metrics import Metrics
 from tandemd.util.services import StartupError
 
 from ..support import private_servers
@@ -52,7 +52,7 @@ class StoreTestCase(TestCase):
         config = load(None, self.environ(**environ), {})
         os.makedirs(config.state_dir, exist_ok=True)
         try:
-            stores = backend_of(config, reactor, Metrics("1", "n"), "n/boot/")
+            stores = backend_of(config, reactor, NodeMetrics("1", "n"), "n/boot/")
         except StartupError as error:
             return str(error)
         assert isinstance(stores, ClusterBackend)

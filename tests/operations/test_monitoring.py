@@ -13,7 +13,8 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
-from tandemd.metrics import Histogram, LabeledCounter, Metrics
+from tandemd.app.metrics import NodeMetrics
+from tandemd.metrics import Histogram, LabeledCounter
 
 from ..support.daemon_process import DaemonTestCase
 
@@ -65,7 +66,8 @@ class RuleTests(SynchronousTestCase):
         """A label that a metric does not have would make a sum of nothing."""
         labels = {
             instrument.name: {instrument.label} - {""}
-            for instrument in Metrics("1", "n")._all
+            for group in NodeMetrics("1", "n").groups()
+            for instrument in group.instruments()
             if isinstance(instrument, LabeledCounter | Histogram)
         }
         for expression in expressions():
@@ -139,3 +141,9 @@ class DashboardTests(SynchronousTestCase):
         shown = set().union(*(asked(target["expr"]) for p in DASHBOARD["panels"] for target in p.get("targets", ())))
         for rule in RULES:
             self.assertLessEqual(asked(rule["expr"]) - SCRAPED, shown, rule["alert"])
+
+    def test_every_metric_of_a_node_is_shown(self) -> None:
+        expressions = " ".join(target["expr"] for p in DASHBOARD["panels"] for target in p.get("targets", ()))
+        for group in NodeMetrics("1", "n").groups():
+            for instrument in group.instruments():
+                self.assertIn(instrument.name, expressions)

@@ -15,9 +15,10 @@ from tandemd.app.settings import connection_limits_of, message_rates_of, rules_o
 from tandemd.config import Config
 from tandemd.config.schema import Limits
 from tandemd.errors import RequestError
-from tandemd.metrics import LIMITS, LabeledCounter
+from tandemd.metrics import LabeledCounter
 from tandemd.ratelimit import MessageLimits, Penalties, Rate
 from tandemd.ratelimit.message_rates import BUCKETS
+from tandemd.ratelimit.metrics import LIMIT_REASONS
 from tandemd.ratelimit.penalties import CALM
 from tandemd.web import Addresses, ConnectionLimiter, ConnectionLimits, Quota
 from tandemd.web.responses import rejection_answer
@@ -284,7 +285,7 @@ class LimitsTestCase(ServiceTestCase):
 
     @property
     def limited(self) -> dict[str, int]:
-        return {reason: count for reason, count in self.world.server.metrics.rate_limited.items() if count}
+        return {reason: count for reason, count in self.world.server.metrics.limits.rate_limited.items() if count}
 
     def flood(self, kind: str, count: int, **fields: Any) -> list[dict[str, Any]]:
         """Send as many at once, and return the ERRORs."""
@@ -325,10 +326,10 @@ class MessageTest(LimitsTestCase):
         ):  # fmt: skip
             self.assertEqual(self.flood(kind, count), [], kind)
             self.ann.told()
-            before = self.world.server.metrics.refused["rate_limited"]
+            before = self.world.server.metrics.rooms.refused["rate_limited"]
             (error,) = self.flood(kind, 1, id=77)
             self.assertHas(error, code="rate_limited", id=77)
-            self.assertEqual(self.world.server.metrics.refused["rate_limited"], before + 1)
+            self.assertEqual(self.world.server.metrics.rooms.refused["rate_limited"], before + 1)
             self.assertNotIn(kind, self.ann.types())
             self.world.advance(error["retryAfterMs"] / 1000)
             self.assertEqual(self.flood(kind, 1), [], kind)
@@ -502,7 +503,7 @@ class DoorstepTest(LimitsTestCase):
     def test_reasons_are_known(self) -> None:
         self.abuse("10.6.6.6")
         self.handshake("10.6.6.6")
-        self.assertLessEqual(set(self.limited), set(LIMITS))
+        self.assertLessEqual(set(self.limited), set(LIMIT_REASONS))
         self.assertEqual(self.limited, {"messages": 201, "abuse": 1, "penalized": 1})
 
     def test_wanting_nothing(self) -> None:

@@ -131,13 +131,13 @@ class RoomSpendingTest(ServiceTestCase):
         self.assertEqual({error["code"] for error in self.errors}, {"rate_limited"})
         self.assertIn("limits.address_", self.errors[0]["message"])
         self.assertGreater(self.errors[0]["retryAfterMs"], 0)
-        self.assertGreater(self.world.server.metrics.rate_limited["address"], 0)
+        self.assertGreater(self.world.server.metrics.limits.rate_limited["address"], 0)
 
     def test_deliveries_of_a_room(self) -> None:
         """Talk uses half of it: the host's controls go on."""
         delivered = self.talk(self.crowd())
         self.assertLess(delivered, 1200 + 40 * self.SECONDS)
-        self.assertGreater(self.world.server.metrics.rate_limited["room"], 0)
+        self.assertGreater(self.world.server.metrics.limits.rate_limited["room"], 0)
         self.assertIn("limits.room_", self.errors[0]["message"])
 
     def test_bytes_of_an_address(self) -> None:
@@ -180,7 +180,7 @@ class RoomSpendingTest(ServiceTestCase):
         self.world.settle()
         kept = self.offer(clients[0], "u1", 20) + self.offer(clients[0], "u2", 20)
         self.assertIn(kept, range(20, 27))
-        self.assertGreater(self.world.server.metrics.rate_limited["room"], 0)
+        self.assertGreater(self.world.server.metrics.limits.rate_limited["room"], 0)
 
     def test_relays_that_reached_a_member_are_bytes_when_it_is_lost_before_it_shows_life(self) -> None:
         clients = self.crowd("10.1.0.1")
@@ -251,7 +251,7 @@ class RelaySpendingTest(ServiceTestCase):
         self.world.settle()
         self.assertLessEqual(self.kept(), 100_000 + 2 * self.FRAME)
         self.assertGreater(self.kept(), 50_000)
-        self.assertGreater(self.world.server.metrics.rate_limited["address"], 0)
+        self.assertGreater(self.world.server.metrics.limits.rate_limited["address"], 0)
 
 
 class RowsTest(ServiceTestCase):
@@ -272,7 +272,7 @@ class RowsTest(ServiceTestCase):
             self.world.advance(1)
         self.assertLess(len(self.rows()) - before, 20 + 10 + 2)
         self.assertEqual(len(bob.told("PLAY_PAUSE")), 200)
-        self.assertGreater(self.world.server.metrics.rate_limited["events"], 150)
+        self.assertGreater(self.world.server.metrics.limits.rate_limited["events"], 150)
         ann.say("KICK", targetUserId="bob")
         self.world.settle()
         self.assertEqual(self.rows()[-1].event, "USER_KICKED")

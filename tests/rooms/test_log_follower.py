@@ -10,9 +10,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
+from tandemd.app.metrics import NodeMetrics
 from tandemd.errors import RequestError
 from tandemd.interfaces import Conflict
-from tandemd.metrics import Metrics
 from tandemd.rooms.log_follower import RETRY, LogFollower
 from tandemd.rooms.replica import PATIENCE, RoomReplica
 from tandemd.rules.commands import Command, NodeLost
@@ -64,7 +64,7 @@ class FollowingTest(TestCase):
             cast(RoomReplica, self.live),
             cast(Any, self.store),
             self.clock,
-            Metrics("test", "n"),
+            NodeMetrics("test", "n").rooms,
             lambda: self.caught_up.append(self.live.room.version),
             self.reloaded,
         )

@@ -15,8 +15,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
+from tandemd.app.metrics import NodeMetrics
 from tandemd.errors import ERROR_MEANINGS, RequestError
-from tandemd.metrics import Metrics
 from tandemd.rooms.service import RoomService
 from tandemd.rooms.session import Outbox, Session
 from tandemd.rules.commands import Command
@@ -24,7 +24,7 @@ from tandemd.rules.permissions import PERMISSIONS
 from tandemd.rules.state import Pin
 from tandemd.store.memory import MemoryStore
 from tandemd.websocket.client import ClientConnection
-from tests.support.settings import bounds, playback_sync_settings
+from tests.support.settings import bounds, join_limits, playback_sync_settings
 
 from ..support.rules_fixture import START, TITLE, World, make_rules
 
@@ -137,15 +137,17 @@ class Party:
         self.clock.rightNow = START
         self.store = MemoryStore(self.clock, 100, lambda room, commit: None, bounds())
         self.outbox = Outbox(self.clock)
-        self.metrics = Metrics("0", "n")
+        self.metrics = NodeMetrics("0", "n")
         self.rooms = RoomService(
             self.store,
             make_rules(),
             self.clock,
             self.outbox,
-            self.metrics,
+            self.metrics.rooms,
             lambda pin, salt: succeed(Pin(salt, pin)),
             playback_sync_settings(),
+            lambda join: None,
+            join_limits(),
         )
         self.count = 0
         self.wires: dict[ClientConnection, FakeWire] = {}
@@ -156,7 +158,7 @@ class Party:
         self.count += 1
         wire = FakeWire()
         session = Session(f"n/boot/{self.count}", address, wire, self.outbox)
-        wire.connection = ClientConnection(session, self.rooms, self.store, self.metrics)
+        wire.connection = ClientConnection(session, self.rooms, self.store, self.metrics.connections)
         self.wires[wire.connection] = wire
         return wire.connection
 

@@ -732,7 +732,7 @@ class FiguresTest(FilmTestCase):
 
     def corrections(self) -> tuple[float, float]:
         """Return how often the room followed its host, and over how many seconds in all."""
-        samples = {sample.name: sample.value for sample in self.metrics.host_drift.collect().samples}
+        samples = {sample.name: sample.value for sample in self.metrics.rooms.host_drift.collect().samples}
         prefix = "tandemd_host_drift_seconds"
         return samples.get(f"{prefix}_count", 0.0), round(samples.get(f"{prefix}_sum", 0.0), 6)
 
@@ -768,4 +768,4 @@ class FiguresTest(FilmTestCase):
             self.watch(self.bob, position=100, playing=False)
             self.watch(self.cid, position=100)
             self.world.advance(1)
-        self.assertEqual(self.metrics.guest_resyncs.value, 1)
+        self.assertEqual(self.metrics.rooms.guest_resyncs.value, 1)

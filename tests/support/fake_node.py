@@ -24,12 +24,12 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.test.iosim import FakeTransport
 from twisted.trial.unittest import TestCase
 
+from tandemd.app.metrics import NodeMetrics
 from tandemd.app.settings import connection_limits_of, join_limits_of, message_rates_of, spending_rates_of
 from tandemd.config import Config
 from tandemd.config.schema import Limits
 from tandemd.interfaces import Claims, CommitResult, IRoomStore, IStoreEventHandler
 from tandemd.messages import Join
-from tandemd.metrics import Metrics
 from tandemd.ratelimit import MessageLimits, Spending
 from tandemd.rooms.playback_sync import PlaybackSyncSettings
 from tandemd.rooms.service import RoomService
@@ -154,15 +154,15 @@ class Server:
         self.journal: list[tuple[str, Commit]] = []
         self.pins = Pins()
         self.store: Any = make_store(reactor, self._journalled)
-        self.metrics = Metrics("test", "node")
-        self.outbox = Outbox(reactor, self.metrics.deliveries.inc)
+        self.metrics = NodeMetrics("test", "node")
+        self.outbox = Outbox(reactor, self.metrics.rooms.deliveries.inc)
         self.spending = None if limits is None else Spending(reactor, spending_rates_of(Config(limits=limits)))
         self.rooms = RoomService(
             self.store,
             Rules(rules or rule_settings(), TitleAllowlist([NETFLIX])),
             reactor,
             self.outbox,
-            self.metrics,
+            self.metrics.rooms,
             self.pins.hash,
             positions or playback_sync_settings(),
             vouch,
@@ -171,12 +171,12 @@ class Server:
         )
         self.given_up: list[str] = []
         """Why connections were ended whose clients did not read, did not answer or wanted nothing."""
-        self.door = ConnectionLimiter(reactor, ConnectionLimits(), self.metrics.rate_limited)
+        self.door = ConnectionLimiter(reactor, ConnectionLimits(), self.metrics.limits.rate_limited)
         self.limits: MessageLimits | None = None
         protocol = protocol or protocol_settings()
         if limits is not None:
             config = Config(limits=limits)
-            self.door = ConnectionLimiter(reactor, connection_limits_of(config), self.metrics.rate_limited)
+            self.door = ConnectionLimiter(reactor, connection_limits_of(config), self.metrics.limits.rate_limited)
             self.limits = MessageLimits(reactor, message_rates_of(config), self.door.penalize)
             protocol = msgspec.structs.replace(protocol, join_timeout=limits.join_timeout)
         self.factory = TandemFactory(reactor, protocol, self._connect, self._counted, self.given_up.append, self.limits)
@@ -198,7 +198,7 @@ class Server:
         peer = cast(Any, protocol.transport).getPeer()
         session = Session(f"node/{self.boot}/{self._numbers}", peer.host, protocol, self.outbox)
         session.meter = self.spending.address(peer.host) if self.spending is not None else None
-        return ClientConnection(session, self.rooms, self.store, self.metrics, self.limits)
+        return ClientConnection(session, self.rooms, self.store, self.metrics.connections, self.limits)
 
     def _counted(self, address: str, code: int | None, opened: bool) -> None:
         if opened:

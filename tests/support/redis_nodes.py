@@ -17,8 +17,8 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
 from tandemd import messages as m
+from tandemd.app.metrics import NodeMetrics
 from tandemd.interfaces import CommitResult, IArchive, IStoreEventHandler, PlayerStatus, Snapshot
-from tandemd.metrics import Metrics
 from tandemd.rules.state import MEMBER, Commit, Member, Room, RoomSettings, Version
 from tandemd.store.redis.spool import Quarantine, Spool
 from tandemd.store.redis.store import RedisStore
@@ -235,7 +235,7 @@ class RedisTestCase(TestCase):
 
         path: of Redis' socket, or a proxy's; endpoint: in its place. failover: whether that leads to another server when it must.
         """
-        metrics = Metrics("test", name)
+        metrics = NodeMetrics("test", name).store
         path_ = os.path.join(self.directory, name.replace("/", "-"))
         store: Any = RedisStore(
             reactor,

@@ -13,7 +13,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 import tandemd
-from tandemd.metrics import Histogram, ReactorLag
+from tandemd.app.runtime_metrics import ReactorLag
+from tandemd.metrics import Histogram
 from tandemd.rooms.joining.queue import JoinQueue
 from tandemd.util.services import Periodic
 from tandemd.util.sweeper import Sweeper

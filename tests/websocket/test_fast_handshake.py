@@ -13,7 +13,7 @@ from twisted.test.iosim import FakeTransport
 from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
 
-from tandemd.metrics import Metrics
+from tandemd.ratelimit.metrics import LimitMetrics
 from tandemd.web import Addresses, ConnectionLimiter, ConnectionLimits, FastUpgrade, TandemSite
 from tandemd.web.cors import Cors
 from tandemd.web.router import NotFound, Root
@@ -199,7 +199,7 @@ class ShortcutTest(TestCase):
         factory = TandemFactory(
             self.clock, protocol_settings(), connect, lambda address, code, opened: self.counted.append(opened)
         )
-        self.limited = Metrics("0", "n1", received=()).rate_limited
+        self.limited = LimitMetrics().rate_limited
         door = ConnectionLimiter(self.clock, ConnectionLimits(connections_per_minute=2), self.limited)
         cors = Cors(["https://www.netflix.com"])
         root = Root(Longer(), {}, NotFound(), cors, lambda: True, Addresses(), door)

@@ -14,7 +14,6 @@ from ... import messages as m
 from ...errors import INTERNAL, ErrorCode, RequestError
 from ...interfaces import IRoomStore
 from ...messages.framing import error_frame, text_frame
-from ...metrics import Metrics
 from ...ratelimit.buckets import Plan
 from ...rules import join as joining
 from ...rules.commands import Command, Decision, Enter, Lost, StalePinError
@@ -24,6 +23,7 @@ from ...rules.permissions import believes_it_controls
 from ...rules.state import Commit, Pin, Room, Version
 from ...util import secrets
 from ...util.lifo_semaphore import LifoSemaphore, QueueFullError
+from ..metrics import RoomMetrics
 from ..replica import QueuedCommand, RoomReplica
 from ..session import Session
 from .limits import JoinDeferredError, JoinLimiter
@@ -62,7 +62,7 @@ class JoinController:
         rules: Rules,
         hash_pin: Callable[[str, str], Deferred[Pin]],
         clock: IReactorTime,
-        metrics: Metrics,
+        metrics: RoomMetrics,
         rations: JoinLimiter,
         moved: Callable[[RoomReplica, Command], None],
         conflict: Callable[[RoomReplica, str], None],

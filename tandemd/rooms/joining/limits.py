@@ -15,10 +15,10 @@ from twisted.internet.interfaces import IReactorTime
 
 from ...errors import ErrorCode, RequestError
 from ...interfaces import IRoomStore
-from ...metrics import Metrics
 from ...ratelimit.buckets import DAY, MINUTE, Flag, PerMinute, Plan, RoomQuota, TakeResult, TokenBucket
 from ...ratelimit.scopes import scopes
 from ...rules.state import Room
+from ..metrics import RoomMetrics
 
 HOUR = 3600.0
 REMEMBERED = 50_000
@@ -46,7 +46,7 @@ class JoinLimits(Struct, frozen=True):
 class JoinDeferredError(RequestError):
     """A JOIN has to wait.
 
-    place: what for. kind: of budget. reason: why, one of `metrics.PUT_OFF`. seconds: how long, as far as is known.
+    place: what for. kind: of budget. reason: why, one of `rooms.metrics.DEFER_REASONS`. seconds: how long, as far as is known.
     """
 
     __slots__ = ("place", "reason", "seconds")
@@ -81,7 +81,7 @@ class JoinLimiter:
         store: IRoomStore,
         limits: JoinLimits,
         clock: IReactorTime,
-        metrics: Metrics,
+        metrics: RoomMetrics,
         rooms_here: Callable[[], int],
     ):
         self._store = store

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from twisted.internet.defer import DeferredList
 
 from ...interfaces import IStoreEventHandler
-from ...metrics import Metrics
 from ...util.server_time import ServerTime
 from . import scripts
 from .connection import RedisConnection
 from .keys import NODES, STORE, places_key
+from .metrics import StoreMetrics
 
 DEAD_AFTER = 10.0
 """Seconds without a sign of life after which a node is dead."""
@@ -30,7 +30,7 @@ class ClusterMembership:
     time of this node's last sign of life.
     """
 
-    def __init__(self, link: RedisConnection, time: ServerTime, name: str, metrics: Metrics):
+    def __init__(self, link: RedisConnection, time: ServerTime, name: str, metrics: StoreMetrics):
         self.floor = 0.0
         self._their_floor = b""
         self.alive = 1

@@ -12,7 +12,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...interfaces import CommitResult, Conflict, TooLarge, Unavailable
-from ...metrics import Metrics
 from ...ratelimit.size_limits import ENDED_LOG, Bounds
 from ...rules.state import MEMBER, Commit, Room
 from ...util.services import Tasks
@@ -23,6 +22,7 @@ from .gateway import PATIENCE, RedisGateway
 from .journal import Journal
 from .keys import DUE, INVITES, JOURNAL, STORE, ended_key, log_key, mail_key, places_key, room_key
 from .memory_pressure import SHORT_LOG, SHORT_LOG_BYTES, Pressure
+from .metrics import StoreMetrics
 
 CONFLICTS = 5
 """Conflicts in a row in one room after which a node asks for a turn."""
@@ -43,7 +43,7 @@ class CommitWriter:
         journal: Journal,
         clock: IReactorTime,
         tasks: Tasks,
-        metrics: Metrics,
+        metrics: StoreMetrics,
         name: str,
         log_length: int,
         bounds: Bounds,

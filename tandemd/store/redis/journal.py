@@ -9,12 +9,12 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ...metrics import Metrics
 from ...rules.state import Room
 from . import scripts
 from .connection import DisconnectedError, RedisError, answers
 from .gateway import RedisGateway
 from .keys import JOURNAL, STORE
+from .metrics import StoreMetrics
 from .spool import KEPT, Entry, Spool
 
 MOVED_AT_ONCE = 2000
@@ -32,7 +32,7 @@ class Journal:
 
     _log = Logger()
 
-    def __init__(self, access: RedisGateway, length: int, size: int, spool: Spool, metrics: Metrics):
+    def __init__(self, access: RedisGateway, length: int, size: int, spool: Spool, metrics: StoreMetrics):
         self._access = access
         self._length = length
         self._size = size

@@ -13,7 +13,6 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from ...interfaces import IArchive, Snapshot
-from ...metrics import Metrics
 from ...rules.state import MEMBER, Commit, Room, Version
 from ...util.services import Tasks
 from ...util.text import one_line
@@ -21,6 +20,7 @@ from ...util.write_pacing import WritePacing
 from . import codec, scripts
 from .connection import DisconnectedError, RedisConnection, RedisError, answers
 from .keys import JOURNAL, STORE, room_key
+from .metrics import StoreMetrics
 from .spool import Quarantine, line_of
 
 GROUP = b"archive"
@@ -73,7 +73,7 @@ class JournalConsumer(service.Service):
         options: dict[str, Any],
         consumer: str,
         archive: IArchive,
-        metrics: Metrics,
+        metrics: StoreMetrics,
         quarantine: Quarantine,
         abandoned: int = ABANDONED,
     ):

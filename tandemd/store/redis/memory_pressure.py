@@ -7,7 +7,7 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ...metrics import Metrics
+from .metrics import StoreMetrics
 
 HIGH, EASED = 0.8, 0.75
 """Parts of maxmemory: from the first on the pressure is high, until less than the second is used."""
@@ -33,7 +33,7 @@ class Pressure:
     def __init__(
         self,
         clock: IReactorTime,
-        metrics: Metrics,
+        metrics: StoreMetrics,
         began: Callable[[], None] = lambda: None,
         eased: Callable[[], None] = lambda: None,
     ):

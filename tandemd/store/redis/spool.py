@@ -13,7 +13,7 @@ from typing import IO
 
 from twisted.logger import Logger
 
-from ...metrics import Metrics
+from .metrics import StoreMetrics
 
 KEPT = 50_000
 """How many entries are kept in memory at most while the disk takes none."""
@@ -56,7 +56,7 @@ class Quarantine:
 
     _log = Logger()
 
-    def __init__(self, path: str, metrics: Metrics, open_: Open = open):
+    def __init__(self, path: str, metrics: StoreMetrics, open_: Open = open):
         self._path = path
         self._metrics = metrics
         self._open = open_
@@ -82,7 +82,7 @@ class Spool:
 
     _log = Logger()
 
-    def __init__(self, path: str, quarantine: Quarantine, metrics: Metrics, open_: Open = open):
+    def __init__(self, path: str, quarantine: Quarantine, metrics: StoreMetrics, open_: Open = open):
         self._path = path
         self._moving = path + ".moving"
         self._quarantine = quarantine

@@ -14,7 +14,6 @@ from zope.interface import implementer
 
 from ...errors import RequestError
 from ...interfaces import CommitResult, IArchive, IRoomStore, IStoreEventHandler
-from ...metrics import Metrics
 from ...ratelimit.buckets import Plan, TakeResult
 from ...rules.state import Commit, Member, Room, Version
 from ...util.services import Periodic, StartupError, Tasks
@@ -28,6 +27,7 @@ from .journal_consumer import ABANDONED
 from .keys import COMPLETING, JOURNAL, STORE, log_key, room_key
 from .mailboxes import Mailboxes
 from .memory_pressure import LOOK_SECONDS, SHORT_LOG, SHORT_LOG_BYTES, Pressure
+from .metrics import StoreMetrics
 from .rate_limits import RedisRateLimits
 from .reader import RoomReader
 from .reseeding import AT_ONCE, RoomReseeder
@@ -69,7 +69,7 @@ class RedisStore(service.Service):
         name: str,
         settings: RedisSettings,
         archive: IArchive,
-        metrics: Metrics,
+        metrics: StoreMetrics,
         spool: Spool,
     ):
         self._clock = clock

@@ -9,13 +9,13 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
 
 from ...interfaces import IStoreEventHandler
-from ...metrics import Metrics
 from ...util.services import Tasks
 from . import codec, scripts
 from .connection import DisconnectedError, RedisConnection, RedisError
 from .gateway import PATIENCE, RedisGateway, unavailable
 from .keys import STORE, canary_key, places_key, room_key, split
 from .mailboxes import Mailboxes
+from .metrics import StoreMetrics
 
 SILENCE = 3.0
 """Seconds without a sign of the canary, which comes every second, after which the subscription is dead."""
@@ -49,7 +49,7 @@ class Subscription:
         endpoint: IStreamClientEndpoint,
         options: dict[str, Any],
         tasks: Tasks,
-        metrics: Metrics,
+        metrics: StoreMetrics,
         name: str,
     ):
         self.link = RedisConnection("subscription", clock, endpoint, options, self._up, self._down, self._heard)

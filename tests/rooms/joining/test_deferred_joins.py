@@ -29,7 +29,7 @@ class JoinsTest(ServiceTestCase):
         self.assertEqual((clients[3].types(), clients[4].types()[0]), ([], "ROOM_STATE"))
         self.world.advance(21)
         self.assertEqual(clients[3].types()[0], "ROOM_STATE")
-        self.assertEqual(self.world.server.metrics.joins_deferred["joins"], 2)
+        self.assertEqual(self.world.server.metrics.rooms.joins_deferred["joins"], 2)
 
     def test_other_addresses_are_not_concerned(self) -> None:
         for number in range(5):
@@ -65,7 +65,7 @@ class SiteTest(ServiceTestCase):
         clients = [self.world.join(f"user{i}", room=f"r{i}", peer=self.network(i)) for i in range(17)]
         self.assertEqual([client.types() for client in clients[:16]], [["ROOM_STATE"]] * 16)
         self.refused(clients[16].told(), "rate_limited")
-        self.assertEqual(self.world.server.metrics.joins_deferred["rooms_per_address"], 1)
+        self.assertEqual(self.world.server.metrics.rooms.joins_deferred["rooms_per_address"], 1)
         self.assertEqual(self.world.join("ann", room="other", peer=self.network(0, 2)).types(), ["ROOM_STATE"])
         self.world.advance(61)
         self.assertEqual(clients[16].told(), [])
@@ -79,7 +79,7 @@ class SiteTest(ServiceTestCase):
         self.addCleanup(self.world.close)
         clients = [self.world.join(f"user{i}", room=f"r{i}", peer=self.network(i)) for i in range(17)]
         self.refused(clients[16].told(), "rate_limited")
-        self.assertEqual(self.world.server.metrics.joins_deferred["creations"], 1)
+        self.assertEqual(self.world.server.metrics.rooms.joins_deferred["creations"], 1)
         self.world.advance(5)
         self.assertEqual(clients[16].types(), ["ROOM_STATE"])
 
@@ -87,7 +87,7 @@ class SiteTest(ServiceTestCase):
         self.world.join("ann", peer="9.9.9.9")
         clients = [self.world.join(f"user{i}", peer=self.network(i)) for i in range(25)]
         self.assertEqual([client.types()[0] for client in clients], ["ROOM_STATE"] * 24 + ["ERROR"])
-        self.assertEqual(self.world.server.metrics.joins_deferred["joins"], 1)
+        self.assertEqual(self.world.server.metrics.rooms.joins_deferred["joins"], 1)
         self.assertEqual(self.world.join("bob", peer=self.network(0, 2)).types()[0], "ROOM_STATE")
         self.world.advance(10)
         self.assertEqual(clients[24].types()[0], "ROOM_STATE")
@@ -118,7 +118,7 @@ class FoundingTest(ServiceTestCase):
             clients.append(self.world.join(f"user{number}", room=f"r{number}", peer="9.9.9.9"))
             self.world.advance(31)
         self.refused(clients[3].told(), "rate_limited")
-        self.assertEqual(self.world.server.metrics.joins_deferred["rooms_per_address"], 1)
+        self.assertEqual(self.world.server.metrics.rooms.joins_deferred["rooms_per_address"], 1)
         clients[1].send("LEAVE")
         self.world.advance(6)
         self.assertEqual(clients[3].types(), ["ROOM_STATE"])
@@ -192,7 +192,7 @@ class PinTest(ServiceTestCase):
         """A link with a wrong PIN that was sent to many, or an extension that repeats itself."""
         for number in range(20):
             self.refused(self.world.join(f"bob{number}", peer=f"2.2.2.{number}", pin="000000").told(), "bad_pin")
-        self.assertEqual(self.world.server.metrics.pin_attempts, {"accepted": 0, "rejected": 1, "repeated": 19})
+        self.assertEqual(self.world.server.metrics.rooms.pin_attempts, {"accepted": 0, "rejected": 1, "repeated": 19})
         self.assertEqual(self.world.server.pins.count, 2, "the room's own, and the first of these")
 
     def test_whose_address_is_known(self) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 
+from tandemd.app.metrics import NodeMetrics
 from tandemd.errors import RequestError
-from tandemd.metrics import Metrics
 from tandemd.ratelimit.buckets import Plan, TakeResult
 from tandemd.rooms.joining.limits import JoinDeferredError, JoinLimiter
 from tandemd.rules.state import Pin, Room, RoomSettings
@@ -28,7 +28,7 @@ class TwoNodesTest(RedisTestCase):
         stores = [await self.node("a/1/"), await self.node("b/1/")]
         self.room = room = Room(str(uuid.uuid4()), "room", 0.0, 1)
         room.settings = RoomSettings(pin=Pin("00", "11"), invite="abc")
-        a, b = (JoinLimiter(store, LIMITS, reactor, Metrics("test", "node"), lambda: 1) for store in stores)
+        a, b = (JoinLimiter(store, LIMITS, reactor, NodeMetrics("test", "node").rooms, lambda: 1) for store in stores)
         return a, b, room
 
     async def outcome(self, rations: JoinLimiter, address: str, came: float | None = None) -> str:

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from tandemd import messages as m
-from tandemd.metrics import Metrics
+from tandemd.app.metrics import NodeMetrics
 from tandemd.rooms.service import RoomService
 from tandemd.rooms.session import Outbox, Session
 from tandemd.rules.state import Pin
@@ -56,7 +56,7 @@ class PinAttackTest(TestCase):
         self.clock = Clock()
         self.clock.advance(1_700_000_000)
         self.began = self.clock.seconds()
-        self.metrics = Metrics("test", "node")
+        self.metrics = NodeMetrics("test", "node").rooms
         self.outbox = Outbox(self.clock)
         store = MemoryStore(self.clock, 100, lambda room, commit: None, bounds())
         self.rooms = RoomService(
@@ -67,7 +67,8 @@ class PinAttackTest(TestCase):
             self.metrics,
             self.hash_pin,
             playback_sync_settings(),
-            limits=LIMITS,
+            lambda join: None,
+            LIMITS,
         )
         self.numbers = 0
         self.next_pin = 100_000

@@ -8,11 +8,11 @@ from typing import Any, cast
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.task import deferLater
 
+from tandemd.app.metrics import NodeMetrics
 from tandemd.archive.database import Database
 from tandemd.archive.migrations import migrate
 from tandemd.archive.postgresql import PostgreSQL
 from tandemd.archive.sql_archive import SQLArchive
-from tandemd.metrics import Metrics
 from tandemd.rules.playback import Playback
 from tandemd.store.redis import codec, scripts
 from tandemd.store.redis.journal_consumer import GROUP, JournalConsumer
@@ -33,7 +33,7 @@ class ConsumerTestCase(RedisTestCase):
     async def consumer(
         self, name: str = "a/1/", abandoned: int = 30_000, archive: Any = None, **options: str
     ) -> JournalConsumer:
-        metrics = Metrics("test", name)
+        metrics = NodeMetrics("test", name).store
         consumer = JournalConsumer(
             reactor,
             UNIXClientEndpoint(reactor, self.server.path),

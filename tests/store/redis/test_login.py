@@ -22,10 +22,10 @@ from twisted.protocols.portforward import ProxyClientFactory, ProxyFactory
 from twisted.trial.unittest import TestCase
 
 from tandemd.app.backends import ClusterBackend, backend_of
+from tandemd.app.metrics import NodeMetrics
 from tandemd.archive.factory import prepare
 from tandemd.config import load
 from tandemd.interfaces import Unavailable
-from tandemd.metrics import Metrics
 from tandemd.store.redis import scripts
 from tandemd.store.redis.errors import _LOGIN
 from tandemd.util.services import StartupError
@@ -69,7 +69,7 @@ class NodesTestCase(TestCase):
             {},
         )  # fmt: skip
         prepare(config)
-        stores = backend_of(config, reactor, Metrics("1", name), f"{name}/boot/")
+        stores = backend_of(config, reactor, NodeMetrics("1", name), f"{name}/boot/")
         assert isinstance(stores, ClusterBackend)
         stores.store.attach(Recorder())
         stores.database.startService()

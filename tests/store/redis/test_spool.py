@@ -10,7 +10,7 @@ import tempfile
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import TestCase
 
-from tandemd.metrics import Metrics
+from tandemd.app.metrics import NodeMetrics
 from tandemd.store.redis import spool
 from tandemd.store.redis.spool import Entry, Quarantine, Spool
 
@@ -39,7 +39,7 @@ class SpoolTest(TestCase):
 
     def begin(self) -> None:
         """Start, as a process does."""
-        self.metrics = Metrics("test", "a")
+        self.metrics = NodeMetrics("test", "a").store
         quarantine = Quarantine(self.unreadable, self.metrics, self.quota)
         self.spool = Spool(self.path, quarantine, self.metrics, self.quota)
 
