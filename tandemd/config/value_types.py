@@ -196,6 +196,9 @@ def texts(says: str, check: Callable[[str], object] = str) -> Kind[tuple[str, ..
     return Kind(f"a list of {says}", parse)
 
 
+OPTIONAL_HOST = r"[^\s,;@]*"
+"""The pattern of a host name, an address or a path, or of nothing."""
+
 _ORIGIN = re.compile(
     r"[a-z][a-z0-9+.-]*://(?:\*|[A-Za-z0-9._-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?)/?", re.ASCII
 )

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 from typing import Any
 
@@ -350,3 +351,16 @@ class WithoutNodeTests(SynchronousTestCase):
         self.assertGreater(sum(finding.level == "problem" for finding in findings), 2)
         for finding in findings:
             self.assertEqual(bool(finding.remedy), finding.level != "ok", finding)
+
+
+class ImportTests(SynchronousTestCase):
+    def test_tandemctl_loads_no_server_code(self) -> None:
+        """The import contracts see static imports only; this sees all that are done."""
+        program = "import sys, tandemd.ctl.main; print(*sys.modules)"
+        loaded = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60, cwd=ROOT
+        ).stdout.split()
+        packages = {".".join(name.split(".")[:2]) for name in loaded if name.startswith("tandemd.")}
+        servers = {f"tandemd.{name}" for name in ("app", "rooms", "store", "web", "websocket", "metrics", "tap")}
+        self.assertEqual(packages & servers, set())
+        self.assertNotIn("twisted.internet.reactor", loaded)

@@ -1,0 +1,70 @@
+"""The sections of rooms: their rules and their archive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .declaration import key
+from .value_types import duration, integer, number, size, text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rooms:
+    """The rules of a room."""
+
+    grace: float = key(
+        duration("1s", "1h"), "45s", "How long a member may be without a connection before it counts as gone."
+    )
+    room_ttl: float = key(duration("0s", "30d"), "4h", "How long a room is kept after its last member was lost.")
+    host_gone: float = key(
+        duration("0s", "1h"), "10s", "How long the host may be without a connection before guests may control."
+    )
+    kick: float = key(duration("1s", "7d"), "5m", "How long somebody whom the host kicked cannot come back.")
+    gate_deadline: float = key(
+        duration("1s", "60s"), "7s", "After a seek, playback goes on at the latest after this time."
+    )
+    gate_quorum: float = key(
+        number(0, 1), 0.6, "After a seek, the share of those waited for that is enough after gate_quorum_after."
+    )
+    gate_quorum_after: float = key(duration("0s", "60s"), "2s", "After a seek, how long to wait for all in any case.")
+    heartbeat: float = key(
+        duration("500ms", "60s"), "3s", "How often members are told where the room is while it plays."
+    )
+    drift: float = key(
+        duration("50ms", "10s"), "250ms", "How far the host's player may be from the room before the room follows it."
+    )
+    play_state_after: float = key(
+        duration("0s", "60s"),
+        "1500ms",
+        "How long the host's player may play or pause otherwise before the room follows.",
+    )
+    control_quiet: float = key(
+        duration("0s", "60s"), "2s", "How long the host's position is ignored after a control: it may be older."
+    )
+    watching_timeout: float = key(
+        duration("1s", "60s"),
+        "5s",
+        "A member that has not told its position for this long is not waited for at a seek.",
+    )
+    log_length: int = key(integer(10, 100_000), 1000, "How many changes of a room are kept for clients that come back.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """The durable record: PostgreSQL where it is configured, else SQLite."""
+
+    sqlite_file: str = key(text("a file name", r".+"), "tandemd.sqlite", "The SQLite file; relative to state_dir.")
+    flush_interval: float = key(
+        duration("10ms", "10s"), "100ms", "How long a change waits to be written together with others."
+    )
+    positions_interval: float = key(
+        duration("1s", "1h"), "15s", "How often members' positions and connection quality are written."
+    )
+    events_bytes: int = key(
+        size("0", "1000G"),
+        "10G",
+        "About how much of rooms' events is kept; of more the oldest are deleted before their time. 0 keeps them.",
+    )
+    retention_days: int = key(
+        integer(0, 36_500), 30, "After how many days archived rooms and events are deleted. 0 keeps them."
+    )
