@@ -183,7 +183,7 @@ class PerMinute:
     def take(self, address: str) -> float:
         """Count one and return 0.0, or the seconds after which the address may have the next.
 
-        address: as rules by address use it; '' is not limited. The network around it is, see `limits.scopes`.
+        address: as rules by address use it; '' is not limited. The network around it is, see `ratelimit.scopes`.
         """
         if not address or not self._most:
             return 0.0

@@ -45,7 +45,7 @@ class ConnectionLimiter:
     """Counts the open connections of each address, and turns away who has too many, or has been thrown out.
 
     An address is as rules by address use it; for '' only the limit in all applies. The network around an address has limits
-    too, see `limits.scopes`. limited: counts by reason.
+    too, see `ratelimit.scopes`. limited: counts by reason.
     """
 
     def __init__(self, clock: IReactorTime, settings: ConnectionLimits, limited: LabeledCounter):

@@ -69,7 +69,7 @@ def client_address(peer: object, forwarded: Iterable[str], trusted_hops: int) ->
 def network_of(address: Address) -> str:
     """Return what rules by address go by: an IPv6 client has a whole /64 to itself.
 
-    An IPv6 address that a translator made of an IPv4 address (6to4, NAT64) counts as that IPv4 address. See `limits.scopes`
+    An IPv6 address that a translator made of an IPv4 address (6to4, NAT64) counts as that IPv4 address. See `ratelimit.scopes`
     for the wider network.
     """
     if isinstance(address, IPv6Address):

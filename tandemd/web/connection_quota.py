@@ -26,7 +26,7 @@ class Quota:
 
     An honest client has said what it wants, and taken the answer, within a moment; so its turn does not come.
 
-    most: in all; per_address: of one address, and as `limits.scopes` says of the network around it; 0: any number. dropped:
+    most: in all; per_address: of one address, and as `ratelimit.scopes` says of the network around it; 0: any number. dropped:
     called for each that had to go.
     """
 

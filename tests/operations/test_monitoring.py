@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,17 @@ class RuleTests(SynchronousTestCase):
         document = ROOT / "docs/operations.md"
         headings = set(re.findall(r"^#+ +(\w+)", document.read_text(), re.MULTILINE))
         self.assertEqual({rule["alert"] for rule in RULES} - headings, set())
+
+    def test_the_documented_command_makes_runbook_links_absolute(self) -> None:
+        (command,) = re.findall(r"sed -i '(s\|.*\|)' tandemd.rules.yaml", (ROOT / "docs/operations.md").read_text())
+        for path in ("etc/prometheus/tandemd.rules.yaml", "k8s/components/monitoring/prometheusrule.yaml"):
+            replaced = subprocess.run(
+                ["sed", command, str(ROOT / path)], check=True, capture_output=True, text=True, timeout=60
+            )
+            links = re.findall(r"runbook_url: (.*)", replaced.stdout)
+            self.assertEqual(len(links), len(RULES), path)
+            for link in links:
+                self.assertRegex(link, r"^https://wiki\.example\.org/tandemd/operations#tandemd\w+$")
 
     def test_every_alert_is_tested(self) -> None:
         """By promtool, in scripts/check_operations.py: here only that there is a case in which it fires."""
