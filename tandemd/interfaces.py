@@ -4,7 +4,7 @@
                         |
     sessions  <---   rooms   --->  room/          rules: decide(room, command, now)
     (who is here)       |
-                   IRoomStore      keeps each room's version, fields and log; compare-and-set
+                     IStore        keeps each room's version, fields and log; compare-and-set
                         |
                    IArchive        durable SQL behind it, written in batches
 
@@ -110,87 +110,113 @@ class IStoreEventHandler(Interface):
 
 
 class IRoomStore(Interface):
-    """Rooms, by code: their version, fields and log. It knows no rules.
+    """Rooms by room id: version, fields and log. Knows no rules.
 
-    `load`, `replay`, `find_invite`, `take` and `take_mail` return Deferreds that may have fired already. They fail with
-    `errors.RequestError("unavailable", ...)` while the store cannot be asked.
+    Methods that return Deferreds may return fired ones. They fail with `errors.RequestError("unavailable", ...)` while the
+    store cannot be reached.
     """
 
-    def now() -> float:
-        """Return the time of the cluster's clock."""
-
     def load(room_id: str, *, archived: bool = True) -> Deferred[Room | None]:
-        """Return a copy of the room as it is, or None only if it is certain that there is none.
+        """Return a copy of the room, or None only if it certainly does not exist.
 
-        archived: whether the archive is asked for a room that the store does not have; if not, None means just that.
+        archived: also look in the archive, if the store does not have the room. Without it, None says only that the store
+        does not have it.
         """
 
     def member(room_id: str, user_id: str) -> Deferred[Member | None]:
-        """Return one member of a room, or None if the store has no such room or member; the archive is not asked.
+        """Return one member of a room, or None if the store has no such room or member. Does not ask the archive.
 
-        It costs the same for a room of any size.
+        The cost does not depend on the size of the room.
         """
 
     def commit(room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None]) -> None:
-        """Append commits, all or none, if the store has the room at the version they follow on.
+        """Append commits, all or none, if the store has the room at the version that they follow.
 
-        room: the caller's copy before the commits; it is not changed. A room at seq 0 is created. `done` is called once,
-        perhaps before this returns. A commit that `closes` ends the room: its code is free again.
+        room: the caller's copy before the commits; the store does not change it. Seq 0 creates the room.
+        done: called once, possibly before this returns.
+        A commit that `closes` ends the room, and its room id is free again.
         """
 
     def replay(room_id: str, after: Version) -> Deferred[Sequence[Commit] | None]:
-        """Return the commits since a version of this room, or None if the log does not reach back to it, or if they are more
-        bytes than a replay may have.
+        """Return the commits after a version, or None if the log does not reach back to it, or exceeds the bytes of a replay.
 
-        Also of an earlier epoch, where the log shows that the version is part of the room's history; seq goes on over them.
+        The version may have an earlier epoch, if the log shows that it is part of the room's history; seq continues
+        across epochs.
         """
 
-    def follow(room_id: str, follower: IStoreEventHandler) -> None:
-        """Tell `follower` of other nodes' commits and relays from now on."""
+    def subscribe(room_id: str) -> None:
+        """Report other nodes' commits and relays of this room to the store's `IStoreEventHandler`, until `unsubscribe`."""
 
-    def unfollow(room_id: str) -> None:
-        """Stop telling."""
+    def unsubscribe(room_id: str) -> None:
+        """End the subscription; this node has no members in the room any more."""
+
+    def find_invite(invite: str) -> Deferred[str | None]:
+        """Return the room id of the open room with an invite code (lower case), or None."""
+
+    def due_rooms(now: float) -> Deferred[Sequence[str]]:
+        """Return the ids of rooms that are due and that this node does not subscribe to, at most 1000."""
+
+    def size() -> int:
+        """Return the number of rooms in the store per node, open or not; at most some seconds old."""
+
+
+class IMailboxes(Interface):
+    """Relays for members that are not connected to this node."""
 
     def relay(
         room_id: str, user_id: str, frame: bytes, done: Callable[[RequestError | None], None] = lambda error: None
     ) -> None:
-        """Hand a frame to a member of the room who is not connected here: keep it in its mailbox, tell other nodes.
+        """Put a frame into the mailbox of a member, and notify other nodes.
 
-        `done` is called once, perhaps before this returns: with None when it is kept, else with why it may not be.
+        done: called once, possibly before this returns, with None if the frame is stored, else with the reason.
         """
 
     def take_mail(room_id: str, user_id: str) -> Deferred[Sequence[bytes]]:
-        """Return the frames kept for a member, in order, and forget them."""
+        """Remove the frames in a member's mailbox, and return them in order.
 
-    def drop_mail(room_id: str, user_id: str) -> None:
-        """Forget the frames kept for a member."""
-
-    def find_invite(invite: str) -> Deferred[str | None]:
-        """Return the code of the living room that an invite code (lower case) belongs to."""
-
-    def due_rooms(now: float) -> Deferred[Sequence[str]]:
-        """Return the codes of rooms that nobody here follows and whose due time has come, some hundreds at most."""
-
-    def take(ways: Sequence[Plan]) -> Deferred[TakeResult]:
-        """Take the first way of which everything can be had; nothing if there is none. For what protects rooms.
-
-        Fails with `errors.RequestError("unavailable", ...)` while the store cannot be asked; it may have been taken then.
+        Fails with `errors.RequestError("unavailable", ...)` while the store cannot be reached.
         """
 
-    def refund(way: Plan) -> None:
-        """Undo the taking of a way, soon."""
+    def drop_mail(room_id: str, user_id: str) -> None:
+        """Delete the frames in a member's mailbox."""
+
+
+class IRateLimitStore(Interface):
+    """Token buckets, flags and quotas that all nodes share. They protect rooms."""
+
+    def take(plans: Sequence[Plan]) -> Deferred[TakeResult]:
+        """Take the first plan whose requirements are all met; take nothing if none has.
+
+        Fails with `errors.RequestError("unavailable", ...)` while the store cannot be reached; it may have taken the plan.
+        """
+
+    def refund(plan: Plan) -> None:
+        """Undo `take` of a plan, soon."""
 
     def mark(name: str, seconds: float) -> None:
-        """Mark a name for some time, soon."""
+        """Set a flag for some seconds, soon."""
 
-    def size() -> int:
-        """Return how many rooms the store has for each of its nodes, whether or not they are open; some seconds old at most."""
+
+class IClusterClock(Interface):
+    """Server time, the same on all nodes."""
+
+    def now() -> float:
+        """Return server time."""
 
     def grace_floor() -> float:
         """Return the time before which no grace period can have begun, because the store was away until then; or 0.0."""
 
+
+class IStore(Interface):
+    """A store of rooms, by concern. One object may provide several of them."""
+
+    rooms: IRoomStore = Attribute("Versions, fields and logs of rooms.")
+    mailboxes: IMailboxes = Attribute("Relays for members elsewhere.")
+    rate_limits: IRateLimitStore = Attribute("Limits of all nodes together.")
+    clock: IClusterClock = Attribute("Server time.")
+
     def ready() -> str:
-        """Return '' if commits can be made, else the reason why not, for people."""
+        """Return '' if the store accepts commits, else the reason, for operators."""
 
 
 class IRooms(Interface):

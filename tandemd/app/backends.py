@@ -22,7 +22,7 @@ from ..archive.sql_archive import SQLArchive
 from ..archive.writer import ArchiveWriter
 from ..config import Config
 from ..config.value_types import sentinel
-from ..interfaces import IArchive, IRoomStore, PlayerStatus
+from ..interfaces import IArchive, IStore, PlayerStatus
 from ..rooms.service import RoomService
 from ..store.memory import MemoryStore
 from ..util.server_time import ServerTime
@@ -40,7 +40,7 @@ class Backend(Protocol):
     """A room store with the archive behind it."""
 
     @property
-    def store(self) -> IRoomStore:
+    def store(self) -> IStore:
         """Where the rooms are."""
 
     @property
@@ -170,8 +170,8 @@ class ClusterBackend(_Archived):
 
     def services(self, rooms: RoomService) -> list[service.Service]:
         self._rooms = rooms
-        self.store.attach(rooms.others)
-        return [self.database, self.store, self.consumer, self._writer(self.store.now)]
+        self.store.set_event_handler(rooms.others)
+        return [self.database, self.store, self.consumer, self._writer(self.store.clock.now)]
 
     def ready(self) -> list[str]:
         return [reason for reason in (self.store.ready(),) if reason]
@@ -250,7 +250,7 @@ class Restore(service.Service):
         return Deferred.fromCoroutine(self._restore())
 
     async def _restore(self) -> None:
-        found = await self._archive.restore(self._store.now())
+        found = await self._archive.restore(self._store.clock.now())
         self._store.restore(found)
         for room in found:
             self._rooms.start_grace(room.room_id, "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import CloseCode
-from ..interfaces import IRoomStore
+from ..interfaces import IClusterClock
 from ..ratelimit import MessageLimits, Spending
 from ..rooms.service import RoomService
 from ..rooms.session import Outbox, Session
@@ -53,7 +53,7 @@ class ClientFactory:
         origins: ClientOrigins,
         rooms: RoomService,
         outbox: Outbox,
-        store: IRoomStore,
+        clock: IClusterClock,
         metrics: ConnectionMetrics,
         spending: Spending | None,
         limits: MessageLimits | None,
@@ -62,7 +62,7 @@ class ClientFactory:
         self._origins = origins
         self._rooms = rooms
         self._outbox = outbox
-        self._store = store
+        self._clock = clock
         self._metrics = metrics
         self._spending = spending
         self._limits = limits
@@ -76,7 +76,7 @@ class ClientFactory:
         if self._spending is not None:
             session.meter = self._spending.address(address)
         return ClientConnection(
-            session, self._rooms, self._store, self._metrics, self._limits, self._origins.is_familiar(protocol)
+            session, self._rooms, self._clock, self._metrics, self._limits, self._origins.is_familiar(protocol)
         )
 
 

@@ -118,7 +118,7 @@ class Node:
             ClientOrigins(self._addresses, self._cors),
             self._rooms,
             self._outbox,
-            self._backend.store,
+            self._backend.store.clock,
             self.metrics.connections,
             self._spending,
             limits,

@@ -78,7 +78,7 @@ class NodeStatus:
             "version": __version__,
             "uptime": round(self._clock.seconds() - self.started_at, 3),
             "time": self._wall(),
-            "storeTime": self._backend.store.now(),
+            "storeTime": self._backend.store.clock.now(),
             "drained": self.drained,
             "reasons": self.readiness(),
             "warnings": self.warnings(),

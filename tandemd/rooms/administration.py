@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ..errors import ErrorCode, RequestError
-from ..interfaces import IAdministration, IArchiveQueries, IRoomStore
+from ..interfaces import IAdministration, IArchiveQueries, IStore
 from ..rules.commands import Announce, Close, Command, Decision
 from ..util.text import one_line
 from .registry import RoomRegistry
@@ -53,7 +53,7 @@ class Administration:
 
     def __init__(
         self,
-        store: IRoomStore,
+        store: IStore,
         rooms: RoomRegistry,
         reports: IArchiveQueries,
         about: Callable[[], dict[str, object]],
@@ -89,10 +89,10 @@ class Administration:
         return Deferred.fromCoroutine(self._room(room_id))
 
     async def _room(self, room_id: str) -> dict[str, object] | None:
-        room = await self._store.load(room_id)
+        room = await self._store.rooms.load(room_id)
         if room is None:
             return None
-        now = self._store.now()
+        now = self._store.clock.now()
         return {
             "roomId": room.room_id,
             "uuid": room.room_uuid,

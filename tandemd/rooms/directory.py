@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from ..interfaces import IRooms, IRoomStore
+from ..interfaces import IRooms, IStore
 from ..rules.engine import Rules
 from ..rules.state import Room
 from ..util import secrets
@@ -22,7 +22,7 @@ class Directory:
 
     def __init__(
         self,
-        store: IRoomStore,
+        store: IStore,
         rooms: RoomRegistry,
         clock: IReactorTime,
         rules: Rules,
@@ -51,7 +51,7 @@ class Directory:
             return None
         end = self._clock.seconds() + wait
         while True:
-            room = await self._store.load(room_id)
+            room = await self._store.rooms.load(room_id)
             if room is not None and any(address == m.address for m in room.members.values()):
                 return room.settings.invite
             left = end - self._clock.seconds()
@@ -76,7 +76,7 @@ class Directory:
                     self._waiters.pop(at, None)
 
     def find_invite(self, invite: str, address: str) -> Deferred[str | None]:
-        return self._store.find_invite(invite).addCallback(self._found, address)
+        return self._store.rooms.find_invite(invite).addCallback(self._found, address)
 
     def _found(self, room_id: str | None, address: str) -> str | None:
         if room_id is not None:
@@ -89,7 +89,7 @@ class Directory:
     async def _room_for_token(self, token: str) -> dict[str, object] | None:
         owner = secrets.token_owner(token)
         # Anybody can name a room: it is not read before the member is proven.
-        member = await self._store.member(*owner) if owner else None
+        member = await self._store.rooms.member(*owner) if owner else None
         if owner is None or member is None:
             return None
         hashed = secrets.hash_token(token)
@@ -99,12 +99,12 @@ class Directory:
         if live is not None and owner[1] in live.room.members:
             return self._status_view(live.room.copy())
         # The store has shown the member just now: should the room be gone meanwhile, it has ended.
-        room = await self._store.load(owner[0], archived=False)
+        room = await self._store.rooms.load(owner[0], archived=False)
         return None if room is None else self._status_view(room)
 
     def _status_view(self, room: Room) -> dict[str, object]:
         self._rules.drop_disallowed_title(room)
-        now, live = self._store.now(), self._open.get(room.room_id)
+        now, live = self._store.clock.now(), self._open.get(room.room_id)
         users = []
         for member in room.members.values():
             session = live.group.get(member.user_id) if live else None

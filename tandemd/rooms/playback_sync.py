@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct
 
 from .. import messages as m
-from ..interfaces import IRoomStore, PlayerStatus
+from ..interfaces import IClusterClock, PlayerStatus
 from ..messages.framing import text_frame
 from ..rules.commands import Command, CorrectPlayback, Watching
 from ..rules.message_builders import sync_message
@@ -55,12 +55,12 @@ class PlaybackSync:
 
     def __init__(
         self,
-        store: IRoomStore,
+        clock: IClusterClock,
         settings: PlaybackSyncSettings,
         rooms: Callable[[], Iterable[RoomReplica]],
         metrics: RoomMetrics,
     ):
-        self._store = store
+        self._clock = clock
         self._settings = settings
         self._rooms = rooms
         self._metrics = metrics
@@ -69,7 +69,7 @@ class PlaybackSync:
         self, session: Session, live: RoomReplica, message: m.PositionUpdate | m.HostHeartbeat
     ) -> None:
         """A member's player has said where it is."""
-        now = self._store.now()
+        now = self._clock.now()
         session.position = message.current_time
         session.playing = message.is_playing
         session.last_position_at = now
@@ -143,7 +143,7 @@ class PlaybackSync:
 
         To be called a few times a second for each room.
         """
-        now, room = self._store.now(), live.room
+        now, room = self._clock.now(), live.room
         if live.new_watchers:
             self.begin(live)
         if room.gate is None:
@@ -174,7 +174,7 @@ class PlaybackSync:
             room = session.group.live.room
             # The host's own player is what the room follows; and who waits at a gate is told when it opens.
             if session.user != room.host and room.gate is None:
-                session.send(text_frame(m.encode(sync_message(room, self._store.now()))))
+                session.send(text_frame(m.encode(sync_message(room, self._clock.now()))))
 
     def _heartbeat(self, room: Room, now: float) -> m.Heartbeat:
         return m.Heartbeat(
@@ -211,7 +211,7 @@ class PlaybackSync:
 
     def presence(self) -> list[PlayerStatus]:
         """Return how the members connected here are doing."""
-        now = self._store.now()
+        now = self._clock.now()
         return [
             PlayerStatus(live.room.room_uuid, session.user, session.position, session.playing, session.quality, now)
             for live in self._rooms()

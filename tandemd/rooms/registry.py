@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..errors import INTERNAL, RequestError
-from ..interfaces import IRoomStore, IStoreEventHandler
+from ..interfaces import IStore
 from ..rules.state import Room
 from .replica import RoomReplica
 
@@ -19,7 +19,7 @@ Failed = Callable[[RequestError], None]
 
 
 class RoomRegistry:
-    """The open rooms by code. make: makes one from what the store has. follower: is told of what happens to them.
+    """The open rooms by code. make: makes one from what the store has.
 
     in_slices: takes the steps of what is long, and lets the reactor do what else it has between them.
     """
@@ -28,15 +28,13 @@ class RoomRegistry:
 
     def __init__(
         self,
-        store: IRoomStore,
+        store: IStore,
         make: Callable[[Room], RoomReplica],
-        follower: IStoreEventHandler,
         in_slices: Callable[[Iterator[None]], object],
     ):
         self._in_slices = in_slices
         self._store = store
         self._make = make
-        self._follower = follower
         self._live: dict[str, RoomReplica] = {}
         self._opening: dict[str, deque[tuple[Use, Failed]]] = {}
 
@@ -60,8 +58,8 @@ class RoomRegistry:
         else:
             self._opening[room_id] = deque([(use, failed)])
             # Whoever listens first and reads then misses nothing.
-            self._store.follow(room_id, self._follower)
-            loaded = self._store.load(room_id)
+            self._store.rooms.subscribe(room_id)
+            loaded = self._store.rooms.load(room_id)
             loaded.addCallbacks(self._opened, self._not_opened, (room_id,), {}, (room_id,), {})
             loaded.addErrback(lambda failure: self._log.failure("opening {room}", failure=failure, room=room_id))
 
@@ -83,7 +81,7 @@ class RoomRegistry:
         self.close_if_idle(live)
 
     def _not_opened(self, failure: Failure, room_id: str) -> None:
-        self._store.unfollow(room_id)
+        self._store.rooms.unsubscribe(room_id)
         error = failure.value
         if not isinstance(error, RequestError):
             self._log.failure("opening {room}", failure=failure, room=room_id)
@@ -93,7 +91,7 @@ class RoomRegistry:
 
     def blank(self, room_id: str) -> Room:
         """Return a room that is to be created by its first commit."""
-        now = self._store.now()
+        now = self._store.clock.now()
         return Room(str(uuid.uuid4()), room_id, now, int(now * 1000))
 
     def close_if_idle(self, live: RoomReplica) -> None:
@@ -102,4 +100,4 @@ class RoomRegistry:
         if live.idle and self._live.get(room_id) is live and room_id not in self._opening:
             del self._live[room_id]
             live.close()
-            self._store.unfollow(room_id)
+            self._store.rooms.unsubscribe(room_id)

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from .. import messages as m
 from ..errors import INTERNAL, ErrorCode, RequestError
-from ..interfaces import CommitResult, Conflict, IRoomStore, TooLarge
+from ..interfaces import CommitResult, Conflict, IStore, TooLarge
 from ..messages.framing import error_frame, text_frame
 from ..ratelimit import Meter
 from ..rules import private_messages
@@ -142,7 +142,7 @@ class RoomReplica:
     None for no limit. closed: this object is not used any more.
     """
 
-    def __init__(self, room: Room, rules: Rules, store: IRoomStore, clock: IReactorTime, outbox: Outbox, metrics: RoomMetrics,
+    def __init__(self, room: Room, rules: Rules, store: IStore, clock: IReactorTime, outbox: Outbox, metrics: RoomMetrics,
                  changed: Callable[[RoomReplica, Commit], None],
                  strays: OrphanedSessionHandler):  # fmt: skip
         """changed: called after each commit."""
@@ -167,7 +167,7 @@ class RoomReplica:
         self.meter: Meter | None = None
         self.rows: Meter | None = None
         self.following = LogFollower(
-            self, store, clock, metrics, self._go_on, lambda found: strays.reloaded(self, found)
+            self, store.rooms, clock, metrics, self._go_on, lambda found: strays.reloaded(self, found)
         )
         self._queue: deque[QueuedCommand] = deque()
         self._outcomes: list[Outcome] = []
@@ -221,7 +221,7 @@ class RoomReplica:
             self._run()
 
     def _step(self) -> None:
-        now = max(self._store.now(), self.room.at)
+        now = max(self._store.clock.now(), self.room.at)
         room = self.room
         outcomes: list[Outcome] = []
         commits: list[Commit] = []
@@ -246,7 +246,7 @@ class RoomReplica:
             return
         self._in_flight = True
         self._outcomes = outcomes
-        self._store.commit(self.room, commits, self._committed)
+        self._store.rooms.commit(self.room, commits, self._committed)
 
     def _record(self, commit: Commit, rows: Meter) -> Commit:
         """Return the commit, without a row in the archive if the room has had too many lately."""
@@ -429,7 +429,7 @@ class RoomReplica:
             if member is not None and commit.event == EventType.USER_RESUMED:
                 # Its connection may have been dead for long. The same page speaks through another now.
                 for letter in session.unproven():
-                    self._store.relay(self.room.room_id, user, letter)
+                    self._store.mailboxes.relay(self.room.room_id, user, letter)
             self.group.remove(session)
             session.detached = member is not None
             out.append(session)
@@ -440,14 +440,14 @@ class RoomReplica:
             self._timer = None
         self._timer_due = self.room.due
         if self.room.due and not self.closed:
-            delay = max(at_least, self.room.due - self._store.now())
+            delay = max(at_least, self.room.due - self._store.clock.now())
             self._timer = self._clock.callLater(delay, self._due)
 
     def _due(self) -> None:
         self._timer = None
         self._timer_due = 0.0
         try:
-            self.submit(QueuedCommand(Command("", "", Due(self._store.grace_floor()))))
+            self.submit(QueuedCommand(Command("", "", Due(self._store.clock.grace_floor()))))
         finally:
             if self.room.due and self._timer is None and not self.room.closed:
                 self._schedule(at_least=1.0)

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from .. import messages as m
 from ..errors import CloseCode, ErrorCode, RequestError
-from ..interfaces import Claims, IRoomStore, PlayerStatus
+from ..interfaces import Claims, IClusterClock, IStore, PlayerStatus
 from ..messages.framing import error_frame, text_frame
 from ..ratelimit import Meter, Spending
 from ..ratelimit.spending import RESERVED
@@ -74,7 +74,7 @@ class RoomService(service.Service):
 
     def __init__(
         self,
-        store: IRoomStore,
+        store: IStore,
         rules: Rules,
         clock: IReactorTime,
         outbox: Outbox,
@@ -94,15 +94,15 @@ class RoomService(service.Service):
         self._metrics = metrics
         self._slices = Cooperator(self._slice, lambda go_on: clock.callLater(0, go_on))
         self._retries = Retries(clock, rules.settings, self._retry, lambda: not store.ready())
-        self.others = StoreEventHandler(store, self._join_again, self._retries.reloaded)
-        self.open = RoomRegistry(store, self._make, self.others, self._do_in_slices)
+        self.others = StoreEventHandler(store.clock, self._join_again, self._retries.reloaded)
+        self.open = RoomRegistry(store, self._make, self._do_in_slices)
         self.others.attach(self.open)
         self._unopened: dict[Session, m.Join] = {}
         self._reopening: IDelayedCall | None = None
         self._stopping = False
         self._away_since = 0.0
         self._away = False
-        self.positions = PlaybackSync(store, positions, lambda: self.open, metrics)
+        self.positions = PlaybackSync(store.clock, positions, lambda: self.open, metrics)
         self._rations = JoinLimiter(store, limits, clock, metrics, lambda: len(self.open))
         self.directory = Directory(store, self.open, clock, rules, self._rations.invited)
         self._admission = JoinController(
@@ -256,7 +256,7 @@ class RoomService(service.Service):
         live.submit(QueuedCommand(Command(session.user, session.conn, message, session.nonce), session))
 
     def _request_sync(self, session: Session, live: RoomReplica, message: m.RequestSync) -> None:
-        live.submit(SyncCommand(Command(session.user, session.conn, message), session, self._store))
+        live.submit(SyncCommand(Command(session.user, session.conn, message), session, self._store.clock))
 
     def _relay(self, session: Session, live: RoomReplica, message: m.Relay) -> None:
         def done(error: RequestError | None = None) -> None:
@@ -284,7 +284,7 @@ class RoomService(service.Service):
                 size = 0 if member.conn else len(frame)
                 self._charge(session, live.meter, size, 1 + len(frame) // RELAY_BYTES)
             # Acknowledged when it is kept: a sender that is told otherwise can send it again.
-            self._store.relay(live.room.room_id, message.to, frame, done)
+            self._store.mailboxes.relay(live.room.room_id, message.to, frame, done)
         else:
             raise NO_SUCH_MEMBER
 
@@ -323,7 +323,7 @@ class RoomService(service.Service):
                     self._metrics.rate_limited["address"] += 1
                     break
                 self._charge(session, live.meter, len(letter), 0)
-            self._store.relay(live.room.room_id, user, letter)
+            self._store.mailboxes.relay(live.room.room_id, user, letter)
 
     # -- rooms come and go
 
@@ -424,7 +424,7 @@ class RoomService(service.Service):
 
     def _poll_due_rooms(self) -> Deferred[None]:
         self._notice_away()
-        return self._store.due_rooms(self._store.now()).addCallback(
+        return self._store.rooms.due_rooms(self._store.clock.now()).addCallback(
             lambda room_ids: self._do_in_slices(self._do_due(room_ids))
         )
 
@@ -437,7 +437,7 @@ class RoomService(service.Service):
         self._away = bool(self._away_since) and now >= self._away_since + PATIENCE
 
     def _do_due(self, room_ids: Sequence[str]) -> Iterator[None]:
-        floor = self._store.grace_floor()
+        floor = self._store.clock.grace_floor()
         for room_id in room_ids:
             self.open.use(room_id, lambda live: live.submit(QueuedCommand(Command("", "", Due(floor)))))
             yield
@@ -450,12 +450,12 @@ class RoomService(service.Service):
 class SyncCommand(QueuedCommand):
     """A REQUEST_SYNC: it changes nothing, but waits for its turn, so that its answer shows what came before it."""
 
-    __slots__ = ("_store",)
+    __slots__ = ("_clock",)
     session: Session
 
-    def __init__(self, command: Command, session: Session, store: IRoomStore):
+    def __init__(self, command: Command, session: Session, clock: IClusterClock):
         super().__init__(command, session)
-        self._store = store
+        self._clock = clock
 
     def decide(self, rules: Rules, room: Room, now: float) -> Decision:
         return Decision()
@@ -469,7 +469,7 @@ class SyncCommand(QueuedCommand):
         super().done(live, decision, seq)
 
     def _answer(self, live: RoomReplica) -> None:
-        room, user, now = live.room, self.command.user, self._store.now()
+        room, user, now = live.room, self.command.user, self._clock.now()
         # The host knows best; on an episode change it asks just before it says so, and an old url would send it back.
         if self.session.group is live.group and self.session.user == user and user != room.host and room.playback.known:
             answer = m.SyncResponseMessage(

@@ -9,7 +9,7 @@ from zope.interface import implementer
 
 from .. import messages as m
 from ..errors import CloseCode, RequestError
-from ..interfaces import IRoomStore, IStoreEventHandler
+from ..interfaces import IClusterClock, IStoreEventHandler
 from ..messages.framing import text_frame
 from ..rules import join
 from ..rules.commands import Command, Decision, NodeLost, Reattach
@@ -30,8 +30,8 @@ class StoreEventHandler:
 
     _open: RoomRegistry
 
-    def __init__(self, store: IRoomStore, available: Callable[[], None], renewed: Callable[[RoomReplica], None]):
-        self._store = store
+    def __init__(self, clock: IClusterClock, available: Callable[[], None], renewed: Callable[[RoomReplica], None]):
+        self._clock = clock
         self._available = available
         self._renewed = renewed
 
@@ -84,7 +84,7 @@ class StoreEventHandler:
     def reloaded(self, live: RoomReplica, room: Room | None) -> None:
         """An open room turned out to be another than what follows on what was known: see who is still in it."""
         live.renew(room or self._open.blank(live.room.room_id))
-        state = text_frame(m.encode(join.state_of(live.room, self._store.now())))
+        state = text_frame(m.encode(join.state_of(live.room, self._clock.now())))
         for session in list(live.group):
             member = live.room.members.get(session.user)
             if member is not None and member.conn not in (session.conn, ""):

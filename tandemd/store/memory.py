@@ -14,7 +14,17 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from ..errors import MAILBOX_FULL, RequestError
-from ..interfaces import CommitResult, Conflict, IRoomStore, IStoreEventHandler, TooLarge, Unavailable
+from ..interfaces import (
+    CommitResult,
+    Conflict,
+    IClusterClock,
+    IMailboxes,
+    IRateLimitStore,
+    IRoomStore,
+    IStore,
+    TooLarge,
+    Unavailable,
+)
 from ..ratelimit.buckets import Plan, TakeResult, TokenBuckets
 from ..ratelimit.size_limits import Bounds
 from ..rules.state import MEMBER, Commit, Member, Room, Version
@@ -77,7 +87,7 @@ class _Mailbox:
         return True
 
 
-@implementer(IRoomStore)
+@implementer(IStore, IRoomStore, IMailboxes, IRateLimitStore, IClusterClock)
 class MemoryStore:
     """The store of a single node.
 
@@ -96,6 +106,7 @@ class MemoryStore:
         full: Callable[[], bool] = lambda: False,
         time: ServerTime | None = None,
     ):
+        self.rooms = self.mailboxes = self.rate_limits = self.clock = self
         self._clock = clock
         self._time = time or ServerTime(clock)
         self._log_length = log_length
@@ -105,7 +116,7 @@ class MemoryStore:
         self._rooms: dict[str, _Kept] = {}
         self._invites: dict[str, str] = {}
         self._due: list[tuple[float, str]] = []
-        self._followed: set[str] = set()
+        self._subscribed: set[str] = set()
         # Each message asks for the time: spare it a call.
         self.now = self._time.now  # type: ignore[method-assign]
         self._restored_at = 0.0
@@ -209,12 +220,12 @@ class MemoryStore:
             return defer.succeed(None)
         return defer.succeed([decode_commit(commit) for commit in found])
 
-    def follow(self, room_id: str, follower: IStoreEventHandler) -> None:
-        # There are no other nodes: nothing to tell. Only `due_rooms` wants to know.
-        self._followed.add(room_id)
+    def subscribe(self, room_id: str) -> None:
+        # Only `due_rooms` needs it, because other nodes do not exist.
+        self._subscribed.add(room_id)
 
-    def unfollow(self, room_id: str) -> None:
-        self._followed.discard(room_id)
+    def unsubscribe(self, room_id: str) -> None:
+        self._subscribed.discard(room_id)
         kept = self._rooms.get(room_id)
         if kept is not None and kept.room.due:
             heapq.heappush(self._due, (kept.room.due, room_id))
@@ -246,15 +257,15 @@ class MemoryStore:
         while self._due and self._due[0][0] <= now and len(room_ids) < 1000:
             due, room_id = heapq.heappop(self._due)
             kept = self._rooms.get(room_id)
-            if kept is not None and kept.room.due == due and room_id not in self._followed:
+            if kept is not None and kept.room.due == due and room_id not in self._subscribed:
                 room_ids.append(room_id)
         return defer.succeed(room_ids)
 
-    def take(self, ways: Sequence[Plan]) -> Deferred[TakeResult]:
-        return defer.succeed(self._budgets.take(ways, self._clock.seconds()))
+    def take(self, plans: Sequence[Plan]) -> Deferred[TakeResult]:
+        return defer.succeed(self._budgets.take(plans, self._clock.seconds()))
 
-    def refund(self, way: Plan) -> None:
-        self._budgets.refund(way, self._clock.seconds())
+    def refund(self, plan: Plan) -> None:
+        self._budgets.refund(plan, self._clock.seconds())
 
     def mark(self, name: str, seconds: float) -> None:
         self._budgets.mark(name, self._clock.seconds() + seconds)

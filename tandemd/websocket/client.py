@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from .. import messages as m
 from ..errors import INTERNAL, ErrorCode, RequestError
-from ..interfaces import IRoomStore
+from ..interfaces import IClusterClock
 from ..messages.framing import error_frame, text_frame
 from ..ratelimit import MessageLimits
 from ..ratelimit.message_rates import ABUSE, BUCKETS, BYTES, FRAMES, SMALL
@@ -35,6 +35,7 @@ class ClientConnection:
 
     __slots__ = (
         "_buckets",
+        "_clock",
         "_frames",
         "_later",
         "_limits",
@@ -43,7 +44,6 @@ class ClientConnection:
         "_paced",
         "_rooms",
         "_seen",
-        "_store",
         "count",
         "joining",
         "has_sent_join_or_ping",
@@ -56,7 +56,7 @@ class ClientConnection:
         self,
         session: Session,
         rooms: RoomService,
-        store: IRoomStore,
+        clock: IClusterClock,
         metrics: ConnectionMetrics,
         limits: MessageLimits | None = None,
         own: bool = True,
@@ -67,7 +67,7 @@ class ClientConnection:
         self._seen = 0
         self.has_sent_join_or_ping = False
         self._rooms = rooms
-        self._store = store
+        self._clock = clock
         self._metrics = metrics
         self._limits = limits
         self._own = own
@@ -208,6 +208,6 @@ class ClientConnection:
             self._later = None
 
     def _pong(self, ping: m.Ping) -> None:
-        self.session.send(text_frame(m.encode(m.Pong(timestamp=int(self._store.now() * 1000)))))
+        self.session.send(text_frame(m.encode(m.Pong(timestamp=int(self._clock.now() * 1000)))))
         if ping.id is not None:
             self.session.send(text_frame(m.encode(m.Ack(id=ping.id))))

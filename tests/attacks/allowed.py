@@ -204,7 +204,7 @@ class Mouth:
         session = Session(f"node/boot/{self.number}-{self.conns}", self.address, self, server.outbox)
         session.meter = server.spending.address(self.address) if server.spending is not None else None
         self.connection = ClientConnection(
-            session, server.rooms, server.store, server.metrics.connections, server.limits
+            session, server.rooms, server.store.clock, server.metrics.connections, server.limits
         )
 
     def say(self, payload: bytes) -> None:

@@ -123,7 +123,7 @@ class SmallNode:
             lambda join: None,
             join_limits(),
         )
-        self.store.attach(follow(self.rooms.others))
+        self.store.set_event_handler(follow(self.rooms.others))
         self._factory = TandemFactory(reactor, protocol_settings(), self._connect, lambda address, code, opened: None)
         self._numbers = 0
         self._listening: Any = None
@@ -132,7 +132,7 @@ class SmallNode:
         self._numbers += 1
         assert protocol.transport is not None
         session = Session(f"{self.prefix}{self._numbers}", protocol.transport.getPeer().host, protocol, self._outbox)
-        return ClientConnection(session, self.rooms, self.store, self.metrics.connections)
+        return ClientConnection(session, self.rooms, self.store.clock, self.metrics.connections)
 
     async def start(self) -> None:
         await self.proxy.start()

@@ -15,7 +15,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import TestCase
 
 from tandemd.errors import RequestError
-from tandemd.interfaces import CommitResult, IStoreEventHandler, Snapshot
+from tandemd.interfaces import CommitResult, IRoomStore, IStoreEventHandler, Snapshot
 from tandemd.rules.state import Commit, Room
 from tandemd.store.redis.store import RedisStore
 
@@ -67,23 +67,44 @@ class Stammering(Through):
         self.follower.committed(code, commits)
 
 
-class EagerStore(RedisStore):
-    """Says that a commit was made before it is, once it is `eager`."""
+class EagerRooms:
+    """Reports a commit before it is made, once it is `eager`."""
 
-    eager = False
+    def __init__(self, rooms: IRoomStore):
+        self._rooms = rooms
+        self.eager = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rooms, name)
 
     def commit(self, room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None]) -> None:
         if self.eager:
-            super().commit(room.copy(), commits, lambda result: None)
+            self._rooms.commit(room.copy(), commits, lambda result: None)
             done(None)
         else:
-            super().commit(room, commits, done)
+            self._rooms.commit(room, commits, done)
+
+
+class EagerStore(RedisStore):
+    """A store with `EagerRooms`."""
+
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        self.rooms: Any = EagerRooms(self.rooms)
 
 
 class DirectStore(RedisStore):
-    """Hands relays to whoever is connected now, and keeps nothing. nodes: all of them."""
+    """Hands relays to connected members, and keeps nothing. nodes: all of them. Its own mailboxes."""
 
     nodes: Sequence[SmallNode] = ()
+
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        self._real_mailboxes = self.mailboxes
+        self.mailboxes: Any = self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_real_mailboxes"], name)
 
     def relay(
         self, code: str, user_id: str, frame: bytes, done: Callable[[RequestError | None], None] = lambda error: None
@@ -204,7 +225,7 @@ class ChangeTests(CheckerTestCase):
         # No gate is open that would end afterwards: the deaf node would learn from it how far the room is.
         await self.scene(layout=((6, 0),), kinds={"CHAT": 1}, follow=Deaf)
         await self.quiet(all_told=True)
-        deaf: Any = self.nodes[1].store._follower
+        deaf: Any = self.nodes[1].store._gateway.events
         deaf.deaf = True
         speaker = self.people(self.nodes[0])[0]
         speaker.do("CHAT", text="nobody over there hears it")
@@ -221,7 +242,7 @@ class ChangeTests(CheckerTestCase):
         node = self.nodes[1]
         speaker = self.people(node)[0]
         # It gets as far as the node, and no further.
-        cast(EagerStore, node.store).eager = True
+        cast(EagerStore, node.store).rooms.eager = True
         node.proxy.black_hole()
         speaker.do("CHAT", text="lost on its way")
         await self.party.clock.until(lambda: not speaker.unanswered)
@@ -326,7 +347,7 @@ class MailTests(CheckerTestCase):
         assert self.redis.process is not None
         self.redis.process.send_signal(signal.SIGSTOP)
         # From now on nothing is sent to it any more.
-        await self.party.clock.until(lambda: not self.nodes[0].store._access.usable)
+        await self.party.clock.until(lambda: not self.nodes[0].store._gateway.usable)
         ids = {
             sender.do("OFFER", to=target.user, offer={"type": "offer", "sdp": f"while it is away {number}"})
             for number in range(10)

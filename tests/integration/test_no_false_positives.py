@@ -79,7 +79,7 @@ class Person:
         session = Session(f"node/boot/{self.user}-{self.conns}", self.home, self, server.outbox)
         session.meter = server.spending.address(self.home) if server.spending is not None else None
         self.connection = ClientConnection(
-            session, server.rooms, server.store, server.metrics.connections, server.limits
+            session, server.rooms, server.store.clock, server.metrics.connections, server.limits
         )
         self.join()
 

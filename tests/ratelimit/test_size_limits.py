@@ -257,7 +257,7 @@ class BoundsContract:
 
     async def begin(self) -> tuple[Any, Hand]:
         store = await self.make()
-        self.assertIsNone(await store.load("room"))
+        self.assertIsNone(await store.rooms.load("room"))
         hand = Hand(store, "room")
         await hand.send(hand.next(member("ann", "n/b/1")))
         return store, hand
@@ -269,16 +269,16 @@ class BoundsContract:
             self.assertLessEqual(await self.log_bytes(store), BOUNDS.log_bytes)
         self.assertGreater(await self.log_bytes(store), BOUNDS.log_bytes // 2)
         epoch, seq = hand.room.version
-        self.assertEqual(await store.replay("room", (epoch, seq - 2)), hand.log[-2:])
-        self.assertIsNone(await store.replay("room", (epoch, 1)))
+        self.assertEqual(await store.rooms.replay("room", (epoch, seq - 2)), hand.log[-2:])
+        self.assertIsNone(await store.rooms.replay("room", (epoch, 1)))
 
     async def test_a_replay_is_bounded_in_bytes(self) -> None:
         store, hand = await self.begin()
         for _ in range(4):
             await hand.say("x" * 3000)
         epoch, seq = hand.room.version
-        self.assertEqual(await store.replay("room", (epoch, seq - 3)), hand.log[-3:])
-        self.assertIsNone(await store.replay("room", (epoch, seq - 4)))
+        self.assertEqual(await store.rooms.replay("room", (epoch, seq - 3)), hand.log[-3:])
+        self.assertIsNone(await store.rooms.replay("room", (epoch, seq - 4)))
 
     async def test_a_commit_that_is_too_large_changes_nothing(self) -> None:
         store, hand = await self.begin()
@@ -295,16 +295,16 @@ class BoundsContract:
 
         async def relay(frame: bytes) -> str:
             done: Deferred[RequestError | None] = Deferred()
-            store.relay("room", "ann", frame, done.callback)
+            store.mailboxes.relay("room", "ann", frame, done.callback)
             error = await done
             return error.code if error is not None else ""
 
         self.assertEqual([await relay(b"x" * 1500) for _ in range(5)], ["", "", "", "mailbox_full", "mailbox_full"])
         self.assertEqual(await relay(b"y"), "")
-        self.assertEqual(await store.take_mail("room", "ann"), [b"x" * 1500] * 3 + [b"y"])
+        self.assertEqual(await store.mailboxes.take_mail("room", "ann"), [b"x" * 1500] * 3 + [b"y"])
         self.assertEqual(await relay(b"x" * 5001), "mailbox_full")
         self.assertEqual(await relay(b"x" * 3000), "")
-        self.assertEqual(await store.take_mail("room", "ann"), [b"x" * 3000])
+        self.assertEqual(await store.mailboxes.take_mail("room", "ann"), [b"x" * 3000])
 
     async def test_an_empty_room_gives_its_log_back(self) -> None:
         store, hand = await self.begin()
@@ -326,7 +326,7 @@ class MemoryBoundsTest(BoundsContract, TestCase):
     async def test_nothing_stays_of_a_log(self) -> None:
         store, hand = await self.begin()
         await hand.say("x" * 3000)
-        store.relay("room", "ann", b"x")
+        store.mailboxes.relay("room", "ann", b"x")
         await hand.send(hand.next({"m:ann": None, "empty_since": 5.0}))
         kept = store._rooms["room"]
         self.assertEqual((len(kept.log), kept.log_bytes, kept.mail), (0, 0, {}))
@@ -370,7 +370,7 @@ class RedisBoundsTest(BoundsContract, RedisTestCase):
         for _ in range(12):
             await hand.say("x" * 3000)
         await self.ask(store, b"DEL", room_key("room"), log_key("room"))
-        self.assertEqual(await store._offers.one(hand.room, hand.log), 1)
+        self.assertEqual(await store._reseeder.one(hand.room, hand.log), 1)
         self.assertLessEqual(await self.log_bytes(store), BOUNDS.log_bytes)
         self.assertEqual(await self.counted(store), await self.log_bytes(store))
 
@@ -379,32 +379,32 @@ class RedisBoundsTest(BoundsContract, RedisTestCase):
         words = [part for item in old_form(hand.room).items() for part in item]
         await self.ask(store, b"HSET", room_key("room"), *words)
         await self.ask(store, b"HDEL", room_key("room"), b"locked")
-        found = await store.load("room")
+        found = await store.rooms.load("room")
         names = set(await self.ask(store, b"HKEYS", room_key("room")))
         self.assertFalse(names & {b"moderation", b"departed"})
         self.assertTrue(names >= {b"b:eve", b"b:mal", b"d:bob", b"x:cid", b"locked"})
-        again = await store.load("room")
+        again = await store.rooms.load("room")
         self.assertEqual((again.moderation, again.departed), (found.moderation, found.departed))
         # What is lifted now stays lifted.
         hand.room = again
         await hand.send(hand.next({"b:eve": None}))
-        self.assertEqual([bar.user_id for bar in (await store.load("room")).moderation.bans], ["mal"])
+        self.assertEqual([bar.user_id for bar in (await store.rooms.load("room")).moderation.bans], ["mal"])
 
     async def test_a_title_of_the_old_form_is_written_in_the_new_one(self) -> None:
         store, hand = await self.begin()
         playback = Playback("https://a.example/1", 5.0, START, True, known=True)
         await self.ask(store, b"HSET", room_key("room"), b"playback", codec.encode_field(playback))
         await self.ask(store, b"HDEL", room_key("room"), b"url")
-        hand.room = await store.load("room")
+        hand.room = await store.rooms.load("room")
         self.assertEqual(hand.room.playback, playback)
         await hand.send(hand.next({"playback": playback.controlled(9.0, False, START).with_url("")}))
-        found = await store.load("room")
+        found = await store.rooms.load("room")
         self.assertEqual((found.playback.url, found.playback.position), ("https://a.example/1", 9.0))
 
     async def test_a_mailbox_holds_no_more_than_that(self) -> None:
         store, hand = await self.begin()
         for _ in range(300):
-            store.relay("room", "ann", b"x" * 100)
+            store.mailboxes.relay("room", "ann", b"x" * 100)
         await hand.say("x")
         letters = await self.ask(store, b"LRANGE", mail_key("room", "ann"), b"0", b"-1")
         self.assertLessEqual(sum(map(len, letters)), BOUNDS.mailbox_bytes + 16 * len(letters))

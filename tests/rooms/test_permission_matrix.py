@@ -158,7 +158,7 @@ class Party:
         self.count += 1
         wire = FakeWire()
         session = Session(f"n/boot/{self.count}", address, wire, self.outbox)
-        wire.connection = ClientConnection(session, self.rooms, self.store, self.metrics.connections)
+        wire.connection = ClientConnection(session, self.rooms, self.store.clock, self.metrics.connections)
         self.wires[wire.connection] = wire
         return wire.connection
 

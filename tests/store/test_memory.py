@@ -8,11 +8,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
-from zope.interface import implementer
 from zope.interface.verify import verifyClass, verifyObject
 
 from tandemd import messages as m
-from tandemd.interfaces import CommitResult, Conflict, IRoomStore, IStoreEventHandler
+from tandemd.interfaces import CommitResult, Conflict, IClusterClock, IMailboxes, IRateLimitStore, IRoomStore, IStore
 from tandemd.rules.playback import Playback
 from tandemd.rules.state import Ban, Commit, Departed, Gate, Member, Moderation, Pin, Room, RoomSettings, Version
 from tandemd.store.memory import MAILBOX, MemoryStore
@@ -42,14 +41,6 @@ def commits_for(room: Room, *changes: dict[str, Any], due: float = 0.0, closes: 
     ]  # fmt: skip
 
 
-@implementer(IStoreEventHandler)
-class Silent:
-    """A follower that a store of one node never calls."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise AssertionError(f"{name} was called")
-
-
 class StoreContract:
     """What a store promises. A subclass with TestCase gives `make_store`, and `wait` if the store takes its time."""
 
@@ -62,9 +53,9 @@ class StoreContract:
 
     def setUp(self) -> None:
         self.journal: list[tuple[Version, Commit]] = []
-        self.store: IRoomStore = self.make_store(self.journalled)
+        self.store: IStore = self.make_store(self.journalled)
 
-    def make_store(self, journal: Any) -> IRoomStore:
+    def make_store(self, journal: Any) -> IStore:
         raise NotImplementedError
 
     def wait(self, result: Deferred[Any]) -> Any:
@@ -80,7 +71,7 @@ class StoreContract:
     def commit(self, room: Room, commits: Sequence[Commit]) -> CommitResult:
         """Commit, and wait for the answer."""
         answer: Deferred[CommitResult] = Deferred()
-        self.store.commit(room, commits, answer.callback)
+        self.store.rooms.commit(room, commits, answer.callback)
         result: CommitResult = self.wait(answer)
         return result
 
@@ -94,7 +85,7 @@ class StoreContract:
         return room
 
     def load(self, code: str = "room") -> Room | None:
-        room: Room | None = self.wait(self.store.load(code))
+        room: Room | None = self.wait(self.store.rooms.load(code))
         return room
 
     def assertSame(self, room: Room, other: Room | None) -> None:
@@ -107,9 +98,9 @@ class StoreContract:
 
     def test_no_such_room(self) -> None:
         self.assertIsNone(self.load())
-        self.assertIsNone(self.wait(self.store.replay("room", (1, 0))))
-        self.assertIsNone(self.wait(self.store.find_invite("x")))
-        self.assertEqual(list(self.wait(self.store.take_mail("room", "ann"))), [])
+        self.assertIsNone(self.wait(self.store.rooms.replay("room", (1, 0))))
+        self.assertIsNone(self.wait(self.store.rooms.find_invite("x")))
+        self.assertEqual(list(self.wait(self.store.mailboxes.take_mail("room", "ann"))), [])
 
     def test_create(self) -> None:
         room = self.create()
@@ -184,17 +175,17 @@ class StoreContract:
     def test_code_is_free_again(self) -> None:
         """B32: something of the old room was in the new one."""
         room = self.create()
-        self.store.relay("room", "ann", b"old mail")
+        self.store.mailboxes.relay("room", "ann", b"old mail")
         self.assertIsNone(self.commit(room, commits_for(room, {"host": ""}, closes=True)))
-        self.assertIsNone(self.wait(self.store.find_invite(room.settings.invite)))
+        self.assertIsNone(self.wait(self.store.rooms.find_invite(room.settings.invite)))
         new = self.blank(id="0b4e28ba-2fa1-11d2-883f-0016d3cca427")
         new.epoch = room.epoch + 1
         commits = commits_for(new, {"m:ann": member("ann"), "host": "ann"})
         self.assertIsNone(self.commit(new, commits))
         new.apply(commits[0])
         self.assertSame(new, self.load())
-        self.assertEqual(list(self.wait(self.store.take_mail("room", "ann"))), [])
-        self.assertIsNone(self.wait(self.store.replay("room", (room.epoch, 1))))
+        self.assertEqual(list(self.wait(self.store.mailboxes.take_mail("room", "ann"))), [])
+        self.assertIsNone(self.wait(self.store.rooms.replay("room", (room.epoch, 1))))
 
     # -- the log
 
@@ -203,13 +194,13 @@ class StoreContract:
         commits = commits_for(room, {"host": "a"}, {"host": "b"}, {"m:bob": member("bob")}, {"m:ann": None})
         self.assertIsNone(self.commit(room, commits))
         for seen in range(1, 6):
-            missed = self.wait(self.store.replay("room", (room.epoch, seen)))
+            missed = self.wait(self.store.rooms.replay("room", (room.epoch, seen)))
             self.assertEqual(list(missed), commits[seen - 1 :])
 
     def test_replay_of_what_is_not_there(self) -> None:
         room = self.create()
         for version in ((room.epoch, 2), (room.epoch + 1, 1), (room.epoch - 1, 1), (0, 0)):
-            self.assertIsNone(self.wait(self.store.replay("room", version)), version)
+            self.assertIsNone(self.wait(self.store.rooms.replay("room", version)), version)
 
     def test_replay_reaches_back_only_so_far(self) -> None:
         room = self.create()
@@ -218,81 +209,82 @@ class StoreContract:
             self.assertIsNone(self.commit(room, commits))
             room.apply(commits[0])
         self.assertEqual(
-            len(self.wait(self.store.replay("room", (room.epoch, room.seq - LOG_LENGTH // 2)))), LOG_LENGTH // 2
+            len(self.wait(self.store.rooms.replay("room", (room.epoch, room.seq - LOG_LENGTH // 2)))), LOG_LENGTH // 2
         )
-        self.assertIsNone(self.wait(self.store.replay("room", (room.epoch, 1))))
+        self.assertIsNone(self.wait(self.store.rooms.replay("room", (room.epoch, 1))))
 
     # -- invites, mail, due times
 
     def test_invite(self) -> None:
         room = self.create()
-        self.assertEqual(self.wait(self.store.find_invite(room.settings.invite)), "room")
-        self.assertIsNone(self.wait(self.store.find_invite("other")))
+        self.assertEqual(self.wait(self.store.rooms.find_invite(room.settings.invite)), "room")
+        self.assertIsNone(self.wait(self.store.rooms.find_invite("other")))
 
     def test_mail(self) -> None:
         self.create()
         frames = [b"1", b"\x00\xff", b"3" * 70_000]
         for frame in frames:
-            self.store.relay("room", "ann", frame)
-        self.assertEqual(list(self.wait(self.store.take_mail("room", "bob"))), [])
-        self.assertEqual(list(self.wait(self.store.take_mail("room", "ann"))), frames)
-        self.assertEqual(list(self.wait(self.store.take_mail("room", "ann"))), [])
+            self.store.mailboxes.relay("room", "ann", frame)
+        self.assertEqual(list(self.wait(self.store.mailboxes.take_mail("room", "bob"))), [])
+        self.assertEqual(list(self.wait(self.store.mailboxes.take_mail("room", "ann"))), frames)
+        self.assertEqual(list(self.wait(self.store.mailboxes.take_mail("room", "ann"))), [])
 
     def test_mail_is_dropped(self) -> None:
         self.create()
-        self.store.relay("room", "ann", b"1")
-        self.store.drop_mail("room", "ann")
-        self.store.drop_mail("nowhere", "ann")
-        self.assertEqual(list(self.wait(self.store.take_mail("room", "ann"))), [])
+        self.store.mailboxes.relay("room", "ann", b"1")
+        self.store.mailboxes.drop_mail("room", "ann")
+        self.store.mailboxes.drop_mail("nowhere", "ann")
+        self.assertEqual(list(self.wait(self.store.mailboxes.take_mail("room", "ann"))), [])
 
     def test_mail_is_bounded(self) -> None:
         self.create()
         for i in range(MAILBOX + 50):
-            self.store.relay("room", "ann", b"%d" % i)
-        mail = list(self.wait(self.store.take_mail("room", "ann")))
+            self.store.mailboxes.relay("room", "ann", b"%d" % i)
+        mail = list(self.wait(self.store.mailboxes.take_mail("room", "ann")))
         self.assertTrue(0 < len(mail) <= MAILBOX)
         self.assertEqual(mail[-1], b"%d" % (MAILBOX + 49))
 
     def test_mail_for_nobody(self) -> None:
         self.create()
-        self.store.relay("room", "eve", b"1")
-        self.store.relay("nowhere", "ann", b"1")
-        self.assertEqual(list(self.wait(self.store.take_mail("room", "eve"))), [])
+        self.store.mailboxes.relay("room", "eve", b"1")
+        self.store.mailboxes.relay("nowhere", "ann", b"1")
+        self.assertEqual(list(self.wait(self.store.mailboxes.take_mail("room", "eve"))), [])
 
     def test_mail_dies_with_its_member(self) -> None:
         room = self.create()
-        self.store.relay("room", "ann", b"1")
+        self.store.mailboxes.relay("room", "ann", b"1")
         commits = commits_for(room, {"m:ann": None}, {"m:ann": member("ann")})
         self.assertIsNone(self.commit(room, commits))
-        self.assertEqual(list(self.wait(self.store.take_mail("room", "ann"))), [])
+        self.assertEqual(list(self.wait(self.store.mailboxes.take_mail("room", "ann"))), [])
 
     def test_due(self) -> None:
         """B24: one strange entry ended the cleaning up of all rooms for ever."""
-        now = self.store.now()
+        now = self.store.clock.now()
         room = self.create("late", due=now - 1)
         self.create("later", due=now + 3600)
         self.create("never")
-        self.assertEqual(list(self.wait(self.store.due_rooms(now))), ["late"])
+        self.assertEqual(list(self.wait(self.store.rooms.due_rooms(now))), ["late"])
         self.assertIsNone(self.commit(room, commits_for(room, {"host": ""}, closes=True)))
-        self.assertEqual(list(self.wait(self.store.due_rooms(now))), [])
+        self.assertEqual(list(self.wait(self.store.rooms.due_rooms(now))), [])
 
     def test_ready(self) -> None:
         self.assertEqual(self.store.ready(), "")
 
     def test_time_goes_on(self) -> None:
-        self.assertTrue(self.store.now() <= self.store.now())
+        self.assertTrue(self.store.clock.now() <= self.store.clock.now())
 
 
 class MemoryStoreTest(StoreContract, TestCase):
-    def make_store(self, journal: Any) -> IRoomStore:
+    def make_store(self, journal: Any) -> IStore:
         self.clock = Clock()
         self.clock.advance(EPOCH)
-        store: IRoomStore = MemoryStore(self.clock, LOG_LENGTH, journal, bounds())
+        store: IStore = MemoryStore(self.clock, LOG_LENGTH, journal, bounds())
         return store
 
     def test_interface(self) -> None:
         verifyClass(IRoomStore, MemoryStore)
-        verifyObject(IRoomStore, self.store)
+        for interface in (IStore, IRoomStore, IMailboxes, IRateLimitStore, IClusterClock):
+            verifyObject(interface, self.store)
 
     def test_journal(self) -> None:
         """It is told of each commit, with the room after it."""
@@ -305,10 +297,10 @@ class MemoryStoreTest(StoreContract, TestCase):
 
     def test_followed_rooms_look_after_themselves(self) -> None:
         self.create(due=EPOCH + 5)
-        self.store.follow("room", Silent())
-        self.assertEqual(self.wait(self.store.due_rooms(EPOCH + 6)), [])
-        self.store.unfollow("room")
-        self.assertEqual(self.wait(self.store.due_rooms(EPOCH + 6)), ["room"])
+        self.store.rooms.subscribe("room")
+        self.assertEqual(self.wait(self.store.rooms.due_rooms(EPOCH + 6)), [])
+        self.store.rooms.unsubscribe("room")
+        self.assertEqual(self.wait(self.store.rooms.due_rooms(EPOCH + 6)), ["room"])
 
     def test_restore(self) -> None:
         room = self.create(due=EPOCH + 5)

@@ -28,7 +28,7 @@ from tandemd.app.metrics import NodeMetrics
 from tandemd.app.settings import connection_limits_of, join_limits_of, message_rates_of, spending_rates_of
 from tandemd.config import Config
 from tandemd.config.schema import Limits
-from tandemd.interfaces import Claims, CommitResult, IRoomStore, IStoreEventHandler
+from tandemd.interfaces import Claims, CommitResult, IStore
 from tandemd.messages import Join
 from tandemd.ratelimit import MessageLimits, Spending
 from tandemd.rooms.playback_sync import PlaybackSyncSettings
@@ -55,7 +55,7 @@ EPOCH = 1_700_000_000.0
 """When the fake clock begins."""
 
 Journal = Callable[[Room, Commit], None]
-MakeStore = Callable[[Any, Journal], IRoomStore]
+MakeStore = Callable[[Any, Journal], IStore]
 
 
 def memory_store(clock: Any, journal: Journal) -> MemoryStore:
@@ -70,12 +70,12 @@ class WatchedStore(MemoryStore):
         super().__init__(clock, 100, journal, bounds())
         self.following: set[str] = set()
 
-    def follow(self, code: str, follower: IStoreEventHandler) -> None:
-        super().follow(code, follower)
+    def subscribe(self, code: str) -> None:
+        super().subscribe(code)
         self.following.add(code)
 
-    def unfollow(self, code: str) -> None:
-        super().unfollow(code)
+    def unsubscribe(self, code: str) -> None:
+        super().unsubscribe(code)
         self.following.remove(code)
 
 
@@ -198,7 +198,7 @@ class Server:
         peer = cast(Any, protocol.transport).getPeer()
         session = Session(f"node/{self.boot}/{self._numbers}", peer.host, protocol, self.outbox)
         session.meter = self.spending.address(peer.host) if self.spending is not None else None
-        return ClientConnection(session, self.rooms, self.store, self.metrics.connections, self.limits)
+        return ClientConnection(session, self.rooms, self.store.clock, self.metrics.connections, self.limits)
 
     def _counted(self, address: str, code: int | None, opened: bool) -> None:
         if opened:

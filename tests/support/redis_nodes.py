@@ -138,7 +138,7 @@ class Hand:
 
     def __init__(self, store: Any, code: str, room: Room | None = None):
         self.store = store
-        now = store.now()
+        now = store.clock.now()
         self.room = room or Room(str(uuid.uuid4()), code, now, int(now * 1000))
         self.log: list[Commit] = []
 
@@ -180,7 +180,7 @@ class Hand:
                     self.log.append(commit)
             done.callback(result)
 
-        self.store.commit(self.room, commits, answered)
+        self.store.rooms.commit(self.room, commits, answered)
         return done
 
     def say(self, text: str = "x", **fields: Any) -> Deferred[CommitResult]:
@@ -249,7 +249,7 @@ class RedisTestCase(TestCase):
         )
         store.follower = follower or Recorder()
         store.metrics = metrics
-        store.attach(store.follower)
+        store.set_event_handler(store.follower)
         self.stores.append(store)
         await store.startService()
         return store
@@ -262,14 +262,14 @@ class RedisTestCase(TestCase):
 
     def ask(self, store: Any, *words: bytes) -> Deferred[Any]:
         """Send Redis a command by a store's own connection."""
-        answer: Deferred[Any] = store._access.link.call(*words)
+        answer: Deferred[Any] = store._gateway.link.call(*words)
         return answer
 
     async def open(self, store: Any, code: str = "room") -> Hand:
         """Return a new room, followed, with one commit."""
-        store.follow(code, store.follower)
+        store.rooms.subscribe(code)
         hand = Hand(store, code)
-        assert await store.load(code) is None
+        assert await store.rooms.load(code) is None
         assert await hand.say("first", event="USER_JOINED") is None
         return hand
 

@@ -138,7 +138,7 @@ class RedisNodeTest(RedisTestCase):
 
     async def test_each_goes_on(self) -> None:
         a = await self.node()
-        loops = [*a._loops, a._access.link._watch, a._subscription.link._watch]
+        loops = [*a._loops, a._gateway.link._watch, a._subscription.link._watch]
         tried = [Once(loop._function) for loop in loops]
         for loop, once in zip(loops, tried, strict=True):
             loop._function = once

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from ... import messages as m
 from ...errors import INTERNAL, ErrorCode, RequestError
-from ...interfaces import IRoomStore
+from ...interfaces import IStore
 from ...messages.framing import error_frame, text_frame
 from ...ratelimit.buckets import Plan
 from ...rules import join as joining
@@ -58,7 +58,7 @@ class JoinController:
 
     def __init__(
         self,
-        store: IRoomStore,
+        store: IStore,
         rules: Rules,
         hash_pin: Callable[[str, str], Deferred[Pin]],
         clock: IReactorTime,
@@ -359,7 +359,7 @@ class JoinCommand(QueuedCommand):
             missed.addCallback(lambda commits: self._welcome(live, decision, seq, commits))
             missed.addErrback(self._not_welcomed, live)
         else:
-            self._admission.store.drop_mail(live.room.room_id, self._join.user_id)
+            self._admission.store.mailboxes.drop_mail(live.room.room_id, self._join.user_id)
             self._welcome(live, decision, seq, None)
 
     def _not_welcomed(self, failure: Failure, live: RoomReplica) -> None:
@@ -386,7 +386,7 @@ class JoinCommand(QueuedCommand):
             if not left:
                 break
             try:
-                found = await self._admission.store.replay(live.room.room_id, after)
+                found = await self._admission.store.rooms.replay(live.room.room_id, after)
             except RequestError:
                 return None
             if found is None or live.room.room_uuid != room_uuid:
@@ -422,7 +422,7 @@ class JoinCommand(QueuedCommand):
         if session.group is not None and before != (live, user):
             session.group.remove(session)
         session.watching = member.watching
-        session.last_position_at = admission.store.now()
+        session.last_position_at = admission.store.clock.now()
         session.nonce = join.nonce or ""
         live.group.add(session, user)
         meter = session.meter
@@ -436,7 +436,7 @@ class JoinCommand(QueuedCommand):
                 meter.charge(size, 0)
             session.stream(pieces)
         issued = bool(self._token) and secrets.hash_token(self._token) in (member.token, member.next_token)
-        now = admission.store.now()
+        now = admission.store.clock.now()
         for told in joining.greeting(
             room,
             user,
@@ -455,7 +455,7 @@ class JoinCommand(QueuedCommand):
         if join.id is not None:
             session.send(text_frame(m.encode(m.Ack(id=join.id, seq=seq))))
         if decision.event == EventType.USER_RESUMED:
-            mail = admission.store.take_mail(room.room_id, user)
+            mail = admission.store.mailboxes.take_mail(room.room_id, user)
             mail.addCallback(self._send_all, live)
             mail.addErrback(_not_taken, room.room_id)
         session.settled()
@@ -468,7 +468,7 @@ class JoinCommand(QueuedCommand):
         if session.gone and member is not None and member.conn in ("", session.conn):
             # Lost while the store was asked: it is kept for the next time.
             for frame in frames:
-                self._admission.store.relay(live.room.room_id, user, frame)
+                self._admission.store.mailboxes.relay(live.room.room_id, user, frame)
             return
         for frame in frames:
             session.hand_over(frame)

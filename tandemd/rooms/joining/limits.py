@@ -14,7 +14,7 @@ from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 
 from ...errors import ErrorCode, RequestError
-from ...interfaces import IRoomStore
+from ...interfaces import IStore
 from ...ratelimit.buckets import DAY, MINUTE, Flag, PerMinute, Plan, RoomQuota, TakeResult, TokenBucket
 from ...ratelimit.scopes import scopes
 from ...rules.state import Room
@@ -78,7 +78,7 @@ class JoinLimiter:
 
     def __init__(
         self,
-        store: IRoomStore,
+        store: IStore,
         limits: JoinLimits,
         clock: IReactorTime,
         metrics: RoomMetrics,
@@ -119,7 +119,7 @@ class JoinLimiter:
         """
         limits = self._limits
         # The new one is open already.
-        if limits.rooms_per_node and max(self._rooms_here() - 1, self._store.size()) >= limits.rooms_per_node:
+        if limits.rooms_per_node and max(self._rooms_here() - 1, self._store.rooms.size()) >= limits.rooms_per_node:
             raise JoinDeferredError("node", "node", AGAIN)
         way: list[TokenBucket | Flag | RoomQuota] = []
         for scope in scopes(address):
@@ -128,7 +128,7 @@ class JoinLimiter:
             if limits.rooms_per_address:
                 way.append(RoomQuota(f"rooms:{scope.name}", room_id, scope.times * limits.rooms_per_address))
         if way:
-            _check(await self._store.take((way,)))
+            _check(await self._store.rate_limits.take((way,)))
         return way
 
     # -- PINs
@@ -146,12 +146,12 @@ class JoinLimiter:
         if not address:
             # Nothing tells newcomers from guessers here: they leave what is kept for newcomers.
             ways: list[Plan] = [(TokenBucket(tries.name, in_all, HOUR, reserve=in_all // 2),)]
-            return ways[_check(await self._store.take(ways)).way]
+            return ways[_check(await self._store.rate_limits.take(ways)).way]
         around = scopes(address)
         often = [TokenBucket(f"pinner:{scope.name}", scope.times * each, HOUR) for scope in around]
         if any(member.address == address for member in room.members.values()):
             ways = [often]
-            return ways[_check(await self._store.take(ways)).way]
+            return ways[_check(await self._store.rate_limits.take(ways)).way]
         once = [
             TokenBucket(f"pinner:{scope.name}", scope.times * each, HOUR, reserve=scope.times * (each - 1))
             for scope in around
@@ -174,14 +174,14 @@ class JoinLimiter:
             (invited, *often, TokenBucket(by_code, in_all, HOUR, half)),
             (*often, TokenBucket(tries.name, in_all, HOUR, half)),
         ]
-        taken = await self._store.take(ways)
+        taken = await self._store.rate_limits.take(ways)
         queue = "new" if taken.way < 0 and ways[taken.nearest] in fresh else ""
         return ways[_check(taken, queue).way]
 
     def refund(self, way: Plan) -> None:
         """What was taken was not used."""
         if way:
-            self._store.refund(way)
+            self._store.rate_limits.refund(way)
 
     def first_seen(self, room: Room, who: str) -> float:
         """Return when somebody came to a room's door first, if they have come again and again since; else now."""
@@ -197,15 +197,15 @@ class JoinLimiter:
     def invited(self, room_id: str, address: str) -> None:
         """Somebody at this address has shown that it knows the room's invite code."""
         if address and self._limits.pin_tries_per_room:
-            self._store.mark(_invited(room_id, address), HOUR)
+            self._store.rate_limits.mark(_invited(room_id, address), HOUR)
 
     def pin_accepted(self, room: Room, address: str, way: Plan) -> None:
         """The PIN was right. way: what `try_pin` has taken."""
         self._metrics.pin_attempts["accepted"] += 1
         if way:
-            self._store.refund(way)
+            self._store.rate_limits.refund(way)
             if address:
-                self._store.mark(_known(room, address), DAY)
+                self._store.rate_limits.mark(_known(room, address), DAY)
 
     def pin_rejected(self, room: Room, pin: str) -> None:
         """The PIN was wrong, and who tries it again learns nothing."""

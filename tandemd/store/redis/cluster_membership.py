@@ -6,18 +6,17 @@ import random
 from collections.abc import Sequence
 
 from twisted.internet.defer import DeferredList
+from zope.interface import implementer
 
-from ...interfaces import IStoreEventHandler
+from ...interfaces import IClusterClock
 from ...util.server_time import ServerTime
 from . import scripts
-from .connection import RedisConnection
+from .gateway import AWAY_AFTER, RedisGateway
 from .keys import NODES, STORE, places_key
 from .metrics import StoreMetrics
 
 DEAD_AFTER = 10.0
 """Seconds without a sign of life after which a node is dead."""
-AWAY_AFTER = 5.0
-"""Seconds without a sign of life of any node, after which it was the store that was away; nodes give one every 2 s."""
 AT_ONCE = 20
 """Rooms that are taken over at the same time."""
 
@@ -30,22 +29,18 @@ class ClusterMembership:
     time of this node's last sign of life.
     """
 
-    def __init__(self, link: RedisConnection, time: ServerTime, name: str, metrics: StoreMetrics):
+    def __init__(self, gateway: RedisGateway, name: str, metrics: StoreMetrics):
         self.floor = 0.0
         self._their_floor = b""
         self.alive = 1
         self.heard_at = 0.0
-        self._link = link
-        self._time = time
+        self._gateway = gateway
+        self._link = gateway.link
+        self._time = gateway.time
         self._name = name
         self._metrics = metrics
-        self._follower: IStoreEventHandler | None = None
         self._counted: set[str] = set()
         self._taking = False
-
-    def attach(self, follower: IStoreEventHandler) -> None:
-        """Set who puts members in their grace period."""
-        self._follower = follower
 
     async def beat(self) -> tuple[float, bytes, Sequence[str]]:
         """Give a sign of life; return Redis' time, the store's incarnation and the names of dead nodes.
@@ -73,7 +68,7 @@ class ClusterMembership:
 
         What cannot be done now is done when they are found dead again. Raises Disconnected or RedisError.
         """
-        if self._taking or self._follower is None:
+        if self._taking:
             return
         self._taking = True
         try:
@@ -83,7 +78,6 @@ class ClusterMembership:
             self._taking = False
 
     async def _take(self, prefix: str) -> None:
-        assert self._follower is not None
         places = places_key(prefix)
         room_ids = await self._link.call(b"SMEMBERS", places)
         if prefix not in self._counted:
@@ -97,8 +91,25 @@ class ClusterMembership:
         for start in range(0, len(room_ids), AT_ONCE):
             some = room_ids[start : start + AT_ONCE]
             noted = await DeferredList(
-                [self._follower.node_lost(room_id.decode(), prefix) for room_id in some], consumeErrors=True
+                [self._gateway.events.node_lost(room_id.decode(), prefix) for room_id in some], consumeErrors=True
             )
             done = [room_id for room_id, (worked, _) in zip(some, noted, strict=True) if worked]
             if done:
                 await self._link.call(b"SREM", places, *done)
+
+
+@implementer(IClusterClock)
+class RedisClock:
+    """Server time, steered to Redis' clock."""
+
+    def __init__(self, time: ServerTime, members: ClusterMembership):
+        self._time = time
+        self._members = members
+        # Each message asks for the time: this saves a call.
+        self.now = time.now  # type: ignore[method-assign]
+
+    def now(self) -> float:
+        return self._time.now()
+
+    def grace_floor(self) -> float:
+        return self._members.floor

@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -14,14 +13,13 @@ from twisted.python.failure import Failure
 from ...interfaces import CommitResult, Conflict, TooLarge, Unavailable
 from ...ratelimit.size_limits import ENDED_LOG, Bounds
 from ...rules.state import MEMBER, Commit, Room
-from ...util.services import Tasks
 from . import codec, scripts
 from .connection import DisconnectedError, RedisError, answers
 from .errors import full, is_server_unusable
 from .gateway import PATIENCE, RedisGateway
 from .journal import Journal
 from .keys import DUE, INVITES, JOURNAL, STORE, ended_key, log_key, mail_key, places_key, room_key
-from .memory_pressure import SHORT_LOG, SHORT_LOG_BYTES, Pressure
+from .memory_pressure import SHORT_LOG, SHORT_LOG_BYTES
 from .metrics import StoreMetrics
 
 CONFLICTS = 5
@@ -39,26 +37,23 @@ class CommitWriter:
 
     def __init__(
         self,
-        access: RedisGateway,
+        gateway: RedisGateway,
         journal: Journal,
-        clock: IReactorTime,
-        tasks: Tasks,
         metrics: StoreMetrics,
         name: str,
         log_length: int,
         bounds: Bounds,
-        pressure: Pressure,
     ):
-        self._access = access
+        self._gateway = gateway
         self._journal = journal
-        self._clock = clock
-        self._tasks = tasks
+        self._clock = gateway.clock
+        self._tasks = gateway.tasks
         self._metrics = metrics
         self._places = places_key(name)
         self._log_length = b"%d" % log_length
         self._bounds = bounds
         self._log_bytes = b"%d" % bounds.log_bytes
-        self._pressure = pressure
+        self._pressure = gateway.pressure
         self._conflicts: dict[str, int] = {}
 
     def commit(self, room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None]) -> None:
@@ -77,16 +72,16 @@ class CommitWriter:
     # -- for attempts
 
     def submit(self, attempt: _CommitAttempt) -> None:
-        access = self._access
-        if not access.usable:
+        gateway = self._gateway
+        if not gateway.usable:
             self._metrics.retries.value += 1
-            access.wait(attempt.send, attempt.given_up)
+            gateway.wait(attempt.send, attempt.given_up)
             return
         attempt.sent_at = self._clock.seconds()
-        attempt.not_after = access.time.reference() + PATIENCE
-        attempt.incarnation = access.incarnation or b""
+        attempt.not_after = gateway.time.reference() + PATIENCE
+        attempt.incarnation = gateway.incarnation or b""
         keys, words = self._script_arguments(attempt)
-        access.link.run(scripts.COMMIT, keys, *words).addCallbacks(
+        gateway.link.run(scripts.COMMIT, keys, *words).addCallbacks(
             self._answered, self._outcome_unknown, (attempt,), {}, (attempt,), {}
         ).addErrback(self._failed, attempt)
 
@@ -173,7 +168,7 @@ class CommitWriter:
         elif verdict == b"late":
             self._late(attempt, float(answer[1]))
         elif verdict == b"astray":
-            self._access.incarnation_changed()
+            self._gateway.incarnation_changed()
             attempt.done(Conflict(None))
         else:  # the room was written under another incarnation: it is to be read anew, which brings it into this one
             attempt.done(Conflict(None))
@@ -185,7 +180,7 @@ class CommitWriter:
         count = self._conflicts[room_id] = self._conflicts.get(room_id, 0) + 1
         if count >= CONFLICTS:
             # It is sent before the question that catches up: the answer to that is where the room stays until then.
-            self._access.link.run(scripts.TURN, [room_key(room_id), self._places], b"%f" % PATIENCE).addErrback(
+            self._gateway.link.run(scripts.TURN, [room_key(room_id), self._places], b"%f" % PATIENCE).addErrback(
                 lambda failure: None
             )
 
@@ -198,7 +193,7 @@ class CommitWriter:
         now = self._clock.seconds()
         if now - attempt.sent_at < PATIENCE / 2 and not attempt.again:
             # It was not under way for so long: Redis' clock was set.
-            self._access.time.sample(attempt.sent_at, now, theirs)
+            self._gateway.time.sample(attempt.sent_at, now, theirs)
             attempt.again = True
             attempt.send()
         else:
@@ -208,7 +203,7 @@ class CommitWriter:
         if failure.check(RedisError):
             # Nothing was changed: what Redis refuses, it refuses at the script's first write.
             error = str(failure.value)
-            self._access.mark_unavailable(error)
+            self._gateway.mark_unavailable(error)
             if full(error):
                 attempt.done(Unavailable(PATIENCE))
             elif is_server_unusable(error) and not attempt.again:
@@ -226,26 +221,26 @@ class CommitWriter:
 
     async def _resolve(self, attempt: _CommitAttempt) -> None:
         """Find out whether a batch whose answer was lost was committed. Redis refuses it after `not_after`."""
-        access, room, first, last = self._access, attempt.room, attempt.commits[0], attempt.commits[-1]
+        gateway, room, first, last = self._gateway, attempt.room, attempt.commits[0], attempt.commits[-1]
         start, end = (b"%d-%d" % (commit.epoch, commit.seq) for commit in (first, last))
         while True:
-            await access.on_available()
-            if access.stopping:
+            await gateway.on_available()
+            if gateway.stopping:
                 return
-            number = access.incarnation
+            number = gateway.incarnation
             try:
                 found, ended, time = await answers(
                     [
                         # The newest of these numbers: the batch's last commit, or another's. The log may be short.
-                        access.link.call(b"XREVRANGE", log_key(room.room_id), end, start, b"COUNT", b"1"),
-                        access.link.call(b"GET", ended_key(room.room_id)),
-                        access.link.call(b"TIME"),
+                        gateway.link.call(b"XREVRANGE", log_key(room.room_id), end, start, b"COUNT", b"1"),
+                        gateway.link.call(b"GET", ended_key(room.room_id)),
+                        gateway.link.call(b"TIME"),
                     ]
                 )
             except (DisconnectedError, RedisError):
                 await deferLater(self._clock, 0.1)
                 continue
-            if number != access.incarnation:
+            if number != gateway.incarnation:
                 continue
             if _is(found, attempt) or (last.closes and ended == room.room_uuid.encode()):
                 # If Redis has lost some of its data, the entries may be among that.

@@ -15,12 +15,13 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from ...errors import ErrorCode, RequestError
+from ...interfaces import IStoreEventHandler
 from ...util.server_time import ServerTime
 from ...util.services import StartupError, Tasks
 from . import scripts
-from .cluster_membership import AWAY_AFTER
 from .connection import DisconnectedError, RedisConnection, RedisError
 from .errors import full, is_server_unusable, is_transient, remedy
+from .events import NoEvents
 from .keys import PROBE, STORE, room_key
 from .memory_pressure import Pressure
 
@@ -31,6 +32,13 @@ RESTARTED_WITHIN_SECONDS = 10
 STALLED = 0.7
 """Seconds without an answer after which nothing new is sent: what has not been sent can be refused with certainty."""
 
+
+HEARTBEAT_SECONDS = 2.0
+"""Seconds between two heartbeats of a node."""
+UNNOTICED_SECONDS = HEARTBEAT_SECONDS + 0.5
+"""Seconds after which a connected node has noticed a loss of data that Redis has not announced."""
+AWAY_AFTER = 5.0
+"""Seconds without a heartbeat of any node, after which the store itself was away."""
 
 UNGUARDED = (
     "min-replicas-to-write is 0, so a master that is cut off goes on acknowledging changes, which are lost when another "
@@ -63,9 +71,8 @@ class RedisGateway:
         options: dict[str, Any],
         tasks: Tasks,
         offer_seconds: float,
-        unnoticed_seconds: float,
         offer: Callable[[], Awaitable[None]],
-        entered: Callable[[bool], None],
+        opened: Callable[[bool], None],
         pressure: Pressure,
     ):
         self.link = RedisConnection("commands", clock, endpoint, options, self._up, self._down)
@@ -75,14 +82,15 @@ class RedisGateway:
         self.warning = ""
         self.fatal = False
         self.stopping = False
-        self._clock = clock
-        self._tasks = tasks
+        self.clock = clock
+        self.tasks = tasks
+        self.pressure = pressure
+        self.events: IStoreEventHandler = NoEvents()
         self._offer_seconds = offer_seconds
-        self.longest_offer_seconds = offer_seconds + unnoticed_seconds
+        self.longest_offer_seconds = offer_seconds + UNNOTICED_SECONDS
         self._emptied = False
         self._offer = offer
-        self._pressure = pressure
-        self._entered = entered
+        self._opened = opened
         self._entering: object = None
         self._known = b""
         self._failure = ""
@@ -123,7 +131,7 @@ class RedisGateway:
     def _responsive_again(self, answer: Any) -> None:
         self._stalled = False
         if self.incarnation is not None:
-            self._entered(False)
+            self._opened(False)
         self._go_on()
 
     # -- waiting for it
@@ -133,7 +141,7 @@ class RedisGateway:
         if self.stopping:
             give_up()
         else:
-            self._waiting[_Waiting(self._clock, self._waiting, go_on, give_up)] = None
+            self._waiting[_Waiting(self.clock, self._waiting, go_on, give_up)] = None
 
     async def available(self) -> None:
         """Wait a moment for Redis. Raises RequestError if it does not come back."""
@@ -146,7 +154,7 @@ class RedisGateway:
     async def on_available(self) -> None:
         """Wait until Redis can be used, however long that takes, or the node stops."""
         while self.incarnation is None and not self.stopping:
-            await deferLater(self._clock, 0.05)
+            await deferLater(self.clock, 0.05)
 
     def _go_on(self) -> None:
         for waiting in list(self._waiting):
@@ -155,7 +163,7 @@ class RedisGateway:
     # -- entering
 
     def _up(self) -> None:
-        self._tasks.spawn("entering Redis", self._enter())
+        self.tasks.spawn("entering Redis", self._enter())
 
     def _down(self) -> None:
         self.incarnation = None
@@ -177,7 +185,7 @@ class RedisGateway:
     def mark_unavailable(self, error: str) -> None:
         """The server has refused a command with this error. If it would refuse any other too, wait until it does not."""
         if full(error):
-            self._pressure.refused()
+            self.pressure.refused()
         elif self.incarnation is not None and is_server_unusable(error):
             self.incarnation = None
             self._fail(error)
@@ -201,7 +209,7 @@ class RedisGateway:
                 if repr(error) not in self._failure:
                     self._log.failure("redis: entering failed; it is tried again")
                 self._fail(repr(error))
-            await deferLater(self._clock, wait)
+            await deferLater(self.clock, wait)
             wait = min(2 * wait, 1.0)
 
     async def _try_to_enter(self, entering: object) -> None:
@@ -214,7 +222,7 @@ class RedisGateway:
         missing = await self.link.run(scripts.PROBE, [PROBE], room_key(""))
         if missing:
             raise StartupError(f"NOPERM: its user may not use {', '.join(map(bytes.decode, missing))}")
-        asked = self._clock.seconds()
+        asked = self.clock.seconds()
         patient = self.longest_offer_seconds
         lately = int(about.get("uptime_in_seconds", "0")) <= RESTARTED_WITHIN_SECONDS
         # Others may still have their connections, to a server without data or to a master that was replaced.
@@ -230,7 +238,7 @@ class RedisGateway:
             b"%f" % patient,
             b"%f" % AWAY_AFTER,
         )
-        answered = self._clock.seconds()
+        answered = self.clock.seconds()
         self.time.sample(asked, answered, float(now))
         if not self._known:
             # If Redis' clock was set, the other nodes and the rooms that it has kept are not there yet.
@@ -241,16 +249,16 @@ class RedisGateway:
                 "redis: another server, or one that was restarted: incarnation {number}", number=number.decode()
             )
             await self._offer()
-        wait = float(left) - (self._clock.seconds() - answered)
+        wait = float(left) - (self.clock.seconds() - answered)
         if wait > 0:
-            await deferLater(self._clock, wait + 0.02)
+            await deferLater(self.clock, wait + 0.02)
         if not self.link.usable or self._entering is not entering:
             return
         # Only now: if the offering was interrupted, it is to be done again.
         self._known = self.incarnation = number
         self.fresh = self.fresh or fresh == b"1"
         self.fatal, self._failure, self._emptied, self.link.left = False, "", False, False
-        self._entered(renewed)
+        self._opened(renewed)
         self._go_on()
 
     def _warn(self, warning: str) -> None:

@@ -32,8 +32,8 @@ class Journal:
 
     _log = Logger()
 
-    def __init__(self, access: RedisGateway, length: int, size: int, spool: Spool, metrics: StoreMetrics):
-        self._access = access
+    def __init__(self, gateway: RedisGateway, length: int, size: int, spool: Spool, metrics: StoreMetrics):
+        self._gateway = gateway
         self._length = length
         self._size = size
         self.bounds = b"%d" % length, b"%d" % size
@@ -74,17 +74,17 @@ class Journal:
         def failed(failure: Failure) -> None:
             self._spool.append([entry])
 
-        run = self._access.link.run(scripts.PUT, [JOURNAL, STORE], *self.bounds, *entry)
+        run = self._gateway.link.run(scripts.PUT, [JOURNAL, STORE], *self.bounds, *entry)
         return run.addCallbacks(added, failed)
 
     async def tidy(self) -> None:
         """Forget what the archive has, and bring back what was spooled. To be called about once a second."""
         self._spool.flush()
         self._spool.measure()
-        if not self._access.usable:
+        if not self._gateway.usable:
             return
         last = self._kept[-1][0] if self._kept else (0, 0)
-        call = self._access.link.call
+        call = self._gateway.link.call
         try:
             first, length, (number, size) = await answers(
                 [
@@ -95,12 +95,12 @@ class Journal:
             )
         except (DisconnectedError, RedisError):
             return
-        if number != self._access.incarnation:
+        if number != self._gateway.incarnation:
             return  # an empty stream of a server that has lost its data does not mean that the archive has it
         oldest = _id(first[0][0]) if first else None
         self._metrics.journal_length.value = length
         self._metrics.journal_bytes.value = int(size or 0) if length else 0
-        self._metrics.journal_age.value = max(0.0, self._access.time.reference() - oldest[0] / 1000) if oldest else 0.0
+        self._metrics.journal_age.value = max(0.0, self._gateway.time.reference() - oldest[0] / 1000) if oldest else 0.0
         while self._kept and self._kept[0][0] <= last and (oldest is None or self._kept[0][0] < oldest):
             self._kept.popleft()
         await self._bring_back(length, int(size or 0) if length else 0)
@@ -128,7 +128,7 @@ class Journal:
 
     async def close(self) -> None:
         """Keep what the stream may have lost, in the spool, if Redis is away; and what waits in memory. Ends within seconds."""
-        if self._access.link.usable:
+        if self._gateway.link.usable:
             await self._add_all(self._spool.take_from_memory(KEPT))
         elif self._kept:
             self._spool.append([entry for _, entry in self._kept])

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from ...errors import MAILBOX_FULL, RequestError
-from ...interfaces import IStoreEventHandler
-from ...util.services import Tasks
+from ...interfaces import IMailboxes
+from ...util.coroutines import returns_deferred
 from . import scripts
 from .connection import DisconnectedError, RedisError
 from .gateway import RedisGateway, unavailable
@@ -42,6 +43,7 @@ class _Mailbox:
         self.dropped = False
 
 
+@implementer(IMailboxes)
 class Mailboxes:
     """Mailboxes. A letter is put into the mailbox first and told of then. It is out of it only after it was handed over.
 
@@ -51,20 +53,17 @@ class Mailboxes:
     keep: seconds for which letters are kept. most_bytes: of one mailbox; what does not fit is refused.
     """
 
-    def __init__(self, access: RedisGateway, tasks: Tasks, keep: int, most_bytes: int):
-        self._access = access
-        self._tasks = tasks
+    def __init__(self, gateway: RedisGateway, keep: int, most_bytes: int):
+        self._gateway = gateway
+        self._tasks = gateway.tasks
         self._keep = b"%d" % keep
         self._most_bytes = b"%d" % most_bytes
-        self._follower: IStoreEventHandler | None = None
         self._delivered: dict[bytes, None] = {}
         self._boxes: dict[tuple[str, str], _Mailbox] = {}
 
-    def attach(self, follower: IStoreEventHandler) -> None:
-        """Set who delivers."""
-        self._follower = follower
-
-    def relay(self, room_id: str, user_id: str, frame: bytes, done: Callable[[RequestError | None], None]) -> None:
+    def relay(
+        self, room_id: str, user_id: str, frame: bytes, done: Callable[[RequestError | None], None] = lambda error: None
+    ) -> None:
         """As IRoomStore says."""
         self._send(room_id, user_id, secrets.token_hex(MESSAGE_ID_BYTES // 2).encode() + frame, done)
 
@@ -72,21 +71,21 @@ class Mailboxes:
         def later(failure: Failure | None = None) -> None:
             # Whether a lost question was carried out is not known; a letter that comes twice is delivered once.
             if failure is None or failure.check(DisconnectedError):
-                self._access.wait(
+                self._gateway.wait(
                     lambda: self._send(room_id, user_id, letter, done), lambda: done(unavailable())
                 )  # fmt: skip
             else:
-                self._access.mark_unavailable(str(failure.value))
+                self._gateway.mark_unavailable(str(failure.value))
                 done(unavailable())
 
-        if not self._access.usable:
+        if not self._gateway.usable:
             later()
             return
 
         def kept(fits: int) -> None:
             done(None if fits else MAILBOX_FULL)
 
-        self._access.link.run(
+        self._gateway.link.run(
             scripts.RELAY,
             [mail_key(room_id, user_id)],
             letter,
@@ -115,22 +114,23 @@ class Mailboxes:
         for room_id, user_id in list(self._boxes):
             self._read(room_id, user_id)
 
-    async def take(self, room_id: str, user_id: str) -> Sequence[bytes]:
+    @returns_deferred
+    async def take_mail(self, room_id: str, user_id: str) -> Sequence[bytes]:
         """As IRoomStore says."""
-        await self._access.available()
+        await self._gateway.available()
         taker: Deferred[Sequence[bytes]] = Deferred()
         self._read(room_id, user_id, taker)
         return await taker
 
-    def drop(self, room_id: str, user_id: str) -> None:
+    def drop_mail(self, room_id: str, user_id: str) -> None:
         """As IRoomStore says."""
         box = self._boxes.pop((room_id, user_id), None)
         if box is not None:
             box.dropped = True
-        self._access.link.call(b"DEL", mail_key(room_id, user_id)).addErrback(lambda failure: None)
+        self._gateway.link.call(b"DEL", mail_key(room_id, user_id)).addErrback(lambda failure: None)
 
     def _is_here(self, room_id: str, user_id: str) -> bool:
-        return self._follower is not None and self._follower.present(room_id, user_id)
+        return self._gateway.events.present(room_id, user_id)
 
     def _read(self, room_id: str, user_id: str, *takers: Deferred[Sequence[bytes]]) -> None:
         box = self._boxes.setdefault((room_id, user_id), _Mailbox())
@@ -148,12 +148,12 @@ class Mailboxes:
                 takers, box.takers = box.takers, []
                 names = tuple(box.handed)
                 try:
-                    letters = await self._access.link.run(
+                    letters = await self._gateway.link.run(
                         scripts.READ_MAILBOX, [mail_key(room_id, user_id)], b"%d" % MESSAGE_ID_BYTES, *names
                     )
                 except (DisconnectedError, RedisError) as error:
                     if isinstance(error, RedisError):
-                        self._access.mark_unavailable(str(error))
+                        self._gateway.mark_unavailable(str(error))
                     takers += box.takers
                     box.takers = []
                     for taker in takers:
@@ -185,8 +185,7 @@ class Mailboxes:
             if not self._is_here(room_id, user_id):
                 return
             if self._is_new(box, letter):
-                assert self._follower is not None
-                self._follower.relayed(room_id, user_id, letter[MESSAGE_ID_BYTES:])
+                self._gateway.events.relayed(room_id, user_id, letter[MESSAGE_ID_BYTES:])
 
     def _is_new(self, box: _Mailbox, letter: bytes) -> bool:
         """Say whether a letter was not delivered here before, and take it for delivered: it is to be taken out."""

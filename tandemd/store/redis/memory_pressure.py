@@ -11,8 +11,6 @@ from .metrics import StoreMetrics
 
 HIGH, EASED = 0.8, 0.75
 """Parts of maxmemory: from the first on the pressure is high, until less than the second is used."""
-LOOK_SECONDS = 2.0
-"""Seconds between two questions to Redis how much memory it uses."""
 SAID_EVERY_SECONDS = 60.0
 """Seconds between two log lines that say that Redis refuses changes."""
 SHORT_LOG = 32

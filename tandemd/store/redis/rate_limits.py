@@ -5,28 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
+from zope.interface import implementer
 
+from ...interfaces import IRateLimitStore
 from ...ratelimit.buckets import DAY, RECHECK, Flag, Plan, RoomQuota, TakeResult, TokenBucket
+from ...util.coroutines import returns_deferred
 from . import scripts
 from .connection import DisconnectedError, RedisError
 from .gateway import RedisGateway, unavailable
 from .keys import ROOM, budget_key
 
 
+@implementer(IRateLimitStore)
 class RedisRateLimits:
-    """See IRoomStore."""
+    """See `IRateLimitStore`."""
 
-    def __init__(self, access: RedisGateway):
-        self._access = access
+    def __init__(self, gateway: RedisGateway):
+        self._gateway = gateway
 
-    async def take(self, ways: Sequence[Plan]) -> TakeResult:
+    @returns_deferred
+    async def take(self, plans: Sequence[Plan]) -> TakeResult:
         """As IRoomStore says."""
-        await self._access.available()
+        await self._gateway.available()
         names: dict[str, int] = {}
         words = [ROOM, b"%f" % RECHECK, b"%d" % DAY]
-        for way in ways:
-            words.append(b"%d" % len(way))
-            for need in way:
+        for plan in plans:
+            words.append(b"%d" % len(plan))
+            for need in plan:
                 words.append(b"%d" % names.setdefault(need.name, len(names) + 1))
                 if isinstance(need, TokenBucket):
                     words += (b"b", b"%.6f" % need.interval, b"%.6f" % need.room, b"%.6f" % need.refill_period)
@@ -35,21 +40,21 @@ class RedisRateLimits:
                 else:
                     words += (b"s", need.room_id.encode(), b"%d" % need.most, b"")
         try:
-            taken, wait, lacking, nearest = await self._access.link.run(
+            taken, wait, lacking, nearest = await self._gateway.link.run(
                 scripts.TAKE, [budget_key(name) for name in names], *words
             )
         except DisconnectedError:
             raise unavailable() from None
         except RedisError as error:
-            self._access.mark_unavailable(str(error))
+            self._gateway.mark_unavailable(str(error))
             raise unavailable() from None
         return TakeResult(taken) if taken >= 0 else TakeResult(-1, float(wait), list(names)[lacking - 1], nearest)
 
-    def refund(self, way: Plan) -> None:
+    def refund(self, plan: Plan) -> None:
         """As IRoomStore says."""
         keys: list[bytes] = []
         words: list[bytes] = []
-        for need in way:
+        for need in plan:
             if isinstance(need, TokenBucket):
                 words += (b"b", b"%.6f" % need.interval)
             elif isinstance(need, RoomQuota):
@@ -57,11 +62,11 @@ class RedisRateLimits:
             else:
                 continue
             keys.append(budget_key(need.name))
-        self._tell(self._access.link.run(scripts.GIVE_BACK, keys, *words))
+        self._tell(self._gateway.link.run(scripts.GIVE_BACK, keys, *words))
 
     def mark(self, name: str, seconds: float) -> None:
         """As IRoomStore says."""
-        self._tell(self._access.link.call(b"SET", budget_key(name), b"", b"PX", b"%d" % (seconds * 1000)))
+        self._tell(self._gateway.link.call(b"SET", budget_key(name), b"", b"PX", b"%d" % (seconds * 1000)))
 
     @staticmethod
     def _tell(answer: Deferred[object]) -> None:

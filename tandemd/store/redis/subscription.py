@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 
-from ...interfaces import IStoreEventHandler
-from ...util.services import Tasks
 from . import codec, scripts
 from .connection import DisconnectedError, RedisConnection, RedisError
 from .gateway import PATIENCE, RedisGateway, unavailable
@@ -43,38 +41,31 @@ class Subscription:
 
     def __init__(
         self,
-        access: RedisGateway,
+        gateway: RedisGateway,
         mail: Mailboxes,
-        clock: IReactorTime,
         endpoint: IStreamClientEndpoint,
         options: dict[str, Any],
-        tasks: Tasks,
         metrics: StoreMetrics,
         name: str,
     ):
-        self.link = RedisConnection("subscription", clock, endpoint, options, self._up, self._down, self._heard)
+        self.link = RedisConnection("subscription", gateway.clock, endpoint, options, self._up, self._down, self._heard)
         self.listens = False
-        self._access = access
+        self._gateway = gateway
         self._mail = mail
-        self._clock = clock
-        self._tasks = tasks
+        self._clock = gateway.clock
+        self._tasks = gateway.tasks
         self._metrics = metrics
         self._canary = canary_key(name)
         self._places = places_key(name)
-        self._follower: IStoreEventHandler | None = None
         self._rooms: dict[str, _Followed] = {}
         self._unconfirmed: dict[str, int] = {}
         self._catching_up = False
         self._heard_at = 0.0
 
-    def attach(self, follower: IStoreEventHandler) -> None:
-        """Set who is told."""
-        self._follower = follower
-
     def __contains__(self, room_id: str) -> bool:
         return room_id in self._rooms
 
-    def codes(self) -> list[str]:
+    def room_ids(self) -> list[str]:
         """Return the codes of the followed rooms."""
         return list(self._rooms)
 
@@ -96,7 +87,7 @@ class Subscription:
         if followed is None:
             return
         self.link.send_subscribe(b"UNSUBSCRIBE", room_key(room_id))
-        self._access.link.call(b"SREM", self._places, room_id.encode()).addErrback(lambda failure: None)
+        self._gateway.link.call(b"SREM", self._places, room_id.encode()).addErrback(lambda failure: None)
         for waiter in followed.waiting:
             waiter.callback(None)
 
@@ -122,7 +113,7 @@ class Subscription:
             if waiter in followed.waiting:
                 followed.waiting.remove(waiter)
 
-    def give_up(self) -> None:
+    def cancel_waiters(self) -> None:
         """Let nobody wait any longer."""
         for followed in self._rooms.values():
             waiting, followed.waiting = followed.waiting, []
@@ -149,24 +140,24 @@ class Subscription:
     def _caught_up(self) -> None:
         if self._catching_up and not self._unconfirmed:
             self._catching_up = False
-            self._tasks.spawn("making up", self._listen_again())
+            self._tasks.spawn("catching up", self._catch_up_now())
 
-    async def _listen_again(self) -> None:
-        await self.make_up()
-        if self._follower is not None and self._access.usable:
-            self._follower.available()  # a room could not be opened while it would not have been heard of
+    async def _catch_up_now(self) -> None:
+        await self.catch_up()
+        if self._gateway.usable:
+            self._gateway.events.available()  # a room could not be opened while it would not have been heard of
 
-    async def make_up(self) -> None:
+    async def catch_up(self) -> None:
         """Compare, and deliver what was not heard of, or could not be taken out of its mailbox then."""
         await self.compare()
-        if self._follower is not None and self._access.usable:
-            for room_id in self.codes():
-                self._mail.deliver_all(room_id, self._follower.members_here(room_id))
+        if self._gateway.usable:
+            for room_id in self.room_ids():
+                self._mail.deliver_all(room_id, self._gateway.events.members_here(room_id))
             self._mail.tidy()
 
     def watch(self) -> None:
         """Notice a subscription that is silent without being closed. To be called every second."""
-        if not self._access.link.usable:
+        if not self._gateway.link.usable:
             self._heard_at = max(self._heard_at, self._clock.seconds() - 1.0)  # the canary cannot be sent
         silent = self._clock.seconds() - self._heard_at
         self._metrics.canary_age.value = silent if self._heard_at else 0.0
@@ -174,8 +165,8 @@ class Subscription:
             self._log.warn("redis: nothing is heard from the subscription; connecting anew")
             self._heard_at = self._clock.seconds()
             self.link.drop()
-        if self._access.link.usable:
-            self._access.link.call(b"PUBLISH", self._canary, b"c").addErrback(lambda failure: None)
+        if self._gateway.link.usable:
+            self._gateway.link.call(b"PUBLISH", self._canary, b"c").addErrback(lambda failure: None)
 
     # -- what is heard
 
@@ -187,17 +178,17 @@ class Subscription:
             return
         if channel == STORE:
             if kind == b"message":
-                self._access.announced(payload)
+                self._gateway.announced(payload)
             return
         room_id = name.decode()
         if kind == b"subscribe":
             self._confirmed(room_id)
-        elif kind == b"message" and self._follower is not None and room_id in self._rooms:
+        elif kind == b"message" and room_id in self._rooms:
             if payload[:1] == b"[":
                 _, commits = codec.decode_publication(payload)
-                self._follower.committed(room_id, commits)
+                self._gateway.events.committed(room_id, commits)
             elif payload[:1] == b"e":
-                self._follower.renewed(room_id)
+                self._gateway.events.renewed(room_id)
             elif payload[:1] == b"r":
                 self._mail.told(room_id, payload[1:])
 
@@ -218,16 +209,16 @@ class Subscription:
 
     async def compare(self) -> None:
         """Tell the follower which version each followed room has: a lost last message leaves no hole."""
-        if self._follower is None or not self._access.usable:
+        if not self._gateway.usable:
             return
-        room_ids = self.codes()
+        room_ids = self.room_ids()
         for start in range(0, len(room_ids), AT_ONCE):
             some = room_ids[start : start + AT_ONCE]
             try:
-                versions = await self._access.link.run(scripts.HEADS, [room_key(room_id) for room_id in some])
+                versions = await self._gateway.link.run(scripts.HEADS, [room_key(room_id) for room_id in some])
             except (DisconnectedError, RedisError):
                 return
             for room_id, found in zip(some, versions, strict=True):
                 if room_id in self._rooms:
                     room_uuid, version = codec.parse_version(found) if found else ("", (0, 0))
-                    self._follower.head(room_id, room_uuid, version)
+                    self._gateway.events.head(room_id, room_uuid, version)

@@ -22,7 +22,7 @@ class MembersTest(RedisTestCase):
     async def test_alive(self) -> None:
         a = await self.node("a/1/")
         await self.node("b/1/")
-        await a._beat()
+        await a._heartbeat()
         self.assertEqual(a.members.alive, 2)
         self.assertEqual(a.follower.lost, [])
 
@@ -31,11 +31,11 @@ class MembersTest(RedisTestCase):
         hand = await self.open(a)
         other = await self.open(a, "other")
         self.assertEqual(set(await self.ask(a, b"SMEMBERS", places_key("a/1/"))), {b"room", b"other"})
-        a.unfollow("room")  # the last member here has gone
+        a.rooms.unsubscribe("room")  # the last member here has gone
         self.assertEqual(await self.ask(a, b"SMEMBERS", places_key("a/1/")), [b"other"])
         await other.send(other.next({}, closes=True, due=0.0))
         self.assertEqual(await self.ask(a, b"SMEMBERS", places_key("a/1/")), [])
-        a.follow("room", a.follower)
+        a.rooms.subscribe("room")
         await hand.say("somebody came")
         self.assertEqual(await self.ask(a, b"SMEMBERS", places_key("a/1/")), [b"room"])
 
@@ -45,11 +45,11 @@ class MembersTest(RedisTestCase):
         await hand.send(hand.next(member("bob", "b/1/1")))
         await b.stopService()
         await self.age(a, DEAD_AFTER + 1, "b/1/")
-        await a._beat()
+        await a._heartbeat()
         self.assertEqual(a.follower.lost, [("room", "b/1/")])
         self.assertEqual(a.metrics.takeovers.value, 1)
-        await a._beat()
-        await a._beat()
+        await a._heartbeat()
+        await a._heartbeat()
         self.assertEqual(a.follower.lost, [("room", "b/1/")])
         self.assertEqual(await self.ask(a, b"ZRANGE", NODES, b"0", b"-1"), [b"a/1/"])
         self.assertEqual(a.members.alive, 1)
@@ -61,7 +61,7 @@ class MembersTest(RedisTestCase):
         await b.stopService()
         again = await self.node("b/2/")
         await self.age(again, DEAD_AFTER + 1, "b/1/")
-        await again._beat()
+        await again._heartbeat()
         self.assertEqual(again.follower.lost, [("room", "b/1/")])
 
     async def test_what_could_not_be_done_is_done_later(self) -> None:
@@ -76,10 +76,10 @@ class MembersTest(RedisTestCase):
             return worked(code, prefix) if code == "other" else fail(RequestError("unavailable", "not now"))
 
         a.follower.node_lost = fails
-        await a._beat()
+        await a._heartbeat()
         self.assertEqual(a.follower.lost, [("other", "b/1/")])
         a.follower.node_lost = worked
-        await a._beat()
+        await a._heartbeat()
         self.assertEqual(a.follower.lost, [("other", "b/1/"), ("room", "b/1/")])
 
     async def test_not_twice_at_the_same_time(self) -> None:
@@ -94,14 +94,14 @@ class MembersTest(RedisTestCase):
     async def test_after_an_outage_nobody_is_dead_and_grace_begins_anew(self) -> None:
         a = await self.node("a/1/")
         await self.node("b/1/")
-        before = a.grace_floor()
+        before = a.clock.grace_floor()
         await self.age(a, DEAD_AFTER + 1, "b/1/")
         await self.age(a, AWAY_AFTER + 1, "a/1/")
-        await a._beat()
+        await a._heartbeat()
         self.assertEqual(a.follower.lost, [])
         self.assertEqual(a.members.alive, 2)
-        self.assertGreater(a.grace_floor(), before)
-        self.assertLess(abs(a.grace_floor() - a.now()), 1.0)
+        self.assertGreater(a.clock.grace_floor(), before)
+        self.assertLess(abs(a.clock.grace_floor() - a.clock.now()), 1.0)
 
     async def test_redis_is_set_back(self) -> None:
         """A node that gave its last sign of life before is dead after as long a time as ever."""
@@ -109,30 +109,30 @@ class MembersTest(RedisTestCase):
         await self.open(b)
         await b.stopService()
         await self.age(a, -600, "a/1/", "b/1/")
-        before = a.grace_floor()
-        await a._beat()
-        self.assertEqual((a.members.alive, a.follower.lost, a.grace_floor()), (2, [], before))
+        before = a.clock.grace_floor()
+        await a._heartbeat()
+        self.assertEqual((a.members.alive, a.follower.lost, a.clock.grace_floor()), (2, [], before))
         await self.age(a, DEAD_AFTER + 1, "b/1/")
-        await a._beat()
+        await a._heartbeat()
         self.assertEqual(a.follower.lost, [("room", "b/1/")])
 
     async def test_the_floor_is_told_in_server_time(self) -> None:
         a = await self.node("a/1/")
         await self.ask(a, b"HSET", STORE, b"floor", b"%f" % (reactor.seconds() - 10))
-        a._access.time.begin(reactor.seconds() + 1000)
-        await a._beat()
-        self.assertLess(abs(a.grace_floor() - (a.now() - 10)), 100.0)
+        a._gateway.time.begin(reactor.seconds() + 1000)
+        await a._heartbeat()
+        self.assertLess(abs(a.clock.grace_floor() - (a.clock.now() - 10)), 100.0)
 
     async def test_while_others_live_the_floor_stays(self) -> None:
         a = await self.node("a/1/")
         await self.node("b/1/")
-        await a._beat()
-        before = a.grace_floor()
+        await a._heartbeat()
+        before = a.clock.grace_floor()
         await self.age(a, DEAD_AFTER + 1, "a/1/")  # it was frozen, b was not
-        await a._beat()
-        self.assertEqual(a.grace_floor(), before)
+        await a._heartbeat()
+        self.assertEqual(a.clock.grace_floor(), before)
 
     async def test_the_floor_is_that_of_the_incarnation(self) -> None:
         a = await self.node("a/1/")
-        await until(a.grace_floor)
-        self.assertLess(abs(float(await self.ask(a, b"HGET", STORE, b"floor")) - a.grace_floor()), 60.0)
+        await until(a.clock.grace_floor)
+        self.assertLess(abs(float(await self.ask(a, b"HGET", STORE, b"floor")) - a.clock.grace_floor()), 60.0)

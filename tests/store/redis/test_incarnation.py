@@ -35,7 +35,7 @@ class RestartTestCase(RedisTestCase):
 
     async def restart(self, *stores: Any, data: str) -> None:
         """Restart Redis with the data that was saved last ("kept"), or "none"; wait until the stores can use it."""
-        before = [store._access.incarnation for store in stores]
+        before = [store._gateway.incarnation for store in stores]
         self.server.stop()
         if data == "none":
             pathlib.Path(self.dump()).unlink(missing_ok=True)
@@ -43,7 +43,7 @@ class RestartTestCase(RedisTestCase):
             shutil.copy(self.dump() + ".kept", self.dump())
         self.server.start()
         for store, number in zip(stores, before, strict=True):
-            await until(lambda store=store, number=number: store._access.incarnation not in (None, number))
+            await until(lambda store=store, number=number: store._gateway.incarnation not in (None, number))
             await until(lambda store=store: not store.ready())
 
     async def held(self, store: Any, code: str = "room", says: int = 3) -> Hand:
@@ -73,15 +73,15 @@ class IncarnationTest(RestartTestCase):
         await self.restart(a, b, data="kept")
         self.assertIn("room", a.follower.renewals)
         self.assertEqual(await hand.say("to the old epoch"), Conflict(None))
-        room = await b.load("room")
+        room = await b.rooms.load("room")
         self.is_like(room, before)
-        self.assertEqual((await a.load("room")).version, room.version)
+        self.assertEqual((await a.rooms.load("room")).version, room.version)
         goes_on = Hand(a, "room", room)
         self.assertIsNone(await goes_on.say("x"))
         # Whoever was there before misses nothing, across the epochs.
-        missed = await a.replay("room", (before.epoch, before.seq - 1))
+        missed = await a.rooms.replay("room", (before.epoch, before.seq - 1))
         self.assertEqual(missed, [hand.log[-1], *goes_on.log])
-        self.assertEqual(await a.replay("room", before.version), goes_on.log)
+        self.assertEqual(await a.rooms.replay("room", before.version), goes_on.log)
 
     async def test_older(self) -> None:
         a, b = await self.node("a/1/"), await self.node("b/1/")
@@ -91,8 +91,8 @@ class IncarnationTest(RestartTestCase):
             await hand.say(f"not saved {i}")
         before = hand.room.copy()
         await self.restart(a, b, data="kept")
-        self.is_like(await b.load("room"), before)
-        self.assertEqual(await b.replay("room", (before.epoch, 3)), hand.log[3:])
+        self.is_like(await b.rooms.load("room"), before)
+        self.assertEqual(await b.rooms.replay("room", (before.epoch, 3)), hand.log[3:])
 
     async def test_a_node_that_knows_less_changes_nothing(self) -> None:
         a, b = await self.node("a/1/"), await self.node("b/1/")
@@ -102,17 +102,17 @@ class IncarnationTest(RestartTestCase):
             await hand.say(f"b has not heard {i}")
         before = hand.room.copy()
         await self.restart(a, b, data="none")
-        self.is_like(await b.load("room"), before)
+        self.is_like(await b.rooms.load("room"), before)
 
     async def test_none_and_held(self) -> None:
         a, b = await self.node("a/1/"), await self.node("b/1/")
         hand = await self.held(a)
         before = hand.room.copy()
         await self.restart(a, b, data="none")
-        room = await b.load("room")
+        room = await b.rooms.load("room")
         self.is_like(room, before)
-        self.assertEqual(await b.find_invite("inv-room"), "room")
-        self.assertEqual(await b.replay("room", (before.epoch, 1)), hand.log[1:])
+        self.assertEqual(await b.rooms.find_invite("inv-room"), "room")
+        self.assertEqual(await b.rooms.replay("room", (before.epoch, 1)), hand.log[1:])
         self.assertIsNone(await Hand(b, "room", room).say("x"))
         # What is to happen to the room later on is known again as well.
         self.assertEqual(await self.ask(a, b"ZRANGE", DUE, b"0", b"-1"), [b"room"])
@@ -125,12 +125,12 @@ class IncarnationTest(RestartTestCase):
         hand = await self.held(a)
         self.archive.rooms["room"] = hand.room.copy()
         a.follower.rooms.clear()
-        a.unfollow("room")
+        a.rooms.unsubscribe("room")
         await self.restart(a, data="none")
         # Without anybody asking for it: it must end some time too.
-        while await a.find_invite("inv-room") is None:
+        while await a.rooms.find_invite("inv-room") is None:
             pass
-        self.is_like(await a.load("room"), hand.room)
+        self.is_like(await a.rooms.load("room"), hand.room)
         self.assertEqual(await self.ask(a, b"SMEMBERS", places_key("dead/1/")), [b"room"])
 
     async def test_the_archive_knows_less_than_a_node(self) -> None:
@@ -140,7 +140,7 @@ class IncarnationTest(RestartTestCase):
         await hand.say("not archived yet")
         before = hand.room.copy()
         await self.restart(a, data="none")
-        self.is_like(await a.load("room"), before)
+        self.is_like(await a.rooms.load("room"), before)
 
     async def test_the_archive_is_away_meanwhile(self) -> None:
         a = await self.node()
@@ -149,11 +149,11 @@ class IncarnationTest(RestartTestCase):
         a.follower.rooms.clear()
         self.archive.away = True
         await self.restart(a, data="none")
-        self.assertIsNone(await a.find_invite("inv-room"))
+        self.assertIsNone(await a.rooms.find_invite("inv-room"))
         self.archive.away = False
-        while await a.find_invite("inv-room") is None:
+        while await a.rooms.find_invite("inv-room") is None:
             pass
-        self.is_like(await a.load("room"), hand.room)
+        self.is_like(await a.rooms.load("room"), hand.room)
 
     async def test_too_late(self) -> None:
         """A node that was away while rooms were offered: what goes on without it stays."""
@@ -162,33 +162,33 @@ class IncarnationTest(RestartTestCase):
         hand = await self.held(a)
         await self.save(a)
         await hand.say("only a knows")
-        a._access.link._factory.maxDelay = a._access.link._factory.initialDelay = 4.0  # it takes long to come back
+        a._gateway.link._factory.maxDelay = a._gateway.link._factory.initialDelay = 4.0  # it takes long to come back
         await self.restart(b, data="kept")
-        late = await b.load("room")
+        late = await b.rooms.load("room")
         self.assertEqual(late.seq, hand.room.seq - 1)
         goes_on = Hand(b, "room", late)
         self.assertIsNone(await goes_on.say("x"))
         await until(lambda: not a.ready())
         self.assertIn("room", a.follower.renewals)
-        self.assertEqual((await a.load("room")).version, goes_on.room.version)
-        self.assertIsNone(await a.replay("room", hand.room.version))
+        self.assertEqual((await a.rooms.load("room")).version, goes_on.room.version)
+        self.assertIsNone(await a.rooms.replay("room", hand.room.version))
 
     async def test_emptied_while_running(self) -> None:
         a = await self.node()
         hand = await self.held(a)
         before = hand.room.copy()
-        number = a._access.incarnation
+        number = a._gateway.incarnation
         await self.ask(a, b"FLUSHALL")
         self.assertEqual(await hand.say("x"), Conflict(None))
-        await until(lambda: a._access.incarnation not in (None, number))
-        self.is_like(await a.load("room"), before)
+        await until(lambda: a._gateway.incarnation not in (None, number))
+        self.is_like(await a.rooms.load("room"), before)
 
     async def test_emptied_and_nobody_commits(self) -> None:
         a = await self.node()
         await self.held(a)
-        number = a._access.incarnation
+        number = a._gateway.incarnation
         await self.ask(a, b"FLUSHALL")
-        await until(lambda: a._access.incarnation not in (None, number))
+        await until(lambda: a._gateway.incarnation not in (None, number))
         self.assertIn("room", a.follower.renewals)
 
     async def test_an_ended_room_is_not_offered_back(self) -> None:
@@ -199,15 +199,15 @@ class IncarnationTest(RestartTestCase):
         a.follower.rooms.clear()
         await self.save(a)
         await self.restart(a, b, data="kept")
-        self.assertIsNone(await a.load("room"))
+        self.assertIsNone(await a.rooms.load("room"))
 
     async def test_the_same_server_is_the_same_incarnation(self) -> None:
         a = await self.node()
         hand = await self.held(a)
-        number = a._access.incarnation
-        a._access.link.drop()
-        await until(lambda: a._access.incarnation is None)
-        await until(lambda: a._access.incarnation == number)
+        number = a._gateway.incarnation
+        a._gateway.link.drop()
+        await until(lambda: a._gateway.incarnation is None)
+        await until(lambda: a._gateway.incarnation == number)
         self.assertEqual(a.follower.renewals, [])
         self.assertIsNone(await hand.say("x"))
 
@@ -219,25 +219,25 @@ class IncarnationTest(RestartTestCase):
             hand.room.members[name[2:]] = value
         before = hand.room.copy()
         await self.restart(a, data="none")
-        self.is_like(await a.load("room"), before)
+        self.is_like(await a.rooms.load("room"), before)
 
     async def test_a_node_begins_with_the_time_of_the_others(self) -> None:
         a = await self.node("a/1/")
         for ahead in (1000, -1000):  # as if Redis' clock had been set, and this node were approaching it
-            a._access.time.begin(reactor.seconds() + ahead)
-            await a._beat()
+            a._gateway.time.begin(reactor.seconds() + ahead)
+            await a._heartbeat()
             b = await self.node(f"b{ahead}/1/")
-            self.assertLess(abs(b.now() - a.now()), 100.0)
+            self.assertLess(abs(b.clock.now() - a.clock.now()), 100.0)
 
     async def test_the_first_node_begins_with_the_latest_time(self) -> None:
         a = await self.node("a/1/")
-        await until(a.grace_floor)  # it has given a sign of life
+        await until(a.clock.grace_floor)  # it has given a sign of life
         await a.stopService()
         for ahead in (1000, -1000):
             at = reactor.seconds()
             self.server.execute("HSET", STORE.decode(), "time", str(at + ahead), "told", str(at - 1000))
             b = await self.node(f"b{ahead}/1/")
-            self.assertLess(abs(b.now() - reactor.seconds() - max(ahead, 0)), 100.0)
+            self.assertLess(abs(b.clock.now() - reactor.seconds() - max(ahead, 0)), 100.0)
             await b.stopService()
 
     async def test_offering_is_over_when_redis_is_set_back(self) -> None:
@@ -246,8 +246,8 @@ class IncarnationTest(RestartTestCase):
         await self.ask(a, b"HSET", STORE, b"opens", b"%f" % (reactor.seconds() + 600))
         await self.ask(a, b"HSET", room_key("room"), b"i", b"1")  # of an earlier incarnation
         b = await self.node("b/1/")
-        b.follow("room", b.follower)
-        self.assertEqual((await b.load("room")).seq, 1)
+        b.rooms.subscribe("room")
+        self.assertEqual((await b.rooms.load("room")).seq, 1)
 
 
 class EmptiedTest(RestartTestCase):
@@ -274,17 +274,17 @@ class EmptiedTest(RestartTestCase):
         # No other sign than the announcement: b gives no sign of life, and its rooms are not used.
         for loop in b._loops:
             loop.stop()
-        number = b._access.incarnation
+        number = b._gateway.incarnation
         hand = await self.emptied(a, b)
-        self.is_like(await a.load("room"), hand.room)
-        await until(lambda: b._access.incarnation not in (None, number))
+        self.is_like(await a.rooms.load("room"), hand.room)
+        await until(lambda: b._gateway.incarnation not in (None, number))
 
     async def test_a_node_that_is_not_told_has_the_time_to_notice(self) -> None:
         a = await self.node("a/1/")
         proxy, b = await self.proxied("b/1/")
         await until(lambda: b.members.heard_at)
         hand = await self.emptied(a, b, lambda: setattr(proxy, "deaf", "subscriptions"))
-        self.is_like(await a.load("room"), hand.room)
+        self.is_like(await a.rooms.load("room"), hand.room)
 
 
 class CompleteTest(RestartTestCase):
@@ -301,38 +301,38 @@ class CompleteTest(RestartTestCase):
     async def test_a_new_room_while_the_archive_is_away(self) -> None:
         a = await self.node(settle_seconds=0.1)
         await self.complete(a)
-        await until(lambda: a._complete_for)
+        await until(lambda: a._recovery._complete_for)
         self.archive.away = True
-        self.assertIsNone(await a.load("new"))
+        self.assertIsNone(await a.rooms.load("new"))
         self.assertIsNone(await Hand(a, "new").say("first"))
         self.assertEqual(a.warnings(), [])
 
     async def test_after_a_loss_it_waits_and_a_warning_says_so(self) -> None:
         a = await self.node(settle_seconds=0.1)
         await self.complete(a)
-        room = Room("0b7e1b0a-0000-4000-8000-000000000001", "old", a.now(), 1, 3)
+        room = Room("0b7e1b0a-0000-4000-8000-000000000001", "old", a.clock.now(), 1, 3)
         self.archive.rooms["old"] = room
         self.archive.away = True
         await self.restart(a, data="none")
-        await self.assertFailure(a.load("new"), RequestError)
+        await self.assertFailure(a.rooms.load("new"), RequestError)
         self.assertIn("new ones too, wait for the archive", a.warnings()[0])
         self.archive.away = False
         await self.complete(a)
-        self.assertEqual((await a.load("old")).seq, 3)
+        self.assertEqual((await a.rooms.load("old")).seq, 3)
         asked = self.archive.asked
-        self.assertIsNone(await a.load("new"))
+        self.assertIsNone(await a.rooms.load("new"))
         self.assertEqual(self.archive.asked, asked)
         await until(lambda: not a.warnings())
 
     async def test_a_question_that_is_not_worth_asking_the_archive(self) -> None:
         """M1: `/status` asked PostgreSQL for each room that Redis did not have."""
         a = await self.node()
-        self.archive.rooms["old"] = Room("0b7e1b0a-0000-4000-8000-000000000001", "old", a.now(), 1, 3)
+        self.archive.rooms["old"] = Room("0b7e1b0a-0000-4000-8000-000000000001", "old", a.clock.now(), 1, 3)
         asked = self.archive.asked
-        self.assertIsNone(await a.load("old", archived=False))
+        self.assertIsNone(await a.rooms.load("old", archived=False))
         self.assertEqual(self.archive.asked, asked)
-        self.assertEqual((await a.load("old")).seq, 3)
-        self.assertEqual((await a.load("old", archived=False)).seq, 3)
+        self.assertEqual((await a.rooms.load("old")).seq, 3)
+        self.assertEqual((await a.rooms.load("old", archived=False)).seq, 3)
 
     async def test_not_while_changes_wait_for_the_archive(self) -> None:
         """What Redis has lost may be in the journal again, and nowhere else."""
@@ -341,7 +341,7 @@ class CompleteTest(RestartTestCase):
         b = await self.node("b/1/", settle_seconds=0.1)
         await until(lambda: b.members.heard_at)
         for _ in range(3):
-            await b._complete()
+            await b._recovery.complete()
         self.assertIsNone(await self.ask(a, b"HGET", STORE, b"complete"))
         await self.ask(a, b"DEL", JOURNAL)
         await self.complete(a)
@@ -354,7 +354,7 @@ class CompleteTest(RestartTestCase):
         await self.ask(a, b"DEL", JOURNAL)
         await self.complete(a)
         self.assertEqual(self.archive.rooms["room"].epoch, hand.room.epoch)
-        self.assertEqual((await a.load("room")).version, hand.room.version)
+        self.assertEqual((await a.rooms.load("room")).version, hand.room.version)
 
 
 class LostAnswerTest(RestartTestCase):
@@ -364,7 +364,7 @@ class LostAnswerTest(RestartTestCase):
         """Return the promise of the result of a batch that was committed, whose answer was lost."""
         proxy.deaf = "all"
         result = hand.send(*hand.batch("x", "y"))
-        while (await b.load("room")).seq != hand.room.seq + 2:
+        while (await b.rooms.load("room")).seq != hand.room.seq + 2:
             pass
         return result
 
@@ -380,7 +380,7 @@ class LostAnswerTest(RestartTestCase):
         proxy.deaf = ""
         await self.restart(a, b, data="kept")
         self.assertIsNone(await result)
-        self.assertEqual((await a.load("room")).seq, hand.room.seq)
+        self.assertEqual((await a.rooms.load("room")).seq, hand.room.seq)
 
     async def test_nobody_has_it(self) -> None:
         proxy, a, b, hand = await self.begin()
@@ -389,13 +389,13 @@ class LostAnswerTest(RestartTestCase):
         proxy.deaf = ""
         await self.restart(a, b, data="kept")
         self.assertEqual(await result, Conflict(None))
-        self.assertEqual((await a.load("room")).seq, hand.room.seq)
+        self.assertEqual((await a.rooms.load("room")).seq, hand.room.seq)
 
     async def test_another_node_has_it(self) -> None:
         """Decided again, it would be done twice."""
         proxy, a, b, hand = await self.begin()
-        b.follow("room", b.follower)
-        room = await b.load("room")
+        b.rooms.subscribe("room")
+        room = await b.rooms.load("room")
         result = await self.sent(a, b, hand, proxy)
         await until(lambda: len(b.follower.seqs("room")) == 2)
         for commit in b.follower.commits["room"]:
@@ -404,7 +404,7 @@ class LostAnswerTest(RestartTestCase):
         proxy.deaf = ""
         await self.restart(a, b, data="none")
         self.assertIsNone(await result)
-        self.assertEqual((await a.load("room")).seq, hand.room.seq)
+        self.assertEqual((await a.rooms.load("room")).seq, hand.room.seq)
         # The archive gets to know of it, though the journal that it was written to is lost.
         entries = await self.ask(a, b"XRANGE", JOURNAL, b"-", b"+")
         found = {fields[5] for _, fields in entries}
@@ -433,7 +433,7 @@ class KeysTest(RedisTestCase):
     async def test_everything_has_our_name(self) -> None:
         a = await self.node()
         hand = await self.open(a)
-        a.relay("room", "ann", b"1")
+        a.mailboxes.relay("room", "ann", b"1")
         await hand.send(hand.next({}, closes=True, due=0.0))
         await self.open(a, "other")
         await until(lambda: a.members.floor is not None)

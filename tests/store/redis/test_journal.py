@@ -93,10 +93,10 @@ class JournalTest(RedisTestCase):
         a = await self.node()
         hand = await self.open(a)
         await hand.say()
-        number = a._access.incarnation
+        number = a._gateway.incarnation
         self.server.stop()
         self.server.start()
-        await until(lambda: a._access.incarnation not in (None, number))
+        await until(lambda: a._gateway.incarnation not in (None, number))
         self.assertEqual(await self.entries(a), [("USER_JOINED", 1), ("CHAT", 2)])
 
     async def test_a_full_journal_goes_to_the_spool_and_comes_back(self) -> None:
@@ -187,7 +187,7 @@ class JournalTest(RedisTestCase):
         hand = await self.open(a)
         await hand.say()
         self.server.stop()
-        await until(lambda: a._access.incarnation is None)
+        await until(lambda: a._gateway.incarnation is None)
         await a.stopService()
         self.assertEqual(self.spooled(), [1, 2])
         self.server.start()

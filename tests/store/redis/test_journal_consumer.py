@@ -79,7 +79,7 @@ class ConsumerTest(ConsumerTestCase):
         # One that was archived twice, because its node was slow, is counted once.
         first = entries[0][0], sum(len(value) for value in entries[0][1][1::2])
         for _ in range(2):
-            await a._access.link.run(scripts.ARCHIVED, [JOURNAL, STORE], GROUP, b"1", first[0], b"%d" % first[1])
+            await a._gateway.link.run(scripts.ARCHIVED, [JOURNAL, STORE], GROUP, b"1", first[0], b"%d" % first[1])
         self.assertEqual(int(await self.ask(a, b"HGET", STORE, b"journal")), held - first[1])
         await self.consumer()
         await self.drained(a)
@@ -131,7 +131,7 @@ class ConsumerTest(ConsumerTestCase):
         a = await self.node()
         await self.consumer()
         hand = await self.large(a)
-        a.unfollow("room")
+        a.rooms.unsubscribe("room")
         await hand.send(hand.next({"host": "user7"}))
         await until(lambda: hand.room.seq in self.seqs(hand.room.room_uuid))
         await self.ask(a, b"DEL", room_key("room"))
@@ -210,10 +210,10 @@ class ConsumerTest(ConsumerTestCase):
         for _ in range(5):
             await hand.say()
         a.follower.rooms["room"] = (hand.room, hand.log)
-        number = a._access.incarnation
+        number = a._gateway.incarnation
         self.server.stop()
         self.server.start()
-        await until(lambda: a._access.incarnation not in (None, number))
+        await until(lambda: a._gateway.incarnation not in (None, number))
         self.archive.away = False
         await self.drained(a)
         self.assertEqual(self.seqs(hand.room.room_uuid), [1, 2, 3, 4, 5, 6])

@@ -71,7 +71,7 @@ class NodesTestCase(TestCase):
         prepare(config)
         stores = backend_of(config, reactor, NodeMetrics("1", name), f"{name}/boot/")
         assert isinstance(stores, ClusterBackend)
-        stores.store.attach(Recorder())
+        stores.store.set_event_handler(Recorder())
         stores.database.startService()
         self.running.append(stores)
         await stores.store.startService()
@@ -96,21 +96,21 @@ class NodesTestCase(TestCase):
         """Do everything that a node does with Redis."""
         one, other = await self.stores("a", **environ), await self.stores("b", **environ)
         store, heard = one.store, Recorder()
-        other.store.attach(heard)
-        self.assertIsNone(await store.load("movie"))
-        other.store.follow("movie", heard)
-        await other.store.load("movie")  # what is committed from now on is heard there
+        other.store.set_event_handler(heard)
+        self.assertIsNone(await store.rooms.load("movie"))
+        other.store.rooms.subscribe("movie")
+        await other.store.rooms.load("movie")  # what is committed from now on is heard there
         hand = Hand(store, "movie")
         self.assertIsNone(await hand.send(hand.next(member("ann", "a/boot/1"), text="one", due=1.0)))
         self.assertIsNone(await hand.say("two"))
         await until(lambda: heard.seqs("movie") == [1, 2])
-        self.assertEqual(await other.store.find_invite("inv-movie"), "movie")
-        self.assertEqual(await store.due_rooms(2.0), ["movie"])
-        replayed = await store.replay("movie", (hand.room.epoch, 1))
+        self.assertEqual(await other.store.rooms.find_invite("inv-movie"), "movie")
+        self.assertEqual(await store.rooms.due_rooms(2.0), ["movie"])
+        replayed = await store.rooms.replay("movie", (hand.room.epoch, 1))
         self.assertEqual([commit.seq for commit in replayed or ()], [2])
-        store.relay("movie", "ann", b"letter")
-        await store.load("movie")  # commands are carried out in order
-        self.assertEqual([bytes(frame) for frame in await other.store.take_mail("movie", "ann")], [b"letter"])
+        store.mailboxes.relay("movie", "ann", b"letter")
+        await store.rooms.load("movie")  # commands are carried out in order
+        self.assertEqual([bytes(frame) for frame in await other.store.mailboxes.take_mail("movie", "ann")], [b"letter"])
         await until(lambda: self.archived() == [1, 2])
         self.assertIsNone(await hand.send(hand.next({}, closes=True)))
         await until(lambda: heard.seqs("movie") == [1, 2, 3])
@@ -132,7 +132,7 @@ class LoginTests(NodesTestCase):
         server = self.redis("--requirepass", "geheim")
         await self.works(REDIS_HOST=server.path, REDIS_PASSWORD="geheim", REDIS_DB="3")
         connection = await self.stores("look", REDIS_HOST=server.path, REDIS_PASSWORD="geheim", REDIS_DB="0")
-        self.assertIsNone(await connection.store.load("movie"))
+        self.assertIsNone(await connection.store.rooms.load("movie"))
         self.assertIn(b"db3:", server.execute("INFO", "keyspace", password="geheim"))
 
     async def test_acl_user_with_the_rights_that_are_told(self) -> None:

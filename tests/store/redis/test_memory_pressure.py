@@ -83,13 +83,13 @@ class FullTests(FullTestCase):
         a = await self.node()
         hand, other = await self.with_members(a), await self.with_members(a, "other")
         await self.full(hand)
-        away = Member("ann", "Ann", "", 1, a.now())
+        away = Member("ann", "Ann", "", 1, a.clock.now())
         self.assertIsNone(await hand.send(hand.next({MEMBER + "ann": away}, event="CONNECTION_LOST")))
         self.assertIsNone(await hand.send(hand.next({MEMBER + "ann": None}, event="USER_LEFT")))
         self.assertIsInstance(await hand.say("refused"), Unavailable)
         for one in (hand, other):
             self.assertIsNone(await one.send(one.next({}, event="ROOM_CLOSED", closes=True, due=0.0)))
-        self.assertIsNone(await a.load("room"))
+        self.assertIsNone(await a.rooms.load("room"))
         self.assertEqual(await self.ask(a, b"EXISTS", b"tandem:room:room", b"tandem:room:other"), 0)
 
     async def test_a_node_stays_alive_and_can_come_back(self) -> None:
@@ -98,17 +98,17 @@ class FullTests(FullTestCase):
         await self.full(hand)
         before = a.members.heard_at
         await until(lambda: a.members.heard_at > before)
-        a._access.link.drop()
-        await until(lambda: a._access.incarnation is None)
+        a._gateway.link.drop()
+        await until(lambda: a._gateway.incarnation is None)
         await until(lambda: not a.ready())
         # As after a restart with the same data: a new incarnation, and the rooms that are open here are offered.
         a.follower.rooms["room"] = (hand.room, hand.log)
         self.limit(0)
         self.server.execute("HSET", "tandem:store", "run_id", "another")
         self.limit(1)
-        a._access.link.drop()
+        a._gateway.link.drop()
         await until(lambda: "room" in a.follower.renewals)
-        again = Hand(a, "room", await a.load("room"))
+        again = Hand(a, "room", await a.rooms.load("room"))
         self.assertIsInstance(await again.say("refused"), Unavailable)
         self.assertIsNone(await again.send(again.next({}, event="ROOM_CLOSED", closes=True, due=0.0)))
 
@@ -126,7 +126,7 @@ class ShortTests(FullTestCase):
         hand = await self.with_members(a)
         await self.short(a)
         self.assertIsNone(await hand.say("x"))
-        self.assertIsNone(await a.load("new"))
+        self.assertIsNone(await a.rooms.load("new"))
         self.assertIsInstance(await Hand(a, "new").say("x"), Unavailable)
         before = a.follower.times_available
         self.limit(int(self.used() / (EASED - 0.2)))
@@ -152,8 +152,8 @@ class ShortTests(FullTestCase):
                 pass
         # A resume from within the log is whole; one from before it learns that it is not.
         epoch, seq = hand.room.version
-        self.assertEqual(len(await a.replay("room", (epoch, seq - 5))), 5)
-        self.assertIsNone(await a.replay("room", (epoch, seq - 90)))
+        self.assertEqual(len(await a.rooms.replay("room", (epoch, seq - 5))), 5)
+        self.assertIsNone(await a.rooms.replay("room", (epoch, seq - 90)))
 
     async def test_what_rooms_hold_makes_way(self) -> None:
         """Full by what is in logs: nothing has to be raised, nobody has to leave."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from zope.interface import implementer
 
-from ...interfaces import IArchive
+from ...interfaces import CommitResult, IArchive, IRoomStore
 from ...rules.state import MEMBER, Commit, Member, Room, Version
+from ...util.coroutines import returns_deferred
 from . import codec, scripts
+from .cluster_membership import ClusterMembership
+from .commit_writer import CommitWriter
 from .connection import DisconnectedError, RedisError, answers
 from .gateway import RedisGateway, unavailable
 from .keys import DUE, INVITES, STORE, log_key, room_key
 from .reseeding import RoomReseeder
+from .subscription import Subscription
 
 DUE_AT_ONCE = 1000
 """Rooms that are looked at when it is asked which are due."""
@@ -24,7 +28,8 @@ DUE_EVERY = 1.0
 """Seconds between two questions to Redis which rooms are due."""
 
 
-class RoomReader:
+@implementer(IRoomStore)
+class RedisRoomStore:
     """Reads.
 
     heard_of: waits until what happens to a room will be told. followed: whether a room is open here. replay_bytes: how
@@ -37,35 +42,38 @@ class RoomReader:
 
     def __init__(
         self,
-        access: RedisGateway,
+        gateway: RedisGateway,
         archive: IArchive,
         offers: RoomReseeder,
-        clock: IReactorTime,
-        heard_of: Callable[[str], Awaitable[None]],
-        followed: Callable[[str], bool],
+        commits: CommitWriter,
+        subscription: Subscription,
+        members: ClusterMembership,
         replay_bytes: int,
     ):
         self.unresolved_lookup = ""
-        self._access = access
+        self._gateway = gateway
         self._archive = archive
         self._offers = offers
-        self._clock = clock
-        self._heard_of = heard_of
-        self._followed = followed
+        self._clock = gateway.clock
+        self._commits = commits
+        self._subscription = subscription
+        self._members = members
+        self._rooms = 0
         self._replay_bytes = replay_bytes
         self._named: dict[str, float] = {}
         self._asked_due = 0.0
 
-    async def load(self, room_id: str, archived: bool = True) -> Room | None:
+    @returns_deferred
+    async def load(self, room_id: str, *, archived: bool = True) -> Room | None:
         """As IRoomStore says."""
-        await self._heard_of(room_id)
+        await self._subscription.subscribed(room_id)
         channel = room_key(room_id)
         while True:
-            await self._access.available()
-            number = self._access.incarnation or b""
+            await self._gateway.available()
+            number = self._gateway.incarnation or b""
             try:
-                fields = await self._access.link.run(
-                    scripts.LOAD_ROOM, [channel, STORE], channel, number, b"%f" % self._access.longest_offer_seconds
+                fields = await self._gateway.link.run(
+                    scripts.LOAD_ROOM, [channel, STORE], channel, number, b"%f" % self._gateway.longest_offer_seconds
                 )
                 if not fields:
                     if not archived:
@@ -79,7 +87,7 @@ class RoomReader:
             if fields[0] == b"none":
                 return None
             if fields[0] == b"astray":
-                self._access.incarnation_changed()
+                self._gateway.incarnation_changed()
             elif fields[0] == b"wait":
                 await deferLater(self._clock, float(fields[1]) + 0.01)
             else:
@@ -95,16 +103,17 @@ class RoomReader:
         for name, value in room.fields().items():
             words += (name.encode(), codec.encode_field(value))
         try:
-            await self._access.link.run(scripts.RESHAPE, [room_key(room.room_id)], *words)
+            await self._gateway.link.run(scripts.RESHAPE, [room_key(room.room_id)], *words)
         except (DisconnectedError, RedisError):
             raise unavailable() from None
 
+    @returns_deferred
     async def member(self, room_id: str, user_id: str) -> Member | None:
         """As IRoomStore says."""
-        await self._access.available()
+        await self._gateway.available()
         name = MEMBER + user_id
         try:
-            written = await self._access.link.call(b"HGET", room_key(room_id), name.encode())
+            written = await self._gateway.link.call(b"HGET", room_key(room_id), name.encode())
         except (DisconnectedError, RedisError):
             raise unavailable() from None
         found: Member | None = codec.decode_fields({name: written})[name] if written is not None else None
@@ -131,18 +140,19 @@ class RoomReader:
         self.unresolved_lookup = ""
         return True
 
+    @returns_deferred
     async def replay(self, room_id: str, after: Version) -> Sequence[Commit] | None:
         """As IRoomStore says."""
-        await self._access.available()
+        await self._gateway.available()
         first = b"%d-%d" % after
         try:
-            call = self._access.link.call
+            call = self._gateway.link.call
             (at, written), found = await answers(
                 [call(b"HMGET", room_key(room_id), b"v", b"i"), call(b"XRANGE", log_key(room_id), first, b"+")]
             )
         except (DisconnectedError, RedisError):
             raise unavailable() from None
-        if at is not None and written != self._access.incarnation:
+        if at is not None and written != self._gateway.incarnation:
             return None
         # The first may be the last one that is known.
         encoded = [codec.pairs(fields)["c"] for _, fields in found]
@@ -164,27 +174,41 @@ class RoomReader:
             return commits if end == version[1] or (commits and end > version[1]) else None
         return commits if commits and commits[-1].closes else None
 
+    @returns_deferred
     async def find_invite(self, invite: str) -> str | None:
         """As IRoomStore says."""
-        await self._access.available()
+        await self._gateway.available()
         try:
-            room_id = await self._access.link.call(b"HGET", INVITES, invite.encode())
+            room_id = await self._gateway.link.call(b"HGET", INVITES, invite.encode())
         except (DisconnectedError, RedisError):
             raise unavailable() from None
         return room_id.decode() if room_id is not None else None
 
-    async def count(self) -> int:
-        """Return how many rooms Redis has. Raises Disconnected or RedisError."""
-        return int(await self._access.link.call(b"HLEN", INVITES))
+    def commit(self, room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None]) -> None:
+        self._commits.commit(room, commits, done)
 
+    def subscribe(self, room_id: str) -> None:
+        self._subscription.subscribe(room_id)
+
+    def unsubscribe(self, room_id: str) -> None:
+        self._subscription.unsubscribe(room_id)
+
+    def size(self) -> int:
+        return -(-self._rooms // max(1, self._members.alive))
+
+    async def count(self) -> None:
+        """Count the rooms in Redis for `size`. Raises DisconnectedError or RedisError."""
+        self._rooms = int(await self._gateway.link.call(b"HLEN", INVITES))
+
+    @returns_deferred
     async def due_rooms(self, now: float) -> Sequence[str]:
         """As IRoomStore says."""
         here = self._clock.seconds()
-        if not self._access.usable or here < self._asked_due + DUE_EVERY:
+        if not self._gateway.usable or here < self._asked_due + DUE_EVERY:
             return []
         self._asked_due = here
         try:
-            found = await self._access.link.call(
+            found = await self._gateway.link.call(
                 b"ZRANGEBYSCORE", DUE, b"-inf", b"%f" % now, b"LIMIT", b"0", b"%d" % DUE_AT_ONCE
             )
         except (DisconnectedError, RedisError):
@@ -194,7 +218,7 @@ class RoomReader:
         room_ids = [
             room_id
             for room_id in map(bytes.decode, found)
-            if not self._followed(room_id) and room_id not in self._named
+            if room_id not in self._subscription and room_id not in self._named
         ]
         self._named.update(dict.fromkeys(room_ids, here))
         return room_ids
