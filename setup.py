@@ -48,6 +48,7 @@ setup(
     package_data={
         "tandemd": ["py.typed"],
         "tandemd.archive": ["schema/*.sql"],
+        "tandemd.store.redis": ["lua/*.lua", "lua/shared/*.lua"],
         "tandemd.web": ["page/*", "page/**/*"],
     },
     zip_safe=False,

@@ -3,8 +3,10 @@
 import ast
 import re
 import runpy
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import setuptools
@@ -41,6 +43,18 @@ class SetupTests(SynchronousTestCase):
             if path.is_file() and path.suffix not in (".py", ".pyc") and "__pycache__" not in path.parts
         }
         self.assertEqual(files - packaged, set())
+
+    def test_a_build_has_every_data_file(self):
+        """Debian package and image install a wheel, which consists of these files."""
+        directory = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, directory)
+        command = [sys.executable, "setup.py", "-q", "egg_info", "--egg-base", directory]
+        command += ["build", "--build-base", directory, "--build-lib", directory + "/lib"]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=PATIENCE_SECONDS)
+        for pattern in ("tandemd/store/redis/lua/**/*.lua", "tandemd/archive/schema/*.sql", "tandemd/web/page/**/*.js"):
+            files = [path.relative_to(ROOT) for path in ROOT.glob(pattern)]
+            self.assertNotEqual(files, [])
+            self.assertEqual([path for path in files if not Path(directory, "lib", path).is_file()], [])
 
     def test_version(self):
         self.assertEqual(self.given["version"], tandemd.__version__)

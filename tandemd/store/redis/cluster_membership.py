@@ -50,10 +50,12 @@ class ClusterMembership:
         now, floor, number, dead, alive = await self._link.run(
             scripts.NODE_HEARTBEAT,
             [NODES, STORE],
-            self._name.encode(),
-            b"%f" % DEAD_AFTER,
-            b"%f" % AWAY_AFTER,
-            b"%f" % self._time.now(),
+            {
+                "node": self._name.encode(),
+                "dead_seconds": b"%f" % DEAD_AFTER,
+                "away_seconds": b"%f" % AWAY_AFTER,
+                "server_time": b"%f" % self._time.now(),
+            },
         )
         self.alive = int(alive)
         self.heard_at = self._time.now()

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -80,15 +81,15 @@ class CommitWriter:
         attempt.sent_at = self._clock.seconds()
         attempt.not_after = gateway.time.reference() + PATIENCE
         attempt.incarnation = gateway.incarnation or b""
-        keys, words = self._script_arguments(attempt)
-        gateway.link.run(scripts.COMMIT, keys, *words).addCallbacks(
+        self._run(attempt).addCallbacks(
             self._answered, self._outcome_unknown, (attempt,), {}, (attempt,), {}
         ).addErrback(self._failed, attempt)
 
     def _failed(self, failure: Failure, attempt: _CommitAttempt) -> None:
         self._log.failure("redis: after a commit in {room}", failure, room=attempt.room.room_id)
 
-    def _script_arguments(self, attempt: _CommitAttempt) -> tuple[list[bytes], list[bytes]]:
+    def _run(self, attempt: _CommitAttempt) -> Deferred[Any]:
+        """Run `lua/commit.lua` for a batch."""
         room, commits = attempt.room, attempt.commits
         first, last, room_id = commits[0], commits[-1], room.room_id
         creates = first.seq == 1
@@ -121,32 +122,37 @@ class CommitWriter:
             log_bytes = b"%d" % min(self._bounds.log_bytes, ENDED_LOG if over else SHORT_LOG_BYTES)
         channel = room_key(room_id)
         keys = [channel, log_key(room_id), JOURNAL, DUE, INVITES, STORE, ended_key(room_id), self._places, *mailboxes]
-        words = [
-            # The caller's copy may have moved on meanwhile: what counts is what the commits were made for.
-            b"" if creates else codec.version_text(room.room_uuid, (first.epoch, first.seq - 1)),
-            codec.version_text(room.room_uuid, (last.epoch, last.seq)),
-            attempt.incarnation,
-            b"%f" % attempt.not_after,
-            b"%d" % SHORT_LOG if self._pressure.high else self._log_length,
-            channel,
-            codec.publication(attempt.batch, attempt.encoded),
-            room_id.encode(),
-            b"%f" % last.due if last.due else b"",
-            settings.invite.encode() if creates or last.closes else b"",
-            b"1" if last.closes else b"",
-            attempt.batch.encode(),
-            room.room_uuid.encode(),
-            self._journal.bounds[0],
-            log_bytes,
-            b"%d" % len(commits),
-            b"%d" % (len(set_) // 2),
-            b"1" if _frees(commits) else b"",
-            self._journal.bounds[1],
+        # The caller's copy may have moved on since; the commits follow on the version before them.
+        return self._gateway.link.run(
+            scripts.COMMIT,
+            keys,
+            {
+                "expected_version": b""
+                if creates
+                else codec.version_text(room.room_uuid, (first.epoch, first.seq - 1)),
+                "new_version": codec.version_text(room.room_uuid, (last.epoch, last.seq)),
+                "incarnation": attempt.incarnation,
+                "not_after": b"%f" % attempt.not_after,
+                "channel": channel,
+                "publication": codec.publication(attempt.batch, attempt.encoded),
+                "batch": attempt.batch.encode(),
+                "room_id": room_id.encode(),
+                "room_uuid": room.room_uuid.encode(),
+                "invite": settings.invite.encode() if creates or last.closes else b"",
+                "due_at": b"%f" % last.due if last.due else b"",
+                "ends": b"1" if last.closes else b"",
+                "frees_memory": b"1" if _frees(commits) else b"",
+                "log_length": b"%d" % SHORT_LOG if self._pressure.high else self._log_length,
+                "log_bytes": log_bytes,
+                "max_journal_entries": self._journal.bounds[0],
+                "max_journal_bytes": self._journal.bounds[1],
+                "commit_count": b"%d" % len(commits),
+                "field_count": b"%d" % (len(set_) // 2),
+            },
             *log,
             *set_,
             *delete,
-        ]
-        return keys, words
+        )
 
     def _answered(self, answer: list[Any], attempt: _CommitAttempt) -> None:
         verdict = answer[0]
@@ -180,9 +186,9 @@ class CommitWriter:
         count = self._conflicts[room_id] = self._conflicts.get(room_id, 0) + 1
         if count >= CONFLICTS:
             # It is sent before the question that catches up: the answer to that is where the room stays until then.
-            self._gateway.link.run(scripts.TURN, [room_key(room_id), self._places], b"%f" % PATIENCE).addErrback(
-                lambda failure: None
-            )
+            self._gateway.link.run(
+                scripts.TURN, [room_key(room_id), self._places], {"seconds": b"%f" % PATIENCE}
+            ).addErrback(lambda failure: None)
 
     async def _send_later(self, attempt: _CommitAttempt) -> None:
         await deferLater(self._clock, TURN_WAIT)

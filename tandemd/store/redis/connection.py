@@ -7,7 +7,7 @@ wait for a connection fails at once. Nor is its login, which does not tell why i
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import hiredis
@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from ...util.services import Periodic
 from .errors import WrongRoleError, describe, elsewhere
-from .scripts import SCRIPTS, Script
+from .scripts import NO_ARGUMENTS, SCRIPTS, Script
 
 PATIENCE = 3.0
 """Seconds after which a connection that does not answer is dropped."""
@@ -275,9 +275,16 @@ class RedisConnection:
         answer: Deferred[Any] = self._protocol.call(*words)
         return answer
 
-    def run(self, script: Script, keys: list[bytes], *arguments: bytes) -> Deferred[Any]:
-        """Run a script that `load_scripts` has loaded."""
-        return self.call(b"EVALSHA", script.sha, b"%d" % len(keys), *keys, *arguments)
+    def run(
+        self, script: Script, keys: list[bytes], arguments: Mapping[str, bytes] = NO_ARGUMENTS, *further: bytes
+    ) -> Deferred[Any]:
+        """Run a script that `load_scripts` has loaded.
+
+        keys: in the order of `Script.keys`, then further ones.
+        arguments: by the names in `Script.arguments`.
+        further: arguments after those.
+        """
+        return self.call(b"EVALSHA", script.sha, b"%d" % len(keys), *keys, *script.ordered(arguments), *further)
 
     def load_scripts(self) -> Deferred[Any]:
         """Load all scripts into the server. Fails as `call` does."""

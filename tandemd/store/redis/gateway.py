@@ -219,7 +219,7 @@ class RedisGateway:
         if reason:
             raise StartupError(reason)
         self._warn(f"{self.link.where}: {UNGUARDED}" if self.link.failover and _unguarded(about) else "")
-        missing = await self.link.run(scripts.PROBE, [PROBE], room_key(""))
+        missing = await self.link.run(scripts.PROBE, [PROBE], {"channel": room_key("")})
         if missing:
             raise StartupError(f"NOPERM: its user may not use {', '.join(map(bytes.decode, missing))}")
         asked = self.clock.seconds()
@@ -231,12 +231,14 @@ class RedisGateway:
         number, left, now, fresh, shared = await self.link.run(
             scripts.OPEN_INCARNATION,
             [STORE],
-            about["run_id"].encode(),
-            b"%f" % if_other,
-            b"%f" % if_empty,
-            STORE,
-            b"%f" % patient,
-            b"%f" % AWAY_AFTER,
+            {
+                "run_id": about["run_id"].encode(),
+                "offer_seconds": b"%f" % if_other,
+                "offer_seconds_if_empty": b"%f" % if_empty,
+                "channel": STORE,
+                "max_offer_seconds": b"%f" % patient,
+                "away_seconds": b"%f" % AWAY_AFTER,
+            },
         )
         answered = self.clock.seconds()
         self.time.sample(asked, answered, float(now))

@@ -74,7 +74,18 @@ class Journal:
         def failed(failure: Failure) -> None:
             self._spool.append([entry])
 
-        run = self._gateway.link.run(scripts.PUT, [JOURNAL, STORE], *self.bounds, *entry)
+        room_uuid, room_id, commit = entry
+        run = self._gateway.link.run(
+            scripts.JOURNAL_ADD,
+            [JOURNAL, STORE],
+            {
+                "max_entries": self.bounds[0],
+                "max_bytes": self.bounds[1],
+                "room_uuid": room_uuid,
+                "room_id": room_id,
+                "entry": commit,
+            },
+        )
         return run.addCallbacks(added, failed)
 
     async def tidy(self) -> None:

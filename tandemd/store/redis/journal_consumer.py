@@ -262,7 +262,16 @@ class JournalConsumer(service.Service):
         for first in range(0, len(done), AT_ONCE):
             piece = done[first : first + AT_ONCE]
             ids, sizes = [id_ for id_, _ in piece], [b"%d" % size for _, size in piece]
-            await self._link.run(scripts.ARCHIVED, [JOURNAL, STORE], GROUP, b"%d" % len(ids), *ids, *sizes)
+            await self._link.run(
+                scripts.JOURNAL_REMOVE,
+                [JOURNAL, STORE],
+                {
+                    "group": GROUP,
+                    "count": b"%d" % len(ids),
+                },
+                *ids,
+                *sizes,
+            )
 
     async def _rooms(self, due: dict[str, Held]) -> list[Room]:
         """Return each room as it is, or if Redis does not have it, as far as the archive and the entries tell."""

@@ -88,12 +88,14 @@ class Mailboxes:
         self._gateway.link.run(
             scripts.RELAY,
             [mail_key(room_id, user_id)],
-            letter,
-            b"%d" % MAX_MESSAGES,
-            self._keep,
-            room_key(room_id),
-            b"r" + user_id.encode() + b"\x00" + letter,
-            self._most_bytes,
+            {
+                "message": letter,
+                "max_messages": b"%d" % MAX_MESSAGES,
+                "keep_seconds": self._keep,
+                "channel": room_key(room_id),
+                "publication": b"r" + user_id.encode() + b"\x00" + letter,
+                "max_bytes": self._most_bytes,
+            },
         ).addCallbacks(kept, later)
 
     def told(self, room_id: str, publication: bytes) -> None:
@@ -149,7 +151,10 @@ class Mailboxes:
                 names = tuple(box.handed)
                 try:
                     letters = await self._gateway.link.run(
-                        scripts.READ_MAILBOX, [mail_key(room_id, user_id)], b"%d" % MESSAGE_ID_BYTES, *names
+                        scripts.READ_MAILBOX,
+                        [mail_key(room_id, user_id)],
+                        {"id_bytes": b"%d" % MESSAGE_ID_BYTES},
+                        *names,
                     )
                 except (DisconnectedError, RedisError) as error:
                     if isinstance(error, RedisError):

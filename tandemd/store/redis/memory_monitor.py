@@ -39,12 +39,12 @@ class MemoryMonitor:
     async def shorten_logs(self) -> None:
         """Shorten the logs of the rooms that are open here. Under pressure, each commit keeps them short."""
         room_ids = self._room_ids()
-        run, arguments = self._gateway.link.run, (b"%d" % SHORT_LOG_BYTES, b"%d" % SHORT_LOG)
+        run, arguments = self._gateway.link.run, {"log_bytes": b"%d" % SHORT_LOG_BYTES, "log_length": b"%d" % SHORT_LOG}
         try:
             for start in range(0, len(room_ids), AT_ONCE):
                 some = room_ids[start : start + AT_ONCE]
                 await answers(
-                    [run(scripts.SHORTEN, [room_key(room_id), log_key(room_id)], *arguments) for room_id in some]
+                    [run(scripts.SHORTEN, [room_key(room_id), log_key(room_id)], arguments) for room_id in some]
                 )
         except (DisconnectedError, RedisError) as error:
             self._log.warn("redis: failed to shorten logs: {error}", error=str(error))

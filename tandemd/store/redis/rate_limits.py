@@ -28,7 +28,7 @@ class RedisRateLimits:
         """As IRoomStore says."""
         await self._gateway.available()
         names: dict[str, int] = {}
-        words = [ROOM, b"%f" % RECHECK, b"%d" % DAY]
+        words: list[bytes] = []
         for plan in plans:
             words.append(b"%d" % len(plan))
             for need in plan:
@@ -41,7 +41,14 @@ class RedisRateLimits:
                     words += (b"s", need.room_id.encode(), b"%d" % need.most, b"")
         try:
             taken, wait, lacking, nearest = await self._gateway.link.run(
-                scripts.TAKE, [budget_key(name) for name in names], *words
+                scripts.TAKE,
+                [budget_key(name) for name in names],
+                {
+                    "room_prefix": ROOM,
+                    "recheck_seconds": b"%f" % RECHECK,
+                    "day_seconds": b"%d" % DAY,
+                },
+                *words,
             )
         except DisconnectedError:
             raise unavailable() from None
@@ -62,7 +69,7 @@ class RedisRateLimits:
             else:
                 continue
             keys.append(budget_key(need.name))
-        self._tell(self._gateway.link.run(scripts.GIVE_BACK, keys, *words))
+        self._tell(self._gateway.link.run(scripts.REFUND, keys, {}, *words))
 
     def mark(self, name: str, seconds: float) -> None:
         """As IRoomStore says."""

@@ -131,7 +131,7 @@ class DataRecovery:
                 return  # another node does it
             try:
                 await self._offer_archived()
-                if await gateway.link.run(scripts.COMPLETE, [STORE], number):
+                if await gateway.link.run(scripts.COMPLETE, [STORE], {"incarnation": number}):
                     self._complete_for = number
             finally:
                 await call(b"DEL", COMPLETING)

@@ -35,24 +35,27 @@ class RoomReseeder:
         """
         room_id = room.room_id
         places = sorted({member.conn.rpartition("/")[0] + "/" for member in room.members.values() if member.conn})
-        words = [
-            room.room_uuid.encode(),
-            b"%d" % room.epoch,
-            b"%d" % room.seq,
-            room_id.encode(),
-            room.settings.invite.encode(),
-            b"%f" % room.due if room.due else b"",
-            self._log_length,
-            b"1" if absent else b"",
-            self._log_bytes,
-            b"%d" % len(places),
-            *(prefix.encode() for prefix in places),
-            b"%d" % len(commits),
-        ]
+        words = [*(prefix.encode() for prefix in places), b"%d" % len(commits)]
         for commit in commits:
             words += (b"%d-%d" % (commit.epoch, commit.seq), codec.encode_commit(commit))
         words += (codec.HEAD.encode(), codec.encode_head(room))
         for name, value in room.fields().items():
             words += (name.encode(), codec.encode_field(value))
         keys = [room_key(room_id), log_key(room_id), INVITES, DUE, ended_key(room_id), NODES, *map(places_key, places)]
-        return self._link.run(scripts.RESEED, keys, *words)
+        return self._link.run(
+            scripts.RESEED,
+            keys,
+            {
+                "room_uuid": room.room_uuid.encode(),
+                "epoch": b"%d" % room.epoch,
+                "seq": b"%d" % room.seq,
+                "room_id": room_id.encode(),
+                "invite": room.settings.invite.encode(),
+                "due_at": b"%f" % room.due if room.due else b"",
+                "log_length": self._log_length,
+                "only_absent": b"1" if absent else b"",
+                "log_bytes": self._log_bytes,
+                "node_count": b"%d" % len(places),
+            },
+            *words,
+        )

@@ -73,7 +73,13 @@ class RedisRoomStore:
             number = self._gateway.incarnation or b""
             try:
                 fields = await self._gateway.link.run(
-                    scripts.LOAD_ROOM, [channel, STORE], channel, number, b"%f" % self._gateway.longest_offer_seconds
+                    scripts.LOAD_ROOM,
+                    [channel, STORE],
+                    {
+                        "channel": channel,
+                        "incarnation": number,
+                        "max_offer_seconds": b"%f" % self._gateway.longest_offer_seconds,
+                    },
                 )
                 if not fields:
                     if not archived:
@@ -99,11 +105,16 @@ class RedisRoomStore:
 
     async def _reshape(self, room: Room) -> None:
         """Write a room that was stored in the old form in the present one, unless another node has."""
-        words = [codec.version_text(room.room_uuid, room.version)]
+        words: list[bytes] = []
         for name, value in room.fields().items():
             words += (name.encode(), codec.encode_field(value))
         try:
-            await self._gateway.link.run(scripts.RESHAPE, [room_key(room.room_id)], *words)
+            await self._gateway.link.run(
+                scripts.RESHAPE,
+                [room_key(room.room_id)],
+                {"version": codec.version_text(room.room_uuid, room.version)},
+                *words,
+            )
         except (DisconnectedError, RedisError):
             raise unavailable() from None
 

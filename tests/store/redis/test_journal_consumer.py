@@ -79,7 +79,16 @@ class ConsumerTest(ConsumerTestCase):
         # One that was archived twice, because its node was slow, is counted once.
         first = entries[0][0], sum(len(value) for value in entries[0][1][1::2])
         for _ in range(2):
-            await a._gateway.link.run(scripts.ARCHIVED, [JOURNAL, STORE], GROUP, b"1", first[0], b"%d" % first[1])
+            await a._gateway.link.run(
+                scripts.JOURNAL_REMOVE,
+                [JOURNAL, STORE],
+                {
+                    "group": GROUP,
+                    "count": b"1",
+                },
+                first[0],
+                b"%d" % first[1],
+            )
         self.assertEqual(int(await self.ask(a, b"HGET", STORE, b"journal")), held - first[1])
         await self.consumer()
         await self.drained(a)
