@@ -13,8 +13,9 @@ from ..errors import ErrorCode, RequestError
 from ..interfaces import IAdministration, IArchiveQueries, IStore
 from ..rules.commands import Announce, Close, Command, Decision
 from ..util.text import one_line
+from .queued_command import QueuedCommand
 from .registry import RoomRegistry
-from .replica import QueuedCommand, RoomReplica
+from .replica import RoomReplica
 
 PAGE = 1000
 """Rooms that are read at once when all of them are spoken to."""

@@ -18,7 +18,8 @@ from ..rules.playback import drift
 from ..rules.settings import MAX_MEMBERS_PER_COMMIT
 from ..rules.state import Commit, Room
 from .metrics import RoomMetrics
-from .replica import QueuedCommand, RoomReplica
+from .queued_command import QueuedCommand
+from .replica import RoomReplica
 from .session import Session
 
 

@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from ..errors import INTERNAL, RequestError
 from ..interfaces import IStore
 from ..rules.state import Room
+from ..util.time_slicer import TimeSlicer
 from .replica import RoomReplica
 
 Use = Callable[[RoomReplica], None]
@@ -30,9 +31,9 @@ class RoomRegistry:
         self,
         store: IStore,
         make: Callable[[Room], RoomReplica],
-        in_slices: Callable[[Iterator[None]], object],
+        slicer: TimeSlicer,
     ):
-        self._in_slices = in_slices
+        self._slicer = slicer
         self._store = store
         self._make = make
         self._live: dict[str, RoomReplica] = {}
@@ -66,7 +67,7 @@ class RoomRegistry:
     def _opened(self, room: Room | None, room_id: str) -> None:
         live = self._live[room_id] = self._make(room or self.blank(room_id))
         live.renew(live.room)
-        self._in_slices(self._hand_over(live, room_id))
+        self._slicer.run(self._hand_over(live, room_id))
 
     def _hand_over(self, live: RoomReplica, room_id: str) -> Iterator[None]:
         waiting = self._opening[room_id]

@@ -7,7 +7,8 @@ after another and committed as one batch.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Protocol
 
@@ -18,7 +19,7 @@ from twisted.logger import Logger
 from .. import messages as m
 from ..errors import INTERNAL, ErrorCode, RequestError
 from ..interfaces import CommitResult, Conflict, IStore, TooLarge
-from ..messages.framing import error_frame, text_frame
+from ..messages.framing import text_frame
 from ..ratelimit import Meter
 from ..rules import private_messages
 from ..rules.commands import Command, Decision, Due, StalePinError
@@ -28,6 +29,7 @@ from ..rules.state import MEMBER, Commit, Member, Room, Version
 from .joining.pending_joins import PendingJoins
 from .log_follower import LogFollower
 from .metrics import RoomMetrics
+from .queued_command import QueuedCommand
 from .replay import Replay
 from .session import Outbox, RoomSessions, Session
 
@@ -64,44 +66,6 @@ always have."""
 
 SILENT = "silent"
 """The event of commits that have none, in the metrics."""
-
-
-class QueuedCommand:
-    """A command that waits for its turn, and what happens to it. session: who sent it, None for the server's own."""
-
-    __slots__ = ("command", "session")
-
-    def __init__(self, command: Command, session: Session | None = None):
-        self.command = command
-        self.session = session
-
-    @property
-    def retry_when_unavailable(self) -> bool:
-        """Whether it is done later if the store is away: what the server itself wants must happen some time."""
-        return self.session is None
-
-    def decide(self, rules: Rules, room: Room, now: float) -> Decision:
-        """Return what the command leads to. Raises as `Rules.decide` does."""
-        return rules.decide(room, self.command, now)
-
-    def refused(self, live: RoomReplica, error: RequestError) -> None:
-        """The command was not carried out and never will be."""
-        if self.session is not None:
-            self.session.send(error_frame(error, self.command.body.id))
-
-    def done(self, live: RoomReplica, decision: Decision, seq: int) -> None:
-        """The command was carried out: everything it changed has been applied and told. seq: its commit, or the last."""
-        session = self.session
-        if session is None:
-            return
-        if self.command.body.id is not None:
-            session.send(text_frame(m.encode(m.Ack(id=self.command.body.id, seq=seq))))
-        if decision.reply is not None:
-            session.send(text_frame(m.encode(decision.reply)))
-
-    def stale_pin(self, live: RoomReplica) -> None:
-        """The PIN was hashed with the wrong salt; only a JOIN knows what to do then."""
-        self.refused(live, INTERNAL)
 
 
 Outcome = tuple[QueuedCommand, "Decision | RequestError | None", "Commit | None"]
@@ -149,7 +113,7 @@ class RoomReplica:
         self.room = room
         self.group = RoomSessions(outbox, self)
         self.waiting = PendingJoins()
-        self.joining = 0
+        self._users = 0
         self.next_heartbeat_at = 0.0
         self.host_mismatch_since = 0.0
         self.new_watchers: list[Session] = []
@@ -182,7 +146,7 @@ class RoomReplica:
         return not (
             len(self.group)
             or len(self.waiting)
-            or self.joining
+            or self._users
             or self._queue
             or self._running
             or self._in_flight
@@ -196,6 +160,15 @@ class RoomReplica:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Keep the room open while a coroutine uses it."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
 
     # -- the queue
 
@@ -352,6 +325,12 @@ class RoomReplica:
         if size < CHANGE_BYTES:
             size = CHANGE_BYTES
         deliveries = len(self.room.members) * len(commit.messages)
+        meter.charge(size, deliveries)
+        if session.meter is not None:
+            session.meter.charge(size, deliveries)
+
+    def charge(self, session: Session, meter: Meter, size: int, deliveries: int) -> None:
+        """Charge a room and the address of a session for relays. meter: that of the room. size: in bytes."""
         meter.charge(size, deliveries)
         if session.meter is not None:
             session.meter.charge(size, deliveries)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from .. import messages as m
-from ..interfaces import Claims, ISession
+from ..interfaces import ISession
 from ..ratelimit import Meter
 from .unconfirmed_relays import AGAIN, Letters
 
 if TYPE_CHECKING:
+    from .joining.pending_join import PendingJoin
     from .replica import RoomReplica
 
 
@@ -60,14 +60,14 @@ class Session:
     out_of_sync_since: since when it is out of step (server time; 0.0: it is not). resyncs_sent: how often it was told so.
     lagging: whether its client does not read as fast as it is written to. on_drained: what to tell it when it reads again.
     letters: what other members have sent and its client may not have got. pending_join: the newest JOIN.
-    claims: what its signed token says. detached: whether it is in no room because another
+    detached: whether it is in no room because another
     connection speaks for its member now. write, raw_send: write now; for the outbox. raw_send: None, or what does it as long as
     nothing waits, and returns how many bytes it has written; it raises OSError if none. relayed: bytes that other members
     have sent it in this turn. meter: what its address has spent; None for no limit.
     """
 
     __slots__ = (
-        "_outbox", "_wire", "address", "pending_join", "lagging", "claims", "conn", "detached", "raw_send", "pending_frames",
+        "_outbox", "_wire", "address", "pending_join", "lagging", "conn", "detached", "raw_send", "pending_frames",
         "gone", "group", "last_position_at", "letters", "meter", "nonce", "out_of_sync_since", "on_drained", "playing",
         "position", "quality", "relayed", "resyncs_sent", "user", "watching", "write",
     )  # fmt: skip
@@ -82,8 +82,7 @@ class Session:
         self.group: RoomSessions | None = None
         self.user = ""
         self.nonce = ""
-        self.pending_join: m.Join | None = None
-        self.claims: Claims | None = None
+        self.pending_join: PendingJoin | None = None
         self.detached = False
         self.pending_frames: list[tuple[int, bytes]] = []
         self.position = 0.0

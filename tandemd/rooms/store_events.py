@@ -16,8 +16,9 @@ from ..rules.commands import Command, Decision, NodeLost, Reattach
 from ..rules.permissions import own_control
 from ..rules.settings import MAX_MEMBERS_PER_COMMIT
 from ..rules.state import Commit, Member, Room, Version
+from .queued_command import QueuedCommand
 from .registry import RoomRegistry
-from .replica import QueuedCommand, RoomReplica
+from .replica import RoomReplica
 from .session import Session
 
 

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
 from tandemd.errors import RequestError
-from tandemd.rooms.joining.pending_joins import SLICE
+from tandemd.rooms.joining.pending_joins import RETRIES_PER_ITERATION
 from tandemd.rooms.session import Session
 from tandemd.rules.commands import Command, Enter, Lost, NodeLost
 from tandemd.rules.engine import Rules, commit_of
@@ -197,7 +197,7 @@ class WaitingTest(SynchronousTestCase):
             node.rooms.receive(host, m.LockRoom(locked=False))
             self.assertEqual(node.decided, before, "none in the turn of the event itself")
             turns = node.settle()
-            self.assertLessEqual(max(turns), SLICE)
+            self.assertLessEqual(max(turns), RETRIES_PER_ITERATION)
             self.assertEqual(sum(turns), 100)
             live = node.rooms.open.get("room")
             assert live is not None
@@ -261,7 +261,7 @@ class WaitingTest(SynchronousTestCase):
         for session in (*guests, host):
             node.rooms.receive(session, m.Leave())
         turns = node.settle()
-        self.assertLessEqual(max(turns), SLICE)
+        self.assertLessEqual(max(turns), RETRIES_PER_ITERATION)
         live = node.rooms.open.get("room")
         assert live is not None
         self.assertEqual((len(live.room.members), live.room.host), (100, "user 0"))

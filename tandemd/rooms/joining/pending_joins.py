@@ -1,7 +1,7 @@
-"""JOINs that wait at a room until it can accept them, and asking the room again for those that a change concerns.
+"""JOINs that wait at a room for a change, and the retries that a change leads to.
 
-A change costs no more than the JOINs that it may let in: a place that became free asks for one, a user id that became free for
-the newest JOIN under it. More than a few are asked for in slices, so that other rooms have their turn.
+The cost of a change is proportional to the JOINs that it may let in. A free place leads to one retry, and a free user id to a
+retry of the newest JOIN under it. Many retries are spread over reactor iterations, so that other rooms have their turn.
 """
 
 from __future__ import annotations
@@ -11,22 +11,21 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from ... import messages as m
 from ...errors import ErrorCode
 from ...ratelimit.scopes import scopes
-from ...rules import join as joining
+from ...rules import join as rules_of_join
 from ...rules.settings import RuleSettings
 from ...rules.state import MEMBER, Commit
-from ..session import Session
+from .pending_join import PendingJoin
 
 if TYPE_CHECKING:
     from ..replica import RoomReplica
 
-SLICE = 8
-"""JOINs asked for in one turn of the reactor, of all rooms together."""
+RETRIES_PER_ITERATION = 8
+"""JOINs retried in one reactor iteration, of all rooms together."""
 
 USER, PLACE, STORE = "user", "place", "store"
-"""What a JOIN waits for: its user id, a place in the room, the store."""
+"""The lines of a room: JOINs that wait for a user id, for a place in the room, or for the store."""
 
 LINES = {
     ErrorCode.IDENTITY_CONFLICT: USER,
@@ -38,17 +37,17 @@ LINES = {
 
 
 class PendingJoins:
-    """The JOINs that wait at one room, by user id; each step costs the same, however many wait.
+    """The JOINs that wait at one room, by user id. The cost of each method does not depend on their number.
 
-    asked: sessions for which the room is asked again and has not answered yet.
+    retrying: JOINs that the room decides again, without a result so far.
     """
 
-    __slots__ = ("_by_user", "_count", "_line_of", "_lines", "_of_scope", "_ready", "asked")
+    __slots__ = ("_by_user", "_count", "_line_of", "_lines", "_of_scope", "_ready", "retrying")
 
     def __init__(self) -> None:
-        self.asked: dict[Session, None] = {}
+        self.retrying: dict[PendingJoin, None] = {}
         self._count = 0
-        self._by_user: dict[str, dict[Session, m.Join]] = {}
+        self._by_user: dict[str, dict[PendingJoin, None]] = {}
         self._lines: dict[str, dict[str, None]] = {}
         self._line_of: dict[str, str] = {}
         self._of_scope: dict[str, int] = {}
@@ -58,89 +57,91 @@ class PendingJoins:
         return self._count
 
     def of_scope(self, name: str) -> int:
-        """Return how many JOINs wait here from an address or the network around it. name: of a `Scope`."""
+        """Return how many JOINs of an address, or of the network around it, wait here. name: of a `Scope`."""
         return self._of_scope.get(name, 0)
 
-    def add(self, session: Session, join: m.Join, line: str) -> None:
-        """Let a JOIN wait, as the newest under its user id. line: one of those above."""
-        user = join.user_id
-        self.asked.pop(session, None)
-        self._by_user.setdefault(user, {})[session] = join
+    def add(self, pending: PendingJoin, line: str) -> None:
+        """Add a JOIN as the newest under its user id. line: `USER`, `PLACE` or `STORE`."""
+        user = pending.join.user_id
+        self.retrying.pop(pending, None)
+        self._by_user.setdefault(user, {})[pending] = None
         self._count += 1
-        for scope in scopes(session.address):
+        for scope in scopes(pending.session.address):
             self._of_scope[scope.name] = self._of_scope.get(scope.name, 0) + 1
         if self._line_of.get(user) != line:
             self._leave_line(user)
             self._line_of[user] = line
             self._lines.setdefault(line, {})[user] = None
 
-    def forget(self, session: Session, user: str) -> bool:
-        """Forget a session's JOIN; say whether it waited here."""
-        if session not in self._by_user.get(user, ()):
+    def forget(self, pending: PendingJoin) -> bool:
+        """Remove a JOIN. Return whether it waited here."""
+        if pending not in self._by_user.get(pending.join.user_id, ()):
             return False
-        self._remove(session, user)
+        self._remove(pending)
         return True
 
     def make_ready(self, user: str) -> bool:
-        """Have the newest JOIN under a user id asked for; say whether one waits."""
+        """Mark the newest JOIN under a user id for a retry. Return whether one waits."""
         if user not in self._by_user:
             return False
         self._ready[user] = None
         return True
 
     def make_ready_from(self, user: str, address: str) -> bool:
-        """Have the newest JOIN under a user id asked for that comes from an address; say whether one waits."""
-        sessions = self._by_user.get(user, {})
-        found = [session for session in sessions if session.address == address]
-        for session in found:
-            sessions[session] = sessions.pop(session)
-        return bool(found) and self.make_ready(user)
+        """Mark the newest JOIN under a user id from an address for a retry. Return whether one waits."""
+        waiting = self._by_user.get(user, {})
+        matches = [pending for pending in waiting if pending.session.address == address]
+        for pending in matches:
+            del waiting[pending]
+            waiting[pending] = None
+        return bool(matches) and self.make_ready(user)
 
     def make_all_ready(self, *lines: str) -> None:
-        """Have every user id in these lines asked for."""
+        """Mark every user id in these lines for a retry."""
         for line in lines:
             self._ready.update(self._lines.get(line, {}))
 
-    def waits(self, line: str) -> bool:
-        """Say whether a JOIN waits in a line."""
+    def has_line(self, line: str) -> bool:
+        """Return whether a JOIN waits in a line."""
         return line in self._lines
 
-    def next(self, places: int) -> tuple[Session, m.Join] | None:
-        """Return the next JOIN to ask for, which waits no longer, or None. places: how many newcomers the room accepts."""
+    def next(self, places: int) -> PendingJoin | None:
+        """Remove and return the next JOIN to retry, or None. places: how many new members the room accepts."""
         if self._ready:
             user = next(iter(self._ready))
             del self._ready[user]
-        elif places > len(self.asked) and self._lines.get(PLACE):
+        elif places > len(self.retrying) and self._lines.get(PLACE):
             user = next(iter(self._lines[PLACE]))
         else:
             return None
-        sessions = self._by_user[user]
-        newest = next(reversed(sessions))
-        join = sessions[newest]
-        self._remove(newest, user)
+        waiting = self._by_user[user]
+        newest = next(reversed(waiting))
+        self._remove(newest)
         for older in list(self._by_user.get(user, ())):
-            if older.address == newest.address:
+            if older.session.address == newest.session.address:
                 # Accepted later, it would take over from the newer one.
-                self._remove(older, user)
+                self._remove(older)
+                older.cancel()
         if user in self._by_user:
-            # Those from other addresses come after everybody else.
+            # JOINs under this user id from other addresses wait behind all other user ids.
             line = self._lines[self._line_of[user]]
             del line[user]
             line[user] = None
-        self.asked[newest] = None
-        return newest, join
+        self.retrying[newest] = None
+        return newest
 
-    def _remove(self, session: Session, user: str) -> None:
-        sessions = self._by_user[user]
-        del sessions[session]
+    def _remove(self, pending: PendingJoin) -> None:
+        user = pending.join.user_id
+        waiting = self._by_user[user]
+        del waiting[pending]
         self._count -= 1
-        for scope in scopes(session.address):
+        for scope in scopes(pending.session.address):
             left = self._of_scope[scope.name] - 1
             if left:
                 self._of_scope[scope.name] = left
             else:
                 del self._of_scope[scope.name]
-        if not sessions:
+        if not waiting:
             del self._by_user[user]
             self._ready.pop(user, None)
             self._leave_line(user)
@@ -153,110 +154,105 @@ class PendingJoins:
                 del self._lines[name]
 
 
-class Retries:
-    """Asks rooms again for JOINs that wait. ask: has a JOIN decided once more. usable: whether the store can be asked."""
+class JoinRetries:
+    """Retries JOINs that wait at rooms, when a change of their room or of the store may let them in."""
 
-    def __init__(
-        self,
-        clock: IReactorTime,
-        settings: RuleSettings,
-        ask: Callable[[RoomReplica, Session, m.Join], None],
-        usable: Callable[[], bool],
-    ):
+    def __init__(self, clock: IReactorTime, settings: RuleSettings, is_store_usable: Callable[[], bool]):
         self._clock = clock
         self._settings = settings
-        self._ask = ask
-        self._usable = usable
-        self._later: dict[RoomReplica, IDelayedCall] = {}
+        self._is_store_usable = is_store_usable
+        self._store_timers: dict[RoomReplica, IDelayedCall] = {}
         self._rooms: dict[RoomReplica, None] = {}
         self._timer: IDelayedCall | None = None
-        self.closed = False
+        self._is_closed = False
 
     def close(self) -> None:
-        """Ask no more."""
-        self.closed = True
+        """Stop all retries."""
+        self._is_closed = True
         self._rooms.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for call in self._later.values():
+        for call in self._store_timers.values():
             call.cancel()
-        self._later.clear()
+        self._store_timers.clear()
 
-    def committed(self, live: RoomReplica, commit: Commit) -> None:
-        """Look at what a commit has changed for the JOINs that wait; to be called if some do and it changed something."""
+    def commit_applied(self, live: RoomReplica, commit: Commit) -> None:
+        """Schedule the retries that a commit leads to. Call it for commits with changes, if JOINs wait at the room."""
         if commit.closes:
-            self.reloaded(live)
+            self.room_replaced(live)
             return
         room, waiting = live.room, live.waiting
-        worth = "moderation" in commit.changes or "locked" in commit.changes
+        is_relevant = "moderation" in commit.changes or ErrorCode.LOCKED in commit.changes
         for name in commit.changes:
             if name.startswith(MEMBER):
                 user = name[len(MEMBER) :]
                 member = room.members.get(user)
                 if member is None:
                     waiting.make_ready(user)
-                    worth = True
+                    is_relevant = True
                 elif not member.conn:
-                    # Until its grace period ends, only its own address can have it.
-                    worth = waiting.make_ready_from(user, member.address) or worth
-        if worth:
-            self.look(live)
+                    # During the grace period only the address of the member may take over.
+                    is_relevant = waiting.make_ready_from(user, member.address) or is_relevant
+        if is_relevant:
+            self.schedule(live)
 
-    def reloaded(self, live: RoomReplica) -> None:
-        """The room is another than it was: any user id may be free."""
+    def room_replaced(self, live: RoomReplica) -> None:
+        """Retry all JOINs that wait for a user id: the room is another one, in which the ids may be free."""
         live.waiting.make_all_ready(USER)
-        self.look(live)
+        self.schedule(live)
 
-    def available(self, live: RoomReplica) -> None:
-        """The store can be used again."""
+    def store_available(self, live: RoomReplica) -> None:
+        """Retry the JOINs that wait for a user id or for the store."""
         live.waiting.make_all_ready(USER, STORE)
-        self.look(live)
+        self.schedule(live)
 
-    def again_after(self, live: RoomReplica, seconds: float) -> None:
-        """Ask for the JOINs that the store has refused, also if it never says that it can be used again: it may never have
-        said that it cannot.
+    def retry_store_after(self, live: RoomReplica, seconds: float) -> None:
+        """Retry the JOINs that the store has refused after some seconds.
+
+        The store may never report that it is available again, because it may never have reported an outage.
         """
-        if live not in self._later and not self.closed:
-            self._later[live] = self._clock.callLater(seconds, self._again, live, seconds)
+        if live not in self._store_timers and not self._is_closed:
+            self._store_timers[live] = self._clock.callLater(seconds, self._retry_store, live, seconds)
 
-    def _again(self, live: RoomReplica, seconds: float) -> None:
-        del self._later[live]
-        if live.closed or not live.waiting.waits(STORE):
+    def _retry_store(self, live: RoomReplica, seconds: float) -> None:
+        del self._store_timers[live]
+        if live.closed or not live.waiting.has_line(STORE):
             return
-        if self._usable():
+        if self._is_store_usable():
             live.waiting.make_all_ready(STORE)
-            self.look(live)
+            self.schedule(live)
         else:
-            self.again_after(live, seconds)
+            self.retry_store_after(live, seconds)
 
-    def answered(self, live: RoomReplica, session: Session, user: str) -> None:
-        """The JOIN was accepted, or rejected for good, or is not wanted any more: its place may be another's."""
+    def retry_ended(self, live: RoomReplica, pending: PendingJoin) -> None:
+        """Note the end of a retry: accepted, rejected, deferred or cancelled. Other JOINs may use its place."""
         waiting = live.waiting
-        if session in waiting.asked:
-            del waiting.asked[session]
+        if pending in waiting.retrying:
+            del waiting.retrying[pending]
+            user = pending.join.user_id
             if user not in live.room.members:
                 waiting.make_ready(user)
-        self.look(live)
+        self.schedule(live)
 
-    def look(self, live: RoomReplica) -> None:
-        """Ask a room soon for the JOINs that it may accept."""
-        if len(live.waiting) and not self.closed:
+    def schedule(self, live: RoomReplica) -> None:
+        """Retry the JOINs that a room may accept, from the next reactor iteration on."""
+        if len(live.waiting) and not self._is_closed:
             self._rooms[live] = None
             if self._timer is None:
-                self._timer = self._clock.callLater(0, self._turn)
+                self._timer = self._clock.callLater(0, self._run)
 
-    def _turn(self) -> None:
+    def _run(self) -> None:
         self._timer = None
-        for _ in range(SLICE):
+        for _ in range(RETRIES_PER_ITERATION):
             if not self._rooms:
                 return
             live = next(iter(self._rooms))
             del self._rooms[live]
-            found = live.waiting.next(joining.free_places(live.room, self._settings)) if not live.closed else None
-            if found is not None:
+            pending = None if live.closed else live.waiting.next(rules_of_join.free_places(live.room, self._settings))
+            if pending is not None:
                 # The rooms take turns.
                 self._rooms[live] = None
-                self._ask(live, *found)
-        if self._rooms and not self.closed and self._timer is None:
-            self._timer = self._clock.callLater(0, self._turn)
+                pending.resubmit(live)
+        if self._rooms and not self._is_closed and self._timer is None:
+            self._timer = self._clock.callLater(0, self._run)

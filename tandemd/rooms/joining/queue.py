@@ -1,4 +1,4 @@
-"""JOINs that are put off: they wait for something there is not enough of, and are done as soon as they can be."""
+"""Deferred JOINs: they wait for a limit, and are retried as soon as it may allow them."""
 
 from __future__ import annotations
 
@@ -8,151 +8,161 @@ from heapq import heapify, heappop, heappush
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from ..session import Session
+log = Logger()
 
-STEP = 0.05
-"""Seconds between two that are tried one after the other."""
-RECHECK = 5.0
-"""Seconds after which one is tried at the latest: what others have taken may have been given back."""
+RETRY_INTERVAL_SECONDS = 0.05
+"""The time between two retries for the same resource."""
+MAX_RETRY_SECONDS = 5.0
+"""The longest time until a retry: other clients may have returned parts of the resource."""
 
-NEWEST_FIRST_BACKOFF, MOST_COURTESY = 0.1, 1.0
-"""How much later one asks for each second that it has waited already, and seconds at the most. Other nodes have lines of their
-own for the same thing: so the newest of all of them is the first to ask."""
+NEWEST_FIRST_BACKOFF, MAX_BACKOFF_SECONDS = 0.1, 1.0
+"""The delay of a retry for each second that its client has waited, and its maximum.
 
-Go = Callable[[], None]
+Each node has a queue of its own for the same resource. The delay lets the node with the newest client retry first.
+"""
+
+Retry = Callable[[], None]
 
 
 class JoinQueue:
-    """Who waits, by what for. For each place, one is tried when it is time to: of whoever came last, the newest."""
+    """Deferred JOINs, grouped by the resource they wait for.
 
-    _log = Logger()
+    Each group retries one JOIN at a time: the newest JOIN of the client that arrived last.
+    """
 
     def __init__(self, clock: IReactorTime):
         self._clock = clock
-        self._places: dict[str, _Line] = {}
-        self._where: dict[Session, tuple[str, str]] = {}
+        self._lines: dict[str, _Line] = {}
+        self._location: dict[object, tuple[str, str]] = {}
 
     def __len__(self) -> int:
-        return len(self._where)
+        return len(self._location)
 
-    def enqueue(self, place: str, who: str, since: float, session: Session, seconds: float, go: Go) -> None:
-        """Call `go` when the session's turn has come; a session waits for one thing at a time.
+    def enqueue(
+        self, resource: str, client_key: str, arrived_at: float, entry: object, seconds: float, retry: Retry
+    ) -> None:
+        """Call `retry` when it is the entry's turn. An entry waits for one resource at a time.
 
-        place: the name of what it waits for. who: of whom one at a time is tried. since: when they came. seconds: after
-        which there is something to be had there.
+        resource: the name of the limit.
+        client_key: the address or connection of the client; one entry of each is retried at a time.
+        arrived_at: when the client arrived, in seconds of the clock.
+        seconds: after which the limit may allow something.
         """
-        self.forget(session)
-        found = self._places.get(place)
-        if found is None:
-            found = self._places[place] = _Line(self._clock, lambda: self._wake(place))
-        found.add(who, since, session, go)
-        found.expect(seconds)
-        self._where[session] = place, who
+        self.forget(entry)
+        line = self._lines.get(resource)
+        if line is None:
+            line = self._lines[resource] = _Line(self._clock, lambda: self._retry_next(resource))
+        line.add(client_key, arrived_at, entry, retry)
+        line.expect(seconds)
+        self._location[entry] = resource, client_key
 
-    def forget(self, session: Session) -> None:
-        """The session does not wait any more, if it did."""
-        found = self._where.pop(session, None)
-        if found is not None:
-            place, who = found
-            self._places[place].remove(who, session)
-            self._tidy(place)
+    def forget(self, entry: object) -> None:
+        """Remove an entry, if it waits."""
+        location = self._location.pop(entry, None)
+        if location is not None:
+            resource, client_key = location
+            self._lines[resource].remove(client_key, entry)
+            self._tidy(resource)
 
     def close(self) -> None:
-        """Let nobody be tried any more."""
-        for place in self._places.values():
-            place.close()
-        self._places.clear()
-        self._where.clear()
+        """Stop all retries."""
+        for line in self._lines.values():
+            line.close()
+        self._lines.clear()
+        self._location.clear()
 
-    def _wake(self, place: str) -> None:
-        found = self._places[place]
-        session, go = found.pop()
-        del self._where[session]
-        found.step()
+    def _retry_next(self, resource: str) -> None:
+        line = self._lines[resource]
+        entry, retry = line.pop()
+        del self._location[entry]
+        line.step()
         try:
-            go()
+            retry()
         except Exception:
-            # Others wait behind it, for whom the timer runs already.
-            self._log.failure("a JOIN that was put off failed")
-        self._tidy(place)
+            # The timer of the entries behind it runs already.
+            log.failure("failed to retry a deferred JOIN")
+        self._tidy(resource)
 
-    def _tidy(self, place: str) -> None:
-        found = self._places.get(place)
-        if found is not None and not found.waiting:
-            found.close()
-            del self._places[place]
+    def _tidy(self, resource: str) -> None:
+        line = self._lines.get(resource)
+        if line is not None and not line.waiting:
+            line.close()
+            del self._lines[resource]
 
 
 class _Line:
-    """waiting: since when somebody waits, and their sessions, by who they are."""
+    """The JOINs that wait for one resource.
 
-    def __init__(self, clock: IReactorTime, wake: Go):
-        self.waiting: dict[str, tuple[float, dict[Session, Go]]] = {}
-        self._line: list[tuple[float, int, str]] = []
+    waiting: for each client the time of its arrival and its entries, oldest first.
+    """
+
+    def __init__(self, clock: IReactorTime, retry_next: Retry):
+        self.waiting: dict[str, tuple[float, dict[object, Retry]]] = {}
+        self._heap: list[tuple[float, int, str]] = []
         self._count = 0
         self._clock = clock
-        self._wake = wake
+        self._retry_next = retry_next
         self._timer: IDelayedCall | None = None
-        self._stepping = False
+        self._is_retrying = False
 
-    def add(self, who: str, since: float, session: Session, go: Go) -> None:
-        if who not in self.waiting:
-            self._line_up(who, since, {})
-        self.waiting[who][1][session] = go
+    def add(self, client_key: str, arrived_at: float, entry: object, retry: Retry) -> None:
+        if client_key not in self.waiting:
+            self._line_up(client_key, arrived_at, {})
+        self.waiting[client_key][1][entry] = retry
 
-    def remove(self, who: str, session: Session) -> None:
-        sessions = self.waiting[who][1]
-        del sessions[session]
-        if not sessions:
-            del self.waiting[who]
+    def remove(self, client_key: str, entry: object) -> None:
+        entries = self.waiting[client_key][1]
+        del entries[entry]
+        if not entries:
+            del self.waiting[client_key]
 
-    def pop(self) -> tuple[Session, Go]:
-        """Take out the newest session of whoever came last."""
-        entry = heappop(self._line)
-        while not self._holds(entry):
-            entry = heappop(self._line)
-        who = entry[2]
-        sessions = self.waiting.pop(who)[1]
-        found = sessions.popitem()
-        if sessions:
-            # Its others come after everybody else.
-            self._line_up(who, 0.0, sessions)
-        if len(self._line) > 2 * len(self.waiting) + 10:
-            self._line = list({entry[2]: entry for entry in self._line if self._holds(entry)}.values())
-            heapify(self._line)
-        return found
+    def pop(self) -> tuple[object, Retry]:
+        """Remove and return the newest entry of the client that arrived last."""
+        place = heappop(self._heap)
+        while not self._is_valid(place):
+            place = heappop(self._heap)
+        client_key = place[2]
+        entries = self.waiting.pop(client_key)[1]
+        newest = entries.popitem()
+        if entries:
+            # The other entries of this client wait behind all other clients.
+            self._line_up(client_key, 0.0, entries)
+        if len(self._heap) > 2 * len(self.waiting) + 10:
+            self._heap = list({place[2]: place for place in self._heap if self._is_valid(place)}.values())
+            heapify(self._heap)
+        return newest
 
-    def _holds(self, entry: tuple[float, int, str]) -> bool:
-        """Say whether a place in the line is somebody's; who went and came again may have two."""
-        since, _, who = entry
-        return who in self.waiting and self.waiting[who][0] == -since
+    def _is_valid(self, place: tuple[float, int, str]) -> bool:
+        """Return whether a place in the heap belongs to a client. A client that left and returned may have two."""
+        negative_arrival, _, client_key = place
+        return client_key in self.waiting and self.waiting[client_key][0] == -negative_arrival
 
-    def _line_up(self, who: str, since: float, sessions: dict[Session, Go]) -> None:
-        self.waiting[who] = since, sessions
+    def _line_up(self, client_key: str, arrived_at: float, entries: dict[object, Retry]) -> None:
+        self.waiting[client_key] = arrived_at, entries
         self._count += 1
-        heappush(self._line, (-since, -self._count, who))
+        heappush(self._heap, (-arrived_at, -self._count, client_key))
 
     def expect(self, seconds: float) -> None:
-        """There will be something after so many seconds. Whoever was just tried in vain knows that best."""
-        if self._timer is None or self._stepping:
-            self._stepping = False
-            self._schedule(min(max(seconds, STEP), RECHECK) + self._courtesy())
+        """Schedule the next retry. Only an entry that was just retried, or the first one, may set its time."""
+        if self._timer is None or self._is_retrying:
+            self._is_retrying = False
+            self._schedule(min(max(seconds, RETRY_INTERVAL_SECONDS), MAX_RETRY_SECONDS) + self._backoff())
 
-    def _courtesy(self) -> float:
-        while self._line and not self._holds(self._line[0]):
-            heappop(self._line)
-        since = -self._line[0][0] if self._line else 0.0
-        return min(max(0.0, NEWEST_FIRST_BACKOFF * (self._clock.seconds() - since)), MOST_COURTESY)
+    def _backoff(self) -> float:
+        while self._heap and not self._is_valid(self._heap[0]):
+            heappop(self._heap)
+        arrived_at = -self._heap[0][0] if self._heap else 0.0
+        return min(max(0.0, NEWEST_FIRST_BACKOFF * (self._clock.seconds() - arrived_at)), MAX_BACKOFF_SECONDS)
 
     def step(self) -> None:
-        """Try the next one soon, unless this one learns that it would be in vain."""
+        """Schedule the next retry soon, unless the current one calls `expect` because the limit is still exhausted."""
         self._timer = None
-        self._stepping = True
-        self._schedule(STEP)
+        self._is_retrying = True
+        self._schedule(RETRY_INTERVAL_SECONDS)
 
     def _schedule(self, seconds: float) -> None:
         self.close()
-        self._timer = self._clock.callLater(seconds, self._wake)
+        self._timer = self._clock.callLater(seconds, self._retry_next)
 
     def close(self) -> None:
         if self._timer is not None:

@@ -7,13 +7,13 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from tandemd.rooms.joining.queue import RECHECK, STEP, JoinQueue
+from tandemd.rooms.joining.queue import MAX_RETRY_SECONDS, RETRY_INTERVAL_SECONDS, JoinQueue
 
 
 class LobbyTest(TestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.lobby = JoinQueue(self.clock)
+        self.queue = JoinQueue(self.clock)
         self.tried: list[str] = []
         self.sessions: dict[str, Any] = {}
 
@@ -27,27 +27,27 @@ class LobbyTest(TestCase):
 
         session = self.sessions.setdefault(name, object())
         since = float("abcdefghijklmnopqrstuvwxyz".index((who or name)[0]) + 1)
-        self.lobby.enqueue(place, who or name, since, session, seconds, go)
+        self.queue.enqueue(place, who or name, since, session, seconds, go)
 
     def test_when_it_is_time(self) -> None:
         self.wait("a")
         self.clock.advance(0.9)
         self.assertEqual(self.tried, [])
         self.clock.advance(0.2)
-        self.assertEqual((self.tried, len(self.lobby)), (["a"], 0))
+        self.assertEqual((self.tried, len(self.queue)), (["a"], 0))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_who_came_last_is_first(self) -> None:
         for name in "acb":
             self.wait(name)
-        self.clock.pump([1.0] + [STEP] * 4)
+        self.clock.pump([1.0] + [RETRY_INTERVAL_SECONDS] * 4)
         self.assertEqual(self.tried, ["c", "b", "a"])
 
     def test_of_one_address_the_newest_and_its_others_after_everybody_else(self) -> None:
         for name in ("b1", "b2", "b3"):
             self.wait(name, who="b")
         self.wait("a")
-        self.clock.pump([1.0] + [STEP] * 5)
+        self.clock.pump([1.0] + [RETRY_INTERVAL_SECONDS] * 5)
         self.assertEqual(self.tried, ["b3", "a", "b2", "b1"])
 
     def test_one_that_is_tried_in_vain_tells_for_all(self) -> None:
@@ -56,7 +56,7 @@ class LobbyTest(TestCase):
             self.wait(name, again=100.0)
         self.clock.pump([1.0] + [0.1] * 30)
         self.assertEqual(self.tried, ["h"])
-        self.clock.pump([RECHECK])
+        self.clock.pump([MAX_RETRY_SECONDS])
         self.assertEqual(self.tried, ["h", "h"])
 
     def test_newcomers_do_not_put_it_off(self) -> None:
@@ -77,16 +77,16 @@ class LobbyTest(TestCase):
             for _ in range(100):
                 self.wait("a", again=100.0)
                 self.wait("b", again=100.0)
-            self.clock.advance(RECHECK)
-        [place] = self.lobby._places.values()
-        self.assertTrue(len(place._line) < 250, len(place._line))
+            self.clock.advance(MAX_RETRY_SECONDS)
+        [place] = self.queue._lines.values()
+        self.assertTrue(len(place._heap) < 250, len(place._heap))
 
     def test_whoever_goes_is_forgotten(self) -> None:
         for name in "ab":
             self.wait(name)
-            self.lobby.forget(self.sessions[name])
-            self.lobby.forget(self.sessions[name])
-        self.assertEqual((len(self.lobby), self.clock.getDelayedCalls()), (0, []))
+            self.queue.forget(self.sessions[name])
+            self.queue.forget(self.sessions[name])
+        self.assertEqual((len(self.queue), self.clock.getDelayedCalls()), (0, []))
 
     def test_a_session_waits_for_one_thing_at_a_time(self) -> None:
         self.wait("a", place="one")
@@ -96,14 +96,14 @@ class LobbyTest(TestCase):
 
     def test_close(self) -> None:
         self.wait("a")
-        self.lobby.close()
-        self.assertEqual((len(self.lobby), self.clock.getDelayedCalls()), (0, []))
+        self.queue.close()
+        self.assertEqual((len(self.queue), self.clock.getDelayedCalls()), (0, []))
 
     def test_of_two_nodes_the_one_where_the_newest_is_asks_first(self) -> None:
         """Both are told of the same moment; whoever asks first takes what there is."""
         self.clock.advance(30.0)
         other = JoinQueue(self.clock)
         other.enqueue("door", "old", 20.0, object(), 3.0, lambda: self.tried.append("old"))  # type: ignore[arg-type]
-        self.lobby.enqueue("door", "new", 29.0, object(), 3.0, lambda: self.tried.append("new"))  # type: ignore[arg-type]
+        self.queue.enqueue("door", "new", 29.0, object(), 3.0, lambda: self.tried.append("new"))  # type: ignore[arg-type]
         self.clock.pump([3.05] + [0.1] * 10)
         self.assertEqual(self.tried, ["new", "old"])

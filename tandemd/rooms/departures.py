@@ -1,0 +1,63 @@
+"""Sessions that leave rooms: closed connections, and members that have joined another room."""
+
+from __future__ import annotations
+
+from ..errors import CloseCode, ErrorCode, RequestError
+from ..interfaces import IStore
+from ..rules.commands import Command, Lost
+from .metrics import RoomMetrics
+from .queued_command import QueuedCommand
+from .registry import RoomRegistry
+from .replica import RoomReplica
+from .session import Session
+
+DETACHED = RequestError(ErrorCode.DETACHED, "Another connection speaks for you now; send JOIN to take over again.")
+
+
+class Departures:
+    """Tells rooms of sessions that speak for their members no longer.
+
+    is_closed: whether the node stops. Then closed connections cause no commands, because all of them close.
+    """
+
+    def __init__(self, store: IStore, registry: RoomRegistry, metrics: RoomMetrics):
+        self._store = store
+        self._registry = registry
+        self._metrics = metrics
+        self.is_closed = False
+
+    def submit(self, live: RoomReplica, command: Command) -> None:
+        """Submit the departure of a member, and close its room if nothing here needs it any more."""
+        live.submit(QueuedCommand(command))
+        self._registry.close_if_idle(live)
+
+    def connection_closed(self, session: Session) -> None:
+        """Begin the grace period of the session's member, and cancel its JOIN. Later calls for the session do nothing."""
+        session.gone = True
+        if session.pending_join is not None:
+            session.pending_join.cancel()
+        if session.group is None or self.is_closed:
+            return
+        live, user = session.group.live, session.user
+        self._keep_relays(session, live, user)
+        session.group.remove(session)
+        self.submit(live, Command(user, session.conn, Lost()))
+
+    def connection_dead(self, session: Session) -> None:
+        """Close a connection that has not answered a ping. Its client will not answer the closing handshake either."""
+        if not session.gone:
+            session.close(CloseCode.INTERNAL_ERROR, "no answer to a ping")
+            self.connection_closed(session)
+
+    def _keep_relays(self, session: Session, live: RoomReplica, user: str) -> None:
+        """Keep relays that the client may not have received for its next connection, within the budgets of room and address.
+
+        Without the budgets, clients that read nothing and drop their connections could fill the store.
+        """
+        for frame in session.unproven():
+            if live.meter is not None:
+                if live.meter.wait() or (session.meter is not None and session.meter.wait()):
+                    self._metrics.rate_limited["address"] += 1
+                    break
+                live.charge(session, live.meter, len(frame), 0)
+            self._store.mailboxes.relay(live.room.room_id, user, frame)
