@@ -18,6 +18,7 @@ from ..auth.pin_hasher import PinHasher
 from ..config import Config
 from ..ratelimit import MessageLimits, Spending
 from ..rooms.administration import Administration
+from ..rooms.factory import make_room_service
 from ..rooms.service import RoomService
 from ..rooms.session import Outbox
 from ..rules.title_allowlist import CLIP_URL
@@ -95,7 +96,7 @@ class Node:
 
     def _make_rooms(self) -> RoomService:
         config, authenticator = self._config, self._authenticator
-        return RoomService(
+        return make_room_service(
             self._backend.store,
             rules_of(config),
             self._reactor,

@@ -18,24 +18,16 @@ from .replica import RoomReplica
 Use = Callable[[RoomReplica], None]
 Failed = Callable[[RequestError], None]
 
+log = Logger()
+
 
 class RoomRegistry:
-    """The open rooms by code. make: makes one from what the store has.
+    """The open rooms of this node, by room id. make: makes a replica of a room that the store has returned."""
 
-    in_slices: takes the steps of what is long, and lets the reactor do what else it has between them.
-    """
-
-    _log = Logger()
-
-    def __init__(
-        self,
-        store: IStore,
-        make: Callable[[Room], RoomReplica],
-        slicer: TimeSlicer,
-    ):
-        self._slicer = slicer
+    def __init__(self, store: IStore, make: Callable[[Room], RoomReplica], slicer: TimeSlicer):
         self._store = store
         self._make = make
+        self._slicer = slicer
         self._live: dict[str, RoomReplica] = {}
         self._opening: dict[str, deque[tuple[Use, Failed]]] = {}
 
@@ -62,7 +54,7 @@ class RoomRegistry:
             self._store.rooms.subscribe(room_id)
             loaded = self._store.rooms.load(room_id)
             loaded.addCallbacks(self._opened, self._not_opened, (room_id,), {}, (room_id,), {})
-            loaded.addErrback(lambda failure: self._log.failure("opening {room}", failure=failure, room=room_id))
+            loaded.addErrback(lambda failure: log.failure("opening {room}", failure=failure, room=room_id))
 
     def _opened(self, room: Room | None, room_id: str) -> None:
         live = self._live[room_id] = self._make(room or self.blank(room_id))
@@ -76,7 +68,7 @@ class RoomRegistry:
             try:
                 use(live)
             except Exception:
-                self._log.failure("opening {room}", room=room_id)
+                log.failure("opening {room}", room=room_id)
             yield
         del self._opening[room_id]
         self.close_if_idle(live)
@@ -85,7 +77,7 @@ class RoomRegistry:
         self._store.rooms.unsubscribe(room_id)
         error = failure.value
         if not isinstance(error, RequestError):
-            self._log.failure("opening {room}", failure=failure, room=room_id)
+            log.failure("opening {room}", failure=failure, room=room_id)
             error = INTERNAL
         for _, failed in self._opening.pop(room_id):
             failed(error)

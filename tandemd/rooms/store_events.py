@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
@@ -16,6 +16,7 @@ from ..rules.commands import Command, Decision, NodeLost, Reattach
 from ..rules.permissions import own_control
 from ..rules.settings import MAX_MEMBERS_PER_COMMIT
 from ..rules.state import Commit, Member, Room, Version
+from .joining.waits import JoinWaits
 from .queued_command import QueuedCommand
 from .registry import RoomRegistry
 from .replica import RoomReplica
@@ -24,21 +25,12 @@ from .session import Session
 
 @implementer(IStoreEventHandler)
 class StoreEventHandler:
-    """Told by the store. See IStoreEventHandler.
+    """See `IStoreEventHandler` and `OrphanedSessionHandler`."""
 
-    available: called when the store is back. renewed: called when an open room has become another.
-    """
-
-    _open: RoomRegistry
-
-    def __init__(self, clock: IClusterClock, available: Callable[[], None], renewed: Callable[[RoomReplica], None]):
+    def __init__(self, clock: IClusterClock, registry: RoomRegistry, waits: JoinWaits):
         self._clock = clock
-        self._available = available
-        self._renewed = renewed
-
-    def attach(self, rooms: RoomRegistry) -> None:
-        """Set which rooms it is about. To be called once, before anything else."""
-        self._open = rooms
+        self._open = registry
+        self._waits = waits
 
     def committed(self, room_id: str, commits: Sequence[Commit]) -> None:
         live = self._open.get(room_id)
@@ -59,7 +51,7 @@ class StoreEventHandler:
         return [(live.room, tuple(live.tail)) for live in self._open if live.room.seq]
 
     def available(self) -> None:
-        self._available()
+        self._waits.store_available(lambda: self._open)
 
     def present(self, room_id: str, user_id: str) -> bool:
         live = self._open.get(room_id)
@@ -98,7 +90,7 @@ class StoreEventHandler:
                     session.send(text_frame(m.encode(own_control(live.room, session.user))))
             if member is None or not member.conn:
                 self.reattach(live, session, member)
-        self._renewed(live)
+        self._waits.retries.room_replaced(live)
 
     def reattach(self, live: RoomReplica, session: Session, member: Member | None) -> None:
         """A member whose connection is here and alive was taken for lost, or is out already (None)."""

@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tandemd import messages as m
 from tandemd.config.schema import Limits
 from tandemd.ratelimit import Meter
+from tandemd.rooms.dispatcher import RELAY_BYTES
 from tandemd.rooms.replica import OFTEN
-from tandemd.rooms.service import RELAY_BYTES
 
 from ..support.fake_node import EPOCH, Server
 from .allowed import (

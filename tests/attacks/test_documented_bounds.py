@@ -11,7 +11,7 @@ from tandemd.config.schema import Limits, Rooms
 from tandemd.messages.fields import ID_BYTES
 from tandemd.ratelimit.scopes import WIDE
 from tandemd.ratelimit.spending import RESERVED
-from tandemd.rooms.service import RELAY_BYTES
+from tandemd.rooms.dispatcher import RELAY_BYTES
 from tandemd.rules.membership import MAX_DEPARTED_MEMBERS
 from tandemd.rules.moderation import MAX_BANS
 from tandemd.store.memory import MAILBOX

@@ -12,7 +12,7 @@ from twisted.internet.endpoints import UNIXClientEndpoint
 
 from tandemd.app.metrics import NodeMetrics
 from tandemd.interfaces import IArchive, IStoreEventHandler, PlayerStatus, Snapshot
-from tandemd.rooms.service import RoomService
+from tandemd.rooms.factory import make_room_service
 from tandemd.rooms.session import Outbox, Session
 from tandemd.rules.engine import Rules
 from tandemd.rules.state import Commit, Pin, Room
@@ -112,7 +112,7 @@ class SmallNode:
         self.store = make(reactor, endpoint, {}, prefix, settings, kept, metrics.store, spool)
         self.consumer = JournalConsumer(reactor, endpoint, {}, prefix, kept, metrics.store, quarantine)
         self._outbox = Outbox(reactor)
-        self.rooms = RoomService(
+        self.rooms = make_room_service(
             self.store,
             Rules(rule_settings(grace=grace), TitleAllowlist(["https://www.netflix.com"])),
             reactor,

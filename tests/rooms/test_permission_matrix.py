@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tandemd import messages as m
 from tandemd.app.metrics import NodeMetrics
 from tandemd.errors import ERROR_MEANINGS, RequestError
-from tandemd.rooms.service import RoomService
+from tandemd.rooms.factory import make_room_service
 from tandemd.rooms.session import Outbox, Session
 from tandemd.rules.commands import Command
 from tandemd.rules.permissions import PERMISSIONS
@@ -138,7 +138,7 @@ class Party:
         self.store = MemoryStore(self.clock, 100, lambda room, commit: None, bounds())
         self.outbox = Outbox(self.clock)
         self.metrics = NodeMetrics("0", "n")
-        self.rooms = RoomService(
+        self.rooms = make_room_service(
             self.store,
             make_rules(),
             self.clock,

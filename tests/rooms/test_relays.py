@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from twisted.trial.unittest import TestCase
 
-from tandemd.rooms.service import NO_SUCH_MEMBER
+from tandemd.rooms.dispatcher import NO_SUCH_MEMBER
 from tandemd.rooms.unconfirmed_relays import MOST, MOST_BYTES, Letters
 
 from ..support.fake_node import Client, ServiceTestCase

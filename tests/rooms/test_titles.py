@@ -94,10 +94,10 @@ class ReplayTest(ServiceTestCase):
         ann.cut()
         bob.send("URL_CHANGE", url=TITLE)
         bob.send("URL_CHANGE", url=OTHER_TITLE)
-        rules = self.world.server.rooms._rules
-        rules.titles = type(rules.titles)([OTHER_TITLE])
         live = self.world.server.rooms.open.get("room")
         assert live is not None
+        rules = live._rules
+        rules.titles = type(rules.titles)([OTHER_TITLE])
         live.replay = Replay(rules.titles.allows)
         resume = {"epoch": state["epoch"], "seq": state["seq"]}
         told = self.world.join("ann", token=state["token"], resume=resume).told("URL_CHANGE")

@@ -31,8 +31,8 @@ from tandemd.config.schema import Limits
 from tandemd.interfaces import Claims, CommitResult, IStore
 from tandemd.messages import Join
 from tandemd.ratelimit import MessageLimits, Spending
+from tandemd.rooms.factory import make_room_service
 from tandemd.rooms.playback_sync import PlaybackSyncSettings
-from tandemd.rooms.service import RoomService
 from tandemd.rooms.session import Outbox, Session
 from tandemd.rules import snapshot
 from tandemd.rules.engine import Rules
@@ -157,7 +157,7 @@ class Server:
         self.metrics = NodeMetrics("test", "node")
         self.outbox = Outbox(reactor, self.metrics.rooms.deliveries.inc)
         self.spending = None if limits is None else Spending(reactor, spending_rates_of(Config(limits=limits)))
-        self.rooms = RoomService(
+        self.rooms = make_room_service(
             self.store,
             Rules(rules or rule_settings(), TitleAllowlist([NETFLIX])),
             reactor,

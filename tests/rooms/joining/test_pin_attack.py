@@ -11,7 +11,7 @@ from twisted.trial.unittest import TestCase
 
 from tandemd import messages as m
 from tandemd.app.metrics import NodeMetrics
-from tandemd.rooms.service import RoomService
+from tandemd.rooms.factory import make_room_service
 from tandemd.rooms.session import Outbox, Session
 from tandemd.rules.state import Pin
 from tandemd.store.memory import MemoryStore
@@ -59,7 +59,7 @@ class PinAttackTest(TestCase):
         self.metrics = NodeMetrics("test", "node").rooms
         self.outbox = Outbox(self.clock)
         store = MemoryStore(self.clock, 100, lambda room, commit: None, bounds())
-        self.rooms = RoomService(
+        self.rooms = make_room_service(
             store,
             make_rules(),
             self.clock,

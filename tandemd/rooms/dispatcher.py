@@ -1,0 +1,149 @@
+"""The messages of members: each type has a handler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil
+from typing import Any
+
+from .. import messages as m
+from ..errors import ErrorCode, RequestError
+from ..interfaces import IClusterClock, IStore
+from ..messages.framing import error_frame, text_frame
+from ..ratelimit.spending import RESERVED
+from ..rules.commands import Command, Decision
+from ..rules.engine import Rules
+from ..rules.permissions import PERMISSIONS, believes_it_controls
+from ..rules.state import Room
+from .departures import DETACHED
+from .metrics import RoomMetrics
+from .playback_sync import PlaybackSync
+from .queued_command import QueuedCommand
+from .replica import RoomReplica
+from .session import Session
+
+RELAY_BYTES = 256
+"""The bytes of a relay that cost as much as one more delivery."""
+
+NOT_JOINED = RequestError(ErrorCode.NOT_JOINED, "You are in no room; send JOIN first.")
+CONGESTED = RequestError(ErrorCode.RATE_LIMITED, "This member does not read what it is sent already.", 1000)
+NO_SUCH_MEMBER = RequestError(ErrorCode.NO_SUCH_MEMBER, "`to` is not a member of this room.")
+
+_CONVERSATION = frozenset((m.Chat, m.UpdateUsername, m.Offer, m.Answer, m.IceCandidate, m.PlaybackAck, m.SyncResponse))
+"""Messages that may use only a part of a room's credit. The rest is left for controls and moderation."""
+
+
+class Dispatcher:
+    """Passes each message to its handler, within the budgets of room and address."""
+
+    def __init__(self, store: IStore, metrics: RoomMetrics, positions: PlaybackSync):
+        self._store = store
+        self._metrics = metrics
+        self._positions = positions
+        self._handlers: dict[type[m.ClientMessage], Callable[[Session, RoomReplica, Any], None]]
+        self._handlers = dict.fromkeys(PERMISSIONS, self._submit_command)
+        self._handlers[m.PositionUpdate] = positions.position_received
+        self._handlers[m.HostHeartbeat] = positions.position_received
+        self._handlers[m.RequestSync] = self._request_sync
+        for kind in (m.Offer, m.Answer, m.IceCandidate, m.PlaybackAck, m.SyncResponse):
+            self._handlers[kind] = self._relay
+
+    def dispatch(self, session: Session, message: m.ClientMessage) -> None:
+        """Handle any message but JOIN and PING. Raises RequestError for an immediate refusal."""
+        if session.group is None:
+            raise DETACHED if session.detached else NOT_JOINED
+        self._handlers[type(message)](session, session.group.live, message)
+
+    def _submit_command(self, session: Session, live: RoomReplica, message: m.ClientMessage) -> None:
+        if live.meter is not None:
+            self._check_credit(session, live, type(message))
+        if live.new_watchers:
+            # The ready gate of a SEEK waits for all members that watch.
+            self._positions.begin(live)
+        live.submit(QueuedCommand(Command(session.user, session.conn, message, session.nonce), session))
+
+    def _request_sync(self, session: Session, live: RoomReplica, message: m.RequestSync) -> None:
+        live.submit(SyncCommand(Command(session.user, session.conn, message), session, self._store.clock))
+
+    def _relay(self, session: Session, live: RoomReplica, message: m.Relay) -> None:
+        def done(error: RequestError | None = None) -> None:
+            if error is not None:
+                self._metrics.refused[error.code] += 1
+                session.send(error_frame(error, message.id))
+            elif message.id is not None:
+                session.send(text_frame(m.encode(m.Ack(id=message.id, seq=live.room.seq))))
+
+        if live.meter is not None:
+            self._check_credit(session, live, type(message))
+        frame = text_frame(m.encode(m.relayed(message, session.user)))
+        target = live.group.get(message.to)
+        if target is not None:
+            if target.lagging and target.congested:
+                raise CONGESTED
+            target.hand_over(frame)
+            self._metrics.relays.value += 1
+            if live.meter is not None:
+                live.charge(session, live.meter, 0, 1 + len(frame) // RELAY_BYTES)
+            done()
+        elif (member := live.room.members.get(message.to)) is not None:
+            # The mailbox of a member without connection stores the relay, like a change. Another node takes it at once.
+            if live.meter is not None:
+                size = 0 if member.conn else len(frame)
+                live.charge(session, live.meter, size, 1 + len(frame) // RELAY_BYTES)
+            # The ACK follows when the relay is stored. After an ERROR the sender can send it again.
+            self._store.mailboxes.relay(live.room.room_id, message.to, frame, done)
+        else:
+            raise NO_SUCH_MEMBER
+
+    def _check_credit(self, session: Session, live: RoomReplica, kind: type[m.ClientMessage]) -> None:
+        """Raise RequestError if the room, or the address of the sender, has used up its credit."""
+        if kind is m.Leave:
+            return
+        wait = live.meter.wait(RESERVED if kind in _CONVERSATION else 1.0) if live.meter is not None else 0.0
+        if wait:
+            self._metrics.rate_limited["room"] += 1
+            raise RequestError(
+                ErrorCode.RATE_LIMITED, "Too much happens in this room (limits.room_*_rate).", ceil(wait * 1000)
+            )
+        wait = session.meter.wait() if session.meter is not None else 0.0
+        if wait:
+            self._metrics.rate_limited["address"] += 1
+            text = "Too much comes from your address (limits.address_*_rate)."
+            raise RequestError(ErrorCode.RATE_LIMITED, text, ceil(wait * 1000))
+
+
+class SyncCommand(QueuedCommand):
+    """A REQUEST_SYNC. It changes nothing, but waits for its turn, so that its answer includes all earlier commands."""
+
+    __slots__ = ("_clock",)
+    session: Session
+
+    def __init__(self, command: Command, session: Session, clock: IClusterClock):
+        super().__init__(command, session)
+        self._clock = clock
+
+    def decide(self, rules: Rules, room: Room, now: float) -> Decision:
+        return Decision()
+
+    def done(self, live: RoomReplica, decision: Decision, seq: int) -> None:
+        if self.session.lagging:
+            # The client would read an old answer, and may repeat its request meanwhile.
+            self.session.on_drained = lambda: self._answer(live)
+        else:
+            self._answer(live)
+        super().done(live, decision, seq)
+
+    def _answer(self, live: RoomReplica) -> None:
+        room, user, now = live.room, self.command.user, self._clock.now()
+        # The room follows the host. Before an episode change its client asks, and the old url would send it back.
+        if self.session.group is live.group and self.session.user == user and user != room.host and room.playback.known:
+            answer = m.SyncResponseMessage(
+                to=user,
+                from_user_id=m.SERVER,
+                current_time=room.playback.position_at(now),
+                is_playing=room.playback.playing,
+                url="" if believes_it_controls(room, user) else room.playback.url,
+                timestamp=int(now * 1000),
+                seq=room.seq,
+            )
+            self.session.send(text_frame(m.encode(answer)))
