@@ -12,10 +12,11 @@ from ..rules.commands import Command, Due
 from ..util.services import Periodic
 from ..util.sweeper import Sweeper
 from ..util.time_slicer import TimeSlicer
+from .command_queue import OUTAGE_PATIENCE_SECONDS
 from .playback_sync import PlaybackSync
 from .queued_command import QueuedCommand
 from .registry import RoomRegistry
-from .replica import PATIENCE, RoomReplica
+from .replica import RoomReplica
 
 SWEEP_SECONDS = 0.25
 """The time between two sweeps of the open rooms, and between two polls for due rooms."""
@@ -59,7 +60,7 @@ class RoomMaintenance:
             self._outage_began_at = 0.0
         elif not self._outage_began_at:
             self._outage_began_at = now
-        self._is_outage_long = bool(self._outage_began_at) and now >= self._outage_began_at + PATIENCE
+        self._is_outage_long = bool(self._outage_began_at) and now >= self._outage_began_at + OUTAGE_PATIENCE_SECONDS
         return self._registry
 
     def _sweep(self, live: RoomReplica) -> None:

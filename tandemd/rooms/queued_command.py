@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class QueuedCommand:
-    """A command that waits for its turn, and what happens to it. session: who sent it, None for the server's own."""
+    """A command, its sender, and the reaction to its outcome.
+
+    session: the session that has sent it, None for a command of the server itself.
+    """
 
     __slots__ = ("command", "session")
 
@@ -26,21 +29,26 @@ class QueuedCommand:
         self.session = session
 
     @property
+    def kind(self) -> str:
+        """The type of the command, for the log."""
+        return type(self.command.body).__name__
+
+    @property
     def retry_when_unavailable(self) -> bool:
-        """Whether it is done later if the store is away: what the server itself wants must happen some time."""
+        """Whether the command is retried after an outage of the store, as all commands of the server itself."""
         return self.session is None
 
     def decide(self, rules: Rules, room: Room, now: float) -> Decision:
-        """Return what the command leads to. Raises as `Rules.decide` does."""
+        """Return the effect of the command. Raises as `Rules.decide` does."""
         return rules.decide(room, self.command, now)
 
     def refused(self, live: RoomReplica, error: RequestError) -> None:
-        """The command was not carried out and never will be."""
+        """Send the ERROR of a refused command, which is not retried."""
         if self.session is not None:
             self.session.send(error_frame(error, self.command.body.id))
 
     def done(self, live: RoomReplica, decision: Decision, seq: int) -> None:
-        """The command was carried out: everything it changed has been applied and told. seq: its commit, or the last."""
+        """Send the ACK of a command whose commit is applied. seq: that of its commit, or of the room if it has none."""
         session = self.session
         if session is None:
             return
@@ -50,5 +58,5 @@ class QueuedCommand:
             session.send(text_frame(m.encode(decision.reply)))
 
     def stale_pin(self, live: RoomReplica) -> None:
-        """The PIN was hashed with the wrong salt; only a JOIN knows what to do then."""
+        """React to a PIN whose hash has the wrong salt. Only a JOIN has a PIN."""
         self.refused(live, INTERNAL)

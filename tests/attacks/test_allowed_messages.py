@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tandemd import messages as m
 from tandemd.config.schema import Limits
 from tandemd.ratelimit import Meter
+from tandemd.rooms.command_queue import FREQUENT_EVENTS
 from tandemd.rooms.dispatcher import RELAY_BYTES
-from tandemd.rooms.replica import OFTEN
 
 from ..support.fake_node import EPOCH, Server
 from .allowed import (
@@ -207,7 +207,7 @@ class FloodTest(SynchronousTestCase):
         stored, rows, row_bytes = stored_bytes(server)
         self.within(f"{what}: bytes stored", stored, self.stored_most(crowd, kind, joins))
         often = rooms * (SHORT.room_events_rate.burst + SHORT.room_events_rate.per_second * SECONDS + 1)
-        each = sum(commit.has_row and commit.event not in OFTEN for _, commit in server.journal)
+        each = sum(commit.has_row and commit.event not in FREQUENT_EVENTS for _, commit in server.journal)
         self.within(f"{what}: rows", rows, often + each + len(self.neighbours) * self.asked)
         self.within(f"{what}: bytes of rows", row_bytes, rows * max(bound.row, BOUNDS[m.Join].row))
         self.within(

@@ -13,8 +13,9 @@ from twisted.trial.unittest import TestCase
 from tandemd.app.metrics import NodeMetrics
 from tandemd.errors import RequestError
 from tandemd.interfaces import Conflict
+from tandemd.rooms.command_queue import OUTAGE_PATIENCE_SECONDS
 from tandemd.rooms.log_follower import RETRY, LogFollower
-from tandemd.rooms.replica import PATIENCE, RoomReplica
+from tandemd.rooms.replica import RoomReplica
 from tandemd.rules.commands import Command, NodeLost
 from tandemd.rules.engine import Rules, commit_of
 from tandemd.rules.state import MEMBER, Commit, Room
@@ -249,7 +250,7 @@ class AwayTest(ServiceTestCase):
         self.world.store.holding = self.world.store.away = True
         ann.say("CHAT", text="sent", id=1)
         bob.say("CHAT", text="waits", id=1)
-        self.world.advance(PATIENCE - 0.5)
+        self.world.advance(OUTAGE_PATIENCE_SECONDS - 0.5)
         self.assertEqual(bob.told("ERROR"), [])
         self.world.advance(1.0)
         self.refused(bob.told("ERROR"), "unavailable")
