@@ -1,4 +1,4 @@
-"""What whoever administers the server may ask and do; every act is in the log, and in the events of the room it concerns."""
+"""Queries and acts of administrators. Each act is in the log, and in the events of the room that it concerns."""
 
 from __future__ import annotations
 
@@ -17,19 +17,23 @@ from .queued_command import QueuedCommand
 from .registry import RoomRegistry
 from .replica import RoomReplica
 
-PAGE = 1000
-"""Rooms that are read at once when all of them are spoken to."""
+log = Logger()
+
+PAGE_ROOMS = 1000
+"""The rooms of one query when an announcement goes to all rooms."""
 
 
 class AdminCommand(QueuedCommand):
-    """A command of an administrator, who waits for it: if the store is away it is refused, and never done later."""
+    """A command of an administrator. It is refused if the store is unavailable, because the administrator waits for the result.
+
+    result: fires with whether the command has changed anything.
+    """
 
     __slots__ = ("result",)
 
     def __init__(self, body: Close | Announce):
         super().__init__(Command("", "", body))
         self.result: Deferred[bool] = Deferred()
-        """Fires with whether there was anything to do."""
 
     @property
     def retry_when_unavailable(self) -> bool:
@@ -44,13 +48,14 @@ class AdminCommand(QueuedCommand):
 
 @implementer(IAdministration)
 class Administration:
-    """See IAdministration.
+    """See `IAdministration`.
 
-    rooms: those that are open here. about: tells what `node` returns. drainer: sends this node's clients away, or takes
-    them again if its argument is true, and returns how many they are. elsewhere: says whether another node is there.
+    rooms: the open rooms of this node.
+    reports: queries of the archive.
+    about: returns the result of `node`.
+    drainer: disconnects the clients of this node, or accepts clients again if its argument is true. Returns their number.
+    elsewhere: returns whether another node is available.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -79,7 +84,7 @@ class Administration:
 
     def _read(self, question: Deferred[Any]) -> Deferred[Any]:
         def failed(failure: Any) -> None:
-            self._log.error("an administrator could not read the archive: {error}", error=one_line(failure.value))
+            log.error("administration: archive query failed: {error}", error=one_line(failure.value))
             raise RequestError(
                 ErrorCode.UNAVAILABLE, "The archive cannot be read at the moment; the log says why.", 5000
             )
@@ -132,25 +137,29 @@ class Administration:
         return Deferred.fromCoroutine(self._announce_to_all(by, text))
 
     async def _announce_to_all(self, by: str, text: str) -> int:
-        after, told = "", 0
+        after, count = "", 0
         while True:
-            page = await self.rooms(after, PAGE)
+            page = await self.rooms(after, PAGE_ROOMS)
             for room in page:
-                # One after another: opening a thousand rooms at once would keep everybody waiting.
-                told += await self._do(str(room["roomId"]), by, Announce(by, text))
-            if len(page) < PAGE:
-                return told
+                # One after another: a thousand rooms that open at once would delay all clients.
+                count += await self._do(str(room["roomId"]), by, Announce(by, text))
+            if len(page) < PAGE_ROOMS:
+                return count
             after = str(page[-1]["roomId"])
 
     async def _do(self, room_id: str, by: str, body: Close | Announce) -> bool:
-        act = AdminCommand(body)
-        self._open.use(room_id, lambda live: live.submit(act), act.result.errback)
-        done = await act.result
-        if done:
-            self._log.info(
-                "administration: {act} {room}", act=type(body).__name__.lower(), room=room_id, by=by, reason=_why(body)
+        command = AdminCommand(body)
+        self._open.use(room_id, lambda live: live.submit(command), command.result.errback)
+        is_done = await command.result
+        if is_done:
+            log.info(
+                "administration: {act} {room}",
+                act=type(body).__name__.lower(),
+                room=room_id,
+                by=by,
+                reason=_reason_of(body),
             )
-        return done
+        return is_done
 
     def drain(self, by: str, undo: bool, force: bool) -> int:
         if not undo and not force and not self._elsewhere():
@@ -158,9 +167,9 @@ class Administration:
                 ErrorCode.NO_OTHER_NODE, "No other node could take the clients; use force to send them away."
             )
         count = self._drainer(undo)
-        self._log.info("administration: {act}", act="undrain" if undo else "drain", by=by, connections=count)
+        log.info("administration: {act}", act="undrain" if undo else "drain", by=by, connections=count)
         return count
 
 
-def _why(body: Close | Announce) -> str | None:
+def _reason_of(body: Close | Announce) -> str | None:
     return body.reason if isinstance(body, Close) else body.text

@@ -11,6 +11,7 @@ from .registry import RoomRegistry
 from .replica import RoomReplica
 from .session import Session
 
+NOT_JOINED = RequestError(ErrorCode.NOT_JOINED, "You are in no room; send JOIN first.")
 DETACHED = RequestError(ErrorCode.DETACHED, "Another connection speaks for you now; send JOIN to take over again.")
 
 
@@ -54,7 +55,7 @@ class Departures:
 
         Without the budgets, clients that read nothing and drop their connections could fill the store.
         """
-        for frame in session.unproven():
+        for frame in session.take_unconfirmed():
             if live.meter is not None:
                 if live.meter.wait() or (session.meter is not None and session.meter.wait()):
                     self._metrics.rate_limited["address"] += 1

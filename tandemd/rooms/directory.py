@@ -1,4 +1,4 @@
-"""What may be asked about rooms from outside: by invite code, or by a member's token."""
+"""Answers to HTTP clients about rooms: by invite code, or by the resume token of a member."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .registry import RoomRegistry
 
 @implementer(IRooms)
 class Directory:
-    """See IRooms."""
+    """See `IRooms`."""
 
     def __init__(
         self,
@@ -28,17 +28,17 @@ class Directory:
         rules: Rules,
         invited: Callable[[str, str], None],
     ):
-        """invited: is told of a room and an address at which its invite code is known."""
+        """invited: called with a room id and an address that knows its invite code."""
         self._store = store
         self._open = rooms
         self._clock = clock
         self._rules = rules
         self._invited = invited
+        # By room id and address.
         self._waiters: dict[tuple[str, str], list[Deferred[None]]] = {}
-        """By room and address."""
 
     def member_joined(self, room_id: str, address: str) -> None:
-        """Answer the questions that a member, now in a room, has asked from this address."""
+        """Answer the queries of an address for the invite code of a room, because a member with this address has joined."""
         for waiter in self._waiters.pop((room_id, address), ()):
             waiter.callback(None)
 
@@ -47,7 +47,7 @@ class Directory:
 
     async def _invite(self, room_id: str, address: str, wait: float) -> str | None:
         if not address:
-            # Without an address nothing tells a member from a stranger.
+            # Without addresses members and strangers look the same.
             return None
         end = self._clock.seconds() + wait
         while True:
@@ -60,7 +60,11 @@ class Directory:
             await self._member_joins((room_id, address), left)
 
     async def _member_joins(self, at: tuple[str, str], wait: float) -> None:
-        """Wait until a member joins a room on this node from an address, or the time is over. at: the room and the address."""
+        """Wait until a member joins a room on this node from an address.
+
+        at: the room id and the address.
+        wait: the longest time in seconds.
+        """
         waiter: Deferred[None] = Deferred()
         waiters = self._waiters.setdefault(at, [])
         waiters.append(waiter)
@@ -88,7 +92,7 @@ class Directory:
 
     async def _room_for_token(self, token: str) -> dict[str, object] | None:
         owner = secrets.token_owner(token)
-        # Anybody can name a room: it is not read before the member is proven.
+        # A client can name any room, so the room is read only after the token has proven its member.
         member = await self._store.rooms.member(*owner) if owner else None
         if owner is None or member is None:
             return None
@@ -98,7 +102,7 @@ class Directory:
         live = self._open.get(owner[0])
         if live is not None and owner[1] in live.room.members:
             return self._status_view(live.room.copy())
-        # The store has shown the member just now: should the room be gone meanwhile, it has ended.
+        # The store has just returned the member. If the room does not exist any more, it has ended.
         room = await self._store.rooms.load(owner[0], archived=False)
         return None if room is None else self._status_view(room)
 
@@ -128,6 +132,6 @@ class Directory:
         }
 
     def counts(self) -> dict[str, int]:
-        """Return how many 'rooms' have members here, and how many 'members' those are."""
+        """Return the number of 'rooms' with members on this node, and the number of these 'members'."""
         groups = [live.group for live in self._open if len(live.group)]
         return {"rooms": len(groups), "members": sum(map(len, groups))}

@@ -15,7 +15,6 @@ from ..rules.commands import Command, Decision
 from ..rules.engine import Rules
 from ..rules.permissions import PERMISSIONS, believes_it_controls
 from ..rules.state import Room
-from .departures import DETACHED
 from .metrics import RoomMetrics
 from .playback_sync import PlaybackSync
 from .queued_command import QueuedCommand
@@ -25,7 +24,6 @@ from .session import Session
 RELAY_BYTES = 256
 """The bytes of a relay that cost as much as one more delivery."""
 
-NOT_JOINED = RequestError(ErrorCode.NOT_JOINED, "You are in no room; send JOIN first.")
 CONGESTED = RequestError(ErrorCode.RATE_LIMITED, "This member does not read what it is sent already.", 1000)
 NO_SUCH_MEMBER = RequestError(ErrorCode.NO_SUCH_MEMBER, "`to` is not a member of this room.")
 
@@ -33,26 +31,25 @@ _CONVERSATION = frozenset((m.Chat, m.UpdateUsername, m.Offer, m.Answer, m.IceCan
 """Messages that may use only a part of a room's credit. The rest is left for controls and moderation."""
 
 
+Handler = Callable[[Session, RoomReplica, Any], None]
+
+
 class Dispatcher:
-    """Passes each message to its handler, within the budgets of room and address."""
+    """Handles the messages of members, within the budgets of room and address.
+
+    handlers: the handler of each type of message but JOIN and PING. It raises RequestError for an immediate refusal.
+    """
 
     def __init__(self, store: IStore, metrics: RoomMetrics, positions: PlaybackSync):
         self._store = store
         self._metrics = metrics
         self._positions = positions
-        self._handlers: dict[type[m.ClientMessage], Callable[[Session, RoomReplica, Any], None]]
-        self._handlers = dict.fromkeys(PERMISSIONS, self._submit_command)
-        self._handlers[m.PositionUpdate] = positions.position_received
-        self._handlers[m.HostHeartbeat] = positions.position_received
-        self._handlers[m.RequestSync] = self._request_sync
+        self.handlers: dict[type[m.ClientMessage], Handler] = dict.fromkeys(PERMISSIONS, self._submit_command)
+        self.handlers[m.PositionUpdate] = positions.position_received
+        self.handlers[m.HostHeartbeat] = positions.position_received
+        self.handlers[m.RequestSync] = self._request_sync
         for kind in (m.Offer, m.Answer, m.IceCandidate, m.PlaybackAck, m.SyncResponse):
-            self._handlers[kind] = self._relay
-
-    def dispatch(self, session: Session, message: m.ClientMessage) -> None:
-        """Handle any message but JOIN and PING. Raises RequestError for an immediate refusal."""
-        if session.group is None:
-            raise DETACHED if session.detached else NOT_JOINED
-        self._handlers[type(message)](session, session.group.live, message)
+            self.handlers[kind] = self._relay
 
     def _submit_command(self, session: Session, live: RoomReplica, message: m.ClientMessage) -> None:
         if live.meter is not None:
@@ -80,7 +77,7 @@ class Dispatcher:
         if target is not None:
             if target.lagging and target.congested:
                 raise CONGESTED
-            target.hand_over(frame)
+            target.send_relay(frame)
             self._metrics.relays.value += 1
             if live.meter is not None:
                 live.charge(session, live.meter, 0, 1 + len(frame) // RELAY_BYTES)

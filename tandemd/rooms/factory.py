@@ -119,7 +119,7 @@ class ReplicaFactory:
         self._spending = spending
 
     def attach(self, events: StoreEventHandler, observer: CommitObserver) -> None:
-        """Set what the replicas report to. Call it once, before `make`."""
+        """Set the receivers of the replicas' events. Call it once, before `make`."""
         self._events = events
         self._observer = observer
 

@@ -1,4 +1,4 @@
-"""Keeping an open room at the store's version: what others commit is applied in order, and holes are filled."""
+"""The catch-up of an open room with the store: commits of other nodes are applied in order, and gaps are filled."""
 
 from __future__ import annotations
 
@@ -16,27 +16,30 @@ from ..interfaces import IRoomStore
 from ..rules.state import Commit, Room, Version
 from .metrics import RoomMetrics
 
-EARLY = 1000
-"""How many commits are kept that were heard while the store was asked."""
-RETRY = 0.3
-"""Seconds until a store that could not be read is asked again."""
+MAX_EARLY_COMMITS = 1000
+"""The commits from pub/sub that are kept during a query of the store."""
+
+RETRY_SECONDS = 0.3
+"""The time until a failed query is repeated."""
+
+log = Logger()
 
 
-class Open(Protocol):
-    """An open room, as it is seen from here."""
+class Follower(Protocol):
+    """The replica that follows a log. See `RoomReplica`."""
 
     room: Room
     closed: bool
 
     def apply(self, commit: Commit) -> None:
-        """Move to the commit's version."""
+        """Move to the version of the commit."""
 
 
 class LogFollower:
-    """Follows the log of one open room. caught_up: called when the room may decide again. reloaded: see RoomReplica.
+    """Follows the log of one open room.
 
-    catching_up: whether the store is being read; nothing is decided until that is done. needs_reload: whether the whole room is
-    to be read, because it may be another one or have a new epoch.
+    catching_up: whether a query of the store is under way. The room decides no commands until it has the result.
+    needs_reload: whether the next query reads the whole room, because it may be another one or have a new epoch.
     """
 
     __slots__ = (
@@ -44,17 +47,16 @@ class LogFollower:
         "needs_reload",
     )  # fmt: skip
 
-    _log = Logger()
-
     def __init__(
         self,
-        live: Open,
+        live: Follower,
         store: IRoomStore,
         clock: IReactorTime,
         metrics: RoomMetrics,
         caught_up: Callable[[], None],
         reloaded: Callable[[Room | None], None],
     ):
+        """caught_up: called when the room may decide again. reloaded: see `OrphanedSessionHandler.reloaded`."""
         self._live = live
         self._store = store
         self._clock = clock
@@ -62,19 +64,19 @@ class LogFollower:
         self._caught_up = caught_up
         self._reloaded = reloaded
         self._again = False
-        self._early: deque[Commit] = deque(maxlen=EARLY)
+        self._early: deque[Commit] = deque(maxlen=MAX_EARLY_COMMITS)
         self._timer: IDelayedCall | None = None
         self.catching_up = False
         self.needs_reload = False
 
     def close(self) -> None:
-        """Ask no more."""
+        """Cancel the next query."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def receive(self, commits: Sequence[Commit]) -> None:
-        """Apply what follows; if something is missing before it, fetch that first."""
+        """Apply commits from pub/sub. After a gap, read the missing ones first."""
         for commit in commits:
             room = self._live.room
             if commit.epoch == room.epoch and commit.seq == room.seq + 1:
@@ -82,12 +84,11 @@ class LogFollower:
             elif (commit.epoch, commit.seq) > room.version:
                 if not self.catching_up:
                     self.catch_up()
-                # The store's answer may be older than this when it comes. Asking again and again would never catch up with a
-                # room in which much happens.
+                # The answer of the store may be older than this commit. Repeated queries would never catch up with a busy room.
                 self._early.append(commit)
 
     def head_version(self, room_uuid: str, version: Version) -> None:
-        """The store has the room at this version."""
+        """Compare the replica with the version in the store, and catch up if it is older or another room."""
         room = self._live.room
         if not room.seq and not room_uuid:
             return
@@ -97,12 +98,12 @@ class LogFollower:
             self.catch_up()
 
     def reload(self) -> None:
-        """The room may be another: read all of it."""
+        """Read the whole room, which may be another one."""
         self.needs_reload = True
         self.catch_up()
 
     def catch_up(self) -> None:
-        """Read from the store what is missing here. Until that is done, nothing is decided."""
+        """Read the missing commits from the store. The room decides no commands meanwhile."""
         if self.catching_up:
             self._again = True
             return
@@ -131,7 +132,7 @@ class LogFollower:
         for commit in commits:
             room = self._live.room
             if commit.seq == room.seq + 1 and commit.epoch >= room.epoch:
-                room.epoch = commit.epoch  # seq goes on from one epoch to the next
+                room.epoch = commit.epoch  # seq continues from one epoch to the next
                 self._live.apply(commit)
 
     def _load(self) -> None:
@@ -141,18 +142,18 @@ class LogFollower:
     def _loaded(self, found: Room | None) -> None:
         mine = self._live.room
         if found is not None and found.room_uuid == mine.room_uuid and found.version <= mine.version:
-            self._finish()  # read before what has been applied meanwhile
+            self._finish()  # older than the commits that were applied meanwhile
         elif not mine.seq or (found is not None and found.room_uuid != mine.room_uuid):
             self._renew(found)
         else:
-            # The same room under a new epoch, or ended: members here are to see first what they have missed.
+            # The same room in a new epoch, or ended. The members here first receive the commits that they have missed.
             self._replay().addCallback(self._replay_before_reload, found).addErrback(self._load_failed)
 
     def _replay_before_reload(self, commits: Sequence[Commit] | None, found: Room | None) -> None:
         mine = self._live.room
         if found is None:
             self._apply(commits or ())
-            if not self._live.room.seq:  # its end was among them
+            if not self._live.room.seq:  # the end of the room was among them
                 self._finish()
                 return
         elif found.version <= mine.version:
@@ -162,7 +163,7 @@ class LogFollower:
             same = found.epoch == mine.epoch
             self._apply([commit for commit in commits or () if commit.seq <= found.seq])
             if same and self._live.room.version == found.version:
-                self._finish()  # it is no other room: another ROOM_STATE would only move players
+                self._finish()  # the same room: another ROOM_STATE would only move players
                 return
         self._renew(found)
 
@@ -171,14 +172,14 @@ class LogFollower:
         self._finish()
 
     def _bridge(self) -> None:
-        """Apply what was heard while the store was asked, as far as it follows on the answer."""
-        early, self._early = self._early, deque(maxlen=EARLY)
+        """Apply the commits from pub/sub during the query, as far as they follow on its answer."""
+        early, self._early = self._early, deque(maxlen=MAX_EARLY_COMMITS)
         for commit in early:
             room = self._live.room
             if commit.epoch == room.epoch and commit.seq == room.seq + 1:
                 self._live.apply(commit)
             elif (commit.epoch, commit.seq) > room.version:
-                # The next answer has it.
+                # The next answer includes it.
                 self._again = True
 
     def _finish(self) -> None:
@@ -197,9 +198,9 @@ class LogFollower:
     def _failed(self, failure: Failure) -> None:
         self.catching_up = False
         if not failure.check(RequestError):
-            self._log.failure("reading {room}", failure=failure, room=self._live.room.room_id)
+            log.failure("failed to read {room}", failure=failure, room=self._live.room.room_id)
         if not self._live.closed and self._timer is None:
-            self._timer = self._clock.callLater(RETRY, self._retry)
+            self._timer = self._clock.callLater(RETRY_SECONDS, self._retry)
 
     def _retry(self) -> None:
         self._timer = None

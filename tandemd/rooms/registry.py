@@ -1,4 +1,4 @@
-"""Which rooms are open on this node: opened when somebody wants something of them, closed when nobody does any more."""
+"""The open rooms of this node. A room opens for its first command, and closes when it has no sessions or commands left."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class RoomRegistry:
         return self._live.get(room_id)
 
     def use(self, room_id: str, use: Use, failed: Failed = lambda error: None) -> None:
-        """Call `use` with the room, now or when it is open; `failed` if it cannot be opened at the moment."""
+        """Call `use` with the replica of a room, now or when it is open. Call `failed` if the store is unavailable."""
         live = self._live.get(room_id)
         if room_id in self._opening:
             self._opening[room_id].append((use, failed))
@@ -50,25 +50,25 @@ class RoomRegistry:
             self.close_if_idle(live)
         else:
             self._opening[room_id] = deque([(use, failed)])
-            # Whoever listens first and reads then misses nothing.
+            # Subscribing before reading misses no commit.
             self._store.rooms.subscribe(room_id)
-            loaded = self._store.rooms.load(room_id)
-            loaded.addCallbacks(self._opened, self._not_opened, (room_id,), {}, (room_id,), {})
-            loaded.addErrback(lambda failure: log.failure("opening {room}", failure=failure, room=room_id))
+            loading = self._store.rooms.load(room_id)
+            loading.addCallbacks(self._opened, self._not_opened, (room_id,), {}, (room_id,), {})
+            loading.addErrback(lambda failure: log.failure("failed to open {room}", failure=failure, room=room_id))
 
     def _opened(self, room: Room | None, room_id: str) -> None:
         live = self._live[room_id] = self._make(room or self.blank(room_id))
         live.renew(live.room)
-        self._slicer.run(self._hand_over(live, room_id))
+        self._slicer.run(self._use_all(live, room_id))
 
-    def _hand_over(self, live: RoomReplica, room_id: str) -> Iterator[None]:
+    def _use_all(self, live: RoomReplica, room_id: str) -> Iterator[None]:
         waiting = self._opening[room_id]
         while waiting:
             use, _ = waiting.popleft()
             try:
                 use(live)
             except Exception:
-                log.failure("opening {room}", room=room_id)
+                log.failure("failed to open {room}", room=room_id)
             yield
         del self._opening[room_id]
         self.close_if_idle(live)
@@ -77,18 +77,18 @@ class RoomRegistry:
         self._store.rooms.unsubscribe(room_id)
         error = failure.value
         if not isinstance(error, RequestError):
-            log.failure("opening {room}", failure=failure, room=room_id)
+            log.failure("failed to open {room}", failure=failure, room=room_id)
             error = INTERNAL
         for _, failed in self._opening.pop(room_id):
             failed(error)
 
     def blank(self, room_id: str) -> Room:
-        """Return a room that is to be created by its first commit."""
+        """Return a room that its first commit will create."""
         now = self._store.clock.now()
         return Room(str(uuid.uuid4()), room_id, now, int(now * 1000))
 
     def close_if_idle(self, live: RoomReplica) -> None:
-        """Close the room if nothing here needs it."""
+        """Close a room that this node does not need any more."""
         room_id = live.room.room_id
         if live.idle and self._live.get(room_id) is live and room_id not in self._opening:
             del self._live[room_id]

@@ -1,4 +1,4 @@
-"""What members that come back are told of what they missed: encoded once for all of them."""
+"""Missed messages for members that resume, encoded once for all of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..messages.framing import text_frame
 from ..rules.state import Commit, Version
 
 PIECE_BYTES = 64 * 1024
-"""About how long the pieces are in which a replay is made: what a transport is given at once."""
+"""The approximate size of a piece of a replay, which a transport takes at once."""
 
 
 class _Frames:
@@ -25,9 +25,9 @@ class _Frames:
 
 
 class Replay:
-    """The replayed frames of one room, kept for as long as they wait for any connection.
+    """The replayed frames of one room, kept while they wait for any connection.
 
-    allows: whether members may still be led to a title. It may have been allowed when it was chosen.
+    allows: returns whether a title is allowed now. It may have been removed from the list since its URL_CHANGE.
     """
 
     __slots__ = ("_allows", "_frames")
@@ -40,22 +40,22 @@ class Replay:
         return len(self._frames)
 
     def pieces(self, commits: Iterable[Commit], user: str) -> tuple[int, Iterator[bytes]]:
-        """Return what a member is told of commits: its bytes, and pieces of about `PIECE_BYTES`, joined when they are taken."""
+        """Return the bytes of the frames of commits for a member, and pieces of about `PIECE_BYTES`, which are made on demand."""
         frames = [self._of(commit) for commit in commits if commit.messages and commit.skip != user]
         return sum(len(each.data) for each in frames), _join(frames)
 
     def _of(self, commit: Commit) -> _Frames:
         version = commit.epoch, commit.seq
-        found = self._frames.get(version)
-        if found is None:
-            found = self._frames[version] = _Frames(
+        frames = self._frames.get(version)
+        if frames is None:
+            frames = self._frames[version] = _Frames(
                 b"".join(
                     text_frame(m.encode(msgspec.structs.replace(message, replayed=True)))
                     for message in commit.messages
                     if not isinstance(message, m.UrlChanged) or self._allows(message.url)
                 )
             )
-        return found
+        return frames
 
 
 def _join(frames: list[_Frames]) -> Iterator[bytes]:

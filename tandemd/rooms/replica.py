@@ -194,7 +194,7 @@ class RoomReplica:
         else:
             if member is not None and commit.event == EventType.USER_RESUMED:
                 # The old connection may have been dead for long. The new one belongs to the same client.
-                for frame in session.unproven():
+                for frame in session.take_unconfirmed():
                     self._store.mailboxes.relay(self.room.room_id, user, frame)
             self.group.remove(session)
             session.detached = member is not None

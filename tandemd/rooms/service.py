@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from .. import messages as m
 from ..interfaces import PlayerStatus
-from .departures import Departures
+from .departures import DETACHED, NOT_JOINED, Departures
 from .directory import Directory
 from .dispatcher import Dispatcher
 from .joining.controller import JoinController
@@ -30,7 +30,6 @@ class RoomService(service.Service):
     positions: follows the players of members.
     directory: answers questions of HTTP clients.
     join: answers a JOIN. See `JoinController.join`.
-    receive: handles any other message but PING. See `Dispatcher.dispatch`.
     closed: handles the end of a connection. See `Departures.connection_closed`.
     """
 
@@ -54,9 +53,8 @@ class RoomService(service.Service):
         self._joins = joins
         self._departures = departures
         self._maintenance = maintenance
-        # Bound methods instead of methods: each message passes here.
+        self._handlers = dispatcher.handlers
         self.join: Callable[[Session, m.Join], None] = joins.join
-        self.receive: Callable[[Session, m.ClientMessage], None] = dispatcher.dispatch
         self.closed: Callable[[Session], None] = departures.connection_closed
 
     def startService(self) -> None:
@@ -70,6 +68,13 @@ class RoomService(service.Service):
         self._maintenance.stop()
         for live in self.open:
             live.close()
+
+    def receive(self, session: Session, message: m.ClientMessage) -> None:
+        """Handle any message but JOIN and PING. Raises RequestError for an immediate refusal."""
+        # Not a method of Dispatcher: that would be one more call for each message.
+        if session.group is None:
+            raise DETACHED if session.detached else NOT_JOINED
+        self._handlers[type(message)](session, session.group.live, message)
 
     def start_grace(self, room_id: str, prefix: str) -> None:
         """Begin the grace period of a room's members whose connections were on a stopped node.

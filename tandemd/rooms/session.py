@@ -1,7 +1,7 @@
-"""Who is connected here: one session a connection, grouped by room, and what is about to be written to them.
+"""The sessions of a node: one per connection, grouped by room, and their output.
 
-Everything sent in one turn of the reactor leaves in one write a connection, joined once for a whole room where all its
-members get the same. The order for each connection is that of the calls.
+Output is written at the end of a reactor iteration: one write for each connection, joined once for all members of a room that
+receive the same. Each connection receives its frames in the order of the calls.
 """
 
 from __future__ import annotations
@@ -14,69 +14,77 @@ from zope.interface import implementer
 
 from ..interfaces import ISession
 from ..ratelimit import Meter
-from .unconfirmed_relays import AGAIN, Letters
+from .unconfirmed_relays import RESENT, UnconfirmedRelays
 
 if TYPE_CHECKING:
     from .joining.pending_join import PendingJoin
     from .replica import RoomReplica
 
 
-RELAYED_AT_ONCE = 128 * 1024
-"""Bytes that other members send to one in a turn until they are written before its end."""
+MAX_PENDING_RELAY_BYTES = 128 * 1024
+"""The bytes of relays to one session in a reactor iteration, beyond which all output is written at once."""
 
 
 class SessionTransport(Protocol):
-    """The connection below a session."""
+    """The connection of a session."""
 
     def write(self, data: bytes) -> None:
-        """Write whole frames, unless the connection is closing."""
+        """Write complete frames, unless the connection is closing."""
 
     def stream(self, pieces: Iterator[bytes]) -> None:
-        """Write pieces of whole frames, each of which is made only when the client has taken what comes before it."""
+        """Write pieces of complete frames. Each is made only when the client has read all earlier output."""
 
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake."""
 
     def close_abusive(self, reason: str) -> None:
-        """Close with 1008, without listening to the client any more."""
+        """Close with 1008, and stop reading."""
 
     def probe(self, answered: Callable[[bool], None]) -> None:
-        """Ping, and say whether a pong came in time."""
+        """Send a ping. `answered` is called with whether a pong has arrived in time."""
 
     def crowded(self) -> bool:
-        """Say whether so much waits for the client that what one other member sends it has to stay out."""
+        """Return whether so much output waits for the client that it takes no relays."""
 
     def settled(self) -> None:
-        """The session's JOIN has been answered: messages that came after it may be handled."""
+        """Continue with the messages that the client has sent after its JOIN."""
 
 
 @implementer(ISession)
 class Session:
-    """One connection.
+    """A connection, and the member that it speaks for.
 
-    conn, address, send, close, probe: see ISession. user, nonce: the member it speaks for, "" while in no room.
-    position, playing, last_position_at: what its player last said, and when (server time; 0.0: never).
-    watching: whether the room knows that it watches. quality: see interfaces.PlayerStatus. gone: the connection is closed.
-    out_of_sync_since: since when it is out of step (server time; 0.0: it is not). resyncs_sent: how often it was told so.
-    lagging: whether its client does not read as fast as it is written to. on_drained: what to tell it when it reads again.
-    letters: what other members have sent and its client may not have got. pending_join: the newest JOIN.
-    detached: whether it is in no room because another
-    connection speaks for its member now. write, raw_send: write now; for the outbox. raw_send: None, or what does it as long as
-    nothing waits, and returns how many bytes it has written; it raises OSError if none. relayed: bytes that other members
-    have sent it in this turn. meter: what its address has spent; None for no limit.
+    conn, address, send, close, probe: see `ISession`.
+    group, user, nonce: the room and the member that it speaks for; None and "" while it is in no room.
+    pending_join: the newest JOIN.
+    detached: whether it is in no room because another connection has taken over its member.
+    gone: whether the connection is closed.
+    meter: the budget of its address, None for no limit.
+    quality: see `PlayerStatus`.
+    position, playing, last_position_at: the last report of its player, and its server time; 0.0 if it has sent none.
+    watching: whether the room knows that the member watches.
+    out_of_sync_since: the server time since which its player differs from the room, 0.0 if it does not.
+    resyncs_sent: the messages that have told it so since the last control.
+    lagging: whether the client reads more slowly than the node writes.
+    on_drained: called when the client has read all output.
+    unconfirmed_relays: relays that the client may not have received.
+    relayed: the bytes of relays to it in this reactor iteration.
+    write, raw_send: write immediately; for the outbox. raw_send returns the number of bytes written, and raises OSError if that
+    is 0. It is None while output waits.
+    pending_frames: its output of this reactor iteration, each frame with the number of frames of the group before it.
     """
 
     __slots__ = (
-        "_outbox", "_wire", "address", "pending_join", "lagging", "conn", "detached", "raw_send", "pending_frames",
-        "gone", "group", "last_position_at", "letters", "meter", "nonce", "out_of_sync_since", "on_drained", "playing",
+        "_outbox", "_transport", "address", "pending_join", "lagging", "conn", "detached", "raw_send", "pending_frames",
+        "gone", "group", "last_position_at", "unconfirmed_relays", "meter", "nonce", "out_of_sync_since", "on_drained", "playing",
         "position", "quality", "relayed", "resyncs_sent", "user", "watching", "write",
     )  # fmt: skip
 
-    def __init__(self, conn: str, address: str, wire: SessionTransport, outbox: Outbox):
+    def __init__(self, conn: str, address: str, transport: SessionTransport, outbox: Outbox):
         self.conn = conn
         self.address = address
-        self._wire = wire
-        self.write = wire.write
+        self._transport = transport
+        self.write = transport.write
         self.raw_send: Callable[[bytes], int] | None = None
         self._outbox = outbox
         self.group: RoomSessions | None = None
@@ -96,83 +104,86 @@ class Session:
         self.on_drained: Callable[[], None] | None = None
         self.relayed = 0
         self.meter: Meter | None = None
-        self.letters: Letters | None = None
+        self.unconfirmed_relays: UnconfirmedRelays | None = None
         self.gone = False
 
     def send(self, frame: bytes) -> None:
         self._outbox.send(self, frame)
 
     def flush(self) -> None:
-        """Write what waits for the end of the turn, to this session and all others."""
+        """Write all pending output of this session and of all others."""
         self._outbox.flush()
 
-    def hand_over(self, letter: bytes) -> None:
-        """Send what another member has sent, and keep it until the client shows a sign of life, unless it was sent before."""
-        if letter[:1] == AGAIN:
-            letter = letter[1:]
+    def send_relay(self, frame: bytes) -> None:
+        """Send a relay, and keep it until the client shows a sign of life. A relay that is marked as resent is not kept."""
+        if frame[:1] == RESENT:
+            frame = frame[1:]
         else:
-            if self.letters is None:
-                self.letters = Letters()
-            self.letters.add(letter)
-        self._outbox.send(self, letter)
-        self.relayed += len(letter)
-        if self.relayed > RELAYED_AT_ONCE:
-            # How much of it has to wait is known only when it is written; until then nothing of it would be refused.
+            if self.unconfirmed_relays is None:
+                self.unconfirmed_relays = UnconfirmedRelays()
+            self.unconfirmed_relays.add(frame)
+        self._outbox.send(self, frame)
+        self.relayed += len(frame)
+        if self.relayed > MAX_PENDING_RELAY_BYTES:
+            # Only a write shows whether the client is congested. Until then no relay would be refused.
             self._outbox.flush()
 
-    def unproven(self) -> list[bytes]:
-        """Return the letters that the client may not have got, marked as handed over once, and forget them."""
-        letters, self.letters = self.letters, None
-        return [AGAIN + letter for letter in letters or ()]
+    def take_unconfirmed(self) -> list[bytes]:
+        """Return the relays that the client may not have received, marked as resent, and forget them."""
+        relays, self.unconfirmed_relays = self.unconfirmed_relays, None
+        return [RESENT + frame for frame in relays or ()]
 
-    def look(self, *, alive: bool) -> bool:
-        """Forget letters that the client has; return whether some are left.
+    def check_relays(self, *, alive: bool) -> bool:
+        """Forget relays that the client has received. Return whether some are left.
 
-        alive: whether it has sent anything since the last look.
+        alive: whether the client has sent anything since the last check.
         """
-        if self.letters is not None:
-            self.letters.look(alive=alive)
-            if not self.letters:
-                self.letters = None
-        return self.letters is not None
+        if self.unconfirmed_relays is not None:
+            self.unconfirmed_relays.check(alive=alive)
+            if not self.unconfirmed_relays:
+                self.unconfirmed_relays = None
+        return self.unconfirmed_relays is not None
 
     def stream(self, pieces: Iterator[bytes]) -> None:
-        """Send frames in pieces that are made when they are needed, after everything sent before."""
+        """Send frames in pieces that are made on demand, after all earlier output."""
         self._outbox.flush()
         self.raw_send = None
-        self._wire.stream(pieces)
+        self._transport.stream(pieces)
 
     def close(self, code: int, reason: str) -> None:
         self._outbox.flush()
-        self._wire.close(code, reason)
+        self._transport.close(code, reason)
 
     def close_abusive(self, reason: str) -> None:
-        """Close with 1008, without listening to the client any more."""
+        """Close with 1008 after all earlier output, and stop reading."""
         self._outbox.flush()
-        self._wire.close_abusive(reason)
+        self._transport.close_abusive(reason)
 
     def probe(self, answered: Callable[[bool], None]) -> None:
-        self._wire.probe(answered)
+        self._transport.probe(answered)
 
     @property
     def congested(self) -> bool:
-        """Whether no relays are taken for it: else any other member could have it cut off as too slow."""
-        return self.lagging and self._wire.crowded()
+        """Whether the session takes no relays. Otherwise any member could have it closed as too slow."""
+        return self.lagging and self._transport.crowded()
 
     def caught_up(self) -> None:
-        """Its client has read everything: tell it what it was spared, as it is now."""
+        """Note that the client has read all output, and send the current state that it was spared."""
         self.lagging = False
-        owed, self.on_drained = self.on_drained, None
-        if owed is not None:
-            owed()
+        on_drained, self.on_drained = self.on_drained, None
+        if on_drained is not None:
+            on_drained()
 
     def settled(self) -> None:
-        """Its JOIN has been answered."""
-        self._wire.settled()
+        """Continue with the messages after a JOIN, which was answered or waits."""
+        self._transport.settled()
 
 
 class RoomSessions:
-    """The sessions of one room on this node, by user id, and the frames that wait for all of them."""
+    """The sessions of one room on this node, by user id.
+
+    pending: frames for all of them, for the end of the reactor iteration.
+    """
 
     __slots__ = ("_sessions", "live", "outbox", "pending")
 
@@ -189,14 +200,14 @@ class RoomSessions:
         return iter(self._sessions.values())
 
     def members(self) -> Iterable[Session]:
-        """Return the sessions as they are at any time."""
+        """Return a view of the sessions, which follows their changes."""
         return self._sessions.values()
 
     def get(self, user: str) -> Session | None:
         return self._sessions.get(user)
 
     def add(self, session: Session, user: str) -> None:
-        """Let a session speak for a member. Whatever was sent to the group before does not concern it."""
+        """Let a session speak for a member. It receives no earlier frames of the group."""
         if self.pending:
             self.outbox.flush()
         session.group = self
@@ -205,17 +216,17 @@ class RoomSessions:
         self._sessions[user] = session
 
     def remove(self, session: Session) -> None:
-        """Take a session out, if it is in; what was sent to the group before still reaches it."""
+        """Remove a session, if it is in the group. It still receives all earlier frames of the group."""
         if self._sessions.get(session.user) is session:
             if self.pending:
                 self.outbox.flush()
             del self._sessions[session.user]
             session.group = None
             session.user = ""
-            session.letters = None
+            session.unconfirmed_relays = None
 
     def send(self, frame: bytes, skip: str = "") -> None:
-        """Send a frame to all, or all but one."""
+        """Send a frame to all sessions. skip: the user id of one that does not receive it."""
         if skip in self._sessions:
             for user, session in self._sessions.items():
                 if user != skip:
@@ -227,9 +238,9 @@ class RoomSessions:
 
 
 class Outbox:
-    """What leaves at the end of the reactor's turn.
+    """Writes the output of all sessions at the end of a reactor iteration.
 
-    delivered: is told how many deliveries a flush made.
+    delivered: called after each flush with the number of frames written, counted for each connection.
     """
 
     def __init__(self, clock: IReactorTime, delivered: Callable[[int], None] = lambda count: None):
@@ -240,12 +251,12 @@ class Outbox:
         self._scheduled = False
 
     def group_has_pending(self, group: RoomSessions) -> None:
-        """The group's `pending` is not empty any more."""
+        """Note that the `pending` of a group is no longer empty."""
         self._groups.append(group)
         self._schedule()
 
     def send(self, session: Session, frame: bytes) -> None:
-        """Send to one session, after what its group was sent."""
+        """Send a frame to one session, after all earlier frames of its group."""
         if not session.pending_frames:
             self._sessions.append(session)
             self._schedule()
@@ -255,14 +266,14 @@ class Outbox:
     def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self._clock.callLater(0, self._flush_turn)
+            self._clock.callLater(0, self._flush_iteration)
 
-    def _flush_turn(self) -> None:
+    def _flush_iteration(self) -> None:
         self._scheduled = False
         self.flush()
 
     def flush(self) -> None:
-        """Write everything that waits."""
+        """Write all pending output."""
         groups, self._groups = self._groups, []
         sessions, self._sessions = self._sessions, []
         count = 0
@@ -276,7 +287,7 @@ class Outbox:
                     count += len(session.pending_frames)
                     _write(session, b"".join(_merge(frames, session)))
                     continue
-                # As `_write` does, without a call: nothing else is done as often.
+                # Inlined `_write`: no other code runs as often.
                 direct = session.raw_send
                 if direct is None:
                     session.write(joined)
@@ -311,13 +322,13 @@ def _write(session: Session, data: bytes) -> None:
 
 
 def _write_rest(session: Session, data: bytes, sent: int) -> None:
-    """Write what the socket did not take; from now on everything waits behind that."""
+    """Write the rest of a partial write. All later output waits behind it."""
     session.raw_send = None
     session.write(data[sent:])
 
 
 def _merge(frames: list[bytes], session: Session) -> Iterable[bytes]:
-    """Yield a group's frames with those of one of its sessions between them, where they belong."""
+    """Yield the frames of a group, with the frames for one of its sessions in their places between them."""
     extras, session.pending_frames = session.pending_frames, []
     session.relayed = 0
     at = 0

@@ -1,4 +1,4 @@
-"""What other nodes do to the rooms that are open here, and what this node does when its own members are concerned."""
+"""Events of the store: commits and relays of other nodes, and their effects on members that are connected here."""
 
 from __future__ import annotations
 
@@ -64,18 +64,18 @@ class StoreEventHandler:
     def relayed(self, room_id: str, user_id: str, frame: bytes) -> None:
         live = self._open.get(room_id)
         session = live.group.get(user_id) if live is not None else None
-        # Too late to refuse it; and better lost than that it has the member cut off.
+        # The sender has its ACK already. A lost relay is better than a connection that is closed as too slow.
         if session is not None and not session.congested:
-            session.hand_over(frame)
+            session.send_relay(frame)
 
     def node_lost(self, room_id: str, prefix: str) -> Deferred[None]:
-        noted: Deferred[None] = Deferred()
-        entry = NodeLostCommand(Command("", "", NodeLost(prefix)), noted)
-        self._open.use(room_id, lambda live: live.submit(entry), noted.errback)
-        return noted
+        marked: Deferred[None] = Deferred()
+        entry = NodeLostCommand(Command("", "", NodeLost(prefix)), marked)
+        self._open.use(room_id, lambda live: live.submit(entry), marked.errback)
+        return marked
 
     def reloaded(self, live: RoomReplica, room: Room | None) -> None:
-        """An open room turned out to be another than what follows on what was known: see who is still in it."""
+        """Replace the room of a replica, and send ROOM_STATE to the sessions of its members. See `OrphanedSessionHandler`."""
         live.renew(room or self._open.blank(live.room.room_id))
         state = text_frame(m.encode(join.state_of(live.room, self._clock.now())))
         for session in list(live.group):
@@ -93,9 +93,9 @@ class StoreEventHandler:
         self._waits.retries.room_replaced(live)
 
     def reattach(self, live: RoomReplica, session: Session, member: Member | None) -> None:
-        """A member whose connection is here and alive was taken for lost, or is out already (None)."""
+        """Reattach a session, or close it. See `OrphanedSessionHandler`."""
         if member is not None:
-            # Before what the member has said meanwhile, which would be refused.
+            # First, because the room would refuse commands that the member has sent meanwhile.
             live.submit(QueuedCommand(Command(session.user, session.conn, Reattach())), first=True)
         else:
             live.group.remove(session)
@@ -103,20 +103,23 @@ class StoreEventHandler:
 
 
 class NodeLostCommand(QueuedCommand):
-    """Repeats NODE_LOST until it has marked all members, and tells when that is so, or that it was refused."""
+    """Marks the members of a lost node, in several commits if they are many.
 
-    __slots__ = ("_noted",)
+    marked: fires when all are marked, and fails if the command is refused.
+    """
 
-    def __init__(self, command: Command, noted: Deferred[None]):
+    __slots__ = ("_marked",)
+
+    def __init__(self, command: Command, marked: Deferred[None]):
         super().__init__(command)
-        self._noted = noted
+        self._marked = marked
 
     def refused(self, live: RoomReplica, error: RequestError) -> None:
-        self._noted.errback(error)
+        self._marked.errback(error)
 
     def done(self, live: RoomReplica, decision: Decision, seq: int) -> None:
         if len((decision.details or {}).get("users", ())) >= MAX_MEMBERS_PER_COMMIT:
-            # It has marked a part of the members. Not after fewer: one that reattaches meanwhile would be marked for ever.
+            # More members may be left. With fewer it must not repeat: it would mark a member that reattaches again and again.
             live.submit(self)
         else:
-            self._noted.callback(None)
+            self._marked.callback(None)

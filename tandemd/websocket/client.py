@@ -136,7 +136,7 @@ class ClientConnection:
     def look(self) -> bool:
         """See whether the client has sent anything since the last look; return whether a sign of life is waited for."""
         seen, self._seen = self._seen, self.count + self._frames
-        return self.session.look(alive=seen != self._seen)
+        return self.session.check_relays(alive=seen != self._seen)
 
     # -- limits
 

@@ -231,7 +231,7 @@ class TandemProtocol(WebSocketServerProtocol):
         try:
             if wasClean and self.closedByMe:
                 # Its answer to the close frame shows that it has all that was written before.
-                connection.session.letters = None
+                connection.session.unconfirmed_relays = None
             connection.closed()
             if self._pulse is not None:
                 self._pulse.stop()

@@ -14,7 +14,7 @@ from tandemd.app.metrics import NodeMetrics
 from tandemd.errors import RequestError
 from tandemd.interfaces import Conflict
 from tandemd.rooms.command_queue import OUTAGE_PATIENCE_SECONDS
-from tandemd.rooms.log_follower import RETRY, LogFollower
+from tandemd.rooms.log_follower import RETRY_SECONDS, LogFollower
 from tandemd.rooms.replica import RoomReplica
 from tandemd.rules.commands import Command, NodeLost
 from tandemd.rules.engine import Rules, commit_of
@@ -210,10 +210,10 @@ class FollowingTest(TestCase):
         self.following.reload()
         self.answer("load", RequestError("unavailable", "not now"))
         self.assertFalse(self.following.catching_up)
-        self.clock.advance(RETRY)
+        self.clock.advance(RETRY_SECONDS)
         self.answer("load", self.room_at(2, 5))
         self.answer("replay 1 5", RequestError("unavailable", "not now"))
-        self.clock.advance(RETRY)
+        self.clock.advance(RETRY_SECONDS)
         self.answer("load", self.room_at(2, 5))
         self.answer("replay 1 5", [])
         self.assertEqual(self.live.room.version, (2, 5))
@@ -223,7 +223,7 @@ class FollowingTest(TestCase):
         """Read as a whole, the room would be right, and its members would have missed something."""
         self.following.receive(self.commits(1, 7))
         self.answer("replay 1 5", RequestError("unavailable", "not now"))
-        self.clock.advance(RETRY)
+        self.clock.advance(RETRY_SECONDS)
         self.answer("replay 1 5", self.commits(1, 6, 7))
         self.assertEqual(self.live.told, [(1, 6), (1, 7)])
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 from twisted.trial.unittest import TestCase
 
 from tandemd.rooms.dispatcher import NO_SUCH_MEMBER
-from tandemd.rooms.unconfirmed_relays import MOST, MOST_BYTES, Letters
+from tandemd.rooms.unconfirmed_relays import MAX_BYTES, MAX_RELAYS, UnconfirmedRelays
 
 from ..support.fake_node import Client, ServiceTestCase
 
@@ -233,30 +233,30 @@ class DeadConnectionTest(ServiceTestCase):
         self.assertEqual(told, [str(number) for number in range(30)])
 
 
-class LettersTest(TestCase):
+class UnconfirmedRelaysTest(TestCase):
     def test_bounds(self) -> None:
-        letters = Letters()
-        for number in range(MOST + 10):
-            letters.add(b"%d" % number)
-        self.assertEqual(list(letters), [b"%d" % number for number in range(10, MOST + 10)])
+        relays = UnconfirmedRelays()
+        for number in range(MAX_RELAYS + 10):
+            relays.add(b"%d" % number)
+        self.assertEqual(list(relays), [b"%d" % number for number in range(10, MAX_RELAYS + 10)])
         for _ in range(5):
-            letters.look(alive=False)
-            letters.add(bytes(MOST_BYTES // 3))
-        self.assertEqual([len(letter) for letter in letters], [MOST_BYTES // 3] * 3)
-        letters.add(bytes(MOST_BYTES + 1))
-        self.assertEqual(len(letters), 0)
-        letters.look(alive=True)
-        letters.add(b"x")
-        self.assertEqual(list(letters), [b"x"])
+            relays.check(alive=False)
+            relays.add(bytes(MAX_BYTES // 3))
+        self.assertEqual([len(letter) for letter in relays], [MAX_BYTES // 3] * 3)
+        relays.add(bytes(MAX_BYTES + 1))
+        self.assertEqual(len(relays), 0)
+        relays.check(alive=True)
+        relays.add(b"x")
+        self.assertEqual(list(relays), [b"x"])
 
     def test_a_sign_of_life_proves_what_was_written_before_the_last_look(self) -> None:
-        letters = Letters()
-        letters.add(b"1")
-        letters.look(alive=True)
-        letters.add(b"2")
-        self.assertEqual(list(letters), [b"1", b"2"])
-        letters.look(alive=True)
-        self.assertEqual(list(letters), [b"2"])
-        letters.look(alive=False)
-        letters.look(alive=True)
-        self.assertEqual(list(letters), [])
+        relays = UnconfirmedRelays()
+        relays.add(b"1")
+        relays.check(alive=True)
+        relays.add(b"2")
+        self.assertEqual(list(relays), [b"1", b"2"])
+        relays.check(alive=True)
+        self.assertEqual(list(relays), [b"2"])
+        relays.check(alive=False)
+        relays.check(alive=True)
+        self.assertEqual(list(relays), [])

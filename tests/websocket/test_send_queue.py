@@ -129,7 +129,7 @@ class SlowClientTest(SocketTestCase):
             if target.congested:
                 refused += 1
             else:
-                target.hand_over(text_frame(b"x" * 20_000))
+                target.send_relay(text_frame(b"x" * 20_000))
         self.clock.advance(0)
         self.assertGreater(refused, 100)
         self.assertEqual(self.server.given_up, [])

@@ -78,7 +78,7 @@ class JoinController:
             return
         if not pending.is_counted:
             try:
-                self._limiter.join(pending.session.address)
+                self._limiter.take_join(pending.session.address)
             except JoinDeferredError as error:
                 self._waits.defer(pending, error)
                 return
@@ -211,7 +211,7 @@ class JoinController:
                 self._probe_member(live, pending.join.user_id)
         elif error.code == ErrorCode.RATE_LIMITED:
             self._waits.retries.retry_ended(live, pending)
-            self._waits.defer(pending, self._limiter.crowded(live.room.room_id, pending.session.address))
+            self._waits.defer(pending, self._limiter.too_many_members(live.room.room_id, pending.session.address))
         else:
             self._end_retry_and_reject(live, pending, error)
 

@@ -187,7 +187,7 @@ class JoinGreeter:
                 self._store.mailboxes.relay(live.room.room_id, user, frame)
             return
         for frame in frames:
-            session.hand_over(frame)
+            session.send_relay(frame)
 
 
 def _frame(message: m.ServerMessage) -> bytes:

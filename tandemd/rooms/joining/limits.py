@@ -1,6 +1,6 @@
-"""How much coming in is allowed: JOINs, new rooms and tries at PINs. docs/architecture.md says why it is so.
+"""Limits of JOINs, new rooms and PIN attempts. docs/architecture.md has the reasons.
 
-Knows no sessions and no messages. What protects rooms is counted by the store, for all nodes together.
+The store counts all that protects rooms, for all nodes together. This module knows no sessions and no messages.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
@@ -21,14 +21,18 @@ from ...rules.state import Room
 from ..metrics import RoomMetrics
 
 HOUR = 3600.0
-REMEMBERED = 50_000
-"""How many wrong PINs, and how many arrivals, a node remembers."""
-JUST = 8.0
-"""For so many seconds somebody has just come."""
-PACE, PACED = 4, 3.0
-"""How many wrong PINs of newcomers a room answers at once, and then one in so many seconds."""
-AGAIN = 5.0
-"""Seconds after which it is looked again whether the node, or the line at a room, has place for another."""
+
+MAX_REMEMBERED = 50_000
+"""The wrong PINs, and the arrivals, that a node remembers."""
+
+NEWCOMER_SECONDS = 8.0
+"""The time after its arrival for which a client may use all of the reserve for newcomers."""
+
+NEWCOMER_BURST, NEWCOMER_INTERVAL_SECONDS = 4, 3.0
+"""PIN attempts of newcomers that a room answers at once, and the time after which it answers one more."""
+
+RECHECK_SECONDS = 5.0
+"""The time after which a JOIN is retried that waits for place on the node, at a room, or for its address in a room."""
 
 
 class JoinLimits(Struct, frozen=True):
@@ -44,9 +48,12 @@ class JoinLimits(Struct, frozen=True):
 
 
 class JoinDeferredError(RequestError):
-    """A JOIN has to wait.
+    """A JOIN has to wait for a limit.
 
-    place: what for. kind: of budget. reason: why, one of `rooms.metrics.DEFER_REASONS`. seconds: how long, as far as is known.
+    place: the name of the limit, with address or room.
+    kind: a key of `_REASONS`.
+    reason: one of `rooms.metrics.DEFER_REASONS`.
+    seconds: the estimated time until the limit allows a JOIN.
     """
 
     __slots__ = ("place", "reason", "seconds")
@@ -70,11 +77,11 @@ _REASONS = {
     "members": ("members_per_address", "your address has as many members in this room as it may have"),
     "hashing": ("hashing", "too many PINs have come at once"),
 }
-"""By the kind of budget: why, and the same for people."""
+"""By the kind of limit: the reason for the metrics, and the same for people."""
 
 
 class JoinLimiter:
-    """Grants what a JOIN needs, or says when there will be some. rooms_here: counts the rooms that are open here."""
+    """Grants JOINs, new rooms and PIN attempts, or defers them. rooms_here: returns the number of open rooms."""
 
     def __init__(
         self,
@@ -94,128 +101,142 @@ class JoinLimiter:
         self._wrong: OrderedDict[tuple[str, bytes], None] = OrderedDict()
         self._arrivals: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
 
-    def join(self, address: str) -> None:
-        """Count a JOIN. Raises JoinDeferredError. address: '' where addresses mean nothing; no rule by address applies then."""
+    def take_join(self, address: str) -> None:
+        """Count a JOIN. Raises JoinDeferredError. address: "" where addresses mean nothing; then no limit applies."""
         wait = self._joins.take(address)
         if wait:
             raise JoinDeferredError(f"joins:{address}", "joins", wait)
 
-    def pend(self, room_id: str, address: str, waiting: Callable[[str], int]) -> None:
-        """Let another JOIN wait at a room. Raises JoinDeferredError. waiting: says how many of a scope (`ratelimit.scopes`)
-        wait there.
+    def check_waiting(self, room_id: str, address: str, waiting: Callable[[str], int]) -> None:
+        """Raise JoinDeferredError if as many JOINs of an address wait at a room as may.
+
+        waiting: returns the number of JOINs of a scope (`ratelimit.scopes`) that wait there.
         """
         most = self._limits.pending_joins
         for scope in scopes(address) if most else ():
             if waiting(scope.name) >= scope.times * most:
-                raise JoinDeferredError(f"pending:{room_id}\x00{scope.name}", "pending", AGAIN)
+                raise JoinDeferredError(f"pending:{room_id}\x00{scope.name}", "pending", RECHECK_SECONDS)
 
-    def crowded(self, room_id: str, address: str) -> JoinDeferredError:
-        """Return why a JOIN waits whose address has as many members in a room as it may have."""
-        return JoinDeferredError(f"members:{room_id}\x00{address}", "members", AGAIN)
+    def too_many_members(self, room_id: str, address: str) -> JoinDeferredError:
+        """Return the error for a JOIN whose address has as many members in a room as it may have."""
+        return JoinDeferredError(f"members:{room_id}\x00{address}", "members", RECHECK_SECONDS)
 
-    async def found(self, room_id: str, address: str) -> Plan:
-        """Return what was taken for a new room, to be given back if it does not come about. Raises JoinDeferredError or
-        RequestError.
+    async def reserve_creation(self, room_id: str, address: str) -> Plan:
+        """Take the budgets for a new room. Return them, so that they can be refunded.
+
+        Raises JoinDeferredError, or RequestError if the store is unavailable.
         """
         limits = self._limits
-        # The new one is open already.
+        # The new room is open already.
         if limits.rooms_per_node and max(self._rooms_here() - 1, self._store.rooms.size()) >= limits.rooms_per_node:
-            raise JoinDeferredError("node", "node", AGAIN)
-        way: list[TokenBucket | Flag | RoomQuota] = []
+            raise JoinDeferredError("node", "node", RECHECK_SECONDS)
+        plan: list[TokenBucket | Flag | RoomQuota] = []
         for scope in scopes(address):
             if limits.room_creations:
-                way.append(TokenBucket(f"founder:{scope.name}", scope.times * limits.room_creations, MINUTE))
+                plan.append(TokenBucket(f"founder:{scope.name}", scope.times * limits.room_creations, MINUTE))
             if limits.rooms_per_address:
-                way.append(RoomQuota(f"rooms:{scope.name}", room_id, scope.times * limits.rooms_per_address))
-        if way:
-            _check(await self._store.rate_limits.take((way,)))
-        return way
+                plan.append(RoomQuota(f"rooms:{scope.name}", room_id, scope.times * limits.rooms_per_address))
+        if plan:
+            _check(await self._store.rate_limits.take((plan,)))
+        return plan
 
     # -- PINs
 
-    async def reserve_pin_attempt(self, room: Room, address: str, came: float) -> Plan:
-        """Return what was taken for a try at the room's PIN, to be given back if it was right. Raises JoinDeferredError or
-        RequestError.
+    async def reserve_pin_attempt(self, room: Room, address: str, first_seen: float) -> Plan:
+        """Take the budgets for an attempt at the PIN of a room. Return them, so that they can be refunded.
 
-        came: when the address came to this door.
+        first_seen: when the address arrived at this room, in seconds of the clock.
+        Raises JoinDeferredError, or RequestError if the store is unavailable.
         """
-        in_all, each = self._limits.pin_tries_per_room, self._limits.pin_tries_per_address
-        if not in_all:
+        per_room, per_address = self._limits.pin_tries_per_room, self._limits.pin_tries_per_address
+        if not per_room:
             return ()
-        tries = TokenBucket(f"pin:{room.room_uuid}", in_all, HOUR)
+        attempts = TokenBucket(f"pin:{room.room_uuid}", per_room, HOUR)
+        half = per_room // 2
         if not address:
-            # Nothing tells newcomers from guessers here: they leave what is kept for newcomers.
-            ways: list[Plan] = [(TokenBucket(tries.name, in_all, HOUR, reserve=in_all // 2),)]
-            return ways[_check(await self._store.rate_limits.take(ways)).way]
+            # Newcomers and guessers look the same here. They leave the half that is reserved for newcomers.
+            return await self._take([(TokenBucket(attempts.name, per_room, HOUR, reserve=half),)])
         around = scopes(address)
-        often = [TokenBucket(f"pinner:{scope.name}", scope.times * each, HOUR) for scope in around]
+        repeated = [TokenBucket(f"pinner:{scope.name}", scope.times * per_address, HOUR) for scope in around]
         if any(member.address == address for member in room.members.values()):
-            ways = [often]
-            return ways[_check(await self._store.rate_limits.take(ways)).way]
-        once = [
-            TokenBucket(f"pinner:{scope.name}", scope.times * each, HOUR, reserve=scope.times * (each - 1))
+            return await self._take([repeated])
+        first = [
+            TokenBucket(
+                f"pinner:{scope.name}", scope.times * per_address, HOUR, reserve=scope.times * (per_address - 1)
+            )
             for scope in around
         ]
-        invited, by_code = Flag(_invited(room.room_id, address)), f"{tries.name}/invited"
-        # Who has just come and has failed nowhere lately may have what is kept for that; not all of it when many come at
-        # once, and less who has waited for some time: whoever comes after them finds some.
-        here = self._clock.seconds() - came
-        fresh: list[Plan] = []
-        if here < (in_all // 4 + 2) * tries.interval:
-            keep = 0 if here < JUST else in_all // 4
-            fresh = [
-                (*needs, *once, TokenBucket(name, in_all, HOUR, keep), TokenBucket(f"{name}/pace", PACE, PACE * PACED))
-                for needs, name in (((invited,), by_code), ((), tries.name))
+        invited, by_code = Flag(_invited(room.room_id, address)), f"{attempts.name}/invited"
+        # A recent arrival without failed attempts may use the reserve, at a limited pace. The reserve shrinks for clients that
+        # have waited, so that later arrivals still find some.
+        waited = self._clock.seconds() - first_seen
+        newcomer: list[Plan] = []
+        if waited < (per_room // 4 + 2) * attempts.interval:
+            reserve = 0 if waited < NEWCOMER_SECONDS else per_room // 4
+            newcomer = [
+                (
+                    *conditions,
+                    *first,
+                    TokenBucket(name, per_room, HOUR, reserve),
+                    TokenBucket(f"{name}/pace", NEWCOMER_BURST, NEWCOMER_BURST * NEWCOMER_INTERVAL_SECONDS),
+                )
+                for conditions, name in (((invited,), by_code), ((), attempts.name))
             ]
-        half = in_all // 2
-        ways = [
-            (Flag(_known(room, address)), *often),
-            *fresh,
-            (invited, *often, TokenBucket(by_code, in_all, HOUR, half)),
-            (*often, TokenBucket(tries.name, in_all, HOUR, half)),
+        plans: list[Plan] = [
+            (Flag(_known(room, address)), *repeated),
+            *newcomer,
+            (invited, *repeated, TokenBucket(by_code, per_room, HOUR, half)),
+            (*repeated, TokenBucket(attempts.name, per_room, HOUR, half)),
         ]
-        taken = await self._store.rate_limits.take(ways)
-        queue = "new" if taken.way < 0 and ways[taken.nearest] in fresh else ""
-        return ways[_check(taken, queue).way]
+        return await self._take(plans, newcomer)
 
-    def refund(self, way: Plan) -> None:
-        """What was taken was not used."""
-        if way:
-            self._store.rate_limits.refund(way)
+    async def _take(self, plans: Sequence[Plan], newcomer: Sequence[Plan] = ()) -> Plan:
+        """Take the first possible plan, and return it. newcomer: plans whose JOINs wait in a queue of their own."""
+        result = await self._store.rate_limits.take(plans)
+        queue = "new" if result.way < 0 and plans[result.nearest] in newcomer else ""
+        return plans[_check(result, queue).way]
 
-    def first_seen(self, room: Room, who: str) -> float:
-        """Return when somebody came to a room's door first, if they have come again and again since; else now."""
-        now, name = self._clock.seconds(), (room.room_uuid, who)
-        since, last = self._arrivals.pop(name, (now, now))
+    def refund(self, plan: Plan) -> None:
+        """Return budgets that were taken and not used."""
+        if plan:
+            self._store.rate_limits.refund(plan)
+
+    def first_seen(self, room: Room, client_key: str) -> float:
+        """Return when a client arrived at a room, in seconds of the clock, and note that it is here now.
+
+        A client that has stayed away for a day arrives again.
+        """
+        now, key = self._clock.seconds(), (room.room_uuid, client_key)
+        since, last = self._arrivals.pop(key, (now, now))
         if last < now - DAY:
             since = now
-        self._arrivals[name] = since, now
-        if len(self._arrivals) > REMEMBERED:
+        self._arrivals[key] = since, now
+        if len(self._arrivals) > MAX_REMEMBERED:
             self._arrivals.popitem(last=False)
         return since
 
     def invited(self, room_id: str, address: str) -> None:
-        """Somebody at this address has shown that it knows the room's invite code."""
+        """Note that a client of this address knows the invite code of a room."""
         if address and self._limits.pin_tries_per_room:
             self._store.rate_limits.mark(_invited(room_id, address), HOUR)
 
-    def pin_accepted(self, room: Room, address: str, way: Plan) -> None:
-        """The PIN was right. way: what `try_pin` has taken."""
+    def pin_accepted(self, room: Room, address: str, attempt: Plan) -> None:
+        """Refund an attempt with the right PIN, and note that the address knows it."""
         self._metrics.pin_attempts["accepted"] += 1
-        if way:
-            self._store.rate_limits.refund(way)
+        if attempt:
+            self._store.rate_limits.refund(attempt)
             if address:
                 self._store.rate_limits.mark(_known(room, address), DAY)
 
     def pin_rejected(self, room: Room, pin: str) -> None:
-        """The PIN was wrong, and who tries it again learns nothing."""
+        """Remember a wrong PIN. Another attempt with it tells a guesser nothing, so it costs nothing."""
         self._metrics.pin_attempts["rejected"] += 1
         self._wrong[self._digest(room, pin)] = None
-        if len(self._wrong) > REMEMBERED:
+        if len(self._wrong) > MAX_REMEMBERED:
             self._wrong.popitem(last=False)
 
     def is_known_wrong_pin(self, room: Room, pin: str) -> bool:
-        """Say whether this PIN was tried here before, and was wrong."""
+        """Return whether an earlier attempt has shown that this PIN is wrong."""
         if self._digest(room, pin) not in self._wrong:
             return False
         self._metrics.pin_attempts["repeated"] += 1
@@ -227,11 +248,11 @@ class JoinLimiter:
         ).digest()
 
 
-def _check(taken: TakeResult, queue: str = "") -> TakeResult:
-    """Return what was taken. Raises JoinDeferredError if nothing was. queue: tells apart who may have what others may not."""
-    if taken.way < 0:
-        raise JoinDeferredError(taken.lacking + queue, taken.lacking.partition(":")[0], taken.wait)
-    return taken
+def _check(result: TakeResult, queue: str = "") -> TakeResult:
+    """Return the result. Raises JoinDeferredError if nothing was taken. queue: a suffix for the name of the limit."""
+    if result.way < 0:
+        raise JoinDeferredError(result.lacking + queue, result.lacking.partition(":")[0], result.wait)
+    return result
 
 
 def _known(room: Room, address: str) -> str:

@@ -21,10 +21,10 @@ HASHING_RETRY_SECONDS = 1.0
 
 
 class Reservation:
-    """What a JOIN has taken from limits, until its outcome is known.
+    """The budgets that a JOIN has taken, until its outcome is known.
 
-    creation: what was taken for a new room.
-    attempt: what was taken for a PIN attempt.
+    creation: the budgets for a new room.
+    attempt: the budgets for a PIN attempt.
     attempted_room: the room whose PIN the JOIN attempts, None if it attempts none.
     """
 
@@ -39,7 +39,7 @@ class Reservation:
         self.creation: Plan = ()
 
     def settle(self, *, accepted: bool = False, created: bool = False, wrong_pin: bool = False) -> None:
-        """Refund what was not used. Later calls do nothing.
+        """Refund unused budgets. Later calls do nothing.
 
         accepted: whether the JOIN was accepted.
         created: whether it created the room.
@@ -99,7 +99,7 @@ class JoinPreparer:
             await decided
             return False
         self._creations[live] = []
-        reservation.creation = await self.limiter.found(pending.join.room_id, pending.session.address)
+        reservation.creation = await self.limiter.reserve_creation(pending.join.room_id, pending.session.address)
         return True
 
     def creation_decided(self, live: RoomReplica) -> None:
@@ -107,7 +107,7 @@ class JoinPreparer:
         self._slicer.run(_fire(self._creations.pop(live, ())))
 
     async def hash(self, room: Room, pending: PendingJoin, reservation: Reservation) -> Pin | None:
-        """Return the hash of the PIN, for the room as it is now. None if there is nothing to compare or to set.
+        """Return the hash of the PIN, for the room as it is now. None if the JOIN has no PIN to compare or to set.
 
         Raises JoinDeferredError or RequestError.
         """

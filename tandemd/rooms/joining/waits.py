@@ -86,7 +86,7 @@ class JoinWaits:
     def wait(self, live: RoomReplica, pending: PendingJoin, error: RequestError) -> None:
         """Let a JOIN wait at a room for a change. If too many JOINs of its address wait there, defer it."""
         try:
-            self._limiter.pend(live.room.room_id, pending.session.address, live.waiting.of_scope)
+            self._limiter.check_waiting(live.room.room_id, pending.session.address, live.waiting.of_scope)
         except JoinDeferredError as crowded:
             self.retries.retry_ended(live, pending)
             self.defer(pending, crowded)

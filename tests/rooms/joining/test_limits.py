@@ -81,14 +81,14 @@ class TwoNodesTest(RedisTestCase):
     async def test_joins_that_wait_of_a_48(self) -> None:
         a, _, _ = await self.begin()
         waiting: dict[str, int] = {"2001:db8:0:1::/64": 49, "2001:db8::/48": 399}
-        a.pend("room", "2001:db8:0:1::/64", lambda name: waiting.get(name, 0))
+        a.check_waiting("room", "2001:db8:0:1::/64", lambda name: waiting.get(name, 0))
         waiting["2001:db8::/48"] = 400
         for address in ("2001:db8:0:1::/64", "2001:db8:0:2::/64"):
             with self.assertRaises(JoinDeferredError) as caught:
-                a.pend("room", address, lambda name: waiting.get(name, 0))
+                a.check_waiting("room", address, lambda name: waiting.get(name, 0))
             self.assertEqual(caught.exception.reason, "pending_joins")
-        a.pend("room", "2001:db8:1:1::/64", lambda name: waiting.get(name, 0))
-        a.pend("room", "", lambda name: waiting.get(name, 0))
+        a.check_waiting("room", "2001:db8:1:1::/64", lambda name: waiting.get(name, 0))
+        a.check_waiting("room", "", lambda name: waiting.get(name, 0))
 
     async def test_who_is_known_to_one_is_known_to_the_other(self) -> None:
         a, b, room = await self.begin()
@@ -110,23 +110,23 @@ class TwoNodesTest(RedisTestCase):
         a, b, _ = await self.begin()
         hands = []
         for rations, code in ((a, "one"), (b, "two")):
-            await rations.found(code, "6.6.6.6")
+            await rations.reserve_creation(code, "6.6.6.6")
             hands.append(Hand(self.stores[0], code))
             self.assertIsNone(await hands[-1].say("first"))
         with self.assertRaises(JoinDeferredError) as raised:
-            await a.found("three", "6.6.6.6")
+            await a.reserve_creation("three", "6.6.6.6")
         self.assertEqual(raised.exception.reason, "rooms_per_address")
         await hands[0].send(hands[0].next({}, event="USER_LEFT", closes=True))
-        way = await b.found("three", "6.6.6.6")
+        way = await b.reserve_creation("three", "6.6.6.6")
         b.refund(way)
-        await b.found("four", "6.6.6.6")
+        await b.reserve_creation("four", "6.6.6.6")
 
     async def test_keys_are_small_and_expire(self) -> None:
         a, _, room = await self.begin()
         a.pin_accepted(room, "2.2.2.2", await a.reserve_pin_attempt(room, "2.2.2.2", reactor.seconds()))
         await a.reserve_pin_attempt(room, "6.6.6.6", reactor.seconds())
         a.invited("room", "3.3.3.3")
-        await a.found("one", "6.6.6.6")
+        await a.reserve_creation("one", "6.6.6.6")
         store = self.stores[0]
         keys = await self.ask(store, b"KEYS", b"tandem:budget:*")
         self.assertEqual(

@@ -128,7 +128,7 @@ class CancellationTests(ServiceTestCase):
         self.rooms.closed(session)
         self.assertEqual((pending.state, session.pending_join), (JoinState.DONE, None))
         self.world.advance(0.0)
-        output = session._wire.output  # type: ignore[attr-defined]
+        output = session._transport.output  # type: ignore[attr-defined]
         self.world.server.pins.release()
         self.world.store.answer()
         self.world.store.release()
@@ -136,7 +136,7 @@ class CancellationTests(ServiceTestCase):
             self.rooms.closed(other)
         self.world.advance(1.0)
         self.assertEqual(len(self.rooms.open), 0)
-        self.assertEqual(session._wire.output, output)  # type: ignore[attr-defined]
+        self.assertEqual(session._transport.output, output)  # type: ignore[attr-defined]
         timers = len(self.reactor.getDelayedCalls())
         self.world.advance(120.0)
         self.assertLessEqual(len(self.reactor.getDelayedCalls()), timers)
@@ -154,9 +154,9 @@ class CancellationTests(ServiceTestCase):
         unavailable = RequestError(ErrorCode.UNAVAILABLE, "not now", 1000)
         self.patch(self.world.store, "load", lambda room_id, archived=True: fail(unavailable))
         pending = self.join("room", "user")
-        self.assertEqual(pending.session._wire.settled_count, 1)  # type: ignore[attr-defined]
+        self.assertEqual(pending.session._transport.settled_count, 1)  # type: ignore[attr-defined]
         self.world.advance(10.0)
-        self.assertEqual(pending.session._wire.output.count(b"unavailable"), 1)  # type: ignore[attr-defined]
+        self.assertEqual(pending.session._transport.output.count(b"unavailable"), 1)  # type: ignore[attr-defined]
         self.cancel(pending, JoinState.OPENING_ROOM)
 
     def test_creating(self) -> None:
@@ -198,7 +198,7 @@ class CancellationTests(ServiceTestCase):
     def test_replaying(self) -> None:
         first = self.join("room", "user", keepsToken=True)
         self.world.advance(0.0)
-        [token] = re.findall(rb'"token":"([^"]+)"', first.session._wire.output)  # type: ignore[attr-defined]
+        [token] = re.findall(rb'"token":"([^"]+)"', first.session._transport.output)  # type: ignore[attr-defined]
         self.world.store.is_slow = True
         resume = {"epoch": 12345, "seq": 1}
         self.cancel(self.join("room", "user", token=token.decode(), resume=resume), JoinState.REPLAYING)
@@ -230,7 +230,7 @@ class CancellationTests(ServiceTestCase):
         hashed.errback(ZeroDivisionError())
         self.world.advance(1.0)
         self.assertIs(pending.state, JoinState.DONE)
-        self.assertIn(b'"code":"internal"', pending.session._wire.output)  # type: ignore[attr-defined]
+        self.assertIn(b'"code":"internal"', pending.session._transport.output)  # type: ignore[attr-defined]
         self.assertEqual(len(self.rooms.open), 0)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
@@ -241,4 +241,4 @@ class CancellationTests(ServiceTestCase):
         pending = self.join("room", "user")
         self.world.advance(10.0)
         self.assertIs(pending.state, JoinState.DONE)
-        self.assertIn(b'"code":"internal"', pending.session._wire.output)  # type: ignore[attr-defined]
+        self.assertIn(b'"code":"internal"', pending.session._transport.output)  # type: ignore[attr-defined]
