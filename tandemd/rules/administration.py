@@ -1,4 +1,4 @@
-"""What whoever administers the server may do to a room."""
+"""Commands of the server's administrators."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from .state import MEMBER, Room
 
 
 def close(room: Room, body: Close) -> Decision:
-    """End the room: everybody is out, and its code is free. Nothing, if there is no such room."""
+    """End the room: it removes all members and frees the room id. A room without commits stays as it is."""
     if not room.seq:
         return Decision()
     details = {"by": body.by, "why": body.reason}
-    # The members are told by `asides.room_closed`: with this commit they are none any more.
+    # The commit has no messages, because it removes all members: see `private_messages.for_closed_room`.
     return Decision(EventType.ROOM_CLOSED, {MEMBER + user: None for user in room.members}, (), details, closes=True)
 
 
 def announce(settings: RuleSettings, room: Room, body: Announce, now: float) -> Decision:
-    """Have the server say something, as a member would. Nothing, if nobody is there to hear it."""
+    """Send a chat message of the server to the members, if the room has any.
+
+    Raises RequestError if the text is longer than `rooms.chat_length`.
+    """
     if len(body.text) > settings.chat_length:
         raise RequestError(ErrorCode.BAD_MESSAGE, f"`text` is longer than {settings.chat_length} characters.")
     if not room.members:
         return Decision()
-    said = m.ChatMessage(
+    message = m.ChatMessage(
         seq=room.seq + 1,
         prev=room.prev,
         user_id=m.SERVER,
@@ -34,5 +37,5 @@ def announce(settings: RuleSettings, room: Room, body: Announce, now: float) -> 
         text=body.text,
         timestamp=int(now * 1000),
     )
-    # What members say is nobody's business. This is the operators' own, and they account for it.
-    return Decision(EventType.ANNOUNCEMENT, {}, (said,), {"by": body.by, "text": body.text})
+    # The archive keeps no chat of members. It keeps announcements, because operators account for them.
+    return Decision(EventType.ANNOUNCEMENT, {}, (message,), {"by": body.by, "text": body.text})

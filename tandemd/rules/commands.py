@@ -1,4 +1,4 @@
-"""What the rules are asked to decide, and what they answer."""
+"""Commands, as input of the rules, and decisions, as their output."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .state import Pin
 
 
 class Command(Struct, frozen=True, gc=False):
-    """Something that somebody, or the server itself, wants to happen in a room.
+    """Carry a request of a member, or of the server, to the rules.
 
-    user, conn: the member and its connection; both "" for the server's own commands.
+    user, conn: the member and its connection; both "" for commands of the server.
     body: a ClientMessage, or one of the classes below.
-    nonce: gives the body's `id` its meaning; "" if the client gave none, then the connection does.
+    nonce: the scope of the body's `id`; "" for the scope of the connection.
     """
 
     user: str
@@ -26,15 +26,16 @@ class Command(Struct, frozen=True, gc=False):
 
 
 class Enter(Struct, frozen=True, gc=False):
-    """A JOIN, after everything in it that takes time or chance was worked out.
+    """Admit the sender of a JOIN, after the parts of it that need time or randomness.
 
-    address: where it comes from; "" where addresses mean nothing.
-    pin: the PIN hashed with the salt of the room's PIN, or for a new room with a new salt; None if none was given.
-    token: SHA-256 of the token given, "" for none. new_token: SHA-256 of the secret to issue if one is due, "" for none.
-    resume: the client goes on where it was and asks for what it missed.
-    invite: invite code, if the room is created by this.
-    role: "host" or "guest" if a signed token proves who this is, else "". named: whether the name is the token's.
-    modern: whether the client can do better than an address: it keeps a token, or counts its commands.
+    username: None for the name that the member has already, or for none.
+    address: the client's address; "" where addresses mean nothing.
+    pin: the PIN, hashed with the salt of the room's PIN, or with a new salt for a new room; None without a PIN.
+    token: SHA-256 of the JOIN's resume token, "" for none. new_token: SHA-256 of a token to issue, "" for none.
+    resume: whether the client continues an earlier session and asks for the missed messages.
+    invite: the invite code of the room that this JOIN creates; "" for an existing room.
+    role: "host" or "guest" from a valid auth token, else "". named: whether the auth token gave the name.
+    modern: whether the client has a proof of identity besides its address: it keeps a token, or sends an `id`.
     """
 
     username: str | None
@@ -51,15 +52,15 @@ class Enter(Struct, frozen=True, gc=False):
 
 
 class Lost(Struct, frozen=True, gc=False):
-    """The member's connection is gone."""
+    """Report the loss of the member's connection."""
 
     id: int | None = None
 
 
 class NodeLost(Struct, frozen=True, gc=False):
-    """A node is gone, and with it all connections whose name begins with `prefix` ("node/boot/"; "" for all).
+    """Report the loss of a node, with all connections whose names begin with `prefix` ("node/boot/"; "" for all).
 
-    It marks a part of the members at a time: to be given again until it changes nothing.
+    A decision covers `MAX_MEMBERS_PER_COMMIT` members. Repeat the command until it changes nothing.
     """
 
     prefix: str
@@ -67,20 +68,23 @@ class NodeLost(Struct, frozen=True, gc=False):
 
 
 class Reattach(Struct, frozen=True, gc=False):
-    """The member was taken for lost, but its connection is here and alive."""
+    """Give a lost member its connection back, because the connection is alive on this node."""
 
     id: int | None = None
 
 
 class Due(Struct, frozen=True, gc=False):
-    """Time has passed: do what is due. floor: no grace period counts from before this time."""
+    """Apply one change that is due: end of a grace period, opening of the gate, or expiry of the room.
+
+    floor: server time before which no grace period begins.
+    """
 
     floor: float = 0.0
     id: int | None = None
 
 
 class Watching(Struct, frozen=True, gc=False):
-    """The positions of these members, each given as (user id, connection), have begun to arrive, or have ceased."""
+    """Report members whose positions have begun or ceased to arrive. members: (user id, connection) of each."""
 
     watching: bool
     members: tuple[tuple[str, str], ...]
@@ -88,7 +92,7 @@ class Watching(Struct, frozen=True, gc=False):
 
 
 class CorrectPlayback(Struct, frozen=True, gc=False):
-    """The host's player is elsewhere than the timeline, at this position (seconds)."""
+    """Move the timeline to the host's player. position: seconds of film."""
 
     position: float
     playing: bool
@@ -96,7 +100,7 @@ class CorrectPlayback(Struct, frozen=True, gc=False):
 
 
 class Close(Struct, frozen=True, gc=False):
-    """An administrator ends the room. by: who, for the archive. reason: for its members, None for none."""
+    """End the room. by: the administrator, for the archive. reason: a text for its members, None for none."""
 
     by: str
     reason: str | None = None
@@ -104,7 +108,7 @@ class Close(Struct, frozen=True, gc=False):
 
 
 class Announce(Struct, frozen=True, gc=False):
-    """An administrator says something to everybody in the room. by: who, for the archive."""
+    """Send an announcement to the members. by: the administrator, for the archive."""
 
     by: str
     text: str
@@ -112,12 +116,12 @@ class Announce(Struct, frozen=True, gc=False):
 
 
 class Decision(Struct, gc=False):
-    """What a command leads to; without changes and messages and with no `event`, it leads to no commit.
+    """Hold the effect of a command. A decision without event, changes and messages leads to no commit.
 
-    changes, messages, skip, event, details, closes: as in `Commit`.
-    reply: a message for the sender alone, sent after the commit.
-    reschedule: whether the room's due time may be another afterwards.
-    seq: that of the commit that carried the command out already, if this is a repetition of it; else None.
+    event, changes, messages, details, skip, closes: as in `Commit`; changes may hold whole new values, see `room_fields`.
+    reply: a message for the sender alone, to send after the commit.
+    reschedule: whether the room's due time may change.
+    seq: of a repeated command, the seq of the commit that applied it; else None.
     """
 
     event: EventType | Literal[""] = ""
@@ -132,8 +136,9 @@ class Decision(Struct, gc=False):
 
     @property
     def commits(self) -> bool:
+        """Whether the decision leads to a commit."""
         return bool(self.event or self.changes or self.messages)
 
 
 class StalePinError(Exception):
-    """The PIN of an `Enter` was hashed with another salt than the room's: hash again and ask again."""
+    """Reject an `Enter` whose PIN was hashed with another salt than the room's. Hash it with the room's salt and repeat."""

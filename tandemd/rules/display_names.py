@@ -1,4 +1,4 @@
-"""Words of people, as they are shown to others."""
+"""Names of members, as other members see them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import unicodedata
 
 
 def clean_name(name: str | None, length: int) -> str | None:
-    """Return a name as it is shown: without invisible characters, cut to `length`.
+    """Return a name without invisible characters, cut to `length` characters.
 
-    None if nothing is left of it, or if it reads like the server's: see `reserved`.
+    Return None if no visible character remains, or if the name is reserved; see `is_reserved`.
     """
     if name is None:
         return None
@@ -19,23 +19,23 @@ def clean_name(name: str | None, length: int) -> str | None:
 
 
 def is_reserved(name: str) -> bool:
-    """Say whether people may take a name, or a user id, for that of the server, which makes the operator's announcements.
+    """Say whether a name or user id looks like the name of the server, the sender of announcements.
 
-    Case, accents, spaces and signs are ignored, and letters of other alphabets count as what they look like.
+    The comparison ignores case, accents, spaces and signs, and replaces letters of other alphabets by similar Latin ones.
     """
     if name.isascii() and "v" not in name and "V" not in name:
-        return False  # nearly every name and user id: no other ASCII character looks like this one
+        return False  # true of nearly all names and user ids, because no other ASCII character looks like a v
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", name).casefold())
     return "".join(c for c in folded.translate(_LOOKS_LIKE) if c.isalnum()) == SERVER_NAME.casefold()
 
 
 SERVER_NAME = "Server"
-"""The name under which the server speaks."""
+"""The sender of announcements."""
 _LOOKS_LIKE = str.maketrans(
     {
         letter: latin
         for latin, letters in {
-            # Digits and signs, Greek, Cyrillic, Armenian, small capitals, Cherokee and Lisu: as `casefold` leaves them.
+            # Digits and signs, Greek, Cyrillic, Armenian, small capitals, Cherokee and Lisu, after `casefold`.
             "s": "5$\u0455\u057f\ua731\u13da\ua4e2\u01bd\u0282",
             "e": "3\u03b5\u0435\u0454\u0511\u1d07\u025b\u0259\u01dd\u212e\u13ac\ua4f0\u20ac",
             "r": "\u0433\u044f\u0280\u0281\u027c\u027d\u027e\u024d\u13a1\u13d2\ua4e3\u0491\u1d26",
@@ -44,9 +44,9 @@ _LOOKS_LIKE = str.maketrans(
         for letter in letters
     }
 )
-
+"""Letters and signs that look like a Latin letter of the server's name."""
 
 _JOINERS = "\u200c\u200d"
-"""Not printable, but between others they make letters of some scripts, and emoji, what they are."""
+"""Characters that join their neighbours: Python calls them not printable, but some scripts and emoji need them."""
 _BLANK = "\u115f\u1160\u2800\u3164\uffa0\u034f\ufe0e\ufe0f"
-"""Printable, but there is nothing to see."""
+"""Characters that are printable for Python, but invisible."""

@@ -1,7 +1,7 @@
-"""decide(room, command, now): the rules of a room.
+"""The rules of a room: from a room, a command and the time to a decision.
 
-Pure: the same room, command and time give the same decision, and nothing is changed. The caller commits the decision,
-and applies it when the store has confirmed it; `commit_of` makes the commit.
+Pure: equal arguments give equal decisions, and nothing changes. The caller makes the commit (`commit_of`), commits it, and
+applies it when the store has confirmed it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from .title_allowlist import TitleAllowlist, same_title
 
 
 class Rules:
-    """Decides commands. Holds nothing but its settings."""
+    """Decide commands, with the settings and the allow-list of titles as the only state."""
 
     def __init__(self, settings: RuleSettings, titles: TitleAllowlist):
         self.settings = settings
@@ -64,9 +64,9 @@ class Rules:
         }
 
     def decide(self, room: Room, command: Command, now: float) -> Decision:
-        """Return what the command leads to.
+        """Return the decision on a command at server time `now`.
 
-        Raises RequestError if it is not allowed, StalePinError if the PIN of an Enter has to be hashed anew.
+        Raises RequestError if the rules reject the command, StalePinError if an Enter's PIN has another salt than the room's.
         """
         body = command.body
         kind = type(body)
@@ -78,17 +78,18 @@ class Rules:
             if PERMISSIONS[kind] is not permissions.Permission.MEMBER:
                 permissions.check(room, command.user, kind, now, self.settings.host_gone)
             return act(room, member, body, now)
-        run = _run(command)
-        # Before anything that refuses: an ERROR says that the command was not carried out.
-        known = room.members.get(command.user)
-        for nonce, id_, seq in known.recent_commands if known is not None else ():
-            if id_ == body.id and nonce == run:
+        scope = _id_scope(command)
+        # This comes before all rejections, because an ERROR says that the command was not applied.
+        sender = room.members.get(command.user)
+        for nonce, id_, seq in sender.recent_commands if sender is not None else ():
+            if id_ == body.id and nonce == scope:
                 return Decision(seq=seq)
         member = permissions.member_for_connection(room, command.user, command.conn)
-        if member.recent_commands and member.recent_commands[-1][0] == run and body.id <= member.highest_evicted_id:
+        if member.recent_commands and member.recent_commands[-1][0] == scope and body.id <= member.highest_evicted_id:
             raise RequestError(
                 ErrorCode.FORGOTTEN,
-                f"`id`: too old to say whether it was carried out; have at most {MAX_RECENT_COMMANDS} commands without an answer.",
+                f"`id` is too old to tell whether the command was applied;"
+                f" wait for an answer after {MAX_RECENT_COMMANDS} commands.",
             )
         permissions.check(room, command.user, kind, now, self.settings.host_gone)
         return _remember(room, member, command, act(room, member, body, now))
@@ -128,7 +129,7 @@ class Rules:
         raise TypeError(f"no rule for {type(body).__name__}")
 
     def due(self, room: Room) -> float:
-        """Return when the room wants to be looked at next (a `Due` command), 0.0 for never."""
+        """Return the server time at which the room needs a `Due` command; 0.0 for never."""
         times = [member.lost_at + self.settings.grace for member in room.members.values() if not member.conn]
         if room.gate is not None:
             times.append(self._opens_at(room.gate))
@@ -137,7 +138,7 @@ class Rules:
         return min(times, default=0.0)
 
     def drop_disallowed_title(self, room: Room) -> None:
-        """Take the title away from a room just loaded if it is not allowed (any more)."""
+        """Remove the title of a loaded room if the allow-list no longer has it."""
         if room.playback.url and not self.titles.allows(room.playback.url):
             room.playback = Playback()
 
@@ -256,11 +257,12 @@ class Rules:
 
     def _update_username(self, room: Room, member: Member, body: m.UpdateUsername, now: float) -> Decision:
         if member.name_from_token:
-            raise RequestError(ErrorCode.FORBIDDEN, "UPDATE_USERNAME: your name comes with your token.")
+            raise RequestError(ErrorCode.FORBIDDEN, "UPDATE_USERNAME: your auth token sets your name.")
         name = clean_name(body.username, self.settings.username_length)
         if name is None:
             raise RequestError(
-                ErrorCode.BAD_MESSAGE, "UPDATE_USERNAME: `username` has no visible character, or is the server's own."
+                ErrorCode.BAD_MESSAGE,
+                "UPDATE_USERNAME: `username` has no visible character, or is reserved for the server.",
             )
         message = m.UsernameUpdated(seq=room.seq + 1, prev=room.prev, user_id=member.user_id, username=name)
         changes = {MEMBER + member.user_id: msgspec.structs.replace(member, username=name)}
@@ -286,7 +288,7 @@ class Rules:
             raise RequestError(
                 ErrorCode.BAD_MESSAGE, f"CHAT: `text` is longer than {self.settings.chat_length} characters."
             )
-        said = m.ChatMessage(
+        message = m.ChatMessage(
             seq=room.seq + 1,
             prev=room.prev,
             user_id=member.user_id,
@@ -294,11 +296,14 @@ class Rules:
             text=text,
             timestamp=int(now * 1000),
         )
-        return Decision(EventType.CHAT, {}, (said,), {"length": len(text)})
+        return Decision(EventType.CHAT, {}, (message,), {"length": len(text)})
 
 
 def commit_of(room: Room, user: str, decision: Decision, now: float, rules: Rules) -> Commit:
-    """Return the commit that carries a decision out on the room it was made for."""
+    """Return the commit of a decision.
+
+    room: the room that the decision was made for. user: the actor, "" for the server.
+    """
     due = 0.0 if decision.closes else room.due
     if decision.reschedule and not decision.closes:
         after = room.copy()
@@ -320,22 +325,23 @@ def commit_of(room: Room, user: str, decision: Decision, now: float, rules: Rule
 
 
 def _remember(room: Room, member: Member, command: Command, decision: Decision) -> Decision:
-    """Note the command's id with the member, in the same commit, so that it is never carried out again."""
-    changed = decision.changes.get(MEMBER + member.user_id, member)
-    if not decision.commits or changed is None:
+    """Return the decision extended by the command's id, so that the same commit makes the member remember it."""
+    after = decision.changes.get(MEMBER + member.user_id, member)
+    if not decision.commits or after is None:
         return decision
-    run = _run(command)
-    recent = (*member.recent_commands, (run, command.body.id, room.seq + 1))
-    forgotten = member.highest_evicted_id if member.recent_commands and member.recent_commands[-1][0] == run else -1
+    scope = _id_scope(command)
+    recent = (*member.recent_commands, (scope, command.body.id, room.seq + 1))
+    same_scope = member.recent_commands and member.recent_commands[-1][0] == scope
+    evicted = member.highest_evicted_id if same_scope else -1
     for nonce, id_, _ in recent[:-MAX_RECENT_COMMANDS]:
-        if nonce == run:
-            forgotten = max(forgotten, id_)
-    changed = msgspec.structs.replace(
-        changed, recent_commands=recent[-MAX_RECENT_COMMANDS:], highest_evicted_id=forgotten, identity_proven=True
+        if nonce == scope:
+            evicted = max(evicted, id_)
+    after = msgspec.structs.replace(
+        after, recent_commands=recent[-MAX_RECENT_COMMANDS:], highest_evicted_id=evicted, identity_proven=True
     )
-    return msgspec.structs.replace(decision, changes={**decision.changes, MEMBER + member.user_id: changed})
+    return msgspec.structs.replace(decision, changes={**decision.changes, MEMBER + member.user_id: after})
 
 
-def _run(command: Command) -> str:
-    """Return what the command's id is unique within. A client without a nonce may count anew on each connection."""
+def _id_scope(command: Command) -> str:
+    """Return the scope within which the command's id is unique. A client without nonce may count again on each connection."""
     return command.nonce or command.conn

@@ -1,4 +1,4 @@
-"""JOIN: who may come in under which name, and what everybody is told of it."""
+"""JOIN: the admission of newcomers, the return of members, and the messages that follow."""
 
 from __future__ import annotations
 
@@ -21,36 +21,41 @@ from .settings import RuleSettings
 from .state import GUEST, HOST, MEMBER, Member, Room
 
 DEAD_CONNECTION_SECONDS = 60.0
-"""Seconds for which nobody may notice that a connection is dead; what was said on it then was not heard."""
-
+"""Time for which a dead connection may stay unnoticed; the client missed the messages sent meanwhile."""
 
 MAX_EARLIER_ADDRESSES = 3
-"""How many addresses of a member are remembered beside the last one, for a ban."""
+"""Addresses of a member, beside its last one, that a ban can cover."""
+
 MIN_SECRET_NONCE_LENGTH = 12
-"""Characters from which on a nonce is taken for one that others cannot guess."""
+"""Length in characters from which a nonce counts as secret, because others cannot guess it."""
 
 
 def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleSettings) -> Decision:
-    """Admit somebody. Raises RequestError, or StalePinError if the PIN was hashed with another salt than the room's."""
+    """Admit the sender of a JOIN, as a newcomer or a returning member.
+
+    Raises RequestError, or StalePinError if the PIN was hashed with another salt than the room's.
+    """
     user = command.user
     if is_reserved(user):
-        raise RequestError(ErrorCode.BAD_USER, "JOIN: `userId` 'server', and what reads like it, is the server's own.")
+        raise RequestError(ErrorCode.BAD_USER, "JOIN: `userId` is reserved: it is, or looks like, 'server'.")
     name = clean_name(body.username, settings.username_length)
     member = room.members.get(user)
     if member is not None and proves_identity(member, command.conn, command.nonce, body):
         return _come_back(room, member, command, body, name, now)
-    # Whether there is such a member is told to those only who might come in: the others do not learn who is in the room.
+    # These checks come before identity_conflict: a client that could not join must not learn which members the room has.
     permissions.check_not_banned(room, user, body.address, now)
     if room.moderation.locked:
         raise RequestError(ErrorCode.LOCKED, "JOIN: the host has locked this room.", 5000)
     successor = _lost_host(room, body, name) if member is None else None
     _check_pin(room, body)
     if member is not None:
-        raise RequestError(ErrorCode.IDENTITY_CONFLICT, "JOIN: somebody is in this room under this `userId`.", 5000)
+        raise RequestError(
+            ErrorCode.IDENTITY_CONFLICT, "JOIN: another client is in this room with this `userId`.", 5000
+        )
     if successor is None and len(room.members) >= settings.members_per_room:
         raise RequestError(
             ErrorCode.ROOM_FULL,
-            f"The room has {settings.members_per_room} members, which is as many as it may have.",
+            f"JOIN: the room is full, with {settings.members_per_room} members.",
             5000,
         )
     if settings.members_per_address and successor is None:
@@ -59,12 +64,12 @@ def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleS
 
 
 def free_places(room: Room, settings: RuleSettings) -> int:
-    """Return how many newcomers the room accepts now."""
+    """Return the number of newcomers that the room accepts now."""
     return 0 if room.moderation.locked else max(0, settings.members_per_room - len(room.members))
 
 
 def _check_crowd(room: Room, address: str, most: int) -> None:
-    """Raise RequestError if an address, or the network around it, has as many members in the room as it may have."""
+    """Raise RequestError if an address, or its network, has `most` members in the room; for networks see `scopes`."""
     for place, scope in enumerate(scopes(address)):
         count = 0
         for member in room.members.values():
@@ -72,12 +77,16 @@ def _check_crowd(room: Room, address: str, most: int) -> None:
             count += len(theirs) > place and theirs[place] == scope
         if count >= scope.times * most:
             raise RequestError(
-                ErrorCode.RATE_LIMITED, f"JOIN: your address has {count} members in this room already.", 5000
+                ErrorCode.RATE_LIMITED, f"JOIN: your address already has {count} members in this room.", 5000
             )
 
 
 def _admit(room: Room, command: Command, body: Enter, name: str | None, old: Member | None, now: float) -> Decision:
-    """old: who this was until now, under another user id: an old client whose service worker restarted."""
+    """Admit a newcomer.
+
+    old: the former membership of the same person under another user id, which ends: an old client whose service worker
+    restarted. None for most newcomers.
+    """
     user, order = command.user, room.seq + 1
     messages: list[m.LoggedMessage] = []
     changes: dict[str, Any] = {}
@@ -123,7 +132,7 @@ def _come_back(room: Room, member: Member, command: Command, body: Enter, name: 
         next_token=next_token,
         identity_proven=member.identity_proven or by_token or body.id is not None,
         nonce=_unguessable(command.nonce),
-        # A page that was loaded anew does not watch yet, and a gate does not wait for it.
+        # A reloaded page does not watch yet, so that gates must not wait for it.
         watching=member.watching and body.resume and by_token,
         missed=member.missed if body.resume and by_token else 0,
         role=body.role,
@@ -154,7 +163,10 @@ def _come_back(room: Room, member: Member, command: Command, body: Enter, name: 
 
 
 def _becomes_host(room: Room, role: str) -> bool:
-    """Whether a newcomer is host: the first one is; with roles, the first host, though a guest was elected meanwhile."""
+    """Say whether a newcomer becomes host. role: its role from an auth token.
+
+    The first member does. A newcomer with the role "host" replaces an elected guest.
+    """
     host = room.members.get(room.host)
     if host is None:
         return role != GUEST
@@ -162,23 +174,24 @@ def _becomes_host(room: Room, role: str) -> bool:
 
 
 def proves_identity(member: Member, conn: str, nonce: str, body: Enter) -> bool:
-    """Say whether a JOIN comes from the member itself.
+    """Say whether a JOIN proves that its sender is the member.
 
-    An address is enough only for old clients, which have nothing else. They keep a superseded connection open, so theirs need
-    not be dead; a client of another kind is told to wait until that is known.
+    Proofs are the role in an auth token, the resume token, the same connection, or the same secret nonce from the same address.
+    The address alone is enough only for old clients without another proof. They keep superseded connections open, so that the
+    member's connection may be alive. Other clients wait until it is dead.
     """
     if body.role or _by_token(member, body.token) or member.conn == conn:
         return True
     if not body.address or body.address != member.address:
         return False
     if _same(_unguessable(nonce), member.nonce):
-        # The answer to its last JOIN was lost, and with it the token.
+        # The client lost the answer to its last JOIN, and with it the token.
         return True
     return not member.has_secret and not (body.modern and member.conn)
 
 
 def _earlier(member: Member, address: str) -> tuple[str, ...]:
-    """Return the addresses at which the member was before it came to this one."""
+    """Return the member's addresses before the present one, newest first."""
     if not address or address == member.address:
         return member.earlier
     others = (member.address, *(other for other in member.earlier if other != address))
@@ -202,7 +215,7 @@ def _check_pin(room: Room, body: Enter) -> None:
     if room.seq == 0 or pin is None:
         return
     if body.pin is None:
-        raise RequestError(ErrorCode.BAD_PIN, "JOIN: this room has a PIN; give it in `pin`.")
+        raise RequestError(ErrorCode.BAD_PIN, "JOIN: this room has a PIN; send it in `pin`.")
     if body.pin.salt != pin.salt:
         raise StalePinError
     if not _same(body.pin.hash, pin.hash):
@@ -210,7 +223,7 @@ def _check_pin(room: Room, body: Enter) -> None:
 
 
 def _lost_host(room: Room, body: Enter, name: str | None) -> Member | None:
-    """Return the host, if it is in its grace period and this is the same person by address and name."""
+    """Return the host if it is in its grace period, and the JOIN has its address and name; else None."""
     host = room.members.get(room.host)
     if host is None or host.conn or host.has_secret or body.role or not body.address or name is None:
         return None
@@ -224,36 +237,38 @@ def _same(a: str, b: str) -> bool:
 def greeting(
     room: Room, user: str, now: float, *, first: bool, controls: bool, resumed: bool | None, token: str | None
 ) -> list[m.ServerMessage]:
-    """Return what the joiner gets, in order, once the commit of its JOIN has been applied.
+    """Return the messages to the joining member, in order. The commit of its JOIN has been applied.
 
-    first: whether this is its first admission. controls: whether it may control the film. resumed: whether everything it
-    missed has been sent; None if it did not ask. token: the secret to hand over, if one was issued.
+    first: whether this is the first admission of the user id.
+    controls: whether the member may control the film.
+    resumed: whether the member has received all missed messages; None if it did not ask for them.
+    token: the new resume token, None for none.
     """
     playback = room.playback
     state = state_of(room, now, resumed=resumed, token=token)
-    told: list[m.ServerMessage] = [state]
+    messages: list[m.ServerMessage] = [state]
     if user in room.moderation.delegates:
-        told.append(permissions.own_control(room, user))
+        messages.append(permissions.own_control(room, user))
     if user == room.host and (bans := moderation.active(room.moderation, now)):
-        told.append(moderation.bans_message(bans))
+        messages.append(moderation.bans_message(bans))
     if resumed:
-        return told
-    if not first or any(gone.user_id == user for gone in room.departed):
-        # It may still show members who left while it was away; ROOM_STATE takes nobody off the screen of an old client.
-        # It learns of no member that left before it came.
+        return messages
+    if not first or any(other.user_id == user for other in room.departed):
+        # The client may still show members that left while it was away, because ROOM_STATE does not remove members from the
+        # screen of an old client. It does not learn of members that left before it came.
         since = -1 if first else room.members[user].order
-        for gone in room.departed:
-            if gone.user_id not in room.members and (gone.seq > since or not gone.seq):
-                told += [m.LegacyLeave(user_id=gone.user_id), m.UserLeft(user_id=gone.user_id)]
+        for other in room.departed:
+            if other.user_id not in room.members and (other.seq > since or not other.seq):
+                messages += [m.LegacyLeave(user_id=other.user_id), m.UserLeft(user_id=other.user_id)]
     if first and not controls and playback.url:
-        told.append(m.UrlChanged(user_id=m.SERVER, url=playback.url))
+        messages.append(m.UrlChanged(user_id=m.SERVER, url=playback.url))
     if room.gate is not None or (user != room.host and playback.known):
-        told.append(sync_message(room, now))
-    return told
+        messages.append(sync_message(room, now))
+    return messages
 
 
 def state_of(room: Room, now: float, *, resumed: bool | None = None, token: str | None = None) -> m.RoomState:
-    """Return the ROOM_STATE of the room as it is."""
+    """Return the ROOM_STATE of the room at server time `now`. resumed, token: as in `greeting`."""
     return m.RoomState(
         room_id=room.room_id,
         url=room.playback.url,

@@ -1,4 +1,4 @@
-"""Going: lost connections, leaving, the election of a host, and what that does to a gate."""
+"""The end of connections and memberships: loss, departure, removal, and the election of a new host."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .message_builders import host_changed, number_parts, user_left
 from .state import GUEST, MEMBER, Departed, Member, Moderation, Room
 
 MAX_DEPARTED_MEMBERS = 100
-"""How many who left are remembered, and for how many seconds, for clients that were away meanwhile."""
 DEPARTED_MEMBER_SECONDS = 600.0
+"""Number and duration for which a room remembers departed members, for clients that were away meanwhile."""
 
 
 def lose_connections(room: Room, members: Sequence[Member], event: EventType, now: float) -> Decision:
-    """Connections are gone: the grace period begins, and nobody is told. A gate does not wait for these members."""
+    """Begin the grace period of members whose connections are lost. Members get no message; the gate does not wait for them."""
     changes: dict[str, Any] = {
         MEMBER + member.user_id: msgspec.structs.replace(member, conn="", lost_at=now, watching=False)
         for member in members
@@ -30,7 +30,7 @@ def lose_connections(room: Room, members: Sequence[Member], event: EventType, no
 
 
 def reattach(room: Room, member: Member, conn: str) -> Decision:
-    """A connection that was taken for lost is alive: the member has it back, and nobody is told."""
+    """Give a lost member its connection back. Others get no message, unless the room has no host: then it becomes host."""
     back = msgspec.structs.replace(member, conn=conn, lost_at=0.0)
     decision = Decision(EventType.USER_RESUMED, {MEMBER + member.user_id: back}, reschedule=True)
     if room.host not in room.members and member.role != GUEST:
@@ -40,9 +40,9 @@ def reattach(room: Room, member: Member, conn: str) -> Decision:
 
 
 def leave(room: Room, member: Member, reason: Literal["left", "lost"], now: float) -> Decision:
-    """The member is out: by its own LEAVE, or at the end of its grace period."""
+    """Remove a member after its LEAVE, or at the end of its grace period. The LEAVE of the last member ends the room."""
     if reason == "left" and len(room.members) == 1:
-        # Who was lost goes by no command of its own, so the archive has to be told who it was.
+        # The archive needs the user id, because the end of a grace period is no command of the member.
         details = {"reason": reason, "user": member.user_id}
         return Decision(EventType.USER_LEFT, {MEMBER + member.user_id: None}, (), details, reschedule=True, closes=True)
     return remove(room, [member], reason, now)
@@ -51,7 +51,10 @@ def leave(room: Room, member: Member, reason: Literal["left", "lost"], now: floa
 def remove(
     room: Room, members: Sequence[Member], reason: Literal["left", "lost", "kicked", "banned"], now: float
 ) -> Decision:
-    """Members are out, by their own doing or the host's; the room stays."""
+    """Remove members from a room that stays. reason: their own departure, or the host's decision.
+
+    A room without members pauses its film, opens its gate and unlocks itself.
+    """
     users = [member.user_id for member in members]
     out = frozenset(users)
     others = [other for other in room.members.values() if other.user_id not in out]
@@ -70,13 +73,13 @@ def remove(
         if others:
             messages.append(host_changed(room, host))
     if not others:
-        # The film stops where the last one saw it.
+        # The film stops at the last position that the last member saw.
         playback = room.playback
         changes["playback"] = playback.corrected(playback.position_at(members[-1].lost_at or now), False, now)
         changes["gate"] = None
         changes["empty_since"] = now
         if room.moderation.locked:
-            # No member could let a newcomer in.
+            # A locked room without members would stay closed, because no member could unlock it.
             changes["moderation"] = Moderation(bans=room.moderation.bans)
         messages = []
     decision = Decision(
@@ -90,15 +93,17 @@ def remove(
 def elect_host(members: list[Member]) -> str:
     """Return the user id of the longest-present connected member, "" if none is connected.
 
-    Those who are guests by their tokens come after all others.
+    Members with the role "guest" come after all others.
     """
     connected = [(member.role == GUEST, member.order, member.user_id) for member in members if member.conn]
     return min(connected)[2] if connected else ""
 
 
 def with_departed(room: Room, members: Sequence[Member], now: float) -> tuple[Departed, ...]:
-    """Return the remembered leavers with some more, these last."""
-    out = frozenset(member.user_id for member in members)
-    kept = [gone for gone in room.departed if gone.user_id not in out and now - gone.at < DEPARTED_MEMBER_SECONDS]
+    """Return the departed members of the room, extended by members that leave now."""
+    leavers = frozenset(member.user_id for member in members)
+    kept = [
+        other for other in room.departed if other.user_id not in leavers and now - other.at < DEPARTED_MEMBER_SECONDS
+    ]
     more = (Departed(other.user_id, now, other.address, room.seq + 1, other.earlier) for other in members)
     return (*kept, *more)[-MAX_DEPARTED_MEMBERS:]

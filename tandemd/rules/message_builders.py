@@ -1,4 +1,4 @@
-"""How the rules phrase what they have to tell."""
+"""Construction of messages that several rules send."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .state import Room
 
 
 def number_parts(*messages: m.LoggedMessage) -> tuple[m.LoggedMessage, ...]:
-    """Return the messages of one commit, numbered if there are several."""
+    """Return the messages of one commit; several get their part numbers."""
     if len(messages) < 2:
         return messages
     count = len(messages)
@@ -19,7 +19,10 @@ def number_parts(*messages: m.LoggedMessage) -> tuple[m.LoggedMessage, ...]:
 
 
 def play_pause(room: Room, user: str, position: float, playing: bool, now: float) -> m.PlayPauseEvent:
-    """Return the PLAY_PAUSE of the room's next commit."""
+    """Return the PLAY_PAUSE of the room's next commit.
+
+    user: the actor. position: seconds of film at server time `now`.
+    """
     return m.PlayPauseEvent(
         seq=room.seq + 1,
         prev=room.prev,
@@ -31,7 +34,10 @@ def play_pause(room: Room, user: str, position: float, playing: bool, now: float
 
 
 def seek_pause(room: Room, by: str, position: float, now: float) -> m.SeekPause:
-    """Return the SEEK_PAUSE of the room's next commit. The server sends it, so that whoever seeked pauses too."""
+    """Return the SEEK_PAUSE of the room's next commit.
+
+    Its sender is the server, so that the member `by`, which sent SEEK, pauses too. position: seconds of film.
+    """
     return m.SeekPause(
         seq=room.seq + 1,
         prev=room.prev,
@@ -45,18 +51,18 @@ def seek_pause(room: Room, by: str, position: float, now: float) -> m.SeekPause:
 def user_left(
     room: Room, user: str, reason: Literal["kicked", "banned"] | None = None
 ) -> tuple[m.LegacyLeave, m.UserLeft]:
-    """Return what tells that somebody is gone: clients drop the video connection on one, the tile on the other."""
+    """Return LEAVE, on which clients drop the video connection, and USER_LEFT, on which they remove the member."""
     seq, prev = room.seq + 1, room.prev
     return m.LegacyLeave(seq=seq, prev=prev, user_id=user), m.UserLeft(seq=seq, prev=prev, user_id=user, reason=reason)
 
 
 def host_changed(room: Room, host: str) -> m.HostChanged:
-    """Return the HOST_CHANGED of the room's next commit."""
+    """Return the HOST_CHANGED of the room's next commit. host: its user id, "" for none."""
     return m.HostChanged(seq=room.seq + 1, prev=room.prev, host_user_id=host or None)
 
 
 def sync_message(room: Room, now: float) -> m.PlayPauseEvent | m.SeekPause:
-    """Return the message that brings one player where the room is; it belongs to no commit."""
+    """Return a message that brings one player to the room's position. It belongs to no commit."""
     if room.gate is not None:
         return m.SeekPause(user_id=m.SERVER, current_time=room.gate.position, timestamp=int(now * 1000))
     return m.PlayPauseEvent(

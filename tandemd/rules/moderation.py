@@ -1,4 +1,4 @@
-"""What a host may do about people: kick, ban, lock the room, and let single members control the film."""
+"""Decisions of a host about members and newcomers: kick, ban, lock, delegation of control."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .settings import MAX_MEMBERS_PER_COMMIT, RuleSettings
 from .state import Ban, Departed, Member, Moderation, Room
 
 MAX_BANS = 100
-"""How many may be kicked and banned at a time."""
+"""Kicks and bans in force, at most."""
 MAX_REASON_LENGTH = 200
-"""Characters of a reason; the rest is cut off."""
+"""Characters that the server keeps of a reason."""
 
 
 def kick(settings: RuleSettings, room: Room, member: Member, body: m.Kick, now: float) -> Decision:
-    """A member is out, and stays out for a while under this user id."""
+    """Remove a member, and exclude its user id for `rooms.kick`."""
     target = room.members.get(body.target_user_id)
     if target is None:
         raise RequestError(ErrorCode.NO_SUCH_MEMBER, "KICK: `targetUserId` is not a member of this room.")
@@ -32,13 +32,13 @@ def kick(settings: RuleSettings, room: Room, member: Member, body: m.Kick, now: 
 
 
 def ban(room: Room, member: Member, body: m.Ban, now: float) -> Decision:
-    """Somebody may not come in for the life of the room, whether member now or not."""
+    """Exclude a user id, a member's or not, for the life of the room, and optionally newcomers from its addresses."""
     user = body.target_user_id
     target = room.members.get(user)
     before = next((ban for ban in room.moderation.bans if ban.user_id == user), Ban(user, None))
-    gone = next((gone for gone in room.departed if gone.user_id == user), None)
-    seen: Member | Departed | Ban = target or gone or before
-    # A client that shares the host's address may be the host, after a restart of its client.
+    departed = next((other for other in room.departed if other.user_id == user), None)
+    seen: Member | Departed | Ban = target or departed or before
+    # A newcomer from the host's own address may be the host, after a restart of its client.
     addresses = [other for other in (seen.address, *seen.earlier) if other and other != member.address]
     if not body.by_address or not addresses:
         addresses = [""]
@@ -57,7 +57,7 @@ def ban(room: Room, member: Member, body: m.Ban, now: float) -> Decision:
 
 
 def unban(room: Room, member: Member, body: m.Unban, now: float) -> Decision:
-    """Somebody who was kicked or banned may come in again."""
+    """End a kick or ban."""
     kept = tuple(ban for ban in active(room.moderation, now) if ban.user_id != body.target_user_id)
     if len(kept) == len(active(room.moderation, now)):
         raise RequestError(ErrorCode.NO_SUCH_MEMBER, "UNBAN: `targetUserId` is neither kicked nor banned.")
@@ -66,7 +66,7 @@ def unban(room: Room, member: Member, body: m.Unban, now: float) -> Decision:
 
 
 def lock(room: Room, member: Member, body: m.LockRoom, now: float) -> Decision:
-    """Nobody new comes in, or newcomers do again."""
+    """Make the room reject newcomers, or accept them again."""
     if body.locked == room.moderation.locked:
         return Decision()
     changes = {"moderation": msgspec.structs.replace(room.moderation, locked=body.locked)}
@@ -75,7 +75,7 @@ def lock(room: Room, member: Member, body: m.LockRoom, now: float) -> Decision:
 
 
 def delegate(room: Room, member: Member, body: m.DelegateControl, now: float) -> Decision:
-    """One member may control the film, or not any more, as long as it is in the room."""
+    """Delegate control of the film to a member, or take it back. The delegation ends when the member leaves."""
     user, before = body.target_user_id, room.moderation
     if user not in room.members:
         raise RequestError(ErrorCode.NO_SUCH_MEMBER, "DELEGATE_CONTROL: `targetUserId` is not a member of this room.")
@@ -90,12 +90,12 @@ def delegate(room: Room, member: Member, body: m.DelegateControl, now: float) ->
 
 
 def active(moderation: Moderation, now: float) -> tuple[Ban, ...]:
-    """Return the bans that have not ended."""
+    """Return the kicks and bans in force at server time `now`."""
     return tuple(ban for ban in moderation.bans if not ban.until or now < ban.until)
 
 
 def bans_message(bans: tuple[Ban, ...]) -> m.Bans:
-    """Return what the host is told of those who may not come in."""
+    """Return the message with these bans for the host."""
     return m.Bans(
         bans=[
             m.BanEntry(ban.user_id, ban.username, bool(ban.address), int(ban.until * 1000) if ban.until else None)
@@ -114,7 +114,7 @@ def _remove_and_ban(
     along: Sequence[Member] = (),
 ) -> Decision:
     if ban.user_id == room.host:
-        raise RequestError(ErrorCode.FORBIDDEN, "You are the host: hand over first (TRANSFER_HOST).")
+        raise RequestError(ErrorCode.FORBIDDEN, "You are the host: make another member host first (TRANSFER_HOST).")
     out = [target, *along] if target is not None else list(along)
     decision = (
         membership.remove(room, out, "kicked" if event is EventType.USER_KICKED else "banned", now)
@@ -141,12 +141,12 @@ def _remove_and_ban(
 def _with_ban(bans: tuple[Ban, ...], ban: Ban) -> tuple[Ban, ...]:
     kept = [other for other in bans if other.user_id != ban.user_id]
     if len(kept) >= MAX_BANS:
-        # Who was kicked may come back some time anyway.
-        kicked = next((other for other in kept if other.until), None)
-        if kicked is None:
+        # The oldest kick gives way, because kicks end soon.
+        kick = next((other for other in kept if other.until), None)
+        if kick is None:
             raise RequestError(
                 ErrorCode.FORBIDDEN,
                 f"This room has {MAX_BANS} bans already; lock it (LOCK_ROOM), or lift some (UNBAN).",
             )
-        kept.remove(kicked)
+        kept.remove(kick)
     return (*kept, ban)

@@ -1,4 +1,4 @@
-"""Who may send what. A message type that is not in the table does not exist."""
+"""The permission that each message type needs. Message types outside the table do not exist."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .state import GUEST, Member, Room
 
 
 class Permission(Enum):
-    """The least a sender must be."""
+    """The senders that a message type is open to."""
 
     ANY_CLIENT = "any open connection"
     MEMBER = "a member"
-    CONTROLLER = "the host; whom the host lets; guests while guest control is on, or while the host is gone"
+    CONTROLLER = "the host; delegates; guests while guest control is on, or while the host is gone"
     HOST = "the host"
 
 
@@ -47,61 +47,67 @@ PERMISSIONS: dict[type[m.ClientMessage], Permission] = {
 
 
 def member_for_connection(room: Room, user: str, conn: str) -> Member:
-    """Return the member that this connection speaks for. Raises RequestError otherwise."""
+    """Return the member that a connection speaks for. Raises RequestError if it speaks for none."""
     member = room.members.get(user)
     if member is None:
-        raise RequestError(ErrorCode.NOT_JOINED, "You are not in this room (any more); send JOIN.")
+        raise RequestError(ErrorCode.NOT_JOINED, "You are not in this room, or no longer; send JOIN.")
     if member.conn != conn or not conn:
         raise RequestError(ErrorCode.DETACHED, "Another connection speaks for you now; send JOIN to take over again.")
     return member
 
 
 def may_control(room: Room, user: str, now: float, host_gone: float) -> bool:
-    """Whether a member's controls count: see `Permission.CONTROLLER`. host_gone: seconds of absence that free the controls."""
+    """Say whether the room accepts controls of a member; see `Permission.CONTROLLER`.
+
+    host_gone: seconds of the host's absence after which guests may control the film.
+    """
     if believes_it_controls(room, user):
         return True
     host = room.members.get(room.host)
     if host is None:
-        # A guest by its token waits for a host.
+        # The role "guest" does not control a room without host.
         return room.members[user].role != GUEST
     return not host.conn and now - host.lost_at >= host_gone
 
 
 def believes_it_controls(room: Room, user: str) -> bool:
-    """Whether the member's client believes that it may control, and tells the title of its page by itself.
+    """Say whether the member's client believes that it controls the film, and therefore reports the title of its page.
 
-    Such a client must not be sent to a title: the two would chase each other for ever. Whoever may control only because
-    the host is gone does not know.
+    The server must not send such a client to a title, because each would then answer the other without end. A guest that
+    controls only because the host is gone does not know it.
     """
     return user == room.host or room.settings.guest_control or user in room.moderation.delegates
 
 
 def own_control(room: Room, user: str) -> m.GuestControl:
-    """Return the GUEST_CONTROL that tells one member whether its controls count while it is a guest.
+    """Return a GUEST_CONTROL for one member that says whether it may control the film as a guest.
 
-    An old client knows of no delegates: one that may control must be told that guests may, and others not.
+    Old clients do not know delegation, so a delegate is told that guests have control.
     """
     return m.GuestControl(enabled=room.settings.guest_control or user in room.moderation.delegates)
 
 
 def check_not_banned(room: Room, user: str, address: str, now: float) -> None:
-    """Raise RequestError if the host has barred this user id, or newcomers from this address ("": it means nothing)."""
+    """Raise RequestError if the host has kicked or banned this user id, or newcomers from this address.
+
+    address: "" where addresses mean nothing.
+    """
     for ban in room.moderation.bans:
         if ban.user_id == user or (address and (ban.address == address or address in ban.earlier)):
             if not ban.until:
                 raise RequestError(ErrorCode.BANNED, "JOIN: the host has banned you from this room.")
             if now < ban.until:
                 raise RequestError(
-                    ErrorCode.KICKED, "JOIN: the host has sent you out of this room.", int((ban.until - now) * 1000) + 1
+                    ErrorCode.KICKED,
+                    "JOIN: the host has removed you from this room.",
+                    int((ban.until - now) * 1000) + 1,
                 )
 
 
 def check(room: Room, user: str, kind: type[m.ClientMessage], now: float, host_gone: float) -> None:
-    """Raise RequestError unless this member may send this type of message now."""
+    """Raise RequestError unless a member may send a type of message now. host_gone: as in `may_control`."""
     who = PERMISSIONS[kind]
     if who is Permission.HOST and user != room.host:
-        raise RequestError(ErrorCode.FORBIDDEN, "Only the host may do that.")
+        raise RequestError(ErrorCode.FORBIDDEN, "Only the host may send this.")
     if who is Permission.CONTROLLER and not may_control(room, user, now, host_gone):
-        raise RequestError(
-            ErrorCode.FORBIDDEN, "Only the host controls the film, until the host lets others control it."
-        )
+        raise RequestError(ErrorCode.FORBIDDEN, "Only the host controls the film, unless it lets others control it.")

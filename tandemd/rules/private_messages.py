@@ -1,4 +1,4 @@
-"""Messages to single members because of what the host or an administrator decided. Pure: the room's replica sends them."""
+"""Messages to single members after decisions of the host or an administrator. The room's replica sends them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ CONTROL_EVENTS = frozenset((EventType.GUEST_CONTROL, EventType.CONTROL_DELEGATED
 
 
 def for_removed_members(room: Room, commit: Commit) -> list[m.ServerMessage]:
-    """Return the messages for sessions whose members a commit has kicked or banned.
+    """Return the messages for the sessions of members that a commit has kicked or banned.
 
-    Their connections stay open: old clients answer every close by coming back at once. They know no KICKED either, and for
-    them the others leave.
+    Their connections stay open, because old clients reconnect at once after a close. Old clients do not know KICKED either, so
+    that they get a departure of each other member.
     """
     details = commit.details or {}
     until = details.get("until")
@@ -35,7 +35,7 @@ def for_removed_members(room: Room, commit: Commit) -> list[m.ServerMessage]:
 def for_closed_room(commit: Commit) -> list[m.ServerMessage]:
     """Return the messages for the members of a room that an administrator has closed.
 
-    As with KICKED, connections stay open, and for old clients everybody leaves.
+    As with KICKED, connections stay open, and old clients get a departure of each member.
     """
     messages: list[m.ServerMessage] = [m.RoomClosed(reason=(commit.details or {}).get("why"))]
     for name in commit.changes:
@@ -45,7 +45,7 @@ def for_closed_room(commit: Commit) -> list[m.ServerMessage]:
 
 
 def for_controllers(room: Room, commit: Commit) -> dict[str, m.ServerMessage]:
-    """Return, by user id, a message for each member whose right to control may have changed with a commit."""
+    """Return, by user id, messages for members whose permission to control may have changed with a commit."""
     users = set(room.moderation.delegates)
     if commit.event == EventType.CONTROL_DELEGATED:
         users = {(commit.details or {})["user"]}

@@ -1,7 +1,7 @@
 """The ready gate: the pause after a seek, until the watching members are ready.
 
 A gate is a barrier. It waits for the members that were watching when it closed. It opens when all of them are ready or gone;
-when a quorum of those that remain is ready and a short time has passed; and at its deadline in any case.
+when a quorum of the remaining members is ready and a short time has passed; and at its deadline in any case.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The fields of a room: their types, and the fields that a decision changes.
 
-Rules decide on whole new values of what is large: all bans, the gate with all its answers. A commit carries the fields that
-differ, so that it is as long as what it changes.
+Rules decide on whole new values, also of large ones: all bans, the gate with all its answers. A commit carries only the fields
+that differ, so that it is as long as its change.
 """
 
 from __future__ import annotations

@@ -1,19 +1,20 @@
-"""The numbers in the rules."""
+"""Limits of the rules: constants, and the part that the configuration sets."""
 
 from msgspec import Struct
 
 MAX_MEMBERS_PER_COMMIT = 50
-"""Members that one commit changes, so that its length has a bound."""
+"""Members that one commit changes, so that its length is bounded."""
 
 
 class RuleSettings(Struct, frozen=True):
-    """What the configuration may change; durations in seconds, lengths in characters.
+    """Hold the settings of the rules. Durations are in seconds, lengths in characters.
 
-    grace: how long a member may be without a connection. room_ttl: how long an empty room is kept.
-    host_gone: absence of the host after which guests' controls count.
-    kick: how long somebody who was kicked stays out.
-    members_per_address: how many members of a room may come from one address; 0 for any number.
-    gate_deadline, gate_quorum_after: after a seek; gate_quorum: a share of those waited for, 0 to 1.
+    grace: the grace period of a member without connection. room_ttl: the life of a room without members.
+    host_gone: absence of the host after which guests may control the film.
+    kick: duration of a kick.
+    gate_deadline, gate_quorum_after: the longest pause after a seek, and the pause with a quorum.
+    gate_quorum: the share of waiting members that are ready, 0 to 1.
+    members_per_room: at most. members_per_address: members of a room with the same address, at most; 0 for any number.
     """
 
     grace: float

@@ -199,7 +199,7 @@ class CommitFields(Struct, Generic[ValueT], frozen=True, gc=False, array_like=Tr
     at: server time.
     event: an `EventType`, or another type of a newer version; "" for a change without a row in the archive.
     user: the user id of the actor, "" for the server.
-    details: what the archive keeps of the event, as JSON.
+    details: data of the event for the archive, as JSON.
     changes: new values of fields by name; None deletes the field of a member, a ban and the like.
     messages: messages for all members, in order, except the member `skip`.
     due: the room's next due time; 0.0 for none.

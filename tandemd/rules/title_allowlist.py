@@ -1,4 +1,4 @@
-"""Which titles a room may show: absolute http(s) URLs that the configuration allows."""
+"""The allow-list of titles: absolute http and https URLs that rooms may show."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from urllib.parse import SplitResult, urlsplit
 from ..errors import ErrorCode, RequestError
 
 CLIP_URL = "https://tandemd.invalid/clip"
-"""Stands for the party page's own clip, under whatever name a member reaches the server. It leads nowhere else."""
-
+"""The page's own clip, on any host name of the server. The URL leads to no other place."""
 
 _HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+", re.ASCII)
-"""A name, or an IPv6 address without its brackets. Browsers read more as a host; each in its own way."""
+"""A host name, or an IPv6 address without brackets. Browsers accept more hosts, but differ in their meaning."""
 
 
 class TitleAllowlist:
-    """The allow-list: origins ("https://www.netflix.com"), URLs with a path that the title's must begin with, or "*".
+    """Decide which titles rooms may show.
 
-    Raises ValueError, naming the entry, for one that is none of these.
+    allowed: origins ("https://www.netflix.com"), URLs with a path that the title's path must begin with, or "*" for all.
+    max_length: of a title's URL, in characters.
+    Raises ValueError that names an invalid entry.
     """
 
     def __init__(self, allowed: Sequence[str], max_length: int = 2048):
@@ -28,38 +29,38 @@ class TitleAllowlist:
         self._prefixes = [(_origin(url), url.path.rstrip("/")) for url in map(_entry, allowed) if url is not None]
 
     def check(self, url: str) -> None:
-        """Raise RequestError, with code "bad_url", unless the URL is an allowed title."""
+        """Raise RequestError with the code BAD_URL unless the URL is an allowed title."""
         fault = self._fault(url)
         if fault:
             raise RequestError(ErrorCode.BAD_URL, fault)
 
     def allows(self, url: str) -> bool:
-        """Whether the URL is an allowed title."""
+        """Say whether the URL is an allowed title."""
         return not self._fault(url)
 
     def _fault(self, url: str) -> str:
         if len(url) > self._max_length:
             return f"The URL is longer than {self._max_length} characters."
         if not url.isprintable() or " " in url or "\\" in url:
-            return "The URL contains a space, a backslash or a character that cannot be printed."
+            return "The URL contains a space, a backslash or an unprintable character."
         try:
             parts = urlsplit(url)
             origin = _origin(parts)
         except ValueError:
-            return "The URL cannot be understood."
+            return "The URL is malformed."
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            return "A title is an absolute http or https URL."
+            return "The URL is not an absolute http or https URL."
         if "@" in parts.netloc:
             return "The URL contains a user name."
         if not _HOST.fullmatch(parts.hostname):
-            return "The URL's host is not written as browsers do (xn--... for other alphabets)."
+            return "The URL's host is not in the form that browsers use (xn--... for other alphabets)."
         if not self._any and not any(origin == o and _below(parts.path, path) for o, path in self._prefixes):
-            return "This server does not allow titles from there (titles.allowed)."
+            return "This server does not allow this title (titles.allowed)."
         return ""
 
 
 def same_title(one: str, other: str) -> bool:
-    """Whether two URLs lead to the same title, although one may say how somebody got to it ("trackId") and the other not."""
+    """Say whether two URLs lead to the same title. They may differ in `trackId`, with which Netflix tracks the way to a title."""
     return one == other or ("trackId=" in one + other and _untracked(one) == _untracked(other))
 
 
@@ -77,7 +78,7 @@ def _entry(text: str) -> SplitResult | None:
     web = parts.scheme in ("http", "https") and _HOST.fullmatch(host) and "@" not in parts.netloc
     if not web or parts.query or parts.fragment:
         raise ValueError(
-            f"{text!r} is neither an origin such as 'https://www.netflix.com', nor a URL to begin with, nor '*'"
+            f"{text!r} is neither an origin such as 'https://www.netflix.com', nor the beginning of a URL, nor '*'"
         )
     return parts
 
@@ -90,7 +91,7 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
 def _below(path: str, prefix: str) -> bool:
     if not prefix:
         return True
-    # Browsers take "%2e" for a dot.
+    # Browsers read "%2e" as a dot.
     if ".." in path.lower().replace("%2e", ".").split("/"):
         return False
     return path == prefix or path.startswith(prefix + "/")
