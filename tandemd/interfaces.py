@@ -1,14 +1,14 @@
-"""What the pieces of tandemd promise one another. Read this first.
+"""Contracts between the packages of tandemd. Read this first.
 
-                  web, protocol         speak HTTP and WebSocket, know no rules
-                        |
-    sessions  <---   rooms   --->  room/          rules: decide(room, command, now)
-    (who is here)       |
-                     IStore        keeps each room's version, fields and log; compare-and-set
-                        |
-                   IArchive        durable SQL behind it, written in batches
+     web, websocket          speak HTTP and WebSocket, know no rules
+           |
+         rooms  --->  rules  decide commands: pure
+           |
+         IStore              keeps version, fields and log of each room; compares and sets
+           |
+        IArchive             the durable record in SQL, written in batches
 
-All methods are called on the reactor's thread. Times are seconds since 1970 on the store's clock, unless said otherwise.
+Call all methods on the reactor's thread. Times are server time in seconds since 1970, unless a docstring says otherwise.
 """
 
 from __future__ import annotations
@@ -25,88 +25,88 @@ from .rules.state import Commit, Member, Room, Version
 
 
 class Conflict(Struct, frozen=True):
-    """The room was not at the version that the commits were made for."""
+    """Report that the room was at another version than the commits follow."""
 
     version: Version | None
-    """Where the store has it, or None if it has no such room."""
+    """The room's version in the store; None if the store has no such room."""
 
 
 class Unavailable(Struct, frozen=True):
-    """The store cannot be asked; it is certain that nothing was changed, now or later."""
+    """Report that the store cannot be reached, and that it certainly changes nothing, now or later."""
 
     retry_after: float
-    """Seconds after which trying again is sensible."""
+    """Seconds after which to try again."""
 
 
 class TooLarge(Struct, frozen=True):
-    """Nothing was changed: one of the commits is larger than the store takes."""
+    """Report that a commit exceeds the limit of the store, which changed nothing."""
 
     number: int
-    """Which one, from 0."""
+    """Index of the commit, from 0."""
     size: int
-    """Its bytes."""
+    """Size of the commit in bytes."""
     most: int
-    """How many a commit may have."""
+    """Limit in bytes."""
 
 
 CommitResult = Conflict | Unavailable | TooLarge | None
-"""None: committed."""
+"""The result of a commit; None for success."""
 
 
 class Claims(Struct, frozen=True):
-    """What the signed token of a JOIN says of who sends it."""
+    """Hold the claims of a JOIN's auth token about its sender."""
 
     role: str
     """'host' or 'guest'."""
     name: str
-    """The name to show; '' if the token leaves that to the member."""
+    """The name to show; '' if the member chooses it."""
 
 
 class ISession(Interface):
-    """One connection, as the room service sees it."""
+    """A connection, for the room service."""
 
-    conn: str = Attribute("'node/boot/number': names the connection in the whole cluster, for ever.")
-    address: str = Attribute("Where it comes from, as rules by address use it; '' where addresses mean nothing.")
+    conn: str = Attribute("'node/boot/number': the name of the connection, unique in the cluster for all time.")
+    address: str = Attribute("The client's address for limits and bans; '' where addresses mean nothing.")
 
     def send(frame: bytes) -> None:
-        """Send one encoded WebSocket frame after everything sent before; dropped if the connection is closing."""
+        """Send an encoded WebSocket frame after all earlier ones. A closing connection drops it."""
 
     def close(code: int, reason: str) -> None:
         """Close the connection with a WebSocket close code."""
 
     def probe(answered: Callable[[bool], None]) -> None:
-        """Ask the peer for a sign of life (WebSocket ping) and say within 5 s whether it came."""
+        """Ping the peer, and call `answered` within 5 s: True after a pong, False without."""
 
 
 class IStoreEventHandler(Interface):
-    """Whoever follows rooms: the room service. With a store of one node, nothing of this is ever called."""
+    """The receiver of a store's events: the room service. A store of one node calls none of these methods."""
 
     def committed(room_id: str, commits: Sequence[Commit]) -> None:
-        """There are commits, by this node or another, in order; some may be known already, and some before them lost."""
+        """Receive commits of this node or another, in order. Some may be known already; earlier ones may be missing."""
 
     def head(room_id: str, room_uuid: str, version: Version) -> None:
-        """The store has the room at this version, ("", (0, 0)) if it does not have it."""
+        """Receive the room's version in the store; "" and (0, 0) if the store does not have the room."""
 
     def renewed(room_id: str) -> None:
-        """The room may have become another: it is to be loaded anew."""
+        """Load the room again, because the store may have replaced it."""
 
     def held() -> Sequence[tuple[Room, Sequence[Commit]]]:
-        """Return the rooms that are open here, with the last commits that are known of each."""
+        """Return the open rooms of this node, with the last known commits of each."""
 
     def available() -> None:
-        """The store can be used again."""
+        """Continue, because the store is reachable again."""
 
     def present(room_id: str, user_id: str) -> bool:
-        """Say whether the member is connected here."""
+        """Say whether the member is connected to this node."""
 
     def members_here(room_id: str) -> Sequence[str]:
-        """Return the user ids of the room's members who are connected here."""
+        """Return the user ids of the room's members that are connected to this node."""
 
     def relayed(room_id: str, user_id: str, frame: bytes) -> None:
-        """Here is a frame for a member who is connected here."""
+        """Deliver a frame to a member that is connected to this node."""
 
     def node_lost(room_id: str, prefix: str) -> Deferred[None]:
-        """Connections whose names begin with `prefix` are gone; fires when the room has taken note."""
+        """Report the loss of connections whose names begin with `prefix`. Fires when the room has committed it."""
 
 
 class IRoomStore(Interface):
@@ -220,121 +220,126 @@ class IStore(Interface):
 
 
 class IRooms(Interface):
-    """What HTTP may ask of the room service."""
+    """The room service, for HTTP."""
 
     def invite(room_id: str, address: str, wait: float) -> Deferred[str | None]:
-        """Return the invite code of a living room that somebody at this address is in, or None.
+        """Return the invite code of an open room with a member at this address, or None.
 
-        That is waited for up to `wait` seconds, whether there is such a room or not: nobody else learns which. None at
-        once for '': without an address nothing tells a member from a stranger.
+        The answer takes up to `wait` seconds even for a room that does not exist, so that clients elsewhere do not learn of
+        it. With the address '' it is None at once, because no address tells a member from a stranger.
         """
 
     def find_invite(invite: str, address: str) -> Deferred[str | None]:
-        """Return the room id that an invite code (lower case) belongs to, or None. Who knows one is let in more easily."""
+        """Return the room id for an invite code (lower case), or None.
+
+        A client at this address then has a larger share of the room's limits for JOINs.
+        """
 
     def room_for_token(token: str) -> Deferred[dict[str, object] | None]:
-        """Return the room of the member whose resume secret this is, as /status shows it, or None."""
+        """Return the room of the member with this resume token, as /status shows it, or None."""
 
     def counts() -> dict[str, int]:
-        """Return how many 'rooms' and 'members' are on this node."""
+        """Return the numbers of 'rooms' and 'members' on this node."""
 
 
 class IAdministration(Interface):
-    """What HTTP may ask of the node for whoever administers it. by: who, for the log and the room's events.
+    """Administration of the node and its rooms, for HTTP.
 
-    Deferreds fail with `errors.RequestError("unavailable", ...)` while store or archive cannot be asked.
+    by: the administrator, for the log and the events of rooms.
+    Deferreds fail with `RequestError(ErrorCode.UNAVAILABLE, ...)` while store or archive cannot be reached.
     """
 
     def node() -> dict[str, object]:
-        """Return what there is to know of this node."""
+        """Return the state of this node."""
 
     def rooms(after: str, limit: int) -> Deferred[Sequence[dict[str, object]]]:
-        """Return the rooms of all nodes that have not ended, by code, from the one after `after`."""
+        """Return up to `limit` open rooms of all nodes in the order of room ids, beginning after `after`."""
 
     def room(room_id: str) -> Deferred[dict[str, object] | None]:
-        """Return a room as it is, or None if there is none."""
+        """Return the state of a room, or None if no such room is open."""
 
     def events(room_id: str, limit: int) -> Deferred[Sequence[dict[str, object]] | None]:
-        """Return the last events of the room that has the code, or had it last, oldest first; None if there was none."""
+        """Return the last `limit` events of the newest room with this id, oldest first; None if it never existed."""
 
     def close(room_id: str, by: str, reason: str | None) -> Deferred[bool]:
-        """End a room, on whatever nodes its members are; say whether there was one."""
+        """End a room on all nodes. The result says whether it existed."""
 
     def announce(room_id: str, by: str, text: str) -> Deferred[bool]:
-        """Say something to a room's members; say whether there were any."""
+        """Send an announcement to the members of a room. The result says whether it has members."""
 
     def announce_to_all(by: str, text: str) -> Deferred[int]:
-        """Say something to the members of all rooms; return in how many rooms."""
+        """Send an announcement to the members of all rooms, and return the number of rooms."""
 
     def drain(by: str, undo: bool, force: bool) -> int:
-        """Send this node's clients to other nodes and take no new ones, or take them again; return how many were here.
+        """Send this node's clients to other nodes and reject new ones, and return the number of clients. undo: accept again.
 
-        Raises RequestError where no other node could take them, unless `force`.
+        Raises RequestError if no other node could accept the clients, unless `force`.
         """
 
 
 class Snapshot(Struct, frozen=True):
-    """What the archive is to know of one room after a batch: the room as it is and what it needs of the commits."""
+    """Hold the state of one room after a batch of commits, for the archive."""
 
     room: Room
-    """A copy; it is not changed any more."""
+    """A copy that does not change any more."""
     users: frozenset[str]
-    """The user ids whose record changed, members or not any more."""
+    """The user ids of changed members, departed ones included."""
 
 
 class PlayerStatus(Struct, frozen=True, gc=False):
-    """How a member is doing, by the node that holds its connection."""
+    """Hold the status of a member's player, from the node with its connection."""
 
     room_uuid: str
     user_id: str
     position: float
+    """Seconds of film."""
     playing: bool
     quality: str
-    """'excellent', 'good', 'fair', 'poor' by the last ping's round trip, or 'unknown'."""
+    """'excellent', 'good', 'fair' or 'poor' by the round trip of the last ping, or 'unknown'."""
     heartbeat: float
-    """When the member was last heard of."""
+    """Server time of the member's last sign of life."""
 
 
 class IArchiveQueries(Interface):
-    """What an administrator may ask of the archive. Deferreds fail with the errors of the database's driver."""
+    """Queries of administrators to the archive. Deferreds fail with the errors of the database's driver."""
 
     def rooms(after: str, limit: int) -> Deferred[list[dict[str, object]]]:
-        """Return at most `limit` rooms that have not ended, by room id, from the one behind `after`."""
+        """Return up to `limit` rooms that have not ended in the order of room ids, beginning after `after`."""
 
     def events(room_id: str, limit: int) -> Deferred[list[dict[str, object]] | None]:
-        """Return the last `limit` events of the newest room with an id, oldest first; None if there was no such room."""
+        """Return the last `limit` events of the newest room with this id, oldest first; None if it never existed."""
 
 
 class IArchive(Interface):
-    """Durable SQL. Batches come from the journal, never from the message path."""
+    """The durable record in SQL. Batches come from the journal, never from the message path."""
 
     def restore(now: float) -> Deferred[Sequence[Room]]:
-        """Return the rooms that are not archived, each under a new epoch that is stored already.
+        """Return the rooms that have not ended, each under a new epoch, which the archive has stored.
 
-        The new epoch is max(old + 1, now in milliseconds); seq goes on.
+        The new epoch is max(old + 1, `now` in milliseconds); seq continues.
         """
 
     def living() -> Deferred[Sequence[Room]]:
-        """Return the rooms that are not archived, as they were last written."""
+        """Return the rooms that have not ended, in their last archived state."""
 
     def find(room_id: str) -> Deferred[Room | None]:
-        """Return the room with this code that is not archived, as it was last written, or None if there is none."""
+        """Return the room with this id that has not ended, in its last archived state, or None."""
 
     def write(commits: Sequence[tuple[str, Commit]], snapshots: Sequence[Snapshot]) -> Deferred[None]:
-        """Store commits (room UUID, commit) that have an `event`, and the rooms after them, in one transaction.
+        """Store commits that have a row, as (room UUID, commit), and the rooms after them, in one transaction.
 
-        Writing the same again changes nothing: events are unique by (room, epoch, seq), rooms and users change only to a greater
+        Repetition changes nothing: events are unique by (room, epoch, seq), and rooms and users only move to a greater
         (epoch, seq).
         """
 
     def presence(records: Sequence[PlayerStatus]) -> Deferred[None]:
-        """Update positions, quality and heartbeat of users that are in the archive."""
+        """Update position, quality and heartbeat of archived users."""
 
     def purge(before: float) -> Deferred[int]:
-        """Delete what was archived before a time, and events older than that; return how many rows went."""
+        """Delete rooms that ended before a server time, and older events. Return the number of deleted rows."""
 
     def shrink(most: int) -> Deferred[int]:
-        """Delete the oldest events beyond about `most` bytes of them; return how many rows went."""
+        """Delete the oldest events beyond about `most` bytes. Return the number of deleted rows."""
 
     def ready() -> str:
-        """Return '' if the archive can be written, else the reason why not, for people."""
+        """Return '' if the archive accepts writes, else the reason, for operators."""
