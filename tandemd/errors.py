@@ -8,7 +8,7 @@ from enum import IntEnum, StrEnum
 
 
 class ErrorCode(StrEnum):
-    """The `code` of an ERROR, for programs. `ERROR_MEANINGS` documents them."""
+    """The `code` of an ERROR. `ERROR_MEANINGS` documents its members."""
 
     BAD_MESSAGE = "bad_message"
     UNKNOWN_TYPE = "unknown_type"
@@ -33,7 +33,7 @@ class ErrorCode(StrEnum):
     IDLE = "idle"
     INTERNAL = "internal"
     NO_OTHER_NODE = "no_other_node"
-    """Of the administration interface only: HTTP answers it with a status, and no ERROR has it."""
+    """For the administration interface, which answers it with an HTTP status. No ERROR has it."""
 
 
 ERROR_MEANINGS: dict[ErrorCode, str] = {
@@ -88,8 +88,8 @@ class CloseCode(IntEnum):
 class RequestError(Exception):
     """Reject a command.
 
-    code: for programs.
-    text: a sentence for people that names the field or the rule.
+    code: the reason, for programs.
+    text: a sentence that names the field or the rule, and the remedy.
     retry_after: milliseconds after which another try may succeed; None if it will not.
     """
 
@@ -106,6 +106,6 @@ INTERNAL = RequestError(ErrorCode.INTERNAL, "The server made a mistake; it has b
 
 MAILBOX_FULL = RequestError(
     ErrorCode.MAILBOX_FULL,
-    "This member is not connected, and as many bytes wait for it as may (limits.mailbox_bytes).",
+    "This member is not connected, and its mailbox is full (limits.mailbox_bytes).",
     5000,
 )

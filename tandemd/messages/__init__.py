@@ -1,9 +1,9 @@
-"""The wire protocol: every message a client may send and every message the server sends, one JSON object a text frame.
+"""The wire protocol: the messages of clients and of the server, one JSON object in each text frame.
 
-The declarations are the protocol document: `docs/protocol.md` is made from them, the docstrings included. A docstring
-says what the message is for; a line `name: text` in it describes the field. Field names are camelCase on the wire.
-Times in messages are seconds of film unless they are called a timestamp: those are milliseconds since 1970 on the
-server's clock. Fields that are not declared are ignored; so is `userId` in a client's messages, except in JOIN.
+The declarations are the protocol reference: `docs/protocol.md` is generated from them and their docstrings. A docstring gives
+the purpose of the message; a line `name: text` in it describes a field. Field names are camelCase on the wire. Times in
+messages are seconds of film, except timestamps: milliseconds since 1970 of server time. The server ignores undeclared
+fields, and `userId` in messages of clients except JOIN.
 """
 
 from .base import SequencedMessage, ServerMessage

@@ -1,4 +1,4 @@
-"""The classes that all messages of the server extend."""
+"""Base classes of the messages of the server."""
 
 from __future__ import annotations
 

@@ -33,17 +33,17 @@ class Resume(Struct, rename="camel", frozen=True, gc=False):
 
 
 class Join(ClientMessage, tag="JOIN", frozen=True, kw_only=True):
-    """Join a room, which is created if it does not exist, or come back to it. Any number of times on one connection.
+    """Join a room, or come back to it. The server creates a room that does not exist. A connection may send JOIN repeatedly.
 
     roomId: the room.
     userId: the sender's user id, unique in the room.
-    username: the name to show; absent or empty keeps the old one. Cut to 50 characters.
+    username: the name to show; absent or empty keeps the old one. The server cuts it to 50 characters.
     pin: the room's PIN; a new room gets it. A member that has not left needs none.
-    keepsToken: the client can keep a secret: ROOM_STATE then brings a `token`.
+    keepsToken: whether the client can keep a secret; ROOM_STATE then brings a `token`.
     token: the secret of an earlier ROOM_STATE. It proves the user id.
     auth: a signed token (JWT), where the server requires one.
     resume: with a token: replay the messages missed since this version.
-    nonce: a random word for this run of the client; `id`s are unique within it, or within a connection without one.
+    nonce: a random word for this run of the client. `id`s are unique within it, or within the connection without one.
     """
 
     room_id: Id
@@ -81,7 +81,7 @@ class PlayPause(ClientMessage, tag="PLAY_PAUSE", frozen=True, kw_only=True):
 
 
 class Seek(ClientMessage, tag="SEEK", frozen=True, kw_only=True):
-    """Move all members to a position. All pause there, and go on together when they are READY.
+    """Move all members to a position. All pause there, and continue together when they are READY.
 
     isPlaying: whether the film plays afterwards.
     """
@@ -100,7 +100,7 @@ class Ready(ClientMessage, tag="READY", frozen=True, kw_only=True):
 
 
 class HostHeartbeat(ClientMessage, tag="HOST_HEARTBEAT", frozen=True, kw_only=True):
-    """The position of the host's player, from the old extension only. Means the same as POSITION_UPDATE."""
+    """The position of the host's player, from the old extension only. The same as POSITION_UPDATE."""
 
     current_time: Seconds
     is_playing: bool
@@ -204,7 +204,7 @@ class PlaybackAck(ClientMessage, tag="PLAYBACK_ACK", frozen=True, kw_only=True):
 class UpdateUsername(ClientMessage, tag="UPDATE_USERNAME", frozen=True, kw_only=True):
     """Change the sender's name.
 
-    username: cut to 50 characters.
+    username: the new name. The server cuts it to 50 characters.
     """
 
     username: Annotated[str, Meta(min_length=1)]
@@ -258,7 +258,7 @@ class Kick(ClientMessage, tag="KICK", frozen=True, kw_only=True):
     """Remove a member. It can come back under this user id after 5 minutes.
 
     targetUserId: the member.
-    reason: a text for the member and the record. Cut to 200 characters.
+    reason: a text for the member and the record. The server cuts it to 200 characters.
     """
 
     target_user_id: Id
@@ -274,7 +274,7 @@ class Ban(ClientMessage, tag="BAN", frozen=True, kw_only=True):
     targetUserId: the user id to ban.
     reason: as in KICK.
     byAddress: whether newcomers from its last addresses are banned too; never the sender's. BANS shows the result.
-    withMembers: removes members at these addresses too, except the sender: those that never had a token and never sent an
+    withMembers: removes members at these addresses too, except the sender: members that never had a token and never sent an
     `id`, or all. They get KICKED, 50 at a time: send it again for more. Without it, members stay.
     """
 
@@ -309,7 +309,7 @@ class Chat(ClientMessage, tag="CHAT", frozen=True, kw_only=True):
 
 
 Relay = Offer | Answer | IceCandidate | PlaybackAck | SyncResponse
-"""Messages from one member to one other, past the room's log."""
+"""Messages from one member to one other, outside the room's log."""
 
 CLIENT_MESSAGES: tuple[type[ClientMessage], ...] = (
     Join, Leave, Ping, PlayPause, Seek, Ready, HostHeartbeat, PositionUpdate, UrlChange, RequestSync, UpdateUsername,

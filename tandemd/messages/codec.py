@@ -1,4 +1,4 @@
-"""Messages to and from bytes, and what to say of bytes that are no message."""
+"""Decoding and encoding of messages, and the ERROR for frames that are no messages."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from .client import CLIENT_MESSAGES
 from .server import Error
 
 encode = msgspec.json.Encoder().encode
-"""encode(message) -> bytes."""
+"""Return a message as JSON: encode(message) -> bytes."""
 
 decode: Any = msgspec.json.Decoder(functools.reduce(operator.or_, CLIENT_MESSAGES)).decode
-"""decode(bytes) -> ClientMessage. Raises ValueError (msgspec's errors among it) or RecursionError; see `explain`."""
+"""Return the message of a client: decode(bytes) -> ClientMessage.
+
+Raises ValueError, which includes the errors of msgspec, or RecursionError; see `explain`.
+"""
 
 
 class _Envelope(Struct):
@@ -30,11 +33,11 @@ _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _TYPES = frozenset(message.__struct_config__.tag for message in CLIENT_MESSAGES)
 
 _MAX_QUOTED_LENGTH = 40
-"""How many characters of a client's own words are said back to it."""
+"""Characters of a client's own text that an ERROR repeats."""
 
 
 def explain(payload: bytes, error: Exception) -> Error:
-    """Return the ERROR for a frame that `decode` refused with `error`."""
+    """Return the ERROR for a frame that `decode` rejected with `error`. It carries the frame's `id`, if that is valid."""
     try:
         envelope = _decode_envelope(payload)
     except (ValueError, RecursionError) as outer:
@@ -45,29 +48,29 @@ def explain(payload: bytes, error: Exception) -> Error:
     if envelope.type not in _TYPES:
         return Error(
             code=ErrorCode.UNKNOWN_TYPE,
-            message=f"There is no message type {envelope.type[:_MAX_QUOTED_LENGTH]!r}.",
+            message=f"The server knows no message type {envelope.type[:_MAX_QUOTED_LENGTH]!r}.",
             id=id_,
         )
     return Error(code=ErrorCode.BAD_MESSAGE, message=f"{envelope.type}: {_fault(error)}.", id=id_)
 
 
 def _fault(error: Exception) -> str:
-    """Return what is wrong with a message, in words that name the field."""
+    """Return the fault of a message as a clause that names the field."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, UnicodeDecodeError):
         return "a string in it is not valid UTF-8"
-    said, _, path = str(error).partition(" - at `$")
+    text, _, path = str(error).partition(" - at `$")
     path = path.rstrip("`").removeprefix(".")
     field = f"`{path}`" if path else "it"
-    for pattern, words in _ERROR_TEXTS:
-        match = re.fullmatch(pattern, said, re.DOTALL)
+    for pattern, clause in _ERROR_TEXTS:
+        match = re.fullmatch(pattern, text, re.DOTALL)
         if match:
-            found = {
+            values = {
                 name: _TYPE_NAMES.get(value, value[:_MAX_QUOTED_LENGTH]) for name, value in match.groupdict().items()
             }
-            return words.format(field=field, inside=f"{path}." if path else "", **found)
-    return f"{field}: {said[: 4 * _MAX_QUOTED_LENGTH]}"
+            return clause.format(field=field, inside=f"{path}." if path else "", **values)
+    return f"{field}: {text[: 4 * _MAX_QUOTED_LENGTH]}"
 
 
 _TYPE_NAMES = {
@@ -83,6 +86,7 @@ _TYPE_NAMES = {
     "str | null": "a string or null",
     "object | null": "an object or null",
 }
+"""Names of types in msgspec's error texts, and words for clients."""
 
 _ERROR_TEXTS = (
     (r"Object missing required field `(?P<name>[^`]*)`", "`{inside}{name}` is missing"),
@@ -100,4 +104,4 @@ _ERROR_TEXTS = (
     (r"Input data was truncated", "the JSON ends too early, or a string in it ends in the middle of a character"),
     (r"Invalid (?:unicode|UTF).*", "a string in it is not valid Unicode"),
 )
-"""What the decoder says, and what we make of it. What is not in the list is passed on as it is."""
+"""Patterns of msgspec's error texts, and clauses for clients. `_fault` passes on texts without a pattern."""

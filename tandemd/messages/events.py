@@ -125,3 +125,4 @@ LoggedMessage = (
     UserJoined | UserLeft | LegacyLeave | HostChanged | GuestControl | ControlDelegated | RoomLocked | UsernameUpdated |
     PlayPauseEvent | SeekPause | UrlChanged | ChatMessage
 )  # fmt: skip
+"""The messages that commits carry."""

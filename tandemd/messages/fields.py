@@ -1,4 +1,4 @@
-"""What fields of messages may hold."""
+"""Types of fields in messages."""
 
 from __future__ import annotations
 
@@ -12,29 +12,32 @@ _INVISIBLE_CHARACTERS = (
     r"\u2066-\u206f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
     r"\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
 )
-"""Control characters and format characters (Unicode's categories Cc and Cf), for a class of a regular expression: two ids
-that differ in these only would look the same, and a terminal may obey them."""
+"""Control and format characters (Unicode categories Cc and Cf), for a character class of a regular expression.
+
+Ids must not contain them: two ids that differ only in these would look the same, and a terminal may obey them.
+"""
 
 MAX_ID_BYTES = 256
-"""How many bytes of UTF-8 an id may have."""
+"""Length limit of an id in UTF-8."""
 
 Id = Annotated[str, Meta(min_length=1, max_length=100, pattern=rf"\A(?:[!-~]+|[^{_INVISIBLE_CHARACTERS}]+)\Z")]
-"""A user id or room id: 1 to 100 characters and at most `MAX_ID_BYTES`, none of them a control or format character."""
+"""A user id or room id: 1 to 100 characters, none of them a control or format character. See also `check_id`."""
 
 Nonce = Annotated[str, Meta(max_length=64, pattern=rf"\A[^{_INVISIBLE_CHARACTERS}]*\Z")]
-"""A word that a client has invented."""
+"""A random word of a client."""
 
 
 def check_id(name: str, value: str) -> None:
-    """Raise ValueError if an id has too many bytes. name: of its field, in the message."""
+    """Raise ValueError if an id is longer than `MAX_ID_BYTES`. name: the name of its field on the wire."""
     if 4 * len(value) > MAX_ID_BYTES and len(value.encode()) > MAX_ID_BYTES:
         raise ValueError(f"`{name}` is longer than {MAX_ID_BYTES} bytes")
 
 
 Seconds = Annotated[float, Meta(ge=0, le=10_000_000)]
-"""A position in a title."""
+"""A position in a title, in seconds."""
 
 Count = Annotated[int, Meta(ge=0, le=2**53)]
+"""A whole number that JavaScript represents exactly."""
 
 SERVER = "server"
-"""The sender of what the server does by itself. Nobody may join under this name."""
+"""The user id of the server as a sender. Clients cannot join under it."""

@@ -1,4 +1,4 @@
-"""Messages from one member to one other, as the receiver gets them."""
+"""Messages from one member to one other, in the form for the receiver."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class RelayedPlaybackAck(ServerMessage, tag="PLAYBACK_ACK", frozen=True, kw_only
 
 
 def relayed(message: Relay, sender: str) -> ServerMessage:
-    """Return a relay as its receiver gets it: the same, but `from` and `userId` are the sender's user id."""
+    """Return a relay in the form for its receiver, with the sender's user id as `from` and `userId`."""
     match message:
         case IceCandidate():
             return RelayedIceCandidate(sender=sender, user_id=sender, to=message.to, candidate=message.candidate)

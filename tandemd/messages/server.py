@@ -1,4 +1,4 @@
-"""Messages of the server to one client, and the list of all its messages."""
+"""Messages of the server to one client, and the list of all messages of the server."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Pong(ServerMessage, tag="PONG", frozen=True, kw_only=True):
 
 
 class Ack(ServerMessage, tag="ACK", frozen=True, kw_only=True):
-    """The command with this id was carried out, and will not be carried out again.
+    """The server has applied the command with this id, and will not apply it again.
 
-    id: that of the command.
-    seq: that of its change, or the room's last if it made none; absent if the command concerns no room.
+    id: the id of the command.
+    seq: the seq of its change, or the room's last one if it changed nothing; absent if the command concerns no room.
     """
 
     id: Count
@@ -44,11 +44,11 @@ class Ack(ServerMessage, tag="ACK", frozen=True, kw_only=True):
 
 
 class Error(ServerMessage, tag="ERROR", frozen=True, kw_only=True):
-    """A command was not carried out and will not be (but for a JOIN that stays pending); the connection stays.
+    """The server has rejected a command. It will not apply it later, except a JOIN that stays pending. The connection stays.
 
-    code: a word for programs; see the codes of ERROR.
-    message: a text for people.
-    id: that of the command, if it had one.
+    code: the reason, for programs; see the codes of ERROR.
+    message: the reason as a text.
+    id: the id of the command, if it has one.
     retryAfterMs: milliseconds after which another try may help.
     """
 
@@ -80,15 +80,15 @@ class RoomState(ServerMessage, tag="ROOM_STATE", frozen=True, kw_only=True):
     """The state of the room: the answer to JOIN, and sent again when the server cannot replay the missed messages.
 
     seq: that of the state; later messages have a greater one.
-    epoch: names the numbering; a `seq` of another epoch means nothing.
-    prev: the last seq that carried a message.
+    epoch: the name of the numbering; a `seq` of another epoch means nothing.
+    prev: the last seq with a message.
     currentTime, isPlaying: the film at `serverTime`.
     hostUserId: the host, or null while the room has none.
     serverTime: the server's clock, a timestamp.
-    token: a secret, if JOIN asked for one; give it in the next JOIN.
-    resumed: in the answer to a `resume`: whether all missed messages came before this one.
-    gate: while a seek waits for members: its position, and their user ids.
-    locked: whether the room keeps newcomers out.
+    token: a secret, if JOIN asked for one; send it in the next JOIN.
+    resumed: in the answer to a `resume`, whether all missed messages came before this one.
+    gate: while a seek waits for members, its position and their user ids.
+    locked: whether the room rejects newcomers.
     controllers: user ids of the members with delegated control.
     """
 
@@ -130,7 +130,7 @@ class BanEntry(Struct, rename="camel", frozen=True, gc=False, omit_defaults=True
 
     userId: the kicked or banned user id.
     byAddress: whether newcomers from its addresses are banned too.
-    until: a timestamp; absent for the life of the room.
+    until: the end, a timestamp; absent for the life of the room.
     """
 
     user_id: str
@@ -149,10 +149,10 @@ class Bans(ServerMessage, tag="BANS", frozen=True, kw_only=True):
 
 
 class Kicked(ServerMessage, tag="KICKED", frozen=True, kw_only=True):
-    """The host has removed the receiver, whose connection is in no room now. LEAVE and USER_LEFT for each other member follow.
+    """The host has removed the receiver. Its connection is in no room now. LEAVE and USER_LEFT for each other member follow.
 
     by: the host.
-    banned: whether it is for the life of the room.
+    banned: whether the removal is for the life of the room.
     reason: the host's text.
     retryAfterMs: milliseconds until the receiver may come back; absent for a ban.
     """
@@ -164,7 +164,7 @@ class Kicked(ServerMessage, tag="KICKED", frozen=True, kw_only=True):
 
 
 class RoomClosed(ServerMessage, tag="ROOM_CLOSED", frozen=True, kw_only=True):
-    """The server's operator has ended the room: the connection is in no room now. LEAVE and USER_LEFT for every member follow.
+    """The server's operator has ended the room. The connection is in no room now. LEAVE and USER_LEFT for each member follow.
 
     A JOIN with the same `roomId` creates a new room.
 

@@ -106,7 +106,7 @@ class RefusalTests(SynchronousTestCase):
         for word in ("HOST_CHANGED", "ROOM_STATE", "SEEK_PAUSE", "USER_JOINED", "join", "\x00", ""):
             error = refusal(json.dumps({"type": word, "id": 3}).encode())
             self.assertEqual((error.code, error.id), ("unknown_type", 3))
-            self.assertEqual(error.message, f"There is no message type {word!r}.")
+            self.assertEqual(error.message, f"The server knows no message type {word!r}.")
 
     def test_the_id_comes_back_if_it_can_be_read(self) -> None:
         self.assertEqual(refusal(b'{"type":"SEEK","id":7}').id, 7)
