@@ -1,4 +1,4 @@
-"""The wire: what is understood, what is refused and in which words, and what is said."""
+"""Decoding of valid messages, ERRORs for invalid ones, and encoding."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tandemd.errors import ERROR_MEANINGS
 
 
 def refusal(payload: bytes) -> m.Error:
-    """Return the ERROR for a frame that must be refused."""
+    """Return the ERROR for an invalid frame."""
     try:
         message = m.decode(payload)
     except (ValueError, RecursionError) as error:
@@ -102,7 +102,7 @@ junk_json = st.recursive(values, lambda inner: st.lists(inner) | st.dictionaries
 
 class RefusalTests(SynchronousTestCase):
     def test_an_unknown_type(self) -> None:
-        """B6: whatever had an unknown type went to everybody, also what only a server may say."""
+        """B6: the server relayed unknown types to all members, and messages of the server, too."""
         for word in ("HOST_CHANGED", "ROOM_STATE", "SEEK_PAUSE", "USER_JOINED", "join", "\x00", ""):
             error = refusal(json.dumps({"type": word, "id": 3}).encode())
             self.assertEqual((error.code, error.id), ("unknown_type", 3))
@@ -136,7 +136,7 @@ class RefusalTests(SynchronousTestCase):
     @settings(max_examples=60)
     @given(st.sampled_from(m.CLIENT_MESSAGES), st.data())
     def test_any_field_may_have_any_value(self, kind: type[m.ClientMessage], data: st.DataObject) -> None:
-        """B41: what was not of its type passed, and broke somebody else's client."""
+        """B41: fields of a wrong type reached other members and broke their clients."""
         junk = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers())
         fields = {x.encode_name: data.draw(junk) for x in msgspec.structs.fields(kind)}
         payload = json.dumps({"type": kind.__struct_config__.tag, **fields}).encode()
@@ -161,7 +161,7 @@ for _name, (_payload, _words) in REFUSED.items():
 
 
 class AcceptedTests(SynchronousTestCase):
-    """What the extension sends, with all that it need not."""
+    """Messages of the extension, with their superfluous fields."""
 
     def decoded(self, **message: Any) -> Any:
         return m.decode(json.dumps({"userId": "user_1abc", "roomId": "default_room_1", **message}).encode())
@@ -171,7 +171,7 @@ class AcceptedTests(SynchronousTestCase):
         self.assertEqual((join.user_id, join.username, join.pin, join.keeps_token), ("user_1abc", None, None, False))
 
     def test_a_long_name_is_no_reason_to_refuse(self) -> None:
-        """B33: names over 50 characters made every later JOIN fail."""
+        """B33: a name over 50 characters made all later JOINs fail."""
         self.assertEqual(len(self.decoded(type="JOIN", username="x" * 50_000).username), 50_000)
         self.decoded(type="JOIN", username="\x00")
 
@@ -180,7 +180,7 @@ class AcceptedTests(SynchronousTestCase):
         self.assertIsNone(self.decoded(type="PLAY_PAUSE", control="pause", currentTime=None).current_time)
 
     def test_a_title_with_a_position_in_any_unit_or_none(self) -> None:
-        """X4: the position in URL_CHANGE is in milliseconds, and often wrong; it is not even looked at."""
+        """X4: the position in URL_CHANGE is in milliseconds, and often wrong; the server ignores it."""
         for position in (0, 123456, 1e300, None, "x", -5):
             message = self.decoded(type="URL_CHANGE", url="https://www.netflix.com/watch/1", currentTime=position)
             self.assertFalse(hasattr(message, "current_time"))
@@ -197,7 +197,7 @@ class AcceptedTests(SynchronousTestCase):
 
 
 class IdTests(SynchronousTestCase):
-    """Ids of every field: bounded in bytes, and without what cannot be seen."""
+    """Ids in all fields: bounded in bytes, and without invisible characters."""
 
     def understood(self, **fields: str) -> bool:
         try:
@@ -207,7 +207,7 @@ class IdTests(SynchronousTestCase):
         return True
 
     def everywhere(self, word: str) -> set[bool]:
-        """Return whether a word is taken as an id, in each field that a room keeps."""
+        """Say whether each field that a room keeps accepts a word as an id."""
         return {
             self.understood(type="JOIN", roomId=word, userId="u"),
             self.understood(type="JOIN", roomId="r", userId=word),
@@ -256,7 +256,7 @@ class SaidTests(SynchronousTestCase):
         self.assertEqual(relayed["offer"], {"type": "offer", "sdp": "v=0"})
 
     def test_a_relayed_position_brings_no_title(self) -> None:
-        """B6: a SYNC_RESPONSE of anybody could send others to any URL."""
+        """B6: a SYNC_RESPONSE of any member could send others to any URL."""
         message = m.decode(
             b'{"type":"SYNC_RESPONSE","to":"b","currentTime":1,"isPlaying":true,"url":"https://evil.example/"}'
         )
@@ -266,7 +266,7 @@ class SaidTests(SynchronousTestCase):
         self.assertEqual(json.loads(m.encode(m.LegacyLeave(user_id="a"))), {"type": "LEAVE", "userId": "a"})
 
     def test_a_name_or_host_that_is_not_there_is_null(self) -> None:
-        """Old clients read `username` and `hostUserId` without asking whether they are there."""
+        """Old clients require `username` and `hostUserId`."""
         self.assertIn(b'"username":null', m.encode(m.UserJoined(user_id="a", username=None)))
         self.assertIn(b'"hostUserId":null', m.encode(m.HostChanged(host_user_id=None)))
         self.assertIn(b'"username":null', m.encode(m.User("a", None)))

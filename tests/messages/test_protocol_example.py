@@ -1,4 +1,4 @@
-"""The example session of docs/protocol.md, played on a node in simulated time; and what its prose promises authors of clients."""
+"""The example session of docs/protocol.md on a node in simulated time, and promises of the document."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BLOCK = re.compile(r"^```text\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINE = re.compile(r"^(\w+) ([<>]) (\{.*?\})$", re.DOTALL | re.MULTILINE)
 ADDRESSES = {"Ann": "10.1.0.1", "Bob": "10.1.0.2"}
 CHANCE = ("timestamp", "serverTime", "epoch", "token")
-"""Fields whose values the document makes up."""
+"""Fields with invented values in the document."""
 
 
 class ProtocolExampleTests(ServiceTestCase):
@@ -37,7 +37,7 @@ class ProtocolExampleTests(ServiceTestCase):
                 self.received[name].append(message)
 
     def send_positions(self) -> None:
-        """Have each client say twice where its player is: where the room's timeline is."""
+        """Make each client report twice that its player is on the room's timeline."""
         for _ in range(2):
             room = self.world.room("movie-night")
             if room is None or room.gate is not None:
@@ -66,7 +66,7 @@ class ProtocolExampleTests(ServiceTestCase):
         self.collect()
 
     def check(self, name: str, text: str) -> None:
-        """Check that a client has received a message, and forget those before it."""
+        """Check that a client has received a message, and drop earlier ones."""
         kind = re.findall(r'^\{"type":"(\w+)"', text)[0]
         queue = self.received[name]
         while queue and queue[0]["type"] != kind:

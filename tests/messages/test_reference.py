@@ -1,4 +1,4 @@
-"""docs/protocol.md says what the program does."""
+"""Agreement of docs/protocol.md with the program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules by examples: playback, the gate, who may do what, command ids."""
+"""Examples of the rules: playback, the ready gate, permissions, command ids."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class PlaybackTests(SynchronousTestCase):
         self.assertEqual(self.world.position, 110.5)
 
     def test_without_a_position_the_room_stays_where_it_is(self) -> None:
-        """A controller who leaves the film's page sends a pause without a position."""
+        """A controller that leaves the film's page sends a pause without position."""
         self.world.play("host", 100.0)
         self.world.advance(10)
         decision = self.world.pause("host")
         self.assertAlmostEqual(decision.messages[0].current_time, 110.0)
 
     def test_the_repetition_by_an_old_client_changes_nothing_to_speak_of(self) -> None:
-        """X2: every play is sent again after 3 s, with the position of that moment."""
+        """X2: the extension repeats each play after 3 s, with the position at that time."""
         self.world.play("host", 100.0)
         self.world.advance(3)
         self.world.play("host", 103.0)
@@ -57,14 +57,14 @@ class PlaybackTests(SynchronousTestCase):
         self.assertTrue(self.world.room.playback.playing)
 
     def test_controls_keep_the_order_in_which_they_came(self) -> None:
-        """B13: PLAY then PAUSE came out the other way round."""
+        """B13: PLAY and PAUSE arrived in reverse order."""
         self.world.play("host", 1.0)
         self.world.pause("host", 2.0)
         self.assertEqual([c.messages[0].control for c in self.world.log[-2:]], ["play", "pause"])
         self.assertFalse(self.world.room.playback.playing)
 
     def test_a_title_starts_at_its_beginning(self) -> None:
-        """B22: a new episode was synchronised to the old one's position."""
+        """B22: the server synchronised a new episode to the position of the old one."""
         self.world.play("host", 100.0)
         decision = self.world.do("host", m.UrlChange(url=TITLE))
         self.assertEqual(told(decision), ["URL_CHANGE"])
@@ -80,7 +80,7 @@ class PlaybackTests(SynchronousTestCase):
         self.assertNotIn(b"currentTime", m.encode(decision.messages[0]))
 
     def test_the_same_title_again_leaves_the_film_alone(self) -> None:
-        """A page that reloads tells its title again."""
+        """A page that reloads sends its title again."""
         self.world.do("host", m.UrlChange(url=TITLE))
         self.world.play("host", 100.0)
         before = self.world.room.playback
@@ -88,7 +88,7 @@ class PlaybackTests(SynchronousTestCase):
         self.assertEqual(self.world.room.playback, before)
 
     def test_the_same_title_found_another_way_is_the_same_title(self) -> None:
-        """X22: the extension keeps `trackId`, which says how somebody got to a title, and a differing text reloads pages."""
+        """X22: the extension keeps `trackId`, which differs by the way to a title, and reloads pages with another URL."""
         self.world.do("host", m.UrlChange(url=TITLE + "?trackId=14"))
         self.world.play("host", 100.0)
         before = self.world.room.playback
@@ -97,7 +97,7 @@ class PlaybackTests(SynchronousTestCase):
         self.assertEqual(decision.messages[0].url, TITLE + "?trackId=14")
 
     def test_a_foreign_title_is_refused(self) -> None:
-        """B22: `javascript:` and other hosts were relayed, which is an open redirect."""
+        """B22: the server relayed `javascript:` and other hosts: an open redirect."""
         for url in (
             "javascript:alert(1)",
             "https://evil.example/watch/1",
@@ -109,7 +109,7 @@ class PlaybackTests(SynchronousTestCase):
             self.assertEqual(self.world.refused("host", m.UrlChange(url=url)), "bad_url", url)
 
     def test_broadcasts_have_no_time_of_the_sender(self) -> None:
-        """B42, X14: clients' clocks are not each other's."""
+        """B42, X14: the clocks of clients differ."""
         for decision in (self.world.play("host", 1.0), self.world.seek("host", 5.0)):
             for message in decision.messages:
                 self.assertNotIn(b"eventTimestamp", m.encode(message))
@@ -139,14 +139,14 @@ class FollowTests(SynchronousTestCase):
         self.assertEqual((decision.messages[0].control, decision.event), ("pause", "PLAY_PAUSE"))
 
     def test_only_the_host_is_followed(self) -> None:
-        """B4: anybody's heartbeat moved the room."""
+        """B4: the heartbeat of any member moved the room."""
         self.assertFalse(self.world.do("guest", CorrectPlayback(5.0, True)).commits)
 
     def test_only_one_connection_speaks_for_the_host(self) -> None:
         self.assertFalse(self.world.decide("host", CorrectPlayback(5.0, True), conn="n/boot/99").commits)
 
     def test_not_while_a_seek_waits(self) -> None:
-        """B16: the host's positions during the gate broke it."""
+        """B16: positions of the host broke the closed gate."""
         self.world.watch("guest")
         self.world.seek("host", 200.0)
         self.assertFalse(self.world.do("host", CorrectPlayback(100.0, True)).commits)
@@ -159,7 +159,7 @@ class FollowTests(SynchronousTestCase):
         self.assertTrue(self.world.room.playback.known)
 
     def test_somebody_who_is_gone_is_not_followed(self) -> None:
-        """B17: a late heartbeat made ghosts."""
+        """B17: a late heartbeat created a room again."""
         self.world.leave("host")
         self.assertFalse(self.world.do("host", CorrectPlayback(5.0, True)).commits)
         self.assertFalse(self.world.watch("host").commits)
@@ -181,7 +181,7 @@ class GateTests(SynchronousTestCase):
         self.assertEqual(self.world.room.gate.pending, ("a", "b", "c", "d", "e"))
 
     def test_it_opens_when_all_are_ready(self) -> None:
-        """B15: two people always waited 7 s."""
+        """B15: two members always waited 7 s."""
         self.world.seek("a", 50.0)
         for user in "abcd":
             self.assertEqual(self.world.ready(user, 50.0).messages, ())
@@ -191,14 +191,14 @@ class GateTests(SynchronousTestCase):
         self.assertEqual(self.world.room.due, 0.0)
 
     def test_a_lone_watcher_waits_for_itself_only(self) -> None:
-        """B15: a lone seeker waited 7 s as well."""
+        """B15: a single member waited 7 s, too."""
         world = World()
         world.join_all("a", watching=True)
         world.seek("a", 50.0)
         self.assertEqual(told(world.ready("a", 50.0)), ["PLAY_PAUSE"])
 
     def test_who_has_missed_two_is_not_awaited_until_it_is_ready_again(self) -> None:
-        """L8: one silent guest made each seek of a party of three 7 s long."""
+        """L8: one silent guest extended each seek of three members to 7 s."""
         world = World()
         world.join_all("a", "b", "c", watching=True)
         for missed in range(2):
@@ -266,7 +266,7 @@ class GateTests(SynchronousTestCase):
         self.assertFalse(self.world.room.playback.playing)
 
     def test_only_readiness_for_this_position_counts(self) -> None:
-        """B15: READYs of an earlier seek opened a later one."""
+        """B15: READYs of one seek opened the gate of the next."""
         self.world.seek("a", 50.0)
         for user in "abcde":
             self.assertFalse(self.world.ready(user, 50.002).commits)
@@ -278,7 +278,7 @@ class GateTests(SynchronousTestCase):
         self.assertFalse(self.world.ready("a", 50.0).commits)
 
     def test_a_member_that_does_not_watch_is_not_awaited(self) -> None:
-        """B15: members whose page shows something else were counted."""
+        """B15: the gate waited for members whose page showed no film."""
         self.world.watch("b", False)
         self.world.lose("c")
         self.world.join("f")
@@ -305,7 +305,7 @@ class GateTests(SynchronousTestCase):
         self.assertEqual(told(world.seek("a", 60.0, playing=False)), ["SEEK_PAUSE"])
 
     def test_who_leaves_is_no_longer_awaited(self) -> None:
-        """B15: the gate went on waiting for leavers."""
+        """B15: the gate waited for members that had left."""
         self.world.seek("a", 50.0)
         for user in "abcd":
             self.world.ready(user, 50.0)
@@ -326,7 +326,7 @@ class GateTests(SynchronousTestCase):
         self.assertEqual(types(self.world.advance(7)), ["PLAY_PAUSE"])
 
     def test_any_control_cancels_it(self) -> None:
-        """B16: a pause within 7 s of a seek was undone by the server."""
+        """B16: the server undid a pause within 7 s after a seek."""
         for control in (
             m.PlayPause(control="pause", current_time=50.0),
             m.PlayPause(control="play"),
@@ -368,7 +368,7 @@ class GateTests(SynchronousTestCase):
         self.assertEqual((decision.commits, decision.reply), (False, None))
 
     def test_nothing_is_left_of_it_when_the_room_is_empty(self) -> None:
-        """B17: the gate's timer made a new, broken room of a dead one."""
+        """B17: the gate's timer created a broken room in place of an ended one."""
         world = World()
         world.join_all("a", watching=True)
         world.seek("a", 50.0)
@@ -454,7 +454,7 @@ class HostGoneTests(SynchronousTestCase):
 
 
 class NumberTests(SynchronousTestCase):
-    """What a client needs to see that it missed something."""
+    """`seq`, `prev` and `part`, by which a client detects missed messages."""
 
     def test_prev_names_the_last_change_that_had_messages(self) -> None:
         world = World()
@@ -505,7 +505,7 @@ class CommandIdTests(SynchronousTestCase):
         self.assertTrue(self.world.do("a", m.Chat(id=1, text="x"), nonce="o").commits)
 
     def test_without_a_nonce_ids_mean_something_on_one_connection_only(self) -> None:
-        """Else a page that was loaded anew, and counts from 1 again, would be ignored."""
+        """A reloaded page counts from 1 again, and the room must not ignore its commands."""
         self.world.join("a", again=True, new_token="t")
         self.world.do("a", m.Chat(id=1, text="x"))
         self.assertFalse(self.world.do("a", m.Chat(id=1, text="x")).commits)
@@ -543,7 +543,7 @@ class CommandIdTests(SynchronousTestCase):
         for number in (0, 1):
             again = m.UpdateUsername(id=number, username=f"A{number}")
             self.assertEqual(self.world.refused("a", again, nonce="n"), "forgotten")
-        # The others are acknowledged again, a new one is done, and so is an old number of another run.
+        # Other ids are acknowledged again. A new id is applied, and an old id under another nonce, too.
         self.assertFalse(self.world.do("a", m.UpdateUsername(id=2, username="A2"), nonce="n").commits)
         self.assertTrue(
             self.world.do("a", m.UpdateUsername(id=MAX_RECENT_COMMANDS + 2, username="B"), nonce="n").commits

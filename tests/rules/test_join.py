@@ -1,4 +1,4 @@
-"""The rules by examples: coming, coming back, going, and who is host."""
+"""Examples of the rules: joining, coming back, leaving, and the host."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class FirstJoinTests(SynchronousTestCase):
         self.assertEqual(self.world.refused("b", m.UpdateUsername(username="sERVER")), "bad_message")
 
     def test_names_are_no_reason_to_refuse(self) -> None:
-        """B21, B33: a name that was null or too long broke the JOIN and every later one."""
+        """B21, B33: a null name or a long name broke the JOIN and all later ones."""
         for given, kept in (
             (None, None),
             ("", None),
@@ -110,12 +110,12 @@ class PinTests(SynchronousTestCase):
         self.assertEqual(self.world.refused("c", m.PlayPause(control="play"), conn=conn), "not_joined")
 
     def test_a_pin_hashed_for_another_room_has_to_be_hashed_again(self) -> None:
-        """B36: of two first JOINs at the same time, the last one's PIN won."""
+        """B36: of two first JOINs at the same time, the second set the PIN."""
         command = Command("c", "n/boot/9", Enter("C", "1", Pin("other", "right")))
         self.assertRaises(StalePinError, self.world.rules.decide, self.world.room, command, self.world.now)
 
     def test_somebody_who_is_a_member_needs_none(self) -> None:
-        """X10, X11: an old client joins again without its PIN, or with another one."""
+        """X10, X11: an old client joins again without its PIN, or with another PIN."""
         for pin in (None, Pin("salt", "wrong"), Pin("other", "x")):
             self.world.join("a", again=True, pin=pin, username=None)
             self.assertEqual(self.world.member("a").username, "A")
@@ -129,7 +129,7 @@ class PinTests(SynchronousTestCase):
         self.assertIsNone(world.room.settings.pin)
 
     def test_it_dies_with_the_room(self) -> None:
-        """B7: the PIN of an earlier party locked the friends of a later one out."""
+        """B7: the PIN of an earlier party applied to a later one."""
         self.world.leave("a")
         self.assertTrue(self.world.room.closed)
         self.world.begin()
@@ -137,7 +137,7 @@ class PinTests(SynchronousTestCase):
         self.world.join("c")
 
     def test_it_lives_as_long_as_the_empty_room(self) -> None:
-        """B8: a room that was forgotten could be made anew by anybody, with another PIN."""
+        """B8: any client could create a lost room again, with another PIN."""
         self.world.lose("a")
         self.world.advance(60)
         self.assertEqual(self.world.refused("b", Enter("B", "1"), conn="n/boot/9"), "bad_pin")
@@ -151,7 +151,7 @@ class JoinAgainTests(SynchronousTestCase):
         self.world.join_all("a", "b")
 
     def test_every_join_is_told_to_the_others(self) -> None:
-        """X17: their video depends on it; and the tile of the host needs its crown again."""
+        """X17: the video of others depends on it, and the host's tile needs its badge."""
         decision = self.world.join("b", again=True)
         self.assertEqual((told(decision), decision.skip), (["USER_JOINED"], "b"))
         decision = self.world.join("a", again=True)
@@ -159,7 +159,7 @@ class JoinAgainTests(SynchronousTestCase):
         self.assertEqual(decision.messages[1].host_user_id, "a")
 
     def test_the_newest_connection_speaks(self) -> None:
-        """B11, B12: the older one's close removed a living member."""
+        """B11, B12: the close of the older connection removed a connected member."""
         old = self.world.conns["b"]
         self.world.join("b")
         self.assertEqual(self.world.refused("b", m.Chat(text="x"), conn=old), "detached")
@@ -189,7 +189,7 @@ class IdentityTests(SynchronousTestCase):
         self.assertEqual(self.world.refused("a", Enter("X", **enter), conn="n/boot/99"), "identity_conflict")  # type: ignore[arg-type]
 
     def test_a_stranger_cannot_take_a_member_over(self) -> None:
-        """B5: whoever knew a user id was that user."""
+        """B5: knowledge of a user id was enough."""
         self.conflict(address="2")
         self.conflict(address="2", token="wrong")
         self.conflict(address="")
@@ -347,19 +347,19 @@ class GoingTests(SynchronousTestCase):
         self.world.join_all("a", "b", "c")
 
     def test_leaving_is_told_at_once(self) -> None:
-        """X13: on USER_LEFT alone the others' video connection to somebody who is gone stays."""
+        """X13: USER_LEFT alone does not end the others' video connections to the member."""
         decision = self.world.leave("c")
         self.assertEqual((told(decision), decision.details), (["LEAVE", "USER_LEFT"], {"reason": "left", "user": "c"}))
 
     def test_the_longest_present_connected_member_becomes_host(self) -> None:
-        """B10, B37: no election after a lost connection, and an arbitrary one after LEAVE."""
+        """B10, B37: no election after a lost connection, and an arbitrary host after LEAVE."""
         self.world.lose("b")
         decision = self.world.leave("a")
         self.assertEqual(told(decision), ["LEAVE", "USER_LEFT", "HOST_CHANGED"])
         self.assertEqual(self.world.host, "c")
 
     def test_a_lost_connection_is_told_after_the_grace_period(self) -> None:
-        """B10: whoever reloaded the page was gone for all, and the host for good."""
+        """B10: a member that reloaded the page had left for all others, and a host lost its role."""
         self.assertEqual(told(self.world.lose("a")), [])
         self.assertEqual(self.world.advance(44.9), [])
         self.assertEqual(self.world.host, "a")
@@ -393,7 +393,7 @@ class GoingTests(SynchronousTestCase):
         self.assertEqual([x for x in self.world.room.members.values() if x.conn], [])
 
     def test_one_boot_of_a_node_is_not_another(self) -> None:
-        """A prefix ends at a slash: boot 1 is not boot 10."""
+        """A prefix ends with a slash: boot 1 is not boot 10."""
         self.assertFalse(self.world.do("", NodeLost("n/boo/")).commits)
 
     def test_leaving_last_ends_the_room(self) -> None:
@@ -453,7 +453,7 @@ class GoingTests(SynchronousTestCase):
 
 
 class NodeTests(SynchronousTestCase):
-    """What several nodes make possible."""
+    """Cases with several nodes."""
 
     def setUp(self) -> None:
         self.world = World()
@@ -502,7 +502,7 @@ class GreetingTests(SynchronousTestCase):
         return greeting(world.room, user, world.now, first=first, controls=controls, resumed=resumed, token="t")
 
     def test_the_state_comes_first(self) -> None:
-        """B14: live messages came before ROOM_STATE."""
+        """B14: messages of the room came before ROOM_STATE."""
         self.world.do("a", m.UrlChange(url=TITLE))
         self.world.play("a", 100.0)
         self.world.join("b")
@@ -527,7 +527,7 @@ class GreetingTests(SynchronousTestCase):
         )
 
     def test_a_guest_is_taken_to_the_title_at_its_first_admission(self) -> None:
-        """§0.6: a joiner was never taken to the title. §0.5: whoever may control must never be."""
+        """§0.6: the server never sent a newcomer to the title. §0.5: a controller must never be sent there."""
         self.world.do("a", m.UrlChange(url=TITLE))
         self.world.play("a", 100.0)
         self.world.join("b")
@@ -541,12 +541,12 @@ class GreetingTests(SynchronousTestCase):
         self.assertEqual(types(self.greet("b")), ["ROOM_STATE", "PLAY_PAUSE"])
 
     def test_nothing_is_said_of_a_film_nobody_knows(self) -> None:
-        """B23: a fresh room took the joiner back to 0."""
+        """B23: a new room moved the newcomer to 0."""
         self.world.join("b")
         self.assertEqual(types(self.greet("b")), ["ROOM_STATE"])
 
     def test_who_left_meanwhile_is_told_to_old_clients(self) -> None:
-        """X20: ROOM_STATE takes nobody off the screen."""
+        """X20: ROOM_STATE removes no member from the screen."""
         self.world.join_all("b", "c", "d")
         self.world.lose("b")
         self.world.leave("c")
@@ -589,7 +589,7 @@ class GreetingTests(SynchronousTestCase):
         self.assertIs(state.resumed, True)
 
     def test_secrets_are_nobody_elses(self) -> None:
-        """B29: ids, addresses, tokens and PINs are not for others."""
+        """B29: others must not see ids, addresses, tokens and PINs."""
         self.world = World()
         self.world.join("a", pin=PIN, new_token="T-SECRET", address="9.9.9.9", invite="inv")
         shown = m.encode(state_of(self.world.room, self.world.now))

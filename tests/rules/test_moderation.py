@@ -1,4 +1,4 @@
-"""The rules by examples: kick, ban, lock, delegated control."""
+"""Examples of the rules: kick, ban, lock, delegated control."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ class LockTests(SynchronousTestCase):
             self.assertEqual(world.refused("eve", Enter("Eve", "e", pin), conn="n/boot/9"), "locked")
 
     def test_a_host_whose_client_has_forgotten_its_id_waits(self) -> None:
-        """Its address and name might be another's."""
+        """The address and name may be those of another client."""
         self.world.lose("host")
         entry = Enter("Host", self.world.member("host").address)
         self.assertEqual(self.world.refused("host2", entry, conn="n/boot/9"), "locked")
@@ -225,7 +225,7 @@ class LockTests(SynchronousTestCase):
         self.assertFalse(self.world.do("host", m.LockRoom(locked=True)).commits)
 
     def test_an_empty_room_is_open(self) -> None:
-        """Nobody is left to unlock it, and nobody could come in for hours."""
+        """No member could unlock the empty room, and it would reject newcomers for hours."""
         for user in ("host", "bob"):
             self.world.lose(user)
         self.world.advance(46)
@@ -287,7 +287,7 @@ class DelegateTests(SynchronousTestCase):
         self.assertEqual([self.may(user) for user in ("host", "bob", "cid")], [False, True, True])
 
     def test_an_id_that_is_used_no_more_is_no_delegate(self) -> None:
-        """X12: a host whose client restarted has a new one."""
+        """X12: the host's user id changes when its client restarts."""
         self.world.do("host", m.TransferHost(target_user_id="bob"))
         address = self.world.member("bob").address
         self.world.lose("bob")
@@ -306,7 +306,7 @@ class DelegateTests(SynchronousTestCase):
         self.assertEqual(self.world.room.seq, before)
 
     def test_a_delegate_is_not_sent_to_titles(self) -> None:
-        """Its client takes itself for one that controls, and tells the title of its own page: reload loops."""
+        """Its client believes that it has control and sends the title of its own page, so that pages would reload without end."""
         self.world.do("host", m.UrlChange(url="https://www.netflix.com/watch/1"))
         self.world.lose("bob")
         self.assertIsNone(self.world.join("bob").reply)

@@ -1,4 +1,4 @@
-"""Who may do what."""
+"""Permissions of message types."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class PermissionTests(SynchronousTestCase):
         self.room = self.world.room
 
     def test_only_the_members_own_connection_speaks_for_it(self) -> None:
-        """B3, B5: whoever named a user id was that user."""
+        """B3, B5: knowledge of a user id was enough."""
         self.assertIs(member_for_connection(self.room, "guest", self.world.conns["guest"]), self.room.members["guest"])
         for user, conn, code in (
             ("guest", self.world.conns["host"], "detached"),
@@ -37,7 +37,7 @@ class PermissionTests(SynchronousTestCase):
             )
 
     def test_every_type_asks_for_something(self) -> None:
-        """B4: controls were not checked at all."""
+        """B4: the server did not check controls."""
         for kind, who in PERMISSIONS.items():
             refused = who in (Permission.HOST, Permission.CONTROLLER)
             if refused:

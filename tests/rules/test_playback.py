@@ -1,4 +1,4 @@
-"""Where the film is."""
+"""Positions of a timeline."""
 
 from __future__ import annotations
 

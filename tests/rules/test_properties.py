@@ -1,4 +1,4 @@
-"""The rules under random histories: what must hold in every room at every moment."""
+"""Properties of rooms under random histories."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tandemd.rules.state import GUEST, HOST, MAX_RECENT_COMMANDS, Commit, Pin, R
 
 from ..support.rules_fixture import OTHER_TITLE, START, TITLE, make_rules
 
-# A failure prints a blob that reproduces it (`@reproduce_failure`), and is kept in .hypothesis to be tried first next time.
+# A failure prints a blob that reproduces it (`@reproduce_failure`), and stays in .hypothesis, so that the next run tries it first.
 PROFILE = settings(
     max_examples=250,
     stateful_step_count=60,
@@ -74,9 +74,9 @@ LIMIT = 3
 
 
 class RoomMachine(RuleBasedStateMachine):
-    """One room after another under one code, and everything that may happen to them.
+    """Rooms with one id, one after another, under random commands and faults.
 
-    roles: those that signed tokens give, by user; "" where there are none.
+    roles: roles of auth tokens by user; "" without tokens.
     """
 
     roles: dict[str, str] = {}
@@ -86,7 +86,7 @@ class RoomMachine(RuleBasedStateMachine):
         self.rules = make_rules(members_per_room=LIMIT)
         self.now = START
         self.count = 0
-        # The connections that still believe that they speak for somebody.
+        # Connections whose clients still believe that they speak for a member.
         self.conns: dict[str, list[str]] = {user: [] for user in USERS}
         self.gate_since = 0.0
         self.begin()
@@ -98,10 +98,10 @@ class RoomMachine(RuleBasedStateMachine):
         self.last_messages = 0
         self.gate_since = 0.0
 
-    # -- doing
+    # -- helpers
 
     def command(self, user: str, conn: str, body: Any, nonce: str = "") -> Decision | None:
-        """Decide twice, carry out, and check what must hold for any command."""
+        """Decide twice, apply, and check the properties of a command."""
         command = Command(user, conn, body, nonce)
         before = self.room.version, copy.deepcopy(self.room.fields()), self.room.due, self.room.prev
         outcomes: list[Any] = []
@@ -183,7 +183,7 @@ class RoomMachine(RuleBasedStateMachine):
             self.room.at,
         )
 
-    # -- what may happen
+    # -- commands and faults
 
     @initialize(pin=st.sampled_from([None, RIGHT]), guest_control=st.booleans(), watching=st.booleans())
     def party(self, pin: Pin | None, guest_control: bool, watching: bool) -> None:
@@ -249,7 +249,7 @@ class RoomMachine(RuleBasedStateMachine):
             used = token and token == member.next_token
             assert used or member.token in (joined.token, joined.next_token), "a token died before the next was used"
         for secret in {joined.token, joined.next_token} - {""}:
-            # From anywhere, without PIN and name. Raises if not.
+            # The token is enough at any address, without PIN and name. The rules would raise otherwise.
             self.rules.decide(self.room, Command(user, "x/y/0", Enter(None, "", token=secret)), self.now)
 
     def conn_of(self, user: str, back: int) -> str:
@@ -283,7 +283,7 @@ class RoomMachine(RuleBasedStateMachine):
 
     @rule(user=users)
     def reattach(self, user: str) -> None:
-        """A node was taken for dead, and finds its member's connection alive."""
+        """A node that was taken for dead finds its member's connection alive."""
         member, conn = self.room.members.get(user), self.conn_of(user, 0)
         decision = self.command(user, conn, Reattach())
         assert decision is not None and decision.commits == (member is not None and not member.conn)
@@ -308,13 +308,13 @@ class RoomMachine(RuleBasedStateMachine):
 
     @rule(body=bodies | st.builds(m.Seek, current_time=positions, is_playing=st.booleans()))
     def host_control(self, body: Any) -> None:
-        """The host's own, or there would be little of it: most commands of others are refused."""
+        """Commands of the host, because the rules reject most commands of others."""
         if self.room.host:
             self.command(self.room.host, self.conn_of(self.room.host, 0), body)
 
     @rule(body=moderations)
     def moderate(self, body: Any) -> None:
-        """Of the host, who has more to decide in a test than in a film."""
+        """Decisions of the host, more often than in a real party."""
         room, host = self.room, self.room.host
         if not host:
             return
@@ -338,7 +338,7 @@ class RoomMachine(RuleBasedStateMachine):
 
     @rule()
     def connected_leave(self) -> None:
-        """Whoever is connected leaves; those in their grace period may come back."""
+        """All connected members leave; members in their grace period may come back."""
         connected = sorted((member for member in self.room.members.values() if member.conn), key=lambda x: x.order)
         for user in [member.user_id for member in connected]:
             self.leave(user, 0)
@@ -354,7 +354,7 @@ class RoomMachine(RuleBasedStateMachine):
         late=st.sampled_from([0, 0, 3]),
     )
     def pass_time(self, seconds: float, late: float) -> None:
-        """Timers fire when they are due, or some seconds late."""
+        """Timers fire on time, or some seconds late."""
         until = self.now + seconds
         for _ in range(100):
             if not self.room.due or self.room.due > until:
@@ -369,7 +369,7 @@ class RoomMachine(RuleBasedStateMachine):
 
     @rule()
     def the_store_was_away(self) -> None:
-        """Whoever is in its grace period now has all of it again."""
+        """Members in their grace period get the whole period again."""
         self.now += 50.0
         before = set(self.room.members)
         for _ in range(3):
@@ -385,7 +385,7 @@ class RoomMachine(RuleBasedStateMachine):
             assert decision is not None and decision.commits, "something is due, and nothing is done about it"
         raise AssertionError("there is always something due")
 
-    # -- what holds
+    # -- invariants
 
     @invariant()
     def one_host_while_anybody_is_connected(self) -> None:
@@ -430,7 +430,7 @@ class RoomMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_is_overdue_can_be_done(self) -> None:
-        """Who leaves after the two seconds may complete a quorum: then the gate is due at a time that has passed."""
+        """A departure after the two seconds may complete a quorum, so that the gate is due in the past."""
         self.do_due()
         assert not self.room.due or self.room.due > self.now
 
@@ -441,7 +441,7 @@ class RoomMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.replay()
-        # Left alone, every room comes to its end.
+        # Without commands, each room ends.
         self.pass_time(46.0, 0)
         self.command("", "", NodeLost(""))
         self.pass_time(60.0, 0)
@@ -451,7 +451,7 @@ class RoomMachine(RuleBasedStateMachine):
 
 
 class TokenMachine(RoomMachine):
-    """The same where everybody has a signed token."""
+    """The same, with an auth token for each member."""
 
     roles = {"ann": GUEST, "bob": HOST, "cid": GUEST, "dee": HOST}
 

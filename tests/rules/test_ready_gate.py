@@ -1,4 +1,4 @@
-"""When a gate opens."""
+"""The time at which a gate opens."""
 
 from __future__ import annotations
 

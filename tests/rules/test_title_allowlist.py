@@ -1,4 +1,4 @@
-"""Which URLs are titles, and which are the same one."""
+"""Allowed URLs, and URLs of the same title."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TitlesTests(SynchronousTestCase):
         self.assertTrue(self.allowed(titles, "HTTPS://WWW.NETFLIX.COM/watch/1"))
 
     def test_and_nothing_else(self) -> None:
-        """B22: any URL was relayed: an open redirect, and a way to run scripts."""
+        """B22: the server relayed any URL: an open redirect, and a way to run scripts."""
         titles = TitleAllowlist([NETFLIX])
         for url in (
             "http://www.netflix.com/watch/1",
@@ -138,7 +138,7 @@ class TitlesTests(SynchronousTestCase):
 
 class SameTitleTests(SynchronousTestCase):
     def test_the_way_to_a_title_is_not_the_title(self) -> None:
-        """X22."""
+        """X22: the extension keeps `trackId`."""
         for one, other in (
             ("/watch/1", "/watch/1"),
             ("/watch/1", "/watch/1?trackId=5"),

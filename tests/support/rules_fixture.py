@@ -1,4 +1,4 @@
-"""A room, its rules and a clock, without anything around them: commands go in, messages come out."""
+"""A room, its rules and a clock, without I/O: commands in, messages out."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def make_rules(**settings: Any) -> Rules:
 
 
 class World:
-    """One room as its only node sees it: every decision is committed and applied at once, and kept in `log`.
+    """A room on a single node: each decision is committed and applied at once, and kept in `log`.
 
-    conns: the connection that each user speaks through; a user who lost it keeps the name of the old one here.
+    conns: the connection of each user, or its last one.
     """
 
     def __init__(self, rules: Rules | None = None, code: str = "r"):
@@ -36,20 +36,20 @@ class World:
         self.begin()
 
     def begin(self) -> None:
-        """Go on with a new room of the same code."""
+        """Continue with a new room under the same room id."""
         self.room = Room(f"id-{self.code}-{self.now}", self.code, self.now, int(self.now * 1000))
         self.log: list[Commit] = []
 
     # -- commands
 
     def decide(self, user: str, body: Any, *, conn: str | None = None, nonce: str = "") -> Decision:
-        """Decide without carrying out."""
+        """Decide without a commit."""
         return self.rules.decide(
             self.room, Command(user, self.conns.get(user, "") if conn is None else conn, body, nonce), self.now
         )
 
     def do(self, user: str, body: Any, *, conn: str | None = None, nonce: str = "") -> Decision:
-        """Decide and carry out."""
+        """Decide, commit and apply."""
         decision = self.decide(user, body, conn=conn, nonce=nonce)
         if decision.commits:
             commit = commit_of(self.room, user, decision, self.now, self.rules)
@@ -58,7 +58,7 @@ class World:
         return decision
 
     def refused(self, user: str, body: Any, *, conn: str | None = None, nonce: str = "") -> str:
-        """Return the code of the refusal, which must come, and must change nothing."""
+        """Return the code of the RequestError; fail without one, or if the room changed."""
         before = self.room.version, self.room.fields()
         try:
             decision = self.do(user, body, conn=conn, nonce=nonce)
@@ -113,7 +113,7 @@ class World:
     # -- time
 
     def advance(self, seconds: float) -> list[m.LoggedMessage]:
-        """Let time pass, doing what is due when it is; return what everybody was told."""
+        """Let time pass, with due commands at their time; return the messages to all members."""
         until, told = self.now + seconds, len(self.log)
         while self.room.due and self.room.due <= until and not self.room.closed:
             self.now = max(self.now, self.room.due)
@@ -122,7 +122,7 @@ class World:
         return [message for commit in self.log[told:] for message in commit.messages]
 
     def due(self) -> None:
-        """Do everything that is due now."""
+        """Apply all commands that are due now."""
         for _ in range(len(self.room.members) + 5):
             if not self.room.due or self.room.due > self.now or self.room.closed:
                 return
@@ -131,7 +131,7 @@ class World:
             assert self.room.seq > before, "something is due, and nothing is done about it"
         raise AssertionError("there is always something due")
 
-    # -- what is
+    # -- state
 
     @property
     def host(self) -> str:
