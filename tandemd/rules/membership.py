@@ -8,10 +8,10 @@ from typing import Any, Literal
 import msgspec
 
 from .. import messages as m
-from . import ready_gate as gates
 from .commands import Decision
 from .event_types import EventType
 from .message_builders import host_changed, number_parts, user_left
+from .ready_gate import without_members
 from .state import GUEST, MEMBER, Departed, Member, Moderation, Room
 
 MAX_DEPARTED_MEMBERS = 100
@@ -26,7 +26,7 @@ def lose_connections(room: Room, members: Sequence[Member], event: EventType, no
         for member in members
     }
     decision = Decision(event, changes, (), {"users": [member.user_id for member in members]}, reschedule=True)
-    return gates.without_members(room, [member.user_id for member in members], decision, now)
+    return without_members(room, [member.user_id for member in members], decision, now)
 
 
 def reattach(room: Room, member: Member, conn: str) -> Decision:
@@ -42,7 +42,7 @@ def reattach(room: Room, member: Member, conn: str) -> Decision:
 def leave(room: Room, member: Member, reason: Literal["left", "lost"], now: float) -> Decision:
     """Remove a member after its LEAVE, or at the end of its grace period. The LEAVE of the last member ends the room."""
     if reason == "left" and len(room.members) == 1:
-        # The archive needs the user id, because the end of a grace period is no command of the member.
+        # As in `remove`, the archive gets the user id, because the end of a grace period is no command of the member.
         details = {"reason": reason, "user": member.user_id}
         return Decision(EventType.USER_LEFT, {MEMBER + member.user_id: None}, (), details, reschedule=True, closes=True)
     return remove(room, [member], reason, now)
@@ -53,11 +53,11 @@ def remove(
 ) -> Decision:
     """Remove members from a room that stays. reason: their own departure, or the host's decision.
 
-    A room without members pauses its film, opens its gate and unlocks itself.
+    A room without members pauses its film, drops its gate and unlocks itself.
     """
     users = [member.user_id for member in members]
-    out = frozenset(users)
-    others = [other for other in room.members.values() if other.user_id not in out]
+    leavers = frozenset(users)
+    others = [other for other in room.members.values() if other.user_id not in leavers]
     by_host = reason if reason == "kicked" or reason == "banned" else None
     messages: list[m.LoggedMessage] = []
     for user in users:
@@ -67,7 +67,7 @@ def remove(
     moderation = room.moderation.without(*users)
     if moderation is not room.moderation:
         changes["moderation"] = moderation
-    if room.host in out:
+    if room.host in leavers:
         host = elect_host(others)
         changes["host"] = host
         if others:
@@ -85,7 +85,7 @@ def remove(
     decision = Decision(
         EventType.USER_LEFT, changes, tuple(messages), {"reason": reason, "user": users[0]}, reschedule=True
     )
-    decision = gates.without_members(room, users, decision, now)
+    decision = without_members(room, users, decision, now)
     decision.messages = number_parts(*decision.messages)
     return decision
 

@@ -37,32 +37,33 @@ def ban(room: Room, member: Member, body: m.Ban, now: float) -> Decision:
     target = room.members.get(user)
     before = next((ban for ban in room.moderation.bans if ban.user_id == user), Ban(user, None))
     departed = next((other for other in room.departed if other.user_id == user), None)
-    seen: Member | Departed | Ban = target or departed or before
+    source: Member | Departed | Ban = target or departed or before
     # A newcomer from the host's own address may be the host, after a restart of its client.
-    addresses = [other for other in (seen.address, *seen.earlier) if other and other != member.address]
+    addresses = [other for other in (source.address, *source.earlier) if other and other != member.address]
     if not body.by_address or not addresses:
         addresses = [""]
     name = target.username if target is not None else before.username
     ban = Ban(user, name, addresses[0], at=now, earlier=tuple(addresses[1:]))
-    along: list[Member] = []
+    neighbours: list[Member] = []
     if ban.address and body.with_members is not None:
-        along = [
+        neighbours = [
             other
             for other in room.members.values()
             if other.address in addresses
             and other.user_id not in (user, room.host)
             and (body.with_members == "all" or not (other.has_secret or other.role))
         ][: MAX_MEMBERS_PER_COMMIT - 1]
-    return _remove_and_ban(room, target, ban, EventType.USER_BANNED, body.reason, now, along)
+    return _remove_and_ban(room, target, ban, EventType.USER_BANNED, body.reason, now, neighbours)
 
 
 def unban(room: Room, member: Member, body: m.Unban, now: float) -> Decision:
     """End a kick or ban."""
-    kept = tuple(ban for ban in active(room.moderation, now) if ban.user_id != body.target_user_id)
-    if len(kept) == len(active(room.moderation, now)):
+    bans = active(room.moderation, now)
+    others = tuple(ban for ban in bans if ban.user_id != body.target_user_id)
+    if len(others) == len(bans):
         raise RequestError(ErrorCode.NO_SUCH_MEMBER, "UNBAN: `targetUserId` is neither kicked nor banned.")
-    changes = {"moderation": msgspec.structs.replace(room.moderation, bans=kept)}
-    return Decision(EventType.USER_UNBANNED, changes, (), {"user": body.target_user_id}, reply=bans_message(kept))
+    changes = {"moderation": msgspec.structs.replace(room.moderation, bans=others)}
+    return Decision(EventType.USER_UNBANNED, changes, (), {"user": body.target_user_id}, reply=bans_message(others))
 
 
 def lock(room: Room, member: Member, body: m.LockRoom, now: float) -> Decision:
@@ -111,14 +112,15 @@ def _remove_and_ban(
     event: Literal[EventType.USER_KICKED, EventType.USER_BANNED],
     reason: str | None,
     now: float,
-    along: Sequence[Member] = (),
+    neighbours: Sequence[Member] = (),
 ) -> Decision:
+    """Add a kick or ban, and remove its member and `neighbours`: members at the same addresses."""
     if ban.user_id == room.host:
         raise RequestError(ErrorCode.FORBIDDEN, "You are the host: make another member host first (TRANSFER_HOST).")
-    out = [target, *along] if target is not None else list(along)
+    leavers = [target, *neighbours] if target is not None else list(neighbours)
     decision = (
-        membership.remove(room, out, "kicked" if event is EventType.USER_KICKED else "banned", now)
-        if out
+        membership.remove(room, leavers, "kicked" if event is EventType.USER_KICKED else "banned", now)
+        if leavers
         else Decision()
     )
     bans = _with_ban(active(room.moderation, now), ban)
@@ -133,20 +135,20 @@ def _remove_and_ban(
         details["until"] = ban.until
     else:
         details["byAddress"] = bool(ban.address)
-    if along:
-        details["along"] = [other.user_id for other in along]
+    if neighbours:
+        details["along"] = [other.user_id for other in neighbours]
     return msgspec.structs.replace(decision, event=event, changes=changes, details=details, reply=bans_message(bans))
 
 
 def _with_ban(bans: tuple[Ban, ...], ban: Ban) -> tuple[Ban, ...]:
-    kept = [other for other in bans if other.user_id != ban.user_id]
-    if len(kept) >= MAX_BANS:
+    others = [other for other in bans if other.user_id != ban.user_id]
+    if len(others) >= MAX_BANS:
         # The oldest kick gives way, because kicks end soon.
-        kick = next((other for other in kept if other.until), None)
+        kick = next((other for other in others if other.until), None)
         if kick is None:
             raise RequestError(
                 ErrorCode.FORBIDDEN,
                 f"This room has {MAX_BANS} bans already; lock it (LOCK_ROOM), or lift some (UNBAN).",
             )
-        kept.remove(kick)
-    return (*kept, ban)
+        others.remove(kick)
+    return (*others, ban)
