@@ -155,7 +155,7 @@ class Hand:
         messages = (said,) if text else ()
         due = fields.pop("due", room.due)
         return Commit(
-            epoch=room.epoch, seq=room.seq + 1, at=self.store.now(), event=event, user="ann",
+            epoch=room.epoch, seq=room.seq + 1, at=self.store.clock.now(), event=event, user="ann",
             details={"n": room.seq + 1}, changes=changes, messages=messages, due=due,
             **fields,
         )  # fmt: skip
