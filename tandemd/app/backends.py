@@ -28,7 +28,7 @@ from ..store.memory import MemoryStore
 from ..util.server_time import ServerTime
 from ..util.services import PeriodicService, StartupError
 from .metrics import NodeMetrics
-from .settings import bounds_of, redis_settings_of
+from .settings import bounds_of, redis_settings_of, writer_settings_of
 
 LOOK = 2.0
 """Seconds between two looks of a single node at the wall clock."""
@@ -84,17 +84,13 @@ class _Archived:
         self._rooms: RoomService | None = None
 
     def _writer(self, now: Callable[[], float]) -> ArchiveWriter:
-        settings = self._config.archive
         return ArchiveWriter(
             self.archive,
             self._reactor,
             self._presence,
             self._wrote,
             now=now,
-            flush_interval=settings.flush_interval,
-            presence_interval=settings.positions_interval,
-            retention_days=settings.retention_days,
-            events_bytes=settings.events_bytes,
+            settings=writer_settings_of(self._config),
         )
 
     def _wrote(self, commits: int, written: bool) -> None:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 from twisted.internet.interfaces import IReactorTime
 
+from ..archive.writer import WriterSettings
 from ..auth.authenticator import TokenAuthenticator
 from ..auth.keys import KeyFileError
 from ..config import Config, Limits
@@ -135,3 +136,8 @@ def redis_settings_of(config: Config) -> RedisSettings:
     """Return the settings of the Redis store."""
     mail_seconds = int(config.rooms.grace) + MAIL_SLACK_SECONDS
     return from_sections(RedisSettings, config.rooms, config.redis, bounds=bounds_of(config), mail_seconds=mail_seconds)
+
+
+def writer_settings_of(config: Config) -> WriterSettings:
+    """Return the settings of the archive writer."""
+    return from_sections(WriterSettings, config.archive)

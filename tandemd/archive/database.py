@@ -12,7 +12,6 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from .dialect import Cursor, DatabaseConnection, Dialect
 from .errors import ArchiveClosingError, DatabaseOverloadedError
@@ -40,7 +39,7 @@ class _PooledConnection(adbapi.Connection):
             self._pool.disconnect(connection)  # lost: the next transaction of this thread opens another one
 
 
-class _Pool(adbapi.ConnectionPool):
+class ConnectionPool(adbapi.ConnectionPool):
     """One connection a thread, opened by the dialect and replaced when it is lost."""
 
     connectionFactory = _PooledConnection
@@ -60,35 +59,6 @@ class _Pool(adbapi.ConnectionPool):
         return connection
 
 
-class _Here:
-    """What adbapi uses of a reactor and of a thread pool, for a pool that runs everything at once."""
-
-    def callWhenRunning(self, start: Callable[[], None]) -> None:
-        pass  # it would start real threads; there is nothing to start here
-
-    def callFromThread(self, function: Callable[..., Any], *args: Any, **keywords: Any) -> None:
-        function(*args, **keywords)
-
-    def addSystemEventTrigger(self, *args: Any) -> None:
-        return None
-
-    def removeSystemEventTrigger(self, trigger: Any) -> None:
-        pass
-
-    def stop(self) -> None:
-        pass
-
-    def callInThreadWithCallback(
-        self, done: Callable[[bool, Any], None], function: Callable[..., Any], *args: Any, **keywords: Any
-    ) -> None:
-        try:
-            result = function(*args, **keywords)
-        except Exception:
-            done(False, Failure())
-        else:
-            done(True, result)
-
-
 class Database(Service):
     """The connections to one database. Its methods are called on the reactor's thread."""
 
@@ -103,33 +73,28 @@ class Database(Service):
         *,
         at_most: int = 1000,
         stop_within: float = 10.0,
-        inline: bool = False,
     ):
         """dialect: the database; its schema must be there already (`migrate`).
 
         observe: called after each transaction, on the reactor's thread. at_most: how many may wait or run at once.
-        stop_within: seconds that stopping waits for them. inline: run every transaction at once, in the calling
-        thread: for tests and tools, which then need no reactor that runs.
+        stop_within: seconds that stopping waits for them.
         """
         self.dialect = dialect
         self._reactor = reactor
         self._observe = observe
         self._at_most = at_most
         self._stop_within = stop_within
-        self._inline = inline
-        self._pool: _Pool | None = None
+        self._pool: ConnectionPool | None = None
         self._running = 0
         self._idle: Deferred[None] | None = None
 
     def startService(self) -> None:
         """Open the pool; connections are opened when they are needed."""
         super().startService()
-        if self._inline:
-            here = _Here()
-            self._pool = _Pool(self.dialect, here)
-            self._pool.threadpool = cast(ThreadPool, here)
-        else:
-            self._pool = _Pool(self.dialect, self._reactor)
+        self._pool = self._open_pool()
+
+    def _open_pool(self) -> ConnectionPool:
+        return ConnectionPool(self.dialect, self._reactor)
 
     def run(
         self, name: str, function: Callable[Concatenate[Cursor, P], T], *args: P.args, **keywords: P.kwargs
@@ -164,7 +129,7 @@ class Database(Service):
         attempt.addBoth(self._done)
         return cast("Deferred[T]", attempt)
 
-    def _submit(self, pool: _Pool, name: str, call: Callable[[Cursor], Any]) -> Deferred[Any]:
+    def _submit(self, pool: ConnectionPool, name: str, call: Callable[[Cursor], Any]) -> Deferred[Any]:
         submitted = time.perf_counter()
         began = 0.0
 
@@ -210,7 +175,7 @@ class Database(Service):
 
         return idle.addCallback(close)
 
-    def _give_up(self, pool: _Pool) -> None:
+    def _give_up(self, pool: ConnectionPool) -> None:
         """Closing the pool would block the reactor until a statement that runs has ended: make it fail."""
         self.log.warn("{count} transactions of {where} are broken off", count=self._running, where=self.dialect.where)
         for connection in list(pool.connections.values()):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import msgspec
+from msgspec import Struct
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -38,7 +39,7 @@ QUIET = 1.0
 """Seconds that a room may wait which only commits without a row have changed since it was written: players' positions and who
 watches, which are told anew after a restart anyway. They are most of all commits where many watch."""
 
-QUEUE = 50_000
+QUEUE_COMMITS = 50_000
 """How many commits with a row may wait for an archive that fails or is slow. With as many the store takes no more."""
 QUEUE_BYTES = 64 * 1024 * 1024
 """How many bytes of them, of those that wait behind the first `UNWEIGHED`."""
@@ -46,6 +47,27 @@ UNWEIGHED = 5000
 
 SHORTEST_WAIT, LONGEST_WAIT = 0.5, 15.0
 """Seconds from a failure to the next attempt; doubled each time."""
+
+
+class WriterSettings(Struct, frozen=True):
+    """Settings with the names of configuration keys are those keys."""
+
+    flush_interval: float
+    """Seconds between two batches."""
+    positions_interval: float
+    """Seconds between two updates of members' positions."""
+    retention_days: float
+    """Days after which ended rooms and events are deleted; 0: never."""
+    events_bytes: int
+    """Approximate bytes of events, the newest, that stay; 0: all."""
+    batch_commits: int = 5000
+    """Commits of one transaction."""
+    stop_seconds: float = 10.0
+    """Seconds that stopping may take to write the rest."""
+    queue_commits: int = QUEUE_COMMITS
+    """Commits that may wait, see `ArchiveWriter.full`."""
+    queue_bytes: int = QUEUE_BYTES
+    """Bytes of these commits."""
 
 
 class ArchiveWriter(Service):
@@ -62,41 +84,23 @@ class ArchiveWriter(Service):
         observe: Callable[[int, bool], None] = lambda count, written: None,
         *,
         now: Callable[[], float] | None = None,
-        flush_interval: float = 0.1,
-        presence_interval: float = 15.0,
-        retention_days: float = 0.0,
-        events_bytes: int = 0,
-        at_once: int = 5000,
-        stop_within: float = 10.0,
-        queue: int = QUEUE,
-        queue_bytes: int = QUEUE_BYTES,
+        settings: WriterSettings,
     ):
         """presence: returns how the members connected here are doing.
 
-        observe: told of every batch: how many commits, and whether they were written.
-        now: returns server time, which commits name; by default the clock of the reactor does. flush_interval,
-        presence_interval: seconds. retention_days: how long ended rooms and events are kept; 0: for ever. events_bytes:
-        about how many bytes of events are kept, the newest; 0: all. at_once: the most commits of one transaction.
-        stop_within: seconds that stopping may take to write the rest. queue, queue_bytes: how much may wait before the
-        store takes no more, see `full`.
+        observe: called after each batch with the number of its commits, and whether the archive has them.
+        now: returns server time, as in commits; by default the time of the reactor.
         """
         self._archive = archive
         self._reactor = reactor
         self._presence = presence
         self._observe = observe
         self._now = now or reactor.seconds
-        self._flush_interval = flush_interval
-        self._presence_interval = presence_interval
-        self._retention_days = retention_days
-        self._events_bytes = events_bytes
-        self._at_once = at_once
-        self._stop_within = stop_within
-        self._most = queue
-        self._most_bytes = queue_bytes
+        self._settings = settings
         self._queue: list[tuple[Room, Commit]] = []
         self.full = False
         """Whether so much waits that no more is to be committed: what is acknowledged must get into the archive."""
-        self._watched = min(queue, UNWEIGHED)
+        self._watched = min(settings.queue_commits, UNWEIGHED)
         self._weighed = 0
         self._put_off: dict[str, tuple[Room, frozenset[str]]] = {}
         self._pacing = WritePacing(reactor)
@@ -134,7 +138,7 @@ class ArchiveWriter(Service):
         self._look_whether_full()
 
     def _look_whether_full(self) -> None:
-        self.full = len(self._queue) >= self._most or self._weighed >= self._most_bytes
+        self.full = len(self._queue) >= self._settings.queue_commits or self._weighed >= self._settings.queue_bytes
 
     def __len__(self) -> int:
         """Return how many commits have rows that are not in the archive yet."""
@@ -152,11 +156,11 @@ class ArchiveWriter(Service):
     def startService(self) -> None:
         """Begin to write."""
         super().startService()
-        self._repeat("writing the archive", self._flush_interval, self._flush_when_due)
-        self._repeat("archiving positions", self._presence_interval, self._store_presence)
-        if self._events_bytes:
+        self._repeat("writing the archive", self._settings.flush_interval, self._flush_when_due)
+        self._repeat("archiving positions", self._settings.positions_interval, self._store_presence)
+        if self._settings.events_bytes:
             self._repeat("deleting events beyond the bound", SHRINK_INTERVAL, self._delete_beyond)
-        if self._retention_days:
+        if self._settings.retention_days:
             self._purging = self._reactor.callLater(FIRST_PURGE, self._begin_to_purge)
 
     def _begin_to_purge(self) -> None:
@@ -198,8 +202,8 @@ class ArchiveWriter(Service):
         return result
 
     async def _write(self, quiet_until: float) -> None:
-        batch = self._queue[: self._at_once]
-        quiet = self._quiet_until(quiet_until, self._at_once - len(batch))
+        batch = self._queue[: self._settings.batch_commits]
+        quiet = self._quiet_until(quiet_until, self._settings.batch_commits - len(batch))
         for room, _ in batch:
             # What they say of the room is in its row then.
             if room.room_uuid in self._quiet:
@@ -261,15 +265,17 @@ class ArchiveWriter(Service):
 
     async def _delete_old(self) -> None:
         try:
-            count = await self._archive.purge(self._now() - self._retention_days * DAY)
+            count = await self._archive.purge(self._now() - self._settings.retention_days * DAY)
         except Exception as error:
             self.log.warn("old rows were not deleted from the archive: {error}", error=one_line(error))
         else:
-            self.log.info("{count} rows older than {days} days were deleted", count=count, days=self._retention_days)
+            self.log.info(
+                "{count} rows older than {days} days were deleted", count=count, days=self._settings.retention_days
+            )
 
     async def _delete_beyond(self) -> None:
         try:
-            count = await self._archive.shrink(self._events_bytes)
+            count = await self._archive.shrink(self._settings.events_bytes)
         except Exception as error:
             self.log.warn("old events were not deleted from the archive: {error}", error=one_line(error))
             return
@@ -289,7 +295,7 @@ class ArchiveWriter(Service):
         return Deferred.fromCoroutine(self._write_rest())
 
     async def _write_rest(self) -> None:
-        deadline = self._reactor.seconds() + self._stop_within
+        deadline = self._reactor.seconds() + self._settings.stop_seconds
         while (self._queue or self._quiet or self._put_off) and (left := deadline - self._reactor.seconds()) > 0:
             await self._flush(math.inf).addTimeout(left, self._reactor)
             if self._failure:
@@ -299,7 +305,7 @@ class ArchiveWriter(Service):
             self.log.error(
                 "{count} changes could not be archived and are lost: {reason}",
                 count=len(self._queue) + len(self._quiet) + len(self._put_off),
-                reason=self._failure or f"there was no time within {self._stop_within} s",
+                reason=self._failure or f"there was no time within {self._settings.stop_seconds} s",
             )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from tandemd.archive.postgresql import PostgreSQL
 from tandemd.archive.sqlite import SQLite
 
 from ..support import private_servers
+from ..support.inline_database import InlineDatabase
 from ..support.patience import PATIENCE_SECONDS
 
 
@@ -155,7 +156,7 @@ class InlineTests(SynchronousTestCase):
         path = os.path.abspath(self.mktemp())
         migrate(SQLite(path))
         before = threading.active_count()
-        database = Database(SQLite(path), Clock(), inline=True)
+        database = InlineDatabase(SQLite(path), Clock())
         database.startService()
         self.assertEqual(self.successResultOf(database.run("add", add, 1, 1)), 2)
         self.assertEqual(threading.active_count(), before)

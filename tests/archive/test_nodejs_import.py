@@ -8,7 +8,6 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd.archive import nodejs_import
-from tandemd.archive.database import Database
 from tandemd.archive.errors import ArchiveError, MigrationError
 from tandemd.archive.migrations import migrate
 from tandemd.archive.postgresql import PostgreSQL
@@ -19,6 +18,7 @@ from tandemd.rules.state import Commit
 
 from ..support import private_servers
 from ..support.daemon_process import ROOT
+from ..support.inline_database import InlineDatabase
 
 OLD = """
 create table rooms (
@@ -65,7 +65,7 @@ class NodeJSTests(SynchronousTestCase):
         return self.server.execute(statement, self.NAME)
 
     def archive(self) -> SQLArchive:
-        database = Database(self.dialect, Clock(), inline=True)
+        database = InlineDatabase(self.dialect, Clock())
         database.startService()
         self.addCleanup(database.stopService)
         return SQLArchive(database)

@@ -30,6 +30,7 @@ from tandemd.rules.playback import Playback
 from tandemd.rules.state import Ban, Commit, Member, Moderation, Pin, Room, RoomSettings
 
 from ..support import private_servers
+from ..support.inline_database import InlineDatabase
 from ..support.patience import PATIENCE_SECONDS
 
 NOW = 1_800_000_000.25
@@ -85,9 +86,7 @@ class Contract:
 
     def open(self) -> None:
         self.observed: list[str] = []
-        self.database = Database(
-            self.dialect, Clock(), lambda name, waited, ran: self.observed.append(name), inline=True
-        )
+        self.database = InlineDatabase(self.dialect, Clock(), lambda name, waited, ran: self.observed.append(name))
         self.database.startService()
         self.archive = SQLArchive(self.database)
 
@@ -602,8 +601,8 @@ class PostgreSQLTests(Contract, SynchronousTestCase):
         self.assertTrue(self.count("room_events") >= 1)
 
     def test_a_statement_that_takes_too_long(self) -> None:
-        impatient = Database(
-            PostgreSQL(statement_timeout=1.0, **self.server.arguments(self.NAME)), Clock(), self.observe, inline=True
+        impatient = InlineDatabase(
+            PostgreSQL(statement_timeout=1.0, **self.server.arguments(self.NAME)), Clock(), self.observe
         )
         impatient.startService()
         self.addCleanup(impatient.stopService)

@@ -15,7 +15,6 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tandemd.archive import writer as writer_module
-from tandemd.archive.database import Database
 from tandemd.archive.migrations import migrate
 from tandemd.archive.sql_archive import SQLArchive
 from tandemd.archive.sqlite import SQLite
@@ -23,8 +22,9 @@ from tandemd.archive.writer import DAY, FIRST_PURGE, LONGEST_WAIT, SHRINK_INTERV
 from tandemd.interfaces import IArchive, PlayerStatus, Snapshot, Unavailable
 from tandemd.rules.state import Commit, Room
 from tandemd.store.memory import MemoryStore
-from tests.support.settings import bounds
+from tests.support.settings import bounds, writer_settings
 
+from ..support.inline_database import InlineDatabase
 from ..support.redis_nodes import Hand
 from .test_sql_archive import NOW, make_room, member, step
 
@@ -96,7 +96,7 @@ class WriterTests(SynchronousTestCase):
             self.clock,
             lambda: self.here,
             lambda count, written: self.seen.append((count, written)),
-            **options,
+            settings=writer_settings(**options),
         )
         self.writer = writer
         writer.startService()
@@ -211,7 +211,7 @@ class WriterTests(SynchronousTestCase):
         self.assertEqual((self.archive.seqs(), self.writer.lag), ([[1], [2]], 0.0))
 
     def test_no_more_than_so_many_at_once(self) -> None:
-        self.start(at_once=2)
+        self.start(batch_commits=2)
         for _ in range(5):
             self.commit()
         self.clock.pump([0.1] * 3)
@@ -243,7 +243,7 @@ class WriterTests(SynchronousTestCase):
         self.assertTrue(600 / LONGEST_WAIT <= attempts <= 600 / LONGEST_WAIT + 8, attempts)
 
     def test_stopping_writes_the_rest(self) -> None:
-        self.start(at_once=2)
+        self.start(batch_commits=2)
         for _ in range(5):
             self.commit()
         self.assertIsNone(self.successResultOf(self.writer.stopService()))
@@ -280,7 +280,7 @@ class WriterTests(SynchronousTestCase):
             self.lines.clear()
             self.archive.answers = answers
             self.archive.failure = OSError("gone")
-            self.start(stop_within=3.0)
+            self.start(stop_seconds=3.0)
             self.commit()
             self.commit()
             stopping = self.writer.stopService()
@@ -351,7 +351,7 @@ class WriterTests(SynchronousTestCase):
 
     def test_the_queue_has_a_bound(self) -> None:
         """What the archive does not take is not acknowledged any more."""
-        writer = self.start(queue=20)
+        writer = self.start(queue_commits=20)
         store = MemoryStore(self.clock, 100, writer.committed, bounds(), full=lambda: writer.full)
         hand = Hand(store, "room")
         self.archive.failure = RuntimeError("away")
@@ -401,7 +401,7 @@ class WriterTests(SynchronousTestCase):
             self.seen.append((0, False))
             raise KeyError("ann")
 
-        ArchiveWriter(self.archive, self.clock, broken).startService()
+        ArchiveWriter(self.archive, self.clock, broken, settings=writer_settings()).startService()
         self.clock.pump([15] * 3)
         self.assertEqual(len(self.seen), 3)
 
@@ -462,7 +462,7 @@ class WriterTests(SynchronousTestCase):
         path = os.path.abspath(self.mktemp())
         dialect = SQLite(path)
         migrate(dialect)
-        database = Database(dialect, self.clock, inline=True)
+        database = InlineDatabase(dialect, self.clock)
         database.startService()
         self.addCleanup(database.stopService)
         self.archive = SQLArchive(database)  # type: ignore[assignment]

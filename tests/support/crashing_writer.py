@@ -9,11 +9,11 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-from tandemd.archive.database import Database
 from tandemd.archive.sql_archive import SQLArchive
 from tandemd.archive.sqlite import SQLite
 from tandemd.interfaces import Snapshot
 from tandemd.rules.state import Commit, Member, Room
+from tests.support.inline_database import InlineDatabase
 
 
 class Dying(SQLite):
@@ -26,7 +26,7 @@ class Dying(SQLite):
 
 
 def main() -> None:
-    database = Database(Dying(sys.argv[1]), Clock(), inline=True)
+    database = InlineDatabase(Dying(sys.argv[1]), Clock())
     database.startService()
     archive = SQLArchive(database)
     room = Room("6ba7b810-9dad-11d1-80b4-00c04fd430c8", "party", 1e9, 1)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from tandemd.app import settings
+from tandemd.archive.writer import WriterSettings
 from tandemd.config import Config
 from tandemd.ratelimit import Bounds
 from tandemd.rooms.joining.limits import JoinLimits
@@ -43,6 +44,11 @@ def bounds(**changes: Any) -> Bounds:
 
 def redis_settings(**changes: Any) -> RedisSettings:
     return _changed(settings.redis_settings_of(CONFIG), changes)
+
+
+def writer_settings(**changes: Any) -> WriterSettings:
+    """Return the settings of the archive writer, without deletion of old rows unless it is given."""
+    return _changed(settings.writer_settings_of(CONFIG), {"retention_days": 0.0, "events_bytes": 0, **changes})
 
 
 def send_queue_limits(**changes: Any) -> SendQueueLimits:

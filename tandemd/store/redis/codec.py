@@ -20,9 +20,6 @@ HEAD = "@"
 VERSION = "v"
 """The field that the commit script compares: "<id>:<epoch>:<seq>"."""
 
-INCARNATION = "i"
-"""The field that tells under which incarnation of the store the room was written."""
-
 
 class Head(Struct, array_like=True):
     """What else there is to know of a room: when it was created, `prev`, `at` and `due` as in `Room`."""

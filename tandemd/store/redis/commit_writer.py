@@ -107,16 +107,8 @@ class CommitWriter:
                 entries.append(entry)
         settings = changes.get("settings", room.settings)
         over = last.closes or changes.get("empty_since", room.empty_since)
-        set_: list[bytes] = [codec.HEAD.encode(), codec.encode_head_of(room.created_at, prev, last.at, last.due)]
-        delete: list[bytes] = []
-        mailboxes: list[bytes] = []
-        for name, value in changes.items():
-            if value is None and name[1:2] == ":":
-                delete.append(name.encode())
-                if name.startswith(MEMBER):
-                    mailboxes.append(mail_key(room_id, name.removeprefix(MEMBER)))
-            else:
-                set_ += (name.encode(), codec.encode_field(value))
+        set_, delete, mailboxes = _fields(room_id, changes)
+        set_ += (codec.HEAD.encode(), codec.encode_head_of(room.created_at, prev, last.at, last.due))
         log_bytes = self._log_bytes
         if over or self._pressure.high:
             log_bytes = b"%d" % min(self._bounds.log_bytes, ENDED_LOG if over else SHORT_LOG_BYTES)
@@ -304,6 +296,21 @@ class _CommitAttempt:
 
     def given_up(self) -> None:
         self.done(Unavailable(PATIENCE))
+
+
+def _fields(room_id: str, changes: dict[str, Any]) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    """Return the fields and values to set, the fields to delete, and the mailboxes of members that leave."""
+    set_: list[bytes] = []
+    delete: list[bytes] = []
+    mailboxes: list[bytes] = []
+    for name, value in changes.items():
+        if value is None and name[1:2] == ":":
+            delete.append(name.encode())
+            if name.startswith(MEMBER):
+                mailboxes.append(mail_key(room_id, name.removeprefix(MEMBER)))
+        else:
+            set_ += (name.encode(), codec.encode_field(value))
+    return set_, delete, mailboxes
 
 
 def _frees(commits: Sequence[Commit]) -> bool:
