@@ -1,4 +1,4 @@
-"""What whoever administers the server may read in the archive."""
+"""Queries of operators to the archive."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class AdminQueries:
         self._select_rooms, self._select_room, self._select_events = map(dialect.sql, STATEMENTS)
 
     def rooms(self, after: str, limit: int) -> Deferred[list[dict[str, object]]]:
-        """Return the rooms that are not archived, by code, from the one after `after`; members: also those in grace."""
+        """See `IArchiveQueries.rooms`. members: includes members in their grace period."""
         return self._database.run("list_rooms", self._rooms, after, limit)
 
     def events(self, room_id: str, limit: int) -> Deferred[list[dict[str, object]] | None]:
-        """Return the last events of the newest room with the code, oldest first; None if there is no such room."""
+        """See `IArchiveQueries.events`."""
         return self._database.run("list_events", self._events, room_id, limit)
 
     # ---- in a thread of the pool

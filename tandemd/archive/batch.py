@@ -1,4 +1,4 @@
-"""Rows on their way into their tables, within one transaction."""
+"""Batches of rows, written in one transaction."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .statements import INSERT_LETTERS
 
 
 class Batch:
-    """Puts rows into tables; the first that is refused ends the transaction."""
+    """Writes rows; the first rejected row ends the transaction."""
 
     def __init__(self, dialect: Dialect, cursor: Cursor):
         self._dialect = dialect
@@ -25,11 +25,11 @@ class Batch:
         statement.execute(self._cursor, [row_of(item) for item in items])
 
     def close(self) -> None:
-        """Called once, when everything is put."""
+        """Finish the batch. Called once, after the last `put`."""
 
 
 class BisectingBatch(Batch):
-    """Finds the rows that are refused by halving, and puts them into `dead_letters`."""
+    """Finds rejected rows by bisection, and writes them to `dead_letters`."""
 
     def __init__(self, dialect: Dialect, cursor: Cursor):
         super().__init__(dialect, cursor)
@@ -66,7 +66,7 @@ class BisectingBatch(Batch):
 
     def _refused(self, table: str, content: Any, error: Exception) -> None:
         at = records.timestamp(time.time())
-        self._letters.append((table, records.letter(content), records.plain(one_line(error)), at))
+        self._letters.append((table, records.dead_letter_text(content), records.plain(one_line(error)), at))
 
     def close(self) -> None:
         BulkStatement(self._dialect, 4, INSERT_LETTERS).execute(self._cursor, self._letters)

@@ -1,4 +1,4 @@
-"""Transactions in threads: a small layer over adbapi that survives lost connections and ends when it is told to."""
+"""Transactions in threads: a layer over adbapi that survives lost connections and stops within a limit."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 Observe = Callable[[str, float, float], None]
-"""Told of every transaction: its name, the seconds it waited for a thread, the seconds it ran."""
+"""Called after each transaction with its name, the seconds of its wait for a thread, and of its run."""
 
 
 class _PooledConnection(adbapi.Connection):
-    """adbapi's own logs two tracebacks for each connection that is lost."""
+    """Replaces adbapi's rollback, which logs two tracebacks for a lost connection."""
 
     def rollback(self) -> None:
         connection: Any = self._connection
         try:
             connection.rollback()
-            # The driver may have read the server's last words without noticing the end behind them: ask for an answer.
+            # The driver may not have noticed the loss yet; a query finds out.
             cursor = connection.cursor()
             cursor.execute("select 1")
             cursor.close()
             connection.rollback()
         except Exception:
-            self._pool.disconnect(connection)  # lost: the next transaction of this thread opens another one
+            self._pool.disconnect(connection)  # the next transaction of this thread opens another one
 
 
 class ConnectionPool(adbapi.ConnectionPool):
-    """One connection a thread, opened by the dialect and replaced when it is lost."""
+    """One connection per thread, opened by the dialect and replaced after a loss."""
 
     connectionFactory = _PooledConnection
 
@@ -74,10 +74,10 @@ class Database(Service):
         at_most: int = 1000,
         stop_within: float = 10.0,
     ):
-        """dialect: the database; its schema must be there already (`migrate`).
-
-        observe: called after each transaction, on the reactor's thread. at_most: how many may wait or run at once.
-        stop_within: seconds that stopping waits for them.
+        """dialect: the database, after `migrate`.
+        observe: called after each transaction, on the reactor's thread.
+        at_most: the limit of waiting and running transactions.
+        stop_within: seconds that stopping waits for transactions.
         """
         self.dialect = dialect
         self._reactor = reactor
@@ -89,7 +89,7 @@ class Database(Service):
         self._idle: Deferred[None] | None = None
 
     def startService(self) -> None:
-        """Open the pool; connections are opened when they are needed."""
+        """Open the pool, which opens connections on demand."""
         super().startService()
         self._pool = self._open_pool()
 
@@ -99,11 +99,11 @@ class Database(Service):
     def run(
         self, name: str, function: Callable[Concatenate[Cursor, P], T], *args: P.args, **keywords: P.kwargs
     ) -> Deferred[T]:
-        """Run function(cursor, ...) in a transaction in a thread and return its result.
+        """Run function(cursor, ...) in a transaction in a thread, and return its result.
 
-        The function may be run a second time if the first was lost with its connection, perhaps after the commit: its
-        effect must be the same. Its result must not hold on to the cursor. Fails with what the function raised, with
-        the driver's error, with Closing, or with Overloaded.
+        After the loss of a connection, possibly after the commit, the function runs a second time, so it must be idempotent.
+        Its result must not refer to the cursor. Fails with errors of the function or the driver, with ArchiveClosingError or
+        DatabaseOverloadedError.
         """
         if self._pool is None:
             return fail(ArchiveClosingError(f"{self.dialect.where} is not open"))
@@ -144,7 +144,7 @@ class Database(Service):
             self._observe(name, (began or ended) - submitted, ended - (began or ended))
             return result
 
-        # A transaction that never got a connection has waited all the time and run for none.
+        # A transaction without a connection has only waited.
         attempt: Deferred[Any] = pool.runInteraction(interaction)
         return attempt.addBoth(observe)
 
@@ -156,7 +156,7 @@ class Database(Service):
         return result
 
     def stopService(self) -> Deferred[None]:
-        """Refuse new transactions, let those that run end within the limit, then close the connections."""
+        """Reject new transactions, let running ones end within the limit, then close the connections."""
         super().stopService()
         pool, self._pool = self._pool, None
         if pool is None:
@@ -166,7 +166,7 @@ class Database(Service):
             return succeed(None)
         idle: Deferred[None] = Deferred()
         self._idle = idle
-        limit = self._reactor.callLater(self._stop_within, self._give_up, pool)
+        limit = self._reactor.callLater(self._stop_within, self._interrupt, pool)
 
         def close(result: None) -> None:
             if limit.active():
@@ -175,11 +175,13 @@ class Database(Service):
 
         return idle.addCallback(close)
 
-    def _give_up(self, pool: ConnectionPool) -> None:
-        """Closing the pool would block the reactor until a statement that runs has ended: make it fail."""
-        self.log.warn("{count} transactions of {where} are broken off", count=self._running, where=self.dialect.where)
+    def _interrupt(self, pool: ConnectionPool) -> None:
+        """Make running statements fail, because closing the pool would block the reactor until they end."""
+        self.log.warn(
+            "cancelling {count} running transactions on {where}", count=self._running, where=self.dialect.where
+        )
         for connection in list(pool.connections.values()):
             try:
                 self.dialect.interrupt(connection)
             except self.dialect.error as error:
-                self.log.warn("a statement could not be broken off: {error}", error=str(error))
+                self.log.warn("failed to cancel a statement: {error}", error=str(error))

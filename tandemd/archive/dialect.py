@@ -1,8 +1,8 @@
-"""What SQLite and PostgreSQL do differently. Everything else of the archive is written once.
+"""The differences between SQLite and PostgreSQL. The rest of the archive is the same for both.
 
-Statements are written with `?` for parameters and with `$uuid`, `$time`, `$json`, `$real`, `$boolean` and `$serial` for
-types; they contain neither `%` nor a quoted `?`. Text is what both drivers give and take: UUIDs, JSON and times (UTC,
-ISO 8601) are strings in every parameter and, cast to text, in every result.
+Statements use `?` for parameters, and `$uuid`, `$time`, `$json`, `$real`, `$boolean` and `$serial` for
+types; they contain neither `%` nor a quoted `?`. Both drivers exchange text: UUIDs, JSON and times (UTC, ISO 8601) are
+strings in parameters and, cast to text, in results.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 ROWS_A_STATEMENT = 500
-"""Enough to make the cost of a statement small; 500 rows of 20 columns are within SQLite's 32 766 parameters."""
+"""Enough to make the cost of a statement small; 500 rows of 20 columns respect SQLite's limit of 32 766 parameters."""
 
 
 class Cursor(Protocol):
@@ -42,7 +42,7 @@ class DatabaseConnection(Protocol):
 
 
 class Dialect(abc.ABC):
-    """One kind of database, and where it is. Its methods may be called in any thread."""
+    """A kind of database, and the address of one. Methods run in any thread."""
 
     name: ClassVar[str]
     """'sqlite' or 'postgresql'; part of the names of migrations that are for one of them only."""
@@ -51,20 +51,19 @@ class Dialect(abc.ABC):
     placeholder: ClassVar[str]
     types: ClassVar[Mapping[str, str]]
     error: ClassVar[type[Exception]]
-    """What every exception of the driver is derived from."""
+    """The base class of the driver's exceptions."""
     where: str
-    """The database, for people: never a password."""
+    """The database, for operators, without a password."""
     connections: int
-    """How many connections the pool may have."""
+    """Connections in the pool at most."""
     sizes: ClassVar[Sequence[int]] = (ROWS_A_STATEMENT,)
-    """How many rows a statement takes, largest first; fewer than the smallest go as they are."""
+    """Numbers of rows in one statement, largest first; a smaller rest gets its own statement."""
 
     @abc.abstractmethod
     def prepare(self, apply: Callable[[DatabaseConnection], None]) -> None:
-        """Call `apply` with a connection of its own, which is closed again.
+        """Call `apply` with a separate connection, and close it. Blocks.
 
-        A new SQLite file is seen only if it succeeds. Blocks.
-        Raises ArchiveError if the database cannot be opened, or is one that tandemd cannot work with.
+        A new SQLite file appears only after success. Raises ArchiveError if tandemd cannot open or use the database.
         """
 
     @abc.abstractmethod
@@ -73,45 +72,45 @@ class Dialect(abc.ABC):
 
     @abc.abstractmethod
     def begin(self, cursor: Cursor) -> None:
-        """Begin a transaction that will write, if the driver does not by itself."""
+        """Begin a transaction that writes, unless the driver does so itself."""
 
     @abc.abstractmethod
     def lock(self, cursor: Cursor) -> None:
-        """Begin a transaction and wait until no other process migrates this database."""
+        """Begin a transaction, and wait until no other process migrates this database."""
 
     @abc.abstractmethod
     def columns(self, cursor: Cursor, table: str) -> dict[str, str]:
-        """Return the declared types of a table's columns by name; empty if there is no such table."""
+        """Return the declared types of a table's columns by name; empty for a missing table."""
 
     @abc.abstractmethod
     def usable(self, connection: DatabaseConnection) -> bool:
-        """Say whether a connection is not known to be lost."""
+        """Return False if the connection is known to be lost."""
 
     @abc.abstractmethod
     def retryable(self, error: BaseException | None) -> bool:
-        """Say whether the same transaction may well succeed at once, on a new connection perhaps."""
+        """Return whether a retry of the transaction, possibly on a new connection, may succeed."""
 
     @abc.abstractmethod
     def interrupt(self, connection: DatabaseConnection) -> None:
-        """Make a statement that another thread is running on this connection fail soon."""
+        """Make a statement of another thread on this connection fail soon."""
 
     @abc.abstractmethod
     def refused_by_database(self, error: BaseException | None) -> bool:
-        """Say whether the database will never take these data, however often it is asked."""
+        """Return whether the database rejects these data for good."""
 
     def refused(self, error: BaseException | None) -> bool:
-        """Say whether it is the data that are wrong, and not the moment or the program's statements."""
+        """Return whether an error of the driver is due to the data, not to the moment or the statement."""
         return self.refused_by_database(error) or isinstance(
             error, ValueError | TypeError | OverflowError | RecursionError
         )
 
     def sql(self, text: str) -> str:
-        """Return a statement as this database takes it."""
+        """Return a statement in the syntax of this database."""
         return string.Template(text).substitute(self.types).replace("?", self.placeholder)
 
 
 def pieces(rows: Sequence[Any], sizes: Sequence[int]) -> Iterator[Sequence[Any]]:
-    """Yield the rows in as few pieces of these sizes as possible, and what is left after the smallest."""
+    """Yield the rows in as few pieces of these sizes as possible, and the rest."""
     start = 0
     for size in sizes:
         while len(rows) - start >= size:
@@ -122,10 +121,10 @@ def pieces(rows: Sequence[Any], sizes: Sequence[int]) -> Iterator[Sequence[Any]]
 
 
 class BulkStatement:
-    """A statement that takes many rows at once: `{values}` in its text stands for them.
+    """A statement with many rows, in place of `{values}`.
 
-    One statement for hundreds of rows instead of `executemany`: each execution gives the interpreter lock away and has
-    to win it back from the reactor's thread, which under load takes hundreds of times as long as the row itself.
+    It replaces `executemany`. Each execution releases the interpreter lock, and then waits for the reactor's thread. Under
+    load, this takes hundreds of times as long as the row itself.
     """
 
     __slots__ = ("_head", "_row", "_sizes", "_tail", "_texts")
@@ -152,7 +151,7 @@ class BulkStatement:
             self._execute(cursor, part)
 
     def fetch(self, cursor: Cursor, rows: Sequence[Sequence[Any]]) -> list[Any]:
-        """Execute the statement for all rows, and return what it finds."""
+        """Execute the statement for all rows, and return the rows that it finds."""
         found: list[Any] = []
         for part in pieces(rows, self._sizes):
             self._execute(cursor, part)

@@ -1,17 +1,17 @@
-"""What the archive says when it cannot do something, in one line that names the database and a remedy."""
+"""Errors of the archive. Their texts are one line with the database and a remedy."""
 
 
 class ArchiveError(Exception):
-    """The database cannot be used as it is configured, or not now."""
+    """The database cannot be used, with this configuration or at the moment."""
 
 
 class MigrationError(ArchiveError):
-    """The schema cannot be brought to what this program needs; the database is as it was before."""
+    """The migration has failed; the database has not changed."""
 
 
 class ArchiveClosingError(ArchiveError):
-    """The database is being closed, or was never opened; nothing was done."""
+    """The database is closed; the transaction was not begun."""
 
 
 class DatabaseOverloadedError(ArchiveError):
-    """Too many transactions wait already; nothing was done."""
+    """Too many transactions wait; this one was not begun."""

@@ -1,4 +1,4 @@
-"""The archive's database, as the configuration names it."""
+"""The archive's database from the configuration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .migrations import migrate
 
 
 def dialect_of(config: Config) -> Dialect:
-    """Return the database that the configuration names; its schema is brought up to date by `prepare`."""
+    """Return the configured database. `prepare` migrates its schema."""
     if config.uses_postgres:
         from .postgresql import PostgreSQL  # noqa: PLC0415  # psycopg2 only where it is wanted
 
@@ -33,9 +33,9 @@ def dialect_of(config: Config) -> Dialect:
 
 
 def prepare(config: Config) -> None:
-    """Do what must be done before the reactor runs: the state directory, and the schema of the archive.
+    """Make the state directory, and migrate the archive, before the reactor runs. Blocks.
 
-    Raises OSError or StartupError, whose text says what to do. Blocks.
+    Raises OSError or StartupError, with a remedy.
     """
     os.makedirs(config.state_dir, mode=0o700, exist_ok=True)
     try:

@@ -1,9 +1,9 @@
-"""Bring a database to the schema that this program needs. Synchronous: done before the reactor runs.
+"""Migrations of the database schema, before the reactor runs.
 
-`schema/NNNN_name.sql` are applied in the order of their numbers, each once, all that are missing in one transaction;
-a file `NNNN_name.sqlite.sql` or `NNNN_name.postgresql.sql` is for that database only. They only go forward. The first
-line of each, `-- compatible: N`, gives the oldest program that can still work with the schema after it, as the highest
-number which that program knows: an older program refuses the database, one that is not too old uses it as it is.
+Files `schema/NNNN_name.sql` apply once, in the order of their numbers. One transaction applies all missing ones. A file
+`NNNN_name.sqlite.sql` or `NNNN_name.postgresql.sql` is for that database only. Migrations only go forward. The first line
+of a file, `-- compatible: N`, declares the oldest compatible program by the highest number that this program knows. An
+older program rejects the database; a compatible one uses it without a change.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ STATEMENTS = (CREATE_APPLIED, SELECT_APPLIED, INSERT_APPLIED)
 
 
 class Migration(NamedTuple):
-    """One file. compatible: the highest number known to the oldest program that can work with the schema after it."""
+    """One file. compatible: the highest number that the oldest compatible program knows."""
 
     number: int
     name: str
@@ -49,7 +49,7 @@ class Migration(NamedTuple):
 
 
 def migrations(dialect_name: str, directory: pathlib.Path = SCHEMA) -> list[Migration]:
-    """Return the migrations for a dialect in order. Raises MigrationError naming a file that is not one."""
+    """Return the migrations for a dialect in order. Raises MigrationError for an invalid file."""
     found: dict[int, Migration] = {}
     for path in sorted(directory.glob("*.sql")):
         match = _NAME.fullmatch(path.name)
@@ -69,21 +69,21 @@ def migrations(dialect_name: str, directory: pathlib.Path = SCHEMA) -> list[Migr
 
 
 def statements(text: str) -> list[str]:
-    """Return the statements of a file: they end with a semicolon at the end of a line, `--` begins a comment."""
+    """Return the statements of a file. A semicolon at the end of a line ends a statement; `--` begins a comment."""
     bare = re.sub(r"--[^\n]*", "", text)
     return [part.strip() for part in re.split(r";[ \t]*(?:\n|$)", bare) if part.strip()]
 
 
 class _RolledBackError(Exception):
-    """A dry run has come to its end."""
+    """The end of a dry run."""
 
 
 def migrate(dialect: Dialect, directory: pathlib.Path = SCHEMA, *, dry_run: bool = False) -> list[str]:
-    """Apply what is missing and return the names of the files applied. Blocks; the connection is closed again.
+    """Apply missing migrations, and return the names of their files. Blocks.
 
-    dry_run: everything is done, and taken back in the end: what could go wrong goes wrong, and nothing changes.
+    dry_run: roll back in the end, so that errors show and nothing changes.
 
-    Raises ArchiveError if the database cannot be used, MigrationError if its schema cannot be brought up to date.
+    Raises ArchiveError if the database cannot be used, MigrationError if a migration fails.
     """
     wanted = migrations(dialect.name, directory)
     applied: list[str] = []
@@ -128,7 +128,7 @@ def _apply(dialect: Dialect, cursor: Cursor, wanted: Sequence[Migration]) -> lis
 
 
 def _inspect(dialect: Dialect, cursor: Cursor) -> bool:
-    """Return whether it is a database of the Node.js server; raise if it is neither that nor ours nor empty."""
+    """Return whether the database belongs to the Node.js server. Raise MigrationError for other foreign tables."""
     if dialect.columns(cursor, "schema_migrations"):
         return False
     rooms = dialect.columns(cursor, "rooms")

@@ -1,9 +1,8 @@
-"""Take over a PostgreSQL database of the Node.js server that tandemd replaces. Part of the first migration.
+"""The import of a PostgreSQL database of the Node.js server, as part of the first migration.
 
-Its tables are kept as `nodejs_rooms`, `nodejs_users` and `nodejs_room_events`. Rooms, users and events become rows of
-ours, the events as epoch 0, numbered in their order. A room that was not archived comes back with its title, position
-and guest control as if everybody had just left it: who was in it, and its PIN, were in Redis only. Times without a zone
-are taken for UTC.
+The old tables stay as `nodejs_rooms`, `nodejs_users` and `nodejs_room_events`. Rooms, users and events become rows of
+tandemd, the events with epoch 0, numbered in their order. A room that was not archived returns with its title, position
+and guest control, but empty and without PIN, because members and PIN were in Redis only. Times without a zone are UTC.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from .dialect import BulkStatement, Cursor, Dialect
 from .statements import UPSERT_ROOMS
 
 LOOKED_AT_AFTER = 4 * 3600.0
-"""Seconds after which an empty room that was carried over is looked at for the first time: `room_ttl`'s default."""
+"""Seconds until an imported empty room is due: the default of `room_ttl`."""
 
 TABLES = ("rooms", "users", "room_events")
 
@@ -74,7 +73,7 @@ STATEMENTS = (
 
 
 def is_nodejs_schema(rooms: Mapping[str, str], users: Mapping[str, str], events: Mapping[str, str]) -> bool:
-    """Say whether tables with these columns (name: type) are the Node.js server's."""
+    """Return whether tables with these columns (name: type) are those of the Node.js server."""
     return (
         rooms.get("id") == users.get("id") == events.get("room_id") == "character varying"
         and "data" in events
@@ -84,13 +83,13 @@ def is_nodejs_schema(rooms: Mapping[str, str], users: Mapping[str, str], events:
 
 
 def rename_legacy_tables(cursor: Cursor) -> None:
-    """Give the old tables other names."""
+    """Rename the old tables."""
     for table in TABLES:
         cursor.execute(f'alter table "{table}" rename to "nodejs_{table}"')
 
 
 def import_legacy_rows(dialect: Dialect, cursor: Cursor) -> None:
-    """Copy from the old tables, which are set aside, into ours, which are new."""
+    """Copy from the renamed tables to the new ones."""
     now = time.time()
     for statement in _CREATE_KEYS:
         cursor.execute(statement)

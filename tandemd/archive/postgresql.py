@@ -1,4 +1,4 @@
-"""The archive in PostgreSQL, shared by all nodes. The only module that knows the psycopg2 driver."""
+"""The archive in PostgreSQL, shared by all nodes. Only this module uses the psycopg2 driver."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .dialect import Cursor, DatabaseConnection, Dialect
 from .errors import ArchiveError
 
 OLDEST = 130000
-"""PostgreSQL 13, as the server counts."""
+"""PostgreSQL 13, in the server's notation."""
 
 _CONNECTING = {
     "connect_timeout": 5,
@@ -23,7 +23,7 @@ _CONNECTING = {
     "tcp_user_timeout": 30_000,
     "application_name": "tandemd",
 }
-# Nothing in Twisted can interrupt a thread that waits for a dead server: these limits are what does.
+# Twisted cannot interrupt a thread that waits for a dead server; these limits do.
 
 SERIALIZATION, DEADLOCK, CANCELLED = "40001", "40P01", "57014"
 REFUSED = ("22", "23", "54")
@@ -47,9 +47,9 @@ class PostgreSQL(Dialect):
     error = psycopg2.Error
 
     def __init__(self, connections: int = 10, statement_timeout: float = 10.0, **arguments: Any):
-        """connections: the most this node opens. statement_timeout: seconds. arguments: as psycopg2.connect takes them.
-
-        `arguments` are libpq's keywords (host, port, dbname, user, password, sslmode ...), or `dsn`, a URL.
+        """connections: the limit of connections of this node.
+        statement_timeout: seconds.
+        arguments: of psycopg2.connect, either keywords of libpq (host, port, dbname, user, password, sslmode ...), or `dsn`, a URL.
         """
         self.connections = connections
         self._timeout = round(statement_timeout * 1000)
@@ -65,7 +65,7 @@ class PostgreSQL(Dialect):
 
     def prepare(self, apply: Callable[[DatabaseConnection], None]) -> None:
         try:
-            connection = self._open(0)  # a migration takes as long as it takes
+            connection = self._open(0)  # a migration has no time limit
         except psycopg2.Error as error:
             raise ArchiveError(
                 f"cannot connect to {self.where}: {one_line(error)}; check that it runs, and the host, port, user, "
@@ -112,7 +112,7 @@ class PostgreSQL(Dialect):
         if not isinstance(error, psycopg2.Error):
             return False
         code = error.pgcode
-        if code is None:  # not from the server: the connection is lost, or could not be made
+        if code is None:  # not from the server: the connection is lost, or failed
             return (
                 isinstance(error, psycopg2.InterfaceError | psycopg2.OperationalError)
                 or type(error) is psycopg2.DatabaseError

@@ -1,4 +1,4 @@
-"""From rooms and commits to rows. Pure."""
+"""The conversion of rooms and commits to rows. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NUL = "\\u0000"
 
 @functools.lru_cache(maxsize=65536)
 def user_key(room_uuid: str, user_id: str) -> str:
-    """Return the UUID of a user's row: it follows from the room's UUID and the client's user id."""
+    """Return the UUID of a user's row, derived from room UUID and user id."""
     return str(uuid.uuid5(uuid.UUID(room_uuid), user_id))
 
 
@@ -65,7 +65,7 @@ ROOM_COLUMNS = (
 
 
 def room_row(room: Room, superseded: bool = False) -> Row:
-    """Return the row of a room. superseded: a younger room has its code already, so this one has ended."""
+    """Return the row of a room. superseded: a younger room has its room id, so this one has ended."""
     ended = room.closed or superseded
     playback = room.playback
     at = timestamp(room.at)
@@ -87,7 +87,7 @@ USER_COLUMNS = (
 
 
 def user_row(room: Room, user_id: str) -> Row:
-    """Return the row of a user as of the room's version; who is not a member any more has left."""
+    """Return the row of a user at the room's version; a user that is not a member has left."""
     member: Member | None = room.members.get(user_id)
     key = user_key(room.room_uuid, user_id)
     if member is None or room.closed:
@@ -113,15 +113,15 @@ PRESENCE_COLUMNS = ("id", "current_time", "is_playing", "connection_quality", "l
 
 
 def presence_row(presence: PlayerStatus) -> Row:
-    """Return the values that a user's row takes over from its node."""
+    """Return the values that update a user's row."""
     return (
         user_key(presence.room_uuid, presence.user_id), presence.position, presence.playing, presence.quality,
         timestamp(presence.heartbeat),
     )  # fmt: skip
 
 
-def letter(content: Any) -> str:
-    """Return a row, or what should have become one, as text for a person; works with anything."""
+def dead_letter_text(content: Any) -> str:
+    """Return a rejected row, or the values for it, as text for operators. Accepts any object."""
     try:
         return json_text(content)
     except (ValueError, TypeError, RecursionError):
@@ -129,5 +129,5 @@ def letter(content: Any) -> str:
 
 
 def plain(text: str) -> str:
-    """Return text in ASCII without NUL, which every database takes."""
+    """Return text in ASCII without NUL, which all databases accept."""
     return text.encode("ascii", "backslashreplace").decode().replace("\0", "")

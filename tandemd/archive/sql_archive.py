@@ -1,4 +1,4 @@
-"""IArchive in SQL, the same statements for SQLite and PostgreSQL."""
+"""`IArchive` in SQL, with the same statements for SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ from .statements import (
 T = TypeVar("T")
 
 PURGED_AT_ONCE = 5000
-"""Rows a transaction: the writer gets its turn in between."""
+"""Rows deleted in one transaction, so that the writer gets its turn."""
 
 SAMPLES = 8
-"""How many places in the table of events are looked at to estimate its size."""
+"""Samples of the table of events for the estimate of its size."""
 EVENT_BYTES = 250
-"""About how many bytes an event has in the database beside its details, indexes included."""
+"""Approximate bytes of an event in the database without its details, with indexes."""
 
 
 def _seconds(text: str) -> float:
@@ -53,7 +53,7 @@ def _seconds(text: str) -> float:
 
 @implementer(IArchive)
 class SQLArchive:
-    """The archive in a database that has the schema of `migrate`."""
+    """The archive in a database with the current schema."""
 
     log = Logger()
 
@@ -76,21 +76,21 @@ class SQLArchive:
     # ---- IArchive
 
     def restore(self, now: float) -> Deferred[Sequence[Room]]:
-        """As IArchive says. A room whose state cannot be read is left as it is, with a line in the log."""
+        """See `IArchive.restore`. An unreadable room stays unchanged, and is logged."""
         return self._watch(self._database.run("restore", self._restore, now))
 
     def living(self) -> Deferred[Sequence[Room]]:
-        """As IArchive says; rooms that cannot be read are left out."""
+        """See `IArchive.living`. Unreadable rooms are missing."""
         return self._watch(self._database.run("living", self._living))
 
     def find(self, room_id: str) -> Deferred[Room | None]:
-        """As IArchive says. A room whose state cannot be read is none, with a line in the log."""
+        """See `IArchive.find`. Returns None for an unreadable room, and logs it."""
         return self._watch(self._database.run("find", self._find, room_id))
 
     def write(self, commits: Sequence[tuple[str, Commit]], snapshots: Sequence[Snapshot]) -> Deferred[None]:
-        """As IArchive says. What the database will never take goes to `dead_letters`, the rest is stored.
+        """See `IArchive.write`. Rows that the database rejects for good go to `dead_letters`.
 
-        Events of a room that is neither in the archive nor in `snapshots` are such.
+        Among these are events of a room that is neither in the archive nor in `snapshots`.
         """
         attempt = self._database.run("write", self._write, commits, snapshots, False)
 
@@ -103,7 +103,7 @@ class SQLArchive:
         return self._watch(attempt)
 
     def presence(self, records: Sequence[PlayerStatus]) -> Deferred[None]:
-        """As IArchive says; an older heartbeat than the one stored changes nothing."""
+        """See `IArchive.presence`. A heartbeat older than the stored one changes nothing."""
         return self._watch(self._database.run("presence", self._write_presence, records))
 
     async def _purge_all(self, before: float) -> int:
@@ -117,7 +117,7 @@ class SQLArchive:
         return total
 
     def purge(self, before: float) -> Deferred[int]:
-        """As IArchive says; also users who left and dead letters from before that time."""
+        """See `IArchive.purge`. Also deletes users that left, and dead letters, before that time."""
         return Deferred.fromCoroutine(self._purge_all(before))
 
     async def _shrink_all(self, most: int) -> int:
@@ -127,23 +127,23 @@ class SQLArchive:
         return total
 
     def shrink(self, most: int) -> Deferred[int]:
-        """As IArchive says. The bytes are estimated: rows times their average length in samples of all ages."""
+        """See `IArchive.shrink`. Estimates the bytes: rows times their average length in samples of all ages."""
         return Deferred.fromCoroutine(self._shrink_all(most))
 
     def ready(self) -> str:
-        """As IArchive says, by how the last transaction ended."""
+        """See `IArchive.ready`. The last transaction decides."""
         return self._reason
 
     def _watch(self, attempt: Deferred[T]) -> Deferred[T]:
         def worked(result: T) -> T:
             if self._reason:
-                self.log.info("the archive works again: {where}", where=self._dialect.where)
+                self.log.info("archive: available again: {where}", where=self._dialect.where)
                 self._reason = ""
             return result
 
         def failed(failure: Failure) -> Failure:
             if self._dialect.refused(failure.value):
-                return failure  # which says nothing about the database
+                return failure  # the database itself works
             if not self._reason:
                 self.log.error(
                     "the archive cannot be used: {where}: {error}",
@@ -163,7 +163,7 @@ class SQLArchive:
     ) -> None:
         batch = (BisectingBatch if carefully else Batch)(self._dialect, cursor)
         if snapshots:
-            ordered = sorted(snapshots, key=_room_id)  # nodes that write the same rooms take their locks in one order
+            ordered = sorted(snapshots, key=_room_id)  # so that nodes lock the same rooms in the same order
             superseded = self._resolve_duplicate_ids(cursor, ordered)
             batch.put(
                 "rooms", self._rooms, lambda it: records.room_row(it.room, it.room.room_uuid in superseded), ordered
@@ -175,9 +175,9 @@ class SQLArchive:
         batch.close()
 
     def _resolve_duplicate_ids(self, cursor: Cursor, snapshots: Sequence[Snapshot]) -> set[str]:
-        """Of open rooms with one code only the youngest is open: archive older rows, return which of ours are not it.
+        """Of several open rooms with one room id, keep the youngest: archive older rows, return the UUIDs of older snapshots.
 
-        Happens when the commit that closed the older room is lost, or comes later by another node.
+        This happens if the commit that ended the older room is lost, or comes later from another node.
         """
         youngest: dict[str, Room] = {}
         superseded: set[str] = set()
@@ -206,7 +206,7 @@ class SQLArchive:
             try:
                 row = records.presence_row(presence)
             except ValueError:
-                continue  # no such user can be in the archive
+                continue  # the archive cannot have this user
             newest[row[0]] = row
         self._presences.execute(cursor, [newest[key] for key in sorted(newest)])
 
@@ -254,7 +254,7 @@ class SQLArchive:
                 rooms.append(load(room_uuid, room_id, _seconds(created_at), epoch, seq, state))
             except ValueError as error:
                 self.log.error(
-                    "the room {room} ({code}) cannot be read from the archive and is left there: {error}",
+                    "archive: cannot read room {room} ({code}), which stays there: {error}",
                     room=room_uuid, code=room_id, error=one_line(error),
                 )  # fmt: skip
         return rooms

@@ -1,4 +1,4 @@
-"""The archive in one SQLite file: nothing to install. The only module that knows the sqlite3 driver."""
+"""The archive in one SQLite file. Only this module uses the sqlite3 driver."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .dialect import ROWS_A_STATEMENT, Cursor, DatabaseConnection, Dialect
 from .errors import ArchiveError
 
 OLDEST = (3, 35, 0)
-"""The oldest library that knows what the statements use."""
+"""The oldest library with the syntax of the statements."""
 
 
 class SQLite(Dialect):
-    """A file. UUIDs, JSON and times are text in it, so that the sqlite3 shell shows them as they are."""
+    """A file. UUIDs, JSON and times are text, so that the sqlite3 shell shows them."""
 
     name = "sqlite"
     module = "sqlite3"
@@ -32,8 +32,8 @@ class SQLite(Dialect):
         "serial": "integer primary key",
     }
     error = sqlite3.Error
-    connections = 1  # one writer at a time is all that SQLite allows
-    # To parse a statement of hundreds of rows takes as long as to carry it out, and the driver remembers those it has seen.
+    connections = 1  # SQLite allows one writer at a time
+    # Parsing a statement with hundreds of rows takes as long as its execution, and the driver caches parsed statements.
     sizes = (ROWS_A_STATEMENT, 100, 20, 5, 1)
 
     def __init__(self, path: str, busy_timeout: float = 5.0):
@@ -59,14 +59,14 @@ class SQLite(Dialect):
             raise ArchiveError(f"cannot use {self.where}: {one_line(error)}; {_remedy(error)}") from error
 
     def _create(self, apply: Callable[[DatabaseConnection], None]) -> bool:
-        """Make the file under another name first: whoever sees it under its own sees it complete.
+        """Create the file under another name first, so that other processes see it only when it is complete.
 
-        Return whether it became the file, because no other process was faster.
+        Return False if another process has created the file in the meantime.
         """
         number, path = tempfile.mkstemp(
             prefix=os.path.basename(self.path) + ".", suffix=".new", dir=os.path.dirname(self.path)
         )
-        os.close(number)  # mkstemp gave it mode 0600; SQLite's side files follow it
+        os.close(number)  # mkstemp sets mode 0600, which SQLite copies to its side files
         try:
             with closing(sqlite3.connect(path, isolation_level=None)) as connection:
                 apply(connection)
@@ -83,8 +83,8 @@ class SQLite(Dialect):
                     os.unlink(leftover)
 
     def connect(self) -> DatabaseConnection:
-        # check_same_thread: adbapi closes connections in the reactor's thread. isolation_level: we say BEGIN ourselves.
-        # The uri refuses to create a file: one that has vanished must be noticed, not replaced by an empty one.
+        # check_same_thread: adbapi closes connections in the reactor's thread. isolation_level: `begin` sends BEGIN.
+        # mode=rw does not create a file, because a vanished file must be an error.
         uri = "file:" + self.path.replace("%", "%25").replace("?", "%3f").replace("#", "%23") + "?mode=rw"
         connection = sqlite3.connect(
             uri, uri=True, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False
@@ -110,7 +110,7 @@ class SQLite(Dialect):
         return True
 
     def retryable(self, error: BaseException | None) -> bool:
-        return False  # what is locked was waited for already
+        return False  # busy_timeout has already waited for locks
 
     def interrupt(self, connection: Any) -> None:
         connection.interrupt()

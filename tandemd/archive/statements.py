@@ -1,4 +1,4 @@
-"""The archive's SQL, once for both databases, as `dialect` describes it. `{values}` stands for many rows (`BulkStatement`)."""
+"""The archive's SQL for both databases, in the notation of `dialect`. `{values}` stands for the rows of a `BulkStatement`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ UPSERT_USERS = (
     f' on conflict ("id") do update set'
     f" {_updates(rows.USER_COLUMNS, 'id', 'room_id', 'client_id', 'username', 'last_heartbeat', 'created_at')},"
     f' "username" = coalesce(excluded."username", "u"."username"),'
-    # Who joins again after having left has joined now; anybody else keeps the time.
+    # A user that left and returned has joined now; others keep their time.
     f' "created_at" = case when "u"."left_at" is null then "u"."created_at" else excluded."created_at" end'
     f" where {_newer('u')}"
 )
@@ -63,7 +63,7 @@ PURGE = (
     'delete from "room_events" where "id" in (select "id" from "room_events" where "created_at" < ? limit ?)',
     'delete from "users" where "id" in (select "id" from "users" where "left_at" < ? limit ?)',
     'delete from "dead_letters" where "id" in (select "id" from "dead_letters" where "created_at" < ? limit ?)',
-    # The events of a room are gone before it, however many they were: they are not younger than its end.
+    # Rooms last: their events, which are not younger than their end, are deleted by then.
     'delete from "rooms" where "id" in (select "id" from "rooms" where "archived_at" < ? limit ?)',
 )
 

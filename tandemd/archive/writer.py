@@ -1,4 +1,4 @@
-"""From the memory store to the archive: written behind, in batches, never on the message path."""
+"""Writes commits of the memory store to the archive: later, in batches, not on the message path."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from ..util.write_pacing import WritePacing
 T = TypeVar("T")
 
 Changed = dict[str, tuple[Room, frozenset[str]]]
-"""Rooms by UUID, each with the users whose record has changed."""
+"""Rooms by UUID, with the users whose record has changed."""
 
 _encode = msgspec.json.Encoder().encode
 
 DAY = 86400.0
 
 FIRST_PURGE = 600.0
-"""Seconds after the start: a server that is restarted every day purges too."""
+"""Seconds from the start to the first purge, so that a server with a daily restart purges, too."""
 
 SHRINK_INTERVAL = 600.0
-"""Seconds between two looks at how large the events are."""
+"""Seconds between two measurements of the events."""
 
 QUIET = 1.0
-"""Seconds that a room may wait which only commits without a row have changed since it was written: players' positions and who
-watches, which are told anew after a restart anyway. They are most of all commits where many watch."""
+"""Seconds that a room may wait if only commits without a row have changed it: positions and watching members. Clients send these
+again after a restart. They are most of the commits in large rooms."""
 
 QUEUE_COMMITS = 50_000
-"""How many commits with a row may wait for an archive that fails or is slow. With as many the store takes no more."""
+"""Commits with a row that may wait for a failing or slow archive. With so many, the store accepts no more."""
 QUEUE_BYTES = 64 * 1024 * 1024
-"""How many bytes of them, of those that wait behind the first `UNWEIGHED`."""
+"""Bytes of waiting commits behind the first `UNWEIGHED`."""
 UNWEIGHED = 5000
 
 SHORTEST_WAIT, LONGEST_WAIT = 0.5, 15.0
-"""Seconds from a failure to the next attempt; doubled each time."""
+"""Seconds from a failure to the next attempt, which double each time."""
 
 
 class WriterSettings(Struct, frozen=True):
@@ -71,7 +71,7 @@ class WriterSettings(Struct, frozen=True):
 
 
 class ArchiveWriter(Service):
-    """Keeps what was committed until the archive has it. Its methods are called on the reactor's thread."""
+    """Keeps commits until the archive has them. Methods are called on the reactor's thread."""
 
     name = "archive writer"
     log = Logger()
@@ -86,7 +86,7 @@ class ArchiveWriter(Service):
         now: Callable[[], float] | None = None,
         settings: WriterSettings,
     ):
-        """presence: returns how the members connected here are doing.
+        """presence: returns the status of the members connected here.
 
         observe: called after each batch with the number of its commits, and whether the archive has them.
         now: returns server time, as in commits; by default the time of the reactor.
@@ -99,10 +99,10 @@ class ArchiveWriter(Service):
         self._settings = settings
         self._queue: list[tuple[Room, Commit]] = []
         self.full = False
-        """Whether so much waits that no more is to be committed: what is acknowledged must get into the archive."""
+        """Whether the store must reject commits, because the archive must get all acknowledged ones."""
         self._watched = min(settings.queue_commits, UNWEIGHED)
         self._weighed = 0
-        self._put_off: dict[str, tuple[Room, frozenset[str]]] = {}
+        self._deferred: dict[str, tuple[Room, frozenset[str]]] = {}
         self._pacing = WritePacing(reactor)
         self._quiet: dict[str, tuple[Room, float]] = {}
         self._loops: list[Periodic] = []
@@ -113,10 +113,10 @@ class ArchiveWriter(Service):
         self._not_before = 0.0
 
     def committed(self, room: Room, commit: Commit) -> None:
-        """Take note of a commit. Called for every one, so it does next to nothing.
+        """Record a commit. Called for each commit, so it is short.
 
-        room: the store's own, after the commit. It is looked at later and may move on until then; after a commit that
-        closes it, it must not.
+        room: the store's object after the commit. The writer reads it later; until then it may change, except after a commit
+        that closes it.
         """
         if commit.event and not commit.unrecorded:
             queue = self._queue
@@ -124,37 +124,37 @@ class ArchiveWriter(Service):
             if len(queue) >= self._watched:
                 self._weigh()
         else:
-            # Oldest first: a key that is there keeps its place.
+            # Oldest first, because an existing key keeps its place.
             self._quiet[room.room_uuid] = room, self._quiet.get(room.room_uuid, (room, commit.at))[1]
 
     def _weigh(self) -> None:
-        """Take note of the newest commit of many that wait: the archive fails, or is slow."""
+        """Measure the newest commit of a long queue, because the archive fails or is slow."""
         queue = self._queue
         if len(queue) > UNWEIGHED:
-            # Of what waits, the rows count, not what was said.
+            # Only rows are written, so waiting commits need no messages.
             room, commit = queue[-1]
             queue[-1] = room, msgspec.structs.replace(commit, messages=())
             self._weighed += len(_encode((commit.details, commit.changes)))
-        self._look_whether_full()
+        self._check_full()
 
-    def _look_whether_full(self) -> None:
+    def _check_full(self) -> None:
         self.full = len(self._queue) >= self._settings.queue_commits or self._weighed >= self._settings.queue_bytes
 
     def __len__(self) -> int:
-        """Return how many commits have rows that are not in the archive yet."""
+        """Return the number of commits whose row is not in the archive yet."""
         return len(self._queue)
 
     @property
     def lag(self) -> float:
-        """How many seconds ago the oldest commit was made whose row is not in the archive yet; 0.0 if there is none."""
+        """The age in seconds of the oldest commit whose row is not in the archive yet, or 0.0."""
         return max(0.0, self._now() - self._queue[0][1].at) if self._queue else 0.0
 
     def ready(self) -> str:
-        """Return '' if the archive takes what is written, else the reason why not, for people."""
+        """Return '' if the archive accepts batches, else the reason, for operators."""
         return f"{self._failure}; {len(self._queue)} changes wait" if self._failure else ""
 
     def startService(self) -> None:
-        """Begin to write."""
+        """Start to write."""
         super().startService()
         self._repeat("writing the archive", self._settings.flush_interval, self._flush_when_due)
         self._repeat("archiving positions", self._settings.positions_interval, self._store_presence)
@@ -167,7 +167,7 @@ class ArchiveWriter(Service):
         self._repeat("deleting old rows", DAY, self._delete_old, now=True)
 
     def _repeat(self, name: str, interval: float, function: Callable[[], object], *, now: bool = False) -> None:
-        # The functions handle the archive's failures; what escapes is a fault of ours.
+        # The functions handle failures of the archive; other errors are faults of the program.
         loop = Periodic(self._reactor, interval, function, name)
         self._loops.append(loop)
         loop.start(now=now)
@@ -181,7 +181,7 @@ class ArchiveWriter(Service):
         return self._flush(quiet_until)
 
     def _quiet_until(self, at: float, most: int) -> dict[str, tuple[Room, float]]:
-        """Return the rooms of which only quiet commits wait, the first of them not after `at`."""
+        """Return the rooms with only quiet commits, the first of them not after `at`."""
         waiting: dict[str, tuple[Room, float]] = {}
         for id, (room, since) in self._quiet.items():
             if since > at or len(waiting) == most:
@@ -190,7 +190,7 @@ class ArchiveWriter(Service):
         return waiting
 
     def _flush(self, quiet_until: float) -> Deferred[None]:
-        """Write the oldest commits and their rooms, one batch at a time; whether that worked is in `_failure`."""
+        """Write the oldest commits and their rooms, one batch at a time. `_failure` has the result."""
         if self._flushing is None:
             self._flushing = flushing = Deferred.fromCoroutine(self._write(quiet_until))
             flushing.addBoth(self._flushed)
@@ -205,13 +205,13 @@ class ArchiveWriter(Service):
         batch = self._queue[: self._settings.batch_commits]
         quiet = self._quiet_until(quiet_until, self._settings.batch_commits - len(batch))
         for room, _ in batch:
-            # What they say of the room is in its row then.
+            # The row of the room includes these commits then.
             if room.room_uuid in self._quiet:
                 quiet[room.room_uuid] = self._quiet[room.room_uuid]
         for id in quiet:
             del self._quiet[id]
         found = changed(batch, [room for room, _ in quiet.values()])
-        written, put_off = self._due(found, math.inf if quiet_until == math.inf else self._reactor.seconds())
+        written, deferred = self._due(found, math.inf if quiet_until == math.inf else self._reactor.seconds())
         try:
             await self._archive.write(
                 [(room.room_uuid, commit) for room, commit in batch],
@@ -225,23 +225,23 @@ class ArchiveWriter(Service):
         del self._queue[: len(batch)]
         if len(self._queue) < UNWEIGHED:
             self._weighed = 0
-        self._look_whether_full()
-        self._put_off = put_off
+        self._check_full()
+        self._deferred = deferred
         self._pacing.written((room.room_uuid, room.weight()) for room, _ in written.values() if not room.closed)
         self._failure = ""
         self._wait = SHORTEST_WAIT
         self._observe(len(batch), True)
 
     def _overdue(self, now: float) -> bool:
-        return any(self._due_at(room) <= now for room, _ in self._put_off.values())
+        return any(self._due_at(room) <= now for room, _ in self._deferred.values())
 
     def _due_at(self, room: Room) -> float:
-        """Return when a room is to be written again at the earliest."""
+        """Return the earliest time of the next write of a room."""
         return 0.0 if room.closed else self._pacing.due_at(room.room_uuid)
 
     def _due(self, found: Changed, now: float) -> tuple[Changed, Changed]:
-        """Return which rooms are to be written now, those included that were put off, and which are put off."""
-        waiting = dict(self._put_off)
+        """Return the rooms to write now, including deferred ones, and the rooms to defer."""
+        waiting = dict(self._deferred)
         for id, (room, users) in found.items():
             waiting[id] = room, users | (waiting[id][1] if id in waiting else frozenset())
         due = {id: it for id, it in waiting.items() if self._due_at(it[0]) <= now}
@@ -253,39 +253,37 @@ class ArchiveWriter(Service):
         self._not_before = self._reactor.seconds() + self._wait
         self._wait = min(2 * self._wait, LONGEST_WAIT)
 
-    # ---- the rest
+    # ---- periodic work
 
     async def _store_presence(self) -> None:
         try:
             records = self._presence()
             if records:
                 await self._archive.presence(records)
-        except Exception as error:  # there will be newer ones soon
-            self.log.warn("positions and heartbeats of users were not archived: {error}", error=one_line(error))
+        except Exception as error:  # newer ones follow soon
+            self.log.warn("archive: failed to write positions and heartbeats: {error}", error=one_line(error))
 
     async def _delete_old(self) -> None:
         try:
             count = await self._archive.purge(self._now() - self._settings.retention_days * DAY)
         except Exception as error:
-            self.log.warn("old rows were not deleted from the archive: {error}", error=one_line(error))
+            self.log.warn("archive: failed to delete old rows: {error}", error=one_line(error))
         else:
             self.log.info(
-                "{count} rows older than {days} days were deleted", count=count, days=self._settings.retention_days
+                "archive: deleted {count} rows older than {days} days", count=count, days=self._settings.retention_days
             )
 
     async def _delete_beyond(self) -> None:
         try:
             count = await self._archive.shrink(self._settings.events_bytes)
         except Exception as error:
-            self.log.warn("old events were not deleted from the archive: {error}", error=one_line(error))
+            self.log.warn("archive: failed to delete old events: {error}", error=one_line(error))
             return
         if count:
-            self.log.warn(
-                "{count} events were deleted before their time: there were more than archive.events_bytes", count=count
-            )
+            self.log.warn("archive: deleted {count} events early, because of archive.events_bytes", count=count)
 
     def stopService(self) -> Deferred[None]:
-        """Write everything that was committed, within the limit; what cannot be written is counted in the log."""
+        """Write all commits, within the limit; log the number of lost ones."""
         super().stopService()
         for loop in self._loops:
             loop.stop()
@@ -296,29 +294,29 @@ class ArchiveWriter(Service):
 
     async def _write_rest(self) -> None:
         deadline = self._reactor.seconds() + self._settings.stop_seconds
-        while (self._queue or self._quiet or self._put_off) and (left := deadline - self._reactor.seconds()) > 0:
+        while (self._queue or self._quiet or self._deferred) and (left := deadline - self._reactor.seconds()) > 0:
             await self._flush(math.inf).addTimeout(left, self._reactor)
             if self._failure:
                 left = max(0.0, deadline - self._reactor.seconds())
                 await deferLater(self._reactor, min(SHORTEST_WAIT, left))
-        if self._queue or self._quiet or self._put_off:
+        if self._queue or self._quiet or self._deferred:
             self.log.error(
-                "{count} changes could not be archived and are lost: {reason}",
-                count=len(self._queue) + len(self._quiet) + len(self._put_off),
-                reason=self._failure or f"there was no time within {self._settings.stop_seconds} s",
+                "archive: {count} changes are lost: {reason}",
+                count=len(self._queue) + len(self._quiet) + len(self._deferred),
+                reason=self._failure or f"no time left after {self._settings.stop_seconds} s",
             )  # fmt: skip
 
 
 def changed(batch: Sequence[tuple[Room, Commit]], others: Sequence[Room]) -> Changed:
-    """Return the rooms of a batch, each once, with the users whose record the batch changed; and others.
+    """Return the rooms of a batch, each once, with the users whose record the batch changed, and `others`.
 
-    What has no row in `room_events` changes no user's either.
+    Commits without a row in `room_events` do not change users.
     """
     rooms: dict[str, Room] = {}
     users: dict[str, set[str]] = {room.room_uuid: set() for room in others}
     for room, commit in batch:
         users.setdefault(room.room_uuid, set())
-        rooms[room.room_uuid] = room  # the last: a store may go on with another object for the same room
+        rooms[room.room_uuid] = room  # the last one, because a store may replace the object of a room
         if commit.changes:
             users[room.room_uuid].update(name[len(MEMBER) :] for name in commit.changes if name.startswith(MEMBER))
         if commit.closes:

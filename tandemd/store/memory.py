@@ -1,4 +1,4 @@
-"""Rooms in this process: a commit is a function call. For one node; what must survive a restart goes to the archive."""
+"""Rooms in this process, for a single node: a commit is a function call. The archive keeps them across restarts."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from ..util.server_time import ServerTime
 from .redis.codec import decode_commit, encode_whole_commit
 
 FULL_RETRY = 5.0
-"""Seconds after which a command may be tried again that came while the archive took nothing any more."""
+"""Seconds after which a command may be retried that was rejected because the archive fails."""
 
-MAILBOX = 200
-"""How many frames are kept for one member; a WebRTC handshake with ten others needs about half of it."""
+MAILBOX_FRAMES = 200
+"""Frames in a mailbox; a WebRTC handshake with ten others needs about half of it."""
 
 
 class _Kept:
-    """A room as the store has it. log: its last commits, encoded: as objects they would be several times as large."""
+    """A stored room. log: its last commits, encoded, because objects would be several times as large."""
 
     __slots__ = ("log", "log_bytes", "mail", "room")
 
@@ -50,18 +50,18 @@ class _Kept:
         self.mail: dict[str, _Mailbox] = {}
 
     def trim(self, log_length: int, log_bytes: int) -> None:
-        """Drop the oldest commits beyond a number and a size. The last one stays in any case."""
+        """Drop the oldest commits beyond a number and a size, except the last one."""
         while len(self.log) > 1 and (self.log_bytes > log_bytes or len(self.log) > log_length):
             self.log_bytes -= len(self.log.popleft())
 
     def drop_mail(self, changes: Mapping[str, Any]) -> None:
-        """Drop what waits for members that a commit has removed."""
+        """Drop mailboxes of members that a commit has removed."""
         for name, value in changes.items():
             if value is None and name.startswith(MEMBER):
                 self.mail.pop(name.removeprefix(MEMBER), None)
 
     def forget(self) -> None:
-        """Drop everything that is kept for members: they are gone."""
+        """Drop log and mailboxes, because the room has no members."""
         self.log.clear()
         self.log_bytes = 0
         self.mail.clear()
@@ -77,24 +77,25 @@ class _Mailbox:
         self.size = 0
 
     def put(self, frame: bytes, most: int) -> bool:
-        """Append a frame and drop the oldest beyond `MAILBOX`; return whether it fits into `most` bytes."""
+        """Append a frame, and drop the oldest beyond `MAILBOX_FRAMES`. Return False if it exceeds `most` bytes."""
         if self.size + len(frame) > most:
             return False
         self.frames.append(frame)
         self.size += len(frame)
-        if len(self.frames) > MAILBOX:
+        if len(self.frames) > MAILBOX_FRAMES:
             self.size -= len(self.frames.popleft())
         return True
 
 
 @implementer(IStore, IRoomStore, IMailboxes, IRateLimitStore, IClusterClock)
 class MemoryStore:
-    """The store of a single node.
+    """The store of a single node. This object plays all parts of `IStore`.
 
-    log_length: commits kept for each room, for members that resume.
-    journal: is given the room after each commit, and the commit. It must be quick. bounds: bytes that a room may hold.
-    full: says whether the journal can take no more; then only rooms end. time: server time; without it, the clock counts
-    from 1970, as simulated time does.
+    log_length: commits in the log of a room, for members that resume.
+    journal: called with the room after each commit, and the commit. It must be quick.
+    bounds: bytes of a room.
+    full: returns whether the journal is full; then the store accepts only commits that end rooms.
+    time: server time; by default the clock's time, as in simulations.
     """
 
     def __init__(
@@ -117,14 +118,14 @@ class MemoryStore:
         self._invites: dict[str, str] = {}
         self._due: list[tuple[float, str]] = []
         self._subscribed: set[str] = set()
-        # Each message asks for the time: spare it a call.
+        # Each message asks for the time: this saves a call.
         self.now = self._time.now  # type: ignore[method-assign]
         self._restored_at = 0.0
         self._budgets = TokenBuckets(self._rooms.__contains__)
 
     def restore(self, rooms: Sequence[Room]) -> None:
-        """Take over rooms from the archive. To be called before the first commit."""
-        # The wall clock may have been set back since they were stored; nothing in them may be of a later time than now.
+        """Restore rooms from the archive. Called before the first commit."""
+        # The wall clock may have been set back since, but stored times must not be in the future.
         latest = max((room.at for room in rooms), default=0.0)
         if latest > self._time.now():
             self._time.begin(latest)
@@ -141,7 +142,7 @@ class MemoryStore:
         return kept
 
     def codes(self) -> list[str]:
-        """Return the codes of all rooms."""
+        """Return the ids of all rooms."""
         return list(self._rooms)
 
     # IRoomStore

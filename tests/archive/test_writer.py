@@ -427,7 +427,7 @@ class WriterTests(SynchronousTestCase):
         self.archive.failure = None
         self.clock.advance(SHRINK_INTERVAL)
         self.assertEqual(self.archive.shrunk, [1000] * 4)
-        self.assertEqual(sum("before their time" in str(line.get("log_format")) for line in self.lines), 3)
+        self.assertEqual(sum("deleted {count} events early" in str(line.get("log_format")) for line in self.lines), 3)
 
     def test_stopping_before_the_first_purge(self) -> None:
         self.start(retention_days=30)

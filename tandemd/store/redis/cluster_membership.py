@@ -1,4 +1,4 @@
-"""Which nodes are alive, and what becomes of the members of one that is not."""
+"""Living nodes, and the takeover of dead nodes' members."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from .keys import NODES, STORE, places_key
 from .metrics import StoreMetrics
 
 DEAD_AFTER = 10.0
-"""Seconds without a sign of life after which a node is dead."""
+"""Seconds without a heartbeat after which a node is dead."""
 AT_ONCE = 20
-"""Rooms that are taken over at the same time."""
+"""Rooms in one step of a takeover."""
 
 
 class ClusterMembership:
-    """This node's signs of life, and the taking over of dead nodes' members.
+    """Sends this node's heartbeats, and takes over members of dead nodes.
 
-    name: "node/boot/" of this node. alive: how many nodes have given a sign of life lately, this one included. floor:
-    server time before which no grace period began, as far as it matters: the store was away until then. heard_at: server
-    time of this node's last sign of life.
+    name: "node/boot/" of this node.
+    alive: the number of living nodes, including this one.
+    floor: the server time before which no grace period can have begun, see `IClusterClock.grace_floor`.
+    heard_at: the server time of this node's last heartbeat.
     """
 
     def __init__(self, gateway: RedisGateway, name: str, metrics: StoreMetrics):
@@ -43,9 +44,9 @@ class ClusterMembership:
         self._taking = False
 
     async def beat(self) -> tuple[float, bytes, Sequence[str]]:
-        """Give a sign of life; return Redis' time, the store's incarnation and the names of dead nodes.
+        """Send a heartbeat; return Redis' time, the store's incarnation and the names of dead nodes.
 
-        Raises Disconnected or RedisError.
+        Raises DisconnectedError or RedisError.
         """
         now, floor, number, dead, alive = await self._link.run(
             scripts.NODE_HEARTBEAT,
@@ -60,15 +61,15 @@ class ClusterMembership:
         self.alive = int(alive)
         self.heard_at = self._time.now()
         if floor != self._their_floor:
-            # How long ago that was is the same on both clocks; the time of day need not be.
+            # Both clocks agree on the elapsed time, but not on the time of day.
             self._their_floor = floor
             self.floor = self.heard_at - max(0.0, float(now) - float(floor)) if float(floor) else 0.0
         return float(now), number, [name.decode() for name in dead]
 
     async def take_over(self, dead: Sequence[str]) -> None:
-        """Begin the grace period of dead nodes' members. All nodes try; the first commit in each room counts.
+        """Start the grace period of dead nodes' members. All nodes try; the first commit in each room counts.
 
-        What cannot be done now is done when they are found dead again. Raises Disconnected or RedisError.
+        The next heartbeat retries failed rooms. Raises DisconnectedError or RedisError.
         """
         if self._taking:
             return
@@ -89,7 +90,7 @@ class ClusterMembership:
             await self._link.call(b"ZREM", NODES, prefix.encode())
             self._counted.discard(prefix)
             return
-        random.shuffle(room_ids)  # other nodes do the same: let them begin elsewhere
+        random.shuffle(room_ids)  # other nodes do the same, in another order
         for start in range(0, len(room_ids), AT_ONCE):
             some = room_ids[start : start + AT_ONCE]
             noted = await DeferredList(

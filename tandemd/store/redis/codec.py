@@ -1,4 +1,4 @@
-"""Rooms and commits as bytes: JSON, so that what is in Redis can be read by people."""
+"""Rooms and commits as JSON, readable for operators in Redis."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _encode = msgspec.json.Encoder().encode
 _decoders = {name: msgspec.json.Decoder(kind).decode for name, kind in FIELD_TYPES.items()}
 
 HEAD = "@"
-"""The field of a room's hash that holds what is not a field of the room: see `Head`."""
+"""The field of a room's hash with `Head`."""
 
 VERSION = "v"
-"""The field that the commit script compares: "<id>:<epoch>:<seq>"."""
+"""The field that `lua/commit.lua` compares: "<room UUID>:<epoch>:<seq>"."""
 
 
 class Head(Struct, array_like=True):
-    """What else there is to know of a room: when it was created, `prev`, `at` and `due` as in `Room`."""
+    """Attributes of a `Room` that are not fields."""
 
     created_at: float
     prev: int
@@ -35,7 +35,7 @@ _StoredCommit = CommitFields[msgspec.Raw]
 
 
 class Publication(Struct, array_like=True):
-    """What is told to the nodes that follow a room: the commits of one batch."""
+    """The commits of one batch, for subscribed nodes."""
 
     batch: str
     commits: list[CommitFields[msgspec.Raw]]
@@ -47,17 +47,17 @@ _decode_publication = msgspec.json.Decoder(Publication).decode
 
 
 def pairs(flat: Sequence[bytes]) -> dict[str, bytes]:
-    """Return what Redis lists as names and values by turns."""
+    """Return a list of alternating names and values as a dict."""
     return {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}
 
 
 def version_text(room_uuid: str, version: Version) -> bytes:
-    """Return what the commit script compares."""
+    """Return a version as `lua/commit.lua` compares it."""
     return f"{room_uuid}:{version[0]}:{version[1]}".encode()
 
 
 def parse_version(text: bytes) -> tuple[str, Version]:
-    """Return (room UUID, version) of what `version_text` made."""
+    """Return (room UUID, version) from `version_text`."""
     room_uuid, epoch, seq = text.decode().split(":")
     return room_uuid, (int(epoch), int(seq))
 
@@ -67,7 +67,7 @@ def encode_field(value: Any) -> bytes:
 
 
 def decode_fields(fields: Mapping[str, bytes | msgspec.Raw]) -> dict[str, Any]:
-    """Return the fields of a room, without others that may be there. Raises msgspec.MsgspecError."""
+    """Return the fields of a room, and ignore other fields. Raises msgspec.MsgspecError."""
     found: dict[str, Any] = {}
     for name, value in fields.items():
         decode = _decoders.get(name[:2] if name[1:2] == ":" else name)
@@ -85,15 +85,15 @@ def encode_head_of(created_at: float, prev: int, at: float, due: float) -> bytes
 
 
 def decode_room(room_id: str, fields: dict[str, bytes]) -> Room:
-    """Return the room that a hash holds. Raises msgspec.MsgspecError or KeyError if it is none."""
+    """Return the room of a hash. Raises msgspec.MsgspecError or KeyError."""
     room_uuid, (epoch, seq) = parse_version(fields[VERSION])
     head = _decode_head(fields[HEAD])
     room = Room(room_uuid, room_id, head.created_at, epoch, seq)
     room.prev, room.at, room.due = head.prev, head.at, head.due
     found = decode_fields(fields)
-    # A `playback` of the old form has the title itself.
+    # In the old form, `playback` contains the title.
     room.assign({"url": found.pop("url", "")})
-    # The answers to a gate count for the one that is there.
+    # Answers to a gate need the gate first.
     room.assign({name: value for name, value in found.items() if name[1:2] != ":"})
     room.assign({name: value for name, value in found.items() if name[1:2] == ":"})
     room.put_in_order()
@@ -101,26 +101,26 @@ def decode_room(room_id: str, fields: dict[str, bytes]) -> Room:
 
 
 def is_old(fields: Mapping[str, bytes]) -> bool:
-    """Say whether a hash holds bars, delegates and departed members in one field each, or the title in `playback`."""
+    """Return whether a hash has the old form, with one field for all bans, or the title in `playback`."""
     return "moderation" in fields or "departed" in fields or "url" not in fields
 
 
 encode_whole_commit: Callable[[Commit], bytes] = _encode
-"""Return a commit as JSON, as `encode_commit` does: for each commit that is stored, without a call in between."""
+"""Return a commit as JSON. The encoder itself, because each stored commit needs it."""
 
 
 def encode_commit(commit: Commit, *, messages: bool = True) -> bytes:
-    """Return a commit as JSON; without its messages for the journal, so that no chat gets that far."""
+    """Return a commit as JSON. messages: False for the journal, so that the archive gets no chat."""
     return _encode(commit if messages or not commit.messages else msgspec.structs.replace(commit, messages=()))
 
 
 def decode_commit(data: bytes) -> Commit:
-    """Raises msgspec.MsgspecError."""
+    """Return a commit from JSON. Raises msgspec.MsgspecError."""
     return _commit(_decode_commit(data))
 
 
 def publication(batch: str, commits: Sequence[bytes]) -> bytes:
-    """Return what is published for commits that are encoded already."""
+    """Return a `Publication` of encoded commits."""
     return b'["%b",[%b]]' % (batch.encode(), b",".join(commits))
 
 

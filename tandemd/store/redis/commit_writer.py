@@ -1,4 +1,4 @@
-"""Committing to Redis: one script a batch, and finding out what became of it when the answer was lost."""
+"""Commits to Redis, one script per batch, and the resolution of batches whose answer was lost."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from .memory_pressure import SHORT_LOG, SHORT_LOG_BYTES
 from .metrics import StoreMetrics
 
 CONFLICTS = 5
-"""Conflicts in a row in one room after which a node asks for a turn."""
+"""Consecutive conflicts in a room after which a node reserves the room."""
 TURN_WAIT = 0.05
-"""Seconds until a commit is tried again that came in another node's turn."""
+"""Seconds until the retry of a commit to a room that another node has reserved."""
 REMEMBERED = 10_000
-"""Of how many rooms conflicts are counted."""
+"""Rooms whose conflicts are counted."""
 
 
 class CommitWriter:
-    """Appends commits to rooms. name: "node/boot/" of this node. log_length: commits kept for each room. bounds: bytes of it."""
+    """Appends commits to rooms. name: "node/boot/" of this node. log_length, bounds: limits of a room."""
 
     _log = Logger()
 
@@ -58,9 +58,9 @@ class CommitWriter:
         self._conflicts: dict[str, int] = {}
 
     def commit(self, room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None]) -> None:
-        """As IRoomStore says."""
+        """See `IRoomStore.commit`."""
         if self._pressure.high and commits[0].seq == 1:
-            done(Unavailable(PATIENCE))  # what is left of Redis' memory is for the rooms that there are
+            done(Unavailable(PATIENCE))  # the rest of Redis' memory is for existing rooms
             return
         encoded = list(map(codec.encode_whole_commit, commits))
         for number, data in enumerate(encoded):
@@ -70,7 +70,7 @@ class CommitWriter:
         self._metrics.batch.observe(len(commits))
         _CommitAttempt(self, room, commits, encoded, done).send()
 
-    # -- for attempts
+    # -- called by attempts
 
     def submit(self, attempt: _CommitAttempt) -> None:
         gateway = self._gateway
@@ -86,7 +86,9 @@ class CommitWriter:
         ).addErrback(self._failed, attempt)
 
     def _failed(self, failure: Failure, attempt: _CommitAttempt) -> None:
-        self._log.failure("redis: after a commit in {room}", failure, room=attempt.room.room_id)
+        self._log.failure(
+            "redis: failed to handle the result of a commit in {room}", failure, room=attempt.room.room_id
+        )
 
     def _run(self, attempt: _CommitAttempt) -> Deferred[Any]:
         """Run `lua/commit.lua` for a batch."""
@@ -153,7 +155,7 @@ class CommitWriter:
             self._conflicts.pop(attempt.room.room_id, None)
             attempt.done(None)
         elif verdict == b"turn":
-            self._tasks.spawn("a commit that waits for its turn", self._send_later(attempt))
+            self._tasks.spawn("committing to a reserved room", self._send_later(attempt))
         elif verdict == b"conflict":
             version = None
             if answer[1]:
@@ -168,16 +170,16 @@ class CommitWriter:
         elif verdict == b"astray":
             self._gateway.incarnation_changed()
             attempt.done(Conflict(None))
-        else:  # the room was written under another incarnation: it is to be read anew, which brings it into this one
+        else:  # the room has another incarnation; the next load renews it
             attempt.done(Conflict(None))
 
     def _count_conflict(self, room_id: str) -> None:
-        """After some conflicts in a row, ask for a turn: a node that is far from Redis would never be first in a busy room."""
+        """Reserve the room after consecutive conflicts, because a node far from Redis would never be first in a busy room."""
         if len(self._conflicts) > REMEMBERED:
             self._conflicts.clear()
         count = self._conflicts[room_id] = self._conflicts.get(room_id, 0) + 1
         if count >= CONFLICTS:
-            # It is sent before the question that catches up: the answer to that is where the room stays until then.
+            # It is sent before the replay, so that the room stays at the version of that answer.
             self._gateway.link.run(
                 scripts.TURN, [room_key(room_id), self._places], {"seconds": b"%f" % PATIENCE}
             ).addErrback(lambda failure: None)
@@ -187,10 +189,10 @@ class CommitWriter:
         attempt.send()
 
     def _late(self, attempt: _CommitAttempt, theirs: float) -> None:
-        """Redis has refused the batch because of the time."""
+        """Handle the rejection of a batch that came too late."""
         now = self._clock.seconds()
         if now - attempt.sent_at < PATIENCE / 2 and not attempt.again:
-            # It was not under way for so long: Redis' clock was set.
+            # The batch was not delayed, so Redis' clock has been set.
             self._gateway.time.sample(attempt.sent_at, now, theirs)
             attempt.again = True
             attempt.send()
@@ -199,7 +201,7 @@ class CommitWriter:
 
     def _outcome_unknown(self, failure: Failure, attempt: _CommitAttempt) -> None:
         if failure.check(RedisError):
-            # Nothing was changed: what Redis refuses, it refuses at the script's first write.
+            # Redis has changed nothing, because it rejects a script at its first write.
             error = str(failure.value)
             self._gateway.mark_unavailable(error)
             if full(error):
@@ -213,12 +215,12 @@ class CommitWriter:
                 attempt.done(Unavailable(PATIENCE))
         elif failure.check(DisconnectedError):
             self._metrics.retries.value += 1
-            self._tasks.spawn("a commit without an answer", self._resolve(attempt))
+            self._tasks.spawn("resolving a commit", self._resolve(attempt))
         else:
             failure.raiseException()
 
     async def _resolve(self, attempt: _CommitAttempt) -> None:
-        """Find out whether a batch whose answer was lost was committed. Redis refuses it after `not_after`."""
+        """Find out whether Redis has committed a batch whose answer was lost. After `not_after`, Redis rejects it."""
         gateway, room, first, last = self._gateway, attempt.room, attempt.commits[0], attempt.commits[-1]
         start, end = (b"%d-%d" % (commit.epoch, commit.seq) for commit in (first, last))
         while True:
@@ -229,7 +231,7 @@ class CommitWriter:
             try:
                 found, ended, time = await answers(
                     [
-                        # The newest of these numbers: the batch's last commit, or another's. The log may be short.
+                        # The newest entry of these numbers: the last commit of the batch, or of another batch.
                         gateway.link.call(b"XREVRANGE", log_key(room.room_id), end, start, b"COUNT", b"1"),
                         gateway.link.call(b"GET", ended_key(room.room_id)),
                         gateway.link.call(b"TIME"),
@@ -241,7 +243,7 @@ class CommitWriter:
             if number != gateway.incarnation:
                 continue
             if _is(found, attempt) or (last.closes and ended == room.room_uuid.encode()):
-                # If Redis has lost some of its data, the entries may be among that.
+                # Redis may have lost the journal entries.
                 self._journal.put(room, attempt.entries)
                 attempt.done(None)
                 return
@@ -252,9 +254,11 @@ class CommitWriter:
 
 
 class _CommitAttempt:
-    """A batch on its way.
+    """A batch that Redis has not confirmed yet.
 
-    encoded: its commits as they are stored. batch: its commit id. again: whether it was refused once for the moment.
+    encoded: its commits as they are stored.
+    batch: its id.
+    again: whether it has been retried after a rejection.
     """
 
     __slots__ = (
@@ -314,7 +318,7 @@ def _fields(room_id: str, changes: dict[str, Any]) -> tuple[list[bytes], list[by
 
 
 def _frees(commits: Sequence[Commit]) -> bool:
-    """Whether commits lead to less in Redis: the room ends, a member is out, or a connection is lost and will be."""
+    """Return whether commits free memory: the room ends, a member leaves, or a connection is lost."""
     for commit in commits:
         if commit.closes:
             return True
@@ -325,13 +329,13 @@ def _frees(commits: Sequence[Commit]) -> bool:
 
 
 def _is(found: Sequence[Any], attempt: _CommitAttempt) -> bool:
-    """Whether an entry of a room's log is the batch's last commit."""
+    """Return whether an entry of a room's log is the last commit of the batch."""
     if not found:
         return False
     fields = codec.pairs(found[0][1])
     if fields["b"]:
         return fields["b"] == attempt.batch.encode()
-    # A node has given the room back to a server that had lost it, and knows no commit ids.
+    # A node has reseeded the room, without batch ids.
     return codec.encode_commit(codec.decode_commit(fields["c"])) == codec.encode_commit(attempt.commits[-1])
 
 

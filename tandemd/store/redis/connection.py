@@ -1,7 +1,7 @@
-"""Connections to Redis that stay up: they come back by themselves, and one that does not answer is dropped.
+"""Connections to Redis that reconnect after a loss, and drop a server that does not answer.
 
-txredisapi makes the connection and speaks the protocol. Its own waiting and queueing is not used: a command that would
-wait for a connection fails at once. Nor is its login, which does not tell why it failed.
+txredisapi opens the connection and implements the protocol. Its queue is not used, so that a command without a connection
+fails at once. Its login is not used, because it hides the reason of a failure.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from .scripts import NO_ARGUMENTS, SCRIPTS, Script
 PATIENCE = 3.0
 """Seconds after which a connection that does not answer is dropped."""
 ASK_AGAIN_SECONDS = 2.0
-"""Seconds between two questions to the sentinels where the master is, while the one that they named refuses to write."""
+"""Seconds between two questions to the sentinels, while the master that they name refuses to write."""
 
 
 class DisconnectedError(Exception):
-    """There is no connection, or it was lost before the answer came: the command may or may not have been carried out."""
+    """No connection, or a connection lost before the answer. Redis may or may not have executed the command."""
 
 
 class RedisError(Exception):
-    """Redis has refused a command; its text is Redis' own."""
+    """Redis has rejected a command, with this text."""
 
 
 class RedisUnreachableError(Exception):
-    """There is nothing to connect to. Its text is one line for people, which names the key and the remedy."""
+    """The endpoint knows no server. The text is one line for operators, which names the key and the remedy."""
 
 
 class _LoginMixin:
-    """Logs in, and makes sure that it is a master that answers, before the library takes the connection for usable."""
+    """Logs in, and checks that the server is a master, before the library uses the connection."""
 
     link: RedisConnection
     _end: BaseException | None = None
@@ -67,14 +67,14 @@ class _LoginMixin:
             role = await self.execute_command(b"ROLE")  # type: ignore[attr-defined]
         except txredisapi.ResponseError as error:
             if "unknown command" in str(error):
-                return  # what stands between us and the server does not know it
+                return  # a proxy does not know the command
             raise
         if role[0] != b"master":
             raise WrongRoleError("a sentinel" if role[0] == b"sentinel" else "a replica", self.link.failover)
 
 
 class _Replies(_LoginMixin):
-    """Takes replies as the parser makes them, once the connection is ours: the library would look into each and copy it."""
+    """Passes on the parser's replies. The library would inspect and copy each of them."""
 
     _ours = False
     _reader: Any
@@ -93,7 +93,7 @@ class _Replies(_LoginMixin):
 
 
 class _CommandProtocol(_Replies, txredisapi.RedisProtocol):  # type: ignore[misc]
-    """A connection for commands: what is asked is answered in order."""
+    """A connection for commands, with answers in order."""
 
     def connectionMade(self) -> Any:
         self._asked: deque[tuple[float, Deferred[Any]]] = deque()
@@ -106,7 +106,7 @@ class _CommandProtocol(_Replies, txredisapi.RedisProtocol):  # type: ignore[misc
         self.link.connected(self)
 
     def call(self, *words: bytes) -> Deferred[Any]:
-        """Send a command; fails with RedisError or Disconnected."""
+        """Send a command. Fails with RedisError or DisconnectedError."""
         answer: Deferred[Any] = Deferred()
         self._asked.append((self.link.clock.seconds(), answer))
         self.transport.write(hiredis.pack_command(words))  # type: ignore[arg-type]
@@ -120,7 +120,7 @@ class _CommandProtocol(_Replies, txredisapi.RedisProtocol):  # type: ignore[misc
         if isinstance(reply, Exception):
             text = str(reply)
             if "READONLY" in text:
-                self.link.drop()  # it was made a replica: there is another master
+                self.link.drop()  # a replica now: another server is the master
             elif elsewhere(text):
                 self.link.ask_again()
             answer.errback(RedisError(text))
@@ -129,7 +129,7 @@ class _CommandProtocol(_Replies, txredisapi.RedisProtocol):  # type: ignore[misc
 
     @property
     def silent_since(self) -> float:
-        """When the oldest command was sent that has not been answered; 0.0 if there is none."""
+        """The time at which the oldest unanswered command was sent, or 0.0."""
         return self._asked[0][0] if self._asked else 0.0
 
     def connectionLost(self, reason: Any) -> None:
@@ -143,7 +143,7 @@ class _CommandProtocol(_Replies, txredisapi.RedisProtocol):  # type: ignore[misc
 
 
 class _Subscription(_Replies, txredisapi.SubscriberProtocol):  # type: ignore[misc]
-    """A connection that listens."""
+    """A connection for a subscription."""
 
     silent_since = 0.0
 
@@ -157,7 +157,7 @@ class _Subscription(_Replies, txredisapi.SubscriberProtocol):  # type: ignore[mi
         self.link.connected(self)
 
     def call(self, *words: bytes) -> None:
-        """Send SUBSCRIBE or UNSUBSCRIBE; the confirmations come as messages."""
+        """Send SUBSCRIBE or UNSUBSCRIBE. Confirmations arrive as messages."""
         self.transport.write(hiredis.pack_command(words))  # type: ignore[arg-type]
 
     def replyReceived(self, reply: Any) -> None:
@@ -175,7 +175,7 @@ class _Subscription(_Replies, txredisapi.SubscriberProtocol):  # type: ignore[mi
 
 
 class _Factory(txredisapi.RedisFactory):  # type: ignore[misc]
-    # After a failover rooms wait for nothing but this.
+    # After a failover, all rooms wait for this connection.
     initialDelay, factor, maxDelay = 0.1, 1.6, 0.7
 
     def __init__(self, link: RedisConnection, protocol: Any):
@@ -194,7 +194,7 @@ class _Factory(txredisapi.RedisFactory):  # type: ignore[misc]
 
 @implementer(IStreamClientEndpoint)
 class _ReportingEndpoint:
-    """An endpoint whose failures are told."""
+    """An endpoint that reports its failures."""
 
     def __init__(self, endpoint: IStreamClientEndpoint, failed: Callable[[Failure], Failure]):
         self._endpoint = endpoint
@@ -205,15 +205,16 @@ class _ReportingEndpoint:
 
 
 class RedisConnection:
-    """One connection that is made again whenever it is lost.
+    """One connection that reconnects after a loss.
 
-    up: called with nothing when it can be used. down: called when it cannot any more. on_message: for a subscription, called
-    with (kind, channel, payload) of everything that comes. patience: seconds an answer may take.
-    options: "username", "password" and "dbid" (the number of the database), where they are needed; "where": what to
-    call the server when people are told of it; "failover": whether the endpoint leads to another server when it must.
-    failure: why it cannot be used, in one line for people that names the remedy; "" if it can.
-    left: whether a connection was given up to look for another master, while the server kept it; to be reset by the user.
-    permanent_failure: whether trying again will not mend that: the server has refused what is configured.
+    up, down: called when the connection becomes usable, and when it is lost.
+    on_message: for a subscription, called with (kind, channel, payload) of each message.
+    patience: seconds that an answer may take.
+    options: "username", "password" and "dbid" (the number of the database), if needed; "where", the name of the server for
+    operators; "failover", whether the endpoint can lead to another server.
+    failure: the reason and the remedy while the connection is unusable, on one line for operators; else "".
+    left: whether this side has dropped a connection that the server kept, to look for another master. The user resets it.
+    permanent_failure: whether a retry is useless, because the server rejects the configuration.
     """
 
     _log = Logger()
@@ -255,7 +256,7 @@ class RedisConnection:
 
     def stop(self) -> Deferred[Any]:
         self._watch.stop()
-        # Not now: whoever stops may have been told so by the loss of this very connection.
+        # In the next iteration, because the loss of this connection may be the reason for the stop.
         return deferLater(self.clock, 0, self._factory.disconnect)
 
     @property
@@ -264,12 +265,12 @@ class RedisConnection:
 
     @property
     def silent(self) -> float:
-        """Seconds for which an answer has been waited for; 0.0 if none is."""
+        """Seconds since the oldest unanswered command, or 0.0."""
         since = self._protocol.silent_since if self._protocol is not None else 0.0
         return self.clock.seconds() - since if since else 0.0
 
     def call(self, *words: bytes) -> Deferred[Any]:
-        """Send a command, at once or never. Fails with RedisError or Disconnected."""
+        """Send a command, at once or never. Fails with RedisError or DisconnectedError."""
         if self._protocol is None:
             return defer.fail(DisconnectedError("there is no connection to Redis"))
         answer: Deferred[Any] = self._protocol.call(*words)
@@ -292,19 +293,19 @@ class RedisConnection:
         return loaded.addErrback(_first)
 
     def send_subscribe(self, *words: bytes) -> None:
-        """Send SUBSCRIBE or UNSUBSCRIBE, if there is a connection."""
+        """Send SUBSCRIBE or UNSUBSCRIBE, if the connection is usable."""
         if self._protocol is not None:
             self._protocol.call(*words)
 
     def ask_again(self) -> None:
-        """Drop the connection if another server may be the master by now: the endpoint asks where it is."""
+        """Drop the connection if another server may be the master, so that the endpoint asks the sentinels again."""
         if self.failover and self.clock.seconds() - self._connected_at > ASK_AGAIN_SECONDS:
-            self._log.info("redis: {link}: it refuses to write; the sentinels are asked again", link=self.name)
+            self._log.info("redis: {link}: the server refuses writes; asking the sentinels again", link=self.name)
             self.left = True
             self.drop()
 
     def drop(self) -> None:
-        """Drop the connection: it is dead. Another will be made."""
+        """Drop a dead connection, and reconnect."""
         if self._protocol is not None:
             self._protocol.transport.abortConnection()
 
@@ -338,7 +339,7 @@ class RedisConnection:
             self._down()
 
     def refused(self, why: str, hopeless: bool) -> None:
-        """The server does not let us do what we came for. why: goes on after the server's name."""
+        """Report that the server rejects this connection. why: follows the server's name in the text."""
         self._failed(f"{self.where} {why}", hopeless)
 
     def _unreachable(self, failure: Failure) -> Failure:
@@ -352,7 +353,7 @@ class RedisConnection:
 
     def _failed(self, text: str, hopeless: bool) -> None:
         self.failure, self.permanent_failure = text, hopeless
-        if text not in self._said:  # it is tried again many times
+        if text not in self._said:  # retries would repeat it
             self._said.add(text)
             self._log.warn("redis: {link}: {failure}", link=self.name, failure=text)
 
@@ -361,11 +362,11 @@ class RedisConnection:
             assert self._heard is not None
             self._heard(kind, channel, payload)
         except Exception:
-            self._log.failure("redis: {link}: handling a message", link=self.name)
+            self._log.failure("redis: {link}: failed to handle a message", link=self.name)
 
 
 async def answers(asked: Sequence[Deferred[Any]]) -> list[Any]:
-    """Return the answers to commands that were sent together. Raises the first failure, when all have been answered."""
+    """Return the answers to several commands. Raises the first failure, after all answers."""
     failures: list[Exception] = []
     results = []
     for answer in asked:
@@ -385,7 +386,7 @@ def _first(failure: Failure) -> Failure:
 
 
 def login(options: dict[str, Any]) -> list[tuple[bytes, ...]]:
-    """Return the commands to begin a connection with. options: as for Link."""
+    """Return the first commands of a connection. options: see `RedisConnection`."""
     commands: list[tuple[bytes, ...]] = []
     if options.get("password"):
         words = [options["username"], options["password"]] if options.get("username") else [options["password"]]

@@ -1,4 +1,4 @@
-"""Why Redis does not do what is asked of it, in words that say what to do."""
+"""Errors of Redis, explained with a remedy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost,
 from ...util.text import one_line
 
 _LOGIN = (
-    # What Redis says, the remedy, and whether trying again is no use.
+    # A part of the error, the remedy, and whether a retry is useless.
     ("called without any password configured", "it has no password: leave redis.password away", True),
     ("WRONGPASS", "check redis.username and redis.password", True),
     ("invalid password", "check redis.username and redis.password", True),
@@ -31,14 +31,14 @@ class WrongRoleError(Exception):
     """The server is not a master."""
 
     def __init__(self, role: str, failover: bool):
-        """role: what it is. failover: whether there will be another server to connect to."""
+        """role: the role of the server. failover: whether the sentinels will name another server."""
         super().__init__(role)
         self.role = role
         self.failover = failover
 
 
 def describe(error: BaseException) -> tuple[str, bool]:
-    """Return why a connection cannot be used, to follow the server's name, and whether trying again is no use."""
+    """Return the reason of a failed connection, to follow the server's name, and whether a retry is useless."""
     text = one_line(error)
     if isinstance(error, WrongRoleError):
         if error.failover:
@@ -61,28 +61,28 @@ def describe(error: BaseException) -> tuple[str, bool]:
 
 
 def is_transient(text: str) -> bool:
-    """Whether an error of Redis means that it carries out no command now, but may in a moment."""
+    """Return whether an error means that Redis executes no commands for a while."""
     return any(word in text for word in _NOT_NOW)
 
 
 def full(text: str) -> bool:
-    """Whether an error of Redis means that its memory is full: what frees memory is carried out all the same."""
+    """Return whether an error means that Redis' memory is full. Redis still executes commands that free memory."""
     return "OOM " in text
 
 
 def elsewhere(text: str) -> bool:
-    """Whether an error of Redis means that another server may be the master by now, or soon."""
+    """Return whether an error means that another server may be the master now or soon."""
     return any(word in text for word in _ELSEWHERE)
 
 
 def is_server_unusable(text: str) -> bool:
-    """Whether an error of Redis means that the whole server is of no use at the moment, not one command."""
-    # "executing the script": what 6.2 says instead of NOPERM, within one.
+    """Return whether an error concerns the whole server, not one command."""
+    # "executing the script": Redis 6.2 uses it instead of NOPERM within scripts.
     return is_transient(text) or any(word in text for word in ("NOSCRIPT", "NOPERM", "executing the script"))
 
 
 def remedy(text: str) -> str:
-    """Return what an operator can do about an error of Redis, to follow its text, or ''."""
+    """Return the remedy of an error, to follow its text, or ''."""
     for said, what, _ in (
         *_LOGIN,
         ("NOREPLICAS", "its replicas do not follow it: see min-replicas-to-write and the replicas", False),

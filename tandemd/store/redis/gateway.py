@@ -1,7 +1,7 @@
-"""The way to Redis: whether it can be used, under which incarnation of its data, and what time it is there.
+"""The access to Redis: availability, the incarnation of its data, and its clock.
 
-Redis may come back with older data than it had, or none. So its data carries the run_id it was written under; whoever
-finds another opens a new incarnation, for which nodes offer the rooms they hold before anybody uses it.
+Redis may restart with older data or none. So its data carries the run_id of the server that has written it. A node that finds
+another run_id opens a new incarnation. Before it is used, nodes offer the rooms that they hold.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from .keys import PROBE, STORE, room_key
 from .memory_pressure import Pressure
 
 PATIENCE = 2.0
-"""Seconds for which a command waits while Redis is away, and after which Redis will not carry it out any more."""
+"""Seconds for which a command waits for Redis. Later, Redis rejects it."""
 RESTARTED_WITHIN_SECONDS = 10
-"""Up to this uptime of the server, the loss of its data came with the loss of every connection to it."""
+"""Up to this uptime, the server has lost its data and all its connections together."""
 STALLED = 0.7
-"""Seconds without an answer after which nothing new is sent: what has not been sent can be refused with certainty."""
+"""Seconds without an answer after which the node sends no commands. An unsent command is certainly not executed."""
 
 
 HEARTBEAT_SECONDS = 2.0
 """Seconds between two heartbeats of a node."""
 UNNOTICED_SECONDS = HEARTBEAT_SECONDS + 0.5
-"""Seconds after which a connected node has noticed a loss of data that Redis has not announced."""
+"""Seconds after which a connected node has noticed an unannounced loss of data."""
 AWAY_AFTER = 5.0
 """Seconds without a heartbeat of any node, after which the store itself was away."""
 
@@ -51,15 +51,15 @@ def unavailable() -> RequestError:
 
 
 class RedisGateway:
-    """Keeps the connection for commands, and says when it can be used.
+    """Owns the connection for commands, and opens incarnations.
 
-    offer: gives the server the rooms that are open here, for which `offer_seconds` are given; if connections may have
-    survived the loss of its data, `unnoticed_seconds` more: so long it may take until a node notices. on_available: called when
-    the server can be used, also after it was silent for a while, with whether its data may be other than before. link: for
-    commands that do not mind whether that is so. time: server time, which follows Redis' clock. incarnation: the number
-    that commits must name; None while the server cannot be used. warning: what is unsafe about the server, for people.
-    fresh: whether the server had no data at all when this node opened its incarnation. fatal: whether waiting will not mend
-    what is wrong.
+    link: the connection; usable also without an incarnation.
+    time: server time, steered to Redis' clock.
+    events: the receiver of other nodes' events.
+    incarnation: the number that commits must name; None while Redis is unavailable.
+    warning: a risk in the server's configuration, for operators; or "".
+    fresh: whether the server had no data when this node opened the incarnation.
+    fatal: whether waiting cannot repair the failure.
     """
 
     _log = Logger()
@@ -75,6 +75,10 @@ class RedisGateway:
         opened: Callable[[bool], None],
         pressure: Pressure,
     ):
+        """offer: offers Redis the rooms that are open here. It has `offer_seconds`; if connections may have survived the loss
+        of data, UNNOTICED_SECONDS more.
+        opened: called when Redis becomes available, also after a silence, with whether its data may have changed.
+        """
         self.link = RedisConnection("commands", clock, endpoint, options, self._up, self._down)
         self.time = ServerTime(clock)
         self.incarnation: bytes | None = None
@@ -101,16 +105,18 @@ class RedisGateway:
         self.link.start()
 
     def cancel_waiters(self) -> None:
-        """Let nobody wait any longer, now and from now on: the node stops."""
+        """End all waits, now and later, because the node stops."""
         self.stopping = True
         for waiting in list(self._waiting):
             waiting.expired()
 
     def ready(self) -> str:
-        """Return '' if Redis can be used, else the reason why not, for people."""
+        """Return '' if Redis is available, else the reason, for operators."""
         if self.incarnation is None:
             return (
-                self.link.failure or self._failure or f"{self.link.where} is looked at, and given the rooms it may lack"
+                self.link.failure
+                or self._failure
+                or f"{self.link.where} is being checked, and receives the rooms that it may lack"
             )
         if not self.usable:
             return f"{self.link.where} does not answer"
@@ -118,12 +124,12 @@ class RedisGateway:
 
     @property
     def usable(self) -> bool:
-        """Whether something that is sent now will be answered soon, as far as can be known."""
+        """Whether Redis will probably answer a command at once."""
         if self.incarnation is None or self._stalled:
             return False
         if self.link.silent > STALLED:
             self._stalled = True
-            # Answers come in order: with this one, everything before it has been answered too.
+            # Answers come in order, so this one shows that Redis has answered all commands before it.
             self.link.call(b"PING").addCallbacks(self._responsive_again, lambda failure: None)
             return False
         return True
@@ -134,17 +140,17 @@ class RedisGateway:
             self._opened(False)
         self._go_on()
 
-    # -- waiting for it
+    # -- waiting
 
     def wait(self, go_on: Callable[[], None], give_up: Callable[[], None]) -> None:
-        """Call `go_on` when Redis can be used, or `give_up` if that takes too long."""
+        """Call `go_on` when Redis becomes available, or `give_up` after PATIENCE."""
         if self.stopping:
             give_up()
         else:
             self._waiting[_Waiting(self.clock, self._waiting, go_on, give_up)] = None
 
     async def available(self) -> None:
-        """Wait a moment for Redis. Raises RequestError if it does not come back."""
+        """Wait for Redis. Raises RequestError after PATIENCE."""
         if self.usable:
             return
         came: Deferred[None] = Deferred()
@@ -152,7 +158,7 @@ class RedisGateway:
         await came
 
     async def on_available(self) -> None:
-        """Wait until Redis can be used, however long that takes, or the node stops."""
+        """Wait until Redis is available or the node stops, without a limit."""
         while self.incarnation is None and not self.stopping:
             await deferLater(self.clock, 0.05)
 
@@ -170,20 +176,20 @@ class RedisGateway:
         self._stalled = False
 
     def incarnation_changed(self) -> None:
-        """The server's data is not of the incarnation we know, though the connection was not lost: somebody emptied it."""
+        """Reopen the data set: its incarnation has changed without a loss of the connection, as after FLUSHALL."""
         if self.incarnation is not None:
             self.incarnation = None
             self._emptied = True
-            self._log.warn("redis: the data is not what it was; entering again")
+            self._log.warn("redis: data set replaced without a reconnect; reopening it")
             self._up()
 
     def announced(self, number: bytes) -> None:
-        """A node has opened this incarnation."""
+        """Handle the announcement of an incarnation."""
         if number != self.incarnation:
             self.incarnation_changed()
 
     def mark_unavailable(self, error: str) -> None:
-        """The server has refused a command with this error. If it would refuse any other too, wait until it does not."""
+        """Handle an error of a command. If the server would reject other commands, too, wait until it accepts them."""
         if full(error):
             self.pressure.refused()
         elif self.incarnation is not None and is_server_unusable(error):
@@ -192,7 +198,7 @@ class RedisGateway:
             self._up()
 
     async def _enter(self) -> None:
-        """Begin to use the server, as soon as it can be used."""
+        """Open the incarnation, with retries."""
         entering = self._entering = object()
         wait = 0.1
         while self.link.usable and self._entering is entering and not self.stopping:
@@ -205,9 +211,9 @@ class RedisGateway:
                 self.fatal = isinstance(error, StartupError) or not is_transient(str(error))
                 self._fail(str(error))
             except Exception as error:
-                # Nothing else would enter before the connection is lost.
+                # Without a retry, the node would wait for the loss of the connection.
                 if repr(error) not in self._failure:
-                    self._log.failure("redis: entering failed; it is tried again")
+                    self._log.failure("redis: failed to open the data set; trying again")
                 self._fail(repr(error))
             await deferLater(self.clock, wait)
             wait = min(2 * wait, 1.0)
@@ -225,7 +231,7 @@ class RedisGateway:
         asked = self.clock.seconds()
         patient = self.longest_offer_seconds
         lately = int(about.get("uptime_in_seconds", "0")) <= RESTARTED_WITHIN_SECONDS
-        # Others may still have their connections, to a server without data or to a master that was replaced.
+        # Other nodes may still be connected, to a server without data or to a replaced master.
         if_other = patient if self.link.left else self._offer_seconds
         if_empty = if_other if lately and not self._emptied else patient
         number, left, now, fresh, shared = await self.link.run(
@@ -243,20 +249,18 @@ class RedisGateway:
         answered = self.clock.seconds()
         self.time.sample(asked, answered, float(now))
         if not self._known:
-            # If Redis' clock was set, the other nodes and the rooms that it has kept are not there yet.
+            # After a change of Redis' clock, other nodes and stored rooms may still have an earlier time.
             self.time.begin(float(shared) + (answered - asked) / 2)
         renewed = bool(self._known) and number != self._known
         if renewed:
-            self._log.warn(
-                "redis: another server, or one that was restarted: incarnation {number}", number=number.decode()
-            )
+            self._log.warn("redis: another server, or restarted: incarnation {number}", number=number.decode())
             await self._offer()
         wait = float(left) - (self.clock.seconds() - answered)
         if wait > 0:
             await deferLater(self.clock, wait + 0.02)
         if not self.link.usable or self._entering is not entering:
             return
-        # Only now: if the offering was interrupted, it is to be done again.
+        # Only now, because an interrupted offer must be repeated.
         self._known = self.incarnation = number
         self.fresh = self.fresh or fresh == b"1"
         self.fatal, self._failure, self._emptied, self.link.left = False, "", False, False
@@ -276,7 +280,7 @@ class RedisGateway:
 
 
 class _Waiting:
-    """Something that waits for Redis, for a while."""
+    """An action that waits for Redis, for PATIENCE at most."""
 
     __slots__ = ("_all", "_give_up", "_go_on", "_timer")
 
@@ -302,23 +306,23 @@ class _Waiting:
         self._give_up()
 
     def over(self) -> None:
-        if self in self._all:  # what went on before it may have ended it
+        if self in self._all:  # an earlier action may have ended this wait
             self._end()
             self._go_on()
 
 
 def info(text: bytes) -> dict[str, str]:
-    """Return what an answer to INFO says."""
+    """Return the fields of an answer to INFO."""
     return dict(line.split(":", 1) for line in text.decode("utf-8", "replace").splitlines() if ":" in line)
 
 
 def _unguarded(about: dict[str, str]) -> bool:
-    """Whether the server takes writes that no replica may ever get: it tells of good replicas only if it needs some."""
+    """Return whether the server accepts writes without replicas. INFO counts good replicas only if it requires some."""
     return "min_slaves_good_slaves" not in about
 
 
 def _unsuitable(about: dict[str, str]) -> str:
-    """Return '' if the server will do, else one line that says why not."""
+    """Return '' if the server is suitable, else the reason in one line."""
     version = tuple(int(part) for part in about.get("redis_version", "0").split(".")[:2])
     if version < (6, 2):
         return f"it is version {about.get('redis_version')}; tandemd needs Redis 6.2 or newer"

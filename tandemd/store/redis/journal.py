@@ -1,4 +1,4 @@
-"""What the archive is to know of, on its way there: a stream in Redis, and a file while the stream is full."""
+"""The journal: entries for the archive in a stream in Redis, and in a file while the stream is full."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .metrics import StoreMetrics
 from .spool import KEPT, Entry, Spool
 
 MOVED_AT_ONCE = 2000
-"""Entries that go back from the spool to the stream in one go."""
+"""Entries that return from the spool to the stream at a time."""
 MOVED_BYTES = 4 * 1024 * 1024
-"""Bytes of them, or one entry."""
+"""Bytes of these entries, or one entry."""
 
 
 class Journal:
-    """This node's side of the journal. A node keeps its own entries (at most `KEPT`) in case Redis loses them.
+    """A node's access to the journal. A node keeps its own entries (at most `KEPT`), because Redis may lose them.
 
-    length, size: entries in the stream, and bytes of them, from which on they go to the spool until there is room again.
-    bounds: the same as the scripts take them.
+    length, size: entries and bytes in the stream from which on entries go to the spool.
+    bounds: the same as arguments of scripts.
     """
 
     _log = Logger()
@@ -43,10 +43,10 @@ class Journal:
         self._full = False
 
     def written(self, room: Room, entries: Sequence[bytes], ids: Sequence[bytes], *, full: bool) -> None:
-        """Take note of what a commit has put into the stream, or not because that is full."""
+        """Record the entries that a commit has appended, or spool them because the stream is full."""
         if full and entries:
             if not self._full:
-                self._log.warn("the journal in Redis is full: changes go to the spool of this node")
+                self._log.warn("redis: the journal is full; changes go to the spool of this node")
                 self._full = True
             self._spool.append([(room.room_uuid.encode(), room.room_id.encode(), entry) for entry in entries])
             return
@@ -54,12 +54,12 @@ class Journal:
             self._kept.append((_id(id_), (room.room_uuid.encode(), room.room_id.encode(), entry)))
 
     def put(self, room: Room, entries: Sequence[bytes]) -> None:
-        """Put entries of a commit into the stream that may be there already; the archive takes nothing twice."""
+        """Append entries that the stream may already have; the archive ignores duplicates."""
         for entry in entries:
             self._add((room.room_uuid.encode(), room.room_id.encode(), entry))
 
     def again(self) -> None:
-        """Put everything that may not be in the archive into the stream once more: Redis may have lost it."""
+        """Append all kept entries again, because Redis may have lost them."""
         kept, self._kept = self._kept, deque(maxlen=KEPT)
         for _, entry in kept:
             self._add(entry)
@@ -89,7 +89,7 @@ class Journal:
         return run.addCallbacks(added, failed)
 
     async def tidy(self) -> None:
-        """Forget what the archive has, and bring back what was spooled. To be called about once a second."""
+        """Drop kept entries that the archive has, and return spooled ones to the stream. Called every second."""
         self._spool.flush()
         self._spool.measure()
         if not self._gateway.usable:
@@ -107,7 +107,7 @@ class Journal:
         except (DisconnectedError, RedisError):
             return
         if number != self._gateway.incarnation:
-            return  # an empty stream of a server that has lost its data does not mean that the archive has it
+            return  # the stream may be empty because the server has lost its data
         oldest = _id(first[0][0]) if first else None
         self._metrics.journal_length.value = length
         self._metrics.journal_bytes.value = int(size or 0) if length else 0
@@ -117,10 +117,10 @@ class Journal:
         await self._bring_back(length, int(size or 0) if length else 0)
 
     async def _bring_back(self, length: int, size: int) -> None:
-        """Move some spooled entries to the stream, if it has room for them: `length` are in it, of `size` bytes."""
+        """Move some spooled entries to the stream, if it has space. length, size: entries and bytes in it."""
         spool = self._spool
         if spool.in_memory:
-            # The disk takes nothing: whatever is in the stream is safer.
+            # The disk fails, so entries are safer in the stream.
             if length < self._length and size < self._size:
                 await self._add_all(spool.take_from_memory(MOVED_AT_ONCE))
         elif spool.on_disk and length < self._length // 2 and size < self._size // 2:
@@ -129,16 +129,16 @@ class Journal:
                 await self._add_all(spool.read(most, min(MOVED_BYTES, self._size // 2)))
                 if spool.passed():
                     self._full = False
-                    self._log.info("what was spooled is in the journal")
+                    self._log.info("journal spool drained")
             except OSError as error:
                 spool.failed(error)
 
     async def _add_all(self, entries: Sequence[Entry]) -> None:
-        # What the stream does not take goes into the spool again.
+        # Entries that the stream rejects return to the spool.
         await gatherResults([self._add(entry) for entry in entries])
 
     async def close(self) -> None:
-        """Keep what the stream may have lost, in the spool, if Redis is away; and what waits in memory. Ends within seconds."""
+        """Spool the kept entries if Redis is unavailable, and the entries in memory. Ends within seconds."""
         if self._gateway.link.usable:
             await self._add_all(self._spool.take_from_memory(KEPT))
         elif self._kept:

@@ -1,4 +1,4 @@
-"""From the journal in Redis to the archive. Every node does this; each entry goes through one of them at a time."""
+"""The journal's way to the archive. All nodes consume the journal; one of them has an entry at a time."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ GROUP = b"archive"
 AT_ONCE = 1000
 """Entries in one transaction."""
 ABANDONED = 5_000
-"""Milliseconds after which an entry that another node has taken, and not finished, is taken over. Until then only Redis has
-what a dead node took, and it may lose it; should the node be slow and not dead, the work is done twice, and no harm."""
+"""Milliseconds after which this node takes over unfinished entries of another node. Until then, only Redis has the entries of a
+dead node. If the other node is only slow, the archive ignores the duplicates."""
 FORGOTTEN = 3_600_000
-"""Milliseconds after which a consumer that has not read, and owes nothing, is forgotten."""
+"""Milliseconds after which an idle consumer without entries is deleted."""
 RETRY = (0.2, 5.0)
-"""Seconds until the archive is tried again: at first, and at most."""
+"""Seconds until the next attempt after a failure: the first time, and at most."""
 
 
 Read = Sequence[tuple[bytes, dict[bytes, bytes]]]
-"""Entries: their ids and fields."""
+"""Ids and fields of entries."""
 
 
 class Held(Struct):
-    """A room whose state is to be written: its commits, the members that they change, their entries' ids and bytes."""
+    """A room with unwritten state: its commits, the members that they change, ids and bytes of their entries."""
 
     room_id: str
     commits: list[Commit] = []
@@ -54,13 +54,14 @@ class Held(Struct):
 
 
 class JournalConsumer(service.Service):
-    """Reads the journal, writes it to the archive, and deletes it only then.
+    """Reads entries of the journal, writes them to the archive, and deletes them afterwards.
 
-    The state of a large room is not written with each batch. Until it is, the room's entries stay in the journal, and with
-    the nodes that made them: should Redis lose the room, they lead from the archived state to the last one.
+    The state of a large room is not written with each batch. Until then, the room's entries stay in the journal and with
+    the nodes that made them. If Redis loses the room, they lead from the archived state to the last one.
 
-    It has a connection of its own: waiting for entries must not hold up commits. Its group gets every entry to one
-    consumer; what comes twice all the same, because a node died between the archive and Redis, the archive ignores.
+    The consumer has its own connection, because its blocking reads would delay commits. The consumer group delivers an entry to
+    one consumer. If a node dies between archive and Redis, another consumer gets the entry, too, and the archive ignores
+    the duplicate.
     """
 
     name = "journal"
@@ -112,7 +113,7 @@ class JournalConsumer(service.Service):
         await self._link.stop()
 
     def ready(self) -> str:
-        """Return '' if what is committed gets into the archive, else the reason why not, for people."""
+        """Return '' if commits reach the archive, else the reason, for operators."""
         return self._failure or self._link.failure
 
     def _up(self) -> None:
@@ -162,7 +163,7 @@ class JournalConsumer(service.Service):
         reason = f"{what}: {one_line(error)}"
         self._metrics.archive_failures.value += 1
         if not self._failure:
-            self._log.error("{reason}; nothing is lost, it is tried again", reason=reason)
+            self._log.error("{reason}; nothing is lost, tandemd tries again", reason=reason)
         self._failure = reason
 
     async def _make_group(self) -> None:
@@ -173,7 +174,7 @@ class JournalConsumer(service.Service):
                 raise
 
     async def _next(self) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        """Return entries to archive: own ones that failed before, then abandoned ones of others, then new ones."""
+        """Return entries to archive: own failed ones, then abandoned ones of other nodes, then new ones."""
         if self._own is not None:
             own = await self._read(self._own)
             if own:
@@ -193,7 +194,7 @@ class JournalConsumer(service.Service):
         return await self._read(b">")
 
     async def _forget_consumers(self) -> None:
-        """Forget consumers of boots that are long gone: every boot has a name of its own."""
+        """Delete consumers of earlier boots, because each boot has a new name."""
         for flat in await self._link.call(b"XINFO", b"CONSUMERS", JOURNAL, GROUP):
             about = dict(zip(flat[::2], flat[1::2], strict=True))
             if about[b"pending"] == 0 and about[b"idle"] > self._forgotten:
@@ -211,19 +212,19 @@ class JournalConsumer(service.Service):
         return _entries(answer[0][1]) if answer else []
 
     def _overdue(self) -> bool:
-        """Whether the state of a room that is held is to be written now."""
+        """Whether the state of a held room must be written now."""
         now = self._clock.seconds()
         return any(self._pacing.due_at(room_uuid) <= now for room_uuid in self._held)
 
     def _patience(self) -> int:
-        """Return for how many milliseconds to wait for new entries: at least 1, as 0 is for ever."""
+        """Return the milliseconds to wait for new entries: at least 1, because 0 has no limit."""
         if not self._held:
             return 1000
         soonest = min(map(self._pacing.due_at, self._held)) - self._clock.seconds()
         return min(max(int(soonest * 1000), 1), 1000)
 
     async def _archive_all(self, entries: Read) -> None:
-        """Write entries, and the rooms that they lead to or that were held and are due."""
+        """Write entries, the rooms that they change, and due rooms that were held."""
         commits: list[tuple[str, Commit]] = []
         found: dict[str, Held] = {}
         done: list[tuple[bytes, int]] = []
@@ -274,7 +275,7 @@ class JournalConsumer(service.Service):
             )
 
     async def _rooms(self, due: dict[str, Held]) -> list[Room]:
-        """Return each room as it is, or if Redis does not have it, as far as the archive and the entries tell."""
+        """Return each room from Redis; without it, from the archive and the entries."""
         asked = [self._link.call(b"HGETALL", room_key(held.room_id)) for held in due.values()]
         rooms = []
         for (room_uuid, held), flat in zip(due.items(), await answers(asked), strict=True):
@@ -288,7 +289,7 @@ class JournalConsumer(service.Service):
 
 
 def _told(room_uuid: str, room_id: str, archived: Room | None, commits: Sequence[Commit]) -> Room:
-    """Return a room that Redis does not have, or has no more, as the entries in the journal lead to it."""
+    """Return a room that Redis does not have, by its entries in the journal."""
     commits = sorted(commits, key=_version)
     first = commits[0]
     room = (

@@ -1,11 +1,11 @@
-"""The names under which everything is kept in Redis; docs/architecture.md tells what is kept there."""
+"""Names of keys in Redis; docs/architecture.md describes their contents."""
 
 from __future__ import annotations
 
 PREFIX = b"tandem:"
 
 STORE = PREFIX + b"store"
-"""Also the channel on which a new incarnation is announced."""
+"""Also the channel that announces a new incarnation."""
 NODES = PREFIX + b"nodes"
 DUE = PREFIX + b"due"
 INVITES = PREFIX + b"invites"
@@ -16,7 +16,7 @@ ROOM = PREFIX + b"room:"
 
 
 def room_key(room_id: str) -> bytes:
-    """Return the key of a room's hash. The channel on which the room's followers are told things has the same name."""
+    """Return the key of a room's hash, also the name of its channel."""
     return ROOM + room_id.encode()
 
 
@@ -25,7 +25,7 @@ def log_key(room_id: str) -> bytes:
 
 
 def ended_key(room_id: str) -> bytes:
-    """Return the key that holds the UUID of the room that had this code last, for a day after its end."""
+    """Return the key of the UUID of the last room with this room id, for a day after its end."""
     return PREFIX + b"ended:" + room_id.encode()
 
 
@@ -34,21 +34,21 @@ def mail_key(room_id: str, user_id: str) -> bytes:
 
 
 def budget_key(name: str) -> bytes:
-    """Return the key of a budget, a mark or a share."""
+    """Return the key of a token bucket, a flag or a quota."""
     return PREFIX + b"budget:" + name.encode()
 
 
 def places_key(prefix: str) -> bytes:
-    """Return the key of the set of rooms in which a node ("node/boot/") has, or had, members."""
+    """Return the key of the set of rooms with members of a node ("node/boot/")."""
     return PREFIX + b"at:" + prefix.encode()
 
 
 def canary_key(prefix: str) -> bytes:
-    """Return the channel on which a node hears itself."""
+    """Return the channel of a node's canary."""
     return PREFIX + b"canary:" + prefix.encode()
 
 
 def split(channel: bytes) -> tuple[bytes, bytes]:
-    """Return the kind and the name of what a key or channel is about."""
+    """Return the kind and the name in a key or channel."""
     kind, _, name = channel[len(PREFIX) :].partition(b":")
     return kind, name

@@ -1,4 +1,4 @@
-"""What one member sends to one other who is connected to another node, or not at all for a moment."""
+"""Mailboxes: messages for members that are connected to another node, or have no connection for a while."""
 
 from __future__ import annotations
 
@@ -18,25 +18,28 @@ from .gateway import RedisGateway, unavailable
 from .keys import mail_key, room_key
 
 MAX_MESSAGES = 200
-"""How many letters are kept for a member."""
+"""Messages in a mailbox."""
 MESSAGE_ID_BYTES = 16
-"""Characters before each letter that tell it from others with the same content."""
+"""Bytes of the message id, the beginning of each message in Redis."""
 
 REMEMBERED = 1000
-"""How many delivered letters a node remembers."""
+"""Ids of delivered messages that a node remembers."""
 
 
 class _Mailbox:
-    """A mailbox that is read here, or was, with something left to do.
+    """A mailbox that this node reads.
 
-    handed: names of letters that were handed over and may still be in it. takers: who asked for what is in it. again: it
-    is to be read once more. busy: it is being read. dropped: what is read from it is for nobody any more.
+    delivered: ids of delivered messages that may still be in Redis.
+    takers: calls of `take_mail` that wait for its messages.
+    again: read once more.
+    busy: a read is under way.
+    dropped: messages of the current read are obsolete.
     """
 
-    __slots__ = ("again", "busy", "dropped", "handed", "takers")
+    __slots__ = ("again", "busy", "dropped", "delivered", "takers")
 
     def __init__(self) -> None:
-        self.handed: set[bytes] = set()
+        self.delivered: set[bytes] = set()
         self.takers: list[Deferred[Sequence[bytes]]] = []
         self.again = False
         self.busy = False
@@ -45,15 +48,14 @@ class _Mailbox:
 
 @implementer(IMailboxes)
 class Mailboxes:
-    """Mailboxes. A letter is put into the mailbox first and told of then. It is out of it only after it was handed over.
+    """Puts messages into mailboxes, and delivers them.
 
-    So an answer that gets lost loses no letter. Each mailbox is read by one question at a time, which also takes out what
-    the one before it brought.
-
-    keep: seconds for which letters are kept. most_bytes: of one mailbox; what does not fit is refused.
+    A message is stored first and announced afterwards. It leaves the mailbox only after its delivery, so that a lost answer
+    loses no message. A mailbox has one read at a time, which also removes the messages that the read before has brought.
     """
 
     def __init__(self, gateway: RedisGateway, keep: int, most_bytes: int):
+        """keep: seconds after which messages expire. most_bytes: of a mailbox; a message beyond is rejected."""
         self._gateway = gateway
         self._tasks = gateway.tasks
         self._keep = b"%d" % keep
@@ -64,15 +66,15 @@ class Mailboxes:
     def relay(
         self, room_id: str, user_id: str, frame: bytes, done: Callable[[RequestError | None], None] = lambda error: None
     ) -> None:
-        """As IRoomStore says."""
+        """See `IMailboxes.relay`."""
         self._send(room_id, user_id, secrets.token_hex(MESSAGE_ID_BYTES // 2).encode() + frame, done)
 
-    def _send(self, room_id: str, user_id: str, letter: bytes, done: Callable[[RequestError | None], None]) -> None:
+    def _send(self, room_id: str, user_id: str, message: bytes, done: Callable[[RequestError | None], None]) -> None:
         def later(failure: Failure | None = None) -> None:
-            # Whether a lost question was carried out is not known; a letter that comes twice is delivered once.
+            # Redis may have executed a lost command; a duplicate is delivered once.
             if failure is None or failure.check(DisconnectedError):
                 self._gateway.wait(
-                    lambda: self._send(room_id, user_id, letter, done), lambda: done(unavailable())
+                    lambda: self._send(room_id, user_id, message, done), lambda: done(unavailable())
                 )  # fmt: skip
             else:
                 self._gateway.mark_unavailable(str(failure.value))
@@ -89,43 +91,43 @@ class Mailboxes:
             scripts.RELAY,
             [mail_key(room_id, user_id)],
             {
-                "message": letter,
+                "message": message,
                 "max_messages": b"%d" % MAX_MESSAGES,
                 "keep_seconds": self._keep,
                 "channel": room_key(room_id),
-                "publication": b"r" + user_id.encode() + b"\x00" + letter,
+                "publication": b"r" + user_id.encode() + b"\x00" + message,
                 "max_bytes": self._most_bytes,
             },
         ).addCallbacks(kept, later)
 
-    def told(self, room_id: str, publication: bytes) -> None:
-        """There is a letter in some mailbox of a room that is followed here."""
-        name, _, letter = publication.partition(b"\x00")
+    def announced(self, room_id: str, publication: bytes) -> None:
+        """Handle the announcement of a message in a subscribed room."""
+        name, _, message = publication.partition(b"\x00")
         user_id = name.decode()
-        # It is asked for: whoever joined as a fresh page has dropped it, or another node has handed it over.
-        if self._is_here(room_id, user_id) and letter[:MESSAGE_ID_BYTES] not in self._delivered:
+        # It is read again: a JOIN of a fresh page may have dropped it, or another node may have delivered it.
+        if self._is_here(room_id, user_id) and message[:MESSAGE_ID_BYTES] not in self._delivered:
             self._read(room_id, user_id)
 
     def deliver_all(self, room_id: str, users: Sequence[str]) -> None:
-        """Deliver what is in the mailboxes of members who are connected here: it may not have been told of."""
+        """Deliver messages to members that are connected here, without an announcement."""
         for user in users:
             self._read(room_id, user)
 
     def tidy(self) -> None:
-        """Take out what was handed over, where that could not be done at once."""
+        """Remove delivered messages that could not be removed before."""
         for room_id, user_id in list(self._boxes):
             self._read(room_id, user_id)
 
     @returns_deferred
     async def take_mail(self, room_id: str, user_id: str) -> Sequence[bytes]:
-        """As IRoomStore says."""
+        """See `IMailboxes.take_mail`."""
         await self._gateway.available()
         taker: Deferred[Sequence[bytes]] = Deferred()
         self._read(room_id, user_id, taker)
         return await taker
 
     def drop_mail(self, room_id: str, user_id: str) -> None:
-        """As IRoomStore says."""
+        """See `IMailboxes.drop_mail`."""
         box = self._boxes.pop((room_id, user_id), None)
         if box is not None:
             box.dropped = True
@@ -140,17 +142,17 @@ class Mailboxes:
         box.again = True
         if not box.busy:
             box.busy = True
-            self._tasks.spawn("letters", self._empty(room_id, user_id, box))
+            self._tasks.spawn("reading a mailbox", self._drain(room_id, user_id, box))
 
-    async def _empty(self, room_id: str, user_id: str, box: _Mailbox) -> None:
-        """Read a mailbox and hand over what is in it, until nothing is left to do."""
+    async def _drain(self, room_id: str, user_id: str, box: _Mailbox) -> None:
+        """Read a mailbox and deliver its messages, until it needs no further read."""
         try:
-            while box.again or (box.handed and not box.dropped):
+            while box.again or (box.delivered and not box.dropped):
                 box.again = False
                 takers, box.takers = box.takers, []
-                names = tuple(box.handed)
+                names = tuple(box.delivered)
                 try:
-                    letters = await self._gateway.link.run(
+                    messages = await self._gateway.link.run(
                         scripts.READ_MAILBOX,
                         [mail_key(room_id, user_id)],
                         {"id_bytes": b"%d" % MESSAGE_ID_BYTES},
@@ -164,38 +166,38 @@ class Mailboxes:
                     for taker in takers:
                         taker.errback(unavailable())
                     return
-                box.handed.difference_update(names)
-                self._hand_over(room_id, user_id, box, [] if box.dropped else letters, takers)
+                box.delivered.difference_update(names)
+                self._deliver(room_id, user_id, box, [] if box.dropped else messages, takers)
         finally:
             box.busy = False
-            if not box.handed and self._boxes.get((room_id, user_id)) is box:
+            if not box.delivered and self._boxes.get((room_id, user_id)) is box:
                 del self._boxes[room_id, user_id]
 
-    def _hand_over(
+    def _deliver(
         self,
         room_id: str,
         user_id: str,
         box: _Mailbox,
-        letters: Sequence[bytes],
+        messages: Sequence[bytes],
         takers: Sequence[Deferred[Sequence[bytes]]],
     ) -> None:
-        """Give letters to the first who asked, else to the member, if it is here: else they stay where they are."""
+        """Deliver messages to the first taker, else to the member if it is connected here; else they stay."""
         if takers:
-            frames = [letter[MESSAGE_ID_BYTES:] for letter in letters if self._is_new(box, letter)]
+            frames = [message[MESSAGE_ID_BYTES:] for message in messages if self._is_new(box, message)]
             for taker in takers:
                 taker.callback(frames)
                 frames = []
             return
-        for letter in letters:
+        for message in messages:
             if not self._is_here(room_id, user_id):
                 return
-            if self._is_new(box, letter):
-                self._gateway.events.relayed(room_id, user_id, letter[MESSAGE_ID_BYTES:])
+            if self._is_new(box, message):
+                self._gateway.events.relayed(room_id, user_id, message[MESSAGE_ID_BYTES:])
 
-    def _is_new(self, box: _Mailbox, letter: bytes) -> bool:
-        """Say whether a letter was not delivered here before, and take it for delivered: it is to be taken out."""
-        name = letter[:MESSAGE_ID_BYTES]
-        box.handed.add(name)
+    def _is_new(self, box: _Mailbox, message: bytes) -> bool:
+        """Return whether this node has not delivered the message before, and mark it as delivered."""
+        name = message[:MESSAGE_ID_BYTES]
+        box.delivered.add(name)
         if name in self._delivered:
             return False
         self._delivered[name] = None

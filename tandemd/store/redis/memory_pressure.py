@@ -1,4 +1,4 @@
-"""How full Redis' memory is, and what is done without before it is full."""
+"""The state of Redis' memory, and the measures before it is full."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from twisted.logger import Logger
 from .metrics import StoreMetrics
 
 HIGH, EASED = 0.8, 0.75
-"""Parts of maxmemory: from the first on the pressure is high, until less than the second is used."""
+"""Shares of maxmemory at which pressure begins and ends."""
 SAID_EVERY_SECONDS = 60.0
-"""Seconds between two log lines that say that Redis refuses changes."""
+"""Seconds between two log lines about refused changes."""
 SHORT_LOG = 32
-"""Commits kept for each room while the pressure is high."""
+"""Commits in a log under pressure."""
 SHORT_LOG_BYTES = 64 * 1024
-"""Bytes of them at most."""
+"""Bytes of such a log."""
 
 
 class Pressure:
-    """What this node knows of Redis' memory. It does no I/O.
+    """Decides whether Redis' memory is short. Does no I/O.
 
-    high: whether memory is short: new rooms wait, and logs are kept short. began: called when that begins. eased: called
-    when that ends, and when Redis may take changes again that it has refused.
+    high: whether memory is short. New rooms wait then, and logs stay short.
+    began: called when memory becomes short.
+    eased: called when memory suffices again, and when Redis may accept changes again that it has rejected.
     """
 
     _log = Logger()
@@ -45,7 +46,7 @@ class Pressure:
         self._said_at = -SAID_EVERY_SECONDS
 
     def measured(self, used: int, limit: int) -> None:
-        """Take note of the memory that Redis uses, and may use, in bytes; a limit of 0 is none."""
+        """Record Redis' used memory and its limit in bytes; 0 is no limit."""
         self._used, self._limit = used, limit
         self._metrics.redis_memory.value = used
         self._metrics.redis_memory_limit.value = limit
@@ -54,19 +55,19 @@ class Pressure:
             self._rise()
         elif self.high and (not limit or used < EASED * limit):
             self.high = False
-            self._log.info("redis: memory is no longer short: new rooms are opened again")
+            self._log.info("redis: memory is no longer short: rooms open again")
             self._eased()
         if self.high and was_full and not self._full:
             self._eased()
 
     def refused(self) -> None:
-        """Take note of a command that Redis has refused for want of memory."""
+        """Record a command that Redis has rejected because its memory is full."""
         self._metrics.redis_memory_refusals.value += 1
         self._full = True
         now = self._clock.seconds()
         if now >= self._said_at + SAID_EVERY_SECONDS:
             self._said_at = now
-            self._log.error("redis: its memory is full, and it refuses changes: raise its maxmemory")
+            self._log.error("redis: memory is full, and Redis refuses changes: raise its maxmemory")
         self._rise()
 
     def _rise(self) -> None:
@@ -80,10 +81,10 @@ class Pressure:
             self._began()
 
     def warning(self) -> str:
-        """Return '' if Redis has enough memory, else what is done without, for people."""
+        """Return '' if Redis has enough memory, else the consequences, for operators."""
         if not self.high:
             return ""
         share = f" ({self._used / self._limit:.0%} of maxmemory)" if self._limit else ""
         if self._full:
             return f"the memory of Redis is full{share}: changes of rooms are refused, rooms still end; raise its maxmemory"
-        return f"the memory of Redis is short{share}: new rooms wait, and who resumes may get the state anew; raise its maxmemory"
+        return f"the memory of Redis is short{share}: new rooms wait, and a resume may need the whole state; raise its maxmemory"

@@ -1,4 +1,4 @@
-"""Budgets of all nodes together, in Redis: small keys that expire. What they mean is told in `tandemd/ratelimit/buckets.py`."""
+"""Rate limits of all nodes together, in small keys that expire. `tandemd/ratelimit/buckets.py` defines their meaning."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RedisRateLimits:
 
     @returns_deferred
     async def take(self, plans: Sequence[Plan]) -> TakeResult:
-        """As IRoomStore says."""
+        """See `IRateLimitStore.take`."""
         await self._gateway.available()
         names: dict[str, int] = {}
         words: list[bytes] = []
@@ -58,7 +58,7 @@ class RedisRateLimits:
         return TakeResult(taken) if taken >= 0 else TakeResult(-1, float(wait), list(names)[lacking - 1], nearest)
 
     def refund(self, plan: Plan) -> None:
-        """As IRoomStore says."""
+        """See `IRateLimitStore.refund`."""
         keys: list[bytes] = []
         words: list[bytes] = []
         for need in plan:
@@ -72,10 +72,10 @@ class RedisRateLimits:
         self._tell(self._gateway.link.run(scripts.REFUND, keys, {}, *words))
 
     def mark(self, name: str, seconds: float) -> None:
-        """As IRoomStore says."""
+        """See `IRateLimitStore.mark`."""
         self._tell(self._gateway.link.call(b"SET", budget_key(name), b"", b"PX", b"%d" % (seconds * 1000)))
 
     @staticmethod
     def _tell(answer: Deferred[object]) -> None:
-        # Should it be lost, it grows back by itself, and a mark is missed for once.
+        # If the command is lost, the bucket refills anyway, and a flag is missing once.
         answer.addErrback(lambda failure: failure.trap(DisconnectedError, RedisError) and None)

@@ -1,4 +1,4 @@
-"""Giving rooms to a Redis that does not have them: those that nodes hold, and those that only the archive has."""
+"""The restoration of rooms to a Redis that has lost them, from nodes or the archive."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .connection import RedisConnection, answers
 from .keys import DUE, INVITES, NODES, ended_key, log_key, places_key, room_key
 
 AT_ONCE = 50
-"""Rooms that are offered without waiting for an answer: others want the connection too."""
+"""Rooms offered before the first answer, so that other commands get their turn."""
 
 
 class RoomReseeder:
-    """Offers rooms. log_length: commits kept for each; log_bytes: how many bytes."""
+    """Offers rooms to Redis. log_length, log_bytes: limits of a log."""
 
     def __init__(self, link: RedisConnection, log_length: int, log_bytes: int):
         self._link = link
@@ -24,14 +24,15 @@ class RoomReseeder:
         self._log_bytes = b"%d" % log_bytes
 
     async def all(self, rooms: Sequence[tuple[Room, Sequence[Commit]]], *, absent: bool = False) -> None:
-        """Offer rooms. Raises Disconnected or RedisError; then none, some or all were taken."""
+        """Offer rooms. Raises DisconnectedError or RedisError; then Redis has none, some or all of them."""
         for start in range(0, len(rooms), AT_ONCE):
             some = rooms[start : start + AT_ONCE]
             await answers([self.one(room, commits, absent=absent) for room, commits in some])
 
     def one(self, room: Room, commits: Sequence[Commit], *, absent: bool = False) -> Deferred[int]:
-        """Offer a room with the last commits that are known of it; fires with 1 if it was taken, 0 if there is a newer
-        one, -1 if it has ended. absent: take it only if there is none.
+        """Offer a room with its last commits. absent: keep a room that Redis has, even an older one.
+
+        Fires with 1 if Redis has taken it, 0 if Redis has a newer one, -1 if the room has ended.
         """
         room_id = room.room_id
         places = sorted({member.conn.rpartition("/")[0] + "/" for member in room.members.values() if member.conn})

@@ -1,4 +1,4 @@
-"""Reading rooms from Redis, and from the archive what Redis has lost."""
+"""Rooms in Redis, and in the archive if Redis has lost them."""
 
 from __future__ import annotations
 
@@ -21,21 +21,19 @@ from .reseeding import RoomReseeder
 from .subscription import Subscription
 
 DUE_AT_ONCE = 1000
-"""Rooms that are looked at when it is asked which are due."""
+"""Due rooms in one answer."""
 DUE_AGAIN = 5.0
-"""Seconds after which a room is named as due again: perhaps it could not be dealt with."""
+"""Seconds after which `due_rooms` returns a room again, because its command may have failed."""
 DUE_EVERY = 1.0
-"""Seconds between two questions to Redis which rooms are due."""
+"""Seconds between two queries for due rooms."""
 
 
 @implementer(IRoomStore)
 class RedisRoomStore:
-    """Reads.
+    """See `IRoomStore`.
 
-    heard_of: waits until what happens to a room will be told. followed: whether a room is open here. replay_bytes: how
-    large a replay may be.
-
-    unresolved_lookup: the code of a room of which it could not be learned whether there is one; "" if there is none such.
+    replay_bytes: the limit of a replay.
+    unresolved_lookup: the id of a room that the archive could not look up; or "".
     """
 
     _log = Logger()
@@ -65,7 +63,7 @@ class RedisRoomStore:
 
     @returns_deferred
     async def load(self, room_id: str, *, archived: bool = True) -> Room | None:
-        """As IRoomStore says."""
+        """See `IRoomStore.load`."""
         await self._subscription.subscribed(room_id)
         channel = room_key(room_id)
         while True:
@@ -104,7 +102,7 @@ class RedisRoomStore:
                 return room
 
     async def _reshape(self, room: Room) -> None:
-        """Write a room that was stored in the old form in the present one, unless another node has."""
+        """Rewrite a room of the old form, unless another node has done so."""
         words: list[bytes] = []
         for name, value in room.fields().items():
             words += (name.encode(), codec.encode_field(value))
@@ -120,7 +118,7 @@ class RedisRoomStore:
 
     @returns_deferred
     async def member(self, room_id: str, user_id: str) -> Member | None:
-        """As IRoomStore says."""
+        """See `IRoomStore.member`."""
         await self._gateway.available()
         name = MEMBER + user_id
         try:
@@ -131,19 +129,17 @@ class RedisRoomStore:
         return found
 
     async def _from_archive(self, room_id: str) -> Room | None:
-        """Return a room that Redis has lost. Whether there is none is known only if the archive can be asked."""
+        """Return a room that Redis has lost, or None. Raises RequestError if the archive cannot be asked."""
         try:
             return await self._archive.find(room_id)
         except Exception as error:
             if not self.unresolved_lookup:
-                self._log.warn(
-                    "whether there is a room {room} cannot be asked: {error}", room=room_id, error=str(error)
-                )
+                self._log.warn("cannot look up room {room} in the archive: {error}", room=room_id, error=str(error))
             self.unresolved_lookup = room_id
             raise unavailable() from None
 
     async def ask_again(self) -> bool:
-        """Return whether the archive, which could not be asked, can be asked again."""
+        """Return whether the archive, after a failed lookup, answers again."""
         try:
             await self._archive.find(self.unresolved_lookup)
         except Exception:
@@ -153,7 +149,7 @@ class RedisRoomStore:
 
     @returns_deferred
     async def replay(self, room_id: str, after: Version) -> Sequence[Commit] | None:
-        """As IRoomStore says."""
+        """See `IRoomStore.replay`."""
         await self._gateway.available()
         first = b"%d-%d" % after
         try:
@@ -165,7 +161,7 @@ class RedisRoomStore:
             raise unavailable() from None
         if at is not None and written != self._gateway.incarnation:
             return None
-        # The first may be the last one that is known.
+        # The first commit may be the last known one.
         encoded = [codec.pairs(fields)["c"] for _, fields in found]
         if sum(len(encoded[n]) for n, (id_, _) in enumerate(found) if id_ != first) > self._replay_bytes:
             return None
@@ -175,19 +171,19 @@ class RedisRoomStore:
             del commits[0]
         version = codec.parse_version(at)[1] if at is not None else None
         if version is not None and version[0] != after[0] and not knows:
-            return None  # of another life of the log, which may have had other commits under the same numbers
+            return None  # another epoch may have had other commits with the same numbers
         for place, commit in enumerate(commits):
             if commit.seq != after[1] + 1 + place:
                 return None
         if version is not None:
             end = after[1] + len(commits)
-            # The log was read last: it may be ahead.
+            # The log was read after the version, so it may be ahead.
             return commits if end == version[1] or (commits and end > version[1]) else None
         return commits if commits and commits[-1].closes else None
 
     @returns_deferred
     async def find_invite(self, invite: str) -> str | None:
-        """As IRoomStore says."""
+        """See `IRoomStore.find_invite`."""
         await self._gateway.available()
         try:
             room_id = await self._gateway.link.call(b"HGET", INVITES, invite.encode())
@@ -213,7 +209,7 @@ class RedisRoomStore:
 
     @returns_deferred
     async def due_rooms(self, now: float) -> Sequence[str]:
-        """As IRoomStore says."""
+        """See `IRoomStore.due_rooms`."""
         here = self._clock.seconds()
         if not self._gateway.usable or here < self._asked_due + DUE_EVERY:
             return []
@@ -224,7 +220,7 @@ class RedisRoomStore:
             )
         except (DisconnectedError, RedisError):
             return []
-        # Some have nothing to be done although they are due, as long as grace periods are prolonged.
+        # While grace periods are prolonged, some due rooms need no command yet.
         self._named = {room_id: at for room_id, at in self._named.items() if at + DUE_AGAIN > here}
         room_ids = [
             room_id

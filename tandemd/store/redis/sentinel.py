@@ -1,4 +1,4 @@
-"""The way to a master that may change: the sentinels are asked for it whenever a connection is made."""
+"""The endpoint of a master that may change. Each connection asks the sentinels for the address."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ from .connection import RedisUnreachableError
 from .errors import describe
 
 PATIENCE = 1.0
-"""Seconds that a sentinel has for its answer. The others are asked at the same time."""
+"""Seconds that a sentinel has for its answer; all sentinels are asked at the same time."""
 
 
 @implementer(IStreamClientEndpoint)
 class SentinelEndpoint:
-    """Connects to whatever server the sentinels say is the master.
+    """Connects to the master that the sentinels name.
 
-    Sentinels learn of a failover one after another, and one that was cut off does not: the answer that comes from the
-    newest configuration counts. It may still be wrong; whoever connects makes sure that the server is a master, and
-    connects again if it is not.
+    Sentinels learn of a failover one after another, and an isolated sentinel does not. So the answer with the newest
+    configuration counts. It may still be wrong. `RedisConnection` checks that the server is a master, and reconnects otherwise.
     """
 
     def __init__(
@@ -38,9 +37,10 @@ class SentinelEndpoint:
         master: str,
         server: Callable[[str, int], IStreamClientEndpoint],
     ):
-        """sentinels: each with its name for people. login: commands to send to each of them first.
-
-        master: the name that the sentinels know it by. server: makes the endpoint of an address that they give.
+        """sentinels: the names, for operators, and endpoints of the sentinels.
+        login: the first commands for each of them.
+        master: the name of the master in the sentinels' configuration.
+        server: returns the endpoint of host and port.
         """
         self._clock = clock
         self._sentinels = sentinels
@@ -53,7 +53,7 @@ class SentinelEndpoint:
         self._server = server
 
     def connect(self, factory: Any) -> Deferred[Any]:
-        """Connect to the master. Fails with Unreachable if the sentinels name none, or with what its endpoint says."""
+        """Connect to the master. Fails with UnreachableError if the sentinels name none, or with the endpoint's error."""
         return Deferred.fromCoroutine(self._connect(factory))
 
     async def _connect(self, factory: Any) -> Any:
@@ -73,7 +73,7 @@ class SentinelEndpoint:
         try:
             answers = await gatherResults(asked, consumeErrors=True)
         except FirstError as error:
-            raise CancelledError from error  # there is no other
+            raise CancelledError from error  # the only attempt
         found = [answer for answer in answers if not isinstance(answer, str)]
         if not found:
             raise RedisUnreachableError(
@@ -83,7 +83,7 @@ class SentinelEndpoint:
         return host, port
 
     async def _opinion(self, name: str, endpoint: IStreamClientEndpoint) -> tuple[int, str, int] | str:
-        """Return the number of the configuration, host and port, or the reason why there is no answer."""
+        """Return the number of the configuration, host and port, or the reason for a missing answer."""
         try:
             answer = await self._ask(endpoint)
         except CancelledError:
@@ -114,7 +114,7 @@ class SentinelEndpoint:
 
 
 class _Questions(Protocol):
-    """Asks at once and answers when all is answered. An error that is answered is an answer, of hiredis.ReplyError."""
+    """Sends several commands and returns all answers. Errors are answers of the type hiredis.ReplyError."""
 
     def __init__(self, questions: Sequence[Sequence[bytes]]):
         self._questions = questions
@@ -152,7 +152,7 @@ class _Questions(Protocol):
 
 def _epoch(details: Any) -> int:
     if not isinstance(details, list):
-        return 0  # it may ask for the address and not for this: one answer is as good as another then
+        return 0  # the user may ask for the address only: then all answers count the same
     fields = dict(zip(details[::2], details[1::2], strict=False))
     return int(fields.get(b"config-epoch", 0))
 

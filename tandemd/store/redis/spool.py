@@ -1,4 +1,4 @@
-"""Files of a node for entries on their way to the archive: what Redis has no room for, and what cannot be read."""
+"""Files of a node for entries for the archive: the spool, while the journal is full, and unreadable entries."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from twisted.logger import Logger
 from .metrics import StoreMetrics
 
 KEPT = 50_000
-"""How many entries are kept in memory at most while the disk takes none."""
+"""Entries in memory at most while the disk fails."""
 KEPT_BYTES = 64 * 1024 * 1024
-"""How many bytes of them."""
+"""Bytes of these entries."""
 PIECE = 2000
-"""How many entries are written at once."""
+"""Entries in one write."""
 TORN = b"!\n"
-"""Ends a line whose end is missing: no line of base64 holds the first of these bytes."""
+"""Ends an incomplete line. The first of these bytes does not occur in base64."""
 
 Entry = tuple[bytes, bytes, bytes]
-"""Room UUID, code, and the commit as codec.encode_commit makes it for the journal."""
+"""Room UUID, room id, and the commit as `codec.encode_commit` encodes it for the journal."""
 Open = Callable[..., IO[bytes]]
-"""As the built-in `open`."""
+"""See the built-in `open`."""
 
 
 def append(path: str, data: bytes, open_: Open = open) -> None:
-    """Append whole lines to a file, all of them or none.
+    """Append whole lines to a file, all or none. Raises OSError.
 
-    A line whose end is missing, because the disk was full or the process was killed, is ended first. Raises OSError.
+    An incomplete last line, left by a full disk or a killed process, is ended first.
     """
     with open_(path, "ab+", buffering=0, opener=_private) as file:
         before = file.seek(0, os.SEEK_END)
@@ -52,7 +52,7 @@ def append(path: str, data: bytes, open_: Open = open) -> None:
 
 
 class Quarantine:
-    """Keeps entries that cannot be read in a file, for people. They are logged and counted."""
+    """Keeps unreadable entries in a file for operators, logs and counts them."""
 
     _log = Logger()
 
@@ -62,7 +62,7 @@ class Quarantine:
         self._open = open_
 
     def keep(self, lines: Sequence[bytes], origin: str) -> None:
-        """Append lines to the file. origin: where they were. Raises OSError; then they must stay there."""
+        """Append lines to the file. origin: their place so far. Raises OSError; then they must stay there."""
         if not lines:
             return
         append(self._path, b"".join(lines), self._open)
@@ -74,10 +74,10 @@ class Quarantine:
 
 
 class Spool:
-    """Entries in a file, and in memory while the disk takes none.
+    """Entries in a file, and in memory while the disk fails.
 
-    A file that is being read has a name of its own (`.moving`), so that what is added meanwhile goes to a new one.
-    open_: as `open`.
+    A file that is being read has another name (`.moving`), so that new entries go to a new file.
+    open_: see `open`.
     """
 
     _log = Logger()
@@ -99,16 +99,16 @@ class Spool:
 
     @property
     def on_disk(self) -> bool:
-        """Whether there are entries in the files."""
+        """Whether the files hold entries."""
         return self._file_bytes > 0
 
     @property
     def in_memory(self) -> int:
-        """How many entries wait in memory."""
+        """The number of entries in memory."""
         return len(self._memory)
 
     def measure(self) -> None:
-        """Look how large the files are."""
+        """Measure the files."""
         try:
             self._file_bytes = _size(self._path) + _size(self._moving)
         except OSError as error:
@@ -116,14 +116,14 @@ class Spool:
         self._show()
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Add entries to the file; to memory, if that is not possible. Never fails."""
-        # What fails is tried by `flush` only: at each commit it would cost as much as all that waits.
+        """Append entries to the file, or keep them in memory if the disk fails. Never fails."""
+        # After a failure only `flush` retries. A retry at each commit would cost as much as all waiting entries.
         if self._memory or not self._write(entries):
             self._keep(entries)
         self._show()
 
     def flush(self, most: int = PIECE) -> None:
-        """Write what waits in memory to the file, `most` entries of it, if the disk takes them."""
+        """Write at most `most` entries from memory to the file."""
         while self._memory and most > 0:
             piece = list(islice(self._memory, PIECE))
             if not self._write(piece):
@@ -162,16 +162,16 @@ class Spool:
                 )  # fmt: skip
 
     def take_from_memory(self, most: int) -> list[Entry]:
-        """Return entries that wait in memory, and forget them."""
+        """Remove entries from memory, and return them."""
         taken = [self._memory.popleft() for _ in range(min(most, len(self._memory)))]
         self._memory_bytes -= sum(sum(map(len, entry)) for entry in taken)
         self._show()
         return taken
 
     def read(self, most: int, size: int) -> list[Entry]:
-        """Return the next entries of the file: `most` of them, and no more after `size` bytes.
+        """Return the next entries of the file: at most `most`, and none after `size` bytes. Raises OSError.
 
-        They stay in it until `passed` is called. Raises OSError.
+        They stay in the file until `passed`.
         """
         if not os.path.exists(self._moving):
             os.replace(self._path, self._moving)
@@ -191,9 +191,9 @@ class Spool:
         return [entry for entry in entries if entry is not None]
 
     def passed(self) -> bool:
-        """Forget the entries that `read` returned; say whether they were the last. Raises OSError.
+        """Drop the entries that `read` returned; return whether they were the last. Raises OSError.
 
-        Should they not be forgotten for good, they are read again after a restart: the archive takes nothing twice.
+        A crash may lose this fact. Then they are read again after a restart, and the archive ignores duplicates.
         """
         self._passed = self._read
         over = self._passed >= _size(self._moving)
@@ -205,22 +205,22 @@ class Spool:
         return over and not self.on_disk
 
     def failed(self, error: OSError) -> None:
-        """Log why the files cannot be used, unless that is known already."""
+        """Log the failure of the files, once."""
         if str(error) != self._failure:
             self._failure = str(error)
             self._log.error(
-                "{path} cannot be used: {error}; nothing is lost, it is tried again; mend the disk or its mount",
+                "{path} cannot be used: {error}; nothing is lost, tandemd tries again; repair the disk or its mount",
                 path=self._path, error=str(error),
             )  # fmt: skip
 
     def worked(self) -> None:
-        """Log that the files can be used again, if they could not."""
+        """Log the end of a failure."""
         if self._failure:
             self._failure = ""
             self._log.info("{path} can be used again", path=self._path)
 
     def close(self) -> None:
-        """Write what waits in memory, and log how much is lost if the disk does not take it."""
+        """Write the entries in memory, and log their number if the disk fails."""
         self.flush(KEPT)
         if self._memory:
             self._metrics.journal_lost.value += len(self._memory)
@@ -238,7 +238,7 @@ def line_of(entry: Sequence[bytes]) -> bytes:
 
 
 def _entry(line: bytes) -> Entry | None:
-    """Return the entry of a line, or None if it was not written to its end."""
+    """Return the entry of a line, or None if the line is incomplete."""
     if not line.endswith(b"\n"):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Hearing what other nodes do to the rooms that are open here, and noticing when nothing is heard."""
+"""The subscription to changes that other nodes make to open rooms, with detection of a dead subscription."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .mailboxes import Mailboxes
 from .metrics import StoreMetrics
 
 SILENCE = 3.0
-"""Seconds without a sign of the canary, which comes every second, after which the subscription is dead."""
+"""Seconds without the canary, which comes every second, after which the subscription is dead."""
 AT_ONCE = 200
-"""Rooms that are compared by one script."""
+"""Rooms in one comparison."""
 
 
 class _Followed:
-    """A followed room. unconfirmed: SUBSCRIBEs that were not answered yet; heard: whether it is subscribed to."""
+    """A subscribed room. waiting: for the confirmation by Redis."""
 
     __slots__ = ("unconfirmed", "waiting")
 
@@ -32,9 +32,11 @@ class _Followed:
 
 
 class Subscription:
-    """Follows rooms over a connection of its own. name: "node/boot/" of this node.
+    """Subscribes to rooms over a separate connection.
 
-    link: that connection. listens: whether it is known to hear.
+    name: "node/boot/" of this node.
+    link: the connection.
+    listens: whether the canary has shown that the subscription works.
     """
 
     _log = Logger()
@@ -66,13 +68,13 @@ class Subscription:
         return room_id in self._rooms
 
     def room_ids(self) -> list[str]:
-        """Return the codes of the followed rooms."""
+        """Return the ids of the subscribed rooms."""
         return list(self._rooms)
 
-    # -- which rooms
+    # -- rooms
 
     def subscribe(self, room_id: str) -> None:
-        """Tell the follower from now on what happens to a room."""
+        """See `IRoomStore.subscribe`."""
         self._rooms[room_id] = _Followed()
         self._subscribe(room_id)
 
@@ -82,7 +84,7 @@ class Subscription:
             self.link.send_subscribe(b"SUBSCRIBE", room_key(room_id))
 
     def unsubscribe(self, room_id: str) -> None:
-        """Stop telling. This node has no members in the room any more."""
+        """See `IRoomStore.unsubscribe`."""
         followed = self._rooms.pop(room_id, None)
         if followed is None:
             return
@@ -95,9 +97,9 @@ class Subscription:
         return self.link.usable and not self._unconfirmed.get(room_id)
 
     async def subscribed(self, room_id: str) -> None:
-        """Wait until what happens to a followed room is told: whatever is read after that misses nothing.
+        """Wait until Redis has confirmed the subscription to a room, so that a later read misses no change.
 
-        Raises RequestError if that takes too long.
+        Raises RequestError if this takes longer than PATIENCE.
         """
         followed = self._rooms.get(room_id)
         if followed is None or self._is_heard(room_id):
@@ -114,7 +116,7 @@ class Subscription:
                 followed.waiting.remove(waiter)
 
     def cancel_waiters(self) -> None:
-        """Let nobody wait any longer."""
+        """Make all waits for a confirmation fail."""
         for followed in self._rooms.values():
             waiting, followed.waiting = followed.waiting, []
             for waiter in waiting:
@@ -125,7 +127,7 @@ class Subscription:
     def _up(self) -> None:
         self._heard_at = self._clock.seconds()
         self._unconfirmed.clear()
-        # What was told while nobody listened is found by comparing, when all is subscribed to again.
+        # When all subscriptions are confirmed, a comparison finds the changes that were missed.
         self._catching_up = True
         self.link.send_subscribe(b"SUBSCRIBE", self._canary, STORE)
         for room_id in self._rooms:
@@ -145,10 +147,10 @@ class Subscription:
     async def _catch_up_now(self) -> None:
         await self.catch_up()
         if self._gateway.usable:
-            self._gateway.events.available()  # a room could not be opened while it would not have been heard of
+            self._gateway.events.available()  # rooms could not be opened without subscription
 
     async def catch_up(self) -> None:
-        """Compare, and deliver what was not heard of, or could not be taken out of its mailbox then."""
+        """Compare versions, and deliver messages whose announcement was missed."""
         await self.compare()
         if self._gateway.usable:
             for room_id in self.room_ids():
@@ -156,19 +158,19 @@ class Subscription:
             self._mail.tidy()
 
     def watch(self) -> None:
-        """Notice a subscription that is silent without being closed. To be called every second."""
+        """Reconnect a subscription that is silent without being closed. Called every second."""
         if not self._gateway.link.usable:
-            self._heard_at = max(self._heard_at, self._clock.seconds() - 1.0)  # the canary cannot be sent
+            self._heard_at = max(self._heard_at, self._clock.seconds() - 1.0)  # the canary cannot be published
         silent = self._clock.seconds() - self._heard_at
         self._metrics.canary_age.value = silent if self._heard_at else 0.0
         if self.link.usable and silent > SILENCE:
-            self._log.warn("redis: nothing is heard from the subscription; connecting anew")
+            self._log.warn("redis: the subscription is silent; reconnecting")
             self._heard_at = self._clock.seconds()
             self.link.drop()
         if self._gateway.link.usable:
             self._gateway.link.call(b"PUBLISH", self._canary, b"c").addErrback(lambda failure: None)
 
-    # -- what is heard
+    # -- messages
 
     def _heard(self, kind: bytes, channel: bytes, payload: Any) -> None:
         what, name = split(channel)
@@ -190,7 +192,7 @@ class Subscription:
             elif payload[:1] == b"e":
                 self._gateway.events.renewed(room_id)
             elif payload[:1] == b"r":
-                self._mail.told(room_id, payload[1:])
+                self._mail.announced(room_id, payload[1:])
 
     def _confirmed(self, room_id: str) -> None:
         left = self._unconfirmed.get(room_id, 0) - 1
@@ -208,7 +210,7 @@ class Subscription:
     # -- comparing
 
     async def compare(self) -> None:
-        """Tell the follower which version each followed room has: a lost last message leaves no hole."""
+        """Report the version of each subscribed room, because the loss of a last message leaves no gap in the log."""
         if not self._gateway.usable:
             return
         room_ids = self.room_ids()
