@@ -62,22 +62,6 @@ class Claims(Struct, frozen=True):
     """The name to show; '' if the member chooses it."""
 
 
-class ISession(Interface):
-    """A connection, for the room service."""
-
-    conn: str = Attribute("'node/boot/number': the name of the connection, unique in the cluster for all time.")
-    address: str = Attribute("The client's address for limits and bans; '' where addresses mean nothing.")
-
-    def send(frame: bytes) -> None:
-        """Send an encoded WebSocket frame after all earlier ones. A closing connection drops it."""
-
-    def close(code: int, reason: str) -> None:
-        """Close the connection with a WebSocket close code."""
-
-    def probe(answered: Callable[[bool], None]) -> None:
-        """Ping the peer, and call `answered` within 5 s: True after a pong, False without."""
-
-
 class IStoreEventHandler(Interface):
     """The receiver of a store's events: the room service. A store of one node calls none of these methods."""
 

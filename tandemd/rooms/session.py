@@ -10,9 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.interfaces import IReactorTime
-from zope.interface import implementer
 
-from ..interfaces import ISession
 from ..ratelimit import Meter
 from .unconfirmed_relays import RESENT, UnconfirmedRelays
 
@@ -50,11 +48,11 @@ class SessionTransport(Protocol):
         """Continue with the messages that the client has sent after its JOIN."""
 
 
-@implementer(ISession)
 class Session:
     """A connection, and the member that it speaks for.
 
-    conn, address, send, close, probe: see `ISession`.
+    conn: 'node/boot/number', the name of the connection, unique in the cluster for all time.
+    address: the client's address for limits and bans; '' where addresses mean nothing.
     group, user, nonce: the room and the member that it speaks for; None and "" while it is in no room.
     pending_join: the newest JOIN.
     detached: whether it is in no room because another connection has taken over its member.
@@ -108,6 +106,7 @@ class Session:
         self.gone = False
 
     def send(self, frame: bytes) -> None:
+        """Send an encoded frame after all earlier ones. A closing connection drops it."""
         self._outbox.send(self, frame)
 
     def flush(self) -> None:
@@ -151,6 +150,7 @@ class Session:
         self._transport.stream(pieces)
 
     def close(self, code: int, reason: str) -> None:
+        """Close the connection with a close code, after all earlier output."""
         self._outbox.flush()
         self._transport.close(code, reason)
 
@@ -160,6 +160,7 @@ class Session:
         self._transport.close_abusive(reason)
 
     def probe(self, answered: Callable[[bool], None]) -> None:
+        """Ping the client, and call `answered` within 5 s: True after a pong, False without."""
         self._transport.probe(answered)
 
     @property

@@ -9,9 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
-from zope.interface.verify import verifyObject
 
-from tandemd.interfaces import ISession
 from tandemd.rooms.session import Outbox, RoomSessions, Session
 
 
@@ -64,9 +62,6 @@ class SessionsTest(TestCase):
         self.group = self.fanout.groups[0]
         for i, session in enumerate(self.fanout.sessions):
             self.group.add(session, f"user{i}")
-
-    def test_interface(self) -> None:
-        verifyObject(ISession, self.fanout.sessions[0])
 
     def test_one_write_a_turn(self) -> None:
         for frame in (b"a", b"b", b"c"):
