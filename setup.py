@@ -53,8 +53,8 @@ setup(
     },
     zip_safe=False,
     install_requires=[
-        "twisted[tls]>=25.5",
-        "autobahn>=25.10",
+        "twisted[tls]>=25.5,<27",
+        "autobahn>=25.10,<27",
         "txredisapi>=1.6,<2",
         "hiredis>=3",
         "psycopg2-binary>=2.9.9",

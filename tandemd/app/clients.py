@@ -72,7 +72,7 @@ class ClientFactory:
         """Return the client connection of a WebSocket whose handshake is done."""
         self._count += 1
         address = self._origins.address(protocol)
-        session = Session(f"{self._conn_prefix}{self._count}", address, protocol, self._outbox)
+        session = Session(f"{self._conn_prefix}{self._count}", address, protocol.session_transport, self._outbox)
         if self._spending is not None:
             session.meter = self._spending.address(address)
         return ClientConnection(

@@ -22,7 +22,8 @@ from ..util.services import StartupError
 from ..util.sweeper import Sweeper
 from ..util.text import one_line
 from ..web import TandemSite
-from ..websocket.protocol import TandemFactory, TandemProtocol
+from ..websocket.factory import TandemFactory
+from ..websocket.session_transport import WebSocketTransport
 from .tls import Certificates, tls_endpoint
 
 UNSENT = 128 * 1024
@@ -57,7 +58,7 @@ class ConnectionDrain(service.Service):
         self._elsewhere = elsewhere
         self._drain = drain
         self._last = last
-        self._check = Sweeper(clock, 1.0, factory.to_check, TandemProtocol.check)
+        self._check = Sweeper(clock, 1.0, factory.to_check, WebSocketTransport.check)
 
     def startService(self) -> None:
         super().startService()
@@ -78,8 +79,8 @@ class ConnectionDrain(service.Service):
         if count:
             self._log.info("closing {count} connections; clients come back by themselves", count=count)
         if self._elsewhere():
-            return self._factory.send_away(self._drain, CLOSING)
-        return self._factory.send_away(0.0, CLOSING)
+            return self._factory.drain(self._drain, CLOSING)
+        return self._factory.drain(0.0, CLOSING)
 
 
 class Listener(service.Service):

@@ -25,7 +25,7 @@ from ..rules.title_allowlist import CLIP_URL
 from ..util.services import OrderedMultiService
 from ..web import Addresses, ConnectionLimiter, Cors, FastUpgrade, Quota, TandemSite, root_resource
 from ..web.router import Root
-from ..websocket.protocol import TandemFactory
+from ..websocket.factory import TandemFactory
 from .backends import backend_of
 from .clients import ClientFactory, ClientOrigins, ConnectionCounter
 from .listener import ConnectionDrain, Listener

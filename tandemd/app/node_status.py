@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from .. import __version__
 from ..rooms.service import RoomService
 from ..util.services import OrderedMultiService
-from ..websocket.protocol import TandemFactory
+from ..websocket.factory import TandemFactory
 from .backends import Backend
 from .metrics import NodeMetrics
 from .tls import Certificates

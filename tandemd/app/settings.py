@@ -24,7 +24,7 @@ from ..rules.settings import RuleSettings
 from ..rules.title_allowlist import TitleAllowlist
 from ..store.redis.settings import RedisSettings
 from ..util.services import StartupError
-from ..websocket.protocol import ProtocolSettings
+from ..websocket.factory import ProtocolSettings
 from ..websocket.send_queue import SendQueueLimits
 
 SettingsT = TypeVar("SettingsT", bound=msgspec.Struct)

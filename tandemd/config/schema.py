@@ -76,7 +76,10 @@ class Config:
         duration("0s", "1h"), 20, "When the node stops, over how long it sends its clients to other nodes."
     )
     fast_path: bool = key(
-        SWITCH, True, "Whether frames are read and written in the fast way. false leaves everything to Autobahn."
+        SWITCH,
+        True,
+        "Use the optimised frame path. `false` uses Autobahn and Twisted only, without a limit on the frames of one "
+        "connection in one iteration; for diagnosis.",
     )
     log: Log = section(Log)
     tls: Tls = section(Tls)

@@ -68,7 +68,7 @@ class Session:
     unconfirmed_relays: relays that the client may not have received.
     relayed: the bytes of relays to it in this reactor iteration.
     write, raw_send: write immediately; for the outbox. raw_send returns the number of bytes written, and raises OSError if that
-    is 0. It is None while output waits.
+    is 0. It is None while output waits. Only the transport sets it.
     pending_frames: its output of this reactor iteration, each frame with the number of frames of the group before it.
     """
 
@@ -146,7 +146,6 @@ class Session:
     def stream(self, pieces: Iterator[bytes]) -> None:
         """Send frames in pieces that are made on demand, after all earlier output."""
         self._outbox.flush()
-        self.raw_send = None
         self._transport.stream(pieces)
 
     def close(self, code: int, reason: str) -> None:
@@ -298,7 +297,7 @@ class Outbox:
                 except OSError:
                     sent = 0
                 if sent != size:
-                    _write_rest(session, joined, sent)
+                    session.write(joined[sent:])
             count += len(frames) * len(members)
         for session in sessions:
             if session.pending_frames:
@@ -317,15 +316,9 @@ def _write(session: Session, data: bytes) -> None:
         except OSError:
             sent = 0
         if sent != len(data):
-            _write_rest(session, data, sent)
+            session.write(data[sent:])
     else:
         session.write(data)
-
-
-def _write_rest(session: Session, data: bytes, sent: int) -> None:
-    """Write the rest of a partial write. All later output waits behind it."""
-    session.raw_send = None
-    session.write(data[sent:])
 
 
 def _merge(frames: list[bytes], session: Session) -> Iterable[bytes]:

@@ -14,6 +14,7 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from ..util.twisted_private import has_request_behind_unread_responses
 from .connection_quota import Ending, Quota
 from .fast_upgrade import FastUpgrade
 from .responses import Response
@@ -39,6 +40,7 @@ class TandemChannel(HTTPChannel):
     _over = False
     _moved = False
     _unread: IDelayedCall | None = None
+    _abort_call: IDelayedCall | None = None
     site: TandemSite
     transport: Any
 
@@ -88,7 +90,7 @@ class TandemChannel(HTTPChannel):
 
     def requestDone(self, request: HTTPRequest) -> None:
         self._begun = False
-        if (self._buffer or self._dataBuffer) and self._waitingForTransport:
+        if has_request_behind_unread_responses(self):
             # The next request is here, but the last answers have not been read: hundreds could follow.
             self.persistent = 0
         super().requestDone(request)
@@ -113,20 +115,23 @@ class TandemChannel(HTTPChannel):
 
     def forceAbortClient(self) -> None:
         """Abort a connection that does not end, without such a line."""
-        self._abortingCall = None
+        self._abort_call = None
         self.site.ending.add(self.drop)
 
     def loseConnection(self) -> None:
         if self._over or self.transport is None:
             return
         self._stop_waiting()
-        if self._abortingCall is None:
-            self._abortingCall = self.callLater(UNREAD, self.forceAbortClient)
+        if self._abort_call is None:
+            self._abort_call = self.callLater(UNREAD, self.forceAbortClient)
         super().loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._over = True
         self._stop_waiting()
+        if self._abort_call is not None:
+            self._abort_call.cancel()
+            self._abort_call = None
         self.taken_over()
         super().connectionLost(reason)
 

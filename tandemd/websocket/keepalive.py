@@ -19,7 +19,7 @@ PROBE = 5.0
 class Peer(Protocol):
     """A connection that can be pinged."""
 
-    def sendPing(self, payload: bytes | None = None) -> None: ...
+    def send_ping(self) -> None: ...
 
     def ping_timed_out(self) -> None:
         """It has not answered: drop the connection at once."""
@@ -54,7 +54,7 @@ class Keepalive:
 
     def _ping(self, now: float) -> None:
         self._sent = now
-        self._peer.sendPing(b"")
+        self._peer.send_ping()
 
     def answered(self) -> None:
         """A pong came."""

@@ -1,480 +1,237 @@
-"""WebSocket: Autobahn's protocol, made to carry our connections, and the factory that knows them all.
+"""WebSocket connections: Autobahn's protocol, made to carry the messages of a `ClientConnection`.
 
-Autobahn's classes own many names, so these two only pass things on (`DatabaseConnection`, `Session`, `Keepalive`). Its callbacks
-must not raise: it would drop the connection, or lose the error.
+Autobahn's classes own many names, so these classes only pass data on. Autobahn's callbacks must not raise, because it would
+drop the connection or lose the error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections import deque
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol
 
-from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionRequest
-from msgspec import Struct
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.protocol import connectionDone
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
-from twisted.python.failure import Failure
 
-from .. import messages as m
-from ..errors import CloseCode, ErrorCode, RequestError
-from ..messages.framing import error_frame, text_frame
-from ..ratelimit import MessageLimits
-from . import fast_path
+from ..errors import CloseCode
+from .autobahn_private import OPEN, ServerProtocol
 from .client import ClientConnection
 from .keepalive import Keepalive
-from .send_queue import SendQueue, SendQueueLimits
+from .send_queue import SendQueue
+from .session_transport import WebSocketTransport
 
 READ_BYTES = 16 * 1024
-"""Bytes that are read from a connection at once: room for what honest clients send in one piece."""
-FRAMES_AFTER_CLOSE = 100
-"""How many chunks and frames are looked at after a close of ours, for the client's."""
-RECONNECT_MS = 1000
-"""When clients of a single node are to come back after a restart."""
-EXPELLED = 1.0
-"""Seconds that a client which is thrown out has for reading why."""
+"""Bytes that one read of a connection may return: enough for everything that an honest client sends at once."""
+
+log = Logger()
 
 
-IDLE = RequestError(ErrorCode.IDLE, "You have sent neither JOIN nor PING; connect again when you want to.")
+class ConnectionFactory(Protocol):
+    """The factory, as its protocols see it.
 
-
-class ProtocolSettings(Struct, frozen=True):
-    """frame_bytes: the longest message a client may send. fast_path: whether to use `fast_path`.
-
-    send_queue: how much output may wait, and for how long. join_timeout: seconds within which a client must have sent a JOIN
-    or PING; 0: any time.
+    clock: for timers.
+    frame_bytes: the length of the longest message that a client may send.
+    dropped: is called with the reason before the server ends a connection.
+    websockets: the TCP transports of open connections.
     """
 
+    clock: IReactorTime
     frame_bytes: int
-    fast_path: bool
-    send_queue: SendQueueLimits
-    join_timeout: float
+    dropped: Callable[[str], None]
+    websockets: set[Any]
+
+    def opened(self, protocol: TandemProtocol) -> None:
+        """A handshake has succeeded."""
+
+    def closed(
+        self, protocol: TandemProtocol, code: int | None, connection: ClientConnection, opened_at: float
+    ) -> None:
+        """An open connection has ended. The client's messages have been processed."""
 
 
-class TandemProtocol(WebSocketServerProtocol):
-    """One WebSocket connection."""
+class TandemProtocol(ServerProtocol):
+    """One WebSocket connection: Autobahn's callbacks. A subclass decides how messages wait while a JOIN is decided."""
 
-    _log = Logger()
-    factory: TandemFactory
+    factory: ConnectionFactory
     transport: Any
+    session_transport_class: ClassVar[type[WebSocketTransport]] = WebSocketTransport
 
     def __init__(self) -> None:
         super().__init__()
         self.connection: ClientConnection | None = None
-        self._backlog: SendQueue | None = None
-        self._pulse: Keepalive | None = None
+        """None before the connection is open, and after its end."""
+        self.session_transport = self.session_transport_class(self)
+        self.paused = False
+        """Whether reading is paused until a JOIN is decided, or until the next iteration of the reactor."""
+        self.is_lost = False
+        """Whether the TCP connection has ended, although messages of the client still wait."""
         self._opened_at = 0.0
-        self._late = 0
-        self._paused = False
-        self._resume: IDelayedCall | None = None
-        self._listens = True
-        self._lost: Failure | None = None
+        self._reads = True
+
+    # hooks
+
+    def message_received(self, payload: bytes) -> None:
+        """Hook: the client has sent a text message, and the connection is open."""
+        raise NotImplementedError
+
+    def join_finished(self) -> None:
+        """Hook: a JOIN was answered, so that messages behind it may be processed."""
+        raise NotImplementedError
 
     # Autobahn's callbacks
 
     def onConnect(self, request: ConnectionRequest) -> None:
-        """Accept: who may join is decided by JOIN."""
+        """Accept the handshake. JOIN decides about access to rooms."""
 
     def onOpen(self) -> None:
         try:
             self.factory.opened(self)
         except Exception:
-            self._log.failure("opening a connection")
+            log.failure("failed to open a connection")
             self.abort()
 
-    def begin(self, connection: ClientConnection, backlog: SendQueue, pulse: Keepalive, now: float) -> None:
-        """Take what the factory has made for this connection."""
+    def begin(self, connection: ClientConnection, queue: SendQueue, keepalive: Keepalive, now: float) -> None:
+        """Take the objects that the factory has made for this connection."""
         self.connection = connection
-        self._backlog = backlog
-        self._pulse = pulse
+        self.session_transport.opened(queue, keepalive)
         self._opened_at = now
-        transport = _socket_transport(self.transport)
+        transport = socket_transport(self.transport)
         transport.bufferSize = READ_BYTES
         self.factory.websockets.add(transport)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        if self.connection is None or self.state != self.STATE_OPEN:
+        if self.connection is None or self.state != OPEN:
             return
         if isBinary:
-            self.close(CloseCode.UNSUPPORTED_DATA, "only text frames are understood")
+            self.session_transport.close(CloseCode.UNSUPPORTED_DATA, "only text frames are understood")
         else:
-            self.connection.received(payload)
-
-    def onMessageFrameBegin(self, length: int) -> None:
-        super().onMessageFrameBegin(length)
-        if self.current_frame.opcode == 0:
-            self._framed()
-
-    def consumeData(self) -> None:
-        """Read frames as Autobahn does, but at most `FRAMES_PER_ITERATION` of them in one iteration, and none while a JOIN is
-        being decided.
-
-        After a close of ours, only `FRAMES_AFTER_CLOSE` frames in all are read: a rejected client may go on sending.
-        """
-        if self._paused:
-            return
-        if self.state == self.STATE_CLOSING:
-            self._late += 1
-        elif self.state != self.STATE_OPEN:
-            super().consumeData()
-            return
-        elif self.joining:
-            self._pause()
-            return
-        # Each takes two steps.
-        left = 2 * fast_path.FRAMES_PER_ITERATION
-        while self._late < FRAMES_AFTER_CLOSE and self.processData() and self.state != self.STATE_CLOSED:
-            self._late += self.state == self.STATE_CLOSING
-            left -= 1
-            if self.data:
-                if self.joining:
-                    self._pause()
-                    break
-                if not left:
-                    self.resume_next_iteration()
-                    break
-        if self._late >= FRAMES_AFTER_CLOSE:
-            # The close frame still gets out; in a few seconds the connection is dropped.
-            self.data = b""
-            self._stop_reading()
-
-    @property
-    def joining(self) -> bool:
-        """Whether a JOIN of the client is being decided, and messages behind it wait."""
-        return self.state == self.STATE_OPEN and self.connection is not None and self.connection.joining
-
-    def resume_next_iteration(self) -> None:
-        """Read the rest of `data` in the next iteration, and nothing more until then."""
-        self._pause()
-        self._schedule()
-
-    def _pause(self) -> None:
-        """Read nothing until `_read_on`. What the transport still hands over is appended to `data`."""
-        self._paused = True
-        if self._lost is None:
-            self.transport.pauseProducing()
-
-    def _schedule(self) -> None:
-        if self._resume is None:
-            self._resume = self.factory.clock.callLater(0, self._read_on)
-
-    def _read_on(self) -> None:
-        self._resume = None
-        if self.joining:
-            return
-        self._paused = False
-        if self.data and self.state in (self.STATE_OPEN, self.STATE_CLOSING):
-            data, self.data = self.data, b""
-            self.dataReceived(data)
-        if self._paused or self.joining:
-            return
-        if self._lost is not None:
-            self._end()
-        elif self._listens:
-            self.transport.resumeProducing()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Note that the transport is gone. An open connection ends when all that was received has been processed."""
-        self.factory.websockets.discard(_socket_transport(self.transport))
-        self._lost = reason
-        if self.state != self.STATE_OPEN or not (self._paused or self.joining):
-            self._end()
-
-    def _end(self) -> None:
-        reason, self._lost = self._lost, None
-        if reason is not None:
-            super().connectionLost(reason)
-
-    def dropConnection(self, abort: bool = False) -> None:
-        super().dropConnection(abort)
-        # The transport says so only once.
-        self._end()
-
-    def _stop_reading(self) -> None:
-        """Read nothing any more."""
-        self._listens = False
-        if self._lost is None:
-            self.transport.pauseProducing()
+            self.message_received(payload)
 
     def onPing(self, payload: bytes) -> None:
-        self._framed()
-        # Whoever reads no answers gets none; only the last one would matter.
-        if self._backlog is None or not self._backlog.paused:
+        self.control_frame_received()
+        # A client that reads no pongs gets none. Only the last one would matter.
+        queue = self.session_transport.queue
+        if queue is None or not queue.paused:
             super().onPing(payload)
 
-    def sendCloseFrame(self, *args: Any, **kwargs: Any) -> None:
-        if self._backlog is not None and self.state == self.STATE_OPEN:
-            if self.connection is not None:
-                # Answers to what came before, in the same chunk perhaps: nothing can follow a close frame.
-                self.connection.session.flush()
-            self._backlog.release()
-        super().sendCloseFrame(*args, **kwargs)
-
     def onPong(self, payload: bytes) -> None:
-        self._framed()
-        if self._pulse is not None and self.connection is not None:
-            self._pulse.answered()
-            self.connection.session.quality = self._pulse.quality
+        self.control_frame_received()
+        self.session_transport.pong_received()
 
-    def _framed(self) -> None:
-        if self.connection is not None and self.state == self.STATE_OPEN:
+    def continuation_received(self) -> None:
+        self.control_frame_received()
+
+    def control_frame_received(self) -> None:
+        """Count a frame that is no message against the client's limits."""
+        if self.connection is not None and self.state == OPEN:
             self.connection.control_frame_received()
+
+    def before_close_frame(self) -> None:
+        """Write the answers to earlier messages, because nothing can follow a close frame."""
+        queue = self.session_transport.queue
+        if queue is not None:
+            if self.connection is not None:
+                self.connection.session.flush()
+            queue.release()
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         connection, self.connection = self.connection, None
-        self._backlog = None
         if connection is None:
             return
         try:
-            if wasClean and self.closedByMe:
-                # Its answer to the close frame shows that it has all that was written before.
+            if wasClean and self.closed_by_server:
+                # The client's answer to the close frame shows that it has everything that was written before.
                 connection.session.unconfirmed_relays = None
+            self.session_transport.closed()
             connection.closed()
-            if self._pulse is not None:
-                self._pulse.stop()
         except Exception:
-            self._log.failure("closing a connection")
-        # Last: when the node stops and this was the last connection, the room service goes next, and must have heard of it.
+            log.failure("failed to close a connection")
+        # When the node stops, the end of the last connection stops the room service, which must know of it by then.
         self.factory.closed(self, code, connection, self._opened_at)
 
-    # sessions.Wire
-
-    def write(self, data: bytes) -> None:
-        if self.state == self.STATE_OPEN and self._backlog is not None:
-            self._backlog.write(data)
-
-    def stream(self, pieces: Iterator[bytes]) -> None:
-        if self.state == self.STATE_OPEN and self._backlog is not None:
-            self._backlog.stream(pieces)
-
-    def close(self, code: int, reason: str) -> None:
-        if self.state == self.STATE_OPEN:
-            # sendClose() allows only 1000 and 3000-4999.
-            self.sendCloseFrame(code=code, reasonUtf8=reason.encode()[:120])
-
-    def close_abusive(self, reason: str) -> None:
-        if self.state == self.STATE_OPEN and self.transport is not None:
-            self.close(CloseCode.POLICY_VIOLATION, reason)
-            # What it has sent meanwhile, and its answer, are not worth reading.
-            self._stop_reading()
-            self.factory.clock.callLater(EXPELLED, self.abort)
-
-    def probe(self, answered: Callable[[bool], None]) -> None:
-        if self._pulse is None or self.state != self.STATE_OPEN:
-            answered(False)
-        else:
-            self._pulse.probe(answered)
-
-    def crowded(self) -> bool:
-        return self._backlog is not None and self._backlog.half_full
-
-    def settled(self) -> None:
-        if self.connection is not None:
-            self.connection.join_finished()
-            if self._paused or self._lost is not None:
-                self._schedule()
-
-    # for the factory
-
-    def send_frame(self, frame: bytes) -> None:
-        """Send a frame after everything that was sent before."""
-        if self.connection is not None:
-            self.connection.session.send(frame)
-
-    def send_away(self) -> None:
-        """Close with 1012, after everything that was sent before."""
-        if self.connection is not None:
-            self.connection.session.close(CloseCode.SERVICE_RESTART, "the server restarts")
-
-    def close_with_error(self, error: RequestError) -> None:
-        """Close with 1008 after an ERROR that says why."""
-        if self.connection is not None:
-            self.connection.session.send(error_frame(error, None))
-            self.connection.session.close(CloseCode.POLICY_VIOLATION, error.text)
-
-    def abort(self) -> None:
-        """Drop the connection at once, and what it has sent but was not processed."""
-        self.dropConnection(abort=True)
+    # reading
 
     @property
-    def proven(self) -> bool:
-        """Whether its client has shown to be one."""
-        return self.connection is None or self.connection.has_sent_join_or_ping
+    def joining(self) -> bool:
+        """Whether a JOIN of the client is being decided, so that messages behind it wait."""
+        return self.state == OPEN and self.connection is not None and self.connection.joining
 
-    def check(self) -> None:
-        """See `Keepalive.check` and `SendQueue.check`; to be called about once a second."""
-        now = self.factory.clock.seconds()
-        if self._lost is not None:
+    def stop_reading(self) -> None:
+        """Read nothing more from the socket."""
+        self._reads = False
+        if not self.is_lost:
+            self.transport.pauseProducing()
+
+
+class PlainProtocol(TandemProtocol):
+    """A connection without the fast path: Autobahn reads all frames, and Twisted writes all bytes.
+
+    Messages behind a JOIN wait in `_waiting`. Reading pauses meanwhile, so that they are bounded by one read.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: deque[bytes] = deque()
+        self._end: tuple[bool, int | None, str | None] | None = None
+        """The arguments of `onClose`, while messages wait."""
+        self._aborted = False
+
+    def message_received(self, payload: bytes) -> None:
+        if self.connection is None:
             return
-        if self._backlog is not None and self.state == self.STATE_OPEN:
-            self._backlog.check(now)
-        # While nothing is read, no pong can be.
-        if self._pulse is not None and self.state == self.STATE_OPEN and not self._paused:
-            if self.connection is not None and self.connection.look():
-                self._pulse.hurry(now)
-            self._pulse.check(now)
+        if self._waiting or self.connection.joining:
+            self._waiting.append(payload)
+            if not self.paused:
+                self.paused = True
+                self.transport.pauseProducing()
+        else:
+            self.connection.received(payload)
 
-    # keepalive.Peer
+    def join_finished(self) -> None:
+        if self._waiting or self._end is not None:
+            self.factory.clock.callLater(0, self._continue)
 
-    def ping_timed_out(self) -> None:
-        self.factory.given_up("no_pong")
-        self.abort()
+    def _continue(self) -> None:
+        """Process the messages behind a JOIN, up to the next JOIN."""
+        connection = self.connection
+        while connection is not None and self._waiting and not connection.joining:
+            if self.closed_by_server:
+                self._waiting.clear()
+            else:
+                connection.received(self._waiting.popleft())
+        if connection is None or connection.joining:
+            return
+        if self._end is not None:
+            super().onClose(*self._end)
+        elif self.paused:
+            self.paused = False
+            if self._reads:
+                self.transport.resumeProducing()
 
-    # backlog.Reader
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        """End the connection once the client's messages have been processed, unless the server has closed it."""
+        self.is_lost = True
+        self.factory.websockets.discard(socket_transport(self.transport))
+        connection = self.connection
+        complete = self.closed_by_server or self._aborted
+        if connection is not None and not complete and (self._waiting or connection.joining):
+            self._end = (wasClean, code, reason)
+        else:
+            super().onClose(wasClean, code, reason)
 
-    def fell_behind(self) -> None:
-        if self.connection is not None:
-            self.connection.session.lagging = True
-
-    def caught_up(self) -> None:
-        if self.connection is not None:
-            self.connection.session.caught_up()
-
-    def slow_consumer(self, reason: str) -> None:
-        self.factory.given_up(reason)
-        # If it does not read this either, Autobahn's timer drops it.
-        self.close(CloseCode.POLICY_VIOLATION, "you do not read what you are sent")
+    def abort(self) -> None:
+        self._aborted = True
+        self._waiting.clear()
+        if self._end is not None:
+            super().onClose(*self._end)
+        else:
+            super().abort()
 
 
-def _socket_transport(transport: Any) -> Any:
+def socket_transport(transport: Any) -> Any:
     """Return the transport that has the socket, below TLS and the PROXY protocol."""
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport
     return transport
-
-
-class TandemFactory(WebSocketServerFactory):
-    """Makes connections, knows the open ones, and sends them away when the node stops.
-
-    connect: makes the Connection for a protocol. counted: is told of each connection that was opened (True) or has ended, by
-    the client's address and the close code. given_up: is told why a connection is ended whose client does not read, does not
-    answer or wants nothing. limits: what the connections have been given, which wants to know the time. websockets: where
-    the reactor looks up the transports of open connections, see `FairReactor`.
-    """
-
-    protocol: Any = TandemProtocol
-    _log = Logger()
-
-    def __init__(
-        self,
-        clock: IReactorTime,
-        settings: ProtocolSettings,
-        connect: Callable[[TandemProtocol], ClientConnection],
-        counted: Callable[[str, int | None, bool], None],
-        given_up: Callable[[str], None] = lambda reason: None,
-        limits: MessageLimits | None = None,
-        websockets: set[Any] | None = None,
-    ):
-        super().__init__(server="tandemd", reactor=clock)
-        self.setProtocolOptions(
-            versions=[13],
-            webStatus=False,
-            utf8validateIncoming=True,
-            maxFramePayloadSize=settings.frame_bytes,
-            maxMessagePayloadSize=settings.frame_bytes,
-            failByDrop=False,
-            closeHandshakeTimeout=5,
-            openHandshakeTimeout=5,
-            perMessageCompressionAccept=lambda offers: None,
-            # Origins have been looked at before, for which Autobahn has too many rules.
-            allowedOrigins=["*"],
-            allowNullOrigin=True,
-        )
-        self.websockets = websockets if websockets is not None else set()
-        self.frame_bytes = settings.frame_bytes
-        if settings.fast_path:
-            self.protocol = fast_path.fast(TandemProtocol, self)
-        self.clock = clock
-        self._connect = connect
-        self._counted = counted
-        self.given_up = given_up
-        self._send_queue_limits = settings.send_queue
-        self._limits = limits
-        self._join_timeout = settings.join_timeout
-        self._protocols: set[TandemProtocol] = set()
-        self._unproven: dict[TandemProtocol, float] = {}
-        self._emptied: Deferred[None] | None = None
-
-    def __len__(self) -> int:
-        return len(self._protocols)
-
-    def opened(self, protocol: TandemProtocol) -> None:
-        """A handshake has succeeded."""
-        now = self.clock.seconds()
-        connection = self._connect(protocol)
-        self._protocols.add(protocol)
-        self._counted(connection.session.address, None, True)
-        backlog = SendQueue(protocol.transport, protocol, self.clock, self._send_queue_limits)
-        protocol.begin(connection, backlog, Keepalive(self.clock, protocol), now)
-        if self._join_timeout:
-            self._unproven[protocol] = now + self._join_timeout
-
-    def closed(
-        self, protocol: TandemProtocol, code: int | None, connection: ClientConnection, opened_at: float
-    ) -> None:
-        """An open connection has ended."""
-        self._protocols.discard(protocol)
-        self._unproven.pop(protocol, None)
-        self._counted(connection.session.address, code, False)
-        self._log.debug(
-            "connection closed after {seconds:.0f} s and {messages} messages",
-            seconds=self.clock.seconds() - opened_at,
-            messages=connection.count,
-            code=code,
-        )
-        if not self._protocols and self._emptied is not None:
-            emptied, self._emptied = self._emptied, None
-            emptied.callback(None)
-
-    def to_check(self) -> list[TandemProtocol]:
-        """Close the connections that do not want anything, and return those to `check`; to be called about once a second."""
-        if self._limits is not None:
-            self._limits.refresh_clock()
-        self._check_unproven(self.clock.seconds())
-        return list(self._protocols)
-
-    def _check_unproven(self, now: float) -> None:
-        # They are in the order in which their time is up.
-        for protocol, until in list(self._unproven.items()):
-            if until > now:
-                break
-            del self._unproven[protocol]
-            if not protocol.proven:
-                self.given_up("idle")
-                protocol.close_with_error(IDLE)
-
-    def send_away(self, over: float, closing: float) -> Deferred[None]:
-        """Close all connections with 1012, spread over `over` seconds; fires when they are closed, at last after `closing` more.
-
-        Each is told beforehand when it should come back.
-        """
-        protocols = list(self._protocols)
-        done: Deferred[None] = Deferred()
-        if not protocols:
-            done.callback(None)
-            return done
-        frame = text_frame(m.encode(m.ServerRestart(reconnect_after_ms=0 if over else RECONNECT_MS)))
-        for number, protocol in enumerate(protocols):
-            # All are told at once, so that each knows when its turn is.
-            after = over * number / len(protocols)
-            if over:
-                frame = text_frame(m.encode(m.ServerRestart(reconnect_after_ms=int(after * 1000))))
-            protocol.send_frame(frame)
-            if after:
-                self.clock.callLater(after, protocol.send_away)
-            else:
-                protocol.send_away()
-        self._emptied = done
-        timer = self.clock.callLater(over + closing, self._drop_rest)
-        done.addCallback(lambda _: timer.cancel() if timer.active() else None)
-        return done
-
-    def _drop_rest(self) -> None:
-        for protocol in list(self._protocols):
-            protocol.abort()
-        if self._emptied is not None:
-            emptied, self._emptied = self._emptied, None
-            emptied.callback(None)

@@ -21,7 +21,8 @@ from tandemd.store.redis.journal_consumer import JournalConsumer
 from tandemd.store.redis.spool import Quarantine, Spool
 from tandemd.store.redis.store import RedisStore
 from tandemd.websocket.client import ClientConnection
-from tandemd.websocket.protocol import TandemFactory, TandemProtocol
+from tandemd.websocket.factory import TandemFactory
+from tandemd.websocket.protocol import TandemProtocol
 from tests.support.settings import join_limits, playback_sync_settings, protocol_settings, redis_settings, rule_settings
 
 from .checker import RoomRow, Row
@@ -131,7 +132,8 @@ class SmallNode:
     def _connect(self, protocol: TandemProtocol) -> ClientConnection:
         self._numbers += 1
         assert protocol.transport is not None
-        session = Session(f"{self.prefix}{self._numbers}", protocol.transport.getPeer().host, protocol, self._outbox)
+        peer = protocol.transport.getPeer()
+        session = Session(f"{self.prefix}{self._numbers}", peer.host, protocol.session_transport, self._outbox)
         return ClientConnection(session, self.rooms, self.store.clock, self.metrics.connections)
 
     async def start(self) -> None:
@@ -154,7 +156,7 @@ class SmallNode:
             return
         listening, self._listening = self._listening, None
         await maybeDeferred(listening.stopListening)
-        await self._factory.send_away(0.0, 0.5)
+        await self._factory.drain(0.0, 0.5)
         self.rooms.stopService()
         await self.consumer.stopService()
         await self.store.stopService()

@@ -18,7 +18,8 @@ from tandemd import messages as m
 from tandemd.errors import ERROR_MEANINGS
 from tandemd.metrics import LabeledCounter
 from tandemd.web import Addresses, ConnectionLimiter, ConnectionLimits, Cors, TandemSite, root_resource
-from tandemd.websocket.protocol import TandemFactory, TandemProtocol
+from tandemd.websocket.factory import TandemFactory
+from tandemd.websocket.protocol import TandemProtocol
 from tests.support.settings import protocol_settings
 
 from ..web.test_router import FakeRooms

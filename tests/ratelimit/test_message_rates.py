@@ -520,7 +520,7 @@ class DoorstepTest(LimitsTestCase):
         self.world.advance(3600)
         self.assertFalse(pinging.closed or self.eve.closed)
         self.assertEqual(self.world.server.given_up, ["idle"] * 2)
-        self.assertEqual(self.world.server.factory._unproven, {})
+        self.assertEqual(self.world.server.factory._join_deadlines, {})
 
     def test_connections_of_one_address(self) -> None:
         for _ in range(499):

@@ -45,7 +45,9 @@ from tandemd.web import Addresses, ConnectionLimiter, ConnectionLimits, FastUpgr
 from tandemd.web.cors import Cors
 from tandemd.web.router import NotFound, Root
 from tandemd.websocket.client import ClientConnection
-from tandemd.websocket.protocol import ProtocolSettings, TandemFactory, TandemProtocol
+from tandemd.websocket.factory import ProtocolSettings, TandemFactory
+from tandemd.websocket.protocol import TandemProtocol
+from tandemd.websocket.session_transport import WebSocketTransport
 from tests.support.settings import bounds, join_limits, playback_sync_settings, protocol_settings, rule_settings
 
 NETFLIX = "https://www.netflix.com"
@@ -188,7 +190,7 @@ class Server:
             root, reactor, shortcut=FastUpgrade(self.factory, root.refusal) if protocol.fast_path else None
         )
         self._numbers = 0
-        self._check = Sweeper(reactor, 1.0, self.factory.to_check, TandemProtocol.check)
+        self._check = Sweeper(reactor, 1.0, self.factory.to_check, WebSocketTransport.check)
 
     def _journalled(self, room: Room, commit: Commit) -> None:
         self.journal.append((room.room_id, commit))
@@ -196,7 +198,7 @@ class Server:
     def _connect(self, protocol: TandemProtocol) -> ClientConnection:
         self._numbers += 1
         peer = cast(Any, protocol.transport).getPeer()
-        session = Session(f"node/{self.boot}/{self._numbers}", peer.host, protocol, self.outbox)
+        session = Session(f"node/{self.boot}/{self._numbers}", peer.host, protocol.session_transport, self.outbox)
         session.meter = self.spending.address(peer.host) if self.spending is not None else None
         return ClientConnection(session, self.rooms, self.store.clock, self.metrics.connections, self.limits)
 
@@ -222,7 +224,7 @@ class Server:
 
     def drain(self, over: float = 0.0, closing: float = 5.0) -> Deferred[None]:
         """Send everybody away and stop, as a node does that is told to end."""
-        return self.factory.send_away(over, closing).addCallback(lambda _: self.stop())
+        return self.factory.drain(over, closing).addCallback(lambda _: self.stop())
 
 
 class Client(WebSocketClientProtocol):

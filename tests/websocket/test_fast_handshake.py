@@ -17,9 +17,10 @@ from tandemd.ratelimit.metrics import LimitMetrics
 from tandemd.web import Addresses, ConnectionLimiter, ConnectionLimits, FastUpgrade, TandemSite
 from tandemd.web.cors import Cors
 from tandemd.web.router import NotFound, Root
-from tandemd.websocket import fast_path
-from tandemd.websocket.fast_handshake import answer, parse_standard_handshake
-from tandemd.websocket.protocol import TandemFactory, TandemProtocol
+from tandemd.websocket import autobahn_private
+from tandemd.websocket.factory import TandemFactory
+from tandemd.websocket.fast_handshake import parse_standard_handshake, response
+from tandemd.websocket.protocol import TandemProtocol
 from tests.support.settings import protocol_settings
 
 from ..support.fake_node import frame
@@ -84,7 +85,7 @@ class Doorstep:
         self.protocol.dataReceived(data)
         self.answer = transport.getOutBuffer() or b""
         self.texts = heard.texts
-        self.open = self.protocol.state == fast_path.OPEN
+        self.open = self.protocol.state == autobahn_private.OPEN
         self.timers = len(clock.getDelayedCalls())
         transport.reportDisconnect()
 
@@ -107,7 +108,7 @@ class HandshakeTest(TestCase):
 
     def test_answer_of_the_standard(self) -> None:
         """The example of RFC 6455, section 1.3."""
-        self.assertIn(b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n", answer(KEY, "tandemd"))
+        self.assertIn(b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n", response(KEY, "tandemd"))
 
     def test_messages_right_behind_it(self) -> None:
         self.assertEqual(self.both(request(HEADERS) + frame(TEXT, b"a") + frame(TEXT, b"b")).texts, [b"a", b"b"])
@@ -163,7 +164,13 @@ class HandshakeTest(TestCase):
     def test_same_state_afterwards(self) -> None:
         """Whatever Autobahn has noted after its handshake, and goes by later, is noted after ours."""
         fast, plain = (vars(Doorstep(request(BROWSER), fast).protocol) for fast in (True, False))
-        ignored = {*fast_path.HANDSHAKE, *TandemProtocol.CONFIG_ATTRS, "_wskey", "websocket_origin", "peer"}
+        ignored = {
+            *autobahn_private.HANDSHAKE_ATTRIBUTES,
+            *TandemProtocol.CONFIG_ATTRS,
+            "_wskey",
+            "websocket_origin",
+            "peer",
+        }
         ignored |= {
             "_transport_details",
             "factory",
@@ -172,6 +179,10 @@ class HandshakeTest(TestCase):
             "is_closed",
             "trafficStats",
             "utf8validator",
+            # Those of PlainProtocol.
+            "_aborted",
+            "_end",
+            "_waiting",
         }
         for name in sorted(set(plain) - ignored):
             if isinstance(plain[name], int | str | bytes | list | tuple | None):

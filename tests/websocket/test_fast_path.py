@@ -24,9 +24,11 @@ from twisted.test.iosim import FakeTransport
 from twisted.trial.unittest import TestCase
 
 from tandemd.messages.framing import text_frame
-from tandemd.websocket import fast_path
-from tandemd.websocket.fast_handshake import FastHandshake
-from tandemd.websocket.protocol import TandemFactory, TandemProtocol
+from tandemd.websocket import autobahn_private
+from tandemd.websocket.autobahn_private import OpenedServerProtocol, ServerProtocol
+from tandemd.websocket.factory import TandemFactory
+from tandemd.websocket.fast_path import FastProtocol
+from tandemd.websocket.protocol import PlainProtocol, TandemProtocol
 from tests.support.settings import protocol_settings
 
 from ..support.fake_node import Client, Link, ServiceTestCase, frame
@@ -46,9 +48,16 @@ class PlainMessageTest(test_protocol.MessageTest):
 
 
 class PlainFrameTest(test_protocol.FrameTest):
-    """The same without the fast path."""
+    """The same without the fast path, which alone limits the frames that are read after a close frame."""
 
     options = {"protocol": PLAIN}
+
+    def test_who_is_thrown_out_is_not_read_for_long(self) -> None:
+        """Autobahn reads on, and finds the close frame of the client."""
+        end = frame(CLOSE, struct.pack("!H", 1003))
+        self.ann.raw(frame(BINARY, b"") + frame(PING, b"p") * 500 + end)
+        self.world.settle()
+        self.assertEqual((self.ann.closed, self.ann.code, self.bob.told()), (True, 1003, []))
 
 
 class PlainHandshakeTest(test_protocol.HandshakeTest):
@@ -77,7 +86,7 @@ class Heard:
     def received(self, text: bytes) -> None:
         self.texts.append(text)
         if len(self.texts) == self._until:
-            self._protocol.close(1008, "enough")
+            self._protocol.session_transport.close(1008, "enough")
 
     def flush(self) -> None:
         pass
@@ -116,7 +125,12 @@ class Reader:
             self.clock.advance(0)
         assert self.heard is not None
         written = self.transport.getOutBuffer() or b""
-        return self.heard.texts, written, self.protocol.state == fast_path.OPEN, bool(self.transport.disconnecting)
+        return (
+            self.heard.texts,
+            written,
+            self.protocol.state == autobahn_private.OPEN,
+            bool(self.transport.disconnecting),
+        )
 
     def end(self) -> None:
         self.transport.reportDisconnect()
@@ -248,28 +262,28 @@ class AssumedOfAutobahnTest(ReadingTestCase):
 
     def test_where_it_comes_from(self) -> None:
         kinds = type(self.protocol).__mro__
-        self.assertEqual(kinds[1:4], (fast_path.FastPath, FastHandshake, TandemProtocol))
-        self.assertIs(fast_path.FastPath.dataReceived, type(self.protocol).dataReceived)
+        self.assertEqual(kinds[1:4], (OpenedServerProtocol, TandemProtocol, ServerProtocol))
+        self.assertIs(FastProtocol.dataReceived, type(self.protocol).dataReceived)
         self.assertTrue(callable(WebSocketServerProtocol._dataReceived))
-        self.assertEqual(fast_path.OPEN, WebSocketProtocol.STATE_OPEN)
+        self.assertEqual(autobahn_private.OPEN, WebSocketProtocol.STATE_OPEN)
 
     def test_boundary(self) -> None:
         """Nothing else than these four says that Autobahn is in the middle of something."""
-        self.assertTrue(fast_path.at_boundary(self.protocol))
+        self.assertTrue(autobahn_private.at_boundary(self.protocol))
         whole = frame(PING, b"ping")
         for end in range(1, len(whole)):
             reader = Reader(fast=True)
             reader.feed(whole[:end])
-            self.assertFalse(fast_path.at_boundary(reader.protocol), end)
+            self.assertFalse(autobahn_private.at_boundary(reader.protocol), end)
             reader.feed(whole[end:])
-            self.assertTrue(fast_path.at_boundary(reader.protocol), end)
+            self.assertTrue(autobahn_private.at_boundary(reader.protocol), end)
             reader.end()
         self.reader.feed(frame(TEXT, b"a", fin=False))
-        self.assertFalse(fast_path.at_boundary(self.protocol))
+        self.assertFalse(autobahn_private.at_boundary(self.protocol))
         self.reader.feed(frame(CONTINUATION, b"b"))
-        self.assertTrue(fast_path.at_boundary(self.protocol))
+        self.assertTrue(autobahn_private.at_boundary(self.protocol))
         self.reader.feed(frame(CLOSE, b""))
-        self.assertFalse(fast_path.at_boundary(self.protocol))
+        self.assertFalse(autobahn_private.at_boundary(self.protocol))
 
     def test_plain_texts_do_not_get_to_autobahn(self) -> None:
         def not_expected(data: bytes) -> None:
@@ -288,15 +302,70 @@ class AssumedOfAutobahnTest(ReadingTestCase):
             self.assertNotIn(name, vars(self.protocol))
 
     def test_handshake_is_forgotten(self) -> None:
-        for name in fast_path.HANDSHAKE:
+        for name in autobahn_private.HANDSHAKE_ATTRIBUTES:
             self.assertFalse(vars(self.protocol).get(name), name)
         plain = Reader(fast=False)
         self.addCleanup(plain.end)
-        kept = [name for name in fast_path.HANDSHAKE if vars(plain.protocol).get(name)]
+        kept = [name for name in autobahn_private.HANDSHAKE_ATTRIBUTES if vars(plain.protocol).get(name)]
         self.assertIn("http_headers", kept)
         self.assertIn("http_request_data", kept)
         # Only ever asked for its length, and appended to by what is never done here.
         self.assertEqual((vars(self.protocol)["send_queue"], len(vars(plain.protocol)["send_queue"])), ((), 0))
+
+
+# ---- the escape hatch
+
+
+class EscapeHatchTest(TestCase):
+    """`fast_path: false` leaves reading and writing to Autobahn and Twisted."""
+
+    def test_no_method_of_autobahn_is_replaced(self) -> None:
+        """Of Autobahn's methods, only its callbacks and two hooks that call it at once are overridden."""
+        callbacks = {"onConnect", "onOpen", "onMessage", "onPing", "onPong", "onClose"}
+        hooks = {"sendCloseFrame", "onMessageFrameBegin"}
+        own = [kind for kind in PlainProtocol.__mro__ if kind.__module__.startswith("tandemd.")]
+        self.assertEqual(own, [PlainProtocol, TandemProtocol, ServerProtocol])
+        replaced = {name for kind in own for name in vars(kind) if hasattr(WebSocketServerProtocol, name)}
+        self.assertEqual({name for name in replaced if not name.startswith("__")}, callbacks | hooks)
+
+    def test_protocol_of_the_setting(self) -> None:
+        for fast, kind in ((True, FastProtocol), (False, PlainProtocol)):
+            factory = TandemFactory(
+                MemoryReactorClock(),
+                protocol_settings(fast_path=fast),
+                cast(Any, None),
+                lambda address, code, opened: None,
+            )
+            self.assertIs(type(factory.buildProtocol(IPv4Address("TCP", "10.0.0.1", 1))), kind)
+
+
+class PlainTransportTest(SocketTestCase):
+    fast = False
+
+    def test_every_byte_goes_through_the_transport(self) -> None:
+        """The session has no way around Twisted's transport, before and after it was written to."""
+        for text in (b"a", b"b"):
+            self.session.send(text_frame(text))
+            self.clock.advance(0)
+            self.assertIsNone(self.session.raw_send)
+            self.assertIn(self.transport, self.clock.writers)
+            self.pump()
+        self.assertEqual(self.received(), text_frame(b"a") + text_frame(b"b"))
+
+    def test_messages_behind_a_join_wait(self) -> None:
+        """They are processed in their order after it, and reading goes on."""
+        heard: list[bytes] = []
+        connection = self.protocol.connection
+        self.patch(type(connection), "received", lambda connection, text: heard.append(text))
+        connection.joining = True
+        self.client.sendall(b"".join(frame(TEXT, b"%d" % number) for number in range(20)))
+        self.read()
+        self.assertEqual((heard, self.transport in self.clock.readers), ([], False))
+        self.session.settled()
+        self.clock.advance(0)
+        self.assertEqual(
+            (heard, self.transport in self.clock.readers), ([b"%d" % number for number in range(20)], True)
+        )
 
 
 # ---- writing
@@ -369,7 +438,7 @@ class WritingTest(SocketTestCase):
         self.lost = True
         protocol = self.protocol
         self.transport.connectionLost(Failure(CONNECTION_DONE))
-        protocol.write(text_frame(b"x"))
+        protocol.session_transport.write(text_frame(b"x"))
         self.session.send(text_frame(b"y"))
         self.clock.advance(0)
         self.assertEqual(self.received(), b"")
@@ -392,7 +461,7 @@ class WritingTest(SocketTestCase):
     def test_after_the_transport_was_told_to_close(self) -> None:
         self.fill()
         self.transport.loseConnection()
-        self.protocol.write(text_frame(b"x"))
+        self.protocol.session_transport.write(text_frame(b"x"))
         # Twisted still takes it, behind the rest.
         self.assertTrue(self.drained().endswith(text_frame(b"x")))
 
@@ -417,7 +486,7 @@ class AssumedOfTwistedTest(SocketTestCase):
         self.assertIs(type(self.transport), tcp.Server)
         self.assertEqual((self.transport.dataBuffer, self.transport._tempDataBuffer), (b"", []))
         self.assertTrue(self.transport.connected)
-        self.assertIs(self.transport.producer, self.protocol._backlog)
+        self.assertIs(self.transport.producer, self.protocol.session_transport.queue)
 
     def test_what_waits_is_in_one_of_two_buffers(self) -> None:
         self.transport.write(b"abc")
@@ -433,7 +502,7 @@ class AssumedOfTwistedTest(SocketTestCase):
         """After our half was closed, nothing goes to the socket."""
         self.transport.loseWriteConnection()
         self.pump()
-        self.protocol.write(text_frame(b"x"))
+        self.protocol.session_transport.write(text_frame(b"x"))
         self.assertEqual(self.received(), b"")
 
 

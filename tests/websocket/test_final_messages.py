@@ -198,7 +198,7 @@ class FinalMessagesTest(TestCase):
         (protocol,) = self.server.factory._protocols
         protocol.transport.write(b"\x89\x00" * 1_000_000)
         self.reset(client)
-        self.run_until(lambda: protocol._lost is not None)
+        self.run_until(lambda: protocol.is_lost)
         store.release()
         self.assertCarriedOut()
 

@@ -17,7 +17,7 @@ class FakePeer:
         self.pings = 0
         self.aborted = False
 
-    def sendPing(self, payload: bytes | None = None) -> None:
+    def send_ping(self) -> None:
         self.pings += 1
 
     def ping_timed_out(self) -> None:
@@ -127,7 +127,7 @@ class KeepaliveTest(ServiceTestCase):
         [client] = self.world.party("ann")
         [protocol] = self.world.server.factory._protocols
         said: list[bool] = []
-        protocol.probe(said.append)
+        protocol.session_transport.probe(said.append)
         client.cut()
         self.assertEqual(said, [False])
 
@@ -135,6 +135,6 @@ class KeepaliveTest(ServiceTestCase):
         self.world.party("ann")
         [protocol] = self.world.server.factory._protocols
         said: list[bool] = []
-        protocol.close(1000, "")
-        protocol.probe(said.append)
+        protocol.session_transport.close(1000, "")
+        protocol.session_transport.probe(said.append)
         self.assertEqual(said, [False])

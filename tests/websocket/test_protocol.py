@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandemd.websocket.protocol import FRAMES_AFTER_CLOSE
+from tandemd.websocket.fast_path import FRAMES_AFTER_CLOSE
 from tests.support.settings import protocol_settings
 
 from ..support.fake_node import EPOCH, Client, ServiceTestCase, frame

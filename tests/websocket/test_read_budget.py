@@ -97,11 +97,5 @@ class ShareTest(SocketTestCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
 
-class PlainShareTest(ShareTest):
-    """The same without the fast path."""
-
-    fast = False
-
-
 class TlsShareTest(TlsSocketTestCase, ShareTest):
     """The same with TLS between."""

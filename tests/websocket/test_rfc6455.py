@@ -23,7 +23,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from tandemd.websocket.protocol import TandemFactory, TandemProtocol
+from tandemd.websocket.factory import TandemFactory
+from tandemd.websocket.protocol import TandemProtocol
 from tests.support.settings import protocol_settings
 
 from ..support.fake_node import Server
@@ -301,10 +302,11 @@ class FrameTest(ReadingTestCase):
             cuttings.append([data[begin:end] for begin, end in zip(at, at[1:], strict=False) if begin < end])
         for chunks in cuttings:
             fast, plain = (self.played(fast, chunks) for fast in (True, False))
-            self.assertEqual(fast, plain, f"{name}: not the same on both paths, seed {SEED}")
-            # Whether the connection has been given up already depends on where the chunks end.
+            # When the connection is dropped after a close frame depends on the ends of the chunks. Only the fast path stops
+            # reading after FRAMES_AFTER_CLOSE.
             texts, pongs, code, is_open, _, ended = fast
             seen = texts, pongs, code, is_open, ended
+            self.assertEqual(seen, (*plain[:4], plain[5]), f"{name}: not the same on both paths, seed {SEED}")
             wanted = list(case.texts), list(case.pongs), case.code, case.code is None, 1
             self.assertEqual(seen, wanted, f"{name}, in {len(chunks)} chunks, seed {SEED}")
 

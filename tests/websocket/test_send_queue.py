@@ -93,7 +93,7 @@ class SlowClientTest(SocketTestCase):
             if self.server.given_up:
                 break
         self.assertEqual(self.server.given_up, ["output_bytes"])
-        self.assertIsNone(self.protocol._backlog._waiting)
+        self.assertIsNone(self.protocol.session_transport.queue._waiting)
         said = [message["seq"] for message in self.ann.told("CHAT")]
         self.assertLess(len(said) * 1000, 700_000)
         *texts, (opcode, payload) = frames_in(self.drained())
@@ -279,7 +279,7 @@ class SlowClientTest(SocketTestCase):
         self.chat()
         self.protocol.abort()
         self.world.advance(1)
-        self.assertIsNone(self.protocol._backlog)
+        self.assertIsNone(self.protocol.session_transport.queue)
         self.assertTrue(self.session.gone)
 
 
@@ -319,8 +319,8 @@ class CrowdTest(SocketTestCase):
         self.fill()
         data = text_frame(b"shared" * 1000)
         self.pump()
-        self.protocol.write(data)
-        self.assertIs(self.protocol._backlog._waiting[-1].obj, data)
+        self.protocol.session_transport.write(data)
+        self.assertIs(self.protocol.session_transport.queue._waiting[-1].obj, data)
 
 
 class UnreadAnswerTest(TestCase):
