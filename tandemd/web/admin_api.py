@@ -16,10 +16,9 @@ from ..interfaces import IAdministration
 from ..messages import Id
 from ..ratelimit.buckets import PerMinute
 from .client_addresses import Addresses
-from .health import forwarded_for, shows
-from .responses import Endpoint, HttpError, Response, json_answer
+from .requests import address_of, forwarded_for, has_bearer
+from .responses import NO_STORE, Endpoint, HttpError, Response, json_answer
 
-NO_STORE = ("Cache-Control", "no-store")
 WRONG_TOKENS = 10
 """Wrong tokens of one address that are answered, and logged, in a minute."""
 MOST = 1000
@@ -99,11 +98,10 @@ class AdminApi(Endpoint):
 
     def _admitted(self, request: Request) -> str:
         """Return the address of an administrator. Raise HttpError 401 for a wrong token, or 429 after too many of them."""
-        peer, forwarded = request.getClientAddress(), forwarded_for(request)
-        if shows(request, self._token):
+        if has_bearer(request, self._token):
             # Never locked out by others at its address: 32 characters cannot be guessed.
-            return self._addresses.client(peer, forwarded) or "local"
-        wait = self._wrong.take(self._addresses.rule(peer, forwarded) or "local")
+            return self._addresses.client(request.getClientAddress(), forwarded_for(request)) or "local"
+        wait = self._wrong.take(address_of(request, self._addresses) or "local")
         if wait:
             raise HttpError(429, f"Too many wrong tokens from your address; try again in {ceil(wait)} s.", wait)
         # Without the address: at no level has the log one of a client.

@@ -20,6 +20,7 @@ from .file_range import FileRange, PartSender
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
+NO_STORE = ("Cache-Control", "no-store")
 
 _STATUS = {
     ErrorCode.FORBIDDEN: 403,
@@ -83,7 +84,7 @@ class Endpoint:
 
     def error(self, status: int, text: str, retry_after: float | None = None) -> Response:
         """Return the answer for an error. retry_after: seconds."""
-        headers = [("Cache-Control", "no-store")]
+        headers = [NO_STORE]
         if retry_after is not None:
             headers.append(("Retry-After", str(max(1, ceil(retry_after)))))
         if status == 401:
@@ -163,7 +164,7 @@ class ResponseWriter:
 def rejection_answer(rejection: Rejection) -> Response:
     """Return the answer to what the limits reject."""
     body: dict[str, object] = {"error": rejection.text, "code": rejection.code}
-    headers = [("Cache-Control", "no-store"), ("Connection", "close")]
+    headers = [NO_STORE, ("Connection", "close")]
     if rejection.wait is not None:
         body["retryAfterMs"] = max(1, int(rejection.wait * 1000))
         headers.append(("Retry-After", str(max(1, -int(-rejection.wait // 1)))))

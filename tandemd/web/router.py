@@ -19,9 +19,12 @@ from ..ratelimit.invite_lookups import InviteLookupLimiter
 from .admin_api import AdminApi
 from .client_addresses import Addresses
 from .cors import Cors
-from .health import Api, Health, InviteCodes, MetricsEndpoint, RoomLink, Status, forwarded_for
+from .health import Health, MetricsEndpoint
+from .invites import Api, InviteCodes, RoomLink
+from .requests import address_of, forwarded_for, header
 from .responses import Endpoint, HttpError, Response, ResponseWriter, rejection_answer, text_answer
 from .static_files import Page
+from .status import NodeIdentity, Status
 
 if TYPE_CHECKING:
     from .site import TandemChannel
@@ -97,7 +100,7 @@ class Root(Resource):
                 request.getClientAddress(),
                 request.requestHeaders.getRawHeaders(b"Origin", []),
                 forwarded_for(request),
-                (request.getHeader(b"Host") or b"").decode("latin-1"),
+                header(request, b"Host"),
             )
             if refused is not None:
                 # It costs a client more to come again, and the answer can be seen to be the last.
@@ -108,7 +111,7 @@ class Root(Resource):
             if channel.transport is None:
                 channel.taken_over()
             return result
-        address = self._addresses.rule(request.getClientAddress(), forwarded_for(request))
+        address = address_of(request, self._addresses)
         channel.asked_by(address)
         # Before the path is understood: one that makes no sense costs as much.
         refused = None
@@ -243,7 +246,9 @@ def root_resource(
     endpoints: dict[str, Endpoint] = {
         "health": Health(node_id, readiness, warnings, addresses),
         "metrics": MetricsEndpoint(metrics_text, clock, metrics_token),
-        "status": Status(rooms, node_id, version, started_at, clock, wall, connections, limits, addresses),
+        "status": Status(
+            NodeIdentity(node_id, version, started_at), rooms, clock, wall, connections, limits, addresses
+        ),
         "room": RoomLink(codes, redirect_target),
         "ws": Upgrade(),
         "api": Api(codes, addresses, invite_base_url, short_id_wait),

@@ -13,7 +13,7 @@ from twisted.web.http import Request, datetimeToString
 
 from .cors import origin_of
 from .file_range import FileRange
-from .health import HOST
+from .requests import HOST, header
 from .responses import Endpoint, HttpError, Response
 
 TYPES = {
@@ -109,13 +109,13 @@ class Page(Endpoint):
             ("Last-Modified", modified),
             # A new release is seen at once: browsers keep the file but ask whether it is still the same.
             ("Cache-Control", "no-cache"),
-            ("Content-Security-Policy", POLICY % (self._media, _websockets(_header(request, "Host")))),
+            ("Content-Security-Policy", POLICY % (self._media, _websockets(header(request, b"Host")))),
             ("Accept-Ranges", "bytes"),
         )
         if _unchanged(request, file.tag, file.modified):
             return Response(304, headers=headers)
         kind = TYPES.get(os.path.splitext(name)[1].lower(), "application/octet-stream")
-        wanted = _range(request, size) if _header(request, "If-Range") in ("", file.tag, modified) else None
+        wanted = _range(request, size) if header(request, b"If-Range") in ("", file.tag, modified) else None
         if wanted is None:
             return Response(200, FileRange(file.data, 0, size), kind, headers)
         first, count = wanted
@@ -125,20 +125,16 @@ class Page(Endpoint):
         return Response(206, FileRange(file.data, first, count), kind, (*headers, content_range))
 
 
-def _header(request: Request, name: str) -> str:
-    return (request.getHeader(name.encode()) or b"").decode("latin-1").strip()
-
-
 def _websockets(host: str) -> str:
     return f" ws://{host} wss://{host}" if HOST.fullmatch(host) else ""
 
 
 def _unchanged(request: Request, tag: str, modified: int) -> bool:
     """Say whether the client has this very file already."""
-    tags = _header(request, "If-None-Match")
+    tags = header(request, b"If-None-Match")
     if tags:
         return tags == "*" or tag in [entry.strip().removeprefix("W/") for entry in tags.split(",")]
-    since = _header(request, "If-Modified-Since")
+    since = header(request, b"If-Modified-Since")
     try:
         return bool(since) and parsedate_to_datetime(since).timestamp() >= modified
     except (ValueError, OverflowError):
@@ -150,7 +146,7 @@ def _range(request: Request, size: int) -> tuple[int, int] | None:
 
     None if what is asked for is no single range of bytes: then, as HTTP wants it, the whole file is sent.
     """
-    match = _RANGE.fullmatch(_header(request, "Range"))
+    match = _RANGE.fullmatch(header(request, b"Range"))
     if match is None:
         return None
     if match["suffix"] is not None:

@@ -1,0 +1,57 @@
+"""Readers of request headers that several endpoints use."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+
+from twisted.web.http import Request
+
+from .client_addresses import Addresses
+from .responses import HttpError
+
+HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?")
+"""A host name or an address, perhaps with a port."""
+
+_BEARER = re.compile(rb"bearer +([\x21-\x7e]{1,1200})", re.IGNORECASE)
+
+
+def header(request: Request, name: bytes) -> str:
+    """Return the last value of a header without surrounding spaces, or ''."""
+    return (request.getHeader(name) or b"").decode("latin-1").strip()
+
+
+def bearer(request: Request) -> str:
+    """Return the bearer token of a request, or ''."""
+    match = _BEARER.fullmatch((request.getHeader(b"Authorization") or b"").strip())
+    return match[1].decode() if match else ""
+
+
+def has_bearer(request: Request, token: str) -> bool:
+    """Say whether the bearer token of a request is this one."""
+    # A comparison of the tokens themselves would reveal their lengths, so their hashes are compared.
+    shown, right = (hashlib.sha256(text.encode()).digest() for text in (bearer(request), token))
+    return hmac.compare_digest(shown, right)
+
+
+def forwarded_for(request: Request) -> list[str]:
+    """Return the values of X-Forwarded-For, in order."""
+    return [value.decode("latin-1") for value in request.requestHeaders.getRawHeaders(b"X-Forwarded-For", [])]
+
+
+def address_of(request: Request, addresses: Addresses) -> str:
+    """Return the client's address as rules by address use it. See `Addresses.rule`."""
+    return addresses.rule(request.getClientAddress(), forwarded_for(request))
+
+
+def base_url(request: Request, addresses: Addresses) -> str:
+    """Return the beginning of the URL by which the client reached this server, such as "https://party.example.org".
+
+    Raise HttpError 400 if the Host header is missing or malformed.
+    """
+    scheme = "https" if request.isSecure() or addresses.secure(header(request, b"X-Forwarded-Proto")) else "http"
+    host = header(request, b"Host")
+    if not HOST.fullmatch(host):
+        raise HttpError(400, "The Host header is missing or is no host name.")
+    return f"{scheme}://{host}"
