@@ -1,4 +1,4 @@
-"""One client's messages, in their order: decoded, validated, and handed to the room service. Knows no WebSocket."""
+"""Handling of one client's messages: decode, validate, limit, and pass to the room service, in order."""
 
 from __future__ import annotations
 
@@ -18,19 +18,23 @@ from ..rooms.session import Session
 from .metrics import ConnectionMetrics
 
 PACED_JOINS = 20
-"""JOINs of one client beyond its rate, one behind the other, before it is thrown out."""
+"""Consecutive JOINs beyond the rate of a client before its connection is closed."""
 
 _KINDS = {kind: (str(kind.__struct_config__.tag), bucket) for kind, bucket in BUCKETS.items()}
 _SUPERSEDED = frozenset((BUCKETS[m.PositionUpdate], BUCKETS[m.HostHeartbeat]))
-"""Too many of these are dropped without a word, unless they ask for one: the next says all that the last one did."""
+"""Buckets whose excess messages are dropped without an ERROR, unless they have an id: the next message replaces them."""
 
 
 class ClientConnection:
-    """What a client says on one connection.
+    """The messages of one connection.
 
-    count: of messages. has_sent_join_or_ping: whether it has sent a JOIN or PING. joining: whether a JOIN is being decided;
-    until `join_finished` the protocol hands over no further message. A client that goes beyond the limits is told so, and
-    thrown out if it keeps on. limits: None for none. own: whether its address is kept out then.
+    A client that exceeds the limits receives an ERROR. If it continues, its connection is closed.
+
+    count: the number of messages.
+    has_sent_join_or_ping: whether the client has sent a JOIN or PING.
+    joining: whether a JOIN is being decided. Until `join_finished` the protocol passes no further message.
+    limits: None for no limits.
+    own: whether abuse gives the client's address a penalty.
     """
 
     __slots__ = (
@@ -77,7 +81,7 @@ class ClientConnection:
         self._later: IDelayedCall | None = None
 
     def received(self, payload: bytes) -> None:
-        """Handle one message of the client, unless it is `joining`. Never raises."""
+        """Handle one message of the client, unless `joining`. Never raise."""
         self.count += 1
         try:
             message = m.decode(payload)
@@ -89,7 +93,7 @@ class ClientConnection:
         self._metrics.received[tag] += 1
         limits = self._limits
         if limits is not None:
-            # As `take` does, which would cost as much again.
+            # The usual case of `MessageLimits.take`, inlined: the call would double its cost.
             full_at = self._buckets[bucket]
             if full_at <= limits.full_before[bucket] and len(payload) <= SMALL:
                 now = limits.now
@@ -106,12 +110,12 @@ class ClientConnection:
             else:
                 self._rooms.receive(self.session, message)
         except RequestError as error:
-            # Some are raised again and again: each time adds to what they remember.
+            # The rules raise some instances repeatedly, and each time would extend the traceback.
             error.__traceback__ = None
             self._metrics.refused[error.code] += 1
             self.session.send(error_frame(error, message.id))
         except Exception:
-            self._log.failure("handling {kind}", kind=tag)
+            self._log.failure("failed to handle {kind}", kind=tag)
             self.session.send(error_frame(INTERNAL, message.id))
 
     def _join(self, join: m.Join) -> None:
@@ -120,35 +124,35 @@ class ClientConnection:
         try:
             self._rooms.join(self.session, join)
         except Exception:
-            self._log.failure("handling {kind}", kind="JOIN")
+            self._log.failure("failed to handle {kind}", kind="JOIN")
             self.session.send(error_frame(INTERNAL, join.id))
             self.join_finished()
 
     def join_finished(self) -> None:
-        """The JOIN has been answered."""
+        """Note that the JOIN was answered."""
         self.joining = False
 
     def closed(self) -> None:
-        """The connection is gone."""
+        """End the client's session."""
         self._forget()
         self._rooms.closed(self.session)
 
     def look(self) -> bool:
-        """See whether the client has sent anything since the last look; return whether a sign of life is waited for."""
+        """Note whether the client has sent anything since the last call. Return whether the session waits for a sign of life."""
         seen, self._seen = self._seen, self.count + self._frames
         return self.session.check_relays(alive=seen != self._seen)
 
     # -- limits
 
     def control_frame_received(self) -> None:
-        """The client has sent a frame that is no message: a ping, a pong, or the next part of a message."""
+        """Count a frame that is no message: a ping, a pong or a continuation."""
         self._frames += 1
         if self._limits is not None and self._limits.take(self._buckets, FRAMES):
             self._metrics.rate_limited["frames"] += 1
             self._count_abuse("too many frames")
 
     def _granted(self, limits: MessageLimits, tag: str, bucket: int, message: m.ClientMessage, payload: bytes) -> bool:
-        """Say whether a message is within the limits. If not, it has been dealt with."""
+        """Return whether a message is within the limits. If not, reject, defer or drop it."""
         wait = limits.take(self._buckets, bucket)
         if not wait:
             if len(payload) <= SMALL:
@@ -156,9 +160,9 @@ class ClientConnection:
             wait = limits.take(self._buckets, BYTES, len(payload))
             if not wait:
                 return True
-            self._refuse("bytes", "Your messages are too long for so many of them.", wait, message.id)
+            self._refuse("bytes", "Byte rate limit exceeded.", wait, message.id)
         elif isinstance(message, m.Join):
-            # A client that joins only once would stay outside if it were refused.
+            # Old clients send JOIN only once, so a rejected one would never join.
             self._metrics.rate_limited["joins"] += 1
             self._paced += 1
             if self._paced > PACED_JOINS:
@@ -170,7 +174,7 @@ class ClientConnection:
             self._metrics.rate_limited["messages"] += 1
             self._count_abuse(f"too many {tag}")
         else:
-            self._refuse("messages", f"Too many {tag} in too short a time.", wait, message.id)
+            self._refuse("messages", f"Too many {tag} messages.", wait, message.id)
         return False
 
     def _join_later(self, join: m.Join) -> None:
@@ -188,10 +192,10 @@ class ClientConnection:
     def _reject(self, error: m.Error) -> None:
         self._metrics.refused[error.code] += 1
         self.session.send(text_frame(m.encode(error)))
-        self._count_abuse("too many messages that are none")
+        self._count_abuse("too many malformed messages")
 
     def _count_abuse(self, reason: str) -> None:
-        """Once is nothing; going on is abuse."""
+        """Take a token from the abuse budget. Close the connection if it is empty."""
         if self._limits is not None and self._limits.take(self._buckets, ABUSE):
             self._close_for_abuse(reason)
 

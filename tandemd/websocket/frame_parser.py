@@ -6,10 +6,13 @@ from ..messages.framing import FINAL_TEXT
 
 
 def take_texts(data: bytes, limit: int, most: int) -> tuple[list[bytes], bytes]:
-    """Return the text messages at the beginning of `data`, `most` of them, and the rest, which may be for somebody else.
+    """Return the text messages at the beginning of `data`, and the rest.
 
-    Taken are frames that are complete, masked, final, without extensions, at most `limit` and 65535 bytes, and valid
-    UTF-8. The rest begins with the first frame that is anything else, or that has not arrived completely, or is one too many.
+    limit: the length of the longest message, in bytes. Messages above 65535 bytes are never taken.
+    most: the largest number of messages to take.
+
+    A frame is taken if it is complete, masked, final, without extensions, and valid UTF-8. The rest begins with the first
+    frame that is not taken.
     """
     texts: list[bytes] = []
     at, end = 0, len(data)
@@ -19,7 +22,7 @@ def take_texts(data: bytes, limit: int, most: int) -> tuple[list[bytes], bytes]:
         if length == 126:
             length = data[at + 2] << 8 | data[at + 3]
             if length < 126:
-                break  # not the shortest form: a violation, which is not ours to punish
+                break  # not the shortest form: Autobahn closes the connection for this violation
             start = at + 8
         elif not 0 <= length < 126:
             break
@@ -40,7 +43,7 @@ def take_texts(data: bytes, limit: int, most: int) -> tuple[list[bytes], bytes]:
 
 
 def unmask(payload: bytes, mask: bytes) -> bytes:
-    """Return a payload that was masked with 4 bytes; one exclusive-or of two long integers."""
+    """Return a payload that was masked with 4 bytes. The function computes one exclusive-or of two long integers."""
     length = len(payload)
     if mask == b"\0\0\0\0":
         return payload

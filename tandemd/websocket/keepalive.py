@@ -1,4 +1,4 @@
-"""Signs of life: WebSocket pings to every connection, and an end to those that do not answer."""
+"""WebSocket pings to every connection, and the end of connections that do not answer."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-INTERVAL = (25.0, 35.0)
-"""Seconds between two pings to one connection; drawn anew each time, so that connections made at once do not stay so."""
-TIMEOUT = 20.0
-"""Seconds within which a pong must come."""
-PROBE = 5.0
+INTERVAL_SECONDS = (25.0, 35.0)
+"""Range of the time between two pings of a connection. It is random, so that connections made at once drift apart."""
+TIMEOUT_SECONDS = 20.0
+"""Time within which the pong must arrive."""
+PROBE_SECONDS = 5.0
 """The same for a probe."""
 
 
@@ -22,34 +22,37 @@ class Peer(Protocol):
     def send_ping(self) -> None: ...
 
     def ping_timed_out(self) -> None:
-        """It has not answered: drop the connection at once."""
+        """Drop the connection at once, because it has not answered."""
 
 
 class Keepalive:
-    """When one connection was pinged, and who wants to know whether it answers. quality: see interfaces.PlayerStatus."""
+    """The pings of one connection, and the pending probes.
 
-    __slots__ = ("_asked", "_clock", "_due", "_peer", "_sent", "_timer", "quality")
+    quality: see `interfaces.PlayerStatus`.
+    """
+
+    __slots__ = ("_pending_probes", "_clock", "_due", "_peer", "_sent", "_timer", "quality")
 
     def __init__(self, clock: IReactorTime, peer: Peer):
         self._clock = clock
         self._peer = peer
         self._sent = 0.0
-        self._asked: list[Callable[[bool], None]] = []
+        self._pending_probes: list[Callable[[bool], None]] = []
         self._timer: IDelayedCall | None = None
         self.quality = "unknown"
-        # The first one soon: it tells the round trip.
+        # The first ping is early, because it measures the round trip.
         self._due = clock.seconds() + random.uniform(1.0, 5.0)
 
     def check(self, now: float) -> None:
-        """Ping if it is time; drop the connection if it has not answered. To be called about once a second."""
+        """Ping if a ping is due, or drop the connection if a pong is overdue. To be called about once a second."""
         if self._sent:
-            if now - self._sent > TIMEOUT:
+            if now - self._sent > TIMEOUT_SECONDS:
                 self._peer.ping_timed_out()
         elif now >= self._due:
             self._ping(now)
 
     def hurry(self, now: float) -> None:
-        """Have the next ping sent at the next check: something depends on whether the client lives."""
+        """Send the next ping at the next check, because another part waits for a sign of life."""
         self._due = min(self._due, now)
 
     def _ping(self, now: float) -> None:
@@ -57,32 +60,32 @@ class Keepalive:
         self._peer.send_ping()
 
     def answered(self) -> None:
-        """A pong came."""
+        """Note a pong."""
         now = self._clock.seconds()
         if self._sent:
             self.quality = _quality(now - self._sent)
         self._sent = 0.0
-        self._due = now + random.uniform(*INTERVAL)
+        self._due = now + random.uniform(*INTERVAL_SECONDS)
         self._resolve_probes(True)
 
     def stop(self) -> None:
-        """The connection is gone: whoever asks for a sign of life has the answer."""
+        """Fail all pending probes, because the connection has ended."""
         self._resolve_probes(False)
 
     def probe(self, answered: Callable[[bool], None]) -> None:
-        """Ping now, and say whether a pong came within `PROBE` seconds."""
-        self._asked.append(answered)
+        """Ping now, and call `answered` with whether a pong arrives within `PROBE_SECONDS`."""
+        self._pending_probes.append(answered)
         if self._timer is None:
             self._ping(self._clock.seconds())
-            self._timer = self._clock.callLater(PROBE, self._resolve_probes, False)
+            self._timer = self._clock.callLater(PROBE_SECONDS, self._resolve_probes, False)
 
     def _resolve_probes(self, alive: bool) -> None:
-        # Left running, the timer would answer the next probe too early.
+        # A timer that is not cancelled would answer the next probe too early.
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
             timer.cancel()
-        asked, self._asked = self._asked, []
-        for answered in asked:
+        probes, self._pending_probes = self._pending_probes, []
+        for answered in probes:
             answered(alive)
 
 

@@ -1,4 +1,4 @@
-"""What a client has not taken yet: kept in order, in frames that all slow members of a room share, and not without end."""
+"""The frames that a slow client has not read yet: in order, bounded, and shared by all slow members of a room."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from msgspec import Struct
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from zope.interface import implementer
 
-PIECE = 64 * 1024
-"""How many bytes a transport is given at once. It makes copies; we do not. Each one that is taken counts as progress."""
+CHUNK_BYTES = 64 * 1024
+"""Bytes that the transport receives at once. It copies them; the queue does not. Each chunk that it takes is progress."""
 
 
 class SendQueueLimits(Struct, frozen=True):
     """The keys of the same names in the section `limits` of the configuration.
 
-    output_bytes: how many bytes may wait, those included that are being added. output_stall: seconds in which the transport
-    takes nothing.
+    output_bytes: the largest size of the queue.
+    output_stall: the longest time in which the transport takes nothing, in seconds.
     """
 
     output_bytes: int
@@ -26,50 +26,53 @@ class SendQueueLimits(Struct, frozen=True):
 
 
 class SendQueueOwner(Protocol):
-    """The connection to whom somebody writes more than its client reads."""
+    """The connection whose client reads too slowly."""
 
     def fell_behind(self) -> None:
-        """From now on, what is written waits; to be told once or more."""
+        """Note that writes wait from now on. May be called repeatedly."""
 
     def caught_up(self) -> None:
-        """Nothing waits any more."""
+        """Note that the queue is empty again."""
 
     def slow_consumer(self, reason: str) -> None:
-        """Too much waits, 'output_bytes', or nothing was taken for too long, 'output_stall'. It has been thrown away."""
+        """Close the connection. The queue has been discarded.
+
+        reason: "output_bytes" if the queue was full, "output_stall" if the transport took nothing for too long.
+        """
 
 
 @implementer(IPushProducer)
 class SendQueue:
-    """What waits between a connection and its transport. While the transport takes everything, it only passes on.
+    """The queue between a connection and its transport. It is empty while the transport takes everything.
 
     paused: whether the transport takes nothing at the moment.
     """
 
-    __slots__ = ("_clock", "_limits", "_reader", "_since", "_size", "_transport", "_waiting", "paused")
+    __slots__ = ("_clock", "_limits", "_owner", "_since", "_size", "_transport", "_waiting", "paused")
 
-    def __init__(self, transport: Any, reader: SendQueueOwner, clock: IReactorTime, limits: SendQueueLimits):
+    def __init__(self, transport: Any, owner: SendQueueOwner, clock: IReactorTime, limits: SendQueueLimits):
         self._transport = transport
-        self._reader = reader
+        self._owner = owner
         self._clock = clock
         self._limits = limits
         self._waiting: deque[memoryview | Iterator[bytes]] | None = None
         self._size = 0
         self.paused = False
         self._since = 0.0
-        # Until now it was the HTTP connection, which has done its work.
+        # The HTTP channel was the producer before.
         transport.unregisterProducer()
         transport.registerProducer(self, True)
 
     def write(self, data: bytes) -> None:
-        """Write whole frames: now, or after everything that waits."""
-        if not self.paused and len(data) <= PIECE:
+        """Write whole frames, now or behind the queue."""
+        if not self.paused and len(data) <= CHUNK_BYTES:
             self._transport.write(data)
             return
-        # What the transport takes at once does not wait.
+        # The queue holds only the bytes that the transport does not take at once.
         rest = memoryview(data)
         while not self.paused and rest:
-            self._transport.write(bytes(rest[:PIECE]))
-            rest = rest[PIECE:]
+            self._transport.write(bytes(rest[:CHUNK_BYTES]))
+            rest = rest[CHUNK_BYTES:]
         if self._size + len(rest) > self._limits.output_bytes:
             self._overflow("output_bytes")
         elif rest:
@@ -77,7 +80,7 @@ class SendQueue:
             self._size += len(rest)
 
     def stream(self, pieces: Iterator[bytes]) -> None:
-        """Write pieces of whole frames, each of which is made only when the transport has taken what comes before it."""
+        """Write pieces of whole frames. The iterator makes a piece once the transport has taken everything before it."""
         self._wait(pieces)
         self._feed()
 
@@ -88,16 +91,16 @@ class SendQueue:
 
     @property
     def half_full(self) -> bool:
-        """Whether half of what may wait does."""
+        """Whether the queue has reached half of its largest size."""
         return self._size > self._limits.output_bytes // 2
 
     def check(self, now: float) -> None:
-        """Give up if nothing has been taken for too long. To be called about once a second."""
+        """Overflow if the transport has taken nothing for too long. To be called about once a second."""
         if self.paused and now - self._since > self._limits.output_stall:
             self._overflow("output_stall")
 
     def release(self) -> None:
-        """Hand over everything, because a close frame comes next."""
+        """Give everything to the transport, because a close frame follows."""
         waiting, self._waiting = self._waiting, None
         self._size = 0
         for data in waiting or ():
@@ -106,7 +109,7 @@ class SendQueue:
 
     def _overflow(self, reason: str) -> None:
         self.stopProducing()
-        self._reader.slow_consumer(reason)
+        self._owner.slow_consumer(reason)
 
     def _feed(self) -> None:
         while self._waiting and not self.paused:
@@ -118,9 +121,9 @@ class SendQueue:
                 self._waiting.appendleft(data)
                 data = memoryview(piece)
                 self._size += len(data)
-            if len(data) > PIECE:
-                self._waiting.appendleft(data[PIECE:])
-                data = data[:PIECE]
+            if len(data) > CHUNK_BYTES:
+                self._waiting.appendleft(data[CHUNK_BYTES:])
+                data = data[:CHUNK_BYTES]
             self._size -= len(data)
             self._transport.write(bytes(data))
         if not self._waiting:
@@ -129,20 +132,20 @@ class SendQueue:
     # IPushProducer
 
     def pauseProducing(self) -> None:
-        """The transport has more than it can pass on; called at each write until it has not."""
+        """Pause. The transport calls this at each write while its buffer is full."""
         if not self.paused:
             self.paused = True
             self._since = self._clock.seconds()
-            self._reader.fell_behind()
+            self._owner.fell_behind()
 
     def resumeProducing(self) -> None:
-        """The transport has passed everything on."""
+        """Continue, because the transport's buffer is empty."""
         self.paused = False
         self._feed()
         if not self.paused:
-            self._reader.caught_up()
+            self._owner.caught_up()
 
     def stopProducing(self) -> None:
-        """Nothing can be written any more."""
+        """Discard the queue, because nothing can be written."""
         self._waiting = None
         self._size = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from tandemd.websocket.keepalive import INTERVAL, PROBE, TIMEOUT, Keepalive
+from tandemd.websocket.keepalive import INTERVAL_SECONDS, PROBE_SECONDS, TIMEOUT_SECONDS, Keepalive
 
 from ..support.fake_node import ServiceTestCase
 
@@ -44,15 +44,15 @@ class PulseTest(TestCase):
     def test_pings_come_at_their_interval(self) -> None:
         self.run_for(6)
         self.pulse.answered()
-        self.run_for(int(INTERVAL[0]) - 1)
+        self.run_for(int(INTERVAL_SECONDS[0]) - 1)
         self.assertEqual(self.peer.pings, 1)
-        self.run_for(int(INTERVAL[1] - INTERVAL[0]) + 2)
+        self.run_for(int(INTERVAL_SECONDS[1] - INTERVAL_SECONDS[0]) + 2)
         self.assertEqual(self.peer.pings, 2)
         self.assertFalse(self.peer.aborted)
 
     def test_no_answer_ends_the_connection(self) -> None:
         """B25: half-open connections were never noticed."""
-        self.run_for(6 + int(TIMEOUT))
+        self.run_for(6 + int(TIMEOUT_SECONDS))
         self.assertEqual(self.peer.pings, 1)
         self.run_for(2)
         self.assertTrue(self.peer.aborted)
@@ -60,7 +60,7 @@ class PulseTest(TestCase):
     def test_quality_is_that_of_the_round_trip(self) -> None:
         self.assertEqual(self.pulse.quality, "unknown")
         for seconds, quality in ((0.05, "excellent"), (0.2, "good"), (0.4, "fair"), (2.0, "poor")):
-            self.clock.advance(INTERVAL[1])
+            self.clock.advance(INTERVAL_SECONDS[1])
             self.pulse.check(self.clock.seconds())
             self.clock.advance(seconds)
             self.pulse.answered()
@@ -76,7 +76,7 @@ class PulseTest(TestCase):
 
     def test_probe_not_answered(self) -> None:
         self.pulse.probe(self.said.append)
-        self.clock.advance(PROBE - 0.1)
+        self.clock.advance(PROBE_SECONDS - 0.1)
         self.assertEqual(self.said, [])
         self.clock.advance(0.2)
         self.assertEqual(self.said, [False])
@@ -92,9 +92,9 @@ class PulseTest(TestCase):
         """Whoever could have a living connection declared dead early could throw its member out."""
         self.pulse.probe(lambda alive: None)
         self.pulse.answered()
-        self.clock.advance(PROBE - 0.1)
+        self.clock.advance(PROBE_SECONDS - 0.1)
         self.pulse.probe(self.said.append)
-        self.clock.advance(PROBE - 0.1)
+        self.clock.advance(PROBE_SECONDS - 0.1)
         self.assertEqual(self.said, [])
         self.clock.advance(0.2)
         self.assertEqual(self.said, [False])
@@ -117,7 +117,7 @@ class KeepaliveTest(ServiceTestCase):
         """B25: a connection that nobody answers on ends, and its member leaves after the grace period."""
         ann, bob = self.world.party("ann", "bob")
         bob.link.frozen = True
-        self.world.advance(INTERVAL[1] + TIMEOUT + 2)
+        self.world.advance(INTERVAL_SECONDS[1] + TIMEOUT_SECONDS + 2)
         self.assertTrue(bob.link.over)
         self.assertEqual(len(self.world.server.factory), 1)
         self.world.advance(46)

@@ -26,7 +26,7 @@ from tandemd.app.listener import limit_kernel_send_buffer
 from tandemd.messages.framing import text_frame
 from tandemd.web import TandemSite
 from tandemd.web.file_range import FileRange, PartSender
-from tandemd.websocket.send_queue import PIECE
+from tandemd.websocket.send_queue import CHUNK_BYTES
 from tests.support.settings import send_queue_limits
 
 from ..support.fake_node import TITLE, Client, frame
@@ -161,7 +161,7 @@ class SlowClientTest(SocketTestCase):
             self.wait(5)
             # As much as the transport was given: then it asks for more.
             before = len(data)
-            while self.session.lagging and len(data) - before < PIECE * 3:
+            while self.session.lagging and len(data) - before < CHUNK_BYTES * 3:
                 data += self.received()
                 self.pump()
         data += self.drained()

@@ -11,16 +11,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from tandemd import messages as m
 from tandemd.rooms.replay import Replay
 from tandemd.rules.state import Commit
-from tandemd.websocket.send_queue import PIECE, SendQueue, SendQueueLimits
+from tandemd.websocket.send_queue import CHUNK_BYTES, SendQueue, SendQueueLimits
 
-SIZE = 4 * PIECE
+SIZE = 4 * CHUNK_BYTES
 
 
 class Transport:
     """Takes `room` bytes, then pauses its producer until `take`."""
 
     def __init__(self) -> None:
-        self.room = 2 * PIECE
+        self.room = 2 * CHUNK_BYTES
         self.taken = b""
         self.producer: Any = None
 
@@ -37,7 +37,7 @@ class Transport:
             self.producer.pauseProducing()
 
     def take(self) -> None:
-        self.room = 2 * PIECE
+        self.room = 2 * CHUNK_BYTES
         self.producer.resumeProducing()
 
 
@@ -57,27 +57,27 @@ class BacklogTests(SynchronousTestCase):
     def slow_consumer(self, reason: str) -> None:
         self.reasons.append(reason)
 
-    def pieces(self, count: int, size: int = PIECE) -> Iterator[bytes]:
+    def pieces(self, count: int, size: int = CHUNK_BYTES) -> Iterator[bytes]:
         for number in range(count):
             self.made += 1
             yield bytes([number]) * size
 
     def test_one_piece_may_not_be_more_than_all_that_may_wait(self) -> None:
-        self.backlog.write(b"x" * (2 * PIECE + SIZE + 1))
+        self.backlog.write(b"x" * (2 * CHUNK_BYTES + SIZE + 1))
         self.assertEqual(self.reasons, ["output_bytes"])
-        self.assertEqual(len(self.transport.taken), 2 * PIECE)
+        self.assertEqual(len(self.transport.taken), 2 * CHUNK_BYTES)
 
     def test_what_the_transport_takes_at_once_does_not_wait(self) -> None:
-        self.backlog.write(b"x" * (2 * PIECE + SIZE))
+        self.backlog.write(b"x" * (2 * CHUNK_BYTES + SIZE))
         self.assertEqual(self.reasons, [])
         self.transport.take()
         self.transport.take()
-        self.assertEqual(len(self.transport.taken), 2 * PIECE + SIZE)
+        self.assertEqual(len(self.transport.taken), 2 * CHUNK_BYTES + SIZE)
 
     def test_a_piece_is_counted_before_it_is_added(self) -> None:
-        self.backlog.write(b"x" * 2 * PIECE)
+        self.backlog.write(b"x" * 2 * CHUNK_BYTES)
         for _ in range(4):
-            self.backlog.write(b"x" * PIECE)
+            self.backlog.write(b"x" * CHUNK_BYTES)
         self.assertEqual(self.reasons, [])
         self.backlog.write(b"x")
         self.assertEqual(self.reasons, ["output_bytes"])
@@ -91,24 +91,24 @@ class BacklogTests(SynchronousTestCase):
             self.assertEqual(self.made, made)
         self.assertFalse(self.transport.taken.endswith(b"after"))
         self.transport.take()
-        expected = b"".join(bytes([number]) * PIECE for number in range(10)) + b"after"
+        expected = b"".join(bytes([number]) * CHUNK_BYTES for number in range(10)) + b"after"
         self.assertEqual(self.transport.taken, expected)
         self.assertEqual((self.backlog._size, self.backlog._waiting), (0, None))
 
     def test_long_pieces_are_cut(self) -> None:
-        self.backlog.stream(self.pieces(2, 3 * PIECE))
+        self.backlog.stream(self.pieces(2, 3 * CHUNK_BYTES))
         self.assertEqual(self.made, 1)
         self.transport.take()
-        self.assertEqual((self.made, len(self.transport.taken)), (2, 4 * PIECE))
+        self.assertEqual((self.made, len(self.transport.taken)), (2, 4 * CHUNK_BYTES))
         self.transport.take()
-        self.assertEqual(len(self.transport.taken), 6 * PIECE)
+        self.assertEqual(len(self.transport.taken), 6 * CHUNK_BYTES)
 
     def test_everything_comes_before_a_close_frame(self) -> None:
-        self.backlog.write(b"x" * 2 * PIECE)
+        self.backlog.write(b"x" * 2 * CHUNK_BYTES)
         self.backlog.stream(self.pieces(3, 10))
         self.backlog.write(b"end")
         self.backlog.release()
-        self.assertEqual(len(self.transport.taken), 2 * PIECE + 33)
+        self.assertEqual(len(self.transport.taken), 2 * CHUNK_BYTES + 33)
         self.assertTrue(self.transport.taken.endswith(b"end"))
 
 
@@ -126,7 +126,7 @@ class ReplayTests(SynchronousTestCase):
         self.assertEqual(len(replay), 200)
         first = list(waiting[0])
         self.assertGreater(len(first), 2)
-        self.assertLess(max(map(len, first)), PIECE + 2000)
+        self.assertLess(max(map(len, first)), CHUNK_BYTES + 2000)
         self.assertEqual(b"".join(first).count(b'"replayed":true'), 200)
         del waiting
         self.assertEqual(len(replay), 0)
