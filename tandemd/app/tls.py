@@ -19,7 +19,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from ..config import Config
-from ..util.file_watcher import LOOK, FileWatcher, InvalidFileError, files_in
+from ..util.file_watcher import POLL_SECONDS, FileWatcher, InvalidFileError, files_in
 from ..util.services import PeriodicService, StartupError
 from ..util.text import one_line
 
@@ -178,7 +178,7 @@ class Certificates(service.MultiService):
         except InvalidFileError as error:
             raise StartupError(str(error)) from None
         self._files.setServiceParent(self)
-        PeriodicService(clock, LOOK, self._warn, "looking at the end of the certificate").setServiceParent(self)
+        PeriodicService(clock, POLL_SECONDS, self._warn, "looking at the end of the certificate").setServiceParent(self)
 
     @property
     def expires(self) -> float:

@@ -1,4 +1,4 @@
-"""What is in files, read again when they change."""
+"""Content of files, read again when they change."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from twisted.logger import Logger
 
 from .services import Periodic
 
-LOOK = 10.0
-"""Seconds between two looks at the files. What is being written is read when it has stayed the same for one of these."""
+POLL_SECONDS = 10.0
+"""Time between two checks of the files. Changed files are read once they have stayed the same for this time."""
 
 T = TypeVar("T")
 
 
 class InvalidFileError(Exception):
-    """What is in the files cannot be used. Its text is one line that names the file and the remedy."""
+    """The content of a file is invalid. The text is one line with the file and the remedy."""
 
 
 def files_in(path: str, suffixes: Collection[str]) -> list[str]:
-    """Return the files of a directory, without hidden ones, that end with one of the suffixes; or just the path.
+    """Return the files of a directory with one of the suffixes, without hidden files. For a file, return its path.
 
-    Raises OSError for a directory that cannot be read.
+    Raise OSError for a directory that cannot be read.
     """
     if not os.path.isdir(path):
         return [path]
@@ -34,7 +34,7 @@ def files_in(path: str, suffixes: Collection[str]) -> list[str]:
 
 
 class FileWatcher(service.Service, Generic[T]):
-    """Holds what was read last. What cannot be used changes nothing: it is logged once, and tried again at each look."""
+    """Keeps the last valid content of files. An invalid file is logged once, and read again at each check."""
 
     _log = Logger()
 
@@ -47,41 +47,42 @@ class FileWatcher(service.Service, Generic[T]):
         failed: str,
         clock: IReactorTime,
     ):
-        """Read the files for the first time. Raises what `read` raises.
+        """Read the files for the first time. Raise the errors of `read`.
 
-        paths, suffixes: what to look at; see `files_in`. read: raises Unusable. changed: is given what was read again; must
-        not fail. failed: the log line for when it could not be, with "{reason}".
+        paths, suffixes: the files, see `files_in`.
+        read: returns the content, or raises InvalidFileError.
+        changed: is called with new content; must not fail.
+        failed: the log line for an invalid file, with "{reason}".
         """
         self._paths = paths
         self._suffixes = suffixes
         self._read = read
         self._changed = changed
         self._failed = failed
-        self._looking = Periodic(clock, LOOK, self._look, "looking at files")
-        # Taken before reading, here and below: a change in between is seen at the next look. Taken after it, it would
-        # be the state of something that was never read.
+        self._periodic = Periodic(clock, POLL_SECONDS, self._poll, "check of watched files")
+        # The state is older than the content, here and below, so that the next check sees a change in between.
         self._seen = self._state()
         self._held: object = self._seen
-        """The state of the files when `content` was read from them. None: they were wrong since."""
+        """The state of the files when `content` was read. None after an invalid file."""
         self._said: object = None
         self.content = read()
 
     def startService(self) -> None:
         super().startService()
-        self._looking.start()
+        self._periodic.start()
 
     def stopService(self) -> None:
         super().stopService()
-        self._looking.stop()
+        self._periodic.stop()
 
     def reload(self) -> None:
-        """Read the files now, changed or not. Somebody asked for it, so what is wrong is said again."""
+        """Read the files now, changed or not. An operator asked for it, so an error is logged again."""
         self._said = None
         self._read_again(self._state())
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         before, self._seen = self._seen, self._state()
-        # Files that belong together are written one after the other: not before all have been.
+        # Files that belong together are written one after the other, so wait until they stay the same.
         if self._seen == before and self._seen != self._held:
             self._read_again(self._seen)
 
@@ -89,13 +90,13 @@ class FileWatcher(service.Service, Generic[T]):
         try:
             self.content = self._read()
         except Exception as error:
-            # It may not be the files' fault (no descriptors left), and then they will not change.
+            # The cause may lie outside of the files, such as a lack of file descriptors. Then the files do not change.
             self._held = None
             if self._said != (state, str(error)):
                 self._said = (state, str(error))
                 if isinstance(error, InvalidFileError):
                     self._log.error(self._failed, reason=str(error))
-                else:  # a fault of ours; without this it would be the last look
+                else:  # an unexpected error must not end the checks
                     self._log.failure(self._failed, reason=repr(error))
             return
         self._held = state
@@ -103,13 +104,13 @@ class FileWatcher(service.Service, Generic[T]):
         self._changed(self.content)
 
     def _state(self) -> object:
-        """Return something that is another when the files are."""
+        """Return a value that changes with the files."""
         state: list[object] = []
         for path in self._paths:
             try:
                 for file in files_in(path, self._suffixes):
                     s = os.stat(file)
-                    # ctime: also for permissions, and for a copy that brings its own mtime.
+                    # ctime shows changed permissions, and a copy with an older mtime.
                     state.append((file, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns))
             except OSError as error:
                 state.append((path, error.errno))

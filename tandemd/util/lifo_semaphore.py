@@ -1,4 +1,4 @@
-"""Taking turns at something that keeps a processor busy."""
+"""A semaphore for work that keeps a processor busy."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from twisted.internet.defer import Deferred
 
 
 class QueueFullError(Exception):
-    """Too many wait for a turn, and newer ones have come."""
+    """Too many callers wait, and newer ones have arrived."""
 
 
 class LifoSemaphore:
-    """A few at a time, one for each asker, the newest first.
+    """Admits a few holders at a time, one for each key, the newest caller first.
 
-    If more wait than can be served soon, those who came last are served in time, and not all too late.
-    at_once: how many may have a turn. most: how many may wait; beyond that, the one who waits longest is turned away.
+    Under overload, the newest callers are served in time; in order of arrival, all would be served too late.
+
+    at_once: the number of holders.
+    most: the number of waiting callers; beyond it, the oldest one fails.
     """
 
     def __init__(self, at_once: int = 2, most: int = 500):
@@ -23,22 +25,22 @@ class LifoSemaphore:
         self._waiting: list[tuple[str, Deferred[None]]] = []
         self._choosing = False
 
-    def acquire(self, who: str) -> Deferred[None]:
-        """Fire when it is the asker's turn, perhaps at once; `end` is to be called then. Fails with Crowded."""
+    def acquire(self, key: str) -> Deferred[None]:
+        """Fire when the caller is admitted, perhaps at once. It must call `release` then. Fail with QueueFullError."""
         turn: Deferred[None] = Deferred()
-        self._waiting.append((who, turn))
+        self._waiting.append((key, turn))
         self._next()
         if len(self._waiting) > self._most:
             self._waiting.pop(0)[1].errback(QueueFullError())
         return turn
 
-    def release(self, who: str) -> None:
-        """The asker's turn is over."""
-        self._busy.remove(who)
+    def release(self, key: str) -> None:
+        """Admit the next caller."""
+        self._busy.remove(key)
         self._next()
 
     def _next(self) -> None:
-        # A turn may be over as soon as it has begun: that must not nest, for as many turns as wait.
+        # A holder may release at once. Without this check, the calls would nest as deep as the queue is long.
         if self._choosing:
             return
         self._choosing = True
@@ -51,9 +53,9 @@ class LifoSemaphore:
     def _choose(self) -> Deferred[None] | None:
         if len(self._busy) < self._at_once:
             for place in range(len(self._waiting) - 1, -1, -1):
-                who, turn = self._waiting[place]
-                if who not in self._busy:
+                key, turn = self._waiting[place]
+                if key not in self._busy:
                     del self._waiting[place]
-                    self._busy.append(who)
+                    self._busy.append(key)
                     return turn
         return None

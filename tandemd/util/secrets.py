@@ -1,4 +1,4 @@
-"""Secrets: resume tokens, invite codes, and the hashes that are kept of tokens and PINs."""
+"""Resume tokens, invite codes, and the hashes of tokens and PINs."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import secrets
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 INVITE_LENGTH = 10
-"""What the extension's code boxes take; 51 bits."""
+"""Characters of an invite code, as in the extension's input; 51 bits."""
 
 
 def new_token(room_id: str, user_id: str) -> str:
-    """Return a fresh resume secret of 192 random bits. It names its room and member, so that it can be looked up."""
+    """Return a new resume token of 192 random bits. It contains room and member, so that a node can look them up."""
     name = base64.urlsafe_b64encode(f"{room_id}\x00{user_id}".encode()).decode().rstrip("=")
     return f"{secrets.token_urlsafe(24)}.{name}"
 
 
 def token_owner(token: str) -> tuple[str, str] | None:
-    """Return (room id, user id) that a token claims to belong to, or None if it is not a token. Proves nothing."""
+    """Return the room id and user id in a token, or None for a malformed token. The result proves nothing."""
     _, _, name = token.partition(".")
     try:
         room_id, separator, user_id = base64.urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode().partition("\x00")
@@ -29,7 +29,7 @@ def token_owner(token: str) -> tuple[str, str] | None:
 
 
 def hash_token(token: str) -> str:
-    """Return what is stored of a token. It is random enough for a plain SHA-256."""
+    """Return the hash of a token for storage. A token is random, so that a plain SHA-256 is enough."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -46,6 +46,6 @@ def new_salt() -> str:
 
 
 def hash_pin(pin: str, salt: str) -> str:
-    """Return a PIN's hash (scrypt, 16 MiB, some 50 ms of a core): call it in a thread, a few at a time."""
+    """Return the scrypt hash of a PIN. It takes 16 MiB and some 50 ms, so call it in threads, a few at a time."""
     digest = hashlib.scrypt(pin.encode("utf-8", "surrogatepass"), salt=bytes.fromhex(salt), n=2**14, r=8, p=1, dklen=32)
     return digest.hex()

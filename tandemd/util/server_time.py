@@ -1,4 +1,4 @@
-"""Server time: what rooms store and clients are told. It follows a reference, and never steps."""
+"""Server time, for rooms and clients. It follows a reference without steps."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 
 SLEW = 0.05
-"""Seconds by which server time may approach the reference in a second, so that film positions do not jump."""
+"""Seconds per second by which server time approaches the reference. Positions of titles do not jump at this rate."""
 
 SAMPLES = 16
 
 
 class ServerTime:
-    """Counts on a monotonic clock, and approaches the time of a reference by at most SLEW.
+    """A monotonic clock, steered to a reference by at most SLEW.
 
-    The reference is the wall clock of a single node, and Redis' clock in a cluster. Both are estimated by `sample`: the
-    first sample sets server time, later ones steer it. So server time never runs backwards and never steps, also when the
-    reference does. Until the first sample it is what the clock says. All times are seconds since 1970.
+    The reference is the wall clock of a single node, and Redis' clock in a cluster. The first sample of it sets server time,
+    later samples steer it. So server time never runs backwards and never steps, even if the reference does. Before the first
+    sample, server time is the time of the clock. All times are seconds since 1970.
     """
 
     __slots__ = ("_anchored", "_base", "_from", "_rate", "_reference", "_samples", "_seconds", "_turn", "_turn_base")
 
     def __init__(self, clock: IReactorTime):
-        """clock: must never be set back; all elapsed time is taken from it."""
+        """Start with the time of `clock`, which must be monotonic."""
         self._seconds = clock.seconds
         self._samples: deque[tuple[float, float]] = deque(maxlen=SAMPLES)  # duration, reference minus clock
         self._reference = 0.0
         self._anchored = False
-        # From `_from` on server time is `_base` plus what has elapsed times `_rate`; from `_turn` on the rate is 1.
+        # From `_from` on, server time is `_base` plus the elapsed time times `_rate`. From `_turn` on, the rate is 1.
         self._rate = 1.0
         self._from = self._base = self._turn = self._turn_base = clock.seconds()
 
     def now(self) -> float:
         """Return server time."""
-        # Asked for each position of a player.
+        # The server calls this for each position of a player.
         here = self._seconds()
         if here >= self._turn:
             return self._turn_base + (here - self._turn)
@@ -47,17 +47,21 @@ class ServerTime:
         return self._base + (here - self._from) * self._rate
 
     def reference(self) -> float:
-        """Return the time of the reference as it is estimated, which steps when the reference is set."""
+        """Return the estimated time of the reference. It steps when the reference is set."""
         return self._seconds() + self._reference
 
     def sample(self, asked: float, answered: float, theirs: float) -> None:
-        """Learn from one exchange: the clock when the reference was asked and when it answered, and its answer."""
+        """Take a sample from one exchange with the reference.
+
+        asked, answered: the clock before and after the exchange.
+        theirs: the time of the reference.
+        """
         duration, offset = answered - asked, theirs - (asked + answered) / 2
-        # The error is at most half of the duration. Samples that contradict this one are of a time before the reference
-        # was set, or before another server took over.
+        # The error is at most half of the duration. Samples that contradict this one are older than a step of the
+        # reference, or come from another server.
         samples = [it for it in self._samples if abs(it[1] - offset) <= (it[0] + duration) / 2]
         self._samples = deque((*samples, (duration, offset)), maxlen=SAMPLES)
-        # The fastest exchange tells most.
+        # The fastest exchange has the smallest error.
         self._reference = min(self._samples)[1]
         if self._anchored:
             self._steer()
@@ -66,19 +70,19 @@ class ServerTime:
             self.begin(self.reference())
 
     def look(self, reference: Callable[[], float]) -> None:
-        """Take a sample of a reference that answers at once."""
+        """Take a sample of a local reference."""
         asked = self._seconds()
         theirs = reference()
         self.sample(asked, self._seconds(), theirs)
 
     def begin(self, at: float) -> None:
-        """Set server time, which it then goes on from. To be called before the first reader has been told the time."""
+        """Set server time. To be called before the first reader."""
         self._from = self._turn = self._seconds()
         self._base = self._turn_base = at
         self._steer()
 
     def _steer(self) -> None:
-        """Approach the reference from now on, and go on with it once it is reached."""
+        """Approach the reference from now on, and follow it afterwards."""
         here = self._seconds()
         now = self._at(here)
         behind = here + self._reference - now

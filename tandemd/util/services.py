@@ -15,19 +15,23 @@ from twisted.python.failure import Failure
 
 
 class StartupError(Exception):
-    """What keeps the program from starting and is no fault of it. Its text is one line that says what to do."""
+    """The program cannot start because of its environment. The text is one line with the remedy."""
 
 
 class OrderedMultiService(service.MultiService):
-    """Its children are started one after another, each awaited, and stopped in the reverse order.
+    """Starts its children one after another, awaits each, and stops them in the reverse order.
 
-    When one fails to start, the others are stopped, the reactor too, and the process ends with status 1.
+    If a child fails to start, it stops the others and the reactor, and ends the process with status 1.
     """
 
     _log = Logger()
 
     def __init__(self, reactor: Any, exit: Callable[[int], object] = os._exit):
-        """reactor: IReactorCore and IReactorTime. exit: ends the process."""
+        """Make a service without children.
+
+        reactor: IReactorCore and IReactorTime.
+        exit: ends the process.
+        """
         super().__init__()
         self._core: IReactorCore = reactor
         self._clock: IReactorTime = reactor
@@ -35,10 +39,10 @@ class OrderedMultiService(service.MultiService):
         self._begun: list[service.IService] = []
         self._starting: Deferred[None] = succeed(None)
         self.started = False
-        """Whether every child has started and none is being stopped."""
+        """Whether every child has started and none is stopping."""
 
     def privilegedStartService(self) -> None:
-        """Do nothing: no child may listen before the ones that it needs are up."""
+        """Do nothing, because a child must not listen before the children that it needs have started."""
 
     def startService(self) -> None:
         service.Service.startService(self)
@@ -59,9 +63,9 @@ class OrderedMultiService(service.MultiService):
             self._log.critical("cannot start: {reason}", reason=str(failure.value))
         else:
             self._log.failure("cannot start", failure=failure)
-        # Nothing else makes twistd end with a status that says so. By then all children have been stopped.
+        # twistd has no other way to end with a status. All children have stopped by then.
         self._core.addSystemEventTrigger("after", "shutdown", self._exit, 1)
-        # The reactor cannot be stopped before it runs, and it may not run yet.
+        # The reactor may not run yet, and cannot be stopped before it runs.
         self._clock.callLater(0, self._core.stop)
 
     def stopService(self) -> Deferred[None]:
@@ -80,9 +84,9 @@ class OrderedMultiService(service.MultiService):
 
 
 class Periodic:
-    """Calls a function every `interval` seconds. A failure is logged, and the next call comes as if there were none.
+    """Calls a function every `interval` seconds. After a failure, which is logged, the calls continue.
 
-    No other piece repeats calls by itself: a `LoopingCall` ends for good when its function fails once.
+    Use this instead of `LoopingCall`, which ends when its function fails once.
     """
 
     _log = Logger()
@@ -101,11 +105,11 @@ class Periodic:
         return self._loop.running
 
     def start(self, *, now: bool = False) -> None:
-        """Begin; the first call is made now or after `interval` seconds."""
+        """Start. The first call is now or after `interval` seconds."""
         self._loop.start(self.interval, now)
 
     def stop(self) -> None:
-        """Make no more calls; one that is under way goes on. May be called more than once."""
+        """Make no more calls. A running call continues. May be called repeatedly."""
         if self._loop.running:
             self._loop.stop()
 
@@ -116,12 +120,10 @@ class Periodic:
         self._failure = ""
 
     def _failed(self, failure: Failure) -> None:
-        # One that fails every time is logged once.
+        # A repeated failure is logged once.
         text = repr(failure.value)
         if text != self._failure and not failure.check(CancelledError):
-            self._log.failure(
-                "{task} failed; it is done again in {seconds} s", failure, task=self.name, seconds=self.interval
-            )
+            self._log.failure("{task} failed; retrying in {seconds} s", failure, task=self.name, seconds=self.interval)
         self._failure = text
 
 
@@ -141,7 +143,7 @@ class PeriodicService(service.Service):
 
 
 class Tasks:
-    """Coroutines that nobody waits for: none of them fails unseen, and none is forgotten when the program stops."""
+    """Background coroutines: their failures are logged, and the program waits for them when it stops."""
 
     _log = Logger()
 
@@ -153,7 +155,10 @@ class Tasks:
         return len(self._running)
 
     def spawn(self, name: str, work: Coroutine[Any, Any, object]) -> None:
-        """Run a coroutine. A failure is logged with the name, which is a constant such as "presence round"."""
+        """Run a coroutine.
+
+        name: a constant for the log, such as "presence round".
+        """
         d = ensureDeferred(self._guard(name, work))
         if d.called:
             return
@@ -169,12 +174,12 @@ class Tasks:
             self._log.failure("{task} failed", task=name)
 
     async def finish(self, limit: float) -> None:
-        """Wait until all have ended, also those that they spawn; after `limit` seconds cancel the rest."""
+        """Wait until all tasks have ended, and the tasks that they spawn. After `limit` seconds, cancel the rest."""
         end = self._clock.seconds() + limit
         while self._running:
             left = end - self._clock.seconds()
             if left <= 0:
-                self._log.warn("given up after {limit} s: {tasks}", limit=limit, tasks=sorted(self._running.values()))
+                self._log.warn("cancelled after {limit} s: {tasks}", limit=limit, tasks=sorted(self._running.values()))
                 for d in list(self._running):
                     d.cancel()
                 return

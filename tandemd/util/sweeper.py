@@ -1,4 +1,4 @@
-"""Looking at each of many things every now and then, without holding anybody up."""
+"""Periodic work on many objects, in time slices."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from twisted.logger import Logger
 T = TypeVar("T")
 
 TIME_SLICE = 0.003
-"""Seconds of looking after which the reactor does what else there is: longer than one thing takes, short enough for people."""
+"""Seconds after which a sweep yields to the reactor: longer than one visit, too short to be noticed."""
 
 
 class Sweeper(Generic[T]):
-    """Looks at each of the things, and `interval` seconds after the last one begins again.
+    """Visits each object of a collection, and begins again `interval` seconds after the last one.
 
-    things: returns what there is at the beginning of a round; some of it may be gone when its turn comes. look: is called
-    with each; what it raises is logged.
+    things: returns the objects at the beginning of a sweep. Some of them may have ended before their visit.
+    look: visits one object. Its errors are logged.
     """
 
     _log = Logger()
@@ -38,11 +38,11 @@ class Sweeper(Generic[T]):
         return self._timer is not None
 
     def start(self) -> None:
-        """Begin the first round after `interval` seconds."""
+        """Begin the first sweep after `interval` seconds."""
         self._timer = self._clock.callLater(self._interval, self._begin)
 
     def stop(self) -> None:
-        """Look at nothing any more, until it is started again."""
+        """Stop, until the next `start`."""
         timer, self._timer = self._timer, None
         self._left = iter(())
         if timer is not None and timer.active():
@@ -50,10 +50,10 @@ class Sweeper(Generic[T]):
 
     def _begin(self) -> None:
         try:
-            # A copy: looking may change what there is.
+            # A visit may change the collection, so the sweep uses a copy.
             self._left = iter(list(self._things()))
         except Exception:
-            self._log.failure("listing what to look at; it is done again in {seconds} s", seconds=self._interval)
+            self._log.failure("failed to list the objects of a sweep; retrying in {seconds} s", seconds=self._interval)
         self._continue()
 
     def _continue(self) -> None:
@@ -63,7 +63,7 @@ class Sweeper(Generic[T]):
             try:
                 self._visit(thing)
             except Exception:
-                self._log.failure("looking at {thing}", thing=type(thing).__name__)
+                self._log.failure("failed to visit {thing}", thing=type(thing).__name__)
             if self._timer is None:
                 return
             if self._clock.seconds() >= until:

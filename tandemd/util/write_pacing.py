@@ -1,4 +1,4 @@
-"""How often something is written that is written whole: the larger it is, the more seldom."""
+"""Pacing of writes that replace a whole value: the larger the value, the less often it is written."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Iterable
 
 from twisted.internet.interfaces import IReactorTime
 
-SMALL = 16 * 1024
-"""Bytes up to which it is written as often as it changes."""
-A_SECOND = 64 * 1024
-"""Bytes of a larger one that are written in a second, which is the shortest time between two."""
+SMALL_BYTES = 16 * 1024
+"""Size up to which a value is written at each change."""
+BYTES_PER_SECOND = 64 * 1024
+"""Rate for larger values. Two writes are at least a second apart."""
 
 
 class WritePacing:
-    """Knows when each may be written again.
+    """Knows for each value when it may be written again.
 
-    Writing all of a large room each time would be megabytes a second for a few words of one member.
+    A large room would otherwise cause megabytes of writes per second for a few words of one member.
     """
 
     def __init__(self, clock: IReactorTime):
@@ -23,13 +23,13 @@ class WritePacing:
         self._due_at: dict[str, float] = {}
 
     def due_at(self, name: str) -> float:
-        """Return when it is to be written at the earliest, by the clock; 0.0 for at once."""
+        """Return the earliest time of the next write, by the clock; 0.0 for now."""
         return self._due_at.get(name, 0.0)
 
     def written(self, sizes: Iterable[tuple[str, int]]) -> None:
-        """Take note of what has been written. sizes: names, and bytes."""
+        """Note writes. sizes: pairs of name and bytes."""
         now = self._clock.seconds()
         self._due_at = {name: at for name, at in self._due_at.items() if at > now}
         for name, size in sizes:
-            if size > SMALL:
-                self._due_at[name] = now + max(1.0, size / A_SECOND)
+            if size > SMALL_BYTES:
+                self._due_at[name] = now + max(1.0, size / BYTES_PER_SECOND)

@@ -1,4 +1,4 @@
-"""HTTP on the port of the WebSocket: health, figures, invite links, the party page. It knows no rules."""
+"""HTTP on the port of the WebSocket: health, metrics, status, invite links, administration and the party page."""
 
 from ..ratelimit.connections import ConnectionLimiter, ConnectionLimits
 from .client_addresses import Addresses, client_address

@@ -1,4 +1,4 @@
-"""/admin/v1: what tandemctl asks for. Only for who shows the token; there is nothing here where none is configured."""
+"""Endpoint of tandemctl: /admin/v1. It requires the token `admin.token`, and does not exist without one."""
 
 from __future__ import annotations
 
@@ -19,38 +19,43 @@ from .client_addresses import Addresses
 from .requests import address_of, forwarded_for, has_bearer
 from .responses import NO_STORE, Endpoint, HttpError, Response, json_answer
 
-WRONG_TOKENS = 10
-"""Wrong tokens of one address that are answered, and logged, in a minute."""
-MOST = 1000
+WRONG_TOKENS_PER_MINUTE = 10
+"""Wrong tokens of one address per minute that are answered with 401, and logged."""
+MAX_LIMIT = 1000
+"""The largest page of rooms or events."""
 
 B = TypeVar("B", bound="Body")
 
 
 class Body(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is posted."""
+    """The body of a POST."""
 
 
 class CloseRequest(Body, frozen=True):
-    """reason: for the members."""
+    """reason: a text for the members."""
 
     reason: str | None = None
 
 
-class Announcing(Body, frozen=True):
-    """text: what everybody is told."""
+class AnnounceRequest(Body, frozen=True):
+    """text: one line for all members."""
 
     text: str
 
 
-class Draining(Body, frozen=True):
-    """undo: take clients again. force: also where no other node could take them."""
+class DrainRequest(Body, frozen=True):
+    """Drain the node.
+
+    undo: accept clients again.
+    force: drain even if no other node can accept the clients.
+    """
 
     undo: bool = False
     force: bool = False
 
 
 class AdminApi(Endpoint):
-    """Everything below /admin/v1. Questions are asked by GET, acts are done by POST with a body in JSON."""
+    """Everything below /admin/v1. GET reads, POST with a body in JSON acts."""
 
     posts = True
     _log = Logger()
@@ -59,7 +64,7 @@ class AdminApi(Endpoint):
         self._administration = administration
         self._token = token
         self._addresses = addresses
-        self._wrong = PerMinute(clock, "wrong", WRONG_TOKENS)
+        self._wrong = PerMinute(clock, "wrong", WRONG_TOKENS_PER_MINUTE)
 
     async def answer(self, request: Request, path: list[str]) -> Response:
         by = self._admitted(request)
@@ -87,7 +92,7 @@ class AdminApi(Endpoint):
                     200, {"rooms": await self._administration.announce_to_all(by, _text(request))}, NO_STORE
                 )
             case ["v1", "drain"] if post:
-                draining = _body(request, Draining)
+                draining = _body(request, DrainRequest)
                 count = self._administration.drain(by, draining.undo, draining.force)
                 return json_answer(200, {"connections": count}, NO_STORE)
             case ["v1", "node" | "rooms" | "announce" | "drain"] | ["v1", "rooms", _]:
@@ -99,19 +104,19 @@ class AdminApi(Endpoint):
     def _admitted(self, request: Request) -> str:
         """Return the address of an administrator. Raise HttpError 401 for a wrong token, or 429 after too many of them."""
         if has_bearer(request, self._token):
-            # Never locked out by others at its address: 32 characters cannot be guessed.
+            # The right token passes even if the address has shown too many wrong ones: 32 characters cannot be guessed.
             return self._addresses.client(request.getClientAddress(), forwarded_for(request)) or "local"
         wait = self._wrong.take(address_of(request, self._addresses) or "local")
         if wait:
             raise HttpError(429, f"Too many wrong tokens from your address; try again in {ceil(wait)} s.", wait)
-        # Without the address: at no level has the log one of a client.
-        self._log.warn("administration: a wrong token was shown")
-        raise HttpError(401, "Show the token of admin.token: `Authorization: Bearer TOKEN`.")
+        # The log contains no client addresses.
+        self._log.warn("administration: request with a wrong token")
+        raise HttpError(401, "The request needs the token of admin.token: `Authorization: Bearer TOKEN`.")
 
 
 def _found(value: object) -> Response:
     if value is None:
-        raise HttpError(404, "There is no such room, or nobody in it.")
+        raise HttpError(404, "No open room has this id.")
     return json_answer(200, value, NO_STORE)
 
 
@@ -119,7 +124,7 @@ def _room_id(written: str) -> str:
     try:
         return msgspec.convert(written, Id)
     except msgspec.ValidationError as error:
-        raise HttpError(400, f"This is no room id: {error}") from None
+        raise HttpError(400, f"Malformed room id: {error}") from None
 
 
 def _argument(request: Request, name: bytes, default: str) -> str:
@@ -128,13 +133,13 @@ def _argument(request: Request, name: bytes, default: str) -> str:
         values: list[bytes] = (request.args or {}).get(name, [default.encode()])
         return values[-1].decode()
     except UnicodeDecodeError:
-        raise HttpError(400, f"{name.decode()}: it is not UTF-8.") from None
+        raise HttpError(400, f"{name.decode()}: the value is not UTF-8.") from None
 
 
 def _limit(request: Request) -> int:
     written = _argument(request, b"limit", "100")
-    if not re.fullmatch(r"[0-9]{1,4}", written, re.ASCII) or not 1 <= int(written) <= MOST:
-        raise HttpError(400, f"limit: write a number from 1 to {MOST}.")
+    if not re.fullmatch(r"[0-9]{1,4}", written, re.ASCII) or not 1 <= int(written) <= MAX_LIMIT:
+        raise HttpError(400, f"limit: write a number from 1 to {MAX_LIMIT}.")
     return int(written)
 
 
@@ -142,11 +147,11 @@ def _body(request: Request, kind: type[B]) -> B:
     try:
         return msgspec.json.decode(request.content.read() or b"{}", type=kind)  # type: ignore[union-attr]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise HttpError(400, f"The body is wrong: {error}") from None
+        raise HttpError(400, f"Malformed body: {error}") from None
 
 
 def _text(request: Request) -> str:
-    text = _body(request, Announcing).text.strip()
+    text = _body(request, AnnounceRequest).text.strip()
     if not text or not text.isprintable():
         raise HttpError(400, "text: write one line.")
     return text

@@ -1,4 +1,4 @@
-"""Where requests come from: the same answer for HTTP and WebSocket."""
+"""The addresses of clients, for HTTP and WebSocket alike."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Address: TypeAlias = IPv4Address | IPv6Address
 
 
 def _parse(text: str) -> Address | None:
-    """Read an address as proxies write it: perhaps in brackets, with a port or with a zone; None if it is none."""
+    """Parse an address as proxies write it, with or without brackets, port and zone. Return None if it is malformed."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -37,7 +37,7 @@ def _entries(forwarded: Iterable[str]) -> list[str]:
 
 
 _parse_peer = functools.lru_cache(maxsize=4096)(_parse)
-"""For what the kernel says, which is short. A header may be long, and anything."""
+"""A cache for addresses from the kernel. Values of headers may be long and arbitrary, so they are not cached."""
 
 
 def _peer(peer: object) -> Address | None:
@@ -46,7 +46,7 @@ def _peer(peer: object) -> Address | None:
 
 def _find(peer: object, forwarded: Iterable[str], trusted_hops: int) -> Address | None:
     entries = _entries(forwarded) if trusted_hops > 0 else []
-    # Only what our own proxies appended is true; with fewer entries than proxies the header is forged.
+    # Only the entries of trusted proxies are true. A header with fewer entries than proxies is forged.
     if len(entries) >= trusted_hops > 0:
         address = _parse(entries[-trusted_hops])
         if address is not None:
@@ -55,11 +55,11 @@ def _find(peer: object, forwarded: Iterable[str], trusted_hops: int) -> Address 
 
 
 def client_address(peer: object, forwarded: Iterable[str], trusted_hops: int) -> str:
-    """Return the IP address of a client, for people and logs.
+    """Return the IP address of a client, for display; '' without an address, as on a UNIX socket.
 
-    peer: the transport's getPeer(). forwarded: the values of X-Forwarded-For, in order.
-    trusted_hops: how many proxies of ours append to it; 0: none, the header is ignored.
-    '' if there is no address, as on a UNIX socket.
+    peer: the transport's getPeer().
+    forwarded: the values of X-Forwarded-For, in order.
+    trusted_hops: the number of trusted proxies that append to the header; with 0 it is ignored.
     """
     address = _find(peer, forwarded, trusted_hops)
     return "" if address is None else str(address)
@@ -67,10 +67,10 @@ def client_address(peer: object, forwarded: Iterable[str], trusted_hops: int) ->
 
 @functools.lru_cache(maxsize=4096)
 def network_of(address: Address) -> str:
-    """Return what rules by address go by: an IPv6 client has a whole /64 to itself.
+    """Return the address for rules by address: an IPv4 address, or the /64 network of an IPv6 client.
 
-    An IPv6 address that a translator made of an IPv4 address (6to4, NAT64) counts as that IPv4 address. See `ratelimit.scopes`
-    for the wider network.
+    An IPv6 address that a translator made of an IPv4 address (6to4, NAT64) counts as that IPv4 address. See
+    `ratelimit.scopes` for the wider network.
     """
     if isinstance(address, IPv6Address):
         if address.sixtofour is not None:
@@ -84,29 +84,34 @@ def network_of(address: Address) -> str:
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 UNKNOWN = -1
-"""`trusted_hops` where clients come through proxies of which nothing is known: they have no addresses."""
-SEEN = 10
-"""How many clients a peer has to speak for until it looks like a proxy."""
-SEEN_EVERY = 60.0
-"""Seconds between two of them that count: one client can invent many at once."""
-SUSPECTED = 3600.0
-"""Seconds after the last of them for which the warning stays."""
-PEERS = 100
-"""How many peers are watched at a time."""
+"""The value of `trusted_hops` for unknown proxies. Clients have no addresses then."""
+PROXY_CLIENTS = 10
+"""Clients for which a peer must forward requests until it is suspected to be a proxy."""
+PROXY_CLIENT_SECONDS = 60.0
+"""Time between two clients that count, because one client can invent many at once."""
+PROXY_WARNING_SECONDS = 3600.0
+"""Time for which the warning stays after the last client."""
+MAX_PEERS = 100
+"""Peers that are watched at a time."""
 
 
 class _Peer(Struct):
-    """A private peer that sends X-Forwarded-For. entries: its last entries that counted. at: when the last one did."""
+    """A private peer that sends X-Forwarded-For.
+
+    entries: the values that counted.
+    at: when the last one counted, in seconds on the reactor's clock.
+    """
 
     entries: set[str]
     at: float
 
 
 class Addresses:
-    """The addresses of clients, for rules by address; one object for a node, asked by HTTP and WebSocket alike.
+    """The addresses of clients, for rules by address. HTTP and WebSocket share one object.
 
-    trusted_hops: see client_address; UNKNOWN: no client has an address. told_peer: whether getPeer() is what a proxy of ours
-    says (PROXY protocol), not before it has said so, and is to be believed. clock: without one, no proxy is suspected.
+    trusted_hops: see `client_address`; UNKNOWN: no client has an address.
+    told_peer: whether getPeer() returns the address that a trusted proxy has sent with the PROXY protocol.
+    clock: the reactor's; without one, no peer is suspected to be a proxy.
     """
 
     _log = Logger()
@@ -120,13 +125,13 @@ class Addresses:
         self._suspected_until = 0.0
 
     def client(self, peer: object, forwarded: Iterable[str]) -> str:
-        """Return the client's address for people; see client_address."""
+        """Return the client's address for display, see `client_address`."""
         return "" if self._unknown else client_address(peer, forwarded, self._trusted_hops)
 
     def rule(self, peer: object, forwarded: Iterable[str]) -> str:
-        """Return the address as rules by address use it, '' where the client has none and no such rule applies.
+        """Return the address for rules by address; '' for a client without one, to which no such rule applies.
 
-        Nothing that the client says changes which rules apply to it, or to others.
+        No header of a client changes the rules for this client or others.
         """
         if self._unknown:
             return ""
@@ -139,42 +144,42 @@ class Addresses:
         return "" if address is None else network_of(address)
 
     def early(self, peer: object) -> str:
-        """Return the same of a connection that has said nothing yet: '' where a proxy may have made it for any client."""
+        """Return the same before the first request of a connection; '' if a proxy may have opened it for any client."""
         address = _peer(peer)
         if address is None or self._trusted_hops or self._unknown or self._told_peer:
             return ""
         return network_of(address)
 
     def warnings(self) -> list[str]:
-        """Return what looks wrong with the configuration, for people. It changes no rule."""
+        """Return probable faults of the configuration, as text. They change no rule."""
         suspected = self._clock is not None and self._clock.seconds() < self._suspected_until
-        return [HIDDEN] if suspected else []
+        return [PROXY_WARNING] if suspected else []
 
     def _watch(self, peer: Address, forwarded: Iterable[str], now: float) -> None:
-        """Note for how many clients a peer seems to speak."""
+        """Count the clients for which a peer seems to forward requests."""
         values = list(forwarded)
         if not values:
             return
         seen = self._peers.get(peer)
         if seen is None:
-            seen = self._peers[peer] = _Peer(set(), now - SEEN_EVERY)
-            if len(self._peers) > PEERS:
+            seen = self._peers[peer] = _Peer(set(), now - PROXY_CLIENT_SECONDS)
+            if len(self._peers) > MAX_PEERS:
                 self._peers.popitem(last=False)
-        if now - seen.at < SEEN_EVERY:
+        if now - seen.at < PROXY_CLIENT_SECONDS:
             return
         entry = _parse(values[-1].rpartition(",")[2][:64])
         if entry is None or str(entry) in seen.entries:
             return
         seen.at = now
-        if len(seen.entries) < SEEN:
+        if len(seen.entries) < PROXY_CLIENTS:
             seen.entries.add(str(entry))
-        if len(seen.entries) >= SEEN:
+        if len(seen.entries) >= PROXY_CLIENTS:
             if now >= self._suspected_until:
-                self._log.warn("{text}", text=HIDDEN)
-            self._suspected_until = now + SUSPECTED
+                self._log.warn("{text}", text=PROXY_WARNING)
+            self._suspected_until = now + PROXY_WARNING_SECONDS
 
     def secure(self, forwarded_proto: str) -> bool:
-        """Say whether X-Forwarded-Proto, if a proxy of ours wrote it, says that the client came by TLS."""
+        """Say whether the client used TLS, according to the X-Forwarded-Proto of a trusted proxy."""
         if self._trusted_hops == 0:
             return False
         entries = forwarded_proto.split(",")
@@ -182,7 +187,7 @@ class Addresses:
         return entries[-min(self._trusted_hops, len(entries))].strip().lower() in ("https", "wss")
 
 
-HIDDEN = (
-    "Many clients seem to come through one proxy, but web.trusted_proxies is 0: rules by address take them for one client. "
+PROXY_WARNING = (
+    "Many clients seem to use one proxy, but web.trusted_proxies is 0, so that rules by address treat them as one client. "
     "Set web.trusted_proxies to the number of proxies in front of this server, or to unknown."
 )

@@ -1,4 +1,4 @@
-"""HTTP connections are bounded: those on which a request is awaited, and all of them, from accept to close."""
+"""Bounds for HTTP connections. When a bound is exceeded, the oldest connection is dropped."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from twisted.internet.interfaces import IReactorTime
 
 from ..ratelimit import scopes
 
-SHARE = 8
-"""How many connections `Ending` ends in one turn of the reactor, at some 0.1 ms each."""
+CLOSES_PER_ITERATION = 8
+"""Connections that `CloseQueue` closes in one iteration of the reactor, at some 0.1 ms each."""
 
 
 class Channel(Protocol):
     """A connection that may be dropped."""
 
     def drop(self) -> None:
-        """End it at once."""
+        """Drop the connection at once."""
 
 
 class Quota:
-    """Connections in the order in which they came. Where there are too many, the oldest goes.
+    """A bounded set of connections. If one is too many, the oldest is dropped.
 
-    An honest client has said what it wants, and taken the answer, within a moment; so its turn does not come.
+    An honest client completes its request and reads the response within a moment, so it is not dropped.
 
-    most: in all; per_address: of one address, and as `ratelimit.scopes` says of the network around it; 0: any number. dropped:
-    called for each that had to go.
+    most: the bound for all connections; 0: none.
+    per_address: the bound for one address, and by `ratelimit.scopes` for the network around it; 0: none.
+    dropped: is called for each dropped connection.
     """
 
     def __init__(self, most: int = 0, per_address: int = 0, dropped: Callable[[], None] = lambda: None):
@@ -42,7 +43,7 @@ class Quota:
         return len(self._all)
 
     def begin(self, channel: Channel, address: str) -> None:
-        """Count a connection, as the newest. address: as rules by address use it, '' for none."""
+        """Add a connection as the newest. address: the one for rules by address, '' for none."""
         self.end(channel)
         self._all[channel] = address
         for scope in scopes(address):
@@ -54,7 +55,7 @@ class Quota:
             self._drop(next(iter(self._all)))
 
     def end(self, channel: Channel) -> None:
-        """Count it no more; to be told once or more."""
+        """Remove a connection. May be called repeatedly."""
         for scope in scopes(self._all.pop(channel, "")):
             same = self._by_scope.get(scope.name, {})
             same.pop(channel, None)
@@ -67,10 +68,10 @@ class Quota:
         channel.drop()
 
 
-class Ending:
-    """Ends connections, a share of them in each turn of the reactor.
+class CloseQueue:
+    """Closes connections, a few in each iteration of the reactor.
 
-    Thousands that were opened together reach their time limits together, and ending one takes 0.1 to 0.2 ms.
+    Thousands of connections that were opened together reach their time limits together, and closing one takes 0.1 to 0.2 ms.
     """
 
     def __init__(self, clock: IReactorTime):
@@ -78,15 +79,15 @@ class Ending:
         self._left: deque[Callable[[], None]] = deque()
 
     def add(self, end: Callable[[], None]) -> None:
-        """Call `end`, after those that were added before."""
+        """Call `end` after the functions that were added before."""
         self._left.append(end)
         if len(self._left) == 1:
-            self._clock.callLater(0, self._go_on)
+            self._clock.callLater(0, self._continue)
 
-    def _go_on(self) -> None:
-        for _ in range(min(SHARE, len(self._left))):
-            # It stays in the queue meanwhile: what it leads to must not begin a second round of turns.
+    def _continue(self) -> None:
+        for _ in range(min(CLOSES_PER_ITERATION, len(self._left))):
+            # The entry stays in the queue during the call, so that an `add` within it schedules no second round.
             self._left[0]()
             self._left.popleft()
         if self._left:
-            self._clock.callLater(0, self._go_on)
+            self._clock.callLater(0, self._continue)

@@ -1,4 +1,4 @@
-"""Which web pages may use this server: read its answers, and open a WebSocket."""
+"""The allow-list of web pages that may read responses of this server and open WebSockets."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from urllib.parse import urlsplit
 from twisted.web.http import Request
 
 OWN, TITLES = "self", "titles"
-"""In a list of origins: pages of this server, and of the sites whose titles may be watched."""
+"""Words for a list of origins: the pages of this server, and the sites of `titles.allowed`."""
 USUAL = (OWN, TITLES, "chrome-extension://*", "moz-extension://*", "safari-web-extension://*")
-"""The origins of this server's own page and of browser extensions, which work in the pages of the titles."""
+"""The origins of this server's own page, of the allowed titles, and of browser extensions."""
 
 
 class Cors:
     """The allow-list of origins.
 
     allowed_origins: web origins such as "https://www.netflix.com", "null", "moz-extension://*" for all of a scheme, OWN,
-    TITLES, or "*" for any. titles: `titles.allowed`. own: URLs at which this server is reached, beside what requests say.
+    TITLES, or "*" for any.
+    titles: the URLs of `titles.allowed`.
+    own: URLs of this server, besides the Host of a request.
     """
 
     def __init__(self, allowed_origins: Iterable[str] = ("*",), titles: Iterable[str] = (), own: Iterable[str] = ()):
@@ -29,18 +31,19 @@ class Cors:
         self._usual = _Origins(USUAL, site, here)
 
     def allows(self, origin: bytes | None, host: str = "") -> bool:
-        """Say whether a page of this origin may open a WebSocket; None is for a program that is no web page.
+        """Say whether a page of this origin may open a WebSocket.
 
-        host: what the request has as Host.
+        origin: the value of Origin; None for a program that is no browser.
+        host: the value of Host.
         """
         return self._any or origin is None or self._listed.has(origin, host)
 
     def familiar(self, origin: bytes | None, host: str = "") -> bool:
-        """Say whether a connection of this origin is somebody's own doing: not that of a page which only "*" lets in."""
+        """Say whether a user is responsible for a connection of this origin. False for a page that only "*" allows."""
         return origin is None or self._listed.has(origin, host) or self._usual.has(origin, host)
 
     def apply(self, request: Request) -> None:
-        """Set the headers of the answer."""
+        """Set the CORS headers of the response."""
         headers = request.responseHeaders
         if self._any:
             headers.setRawHeaders(b"Access-Control-Allow-Origin", [b"*"])
@@ -50,12 +53,12 @@ class Cors:
             if origin is None:
                 return
             host = (request.getHeader(b"Host") or b"").decode("latin-1")
-            # The extension's own question for /status is redirected inside the browser, and has lost its origin by that.
+            # The browser redirects the extension's request for /status, which then has the origin null.
             if not self._listed.has(origin, host) and (origin, request.path) != (b"null", b"/status"):
                 return
             headers.setRawHeaders(b"Access-Control-Allow-Origin", [origin])
         headers.setRawHeaders(b"Access-Control-Allow-Methods", [b"GET, OPTIONS"])
-        # The star never covers Authorization: it has to be named.
+        # A star would not include Authorization.
         headers.setRawHeaders(b"Access-Control-Allow-Headers", [b"Authorization, Content-Type"])
         headers.setRawHeaders(b"Access-Control-Expose-Headers", [b"Location, Retry-After"])
         if request.method == b"OPTIONS":
@@ -81,14 +84,14 @@ class _Origins:
 
 
 def _same_host(origin: bytes, host: str) -> bool:
-    """Say whether an origin is of this host. Its scheme may be another than here, before a proxy that does TLS."""
+    """Say whether an origin is of this host. The schemes may differ behind a proxy that terminates TLS."""
     scheme, _, place = origin.decode("latin-1").partition("://")
     port = {"http": ":80", "https": ":443"}.get(scheme)
     return port is not None and place.removesuffix(port) == host.removesuffix(port)
 
 
 def origin_of(url: str) -> str:
-    """Return the origin of a URL as browsers write it, or '' for what has none."""
+    """Return the origin of a URL as browsers write it, or '' without one."""
     parts = urlsplit(url)
     place = parts.netloc.lower().removesuffix({"http": ":80", "https": ":443"}.get(parts.scheme, ":"))
     return f"{parts.scheme}://{place}" if place else ""

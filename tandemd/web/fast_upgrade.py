@@ -1,8 +1,8 @@
-"""From the first bytes of a connection to a WebSocket, without an HTTP request in between.
+"""Opening of WebSockets from the first bytes of a connection, without an HTTP request in between.
 
-Twisted makes an object of each request, and Autobahn's resource makes bytes of it again: a third of what a new connection
-costs. Taken is a usual handshake that has come in one piece as the first thing on a plain connection, and that nobody
-refuses; everything else goes its way through `root`.
+Twisted makes an object of each request, and Autobahn's resource turns it into bytes again, which is a third of the cost of a
+new connection. The short way is for usual handshakes that arrive in one piece at the beginning of a plain connection, and that
+the server accepts. All others are requests of the router.
 """
 
 from __future__ import annotations
@@ -18,17 +18,21 @@ _PATH = re.compile(rb"GET /(ws)?(\?[^ ]{0,4000})? ")
 
 
 class FastUpgrade:
-    """Turns HTTP channels into WebSockets. factory: makes their protocols. refusal: see `Root.refusal`."""
+    """Turns HTTP channels into WebSockets.
+
+    factory: makes the WebSocket protocols.
+    refusal: see `Root.refusal`.
+    """
 
     def __init__(self, factory: Any, refusal: Callable[[object, Sequence[bytes], Sequence[str], str], Response | None]):
         self._factory = factory
         self._refusal = refusal
 
     def try_upgrade(self, channel: Any, data: bytes) -> bool:
-        """Take the connection over, if `data`, the first thing that came on it, is such a handshake; say whether it was."""
+        """Take over the connection if `data`, its first chunk, is a usual handshake. Return whether the method has done so."""
         path = _PATH.match(data)
         transport = channel.transport
-        # Where TLS or another layer is between, the transport's protocol is that layer.
+        # With TLS or another layer between, the transport's protocol is that layer.
         plain = bool(getattr(transport, "protocol", None) is channel)
         if path is None or not plain:
             return False
@@ -44,7 +48,7 @@ class FastUpgrade:
             headers["host"],
         )
         if refused is not None:
-            # Asked once only: each question counts as an attempt.
+            # The router must not ask again, because each call counts as an attempt.
             channel.refused = refused
             return False
         channel.taken_over()

@@ -1,4 +1,4 @@
-"""Files as the bodies of answers, sent as fast as the client takes them."""
+"""Files as bodies of responses, sent as fast as the client reads them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.web.http import Request
 from zope.interface import implementer
 
-CHUNK = 16 * 1024
-"""How many bytes a transport is given at once, and keeps at most before it asks for a pause. All clients share the rest."""
+CHUNK_BYTES = 16 * 1024
+"""Bytes that a transport receives at once and buffers before it pauses. All clients share the rest of the file."""
 
 
 class FileRange(Struct, frozen=True):
-    """A part of a file. data: the whole file, which all answers share. Offset and size are in bytes."""
+    """A part of a file.
+
+    data: the whole file, which all responses share.
+    offset, size: in bytes.
+    """
 
     data: bytes
     offset: int
@@ -25,7 +29,7 @@ class FileRange(Struct, frozen=True):
 class PartSender:
     """Writes a part of a file and finishes the request.
 
-    Twisted's own producers for files have to be pulled, which is done from the global reactor.
+    Twisted's own producers for files are pull producers, which use the global reactor.
     """
 
     def __init__(self, request: Request, part: FileRange):
@@ -37,8 +41,8 @@ class PartSender:
         self._transport: Any = request.channel.transport
 
     def start(self) -> None:
-        # Left alone, a transport keeps 64 KiB and more for a client that reads nothing.
-        self._transport.bufferSize = CHUNK
+        # The default is 64 KiB for each client that reads nothing.
+        self._transport.bufferSize = CHUNK_BYTES
         self._request.registerProducer(self, True)
         self.resumeProducing()
 
@@ -51,7 +55,7 @@ class PartSender:
             return
         self._sending = True
         while self._data and not self._paused:
-            piece, self._data = self._data[:CHUNK], self._data[CHUNK:]
+            piece, self._data = self._data[:CHUNK_BYTES], self._data[CHUNK_BYTES:]
             self._request.write(bytes(piece))
         self._sending = False
         if not self._data and not self._done:

@@ -118,7 +118,7 @@ class Api(Endpoint):
         try:
             msgspec.convert(room_id, Id)
         except msgspec.ValidationError as error:
-            raise HttpError(400, f"This is no room id: {error}") from None
+            raise HttpError(400, f"Malformed room id: {error}") from None
         start = self._invite_base_url or base_url(request, self._addresses)
         invite = await self._codes.code(request, room_id, self._short_id_wait)
         answer = {"shortId": invite, "roomId": room_id, "shortUrl": f"{start}/room/{invite}"}

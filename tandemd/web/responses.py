@@ -1,4 +1,4 @@
-"""Answers to HTTP requests, and how they get to the client: at once, later, or not at all if it has gone away."""
+"""Responses to HTTP requests, and their delivery to the client."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _STATUS = {
 
 
 class Response(Struct, frozen=True):
-    """What to answer. Content-Length is added."""
+    """A response. `ResponseWriter` adds Content-Length."""
 
     status: int
     body: bytes | FileRange = b""
@@ -49,9 +49,11 @@ def json_answer(status: int, value: object, *headers: tuple[str, str]) -> Respon
 
 
 class HttpError(Exception):
-    """A request that is answered with an error.
+    """The request is answered with an error.
 
-    status: the HTTP status, 400 or more. text: a sentence for people. retry_after: seconds, or None.
+    status: the HTTP status, 400 or more.
+    text: the reason and the remedy, as one sentence.
+    retry_after: seconds, or None.
     """
 
     def __init__(self, status: int, text: str, retry_after: float | None = None):
@@ -65,25 +67,26 @@ ResponseOrCoroutine: TypeAlias = Response | Coroutine[Deferred[Any], Any, Respon
 
 
 class Endpoint:
-    """Something that can be got by HTTP.
+    """The resource below one path. Subclasses override `answer`.
 
-    Subclasses override `answer`; errors are JSON unless `plain` is true.
+    plain: whether errors are plain text instead of JSON.
+    posts: whether the endpoint accepts POST.
     """
 
     plain = False
     posts = False
-    """Whether there is anything to POST to."""
 
     def answer(self, request: Request, path: list[str]) -> ResponseOrCoroutine:
         """Answer a GET or HEAD, or a POST where `posts` is true.
 
-        path: what follows in the path after the endpoint's own, decoded. A coroutine is cancelled, where it
-        waits, if the client goes away. HttpError and RequestError become error answers.
+        path: the decoded parts of the path behind the endpoint's own.
+
+        HttpError and RequestError become error responses. A coroutine is cancelled if the client disconnects.
         """
         raise NotImplementedError
 
     def error(self, status: int, text: str, retry_after: float | None = None) -> Response:
-        """Return the answer for an error. retry_after: seconds."""
+        """Return the response for an error. retry_after: seconds."""
         headers = [NO_STORE]
         if retry_after is not None:
             headers.append(("Retry-After", str(max(1, ceil(retry_after)))))
@@ -93,7 +96,7 @@ class Endpoint:
 
 
 class ResponseWriter:
-    """One request on its way to its answer."""
+    """Runs one request and sends its response."""
 
     _log = Logger()
 
@@ -105,7 +108,7 @@ class ResponseWriter:
         request.notifyFinish().addErrback(self._lost)
 
     def run(self, path: list[str]) -> None:
-        """Ask the endpoint and send what it says, now or later."""
+        """Call the endpoint and send its response, now or later."""
         try:
             work = self._endpoint.answer(self._request, path)
         except Exception:
@@ -131,12 +134,14 @@ class ResponseWriter:
             retry_after = None if error.retry_after is None else error.retry_after / 1000
             return self._endpoint.error(_STATUS.get(error.code, 400), error.text, retry_after)
         if not (self._gone and isinstance(error, CancelledError)):
-            # Not the path: those of invite links hold the code and the PIN.
-            self._log.failure("answering for {endpoint}", failure=failure, endpoint=type(self._endpoint).__name__)
-        return self._endpoint.error(500, "A fault of the server; it has been logged.")
+            # The log does not contain the path, because that of an invite link has the code and the PIN.
+            self._log.failure(
+                "failed to answer a request to {endpoint}", failure=failure, endpoint=type(self._endpoint).__name__
+            )
+        return self._endpoint.error(500, "Internal error; the server has logged it.")
 
     def send(self, answer: Response) -> None:
-        """Send an answer, unless the client has gone away."""
+        """Send a response, unless the client has disconnected."""
         if self._gone:
             return
         body, request = answer.body, self._request
@@ -144,7 +149,7 @@ class ResponseWriter:
         for name, value in answer.headers:
             request.responseHeaders.addRawHeader(name, value)
         if answer.status == 429:
-            # A new connection costs the client more than the next request would.
+            # A new connection costs the client more than a further request.
             request.channel.persistent = 0
             request.setHeader(b"Connection", b"close")
         if answer.content_type:
@@ -162,7 +167,7 @@ class ResponseWriter:
 
 
 def rejection_answer(rejection: Rejection) -> Response:
-    """Return the answer to what the limits reject."""
+    """Return the response to a connection or request that the limits reject."""
     body: dict[str, object] = {"error": rejection.text, "code": rejection.code}
     headers = [NO_STORE, ("Connection", "close")]
     if rejection.wait is not None:

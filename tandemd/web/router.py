@@ -1,4 +1,4 @@
-"""Which path leads to what."""
+"""The router of all HTTP requests."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from .status import NodeIdentity, Status
 if TYPE_CHECKING:
     from .site import TandemChannel
 
-URL_LIMIT = 4096
+MAX_URL_BYTES = 4096
 METHODS = "GET, HEAD, OPTIONS"
 
-LEAVING = text_answer(503, "This node is about to stop; connect again.\n", ("Retry-After", "1"))
-"""To whoever wants a WebSocket while the node sends its clients away."""
+DRAINING_RESPONSE = text_answer(503, "This node is draining; connect again.\n", ("Retry-After", "1"))
+"""The response to WebSocket handshakes while the node drains."""
 
 _HEALTH = (b"/health", b"/health/ready")
-"""What is always answered: it decides whether the node is sent clients. Who asks too often has to connect again each time."""
+"""Paths without a request limit, because load balancers need them. Above the limit, each request needs a new connection."""
 
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class NotFound(Endpoint):
-    """Whatever is not there. Errors that come before a path is understood are answered as this does."""
+    """All other paths. Errors in the path itself have the same form."""
 
     plain = True
 
@@ -52,20 +52,22 @@ class NotFound(Endpoint):
 
 
 class Upgrade(Endpoint):
-    """/ws, for whoever comes without asking for a WebSocket."""
+    """/ws without a WebSocket handshake."""
 
     plain = True
 
     def answer(self, request: Request, path: list[str]) -> Response:
         if path:
             raise HttpError(404, "Not found")
-        return text_answer(426, "Here is a WebSocket.", ("Upgrade", "websocket"), ("Connection", "Upgrade"))
+        return text_answer(
+            426, "This path accepts WebSocket handshakes only.", ("Upgrade", "websocket"), ("Connection", "Upgrade")
+        )
 
 
 class Root(Resource):
-    """Finds what a path leads to.
+    """Routes requests by their whole path.
 
-    It looks at the whole path by itself: Twisted's own way down the resources decodes wrong escapes to something.
+    Twisted's own traversal of resources accepts malformed escapes.
     """
 
     isLeaf = True
@@ -81,7 +83,13 @@ class Root(Resource):
         door: ConnectionLimiter,
         hsts: float = 0.0,
     ):
-        """endpoints: by the first part of the path. taking: whether new WebSocket connections are taken. hsts: seconds."""
+        """Make the root resource.
+
+        endpoints: by the first part of the path.
+        taking: returns whether the node accepts WebSockets.
+        door: the limits of connections and requests.
+        hsts: the seconds of Strict-Transport-Security.
+        """
         super().__init__()
         self._websocket = websocket
         self._endpoints = endpoints
@@ -103,7 +111,7 @@ class Root(Resource):
                 header(request, b"Host"),
             )
             if refused is not None:
-                # It costs a client more to come again, and the answer can be seen to be the last.
+                # A new connection costs the client more than a further handshake.
                 channel.persistent = 0
                 ResponseWriter(request, self._nowhere).send(refused)
                 return NOT_DONE_YET
@@ -113,7 +121,7 @@ class Root(Resource):
             return result
         address = address_of(request, self._addresses)
         channel.asked_by(address)
-        # Before the path is understood: one that makes no sense costs as much.
+        # The limit comes before the path is parsed, because a malformed path costs as much.
         refused = None
         if request.path not in _HEALTH:
             rejected = self._door.request(address)
@@ -139,7 +147,7 @@ class Root(Resource):
             return NOT_DONE_YET
         delivery = ResponseWriter(request, endpoint)
         if any(".." in part.split("/") for part in path):
-            # Proxies decide by the path whom they let in: some resolve this, others do not.
+            # Proxies authorize requests by their path. Some resolve this part, others do not.
             delivery.send(endpoint.error(404, "Not found"))
         elif (
             request.method in (b"GET", b"HEAD")
@@ -148,17 +156,18 @@ class Root(Resource):
         ):
             delivery.run(path)
         else:
-            refusal = endpoint.error(405, f"Only {METHODS} can be used here.")
+            refusal = endpoint.error(405, f"This path accepts only {METHODS}.")
             delivery.send(msgspec.structs.replace(refusal, headers=(*refusal.headers, ("Allow", METHODS))))
         return NOT_DONE_YET
 
     def refusal(self, peer: object, origins: Sequence[bytes], forwarded: Sequence[str], host: str) -> Response | None:
-        """Return the answer to a handshake that is not to be, before anything has been spent on it; to be asked once for each.
+        """Return the response that rejects a handshake, or None. To be called once for each handshake.
 
-        peer: the transport's. origins, forwarded, host: the values of Origin, X-Forwarded-For and Host.
+        peer: the transport's.
+        origins, forwarded, host: the values of Origin, X-Forwarded-For and Host.
         """
         if not self._taking():
-            return LEAVING
+            return DRAINING_RESPONSE
         if not all(self._cors.allows(origin, host) for origin in origins):
             return rejection_answer(self._door.refuse_origin())
         rejected = self._door.check(self._addresses.rule(peer, forwarded))
@@ -176,7 +185,7 @@ class Root(Resource):
 
 
 def _wants_websocket(request: Request) -> bool:
-    if request.path not in (b"/ws", b"/") or len(request.uri) > URL_LIMIT or request.clientproto != b"HTTP/1.1":
+    if request.path not in (b"/ws", b"/") or len(request.uri) > MAX_URL_BYTES or request.clientproto != b"HTTP/1.1":
         return False
     upgrade = b",".join(request.requestHeaders.getRawHeaders(b"Upgrade", []))
     return b"websocket" in [token.strip().lower() for token in upgrade.split(b",")]
@@ -184,19 +193,19 @@ def _wants_websocket(request: Request) -> bool:
 
 def _parts(request: Request) -> list[str]:
     """Return the decoded parts of the path; an escaped slash stays within its part. Raise HttpError 400 or 414."""
-    if len(request.uri) > URL_LIMIT:
-        raise HttpError(414, f"The URL is longer than {URL_LIMIT} bytes.")
+    if len(request.uri) > MAX_URL_BYTES:
+        raise HttpError(414, f"The URL is longer than {MAX_URL_BYTES} bytes.")
     path = request.path
     if not path.startswith(b"/"):
-        raise HttpError(400, "The path has to begin with a slash.")
+        raise HttpError(400, "The path must begin with a slash.")
     if _BAD_ESCAPE.search(path):
-        raise HttpError(400, "In the path, % has to be followed by two hexadecimal digits; write %25 for itself.")
+        raise HttpError(400, "In the path, two hexadecimal digits must follow %; write %25 for the character itself.")
     try:
         parts = [unquote_to_bytes(part).decode() for part in path[1:].split(b"/")]
     except UnicodeDecodeError:
         raise HttpError(400, "The path is not UTF-8.") from None
     if any(_CONTROL.search(part) for part in parts):
-        raise HttpError(400, "The path has a control character.")
+        raise HttpError(400, "The path contains a control character.")
     return parts
 
 
@@ -230,16 +239,23 @@ def root_resource(
     metrics_token: str = "",
     hsts: float = 0.0,
 ) -> Root:
-    """Return everything that a node serves by HTTP.
+    """Return the root resource of a node.
 
-    websocket: takes the connections at /ws and / over, while `taking`. connections: counts them.
-    readiness, warnings: see Health. metrics_text: the metrics in Prometheus' text format. started_at: seconds on `clock`.
-    wall: returns the time of day, which /status tells.
-    door: who may open a WebSocket. code_lookups, code_lookups_total, lookup_refused: see InviteLookupLimiter.
-    administration: what /admin does for who shows `admin_token`; '' for nobody.
-    metrics_token: see Metrics. cors: which pages may use the server; None: all. titles: what may be watched; see Page.
-    hsts: for how many seconds browsers are to use https only, where a connection is secure.
-    The other settings: see the section `web` of the configuration.
+    websocket: takes over the connections at /ws and /, while `taking` returns true.
+    connections: returns the number of open WebSockets.
+    readiness, warnings: see `Health`.
+    metrics_text: returns the metrics in the text format of Prometheus.
+    started_at: in seconds on `clock`.
+    wall: returns the time of day, for /status.
+    door: the limits of connections and requests.
+    code_lookups, code_lookups_total, lookup_refused: see `InviteLookupLimiter`.
+    administration: the service behind /admin, for requests with `admin_token`; '' disables /admin.
+    metrics_token: see `MetricsEndpoint`.
+    cors: the web pages that may use the server; None: all.
+    titles: `titles.allowed`, see `Page`.
+    hsts: the seconds of Strict-Transport-Security on TLS connections; 0: no such header.
+
+    The other settings are those of the section `web` of the configuration.
     """
     limits = InviteLookupLimiter(clock, code_lookups, code_lookups_total, lookup_refused)
     codes = InviteCodes(rooms, limits, addresses)

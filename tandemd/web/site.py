@@ -1,4 +1,4 @@
-"""The HTTP server below the resources: what a connection may cost before anybody has looked at it."""
+"""The HTTP server below the resources, with time limits and bounds for connections."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from ..util.twisted_private import has_request_behind_unread_responses
-from .connection_quota import Ending, Quota
+from .connection_quota import CloseQueue, Quota
 from .fast_upgrade import FastUpgrade
 from .responses import Response
 
-TIMEOUT = 15.0
-UNREAD = 15.0
-"""Seconds within which a client has to take what is written to it, about 64 KiB at a time."""
-BODY_LIMIT = 16 * 1024
+REQUEST_SECONDS = 15.0
+"""Time within which a request must be complete."""
+READ_SECONDS = 15.0
+"""Time within which a client must read the next part of a response, about 64 KiB."""
+MAX_BODY_BYTES = 16 * 1024
 
 
 class TandemChannel(HTTPChannel):
-    """A connection whose requests have to be complete, and whose answers have to be read, in time.
+    """An HTTP connection with time limits for requests and for reading responses.
 
-    Twisted's own counts from the last byte: one byte now and then would keep a connection for days. For a client that
-    reads nothing it waits without end.
+    Twisted's own limit counts from the last byte, so that one byte from time to time would keep a connection for days. It
+    has no limit for a client that reads nothing.
     """
 
-    abortTimeout = int(UNREAD)
+    abortTimeout = int(READ_SECONDS)
     refused: Response | None = None
-    """How the WebSocket that it wants has been refused already."""
+    """The response that has rejected the WebSocket handshake of this connection."""
     _begun = False
     _first = True
     _over = False
@@ -56,29 +57,29 @@ class TandemChannel(HTTPChannel):
             super().dataReceived(data)
 
     def _early(self) -> str:
-        """Return the address as far as it is known before a request."""
+        """Return the address that is known before a request."""
         return self.site.address_of(self.transport.getPeer())
 
     def _await_request(self) -> None:
         self.site.waiting.begin(self, self._early())
 
     def complete(self) -> None:
-        """A whole request has come."""
+        """Note that a request is complete."""
         self.site.waiting.end(self)
 
     def asked_by(self, address: str) -> None:
-        """The request has come from this address, which the connection counts for until it is answered."""
+        """Count the connection for the address of its request until the response."""
         if address and address != self._early():
             self._moved = True
             self.site.connections.begin(self, address)
 
     def taken_over(self) -> None:
-        """It is a WebSocket from now on."""
+        """Note that the connection is a WebSocket now."""
         self.site.waiting.end(self)
         self.site.connections.end(self)
 
     def drop(self) -> None:
-        """See Quota."""
+        """See `connection_quota.Channel`."""
         if self.transport is not None:
             self.transport.abortConnection()
 
@@ -91,7 +92,7 @@ class TandemChannel(HTTPChannel):
     def requestDone(self, request: HTTPRequest) -> None:
         self._begun = False
         if has_request_behind_unread_responses(self):
-            # The next request is here, but the last answers have not been read: hundreds could follow.
+            # Close the connection, because hundreds of requests could follow without a read.
             self.persistent = 0
         super().requestDone(request)
         if self.persistent:
@@ -103,18 +104,18 @@ class TandemChannel(HTTPChannel):
     def pauseProducing(self) -> None:
         super().pauseProducing()
         if self._unread is None:
-            self._unread = self.callLater(UNREAD, self._give_up)
+            self._unread = self.callLater(READ_SECONDS, self._give_up)
 
     def resumeProducing(self) -> None:
         self._stop_waiting()
         super().resumeProducing()
 
     def timeoutConnection(self) -> None:
-        """Close an idle connection, without Twisted's log line, which has the client's address."""
+        """Close an idle connection. Twisted's log line would contain the client's address."""
         self.site.ending.add(self.loseConnection)
 
     def forceAbortClient(self) -> None:
-        """Abort a connection that does not end, without such a line."""
+        """Abort a connection that does not close, without Twisted's log line."""
         self._abort_call = None
         self.site.ending.add(self.drop)
 
@@ -123,7 +124,7 @@ class TandemChannel(HTTPChannel):
             return
         self._stop_waiting()
         if self._abort_call is None:
-            self._abort_call = self.callLater(UNREAD, self.forceAbortClient)
+            self._abort_call = self.callLater(READ_SECONDS, self.forceAbortClient)
         super().loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -137,7 +138,7 @@ class TandemChannel(HTTPChannel):
 
     def _give_up(self) -> None:
         self._unread = None
-        # None: a WebSocket has taken the connection over.
+        # The transport is None after an upgrade to a WebSocket.
         if self.transport is not None:
             self.forceAbortClient()
 
@@ -148,7 +149,7 @@ class TandemChannel(HTTPChannel):
 
 
 class TandemRequest(Request):
-    """A request whose body nobody needs, so it has to be short and is kept in memory only."""
+    """A request with a short body, which is kept in memory."""
 
     defaultContentType = None
     channel: TandemChannel
@@ -157,14 +158,14 @@ class TandemRequest(Request):
 
     def gotLength(self, length: int | None) -> None:
         self.content = BytesIO()
-        if length is not None and length > BODY_LIMIT:
+        if length is not None and length > MAX_BODY_BYTES:
             self._refuse()
 
     def handleContentChunk(self, data: bytes) -> None:
         if self._refused:
             return
         self._received += len(data)
-        if self._received > BODY_LIMIT:
+        if self._received > MAX_BODY_BYTES:
             self._refuse()
         else:
             super().handleContentChunk(data)
@@ -183,10 +184,13 @@ class TandemRequest(Request):
 class TandemSite(Site):
     """Serves the root resource by HTTP/1.1.
 
-    A request has to be complete after `timeout` seconds, and a connection may be idle as long. Nothing is logged
-    for a request. waiting: of which connections a request is awaited. connections: all that are no WebSockets. address_of:
-    returns the address of a transport's peer as rules by address use it.
-    shortcut: for WebSockets; None: all come through the root resource.
+    It logs no requests.
+
+    timeout: seconds within which a request must be complete, and for which a connection may be idle.
+    waiting: connections without a complete request.
+    connections: all connections that are no WebSockets.
+    address_of: returns the address of a transport's peer, for rules by address.
+    shortcut: opens WebSockets without an HTTP request; None: all handshakes are requests of the root resource.
     """
 
     noisy = False
@@ -196,25 +200,25 @@ class TandemSite(Site):
         self,
         root: IResource,
         reactor: IReactorTime,
-        timeout: float = TIMEOUT,
+        timeout: float = REQUEST_SECONDS,
         waiting: Quota | None = None,
         connections: Quota | None = None,
         address_of: Callable[[object], str] = lambda peer: "",
         shortcut: FastUpgrade | None = None,
     ):
         self.shortcut = shortcut
-        # Empty ones are false.
+        # An empty Quota is false.
         self.waiting = Quota() if waiting is None else waiting
         self.connections = Quota() if connections is None else connections
-        self.ending = Ending(reactor)
+        self.ending = CloseQueue(reactor)
         self.address_of = address_of
         super().__init__(
             root, requestFactory=TandemRequest, timeout=timeout, reactor=reactor, parsePOSTFormSubmission=False
         )
 
     def acceptableProtocols(self) -> list[bytes]:
-        """Offer no HTTP/2, whatever is installed: a WebSocket could not take such a connection over."""
+        """Offer no HTTP/2, because a WebSocket cannot take over such a connection."""
         return [b"http/1.1"]
 
     def log(self, request: HTTPRequest) -> None:
-        """Write no line for a request."""
+        """Log nothing."""

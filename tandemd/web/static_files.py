@@ -1,4 +1,8 @@
-"""The party page: files of one directory, each read once and kept in memory."""
+"""The party page: files of one directory, each read once and kept in memory.
+
+`twisted.web.static.File` is not used. It reads files for each response, in pull producers that use the global reactor; it has
+no entity tags, lists directories, and follows links out of the directory. A subclass would replace most of it.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +43,7 @@ POLICY = (
     "default-src 'self'; media-src 'self'%s blob:; connect-src 'self'%s; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-"""With the sites of the titles, and this server's WebSocket, which not every browser takes for 'self'."""
+"""It names the sites of the titles, and this server's WebSocket, because some browsers do not include it in 'self'."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 _RANGE = re.compile(r"bytes=(?:(?P<first>[0-9]{1,18})-(?P<last>[0-9]{0,18})|-(?P<suffix>[0-9]{1,18}))")
@@ -47,7 +51,11 @@ _NOT_FOUND = "Not found"
 
 
 class File(Struct, frozen=True):
-    """A file as it was read. tag: its entity tag. modified: in seconds since 1970."""
+    """The content of a file.
+
+    tag: the entity tag.
+    modified: in seconds since 1970.
+    """
 
     data: bytes
     tag: str
@@ -55,15 +63,15 @@ class File(Struct, frozen=True):
 
 
 class Page(Endpoint):
-    """The files of the page's directory, except those whose name begins with a dot and links that lead out of it.
+    """The files of the page's directory, except hidden files and links out of the directory.
 
-    The page is small; all who download it at the same time share what was read once.
+    The page is small, and all responses share the content of a file.
     """
 
     plain = True
 
     def __init__(self, directory: str, titles: Sequence[str] = ("*",)):
-        """titles: `titles.allowed`: from where the page may play."""
+        """Serve a directory. titles: `titles.allowed`, the sites from which the page may play."""
         sites = ["https:", "http:"] if "*" in titles else sorted({origin_of(url) for url in titles} - {""})
         self._media = "".join(f" {site}" for site in sites)
         self._root = FilePath(os.path.realpath(directory))
@@ -78,7 +86,7 @@ class Page(Endpoint):
         return self._answer(request, found.basename(), file)
 
     def _file(self, path: str) -> File:
-        """Return a file as it is now; it is read if it has changed. Raises OSError."""
+        """Return the current content of a file, read again if it has changed. Raise OSError if the file cannot be read."""
         status = os.stat(path)
         tag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
         file = self._read.get(path)
@@ -107,7 +115,7 @@ class Page(Endpoint):
         headers = (
             ("ETag", file.tag),
             ("Last-Modified", modified),
-            # A new release is seen at once: browsers keep the file but ask whether it is still the same.
+            # Browsers keep the file but ask whether it has changed, so that they see a new release at once.
             ("Cache-Control", "no-cache"),
             ("Content-Security-Policy", POLICY % (self._media, _websockets(header(request, b"Host")))),
             ("Accept-Ranges", "bytes"),
@@ -130,7 +138,7 @@ def _websockets(host: str) -> str:
 
 
 def _unchanged(request: Request, tag: str, modified: int) -> bool:
-    """Say whether the client has this very file already."""
+    """Say whether the client has this version of the file."""
     tags = header(request, b"If-None-Match")
     if tags:
         return tags == "*" or tag in [entry.strip().removeprefix("W/") for entry in tags.split(",")]
@@ -142,9 +150,9 @@ def _unchanged(request: Request, tag: str, modified: int) -> bool:
 
 
 def _range(request: Request, size: int) -> tuple[int, int] | None:
-    """Return (offset, size) of the part that is asked for; the size is 0 if there is no such part.
+    """Return offset and size of the requested part. The size is 0 if the part lies outside of the file.
 
-    None if what is asked for is no single range of bytes: then, as HTTP wants it, the whole file is sent.
+    Return None for a request without a single range of bytes. By HTTP, the response is the whole file then.
     """
     match = _RANGE.fullmatch(header(request, b"Range"))
     if match is None:

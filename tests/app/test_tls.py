@@ -28,7 +28,7 @@ from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, readBody
 
 from tandemd.app.tls import Certificates, tls_endpoint
 from tandemd.config import ConfigError, load
-from tandemd.util.file_watcher import LOOK
+from tandemd.util.file_watcher import POLL_SECONDS
 from tandemd.util.services import StartupError
 
 from ..support.certificate_authority import Authority, authority, write
@@ -69,7 +69,7 @@ class CertificatesTests(SynchronousTestCase):
 
     def look(self, times: int = 1) -> None:
         for _ in range(times):
-            self.clock.advance(LOOK)
+            self.clock.advance(POLL_SECONDS)
 
     def test_a_change_is_seen_when_it_is_complete(self) -> None:
         service = self.running(*self.put(90))

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from tandemd.util.file_watcher import LOOK, FileWatcher, InvalidFileError, files_in
+from tandemd.util.file_watcher import POLL_SECONDS, FileWatcher, InvalidFileError, files_in
 
 
 def nothing() -> None:
@@ -52,7 +52,7 @@ class FileWatchTests(SynchronousTestCase):
         return made
 
     def look(self, times: int = 1) -> None:
-        self.clock.pump([LOOK] * times)
+        self.clock.pump([POLL_SECONDS] * times)
 
     def said(self) -> list[str]:
         return [event["reason"] for event in self.events if "reason" in event]

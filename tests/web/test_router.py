@@ -47,7 +47,7 @@ from tandemd.web import (
 )
 from tandemd.web.client_addresses import UNKNOWN
 from tandemd.web.cors import USUAL
-from tandemd.web.file_range import CHUNK, FileRange, PartSender
+from tandemd.web.file_range import CHUNK_BYTES, FileRange, PartSender
 
 CODE = "abcde12345"
 ROOM = "default_room_1700000000000"
@@ -542,7 +542,7 @@ class ShortIdTests(WebTestCase):
         self.rooms.waiting[0][1].errback(ZeroDivisionError())
         pump.flush()
         reply = Reply(client.data)
-        self.assertEqual((reply.status, reply.json), (500, {"error": "A fault of the server; it has been logged."}))
+        self.assertEqual((reply.status, reply.json), (500, {"error": "Internal error; the server has logged it."}))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_a_cancelled_wait_of_somebody_who_is_there_is_a_fault(self) -> None:
@@ -1089,13 +1089,13 @@ class PartSenderTests(TestCase):
         sender.start()
 
     def test_a_slow_client_is_waited_for(self) -> None:
-        data = os.urandom(3 * CHUNK + 5)
+        data = os.urandom(3 * CHUNK_BYTES + 5)
         consumer = Consumer(1)
         self.send(consumer, FileRange(b"xx" + data + b"yy", 2, len(data)))
-        self.assertEqual((len(consumer.data), consumer.bufferSize), (CHUNK, CHUNK))
+        self.assertEqual((len(consumer.data), consumer.bufferSize), (CHUNK_BYTES, CHUNK_BYTES))
         consumer.room = 2
         consumer.producer.resumeProducing()
-        self.assertEqual(len(consumer.data), 3 * CHUNK)
+        self.assertEqual(len(consumer.data), 3 * CHUNK_BYTES)
         self.assertEqual(consumer.log, [])
         consumer.room = 2
         consumer.producer.resumeProducing()
@@ -1109,11 +1109,11 @@ class PartSenderTests(TestCase):
 
     def test_a_client_that_goes_away_while_it_is_waited_for(self) -> None:
         consumer = Consumer(1)
-        self.send(consumer, FileRange(bytes(3 * CHUNK), 0, 3 * CHUNK))
+        self.send(consumer, FileRange(bytes(3 * CHUNK_BYTES), 0, 3 * CHUNK_BYTES))
         producer = consumer.producer
         producer.stopProducing()
         producer.resumeProducing()
-        self.assertEqual((len(consumer.data), consumer.log), (CHUNK, []))
+        self.assertEqual((len(consumer.data), consumer.log), (CHUNK_BYTES, []))
 
 
 class Unread(StringTransport):
@@ -1176,7 +1176,7 @@ class SlowDownloadTests(WebTestCase):
 
     def test_little_is_kept_for_each(self) -> None:
         (slow,) = unread(self.site, 1)
-        self.assertLess(len(slow.value()), 2 * CHUNK + 1000)
+        self.assertLess(len(slow.value()), 2 * CHUNK_BYTES + 1000)
 
     def test_pipelined_behind_a_proxy_they_count_for_the_client(self) -> None:
         self.serve(trusted_hops=1)
