@@ -12,6 +12,8 @@ from twisted.logger import Logger
 
 from .services import Periodic
 
+log = Logger()
+
 POLL_SECONDS = 10.0
 """Time between two checks of the files. Changed files are read once they have stayed the same for this time."""
 
@@ -35,8 +37,6 @@ def files_in(path: str, suffixes: Collection[str]) -> list[str]:
 
 class FileWatcher(service.Service, Generic[T]):
     """Keeps the last valid content of files. An invalid file is logged once, and read again at each check."""
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -95,9 +95,9 @@ class FileWatcher(service.Service, Generic[T]):
             if self._said != (state, str(error)):
                 self._said = (state, str(error))
                 if isinstance(error, InvalidFileError):
-                    self._log.error(self._failed, reason=str(error))
+                    log.error(self._failed, reason=str(error))
                 else:  # an unexpected error must not end the checks
-                    self._log.failure(self._failed, reason=repr(error))
+                    log.failure(self._failed, reason=repr(error))
             return
         self._held = state
         self._said = None

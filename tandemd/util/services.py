@@ -13,6 +13,8 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+log = Logger()
+
 
 class StartupError(Exception):
     """The program cannot start because of its environment. The text is one line with the remedy."""
@@ -23,8 +25,6 @@ class OrderedMultiService(service.MultiService):
 
     If a child fails to start, it stops the others and the reactor, and ends the process with status 1.
     """
-
-    _log = Logger()
 
     def __init__(self, reactor: Any, exit: Callable[[int], object] = os._exit):
         """Make a service without children.
@@ -60,9 +60,9 @@ class OrderedMultiService(service.MultiService):
         if failure.check(CancelledError):
             return
         if failure.check(StartupError):
-            self._log.critical("cannot start: {reason}", reason=str(failure.value))
+            log.critical("cannot start: {reason}", reason=str(failure.value))
         else:
-            self._log.failure("cannot start", failure=failure)
+            log.failure("cannot start", failure=failure)
         # twistd has no other way to end with a status. All children have stopped by then.
         self._core.addSystemEventTrigger("after", "shutdown", self._exit, 1)
         # The reactor may not run yet, and cannot be stopped before it runs.
@@ -80,7 +80,7 @@ class OrderedMultiService(service.MultiService):
             try:
                 await maybeDeferred(child.stopService)
             except Exception:
-                self._log.failure("{service} did not stop cleanly", service=child.name or type(child).__name__)
+                log.failure("{service} did not stop cleanly", service=child.name or type(child).__name__)
 
 
 class Periodic:
@@ -88,8 +88,6 @@ class Periodic:
 
     Use this instead of `LoopingCall`, which ends when its function fails once.
     """
-
-    _log = Logger()
 
     def __init__(self, clock: IReactorTime, interval: float, function: Callable[[], object], name: str):
         """function: returns nothing, or a Deferred or coroutine that the next call waits for. name: a constant, for the log."""
@@ -123,7 +121,7 @@ class Periodic:
         # A repeated failure is logged once.
         text = repr(failure.value)
         if text != self._failure and not failure.check(CancelledError):
-            self._log.failure("{task} failed; retrying in {seconds} s", failure, task=self.name, seconds=self.interval)
+            log.failure("{task} failed; retrying in {seconds} s", failure, task=self.name, seconds=self.interval)
         self._failure = text
 
 
@@ -144,8 +142,6 @@ class PeriodicService(service.Service):
 
 class Tasks:
     """Background coroutines: their failures are logged, and the program waits for them when it stops."""
-
-    _log = Logger()
 
     def __init__(self, clock: IReactorTime):
         self._clock = clock
@@ -171,7 +167,7 @@ class Tasks:
         except CancelledError:
             pass
         except Exception:
-            self._log.failure("{task} failed", task=name)
+            log.failure("{task} failed", task=name)
 
     async def finish(self, limit: float) -> None:
         """Wait until all tasks have ended, and the tasks that they spawn. After `limit` seconds, cancel the rest."""
@@ -179,7 +175,7 @@ class Tasks:
         while self._running:
             left = end - self._clock.seconds()
             if left <= 0:
-                self._log.warn("cancelled after {limit} s: {tasks}", limit=limit, tasks=sorted(self._running.values()))
+                log.warn("cancelled after {limit} s: {tasks}", limit=limit, tasks=sorted(self._running.values()))
                 for d in list(self._running):
                     d.cancel()
                 return

@@ -8,6 +8,8 @@ from typing import Generic, TypeVar
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+log = Logger()
+
 T = TypeVar("T")
 
 TIME_SLICE = 0.003
@@ -20,8 +22,6 @@ class Sweeper(Generic[T]):
     things: returns the objects at the beginning of a sweep. Some of them may have ended before their visit.
     look: visits one object. Its errors are logged.
     """
-
-    _log = Logger()
 
     def __init__(
         self, clock: IReactorTime, interval: float, things: Callable[[], Iterable[T]], look: Callable[[T], object]
@@ -53,7 +53,7 @@ class Sweeper(Generic[T]):
             # A visit may change the collection, so the sweep uses a copy.
             self._left = iter(list(self._things()))
         except Exception:
-            self._log.failure("failed to list the objects of a sweep; retrying in {seconds} s", seconds=self._interval)
+            log.failure("failed to list the objects of a sweep; retrying in {seconds} s", seconds=self._interval)
         self._continue()
 
     def _continue(self) -> None:
@@ -63,7 +63,7 @@ class Sweeper(Generic[T]):
             try:
                 self._visit(thing)
             except Exception:
-                self._log.failure("failed to visit {thing}", thing=type(thing).__name__)
+                log.failure("failed to visit {thing}", thing=type(thing).__name__)
             if self._timer is None:
                 return
             if self._clock.seconds() >= until:

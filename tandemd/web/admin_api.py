@@ -19,6 +19,8 @@ from .client_addresses import Addresses
 from .requests import address_of, forwarded_for, has_bearer
 from .responses import NO_STORE, Endpoint, HttpError, Response, json_answer
 
+log = Logger()
+
 WRONG_TOKENS_PER_MINUTE = 10
 """Wrong tokens of one address per minute that are answered with 401, and logged."""
 MAX_LIMIT = 1000
@@ -58,7 +60,6 @@ class AdminApi(Endpoint):
     """Everything below /admin/v1. GET reads, POST with a body in JSON acts."""
 
     posts = True
-    _log = Logger()
 
     def __init__(self, administration: IAdministration, token: str, addresses: Addresses, clock: IReactorTime):
         self._administration = administration
@@ -110,7 +111,7 @@ class AdminApi(Endpoint):
         if wait:
             raise HttpError(429, f"Too many wrong tokens from your address; try again in {ceil(wait)} s.", wait)
         # The log contains no client addresses.
-        self._log.warn("administration: request with a wrong token")
+        log.warn("administration: request with a wrong token")
         raise HttpError(401, "The request needs the token of admin.token: `Authorization: Bearer TOKEN`.")
 
 

@@ -14,6 +14,8 @@ from twisted.internet.address import IPv6Address as TCP6Address
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+log = Logger()
+
 Address: TypeAlias = IPv4Address | IPv6Address
 
 
@@ -114,8 +116,6 @@ class Addresses:
     clock: the reactor's; without one, no peer is suspected to be a proxy.
     """
 
-    _log = Logger()
-
     def __init__(self, trusted_hops: int = 0, told_peer: bool = False, clock: IReactorTime | None = None):
         self._trusted_hops = max(trusted_hops, 0)
         self._unknown = trusted_hops == UNKNOWN
@@ -175,7 +175,7 @@ class Addresses:
             seen.entries.add(str(entry))
         if len(seen.entries) >= PROXY_CLIENTS:
             if now >= self._suspected_until:
-                self._log.warn("{text}", text=PROXY_WARNING)
+                log.warn("{text}", text=PROXY_WARNING)
             self._suspected_until = now + PROXY_WARNING_SECONDS
 
     def secure(self, forwarded_proto: str) -> bool:

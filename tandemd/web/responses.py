@@ -18,6 +18,8 @@ from ..errors import ErrorCode, RequestError
 from ..ratelimit.connections import Rejection
 from .file_range import FileRange, PartSender
 
+log = Logger()
+
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 NO_STORE = ("Cache-Control", "no-store")
@@ -98,8 +100,6 @@ class Endpoint:
 class ResponseWriter:
     """Runs one request and sends its response."""
 
-    _log = Logger()
-
     def __init__(self, request: Request, endpoint: Endpoint):
         self._request = request
         self._endpoint = endpoint
@@ -135,7 +135,7 @@ class ResponseWriter:
             return self._endpoint.error(_STATUS.get(error.code, 400), error.text, retry_after)
         if not (self._gone and isinstance(error, CancelledError)):
             # The log does not contain the path, because that of an invite link has the code and the PIN.
-            self._log.failure(
+            log.failure(
                 "failed to answer a request to {endpoint}", failure=failure, endpoint=type(self._endpoint).__name__
             )
         return self._endpoint.error(500, "Internal error; the server has logged it.")

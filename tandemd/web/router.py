@@ -245,8 +245,7 @@ def root_resource(
     connections: returns the number of open WebSockets.
     readiness, warnings: see `Health`.
     metrics_text: returns the metrics in the text format of Prometheus.
-    started_at: in seconds on `clock`.
-    wall: returns the time of day, for /status.
+    started_at, wall: see `NodeIdentity` and `Status`.
     door: the limits of connections and requests.
     code_lookups, code_lookups_total, lookup_refused: see `InviteLookupLimiter`.
     administration: the service behind /admin, for requests with `admin_token`; '' disables /admin.
@@ -254,8 +253,6 @@ def root_resource(
     cors: the web pages that may use the server; None: all.
     titles: `titles.allowed`, see `Page`.
     hsts: the seconds of Strict-Transport-Security on TLS connections; 0: no such header.
-
-    The other settings are those of the section `web` of the configuration.
     """
     limits = InviteLookupLimiter(clock, code_lookups, code_lookups_total, lookup_refused)
     codes = InviteCodes(rooms, limits, addresses)

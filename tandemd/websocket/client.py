@@ -17,6 +17,8 @@ from ..rooms.service import RoomService
 from ..rooms.session import Session
 from .metrics import ConnectionMetrics
 
+log = Logger()
+
 PACED_JOINS = 20
 """Consecutive JOINs beyond the rate of a client before its connection is closed."""
 
@@ -53,8 +55,6 @@ class ClientConnection:
         "has_sent_join_or_ping",
         "session",
     )
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class ClientConnection:
             self._metrics.refused[error.code] += 1
             self.session.send(error_frame(error, message.id))
         except Exception:
-            self._log.failure("failed to handle {kind}", kind=tag)
+            log.failure("failed to handle {kind}", kind=tag)
             self.session.send(error_frame(INTERNAL, message.id))
 
     def _join(self, join: m.Join) -> None:
@@ -124,7 +124,7 @@ class ClientConnection:
         try:
             self._rooms.join(self.session, join)
         except Exception:
-            self._log.failure("failed to handle {kind}", kind="JOIN")
+            log.failure("failed to handle {kind}", kind="JOIN")
             self.session.send(error_frame(INTERNAL, join.id))
             self.join_finished()
 
