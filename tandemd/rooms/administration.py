@@ -67,7 +67,7 @@ class Administration:
         elsewhere: Callable[[], bool],
     ):
         self._store = store
-        self._open = rooms
+        self._registry = rooms
         self._reports = reports
         self._about = about
         self._drainer = drainer
@@ -149,7 +149,7 @@ class Administration:
 
     async def _do(self, room_id: str, by: str, body: Close | Announce) -> bool:
         command = AdminCommand(body)
-        self._open.use(room_id, lambda live: live.submit(command), command.result.errback)
+        self._registry.use(room_id, lambda live: live.submit(command), command.result.errback)
         is_done = await command.result
         if is_done:
             log.info(

@@ -30,7 +30,7 @@ class Directory:
     ):
         """invited: called with a room id and an address that knows its invite code."""
         self._store = store
-        self._open = rooms
+        self._registry = rooms
         self._clock = clock
         self._rules = rules
         self._invited = invited
@@ -99,7 +99,7 @@ class Directory:
         hashed = secrets.hash_token(token)
         if not any(kept and hmac.compare_digest(hashed, kept) for kept in (member.token, member.next_token)):
             return None
-        live = self._open.get(owner[0])
+        live = self._registry.get(owner[0])
         if live is not None and owner[1] in live.room.members:
             return self._status_view(live.room.copy())
         # The store has just returned the member. If the room does not exist any more, it has ended.
@@ -108,7 +108,7 @@ class Directory:
 
     def _status_view(self, room: Room) -> dict[str, object]:
         self._rules.drop_disallowed_title(room)
-        now, live = self._store.clock.now(), self._open.get(room.room_id)
+        now, live = self._store.clock.now(), self._registry.get(room.room_id)
         users = []
         for member in room.members.values():
             session = live.group.get(member.user_id) if live else None
@@ -133,5 +133,5 @@ class Directory:
 
     def counts(self) -> dict[str, int]:
         """Return the number of 'rooms' with members on this node, and the number of these 'members'."""
-        groups = [live.group for live in self._open if len(live.group)]
+        groups = [live.group for live in self._registry if len(live.group)]
         return {"rooms": len(groups), "members": sum(map(len, groups))}

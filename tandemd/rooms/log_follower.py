@@ -139,36 +139,36 @@ class LogFollower:
         self.needs_reload = False
         self._store.load(self._live.room.room_id).addCallback(self._loaded).addErrback(self._load_failed)
 
-    def _loaded(self, found: Room | None) -> None:
-        mine = self._live.room
-        if found is not None and found.room_uuid == mine.room_uuid and found.version <= mine.version:
+    def _loaded(self, stored: Room | None) -> None:
+        current = self._live.room
+        if stored is not None and stored.room_uuid == current.room_uuid and stored.version <= current.version:
             self._finish()  # older than the commits that were applied meanwhile
-        elif not mine.seq or (found is not None and found.room_uuid != mine.room_uuid):
-            self._renew(found)
+        elif not current.seq or (stored is not None and stored.room_uuid != current.room_uuid):
+            self._renew(stored)
         else:
             # The same room in a new epoch, or ended. The members here first receive the commits that they have missed.
-            self._replay().addCallback(self._replay_before_reload, found).addErrback(self._load_failed)
+            self._replay().addCallback(self._replay_before_reload, stored).addErrback(self._load_failed)
 
-    def _replay_before_reload(self, commits: Sequence[Commit] | None, found: Room | None) -> None:
-        mine = self._live.room
-        if found is None:
+    def _replay_before_reload(self, commits: Sequence[Commit] | None, stored: Room | None) -> None:
+        current = self._live.room
+        if stored is None:
             self._apply(commits or ())
             if not self._live.room.seq:  # the end of the room was among them
                 self._finish()
                 return
-        elif found.version <= mine.version:
+        elif stored.version <= current.version:
             self._finish()
             return
         else:
-            same = found.epoch == mine.epoch
-            self._apply([commit for commit in commits or () if commit.seq <= found.seq])
-            if same and self._live.room.version == found.version:
+            is_same_epoch = stored.epoch == current.epoch
+            self._apply([commit for commit in commits or () if commit.seq <= stored.seq])
+            if is_same_epoch and self._live.room.version == stored.version:
                 self._finish()  # the same room: another ROOM_STATE would only move players
                 return
-        self._renew(found)
+        self._renew(stored)
 
-    def _renew(self, found: Room | None) -> None:
-        self._reloaded(found)
+    def _renew(self, stored: Room | None) -> None:
+        self._reloaded(stored)
         self._finish()
 
     def _bridge(self) -> None:

@@ -29,40 +29,40 @@ class StoreEventHandler:
 
     def __init__(self, clock: IClusterClock, registry: RoomRegistry, waits: JoinWaits):
         self._clock = clock
-        self._open = registry
+        self._registry = registry
         self._waits = waits
 
     def committed(self, room_id: str, commits: Sequence[Commit]) -> None:
-        live = self._open.get(room_id)
+        live = self._registry.get(room_id)
         if live is not None:
             live.following.receive(commits)
 
     def head(self, room_id: str, room_uuid: str, version: Version) -> None:
-        live = self._open.get(room_id)
+        live = self._registry.get(room_id)
         if live is not None:
             live.following.head_version(room_uuid, version)
 
     def renewed(self, room_id: str) -> None:
-        live = self._open.get(room_id)
+        live = self._registry.get(room_id)
         if live is not None:
             live.following.reload()
 
     def held(self) -> Sequence[tuple[Room, Sequence[Commit]]]:
-        return [(live.room, tuple(live.tail)) for live in self._open if live.room.seq]
+        return [(live.room, tuple(live.tail)) for live in self._registry if live.room.seq]
 
     def available(self) -> None:
-        self._waits.store_available(lambda: self._open)
+        self._waits.store_available(lambda: self._registry)
 
     def present(self, room_id: str, user_id: str) -> bool:
-        live = self._open.get(room_id)
+        live = self._registry.get(room_id)
         return live is not None and live.group.get(user_id) is not None
 
     def members_here(self, room_id: str) -> Sequence[str]:
-        live = self._open.get(room_id)
+        live = self._registry.get(room_id)
         return [session.user for session in live.group] if live is not None else []
 
     def relayed(self, room_id: str, user_id: str, frame: bytes) -> None:
-        live = self._open.get(room_id)
+        live = self._registry.get(room_id)
         session = live.group.get(user_id) if live is not None else None
         # The sender has its ACK already. A lost relay is better than a connection that is closed as too slow.
         if session is not None and not session.congested:
@@ -71,12 +71,12 @@ class StoreEventHandler:
     def node_lost(self, room_id: str, prefix: str) -> Deferred[None]:
         marked: Deferred[None] = Deferred()
         entry = NodeLostCommand(Command("", "", NodeLost(prefix)), marked)
-        self._open.use(room_id, lambda live: live.submit(entry), marked.errback)
+        self._registry.use(room_id, lambda live: live.submit(entry), marked.errback)
         return marked
 
     def reloaded(self, live: RoomReplica, room: Room | None) -> None:
         """Replace the room of a replica, and send ROOM_STATE to the sessions of its members. See `OrphanedSessionHandler`."""
-        live.renew(room or self._open.blank(live.room.room_id))
+        live.renew(room or self._registry.blank(live.room.room_id))
         state = text_frame(m.encode(join.state_of(live.room, self._clock.now())))
         for session in list(live.group):
             member = live.room.members.get(session.user)
