@@ -22,7 +22,7 @@ class FirstJoinTest(ServiceTestCase):
         self.assertHas(self.the(ann.told(), "USER_JOINED"), userId="bob", username="Bob")
 
     def test_newcomer_is_not_told_of_the_others(self) -> None:
-        """With USER_JOINED about those who are there, both sides would make WebRTC offers."""
+        """With USER_JOINED about members that are already in the room, both sides would make WebRTC offers."""
         self.world.party("ann", "bob")
         self.assertEqual(self.world.join("cid").types(), ["ROOM_STATE"])
 
@@ -70,7 +70,7 @@ class FirstJoinTest(ServiceTestCase):
         self.assertEqual(types, ["ROOM_STATE", "PLAY_PAUSE", "SYNC_RESPONSE"])
 
     def test_messages_behind_a_slow_join_keep_their_order(self) -> None:
-        """B13: whatever the answer to JOIN waits for, what comes behind it waits too."""
+        """B13: while a JOIN waits for its answer, later messages of the client wait behind it."""
         self.world.server.pins.holding = True
         ann = self.world.connect()
         ann.say("JOIN", userId="ann", roomId="room", pin="123456", id=1, nonce="n")
@@ -84,7 +84,7 @@ class FirstJoinTest(ServiceTestCase):
         self.assertEqual([m["control"] for m in told if m["type"] == "PLAY_PAUSE"], ["play", "pause"])
 
     def test_closed_while_the_pin_is_hashed(self) -> None:
-        """B17: nobody is left in a room who was gone before being let in."""
+        """B17: a client that leaves before the answer to its JOIN is no member afterwards."""
         self.world.server.pins.holding = True
         ann = self.world.connect()
         ann.say("JOIN", userId="ann", roomId="room", pin="123456")
@@ -212,7 +212,7 @@ class AgainTest(ServiceTestCase):
         self.assertEqual(list(room.members), ["ann", "bob"])
 
     def test_host_again(self) -> None:
-        """X17: the crown is lost when the host's tile is added anew."""
+        """X17: a client that adds the host's tile again loses the mark of the host."""
         ann, bob = self.world.party("ann", "bob")
         self.assertEqual(ann.send("JOIN", userId="ann", roomId="room")[0]["type"], "ROOM_STATE")
         told = bob.told()
@@ -311,7 +311,7 @@ class MovingTest(ServiceTestCase):
 
 class IdentityTest(ServiceTestCase):
     def test_taken_name_waits_while_its_owner_lives(self) -> None:
-        """B5: a user id was whatever JOIN said."""
+        """B5: the server believed any user id in a JOIN."""
         ann, bob = self.world.party("ann", "bob")
         eve = self.world.join("bob", peer="66.6.6.6")
         self.assertHas(self.refused(eve.told(), "identity_conflict"), retryAfterMs=5000)
@@ -451,7 +451,7 @@ class TokenTest(ServiceTestCase):
         self.refused(self.world.join("bob", peer="1.1.1.3", token=first).told(), "identity_conflict")
 
     def test_address_is_not_enough_for_one_who_was_given_a_token(self) -> None:
-        """M4: behind the same address anybody could take over a host that had not used its token, and make it invalid."""
+        """M4: a client at the same address could take over a host that had not used its token, and make the token invalid."""
         ann = self.world.join("ann", peer="10.0.0.2", keepsToken=True, nonce="n" * 16, id=1)
         token = self.the(ann.told(), "ROOM_STATE")["token"]
         for fields in ({}, {"keepsToken": True}, {"keepsToken": True, "nonce": "e" * 16, "id": 1}, {"nonce": "n"}):
@@ -673,7 +673,7 @@ class SlowStoreTest(ServiceTestCase):
         self.assertEqual(ann.types(), ["USER_JOINED", "LEAVE", "USER_LEFT"])
 
     def test_room_ends_while_a_join_is_under_way(self) -> None:
-        """B17: whoever joins in the moment the room ends gets a room of its own."""
+        """B17: a JOIN at the moment when the room ends creates a new room."""
         [ann] = self.world.party("ann")
         ann.send("URL_CHANGE", url=TITLE)
         self.world.store.holding = True

@@ -1,4 +1,4 @@
-"""JOINs that have to wait for a limit, and what a stranger at the door of a room can learn."""
+"""JOINs that wait for a limit, and the answers that a stranger receives."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class JoinsTest(ServiceTestCase):
     options = {"limits": Limits(joins=3)}
 
     def test_delayed_and_told_once(self) -> None:
-        """An old client joins only when it connects: what is refused would leave it outside for ever."""
+        """An old client sends JOIN once per connection, so a rejected one would stay outside for ever."""
         clients = [self.world.join(f"user{number}", peer="9.9.9.9") for number in range(5)]
         self.assertEqual([client.types()[0] for client in clients[:3]], ["ROOM_STATE"] * 3)
         self.assertHas(self.refused(clients[4].told(), "rate_limited"), retryAfterMs=20000)
@@ -173,7 +173,7 @@ class PinTest(ServiceTestCase):
         return self.world.join(f"eve{number}", peer=peer, pin=f"{number:06}")
 
     def test_tries_of_one_address(self) -> None:
-        """It gets no more than half of what the room has, and the rest waits."""
+        """Its attempts use at most half of the room's budget, and the others wait."""
         codes = [self.guess(number, "6.6.6.6").told("ERROR")[0]["code"] for number in range(6)]
         self.assertEqual(codes, ["bad_pin", "bad_pin", *["rate_limited"] * 4])
         self.assertEqual(self.world.join("bob", peer="2.2.2.2", pin=RIGHT).types(), ["ROOM_STATE"])
@@ -196,7 +196,7 @@ class PinTest(ServiceTestCase):
         self.assertEqual(self.world.server.pins.count, 2, "the room's own, and the first of these")
 
     def test_whose_address_is_known(self) -> None:
-        """At an address from which somebody is, or was, in the room, the tries of others do not matter."""
+        """Attempts from other addresses do not delay an address with a member, or a former member, in the room."""
         bob = self.world.join("bob", peer="2.2.2.2", pin=RIGHT)
         bob.told()
         bob.send("LEAVE")
@@ -238,7 +238,7 @@ class PinTest(ServiceTestCase):
         self.assertEqual(self.world.join("bob", peer="2.2.2.2", pin="111111").types()[0], "ROOM_STATE")
 
     def test_where_addresses_mean_nothing(self) -> None:
-        """Without addresses the room's limit applies, and its kept half stays for those who have one."""
+        """Without addresses the room's limit applies, and its reserved half stays for clients that have one."""
         codes = []
         for number in range(6):
             client = self.world.connect("")
@@ -249,7 +249,7 @@ class PinTest(ServiceTestCase):
 
 
 class StrangerTest(ServiceTestCase):
-    """Somebody who knows the id of a room and of its host, and not its PIN."""
+    """A stranger that knows the ids of a room and of its host, but not the PIN."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -277,7 +277,7 @@ class StrangerTest(ServiceTestCase):
         self.assertIn("ROOM_LOCKED", bob.types())
 
     def test_the_hosts_id_with_the_pin(self) -> None:
-        """Who knows the PIN may come in, but not as the host while that is here, and learns nothing but this."""
+        """A client with the PIN may join, but not as the host while the host is connected. It learns nothing else."""
         told = self.ask("ann", pin=RIGHT)
         self.refused(told, "identity_conflict")
         self.world.advance(60)
@@ -307,7 +307,7 @@ class StrangerTest(ServiceTestCase):
         self.assertEqual(answers, [("room", began + 2.0, None), ("there is none", began + 2.0, None)])
 
     def test_no_room_is_read_for_a_token_that_proves_nothing(self) -> None:
-        """Anybody can write a token that names a room; of a room of 250 all is read, of one that is none the archive is asked."""
+        """A stranger can write a token that names any room. To read it would cost a room of 250, or a query of the archive."""
         loads: list[str] = []
         store, load = self.world.store, self.world.store.load
         self.patch(store, "load", lambda code, **options: (loads.append(code), load(code, **options))[1])
@@ -347,7 +347,7 @@ class StrangerTest(ServiceTestCase):
         looks = len(loads) - before
         for number in range(20):
             self.world.join(f"cid{number}", peer=f"3.3.3.{number}", pin=RIGHT)
-        # The same for each member: what its own JOIN reads.
+        # The same for each member: its own JOIN reads as much.
         self.assertLessEqual(len(loads) - before, looks * 21)
         self.assertLess(looks, 10)
         for waiting in asked:

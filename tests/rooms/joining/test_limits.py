@@ -32,7 +32,7 @@ class TwoNodesTest(RedisTestCase):
         return a, b, room
 
     async def outcome(self, rations: JoinLimiter, address: str, came: float | None = None) -> str:
-        """Return "" if a try is allowed, else what for it has to wait."""
+        """Return "" if an attempt is allowed, else the limit that defers it."""
         try:
             await rations.reserve_pin_attempt(self.room, address, reactor.seconds() if came is None else came)
         except JoinDeferredError as error:

@@ -1,4 +1,4 @@
-"""A day in which a thousand addresses guess at the PIN of one room, and what it is like for those who know it."""
+"""A day in which a thousand addresses guess the PIN of one room, and its effect on guests that know the PIN."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ LIMITS = join_limits()
 
 
 def promised(hours: float) -> float:
-    """Return how many tries the limits allow to those who do not know the invite code, and as many again to the others."""
+    """Return how many attempts the limits allow to clients without the invite code. Clients with the code have as many again."""
     return LIMITS.pin_tries_per_room * (hours + 1)
 
 
 class Wire:
-    """Tells what a client is told, as far as it matters here."""
+    """Reports some answers to a client: wrong PIN, deferred, accepted."""
 
     def __init__(self, told: Callable[[str], None]):
         self._told = told
@@ -90,7 +90,7 @@ class PinAttackTest(TestCase):
         return Session(f"node/boot/{self.numbers}", address, Wire(told), self.outbox)
 
     def bot(self, number: int, *, knows_code: bool = False) -> None:
-        """Begin to guess, as fast as the server lets it. In `day`, it also replaces what is pending now and then."""
+        """Begin to guess, as fast as the server lets it. In `day`, it sometimes replaces its pending JOIN, too."""
         address = f"66.{number // 250}.{number % 250}.1"
         if knows_code:
             self.rooms.directory.find_invite(self.invite, address)
@@ -126,9 +126,9 @@ class PinAttackTest(TestCase):
         self.rooms.join(session, m.Join(room_id="room", user_id=f"guest{number}", pin=RIGHT))
 
     def day(self, hours: float, *, knows_code: bool, first: float = 1200.0) -> None:
-        """Let guests come at random moments, and time pass.
+        """Let guests arrive at random times, and time pass.
 
-        first: when the first of them may come. Who comes just when all tries are gone waits until there is one again.
+        first: the earliest arrival. A guest that arrives when all attempts are used waits for the next one.
         """
         seed = random.randrange(2**32)
         print(f"seed {seed} ", end="")
@@ -179,7 +179,7 @@ class PinAttackTest(TestCase):
         self.assertTrue(max(self.waited) < 10, sorted(self.waited))
 
     def test_no_attack(self) -> None:
-        """Three hundred guests at once, from one address and from many: nobody is put off."""
+        """Three hundred guests at once, from one address and from many: no JOIN is deferred."""
         put_off: list[str] = []
 
         def told(word: str) -> None:

@@ -1,4 +1,4 @@
-"""Who is tried when, of those who wait."""
+"""The order and the time of retries of deferred JOINs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class LobbyTest(TestCase):
         self.assertEqual(self.tried, ["b3", "a", "b2", "b1"])
 
     def test_one_that_is_tried_in_vain_tells_for_all(self) -> None:
-        """A thousand that wait are not asked for each time there is nothing."""
+        """A thousand deferred JOINs are not all retried while the limit is exhausted."""
         for name in "abcdefgh":
             self.wait(name, again=100.0)
         self.clock.pump([1.0] + [0.1] * 30)
@@ -100,7 +100,7 @@ class LobbyTest(TestCase):
         self.assertEqual((len(self.queue), self.clock.getDelayedCalls()), (0, []))
 
     def test_of_two_nodes_the_one_where_the_newest_is_asks_first(self) -> None:
-        """Both are told of the same moment; whoever asks first takes what there is."""
+        """Both nodes retry at about the same time; the first one takes the rest of the limit."""
         self.clock.advance(30.0)
         other = JoinQueue(self.clock)
         other.enqueue("door", "old", 20.0, object(), 3.0, lambda: self.tried.append("old"))  # type: ignore[arg-type]
