@@ -12,7 +12,7 @@ import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
-ROWS_A_STATEMENT = 500
+ROWS_PER_STATEMENT = 500
 """Enough to make the cost of a statement small; 500 rows of 20 columns respect SQLite's limit of 32 766 parameters."""
 
 
@@ -56,7 +56,7 @@ class Dialect(abc.ABC):
     """The database, for operators, without a password."""
     connections: int
     """Connections in the pool at most."""
-    sizes: ClassVar[Sequence[int]] = (ROWS_A_STATEMENT,)
+    sizes: ClassVar[Sequence[int]] = (ROWS_PER_STATEMENT,)
     """Numbers of rows in one statement, largest first; a smaller rest gets its own statement."""
 
     @abc.abstractmethod

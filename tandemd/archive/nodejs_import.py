@@ -18,7 +18,7 @@ from . import rows as records
 from .dialect import BulkStatement, Cursor, Dialect
 from .statements import UPSERT_ROOMS
 
-LOOKED_AT_AFTER = 4 * 3600.0
+FIRST_DUE_SECONDS = 4 * 3600.0
 """Seconds until an imported empty room is due: the default of `room_ttl`."""
 
 TABLES = ("rooms", "users", "room_events")
@@ -107,7 +107,7 @@ def import_legacy_rows(dialect: Dialect, cursor: Cursor) -> None:
             room.host = host or ""
         else:
             room.empty_since = now
-            room.due = now + LOOKED_AT_AFTER
+            room.due = now + FIRST_DUE_SECONDS
         rows.append(records.room_row(room))
     BulkStatement(dialect, len(records.ROOM_COLUMNS), UPSERT_ROOMS).execute(cursor, rows)
     BulkStatement(dialect, 2, _INSERT_ROOM_KEYS).execute(

@@ -38,10 +38,10 @@ from .statements import (
 
 T = TypeVar("T")
 
-PURGED_AT_ONCE = 5000
+PURGE_BATCH_ROWS = 5000
 """Rows deleted in one transaction, so that the writer gets its turn."""
 
-SAMPLES = 8
+SIZE_SAMPLES = 8
 """Samples of the table of events for the estimate of its size."""
 EVENT_BYTES = 250
 """Approximate bytes of an event in the database without its details, with indexes."""
@@ -112,7 +112,7 @@ class SQLArchive:
             while True:
                 gone = await self._watch(self._database.run("purge", self._purge_some, statement, timestamp(before)))
                 total += gone
-                if gone < PURGED_AT_ONCE:
+                if gone < PURGE_BATCH_ROWS:
                     break
         return total
 
@@ -211,7 +211,7 @@ class SQLArchive:
         self._presences.execute(cursor, [newest[key] for key in sorted(newest)])
 
     def _purge_some(self, cursor: Cursor, statement: str, before: str) -> int:
-        cursor.execute(statement, (before, PURGED_AT_ONCE))
+        cursor.execute(statement, (before, PURGE_BATCH_ROWS))
         return cursor.rowcount
 
     def _shrink_some(self, cursor: Cursor, most: int) -> int:
@@ -221,13 +221,13 @@ class SQLArchive:
             return 0
         rows = last - first + 1
         lengths = []
-        for part in range(SAMPLES):
-            cursor.execute(self._sample, (first + rows * part // SAMPLES,))
+        for part in range(SIZE_SAMPLES):
+            cursor.execute(self._sample, (first + rows * part // SIZE_SAMPLES,))
             lengths.append(float(cursor.fetchone()[0] or 0.0))
-        beyond = rows - int(most / (EVENT_BYTES + sum(lengths) / SAMPLES))
+        beyond = rows - int(most / (EVENT_BYTES + sum(lengths) / SIZE_SAMPLES))
         if beyond <= 0:
             return 0
-        cursor.execute(self._shrink, (first + beyond, PURGED_AT_ONCE))
+        cursor.execute(self._shrink, (first + beyond, PURGE_BATCH_ROWS))
         return cursor.rowcount
 
     def _restore(self, cursor: Cursor, now: float) -> list[Room]:

@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import Any
 
 from ..util.text import one_line
-from .dialect import ROWS_A_STATEMENT, Cursor, DatabaseConnection, Dialect
+from .dialect import ROWS_PER_STATEMENT, Cursor, DatabaseConnection, Dialect
 from .errors import ArchiveError
 
 OLDEST = (3, 35, 0)
@@ -34,7 +34,7 @@ class SQLite(Dialect):
     error = sqlite3.Error
     connections = 1  # SQLite allows one writer at a time
     # Parsing a statement with hundreds of rows takes as long as its execution, and the driver caches parsed statements.
-    sizes = (ROWS_A_STATEMENT, 100, 20, 5, 1)
+    sizes = (ROWS_PER_STATEMENT, 100, 20, 5, 1)
 
     def __init__(self, path: str, busy_timeout: float = 5.0):
         """path: the file; its directory must exist. busy_timeout: seconds to wait for another process's lock."""

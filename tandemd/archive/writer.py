@@ -27,25 +27,25 @@ Changed = dict[str, tuple[Room, frozenset[str]]]
 
 _encode = msgspec.json.Encoder().encode
 
-DAY = 86400.0
+DAY_SECONDS = 86400.0
 
-FIRST_PURGE = 600.0
+FIRST_PURGE_SECONDS = 600.0
 """Seconds from the start to the first purge, so that a server with a daily restart purges, too."""
 
-SHRINK_INTERVAL = 600.0
+SHRINK_INTERVAL_SECONDS = 600.0
 """Seconds between two measurements of the events."""
 
-QUIET = 1.0
+QUIET_SECONDS = 1.0
 """Seconds that a room may wait if only commits without a row have changed it: positions and watching members. Clients send these
 again after a restart. They are most of the commits in large rooms."""
 
 QUEUE_COMMITS = 50_000
 """Commits with a row that may wait for a failing or slow archive. With so many, the store accepts no more."""
 QUEUE_BYTES = 64 * 1024 * 1024
-"""Bytes of waiting commits behind the first `UNWEIGHED`."""
-UNWEIGHED = 5000
+"""Bytes of waiting commits behind the first `UNWEIGHED_COMMITS`."""
+UNWEIGHED_COMMITS = 5000
 
-SHORTEST_WAIT, LONGEST_WAIT = 0.5, 15.0
+MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.5, 15.0
 """Seconds from a failure to the next attempt, which double each time."""
 
 
@@ -100,7 +100,7 @@ class ArchiveWriter(Service):
         self._queue: list[tuple[Room, Commit]] = []
         self.full = False
         """Whether the store must reject commits, because the archive must get all acknowledged ones."""
-        self._watched = min(settings.queue_commits, UNWEIGHED)
+        self._watched = min(settings.queue_commits, UNWEIGHED_COMMITS)
         self._weighed = 0
         self._deferred: dict[str, tuple[Room, frozenset[str]]] = {}
         self._pacing = WritePacing(reactor)
@@ -109,7 +109,7 @@ class ArchiveWriter(Service):
         self._purging: IDelayedCall | None = None
         self._flushing: Deferred[None] | None = None
         self._failure = ""
-        self._wait = SHORTEST_WAIT
+        self._wait = MIN_RETRY_SECONDS
         self._not_before = 0.0
 
     def committed(self, room: Room, commit: Commit) -> None:
@@ -130,7 +130,7 @@ class ArchiveWriter(Service):
     def _weigh(self) -> None:
         """Measure the newest commit of a long queue, because the archive fails or is slow."""
         queue = self._queue
-        if len(queue) > UNWEIGHED:
+        if len(queue) > UNWEIGHED_COMMITS:
             # Only rows are written, so waiting commits need no messages.
             room, commit = queue[-1]
             queue[-1] = room, msgspec.structs.replace(commit, messages=())
@@ -159,12 +159,12 @@ class ArchiveWriter(Service):
         self._repeat("writing the archive", self._settings.flush_interval, self._flush_when_due)
         self._repeat("archiving positions", self._settings.positions_interval, self._store_presence)
         if self._settings.events_bytes:
-            self._repeat("deleting events beyond the bound", SHRINK_INTERVAL, self._delete_beyond)
+            self._repeat("deleting events beyond the bound", SHRINK_INTERVAL_SECONDS, self._delete_beyond)
         if self._settings.retention_days:
-            self._purging = self._reactor.callLater(FIRST_PURGE, self._begin_to_purge)
+            self._purging = self._reactor.callLater(FIRST_PURGE_SECONDS, self._begin_to_purge)
 
     def _begin_to_purge(self) -> None:
-        self._repeat("deleting old rows", DAY, self._delete_old, now=True)
+        self._repeat("deleting old rows", DAY_SECONDS, self._delete_old, now=True)
 
     def _repeat(self, name: str, interval: float, function: Callable[[], object], *, now: bool = False) -> None:
         # The functions handle failures of the archive; other errors are faults of the program.
@@ -175,7 +175,7 @@ class ArchiveWriter(Service):
     # ---- commits
 
     def _flush_when_due(self) -> Deferred[None] | None:
-        now, quiet_until = self._reactor.seconds(), self._now() - QUIET
+        now, quiet_until = self._reactor.seconds(), self._now() - QUIET_SECONDS
         if now < self._not_before or not (self._queue or self._quiet_until(quiet_until, 1) or self._overdue(now)):
             return None
         return self._flush(quiet_until)
@@ -223,13 +223,13 @@ class ArchiveWriter(Service):
             self._observe(len(batch), False)
             return
         del self._queue[: len(batch)]
-        if len(self._queue) < UNWEIGHED:
+        if len(self._queue) < UNWEIGHED_COMMITS:
             self._weighed = 0
         self._check_full()
         self._deferred = deferred
         self._pacing.written((room.room_uuid, room.weight()) for room, _ in written.values() if not room.closed)
         self._failure = ""
-        self._wait = SHORTEST_WAIT
+        self._wait = MIN_RETRY_SECONDS
         self._observe(len(batch), True)
 
     def _overdue(self, now: float) -> bool:
@@ -251,7 +251,7 @@ class ArchiveWriter(Service):
         text = "it does not answer" if isinstance(error, CancelledError) else one_line(error)
         self._failure = self._archive.ready() or f"the archive cannot be written: {text}"
         self._not_before = self._reactor.seconds() + self._wait
-        self._wait = min(2 * self._wait, LONGEST_WAIT)
+        self._wait = min(2 * self._wait, MAX_RETRY_SECONDS)
 
     # ---- periodic work
 
@@ -265,7 +265,7 @@ class ArchiveWriter(Service):
 
     async def _delete_old(self) -> None:
         try:
-            count = await self._archive.purge(self._now() - self._settings.retention_days * DAY)
+            count = await self._archive.purge(self._now() - self._settings.retention_days * DAY_SECONDS)
         except Exception as error:
             self.log.warn("archive: failed to delete old rows: {error}", error=one_line(error))
         else:
@@ -298,7 +298,7 @@ class ArchiveWriter(Service):
             await self._flush(math.inf).addTimeout(left, self._reactor)
             if self._failure:
                 left = max(0.0, deadline - self._reactor.seconds())
-                await deferLater(self._reactor, min(SHORTEST_WAIT, left))
+                await deferLater(self._reactor, min(MIN_RETRY_SECONDS, left))
         if self._queue or self._quiet or self._deferred:
             self.log.error(
                 "archive: {count} changes are lost: {reason}",

@@ -31,7 +31,7 @@ from ..rules.state import MEMBER, Commit, Member, Room, Version
 from ..util.server_time import ServerTime
 from .redis.codec import decode_commit, encode_whole_commit
 
-FULL_RETRY = 5.0
+FULL_RETRY_SECONDS = 5.0
 """Seconds after which a command may be retried that was rejected because the archive fails."""
 
 MAILBOX_FRAMES = 200
@@ -171,7 +171,7 @@ class MemoryStore:
             done(Conflict(stored.version))
             return
         if self._full() and not commits[-1].closes:
-            done(Unavailable(FULL_RETRY))
+            done(Unavailable(FULL_RETRY_SECONDS))
             return
         bounds = self._bounds
         encoded: list[bytes] = []

@@ -23,7 +23,7 @@ from tandemd.archive.dialect import Dialect
 from tandemd.archive.migrations import STATEMENTS as MIGRATION_STATEMENTS
 from tandemd.archive.migrations import migrate
 from tandemd.archive.postgresql import PostgreSQL
-from tandemd.archive.sql_archive import EVENT_BYTES, PURGED_AT_ONCE, SQLArchive
+from tandemd.archive.sql_archive import EVENT_BYTES, PURGE_BATCH_ROWS, SQLArchive
 from tandemd.archive.sqlite import SQLite
 from tandemd.interfaces import IArchive, PlayerStatus, Snapshot
 from tandemd.rules.playback import Playback
@@ -442,7 +442,7 @@ class Contract:
 
     def test_purge_of_more_than_one_transaction(self) -> None:
         room = make_room()
-        count = PURGED_AT_ONCE + 10
+        count = PURGE_BATCH_ROWS + 10
         self.write(room, *[step(room, at=NOW) for _ in range(count)])
         self.observed.clear()
         self.assertEqual(self.successResultOf(self.archive.purge(NOW + 1)), count)

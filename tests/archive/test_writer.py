@@ -18,7 +18,13 @@ from tandemd.archive import writer as writer_module
 from tandemd.archive.migrations import migrate
 from tandemd.archive.sql_archive import SQLArchive
 from tandemd.archive.sqlite import SQLite
-from tandemd.archive.writer import DAY, FIRST_PURGE, LONGEST_WAIT, SHRINK_INTERVAL, ArchiveWriter
+from tandemd.archive.writer import (
+    DAY_SECONDS,
+    FIRST_PURGE_SECONDS,
+    MAX_RETRY_SECONDS,
+    SHRINK_INTERVAL_SECONDS,
+    ArchiveWriter,
+)
 from tandemd.interfaces import IArchive, PlayerStatus, Snapshot, Unavailable
 from tandemd.rules.state import Commit, Room
 from tandemd.store.memory import MemoryStore
@@ -240,7 +246,7 @@ class WriterTests(SynchronousTestCase):
         self.commit()
         self.clock.pump([0.1] * 10 * 600)
         attempts = len(self.archive.batches)
-        self.assertTrue(600 / LONGEST_WAIT <= attempts <= 600 / LONGEST_WAIT + 8, attempts)
+        self.assertTrue(600 / MAX_RETRY_SECONDS <= attempts <= 600 / MAX_RETRY_SECONDS + 8, attempts)
 
     def test_stopping_writes_the_rest(self) -> None:
         self.start(batch_commits=2)
@@ -368,7 +374,7 @@ class WriterTests(SynchronousTestCase):
         self.assertIsNone(self.successResultOf(hand.say("x")))
 
     def test_the_queue_has_a_bound_in_bytes(self) -> None:
-        self.patch(writer_module, "UNWEIGHED", 10)
+        self.patch(writer_module, "UNWEIGHED_COMMITS", 10)
         writer = self.start(queue_bytes=10_000)
         self.archive.failure = RuntimeError("away")
         for _ in range(10 + 9):
@@ -407,25 +413,27 @@ class WriterTests(SynchronousTestCase):
 
     def test_purge(self) -> None:
         self.start(retention_days=30)
-        self.clock.advance(FIRST_PURGE - 1)
+        self.clock.advance(FIRST_PURGE_SECONDS - 1)
         self.assertEqual(self.archive.purges, [])
         self.clock.advance(1)
-        self.assertEqual(self.archive.purges, [NOW + FIRST_PURGE - 30 * DAY])
+        self.assertEqual(self.archive.purges, [NOW + FIRST_PURGE_SECONDS - 30 * DAY_SECONDS])
         self.archive.failure = OSError("away")
-        self.clock.advance(DAY)
+        self.clock.advance(DAY_SECONDS)
         self.archive.failure = None
-        self.clock.advance(DAY)
-        self.assertEqual(self.archive.purges[1:], [NOW + FIRST_PURGE + n * DAY - 30 * DAY for n in (1, 2)])
+        self.clock.advance(DAY_SECONDS)
+        self.assertEqual(
+            self.archive.purges[1:], [NOW + FIRST_PURGE_SECONDS + n * DAY_SECONDS - 30 * DAY_SECONDS for n in (1, 2)]
+        )
         self.successResultOf(self.writer.stopService())
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_size(self) -> None:
         self.start(events_bytes=1000)
-        self.clock.pump([SHRINK_INTERVAL] * 2)
+        self.clock.pump([SHRINK_INTERVAL_SECONDS] * 2)
         self.archive.failure = OSError("away")
-        self.clock.advance(SHRINK_INTERVAL)
+        self.clock.advance(SHRINK_INTERVAL_SECONDS)
         self.archive.failure = None
-        self.clock.advance(SHRINK_INTERVAL)
+        self.clock.advance(SHRINK_INTERVAL_SECONDS)
         self.assertEqual(self.archive.shrunk, [1000] * 4)
         self.assertEqual(sum("deleted {count} events early" in str(line.get("log_format")) for line in self.lines), 3)
 
@@ -436,7 +444,7 @@ class WriterTests(SynchronousTestCase):
 
     def test_keeping_for_ever(self) -> None:
         self.start(retention_days=0)
-        self.clock.pump([DAY] * 3)
+        self.clock.pump([DAY_SECONDS] * 3)
         self.assertEqual(self.archive.purges, [])
 
     def test_taking_note_costs_nothing(self) -> None:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 from twisted.trial.unittest import SynchronousTestCase
 
 from scripts.check_prose import CONSTRUCTIONS, count, done, files, prose_of_markdown, prose_of_python
-from tandemd.archive.writer import FIRST_PURGE
+from tandemd.archive.writer import FIRST_PURGE_SECONDS
 
 from ..support.daemon_process import ROOT
 
@@ -47,7 +47,7 @@ class DocumentTests(SynchronousTestCase):
         self.assertGreaterEqual(len(terms), 40)
 
     def test_the_first_purge_is_when_the_document_says(self) -> None:
-        self.assertEqual(FIRST_PURGE, 10 * 60)
+        self.assertEqual(FIRST_PURGE_SECONDS, 10 * 60)
         self.assertIn("deletes old rows ten minutes after a start", (ROOT / "docs/privacy.md").read_text())
 
     def test_pictures_are_well_formed(self) -> None:

@@ -14,7 +14,7 @@ from tandemd import messages as m
 from tandemd.interfaces import CommitResult, Conflict, IClusterClock, IMailboxes, IRateLimitStore, IRoomStore, IStore
 from tandemd.rules.playback import Playback
 from tandemd.rules.state import Ban, Commit, Departed, Gate, Member, Moderation, Pin, Room, RoomSettings, Version
-from tandemd.store.memory import MAILBOX, MemoryStore
+from tandemd.store.memory import MAILBOX_FRAMES, MemoryStore
 from tandemd.util.server_time import SLEW, ServerTime
 from tests.support.settings import bounds
 
@@ -238,11 +238,11 @@ class StoreContract:
 
     def test_mail_is_bounded(self) -> None:
         self.create()
-        for i in range(MAILBOX + 50):
+        for i in range(MAILBOX_FRAMES + 50):
             self.store.mailboxes.relay("room", "ann", b"%d" % i)
         mail = list(self.wait(self.store.mailboxes.take_mail("room", "ann")))
-        self.assertTrue(0 < len(mail) <= MAILBOX)
-        self.assertEqual(mail[-1], b"%d" % (MAILBOX + 49))
+        self.assertTrue(0 < len(mail) <= MAILBOX_FRAMES)
+        self.assertEqual(mail[-1], b"%d" % (MAILBOX_FRAMES + 49))
 
     def test_mail_for_nobody(self) -> None:
         self.create()

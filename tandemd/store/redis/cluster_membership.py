@@ -11,13 +11,13 @@ from zope.interface import implementer
 from ...interfaces import IClusterClock
 from ...util.server_time import ServerTime
 from . import scripts
-from .gateway import AWAY_AFTER, RedisGateway
+from .gateway import AWAY_SECONDS, RedisGateway
 from .keys import NODES, STORE, places_key
 from .metrics import StoreMetrics
 
-DEAD_AFTER = 10.0
+DEAD_SECONDS = 10.0
 """Seconds without a heartbeat after which a node is dead."""
-AT_ONCE = 20
+TAKEOVER_BATCH_ROOMS = 20
 """Rooms in one step of a takeover."""
 
 
@@ -53,8 +53,8 @@ class ClusterMembership:
             [NODES, STORE],
             {
                 "node": self._name.encode(),
-                "dead_seconds": b"%f" % DEAD_AFTER,
-                "away_seconds": b"%f" % AWAY_AFTER,
+                "dead_seconds": b"%f" % DEAD_SECONDS,
+                "away_seconds": b"%f" % AWAY_SECONDS,
                 "server_time": b"%f" % self._time.now(),
             },
         )
@@ -91,8 +91,8 @@ class ClusterMembership:
             self._counted.discard(prefix)
             return
         random.shuffle(room_ids)  # other nodes do the same, in another order
-        for start in range(0, len(room_ids), AT_ONCE):
-            some = room_ids[start : start + AT_ONCE]
+        for start in range(0, len(room_ids), TAKEOVER_BATCH_ROOMS):
+            some = room_ids[start : start + TAKEOVER_BATCH_ROOMS]
             noted = await DeferredList(
                 [self._gateway.events.node_lost(room_id.decode(), prefix) for room_id in some], consumeErrors=True
             )

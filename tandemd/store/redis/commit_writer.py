@@ -17,17 +17,17 @@ from ...rules.state import MEMBER, Commit, Room
 from . import codec, scripts
 from .connection import DisconnectedError, RedisError, answers
 from .errors import full, is_server_unusable
-from .gateway import PATIENCE, RedisGateway
+from .gateway import COMMAND_TIMEOUT_SECONDS, RedisGateway
 from .journal import Journal
 from .keys import DUE, INVITES, JOURNAL, STORE, ended_key, log_key, mail_key, places_key, room_key
-from .memory_pressure import SHORT_LOG, SHORT_LOG_BYTES
+from .memory_pressure import SHORT_LOG_BYTES, SHORT_LOG_COMMITS
 from .metrics import StoreMetrics
 
-CONFLICTS = 5
+CONFLICTS_BEFORE_TURN = 5
 """Consecutive conflicts in a room after which a node reserves the room."""
-TURN_WAIT = 0.05
+TURN_RETRY_SECONDS = 0.05
 """Seconds until the retry of a commit to a room that another node has reserved."""
-REMEMBERED = 10_000
+MAX_CONFLICT_ROOMS = 10_000
 """Rooms whose conflicts are counted."""
 
 
@@ -60,7 +60,7 @@ class CommitWriter:
     def commit(self, room: Room, commits: Sequence[Commit], done: Callable[[CommitResult], None]) -> None:
         """See `IRoomStore.commit`."""
         if self._pressure.high and commits[0].seq == 1:
-            done(Unavailable(PATIENCE))  # the rest of Redis' memory is for existing rooms
+            done(Unavailable(COMMAND_TIMEOUT_SECONDS))  # the rest of Redis' memory is for existing rooms
             return
         encoded = list(map(codec.encode_whole_commit, commits))
         for number, data in enumerate(encoded):
@@ -79,7 +79,7 @@ class CommitWriter:
             gateway.wait(attempt.send, attempt.given_up)
             return
         attempt.sent_at = self._clock.seconds()
-        attempt.not_after = gateway.time.reference() + PATIENCE
+        attempt.not_after = gateway.time.reference() + COMMAND_TIMEOUT_SECONDS
         attempt.incarnation = gateway.incarnation or b""
         self._run(attempt).addCallbacks(
             self._answered, self._outcome_unknown, (attempt,), {}, (attempt,), {}
@@ -136,7 +136,7 @@ class CommitWriter:
                 "due_at": b"%f" % last.due if last.due else b"",
                 "ends": b"1" if last.closes else b"",
                 "frees_memory": b"1" if _frees(commits) else b"",
-                "log_length": b"%d" % SHORT_LOG if self._pressure.high else self._log_length,
+                "log_length": b"%d" % SHORT_LOG_COMMITS if self._pressure.high else self._log_length,
                 "log_bytes": log_bytes,
                 "max_journal_entries": self._journal.bounds[0],
                 "max_journal_bytes": self._journal.bounds[1],
@@ -175,29 +175,29 @@ class CommitWriter:
 
     def _count_conflict(self, room_id: str) -> None:
         """Reserve the room after consecutive conflicts, because a node far from Redis would never be first in a busy room."""
-        if len(self._conflicts) > REMEMBERED:
+        if len(self._conflicts) > MAX_CONFLICT_ROOMS:
             self._conflicts.clear()
         count = self._conflicts[room_id] = self._conflicts.get(room_id, 0) + 1
-        if count >= CONFLICTS:
+        if count >= CONFLICTS_BEFORE_TURN:
             # It is sent before the replay, so that the room stays at the version of that answer.
             self._gateway.link.run(
-                scripts.TURN, [room_key(room_id), self._places], {"seconds": b"%f" % PATIENCE}
+                scripts.TURN, [room_key(room_id), self._places], {"seconds": b"%f" % COMMAND_TIMEOUT_SECONDS}
             ).addErrback(lambda failure: None)
 
     async def _send_later(self, attempt: _CommitAttempt) -> None:
-        await deferLater(self._clock, TURN_WAIT)
+        await deferLater(self._clock, TURN_RETRY_SECONDS)
         attempt.send()
 
     def _late(self, attempt: _CommitAttempt, theirs: float) -> None:
         """Handle the rejection of a batch that came too late."""
         now = self._clock.seconds()
-        if now - attempt.sent_at < PATIENCE / 2 and not attempt.again:
+        if now - attempt.sent_at < COMMAND_TIMEOUT_SECONDS / 2 and not attempt.again:
             # The batch was not delayed, so Redis' clock has been set.
             self._gateway.time.sample(attempt.sent_at, now, theirs)
             attempt.again = True
             attempt.send()
         else:
-            attempt.done(Unavailable(PATIENCE))
+            attempt.done(Unavailable(COMMAND_TIMEOUT_SECONDS))
 
     def _outcome_unknown(self, failure: Failure, attempt: _CommitAttempt) -> None:
         if failure.check(RedisError):
@@ -205,14 +205,14 @@ class CommitWriter:
             error = str(failure.value)
             self._gateway.mark_unavailable(error)
             if full(error):
-                attempt.done(Unavailable(PATIENCE))
+                attempt.done(Unavailable(COMMAND_TIMEOUT_SECONDS))
             elif is_server_unusable(error) and not attempt.again:
                 attempt.again = True
                 attempt.send()
             else:
                 if not is_server_unusable(error):
                     self._log.error("redis: commit in {room}: {error}", room=attempt.room.room_id, error=error)
-                attempt.done(Unavailable(PATIENCE))
+                attempt.done(Unavailable(COMMAND_TIMEOUT_SECONDS))
         elif failure.check(DisconnectedError):
             self._metrics.retries.value += 1
             self._tasks.spawn("resolving a commit", self._resolve(attempt))
@@ -299,7 +299,7 @@ class _CommitAttempt:
         self._commits.submit(self)
 
     def given_up(self) -> None:
-        self.done(Unavailable(PATIENCE))
+        self.done(Unavailable(COMMAND_TIMEOUT_SECONDS))
 
 
 def _fields(room_id: str, changes: dict[str, Any]) -> tuple[list[bytes], list[bytes], list[bytes]]:

@@ -24,7 +24,7 @@ from ...util.services import Periodic
 from .errors import WrongRoleError, describe, elsewhere
 from .scripts import NO_ARGUMENTS, SCRIPTS, Script
 
-PATIENCE = 3.0
+ANSWER_TIMEOUT_SECONDS = 3.0
 """Seconds after which a connection that does not answer is dropped."""
 ASK_AGAIN_SECONDS = 2.0
 """Seconds between two questions to the sentinels, while the master that they name refuses to write."""
@@ -180,7 +180,7 @@ class _Factory(txredisapi.RedisFactory):  # type: ignore[misc]
 
     def __init__(self, link: RedisConnection, protocol: Any):
         super().__init__(
-            "tandemd", None, 1, isLazy=True, charset=None, convertNumbers=False, replyTimeout=PATIENCE
+            "tandemd", None, 1, isLazy=True, charset=None, convertNumbers=False, replyTimeout=ANSWER_TIMEOUT_SECONDS
         )  # fmt: skip
         self.link = link
         self.protocol = protocol
@@ -228,7 +228,7 @@ class RedisConnection:
         up: Callable[[], None],
         down: Callable[[], None],
         heard: Callable[[bytes, bytes, Any], None] | None = None,
-        patience: float = PATIENCE,
+        patience: float = ANSWER_TIMEOUT_SECONDS,
     ):
         self.name = name
         self.clock = clock

@@ -25,11 +25,11 @@ from .events import NoEvents
 from .keys import PROBE, STORE, room_key
 from .memory_pressure import Pressure
 
-PATIENCE = 2.0
+COMMAND_TIMEOUT_SECONDS = 2.0
 """Seconds for which a command waits for Redis. Later, Redis rejects it."""
 RESTARTED_WITHIN_SECONDS = 10
 """Up to this uptime, the server has lost its data and all its connections together."""
-STALLED = 0.7
+STALLED_SECONDS = 0.7
 """Seconds without an answer after which the node sends no commands. An unsent command is certainly not executed."""
 
 
@@ -37,7 +37,7 @@ HEARTBEAT_SECONDS = 2.0
 """Seconds between two heartbeats of a node."""
 UNNOTICED_SECONDS = HEARTBEAT_SECONDS + 0.5
 """Seconds after which a connected node has noticed an unannounced loss of data."""
-AWAY_AFTER = 5.0
+AWAY_SECONDS = 5.0
 """Seconds without a heartbeat of any node, after which the store itself was away."""
 
 UNGUARDED = (
@@ -47,7 +47,9 @@ UNGUARDED = (
 
 
 def unavailable() -> RequestError:
-    return RequestError(ErrorCode.UNAVAILABLE, "The server cannot reach its store at the moment.", int(PATIENCE * 1000))
+    return RequestError(
+        ErrorCode.UNAVAILABLE, "The server cannot reach its store at the moment.", int(COMMAND_TIMEOUT_SECONDS * 1000)
+    )
 
 
 class RedisGateway:
@@ -127,7 +129,7 @@ class RedisGateway:
         """Whether Redis will probably answer a command at once."""
         if self.incarnation is None or self._stalled:
             return False
-        if self.link.silent > STALLED:
+        if self.link.silent > STALLED_SECONDS:
             self._stalled = True
             # Answers come in order, so this one shows that Redis has answered all commands before it.
             self.link.call(b"PING").addCallbacks(self._responsive_again, lambda failure: None)
@@ -143,14 +145,14 @@ class RedisGateway:
     # -- waiting
 
     def wait(self, go_on: Callable[[], None], give_up: Callable[[], None]) -> None:
-        """Call `go_on` when Redis becomes available, or `give_up` after PATIENCE."""
+        """Call `go_on` when Redis becomes available, or `give_up` after COMMAND_TIMEOUT_SECONDS."""
         if self.stopping:
             give_up()
         else:
             self._waiting[_Waiting(self.clock, self._waiting, go_on, give_up)] = None
 
     async def available(self) -> None:
-        """Wait for Redis. Raises RequestError after PATIENCE."""
+        """Wait for Redis. Raises RequestError after COMMAND_TIMEOUT_SECONDS."""
         if self.usable:
             return
         came: Deferred[None] = Deferred()
@@ -243,7 +245,7 @@ class RedisGateway:
                 "offer_seconds_if_empty": b"%f" % if_empty,
                 "channel": STORE,
                 "max_offer_seconds": b"%f" % patient,
-                "away_seconds": b"%f" % AWAY_AFTER,
+                "away_seconds": b"%f" % AWAY_SECONDS,
             },
         )
         answered = self.clock.seconds()
@@ -280,7 +282,7 @@ class RedisGateway:
 
 
 class _Waiting:
-    """An action that waits for Redis, for PATIENCE at most."""
+    """An action that waits for Redis, for COMMAND_TIMEOUT_SECONDS at most."""
 
     __slots__ = ("_all", "_give_up", "_go_on", "_timer")
 
@@ -294,7 +296,7 @@ class _Waiting:
         self._all = all_
         self._go_on = go_on
         self._give_up = give_up
-        self._timer: IDelayedCall = clock.callLater(PATIENCE, self.expired)
+        self._timer: IDelayedCall = clock.callLater(COMMAND_TIMEOUT_SECONDS, self.expired)
 
     def _end(self) -> None:
         del self._all[self]

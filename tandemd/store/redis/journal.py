@@ -15,16 +15,16 @@ from .connection import DisconnectedError, RedisError, answers
 from .gateway import RedisGateway
 from .keys import JOURNAL, STORE
 from .metrics import StoreMetrics
-from .spool import KEPT, Entry, Spool
+from .spool import MAX_KEPT_ENTRIES, Entry, Spool
 
-MOVED_AT_ONCE = 2000
+MOVE_BATCH_ENTRIES = 2000
 """Entries that return from the spool to the stream at a time."""
-MOVED_BYTES = 4 * 1024 * 1024
+MOVE_BATCH_BYTES = 4 * 1024 * 1024
 """Bytes of these entries, or one entry."""
 
 
 class Journal:
-    """A node's access to the journal. A node keeps its own entries (at most `KEPT`), because Redis may lose them.
+    """A node's access to the journal. A node keeps its own entries (at most `MAX_KEPT_ENTRIES`), because Redis may lose them.
 
     length, size: entries and bytes in the stream from which on entries go to the spool.
     bounds: the same as arguments of scripts.
@@ -39,7 +39,7 @@ class Journal:
         self.bounds = b"%d" % length, b"%d" % size
         self._spool = spool
         self._metrics = metrics
-        self._kept: deque[tuple[tuple[int, int], Entry]] = deque(maxlen=KEPT)
+        self._kept: deque[tuple[tuple[int, int], Entry]] = deque(maxlen=MAX_KEPT_ENTRIES)
         self._full = False
 
     def written(self, room: Room, entries: Sequence[bytes], ids: Sequence[bytes], *, full: bool) -> None:
@@ -60,7 +60,7 @@ class Journal:
 
     def again(self) -> None:
         """Append all kept entries again, because Redis may have lost them."""
-        kept, self._kept = self._kept, deque(maxlen=KEPT)
+        kept, self._kept = self._kept, deque(maxlen=MAX_KEPT_ENTRIES)
         for _, entry in kept:
             self._add(entry)
 
@@ -122,11 +122,11 @@ class Journal:
         if spool.in_memory:
             # The disk fails, so entries are safer in the stream.
             if length < self._length and size < self._size:
-                await self._add_all(spool.take_from_memory(MOVED_AT_ONCE))
+                await self._add_all(spool.take_from_memory(MOVE_BATCH_ENTRIES))
         elif spool.on_disk and length < self._length // 2 and size < self._size // 2:
             try:
-                most = min(MOVED_AT_ONCE, max(1, self._length // 2))
-                await self._add_all(spool.read(most, min(MOVED_BYTES, self._size // 2)))
+                most = min(MOVE_BATCH_ENTRIES, max(1, self._length // 2))
+                await self._add_all(spool.read(most, min(MOVE_BATCH_BYTES, self._size // 2)))
                 if spool.passed():
                     self._full = False
                     self._log.info("journal spool drained")
@@ -140,7 +140,7 @@ class Journal:
     async def close(self) -> None:
         """Spool the kept entries if Redis is unavailable, and the entries in memory. Ends within seconds."""
         if self._gateway.link.usable:
-            await self._add_all(self._spool.take_from_memory(KEPT))
+            await self._add_all(self._spool.take_from_memory(MAX_KEPT_ENTRIES))
         elif self._kept:
             self._spool.append([entry for _, entry in self._kept])
             self._kept.clear()

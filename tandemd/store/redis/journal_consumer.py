@@ -24,14 +24,14 @@ from .metrics import StoreMetrics
 from .spool import Quarantine, line_of
 
 GROUP = b"archive"
-AT_ONCE = 1000
+BATCH_ENTRIES = 1000
 """Entries in one transaction."""
-ABANDONED = 5_000
+ABANDONED_MILLISECONDS = 5_000
 """Milliseconds after which this node takes over unfinished entries of another node. Until then, only Redis has the entries of a
 dead node. If the other node is only slow, the archive ignores the duplicates."""
-FORGOTTEN = 3_600_000
+IDLE_CONSUMER_MILLISECONDS = 3_600_000
 """Milliseconds after which an idle consumer without entries is deleted."""
-RETRY = (0.2, 5.0)
+RETRY_SECONDS = (0.2, 5.0)
 """Seconds until the next attempt after a failure: the first time, and at most."""
 
 
@@ -76,10 +76,10 @@ class JournalConsumer(service.Service):
         archive: IArchive,
         metrics: StoreMetrics,
         quarantine: Quarantine,
-        abandoned: int = ABANDONED,
+        abandoned: int = ABANDONED_MILLISECONDS,
     ):
         self._abandoned = abandoned
-        self._forgotten = FORGOTTEN
+        self._forgotten = IDLE_CONSUMER_MILLISECONDS
         self._clock = clock
         self._consumer = consumer.encode()
         self._archive = archive
@@ -122,7 +122,7 @@ class JournalConsumer(service.Service):
             self._tasks.spawn("archiving", self._run())
 
     async def _run(self) -> None:
-        wait = RETRY[0]
+        wait = RETRY_SECONDS[0]
         self._own = b"0"
         missing = False
         loaded = False
@@ -138,7 +138,7 @@ class JournalConsumer(service.Service):
                     entries = await self._next()
                     if entries or self._overdue():
                         await self._archive_all(entries)
-                    wait = RETRY[0]
+                    wait = RETRY_SECONDS[0]
                     if self._failure:
                         self._log.info("the archive is written again")
                         self._failure = ""
@@ -152,7 +152,7 @@ class JournalConsumer(service.Service):
                     loaded = loaded and "NOSCRIPT" not in str(error)
                     self._failed(error)
                     await deferLater(self._clock, wait)
-                    wait = min(2 * wait, RETRY[1])
+                    wait = min(2 * wait, RETRY_SECONDS[1])
         finally:
             self._running = False
             if self._link.usable and not self._stopping:
@@ -185,7 +185,14 @@ class JournalConsumer(service.Service):
         if now >= self._claim_at:
             self._claim_at = now + self._abandoned / 2000
             claimed = await self._link.call(
-                b"XAUTOCLAIM", JOURNAL, GROUP, self._consumer, b"%d" % self._abandoned, b"0", b"COUNT", b"%d" % AT_ONCE
+                b"XAUTOCLAIM",
+                JOURNAL,
+                GROUP,
+                self._consumer,
+                b"%d" % self._abandoned,
+                b"0",
+                b"COUNT",
+                b"%d" % BATCH_ENTRIES,
             )
             found = _entries(claimed[1])
             if found:
@@ -201,7 +208,7 @@ class JournalConsumer(service.Service):
                 await self._link.call(b"XGROUP", b"DELCONSUMER", JOURNAL, GROUP, about[b"name"])
 
     async def _read(self, after: bytes) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        words = [b"XREADGROUP", b"GROUP", GROUP, self._consumer, b"COUNT", b"%d" % AT_ONCE]
+        words = [b"XREADGROUP", b"GROUP", GROUP, self._consumer, b"COUNT", b"%d" % BATCH_ENTRIES]
         if after == b">":
             words += (b"BLOCK", b"%d" % self._patience())
         self._waits = after == b">"
@@ -260,8 +267,8 @@ class JournalConsumer(service.Service):
         self._held = {room_uuid: room for room_uuid, room in held.items() if room_uuid not in due}
         for room in due.values():
             done += room.entries
-        for first in range(0, len(done), AT_ONCE):
-            piece = done[first : first + AT_ONCE]
+        for first in range(0, len(done), BATCH_ENTRIES):
+            piece = done[first : first + BATCH_ENTRIES]
             ids, sizes = [id_ for id_, _ in piece], [b"%d" % size for _, size in piece]
             await self._link.run(
                 scripts.JOURNAL_REMOVE,

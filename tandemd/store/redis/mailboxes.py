@@ -22,7 +22,7 @@ MAX_MESSAGES = 200
 MESSAGE_ID_BYTES = 16
 """Bytes of the message id, the beginning of each message in Redis."""
 
-REMEMBERED = 1000
+MAX_DELIVERED_IDS = 1000
 """Ids of delivered messages that a node remembers."""
 
 
@@ -201,6 +201,6 @@ class Mailboxes:
         if name in self._delivered:
             return False
         self._delivered[name] = None
-        if len(self._delivered) > REMEMBERED:
+        if len(self._delivered) > MAX_DELIVERED_IDS:
             del self._delivered[next(iter(self._delivered))]
         return True

@@ -10,8 +10,8 @@ from . import scripts
 from .connection import DisconnectedError, RedisError, answers
 from .gateway import RedisGateway, info
 from .keys import log_key, room_key
-from .memory_pressure import SHORT_LOG, SHORT_LOG_BYTES
-from .reseeding import AT_ONCE
+from .memory_pressure import SHORT_LOG_BYTES, SHORT_LOG_COMMITS
+from .reseeding import BATCH_ROOMS
 
 LOOK_SECONDS = 2.0
 """Seconds between two measurements."""
@@ -39,10 +39,13 @@ class MemoryMonitor:
     async def shorten_logs(self) -> None:
         """Shorten the logs of the rooms that are open here. Under pressure, each commit keeps them short."""
         room_ids = self._room_ids()
-        run, arguments = self._gateway.link.run, {"log_bytes": b"%d" % SHORT_LOG_BYTES, "log_length": b"%d" % SHORT_LOG}
+        run, arguments = (
+            self._gateway.link.run,
+            {"log_bytes": b"%d" % SHORT_LOG_BYTES, "log_length": b"%d" % SHORT_LOG_COMMITS},
+        )
         try:
-            for start in range(0, len(room_ids), AT_ONCE):
-                some = room_ids[start : start + AT_ONCE]
+            for start in range(0, len(room_ids), BATCH_ROOMS):
+                some = room_ids[start : start + BATCH_ROOMS]
                 await answers(
                     [run(scripts.SHORTEN, [room_key(room_id), log_key(room_id)], arguments) for room_id in some]
                 )

@@ -9,11 +9,11 @@ from twisted.logger import Logger
 
 from .metrics import StoreMetrics
 
-HIGH, EASED = 0.8, 0.75
+HIGH_SHARE, EASED_SHARE = 0.8, 0.75
 """Shares of maxmemory at which pressure begins and ends."""
-SAID_EVERY_SECONDS = 60.0
+REFUSAL_LOG_SECONDS = 60.0
 """Seconds between two log lines about refused changes."""
-SHORT_LOG = 32
+SHORT_LOG_COMMITS = 32
 """Commits in a log under pressure."""
 SHORT_LOG_BYTES = 64 * 1024
 """Bytes of such a log."""
@@ -43,7 +43,7 @@ class Pressure:
         self._metrics = metrics
         self._began = began
         self._eased = eased
-        self._said_at = -SAID_EVERY_SECONDS
+        self._said_at = -REFUSAL_LOG_SECONDS
 
     def measured(self, used: int, limit: int) -> None:
         """Record Redis' used memory and its limit in bytes; 0 is no limit."""
@@ -51,9 +51,9 @@ class Pressure:
         self._metrics.redis_memory.value = used
         self._metrics.redis_memory_limit.value = limit
         was_full, self._full = self._full, bool(limit) and used > limit
-        if limit and used >= HIGH * limit:
+        if limit and used >= HIGH_SHARE * limit:
             self._rise()
-        elif self.high and (not limit or used < EASED * limit):
+        elif self.high and (not limit or used < EASED_SHARE * limit):
             self.high = False
             self._log.info("redis: memory is no longer short: rooms open again")
             self._eased()
@@ -65,7 +65,7 @@ class Pressure:
         self._metrics.redis_memory_refusals.value += 1
         self._full = True
         now = self._clock.seconds()
-        if now >= self._said_at + SAID_EVERY_SECONDS:
+        if now >= self._said_at + REFUSAL_LOG_SECONDS:
             self._said_at = now
             self._log.error("redis: memory is full, and Redis refuses changes: raise its maxmemory")
         self._rise()

@@ -11,12 +11,12 @@ from .cluster_membership import ClusterMembership
 from .connection import DisconnectedError, RedisError, answers
 from .gateway import RedisGateway
 from .journal import Journal
-from .journal_consumer import ABANDONED
+from .journal_consumer import ABANDONED_MILLISECONDS
 from .keys import COMPLETING, JOURNAL, STORE
 from .reseeding import RoomReseeder
 from .room_store import RedisRoomStore
 
-RECENT = 3 * ABANDONED / 1000
+RECENT_SECONDS = 3 * ABANDONED_MILLISECONDS / 1000
 """Seconds before a loss of Redis' data. The archive may lack commits from that time, and the node that made them may be dead."""
 INCOMPLETE = (
     "the archive cannot be asked, and Redis may lack rooms that only the archive has since it last lost data: rooms that it "
@@ -76,7 +76,7 @@ class DataRecovery:
     def _journal_again(self) -> None:
         """Write this node's kept entries to the journal, and recent commits of other nodes, which may be dead."""
         self._journal.again()
-        since = self._members.heard_at - RECENT
+        since = self._members.heard_at - RECENT_SECONDS
         for room, commits in self._gateway.events.held():
             recent = [codec.encode_commit(it, messages=False) for it in commits if it.has_row and it.at >= since]
             self._journal.put(room, recent)

@@ -11,7 +11,7 @@ from . import codec, scripts
 from .connection import RedisConnection, answers
 from .keys import DUE, INVITES, NODES, ended_key, log_key, places_key, room_key
 
-AT_ONCE = 50
+BATCH_ROOMS = 50
 """Rooms offered before the first answer, so that other commands get their turn."""
 
 
@@ -25,8 +25,8 @@ class RoomReseeder:
 
     async def all(self, rooms: Sequence[tuple[Room, Sequence[Commit]]], *, absent: bool = False) -> None:
         """Offer rooms. Raises DisconnectedError or RedisError; then Redis has none, some or all of them."""
-        for start in range(0, len(rooms), AT_ONCE):
-            some = rooms[start : start + AT_ONCE]
+        for start in range(0, len(rooms), BATCH_ROOMS):
+            some = rooms[start : start + BATCH_ROOMS]
             await answers([self.one(room, commits, absent=absent) for room, commits in some])
 
     def one(self, room: Room, commits: Sequence[Commit], *, absent: bool = False) -> Deferred[int]:

@@ -20,11 +20,11 @@ from .keys import DUE, INVITES, STORE, log_key, room_key
 from .reseeding import RoomReseeder
 from .subscription import Subscription
 
-DUE_AT_ONCE = 1000
+DUE_BATCH_ROOMS = 1000
 """Due rooms in one answer."""
-DUE_AGAIN = 5.0
+DUE_REPEAT_SECONDS = 5.0
 """Seconds after which `due_rooms` returns a room again, because its command may have failed."""
-DUE_EVERY = 1.0
+DUE_QUERY_SECONDS = 1.0
 """Seconds between two queries for due rooms."""
 
 
@@ -211,17 +211,17 @@ class RedisRoomStore:
     async def due_rooms(self, now: float) -> Sequence[str]:
         """See `IRoomStore.due_rooms`."""
         here = self._clock.seconds()
-        if not self._gateway.usable or here < self._asked_due + DUE_EVERY:
+        if not self._gateway.usable or here < self._asked_due + DUE_QUERY_SECONDS:
             return []
         self._asked_due = here
         try:
             found = await self._gateway.link.call(
-                b"ZRANGEBYSCORE", DUE, b"-inf", b"%f" % now, b"LIMIT", b"0", b"%d" % DUE_AT_ONCE
+                b"ZRANGEBYSCORE", DUE, b"-inf", b"%f" % now, b"LIMIT", b"0", b"%d" % DUE_BATCH_ROOMS
             )
         except (DisconnectedError, RedisError):
             return []
         # While grace periods are prolonged, some due rooms need no command yet.
-        self._named = {room_id: at for room_id, at in self._named.items() if at + DUE_AGAIN > here}
+        self._named = {room_id: at for room_id, at in self._named.items() if at + DUE_REPEAT_SECONDS > here}
         room_ids = [
             room_id
             for room_id in map(bytes.decode, found)

@@ -17,7 +17,7 @@ from ...util.text import one_line
 from .connection import RedisUnreachableError
 from .errors import describe
 
-PATIENCE = 1.0
+SENTINEL_TIMEOUT_SECONDS = 1.0
 """Seconds that a sentinel has for its answer; all sentinels are asked at the same time."""
 
 
@@ -99,7 +99,7 @@ class SentinelEndpoint:
         factory.noisy = False
         asking: Deferred[Any] = endpoint.connect(factory)
         asking.addCallback(lambda connected: protocol.answers)
-        asking.addTimeout(PATIENCE, self._clock)
+        asking.addTimeout(SENTINEL_TIMEOUT_SECONDS, self._clock)
         try:
             answers = await asking
         finally:

@@ -15,13 +15,13 @@ from twisted.logger import Logger
 
 from .metrics import StoreMetrics
 
-KEPT = 50_000
+MAX_KEPT_ENTRIES = 50_000
 """Entries in memory at most while the disk fails."""
-KEPT_BYTES = 64 * 1024 * 1024
+MAX_KEPT_BYTES = 64 * 1024 * 1024
 """Bytes of these entries."""
-PIECE = 2000
+WRITE_BATCH_ENTRIES = 2000
 """Entries in one write."""
-TORN = b"!\n"
+LINE_END = b"!\n"
 """Ends an incomplete line. The first of these bytes does not occur in base64."""
 
 Entry = tuple[bytes, bytes, bytes]
@@ -40,7 +40,7 @@ def append(path: str, data: bytes, open_: Open = open) -> None:
         if before:
             file.seek(before - 1)
             if file.read(1) != b"\n":
-                data = TORN + data
+                data = LINE_END + data
         left = memoryview(data)
         try:
             while left:
@@ -122,10 +122,10 @@ class Spool:
             self._keep(entries)
         self._show()
 
-    def flush(self, most: int = PIECE) -> None:
+    def flush(self, most: int = WRITE_BATCH_ENTRIES) -> None:
         """Write at most `most` entries from memory to the file."""
         while self._memory and most > 0:
-            piece = list(islice(self._memory, PIECE))
+            piece = list(islice(self._memory, WRITE_BATCH_ENTRIES))
             if not self._write(piece):
                 return
             self.take_from_memory(len(piece))
@@ -149,7 +149,7 @@ class Spool:
             self._memory.append(entry)
             self._memory_bytes += sum(map(len, entry))
         lost = 0
-        while len(self._memory) > KEPT or self._memory_bytes > KEPT_BYTES:
+        while len(self._memory) > MAX_KEPT_ENTRIES or self._memory_bytes > MAX_KEPT_BYTES:
             self._memory_bytes -= sum(map(len, self._memory.popleft()))
             lost += 1
         if lost:
@@ -221,7 +221,7 @@ class Spool:
 
     def close(self) -> None:
         """Write the entries in memory, and log their number if the disk fails."""
-        self.flush(KEPT)
+        self.flush(MAX_KEPT_ENTRIES)
         if self._memory:
             self._metrics.journal_lost.value += len(self._memory)
             self._log.error(

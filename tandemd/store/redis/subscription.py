@@ -10,14 +10,14 @@ from twisted.logger import Logger
 
 from . import codec, scripts
 from .connection import DisconnectedError, RedisConnection, RedisError
-from .gateway import PATIENCE, RedisGateway, unavailable
+from .gateway import COMMAND_TIMEOUT_SECONDS, RedisGateway, unavailable
 from .keys import STORE, canary_key, places_key, room_key, split
 from .mailboxes import Mailboxes
 from .metrics import StoreMetrics
 
-SILENCE = 3.0
+SILENCE_SECONDS = 3.0
 """Seconds without the canary, which comes every second, after which the subscription is dead."""
-AT_ONCE = 200
+COMPARE_BATCH_ROOMS = 200
 """Rooms in one comparison."""
 
 
@@ -99,14 +99,14 @@ class Subscription:
     async def subscribed(self, room_id: str) -> None:
         """Wait until Redis has confirmed the subscription to a room, so that a later read misses no change.
 
-        Raises RequestError if this takes longer than PATIENCE.
+        Raises RequestError if this takes longer than COMMAND_TIMEOUT_SECONDS.
         """
         followed = self._rooms.get(room_id)
         if followed is None or self._is_heard(room_id):
             return
         waiter: Deferred[None] = Deferred()
         followed.waiting.append(waiter)
-        timer = self._clock.callLater(PATIENCE, waiter.errback, unavailable())
+        timer = self._clock.callLater(COMMAND_TIMEOUT_SECONDS, waiter.errback, unavailable())
         try:
             await waiter
         finally:
@@ -163,7 +163,7 @@ class Subscription:
             self._heard_at = max(self._heard_at, self._clock.seconds() - 1.0)  # the canary cannot be published
         silent = self._clock.seconds() - self._heard_at
         self._metrics.canary_age.value = silent if self._heard_at else 0.0
-        if self.link.usable and silent > SILENCE:
+        if self.link.usable and silent > SILENCE_SECONDS:
             self._log.warn("redis: the subscription is silent; reconnecting")
             self._heard_at = self._clock.seconds()
             self.link.drop()
@@ -214,8 +214,8 @@ class Subscription:
         if not self._gateway.usable:
             return
         room_ids = self.room_ids()
-        for start in range(0, len(room_ids), AT_ONCE):
-            some = room_ids[start : start + AT_ONCE]
+        for start in range(0, len(room_ids), COMPARE_BATCH_ROOMS):
+            some = room_ids[start : start + COMPARE_BATCH_ROOMS]
             try:
                 versions = await self._gateway.link.run(scripts.HEADS, [room_key(room_id) for room_id in some])
             except (DisconnectedError, RedisError):

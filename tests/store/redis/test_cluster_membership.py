@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import ensureDeferred, fail, gatherResults
 
 from tandemd.errors import RequestError
-from tandemd.store.redis.cluster_membership import AWAY_AFTER, DEAD_AFTER
+from tandemd.store.redis.cluster_membership import AWAY_SECONDS, DEAD_SECONDS
 from tandemd.store.redis.keys import NODES, STORE, places_key
 
 from ...support.redis_nodes import RedisTestCase, member, reactor, until
@@ -44,7 +44,7 @@ class MembersTest(RedisTestCase):
         hand = await self.open(b)
         await hand.send(hand.next(member("bob", "b/1/1")))
         await b.stopService()
-        await self.age(a, DEAD_AFTER + 1, "b/1/")
+        await self.age(a, DEAD_SECONDS + 1, "b/1/")
         await a._heartbeat()
         self.assertEqual(a.follower.lost, [("room", "b/1/")])
         self.assertEqual(a.metrics.takeovers.value, 1)
@@ -60,7 +60,7 @@ class MembersTest(RedisTestCase):
         await self.open(b)
         await b.stopService()
         again = await self.node("b/2/")
-        await self.age(again, DEAD_AFTER + 1, "b/1/")
+        await self.age(again, DEAD_SECONDS + 1, "b/1/")
         await again._heartbeat()
         self.assertEqual(again.follower.lost, [("room", "b/1/")])
 
@@ -69,7 +69,7 @@ class MembersTest(RedisTestCase):
         await self.open(b)
         await self.open(b, "other")
         await b.stopService()
-        await self.age(a, DEAD_AFTER + 1, "b/1/")
+        await self.age(a, DEAD_SECONDS + 1, "b/1/")
         worked = a.follower.node_lost
 
         def fails(code: str, prefix: str) -> Any:
@@ -86,7 +86,7 @@ class MembersTest(RedisTestCase):
         a, b = await self.node("a/1/"), await self.node("b/1/")
         await self.open(b)
         await b.stopService()
-        await self.age(a, DEAD_AFTER + 1, "b/1/")
+        await self.age(a, DEAD_SECONDS + 1, "b/1/")
         taking = [ensureDeferred(a.members.take_over(["b/1/"])) for _ in range(2)]
         await gatherResults(taking)
         self.assertEqual(a.follower.lost, [("room", "b/1/")])
@@ -95,8 +95,8 @@ class MembersTest(RedisTestCase):
         a = await self.node("a/1/")
         await self.node("b/1/")
         before = a.clock.grace_floor()
-        await self.age(a, DEAD_AFTER + 1, "b/1/")
-        await self.age(a, AWAY_AFTER + 1, "a/1/")
+        await self.age(a, DEAD_SECONDS + 1, "b/1/")
+        await self.age(a, AWAY_SECONDS + 1, "a/1/")
         await a._heartbeat()
         self.assertEqual(a.follower.lost, [])
         self.assertEqual(a.members.alive, 2)
@@ -112,7 +112,7 @@ class MembersTest(RedisTestCase):
         before = a.clock.grace_floor()
         await a._heartbeat()
         self.assertEqual((a.members.alive, a.follower.lost, a.clock.grace_floor()), (2, [], before))
-        await self.age(a, DEAD_AFTER + 1, "b/1/")
+        await self.age(a, DEAD_SECONDS + 1, "b/1/")
         await a._heartbeat()
         self.assertEqual(a.follower.lost, [("room", "b/1/")])
 
@@ -128,7 +128,7 @@ class MembersTest(RedisTestCase):
         await self.node("b/1/")
         await a._heartbeat()
         before = a.clock.grace_floor()
-        await self.age(a, DEAD_AFTER + 1, "a/1/")  # it was frozen, b was not
+        await self.age(a, DEAD_SECONDS + 1, "a/1/")  # it was frozen, b was not
         await a._heartbeat()
         self.assertEqual(a.clock.grace_floor(), before)
 

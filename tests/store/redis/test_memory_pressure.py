@@ -12,7 +12,7 @@ from twisted.logger import globalLogPublisher
 from tandemd.interfaces import Unavailable
 from tandemd.rules.state import MEMBER, Member
 from tandemd.store.redis.keys import log_key
-from tandemd.store.redis.memory_pressure import EASED, HIGH, SHORT_LOG
+from tandemd.store.redis.memory_pressure import EASED_SHARE, HIGH_SHARE, SHORT_LOG_COMMITS
 
 from ...support import private_servers
 from ...support.daemon_process import Daemon, DaemonTestCase
@@ -117,7 +117,7 @@ class ShortTests(FullTestCase):
     async def short(self, a: Any) -> None:
         """Have Redis' memory be short, and not full."""
         self.server.execute("SETRANGE", "filler", "20000000", "x")  # beside it, what comes and goes is nothing
-        self.limit(int(self.used() / (HIGH + 0.05)))
+        self.limit(int(self.used() / (HIGH_SHARE + 0.05)))
         await until(a.warnings)
         self.assertIn("short", a.warnings()[0])
 
@@ -129,7 +129,7 @@ class ShortTests(FullTestCase):
         self.assertIsNone(await a.rooms.load("new"))
         self.assertIsInstance(await Hand(a, "new").say("x"), Unavailable)
         before = a.follower.times_available
-        self.limit(int(self.used() / (EASED - 0.2)))
+        self.limit(int(self.used() / (EASED_SHARE - 0.2)))
         await until(lambda: a.follower.times_available > before)
         self.assertIsNone(await Hand(a, "new").say("x"))
         self.assertEqual(a.warnings(), [])
@@ -146,7 +146,7 @@ class ShortTests(FullTestCase):
         for code in ("room", "idle"):
 
             async def short(code: str = code) -> bool:
-                return int(await self.ask(a, b"XLEN", log_key(code))) <= SHORT_LOG + 5
+                return int(await self.ask(a, b"XLEN", log_key(code))) <= SHORT_LOG_COMMITS + 5
 
             while not await short():
                 pass

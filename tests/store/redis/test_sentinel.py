@@ -17,7 +17,7 @@ from twisted.trial.unittest import TestCase
 from tandemd.interfaces import Unavailable
 from tandemd.store.redis.connection import RedisUnreachableError, login
 from tandemd.store.redis.journal_consumer import JournalConsumer
-from tandemd.store.redis.sentinel import PATIENCE, SentinelEndpoint
+from tandemd.store.redis.sentinel import SENTINEL_TIMEOUT_SECONDS, SentinelEndpoint
 from tandemd.store.redis.spool import Quarantine
 
 from ...support import private_servers
@@ -94,7 +94,7 @@ class EndpointTests(TestCase):
         while not (silent.asked and self.factories[1].asked):
             await deferLater(reactor, 0.001)
         self.assertFalse(connecting.called)
-        self.clock.advance(PATIENCE)
+        self.clock.advance(SENTINEL_TIMEOUT_SECONDS)
         self.assertEqual(await self.found(connecting), "192.0.2.1:1")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

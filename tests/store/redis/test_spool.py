@@ -138,7 +138,7 @@ class SpoolTest(TestCase):
         self.assertEqual(self.back(), [0, 1, 2, 3, 4])
 
     def test_memory_has_an_end_which_is_not_silent(self) -> None:
-        self.patch(spool, "KEPT", 10)
+        self.patch(spool, "MAX_KEPT_ENTRIES", 10)
         self.quota.room = 0
         for number in range(15):
             self.spool.append([entry(number)])
