@@ -18,11 +18,10 @@ import urllib.request
 from collections.abc import Iterator
 from types import TracebackType
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from tests.support.patience import PATIENCE_SECONDS
+from tests.support.private_servers import PostgreSQL, Redis, free_port, nginx_program
 
-from tests.support.patience import PATIENCE_SECONDS  # noqa: E402
-from tests.support.private_servers import PostgreSQL, Redis, free_port, nginx_program  # noqa: E402 - the tests' private servers serve here too
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 READY_WITHIN = PATIENCE_SECONDS
 

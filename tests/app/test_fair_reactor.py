@@ -22,7 +22,7 @@ try:
     from tandemd.app import fair_reactor as module
     from tandemd.app.fair_reactor import ACCEPTS_PER_EVENT, FairReactor
 except ImportError:
-    FairReactor = None  # type: ignore[assignment,misc]
+    FairReactor = None  # type: ignore[assignment]
 
 LIMIT = PATIENCE_SECONDS
 
@@ -64,7 +64,7 @@ class ReactorTestCase(TestCase):
         self.patch(module, "WEBSOCKET_SECONDS", 0.0)
         self.reactor = FairReactor()
         self.now = 1000.0
-        self.reactor.seconds = lambda: self.now  # type: ignore[method-assign]
+        self.reactor.seconds = lambda: self.now
         self.factory = ServerFactory()
         self.port = self.reactor.listenTCP(0, self.factory, backlog=100, interface="127.0.0.1")
         self.clients: list[socket.socket] = []
@@ -261,7 +261,7 @@ class KindsTest(ReactorTestCase):
             taken.append(number)
             self.reactor._selectables[number] = first.transport
 
-        first.dataReceived = replace  # type: ignore[method-assign]
+        first.dataReceived = replace
         self.iterate()
         self.assertEqual(len(taken), 1)
         self.assertEqual(second.heard, b"")

@@ -4,6 +4,7 @@ import io
 import json
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 from twisted.logger import ILogObserver, Logger, LogLevel, LogPublisher
 from twisted.python.components import Componentized
@@ -140,6 +141,7 @@ class Installation(LogsTestCase):
     def test_file(self):
         path = self.mktemp()
         out = log_observer.destination({"nodaemon": 1, "logfile": path})
-        self.addCleanup(out.close)
+        assert out is not None
+        self.addCleanup(cast(Any, out).close)
         self.logger(log_observer.LineObserver(out, log_observer.json_line, "info")).info("kept")
         self.assertEqual(json.loads(Path(path).read_text())["message"], "kept")

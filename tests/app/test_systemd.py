@@ -10,7 +10,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
@@ -47,7 +47,7 @@ class Manager:
 class NotifierTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor: Any = MemoryReactorClock()
-        self.reactor.callFromThread = lambda function: function()
+        cast(Any, self.reactor).callFromThread = lambda function: function()
         self.handlers: dict[int, Callable[..., None]] = {}
         self.reloaded = 0
 
@@ -155,7 +155,7 @@ def listening(family: int = socket.AF_INET, port: int = 0, *, shared: bool = Fal
 class UnitTests(DaemonTestCase):
     """The daemon as a unit of systemd: told by it when it is ready, and given its socket."""
 
-    def given(self, made: socket.socket, **environ: str) -> Daemon:
+    def given(self, made: socket.socket, **environ: Any) -> Daemon:
         return self.start("--port=systemd:domain=INET:index=0", sockets=[made], **environ)
 
     async def connected(self, made: socket.socket, **environ: str) -> Daemon:
@@ -172,7 +172,7 @@ class UnitTests(DaemonTestCase):
         directory = tempfile.mkdtemp(prefix="notify-")  # the path of a Unix socket may have 107 bytes at most
         self.addCleanup(shutil.rmtree, directory)
         path = os.path.join(directory, "socket")
-        manager = reactor.listenUNIXDatagram(path, heard := Heard())
+        manager = cast(Any, reactor).listenUNIXDatagram(path, heard := Heard())
         self.addCleanup(manager.stopListening)
         daemon = self.start(NOTIFY_SOCKET=path, WATCHDOG_USEC="200000")
         self.assertEqual(await heard.told.next(lambda it: True), "READY=1\nSTATUS=Taking connections")

@@ -7,7 +7,7 @@ import signal
 import socket
 import ssl
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from autobahn.twisted.websocket import WebSocketClientFactory
 from cryptography.hazmat.primitives.serialization import (
@@ -22,7 +22,6 @@ from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
-from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, readBody
 
@@ -33,6 +32,7 @@ from tandemd.util.services import StartupError
 
 from ..support.certificate_authority import Authority, authority, write
 from ..support.daemon_process import Client, Daemon, DaemonTestCase
+from ..support.log_events import observe_log
 from ..support.patience import PATIENCE_SECONDS
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -45,8 +45,7 @@ class CertificatesTests(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(NOW.timestamp())
         self.events: list[dict[str, Any]] = []
-        globalLogPublisher.addObserver(self.events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+        observe_log(self, self.events.append)
 
     def issue(self, days: float = 90) -> tuple[bytes, bytes]:
         return authority().issue(end=NOW + timedelta(days=days))
@@ -229,9 +228,8 @@ class DaemonTests(DaemonTestCase):
         factory: Any = WebSocketClientFactory(f"wss://localhost:{daemon.port}/ws", reactor=reactor)
         factory.protocol = Client
         options = optionsForClientTLS("localhost", trustRoot=self.trust)
-        client: Client = await wrapClientTLS(options, HostnameEndpoint(reactor, "127.0.0.1", daemon.port)).connect(
-            factory
-        )
+        endpoint = wrapClientTLS(options, HostnameEndpoint(reactor, "127.0.0.1", daemon.port))
+        client = cast(Client, await endpoint.connect(factory))
         self._clients.append(client)
         await client.opened
         return client

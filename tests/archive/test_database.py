@@ -23,6 +23,7 @@ from tandemd.archive.sqlite import SQLite
 
 from ..support import private_servers
 from ..support.inline_database import InlineDatabase
+from ..support.case_methods import CaseMethods
 from ..support.patience import PATIENCE_SECONDS
 
 
@@ -32,7 +33,9 @@ def add(cursor: Any, a: int, b: int) -> int:
     return int(result)
 
 
-class Contract:
+class Contract(CaseMethods):
+    ENDLESS: str
+
     def dialect(self) -> Dialect:
         raise NotImplementedError
 
@@ -50,7 +53,7 @@ class Contract:
     async def test_results_and_failures(self) -> None:
         self.assertEqual(await self.database.run("add", add, 2, b=3), 5)
         with self.assertRaises(TypeError):
-            await self.database.run("add", add, 2)
+            await self.database.run("add", add, 2)  # type: ignore[call-arg]
         with self.assertRaises(self.database.dialect.error):
             await self.database.run("bad", lambda cursor: cursor.execute("select from nowhere at all"))
         self.assertEqual([name for name, _, _ in self.observed], ["add", "add", "bad"])
@@ -174,8 +177,14 @@ class DialectTests(SynchronousTestCase):
         ):
             self.assertTrue(postgresql.retryable(error))
             self.assertFalse(postgresql.refused(error))
-        for error in (psycopg2.DataError("bad"), psycopg2.IntegrityError("twice"), ValueError("NUL"), KeyError("ours")):
-            self.assertFalse(postgresql.retryable(error))
+        others: tuple[Exception, ...] = (
+            psycopg2.DataError("bad"),
+            psycopg2.IntegrityError("twice"),
+            ValueError("NUL"),
+            KeyError("ours"),
+        )
+        for other in others:
+            self.assertFalse(postgresql.retryable(other))
         self.assertTrue(postgresql.refused(psycopg2.DataError("bad")))
         self.assertFalse(postgresql.refused(psycopg2.ProgrammingError("no such column")))
         self.assertFalse(postgresql.refused(KeyError("ours")))

@@ -9,7 +9,7 @@ import stat
 from contextlib import closing
 from typing import Any
 
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -19,6 +19,7 @@ from tandemd.archive.postgresql import PostgreSQL
 from tandemd.archive.sqlite import SQLite
 
 from ..support import private_servers
+from ..support.case_methods import CaseMethods
 
 FIRST = '-- compatible: 1\ncreate table "a" ("id" $uuid);  -- with; a comment\n'
 SECOND = '-- compatible: 1\nalter table "a" add column "b" $time;\ninsert into "a" ("b") values (null);\n'
@@ -63,7 +64,7 @@ class FileTests(SynchronousTestCase):
         self.assertEqual(statements("-- a; b\nselect 1;\n\nselect\n 2; -- c\n"), ["select 1", "select\n 2"])
 
 
-class Contract:
+class Contract(CaseMethods):
     """The same for both databases."""
 
     def dialect(self) -> Any:
@@ -115,7 +116,7 @@ class Contract:
         self.assertEqual(self.execute('select * from "rooms"'), [])
 
     def test_several_at_once(self) -> Any:
-        done = gatherResults([deferToThread(migrate, self.dialect()) for _ in range(5)])
+        done: Deferred[Any] = gatherResults([deferToThread(migrate, self.dialect()) for _ in range(5)])
         return done.addCallback(lambda lists: self.assertEqual(sorted(map(len, lists)), [0, 0, 0, 0, 1]))
 
 

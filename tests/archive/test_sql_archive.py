@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import psycopg2
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -378,7 +380,7 @@ class Contract:
         details = {"url": "https://e.org/?a=%s&b=%25", "q": "it's ? \\u0000 \" ☃ 😀", "n": 1.5, "l": [1, None, True]}
         self.write(room, step(room, details=details))
         ((text,),) = self.query('select cast("details" as text) from "room_events"')
-        self.assertEqual(rows.msgspec.json.decode(text), details)
+        self.assertEqual(msgspec.json.decode(text), details)
 
     def test_nul_characters_are_left_out(self) -> None:
         room = make_room()
@@ -595,7 +597,7 @@ class PostgreSQLTests(Contract, SynchronousTestCase):
     def test_the_server_crashes(self) -> None:
         room = make_room()
         self.write(room, step(room))
-        self.server.stop(private_servers.signal.SIGQUIT)
+        self.server.stop(signal.SIGQUIT)
         self.server.start()
         self.write(room, step(room))
         self.assertTrue(self.count("room_events") >= 1)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -31,6 +31,7 @@ from tandemd.store.memory import MemoryStore
 from tests.support.settings import bounds, writer_settings
 
 from ..support.inline_database import InlineDatabase
+from ..support.log_events import observe_log
 from ..support.redis_nodes import Hand
 from .test_sql_archive import NOW, make_room, member, step
 
@@ -93,8 +94,7 @@ class WriterTests(SynchronousTestCase):
         self.seen: list[tuple[int, bool]] = []
         self.room = make_room()
         self.lines: list[dict[str, Any]] = []
-        globalLogPublisher.addObserver(self.lines.append)
-        self.addCleanup(globalLogPublisher.removeObserver, self.lines.append)
+        observe_log(self, self.lines.append)
 
     def start(self, **options: Any) -> ArchiveWriter:
         writer = ArchiveWriter(
@@ -319,7 +319,7 @@ class WriterTests(SynchronousTestCase):
         writer = self.start()
         self.large()
         for number in range(4):
-            writer.committed(self.room, step(self.room, **{f"m_u{number}": member(f"u{number}")}))
+            writer.committed(self.room, step(self.room, **cast(Any, {f"m_u{number}": member(f"u{number}")})))
             self.clock.advance(0.1)
         self.assertEqual([len(snapshots) for _, snapshots in self.archive.batches], [1, 0, 0, 0])
         self.clock.pump([0.1] * 30)
@@ -361,9 +361,10 @@ class WriterTests(SynchronousTestCase):
         store = MemoryStore(self.clock, 100, writer.committed, bounds(), full=lambda: writer.full)
         hand = Hand(store, "room")
         self.archive.failure = RuntimeError("away")
-        results = []
+        results: list[None] = []
         for _ in range(30):
-            hand.say("x").addCallback(results.append)
+            said: Any = hand.say("x")
+            said.addCallback(results.append)
         self.assertEqual(results[:20], [None] * 20)
         self.assertEqual(set(results[20:]), {Unavailable(5.0)})
         self.assertEqual((len(writer), writer.full), (20, True))

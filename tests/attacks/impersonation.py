@@ -91,15 +91,15 @@ class IdTheft(Case):
                 thief.say("URL_CHANGE", url=TITLE)
                 tries += 1
             for heard in thief.all(0.3):
-                name = heard.get("code", heard["type"])
+                name = str(heard.get("code", heard["type"]))
                 learned[name] = learned.get(name, 0) + 1
                 outcome.expect(heard["type"] == "ERROR", f"the thief was told {heard['type']}")
                 outcome.expect("guest" not in str(heard), f"the thief learned who is there: {heard}")
             thief.close()
             if not field.going_on:
                 break
-        heard = [message["type"] for message in guest.all()]
-        outcome.expect(not {"CHAT", "URL_CHANGE", "HOST_CHANGED"} & set(heard), f"a guest was told {heard}")
+        received = [message["type"] for message in guest.all()]
+        outcome.expect(not {"CHAT", "URL_CHANGE", "HOST_CHANGED"} & set(received), f"a guest was told {received}")
         host.say("CHAT", text="mine")
         outcome.expect(host.hear("CHAT", text="mine") is not None, "the host is not the host any more")
         outcome.got = f"{tries} tries; the thief was told {learned}"

@@ -472,7 +472,7 @@ class Scene:
         self.limit(MAXMEMORY)
         began = time.monotonic()
         for port in self._ports:
-            until("a new room", lambda port=port: not self.honest.newcomer(port))  # type: ignore[misc]
+            until("a new room", lambda port=port: not self.honest.newcomer(port))
         report.new_rooms = time.monotonic() - began
         self._look()
         report.resident = list(zip(self._before, self._most, strict=True))

@@ -243,7 +243,7 @@ class TwoNodes(Cluster):
     def redis_bytes(self) -> int:
         with socket.socket(socket.AF_UNIX) as wire:
             wire.settimeout(PATIENCE_SECONDS)
-            wire.connect(self._redis.path)
+            wire.connect(self.redis.path)
             wire.sendall(b"INFO memory\r\n")
             text = b""
             while (found := re.search(rb"used_memory:(\d+)\r", text)) is None:

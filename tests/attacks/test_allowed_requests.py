@@ -136,7 +136,7 @@ class RequestTest(WebTestCase):
                     self.assertIn(reply.status, (200, 302, 404, 426), what)
                 self.assertLessEqual(ran, bound.lines, f"{what}: lines")
                 self.assertLessEqual(size, bound.told, f"{what}: bytes of the answer")
-            client.transport.loseConnection()  # type: ignore[union-attr]
+            client.transport.loseConnection()
             pump.flush()
         if path not in ANSWERED:
             self.assertLessEqual(answered, PER_MINUTE * (WIDE if wide else 1), what)

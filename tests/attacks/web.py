@@ -12,7 +12,7 @@ from .case import Case, Field, Outcome
 class Enumeration(Case):
     """Questions about what was guessed, first from one address, then from many. paths: what is asked."""
 
-    paths = ("",)
+    paths: tuple[str, ...] = ("",)
     least = 300
     """So many that one address must have been stopped by then."""
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from jwt.algorithms import RSAAlgorithm
 from twisted.internet.task import Clock
 from twisted.internet.utils import getProcessOutputAndValue
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tandemd import messages as m
@@ -36,6 +36,7 @@ from tandemd.util.services import StartupError
 
 from ..support.fake_node import ServiceTestCase
 from ..support.fake_node import World as LimitedWorld
+from ..support.log_events import observe_log
 from ..support.rules_fixture import World, told
 
 SECRET = b"s" * 32
@@ -117,7 +118,7 @@ class KeyTests(FilesMixin, SynchronousTestCase):
             ("private one", {"a_json": private_jwk}),
             ("two keys", {"a_secret": SECRET, "a_pem": public(ED)}),
         ):
-            self.assertIn(part, self.fault(**cast(dict[str, bytes], files)))
+            self.assertIn(part, self.fault(**files))
 
     def test_files_that_are_named(self) -> None:
         directory = self.directory(key_txt=SECRET)
@@ -246,8 +247,7 @@ class DoorkeeperTests(FilesMixin, SynchronousTestCase):
         def observe(event: Any) -> None:
             texts.append(formatEvent(event))
 
-        globalLogPublisher.addObserver(observe)
-        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        observe_log(self, observe)
         self.keeper.startService()
         self.addCleanup(self.keeper.stopService)
         (self.files / "s.secret").write_bytes(b"short")

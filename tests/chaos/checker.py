@@ -241,10 +241,10 @@ class Checker:
                         points[place, part] = ("changed", message["hostUserId"] or "")
             before = ""
             for key in sorted(points):
-                how, host = points[key]
-                if how == "state" and before and host != before:
-                    self._wrong(None, f"{room}: the host is {host} at {key[0]}, and was {before}, without a change")
-                before = host
+                how, user = points[key]
+                if how == "state" and before and user != before:
+                    self._wrong(None, f"{room}: the host is {user} at {key[0]}, and was {before}, without a change")
+                before = user
 
     def _nobody_left(self) -> None:
         stay = {(history.room, history.user) for history in self.histories if history.stays}
@@ -281,23 +281,23 @@ class Checker:
         archived = {(row.room, row.seq, row.user) for row in rows or ()}
         for history in self.histories:
             for id_, command in commands(history).items():
-                effect = wanted(history.user, command.body)
-                if effect is None:
+                intended = wanted(history.user, command.body)
+                if intended is None:
                     continue
-                count = heard[history.room][effect]
-                where = sorted(places[(history.room, *effect)])
+                count = heard[history.room][intended]
+                where = sorted(places[(history.room, *intended)])
                 if command.acked is not None:
                     # Everybody may have been away: then the archive knows.
                     if count != 1 and not (count == 0 and (history.room, command.acked, history.user) in archived):
-                        self._wrong(history, f"command {id_} {effect} was acknowledged and is in the log at {where}")
+                        self._wrong(history, f"command {id_} {intended} was acknowledged and is in the log at {where}")
                     if count and command.acked not in {seq for _, seq in where}:
                         self._wrong(
-                            history, f"command {id_} {effect} was acknowledged as {command.acked}, is at {where}"
+                            history, f"command {id_} {intended} was acknowledged as {command.acked}, is at {where}"
                         )
                 elif command.refused and count:
-                    self._wrong(history, f"command {id_} {effect} was refused and took effect at {where}")
+                    self._wrong(history, f"command {id_} {intended} was refused and took effect at {where}")
                 elif count > 1:
-                    self._wrong(history, f"command {id_} {effect} took effect at {where}")
+                    self._wrong(history, f"command {id_} {intended} took effect at {where}")
 
     def _relays(self) -> None:
         got = {(history.room, history.user): _relayed(history) for history in self.histories}
@@ -321,9 +321,9 @@ class Checker:
 
     def _archive(self, rows: Sequence[Row], rooms: Sequence[RoomRow]) -> None:
         by_place: Counter[tuple[str, int, int]] = Counter((row.room, row.epoch, row.seq) for row in rows)
-        for place, count in by_place.items():
+        for row_key, count in by_place.items():
             if count > 1:
-                self._wrong(None, f"{place} is {count} times in room_events")
+                self._wrong(None, f"{row_key} is {count} times in room_events")
         for room, log in self._log.items():
             missing = {place for place, _ in log} - {(row.epoch, row.seq) for row in rows if row.room == room}
             for place in sorted(missing):

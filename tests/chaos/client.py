@@ -197,7 +197,7 @@ class NewClient(Client):
     def _refused(self, error: Json) -> None:
         id_ = error["id"]
         if "retryAfterMs" in error and self.random.random() < 0.7:
-            call = self.reactor.callLater(error["retryAfterMs"] / 1000, lambda: self._again(id_, call))
+            call: IDelayedCall = self.reactor.callLater(error["retryAfterMs"] / 1000, lambda: self._again(id_, call))
             self._retries.add(call)
         elif error["code"] == "forgotten":
             del self.unanswered[id_]

@@ -205,14 +205,14 @@ class RestartTests(ChaosTestCase):
             await party.clock.until(
                 lambda before=before: all(at > before.get(node, 0) for node, at in self.beats().items())
             )
-        before = {id(client): len(client.history.entries) for client in party.clients}
+        heard_before = {id(client): len(client.history.entries) for client in party.clients}
         for node in self.cluster.nodes:
             await node.stop()
             self.assertEqual(node.process.status, -signal.SIGTERM)
             await node.start()
             await party.settled(f"{node.name} is new")
         for client in party.clients:
-            for _, kind, message in client.history.entries[before[id(client)] :]:
+            for _, kind, message in client.history.entries[heard_before[id(client)] :]:
                 if kind == "heard":
                     self.assertNotIn(message["type"], ("USER_LEFT", "LEAVE", "SEEK_PAUSE"), message)
                     self.assertNotEqual(message.get("control"), "pause", message)

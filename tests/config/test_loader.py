@@ -121,7 +121,7 @@ class Layers(ConfigTestCase):
             found = config
             for part in key.path.split("."):
                 found = getattr(found, part)
-            expected = os.path.abspath(value) if key.path == "state_dir" else key.kind.parse(value)
+            expected = os.path.abspath(str(value)) if key.path == "state_dir" else key.kind.parse(value)
             self.assertEqual(found, expected, key.path)
 
     def test_names_of_the_node_js_server(self):

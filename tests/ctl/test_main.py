@@ -75,12 +75,12 @@ class TandemctlTestCase(DaemonTestCase):
             **environ,
         }
         command = [sys.executable, "-c", "from tandemd.ctl.main import main; main(prog_name='tandemctl')", *arguments]
-        reactor.spawnProcess(run, sys.executable, command, env, str(self.home))  # type: ignore[attr-defined]
+        reactor.spawnProcess(run, sys.executable, command, env, str(self.home))
         assert run.transport is not None
         run.transport.closeStdin()
         return run
 
-    async def ctl(self, daemon: Daemon, *arguments: str, status: int = 0, **environ: str) -> Run:
+    async def ctl(self, daemon: Daemon, *arguments: str, status: int = 0, **environ: Any) -> Run:
         """Run it, and return it when it has ended with a status."""
         run = await self.spawn(daemon, *arguments, **environ).ended
         self.assertEqual(run.status, status, f"{arguments}: {run.output}{run.errors}")
@@ -110,7 +110,7 @@ class OneNodeTests(TandemctlTestCase):
         await self.ctl(daemon, "close", "movie night", "--yes", "--reason", "it is late")
         self.assertEqual((await client.hear("ROOM_CLOSED"))["reason"], "it is late")
         await follower.lines.next(lambda line: json.loads(line)["event"] == "ROOM_CLOSED")
-        follower.transport.signalProcess(signal.SIGINT)  # type: ignore[union-attr]
+        follower.transport.signalProcess(signal.SIGINT)
         await follower.ended
         self.assertNotIn("Traceback", follower.errors)
         self.assertEqual((await self.ctl(daemon, "--json", "rooms")).json, [])
@@ -177,7 +177,7 @@ class TwoNodesTests(TandemctlTestCase):
         self.postgres = private_servers.postgresql()
         self.postgres.create(DATABASE)
         self.redis = private_servers.Redis()
-        self.environ = {
+        self.environ: dict[str, Any] = {
             "POSTGRES_HOST": self.postgres.directory,
             "POSTGRES_USER": "postgres",
             "POSTGRES_DB": DATABASE,
@@ -185,7 +185,7 @@ class TwoNodesTests(TandemctlTestCase):
             "TANDEMD_ADMIN_TOKEN_FILE": str(self.token),
         }
 
-    async def tearDown(self) -> None:
+    async def tearDown(self) -> None:  # type: ignore[override]  # trial waits for it
         await super().tearDown()
         self.redis.stop()
         self.postgres.execute(f"drop database {DATABASE} with (force)")

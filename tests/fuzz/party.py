@@ -83,7 +83,7 @@ class Actor:
         raise Fault(f"nothing like this is declared: {message}")
 
 
-_LOGGED: tuple[type, ...] = tuple(m.LoggedMessage.__args__)  # type: ignore[attr-defined]
+_LOGGED: tuple[type, ...] = tuple(m.LoggedMessage.__args__)
 
 
 class Party:

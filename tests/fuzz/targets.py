@@ -97,7 +97,7 @@ def _site(reactor: Any) -> FakeTransport:
     """Return a connection to a site with everything in it."""
     factory = TandemFactory(reactor, protocol_settings(), _heard, lambda address, code, opened: None)
     rooms = FakeRooms()
-    rooms.invite = lambda code, address, wait: succeed(rooms.invites.get(code))  # type: ignore[method-assign]
+    rooms.invite = lambda code, address, wait: succeed(rooms.invites.get(code))
     root = root_resource(
         websocket=WebSocketResource(factory),
         rooms=rooms,

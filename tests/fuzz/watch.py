@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
+from zope.interface import implementer
 
 
 class Fault(Exception):
@@ -18,7 +18,8 @@ def no_errors() -> Iterator[None]:
     """Raise Fault at the end if an error was logged meanwhile."""
     seen: list[str] = []
 
-    def observe(event: Any) -> None:
+    @implementer(ILogObserver)
+    def observe(event: LogEvent) -> None:
         if event.get("log_level") in (LogLevel.error, LogLevel.critical) or event.get("isError"):
             failure = event.get("log_failure")
             seen.append(failure.getTraceback() if failure is not None else str(event.get("log_format")))

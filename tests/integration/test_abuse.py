@@ -107,7 +107,7 @@ class OtherTests(RawTestCase):
         status, _ = await self.get(f"http://127.0.0.1:{daemon.port}/")
         self.assertEqual(status, 200)
         for raw in slow[:30]:
-            raw.transport.resumeProducing()  # type: ignore[union-attr]
+            raw.transport.resumeProducing()
             await raw.until(b"")
         assert daemon.transport is not None
         opened = [

@@ -285,7 +285,7 @@ class Archived(DaemonTestCase):
 
 
 class Refused(DaemonTestCase):
-    async def says(self, wanted: str, *arguments: str, port: int = 0, **environ: str) -> None:
+    async def says(self, wanted: str, *arguments: str, port: int = 0, **environ: Any) -> None:
         """The daemon ends with status 1 and one line, which matches, and has made no state directory."""
         daemon = self.start(*arguments, port=port, **environ)
         self.assertEqual(await daemon.ended(), 1)

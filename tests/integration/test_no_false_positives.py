@@ -63,6 +63,9 @@ class Person:
     def probe(self, answered: Callable[[bool], None]) -> None:
         answered(False)
 
+    def crowded(self) -> bool:
+        return False
+
     def settled(self) -> None:
         if self.connection is not None:
             self.connection.join_finished()
@@ -236,7 +239,7 @@ class Evening:
             # Dragging the bar to and fro.
             for i in range(rng.randint(1, 15)):
                 self.position = rng.uniform(1, 5000)
-                self.at(i * 0.2, lambda at=self.position: self._seek(person, at))  # type: ignore[misc]
+                self.at(i * 0.2, lambda at=self.position: self._seek(person, at))
         elif chance < 3 / 60:
             for i in range(rng.randint(1, 8)):
                 self.at(i * 0.7, lambda: person.say(encoded("CHAT", text="so funny! " * rng.randint(1, 20))))
@@ -246,7 +249,7 @@ class Evening:
             self.come_back(person)
         elif chance < 5.2 / 60:
             for i in range(12):
-                self.at(i * 0.6, lambda i=i: person.say(encoded("UPDATE_USERNAME", username="Annabelle"[: i + 1])))  # type: ignore[misc]
+                self.at(i * 0.6, lambda i=i: person.say(encoded("UPDATE_USERNAME", username="Annabelle"[: i + 1])))
 
     def _seek(self, person: Person, position: float) -> None:
         person.say(encoded("SEEK", currentTime=position, isPlaying=True))
@@ -276,7 +279,7 @@ class HonestTest(TestCase):
     def begin(self, evening: Evening, seconds: float) -> None:
         """Have everybody come within some seconds; the first lets all of them control the film."""
         for number, person in enumerate(evening.people):
-            evening.at(seconds * number / len(evening.people), lambda person=person: evening.arrive(person))  # type: ignore[misc]
+            evening.at(seconds * number / len(evening.people), lambda person=person: evening.arrive(person))
         evening.at(0.0, lambda: evening.people[0].say(encoded("TOGGLE_GUEST_CONTROL", enabled=True)))
         evening.run(seconds + 1)
 

@@ -10,6 +10,7 @@ import struct
 import treq
 from twisted.logger import eventAsText, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http_headers import Headers
 
 from tandemd.app.log_observer import LineObserver, json_line
 from tandemd.store.redis import keys
@@ -17,6 +18,7 @@ from tandemd.web import Quota
 
 from ..support.daemon_process import ROOT, Client, Daemon, DaemonTestCase
 from ..support.fake_node import TITLE, frame
+from ..support.log_events import observe_log
 from ..support.rawclient import Raw, RawTestCase
 from ..web.test_openapi import described
 from ..web.test_router import WebTestCase, head, unread, upgrade
@@ -89,7 +91,9 @@ class PartyTest(DaemonTestCase):
         return ann, [mine["token"], theirs["token"]]
 
     async def status(self, base: str, token: str) -> bytes:
-        response = await treq.get(base + "/status", headers={"Authorization": f"Bearer {token}"}, persistent=False)
+        response = await treq.get(
+            base + "/status", headers=Headers({"Authorization": [f"Bearer {token}"]}), persistent=False
+        )
         body: bytes = await response.content()
         return body
 
@@ -128,7 +132,8 @@ class PartyTest(DaemonTestCase):
             real = path
             for name, value in values.items():
                 real = real.replace(name, value)
-            for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": f"Bearer {tokens[0][:-1]}"}):
+            for tokens_sent in ([], ["Bearer x"], [f"Bearer {tokens[0][:-1]}"]):
+                headers = Headers({"Authorization": tokens_sent})
                 response = await treq.get(base + real, headers=headers, persistent=False, allow_redirects=False)
                 told = repr(list(response.headers.getAllRawHeaders())).encode() + await response.content()
                 asked += 1
@@ -175,16 +180,16 @@ class AddressTest(RawTestCase):
         for number, data in enumerate((b"", b"\xff" * 40, frame(2, b"x"), frame(1, b"\xff"), frame(1, b"x") * 5000)):
             raw = await say(10 + number, HANDSHAKE)
             await raw.until(b"\r\n\r\n")
-            raw.transport.write(data)  # type: ignore[union-attr]
+            raw.transport.write(data)
         await say(20, HANDSHAKE + struct.pack("!BBQ", 0x81, 0xFF, 2**40) + b"mask" + bytes(100))
         for _ in range(8):
             await say(30)
         status, refused = await self.open(daemon, source="127.0.77.14")
         raws.append(refused)
         gone = await self.reach(daemon, "127.0.77.40")
-        gone.transport.write(HANDSHAKE)  # type: ignore[union-attr]
+        gone.transport.write(HANDSHAKE)
         await gone.until(b"\r\n\r\n")
-        gone.transport.abortConnection()  # type: ignore[union-attr]
+        gone.transport.abortConnection()
         for raw in raws:
             if not raw.ended:
                 await raw.until(b"")
@@ -214,8 +219,7 @@ class UnreadTest(WebTestCase):
     def test_no_addresses(self) -> None:
         out = io.BytesIO()
         observer = LineObserver(out, json_line, "debug")
-        self.addCleanup(globalLogPublisher.removeObserver, observer)
-        globalLogPublisher.addObserver(observer)
+        observe_log(self, observer)
         self.site.connections = Quota()
         unread(self.site, 3)
         unread(self.site, 3, "198.51.100.{}", head("/health"))
@@ -231,8 +235,7 @@ class FaultTest(WebTestCase):
         """An invite link has a PIN in it."""
         self.rooms.failure = RuntimeError("a fault")
         lines: list[str] = []
-        self.addCleanup(globalLogPublisher.removeObserver, observer := lambda event: lines.append(eventAsText(event)))
-        globalLogPublisher.addObserver(observer)
+        observe_log(self, lambda event: lines.append(eventAsText(event)))
         self.request(f"/room/abcde12345/{PIN}")
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         (line,) = [line for line in lines if "a fault" in line]

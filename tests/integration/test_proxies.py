@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 
 import treq
+from twisted.web.http_headers import Headers
 
 from ..support.daemon_process import Daemon
 from ..support.rawclient import RawTestCase
@@ -81,7 +82,7 @@ class ProxyProtocolTests(RawTestCase):
         for head in (UNKNOWN, LOCAL):
             status, raw = await self.open(daemon, head)
             self.assertEqual(status, OPEN, head)
-            raw.transport.loseConnection()  # type: ignore[union-attr]
+            raw.transport.loseConnection()
             await raw.until(b"")
 
 
@@ -121,7 +122,7 @@ class HopTests(RawTestCase):
         found = []
         for number in range(3):
             response = await treq.get(
-                f"{base}/api/short-id/room", headers={"X-Forwarded-For": f"8.8.8.{number}"}, persistent=False
+                f"{base}/api/short-id/room", headers=Headers({"X-Forwarded-For": [f"8.8.8.{number}"]}), persistent=False
             )
             found.append((response.code, b"shortUrl" in await response.content()))
         self.assertEqual(found, [(404, False), (404, False), (429, False)])

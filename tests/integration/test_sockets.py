@@ -46,7 +46,7 @@ class Waiting:
         """Return what it has been told up to the first message of each of these types, in this order."""
         told: list[dict[str, Any]] = []
         for kind in kinds:
-            await self.until(lambda kind=kind: any(m["type"] == kind for m in self.client.messages))  # type: ignore[misc]
+            await self.until(lambda kind=kind: any(m["type"] == kind for m in self.client.messages))
             while True:
                 told.append(self.client.messages.pop(0))
                 if told[-1]["type"] == kind:

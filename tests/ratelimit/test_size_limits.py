@@ -129,7 +129,7 @@ class SplitTests(SynchronousTestCase):
         world.do("b", m.Leave())
         assert world.room.gate is not None
         self.assertEqual(set(world.room.gate.gone), {"b", "c"})
-        self.assertEqual(set(stored(world.room).gate.gone), {"b", "c"})  # type: ignore[union-attr]
+        self.assertEqual(set(stored(world.room).gate.gone), {"b", "c"})
         # Again at the same moment and place: it waits for all of them again.
         world.do("a", m.Seek(current_time=5.0))
         assert world.room.gate is not None
@@ -376,7 +376,7 @@ class RedisBoundsTest(BoundsContract, RedisTestCase):
 
     async def test_a_room_of_the_old_form_is_written_in_the_new_one(self) -> None:
         store, hand = await self.begin()
-        words = [part for item in old_form(hand.room).items() for part in item]
+        words: list[Any] = [part for item in old_form(hand.room).items() for part in item]
         await self.ask(store, b"HSET", room_key("room"), *words)
         await self.ask(store, b"HDEL", room_key("room"), b"locked")
         found = await store.rooms.load("room")

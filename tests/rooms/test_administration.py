@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
@@ -100,10 +100,10 @@ class RoomTests(ServiceTestCase):
         self.administration = Administration(
             self.world.store,
             rooms.open,
-            self.reports,
+            cast(Any, self.reports),
             dict,
             self._drain,
-            lambda: self.others,  # type: ignore[arg-type]
+            lambda: self.others,
         )
 
     def _drain(self, undo: bool) -> int:

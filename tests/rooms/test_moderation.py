@@ -187,7 +187,7 @@ class BanWithMembersTest(ServiceTestCase):
         self.refused(self.world.join("eve1", peer="10.0.0.7").told(), "banned")
         self.assertEqual([m["type"] for m in self.proven.told()], ["LEAVE", "USER_LEFT"] * 5)
         _, commit = self.world.server.journal[-1]
-        self.assertHas(commit.details, user="eve0", along=["eve1", "eve2", "eve3", "eve4"])
+        self.assertHas(commit.details or {}, user="eve0", along=["eve1", "eve2", "eve3", "eve4"])
 
     def test_all(self) -> None:
         told = self.ann.send("BAN", targetUserId="eve0", withMembers="all")

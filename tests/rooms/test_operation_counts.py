@@ -7,7 +7,7 @@ JOINs that wait, for other rooms, or for members it does not concern; anything l
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -56,6 +56,10 @@ class SilentWire:
 
     def write(self, data: bytes) -> None:
         self.told += 1
+
+    def stream(self, pieces: Iterator[bytes]) -> None:
+        for piece in pieces:
+            self.write(piece)
 
     def close(self, code: int, reason: str) -> None:
         """Nothing."""
@@ -360,8 +364,8 @@ class SlowLoad(HeldStore):
 
     slow: Deferred[None] | None = None
 
-    def load(self, code: str) -> Deferred[Room | None]:
-        found = super().load(code)
+    def load(self, room_id: str, *, archived: bool = True) -> Deferred[Room | None]:
+        found = super().load(room_id, archived=archived)
         return found if self.slow is None else self.slow.addCallback(lambda _: found)
 
 

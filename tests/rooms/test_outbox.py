@@ -37,6 +37,9 @@ class FakeWire:
     def probe(self, answered: Callable[[bool], None]) -> None:
         answered(True)
 
+    def crowded(self) -> bool:
+        return False
+
     def settled(self) -> None:
         pass
 

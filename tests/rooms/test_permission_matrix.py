@@ -120,6 +120,9 @@ class FakeWire:
     def probe(self, answered: Callable[[bool], None]) -> None:
         answered(True)
 
+    def crowded(self) -> bool:
+        return False
+
     def settled(self) -> None:
         self.connection.join_finished()
 

@@ -83,7 +83,7 @@ class RoomMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rules = make_rules(members_per_room=LIMIT)
+        self.room_rules = make_rules(members_per_room=LIMIT)
         self.now = START
         self.count = 0
         # Connections whose clients still believe that they speak for a member.
@@ -107,7 +107,7 @@ class RoomMachine(RuleBasedStateMachine):
         outcomes: list[Any] = []
         for room in (self.room, self.room.copy()):
             try:
-                outcomes.append(self.rules.decide(room, command, self.now))
+                outcomes.append(self.room_rules.decide(room, command, self.now))
             except RequestError as error:
                 assert error.code in ERROR_MEANINGS
                 outcomes.append((error.code, error.text))
@@ -121,7 +121,7 @@ class RoomMachine(RuleBasedStateMachine):
             return None
         self.check_permission(command, decision)
         if decision.commits:
-            commit = commit_of(self.room, user, decision, self.now, self.rules)
+            commit = commit_of(self.room, user, decision, self.now, self.room_rules)
             self.commit(commit)
         return decision
 
@@ -157,7 +157,7 @@ class RoomMachine(RuleBasedStateMachine):
         gate = self.room.gate
         self.room.apply(commit)
         self.log.append(commit)
-        assert self.room.due == (0.0 if commit.closes else self.rules.due(self.room)), (
+        assert self.room.due == (0.0 if commit.closes else self.room_rules.due(self.room)), (
             "the due time is not the true one"
         )
         if self.room.gate is not None and (gate is None or self.room.gate.since != gate.since):
@@ -250,7 +250,7 @@ class RoomMachine(RuleBasedStateMachine):
             assert used or member.token in (joined.token, joined.next_token), "a token died before the next was used"
         for secret in {joined.token, joined.next_token} - {""}:
             # The token is enough at any address, without PIN and name. The rules would raise otherwise.
-            self.rules.decide(self.room, Command(user, "x/y/0", Enter(None, "", token=secret)), self.now)
+            self.room_rules.decide(self.room, Command(user, "x/y/0", Enter(None, "", token=secret)), self.now)
 
     def conn_of(self, user: str, back: int) -> str:
         conns = self.conns[user]

@@ -12,7 +12,7 @@ import socket
 import sqlite3
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import treq
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
@@ -146,7 +146,9 @@ class Daemon(protocol.ProcessProtocol):
     async def logs(self, wanted: Callable[[Json], bool]) -> Json:
         """Return the first line of its log that is wanted, as soon as it is there: it comes by another way than answers do."""
         found = lambda: next((line for line in self.log if wanted(line)), None)  # noqa: E731
-        return dict(await eventually(reactor, "a line of the log", found, lambda: self.lines.seen))
+        line = await eventually(reactor, "a line of the log", found, lambda: self.lines.seen)
+        assert line is not None
+        return dict(line)
 
     def kill(self, sig: int = signal.SIGKILL) -> None:
         if self.status is None:
@@ -227,7 +229,7 @@ class DaemonTestCase(TestCase):
         self._daemons: list[Daemon] = []
         self._clients: list[Client] = []
 
-    async def tearDown(self) -> None:
+    async def tearDown(self) -> None:  # type: ignore[override]  # trial waits for it
         for daemon in self._daemons:
             if daemon.status is None:
                 ended = daemon.ended()
@@ -249,13 +251,13 @@ class DaemonTestCase(TestCase):
         self._daemons.append(daemon)
         return daemon
 
-    async def running(self, *arguments: str, **environ: str) -> Daemon:
+    async def running(self, *arguments: str, **environ: Any) -> Daemon:
         """Return a daemon that takes connections."""
         daemon = self.start(*arguments, **environ)
         await daemon.ready()
         return daemon
 
-    async def refused(self, *arguments: str, **environ: str) -> Daemon:
+    async def refused(self, *arguments: str, **environ: Any) -> Daemon:
         """Return a daemon that ended by itself."""
         daemon = self.start(*arguments, **environ)
         await daemon.ended()
@@ -265,7 +267,7 @@ class DaemonTestCase(TestCase):
         factory = WebSocketClientFactory(f"ws://127.0.0.1:{daemon.port}/ws", reactor=reactor)
         factory.protocol = Client
         factory.noisy = False
-        client = await HostnameEndpoint(reactor, host, daemon.port).connect(factory)
+        client = cast(Client, await HostnameEndpoint(reactor, host, daemon.port).connect(factory))
         self._clients.append(client)
         await client.opened
         return client

@@ -47,7 +47,7 @@ class Scripted(Protocol):
 
 
 class ScriptedFactory(Factory):
-    protocol = Scripted
+    protocol = Scripted  # type: ignore[assignment]  # Twisted wants a protocol that knows its factory
     noisy = False
 
     def __init__(self, answer: Callable[[list[str]], Any]):

@@ -41,7 +41,7 @@ class Raw(Protocol):
         self._wanted, waiting = wanted, Deferred()
         self._waiting = waiting
         self._check()
-        await waiting.addTimeout(PATIENCE_SECONDS, reactor)  # type: ignore[arg-type]
+        await waiting.addTimeout(PATIENCE_SECONDS, reactor)
 
 
 class RawTestCase(DaemonTestCase):
@@ -50,7 +50,7 @@ class RawTestCase(DaemonTestCase):
     async def reach(self, daemon: Daemon, source: str = "127.0.0.1") -> Raw:
         """Connect, from an address of this machine."""
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", daemon.port, bindAddress=(source, 0))
-        raw = await connectProtocol(endpoint, Raw())
+        raw: Raw = await connectProtocol(endpoint, Raw())
         self._raws.append(raw)
         return raw
 
@@ -71,10 +71,10 @@ class RawTestCase(DaemonTestCase):
         super().setUp()
         self._raws: list[Raw] = []
 
-    async def tearDown(self) -> None:
+    async def tearDown(self) -> None:  # type: ignore[override]  # trial waits for it
         for raw in self._raws:
             if not raw.ended:
-                raw.transport.abortConnection()  # type: ignore[union-attr]
+                raw.transport.abortConnection()
                 await raw.until(b"")
         await super().tearDown()
 

@@ -106,8 +106,8 @@ class Recorder:
     def seqs(self, code: str) -> list[int]:
         return [commit.seq for commit in self.commits.get(code, ())]
 
-    def head(self, code: str, room_id: str, version: Version) -> None:
-        self.heads.append((code, room_id, version))
+    def head(self, room_id: str, room_uuid: str, version: Version) -> None:
+        self.heads.append((room_id, room_uuid, version))
 
     def renewed(self, code: str) -> None:
         self.renewals.append(code)

@@ -50,7 +50,8 @@ def certificate() -> ssl.PrivateCertificate:
     pem = signed.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return ssl.PrivateCertificate.loadPEM(pem)
+    certificate: ssl.PrivateCertificate = ssl.PrivateCertificate.loadPEM(pem)
+    return certificate
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:

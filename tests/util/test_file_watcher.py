@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.task import Clock
-from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd.util.file_watcher import POLL_SECONDS, FileWatcher, InvalidFileError, files_in
+
+from ..support.log_events import observe_log
 
 
 def nothing() -> None:
@@ -29,8 +30,7 @@ class FileWatchTests(SynchronousTestCase):
         self.changes: list[str] = []
         self.meanwhile: Callable[[], object] = nothing
         self.events: list[dict[str, Any]] = []
-        globalLogPublisher.addObserver(self.events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+        observe_log(self, self.events.append)
 
     def read(self) -> str:
         self.reads += 1

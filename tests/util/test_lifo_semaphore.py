@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.trial.unittest import TestCase
 
 from tandemd.util.lifo_semaphore import LifoSemaphore, QueueFullError
@@ -46,8 +48,7 @@ class TurnsTest(TestCase):
         turns.acquire("first")
         done: list[int] = []
         for number in range(5000):
-            turns.acquire(str(number)).addCallback(
-                lambda _, number=number: (turns.release(str(number)), done.append(number))
-            )
+            turn: Any = turns.acquire(str(number))
+            turn.addCallback(lambda _, number=number: (turns.release(str(number)), done.append(number)))
         turns.release("first")
         self.assertEqual(done, list(range(4999, -1, -1)))

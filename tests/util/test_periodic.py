@@ -142,7 +142,7 @@ class RedisNodeTest(RedisTestCase):
         tried = [Once(loop._function) for loop in loops]
         for loop, once in zip(loops, tried, strict=True):
             loop._function = once
-        await until(lambda: all(once.calls >= 2 for once in tried), 60)
+        await until(lambda: all(once.calls >= 2 for once in tried))
         self.assertEqual(len(self.flushLoggedErrors(OSError)), len(tried))
         self.assertEqual(a.ready(), "")
 

@@ -1,15 +1,19 @@
 """Services in order, and work in the background."""
 
+import io
+
 from twisted.application.service import Application, Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import ILogObserver, globalLogPublisher
+from twisted.logger import ILogObserver
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd.app.log_observer import LineObserver, json_line
 from tandemd.app.root_service import RootService
 from tandemd.util.services import OrderedMultiService, StartupError, Tasks
+
+from ..support.log_events import observe_log
 
 
 class Recorded(Service):
@@ -47,8 +51,7 @@ class SequenceTests(SynchronousTestCase):
 
     def logged(self):
         events = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        observe_log(self, events.append)
         return events
 
     def test_one_after_another_and_back(self):
@@ -123,7 +126,7 @@ class SequenceTests(SynchronousTestCase):
 
     def test_gives_twistd_the_log(self):
         application = Application("x")
-        observer = LineObserver(None, json_line, "info")
+        observer = LineObserver(io.BytesIO(), json_line, "info")
         RootService(self.reactor, observer).setServiceParent(application)
         self.assertIs(application.getComponent(ILogObserver), observer)
 
@@ -150,8 +153,7 @@ class TasksTests(SynchronousTestCase):
 
     def test_failures_are_logged_with_the_name(self):
         events = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        observe_log(self, events.append)
         d = Deferred()
         self.tasks.spawn("presence round", self.waiting(d))
         d.errback(ValueError("v"))

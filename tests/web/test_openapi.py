@@ -62,7 +62,7 @@ class RouteTest(WebTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.serve(administration=FakeAdministration(ROOM), admin_token=TOKEN, code_lookups=0)
-        self.rooms.invite = lambda code, address, wait: succeed(self.rooms.invites.get(code))  # type: ignore[method-assign]
+        self.rooms.invite = lambda code, address, wait: succeed(self.rooms.invites.get(code))
 
     def test_every_method_of_every_path(self) -> None:
         for path, operations in described().items():
@@ -76,7 +76,7 @@ class RouteTest(WebTestCase):
                 real = real.replace(name, value)
             body = b'{"text": "x"}' if path.endswith("announce") else b""
             method = "POST" if "post" in operations else "GET"
-            headers = {"Authorization": f"Bearer {TOKEN}", "Content-Length": str(len(body))}
+            headers: dict[str, Any] = {"Authorization": f"Bearer {TOKEN}", "Content-Length": str(len(body))}
             self.assertIn(self.request(real, method, body=body, **headers).status, (200, 302, 426), real)
 
     def test_what_is_there_is_described(self) -> None:

@@ -22,7 +22,7 @@ from twisted.internet.interfaces import IAddress, IPushProducer
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
-from twisted.logger import LogEvent, globalLogPublisher
+from twisted.logger import LogEvent
 from twisted.python.failure import Failure
 from twisted.test import iosim
 from twisted.trial.unittest import TestCase
@@ -48,6 +48,8 @@ from tandemd.web import (
 from tandemd.web.client_addresses import UNKNOWN
 from tandemd.web.cors import USUAL
 from tandemd.web.file_range import CHUNK_BYTES, FileRange, PartSender
+
+from ..support.log_events import observe_log
 
 CODE = "abcde12345"
 ROOM = "default_room_1700000000000"
@@ -219,10 +221,10 @@ class WebTestCase(TestCase):
     ) -> Reply:
         """Send one request, headers being written with _ for -, and return the answer."""
         client, pump = self.connect(peer)
-        client.transport.write(head(path, method, **headers) + body)  # type: ignore[union-attr]
+        client.transport.write(head(path, method, **headers) + body)
         pump.flush()
         reply = Reply(client.data, method)
-        client.transport.loseConnection()  # type: ignore[union-attr]  # or its timers stay: thousands slow the clock down
+        client.transport.loseConnection()  # or its timers stay: thousands slow the clock down
         pump.flush()
         return reply
 
@@ -508,7 +510,7 @@ class ShortIdTests(WebTestCase):
 
     def test_waits_for_the_room(self) -> None:
         client, pump = self.connect()
-        client.transport.write(head("/api/short-id/later"))  # type: ignore[union-attr]
+        client.transport.write(head("/api/short-id/later"))
         pump.flush()
         self.assertEqual(client.data, b"")
         [(wait, waiting)] = self.rooms.waiting
@@ -519,7 +521,7 @@ class ShortIdTests(WebTestCase):
 
     def test_no_room(self) -> None:
         client, pump = self.connect()
-        client.transport.write(head("/api/short-id/never"))  # type: ignore[union-attr]
+        client.transport.write(head("/api/short-id/never"))
         pump.flush()
         self.rooms.waiting[0][1].callback(None)
         pump.flush()
@@ -528,16 +530,16 @@ class ShortIdTests(WebTestCase):
 
     def test_client_goes_away(self) -> None:
         client, pump = self.connect()
-        client.transport.write(head("/api/short-id/later"))  # type: ignore[union-attr]
+        client.transport.write(head("/api/short-id/later"))
         pump.flush()
-        client.transport.loseConnection()  # type: ignore[union-attr]
+        client.transport.loseConnection()
         pump.flush()
         self.assertEqual(self.rooms.cancelled, 1)
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_fault_while_waiting(self) -> None:
         client, pump = self.connect()
-        client.transport.write(head("/api/short-id/later"))  # type: ignore[union-attr]
+        client.transport.write(head("/api/short-id/later"))
         pump.flush()
         self.rooms.waiting[0][1].errback(ZeroDivisionError())
         pump.flush()
@@ -547,7 +549,7 @@ class ShortIdTests(WebTestCase):
 
     def test_a_cancelled_wait_of_somebody_who_is_there_is_a_fault(self) -> None:
         client, pump = self.connect()
-        client.transport.write(head("/api/short-id/later"))  # type: ignore[union-attr]
+        client.transport.write(head("/api/short-id/later"))
         pump.flush()
         self.rooms.waiting[0][1].cancel()
         pump.flush()
@@ -639,7 +641,7 @@ class OriginTests(WebTestCase):
         for origin in origins:
             client, pump = self.connect()
             fields = {} if origin is None else {"Origin": origin}
-            client.transport.write(upgrade("/ws", **fields))  # type: ignore[union-attr]
+            client.transport.write(upgrade("/ws", **fields))
             pump.flush()
             found.append(int(client.data.split(b" ")[1]))
         return found
@@ -696,7 +698,7 @@ class OriginTests(WebTestCase):
         self.serve(cors=Cors(USUAL, (), ["https://Party.example.org/p"]))
         upgraded = upgrade("/ws", Origin="https://party.example.org").replace(b"party.example\r", b"backend:4001\r")
         client, pump = self.connect()
-        client.transport.write(upgraded)  # type: ignore[union-attr]
+        client.transport.write(upgraded)
         pump.flush()
         self.assertIn(b" 101 ", client.data)
 
@@ -721,14 +723,14 @@ class OriginTests(WebTestCase):
         self.serve(cors=Cors(("https://www.netflix.com",)))
         client, pump = self.connect()
         twice = upgrade("/ws", Origin="https://www.netflix.com").replace(b"\r\n\r\n", b"\r\nOrigin: null\r\n\r\n")
-        client.transport.write(twice)  # type: ignore[union-attr]
+        client.transport.write(twice)
         pump.flush()
         self.assertIn(b" 403 Forbidden", client.data)
 
     def test_said_as_json_and_closed(self) -> None:
         self.serve(cors=Cors(("https://www.netflix.com",)))
         client, pump = self.connect()
-        client.transport.write(upgrade("/ws", Origin="null") + head("/health"))  # type: ignore[union-attr]
+        client.transport.write(upgrade("/ws", Origin="null") + head("/health"))
         pump.flush()
         reply = Reply(client.data)
         self.assertEqual((reply.status, reply.json["code"]), (403, "forbidden"))
@@ -749,7 +751,7 @@ class AwaitedTests(WebTestCase):
         clients = []
         for number in range(count):
             client, pump = self.connect(IPv4Address("TCP", peer.format(number), 1))
-            client.transport.write(data)  # type: ignore[union-attr]
+            client.transport.write(data)
             pump.flush()
             clients.append(client)
             self.pumps.append(pump)
@@ -818,7 +820,7 @@ class MethodTests(WebTestCase):
             ),
         ):
             client, pump = self.connect()
-            client.transport.write(head("/health", "POST", **headers) + body)  # type: ignore[union-attr]
+            client.transport.write(head("/health", "POST", **headers) + body)
             pump.flush()
             self.assertEqual(Reply(client.data).status, 413)
             self.assertEqual(client.data.count(b"HTTP/1.1"), 1)
@@ -865,7 +867,7 @@ class BadPathTests(WebTestCase):
 
     def test_too_long_for_anything(self) -> None:
         client, pump = self.connect()
-        client.transport.write(b"GET /" + b"x" * 100_000)  # type: ignore[union-attr]
+        client.transport.write(b"GET /" + b"x" * 100_000)
         pump.flush()
         self.assertTrue(client.closed)
 
@@ -878,9 +880,9 @@ class BadPathTests(WebTestCase):
         """No path makes a fault."""
         path = start + tail.translate(None, b"\x00\r\n\t\x0b\x0c ")
         client, pump = self.connect()
-        client.transport.write(head(path))  # type: ignore[union-attr]
+        client.transport.write(head(path))
         pump.flush()
-        client.transport.loseConnection()  # type: ignore[union-attr]
+        client.transport.loseConnection()
         pump.flush()
         self.rooms.waiting.clear()
         self.assertNotIn(b" 500 ", client.data[:20])
@@ -901,8 +903,7 @@ class FaultTests(WebTestCase):
     def test_a_fault_does_not_tell_the_log_who_was_invited_where(self) -> None:
         """The path of an invite link holds the invite code, and perhaps the PIN."""
         events: list[LogEvent] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        observe_log(self, events.append)
         self.rooms.failure = ZeroDivisionError()
         self.assertEqual(self.request(f"/room/{CODE}/73190588").status, 500)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
@@ -1045,9 +1046,9 @@ class PageTests(WebTestCase):
     def test_client_goes_away(self) -> None:
         with self.open_file_count_kept():
             client, pump = self.connect()
-            client.transport.write(head("/page/clip.mp4"))  # type: ignore[union-attr]
+            client.transport.write(head("/page/clip.mp4"))
             pump.pump()
-            client.transport.loseConnection()  # type: ignore[union-attr]
+            client.transport.loseConnection()
             pump.flush()
 
 
@@ -1198,7 +1199,9 @@ class SlowDownloadTests(WebTestCase):
         while not all(transport.aborted for transport in slow):
             before = sum(transport.aborted for transport in slow)
             # One turn: what is due now, and nothing of what that leads to.
-            due = [call for call in self.reactor.getDelayedCalls() if call.getTime() <= self.reactor.seconds()]
+            due: list[Any] = [
+                call for call in self.reactor.getDelayedCalls() if call.getTime() <= self.reactor.seconds()
+            ]
             if due:
                 for call in due:
                     self.reactor.calls.remove(call)
@@ -1212,11 +1215,11 @@ class SlowDownloadTests(WebTestCase):
 
     def test_a_websocket_is_none_of_them(self) -> None:
         client, pump = self.connect()
-        client.transport.write(upgrade("/ws"))  # type: ignore[union-attr]
+        client.transport.write(upgrade("/ws"))
         pump.flush()
         self.assertIn(b" 101 ", client.data)
         self.assertEqual((len(self.connections), len(self.site.waiting)), (0, 0))
-        client.transport.abortConnection()  # type: ignore[union-attr]
+        client.transport.abortConnection()
         pump.flush()
 
 
@@ -1226,26 +1229,26 @@ class WebSocketTests(WebTestCase):
     def test_both_paths(self) -> None:
         for path in ("/ws", "/ws?v=2", "/", "/?x"):
             client, pump = self.connect()
-            client.transport.write(upgrade(path))  # type: ignore[union-attr]
+            client.transport.write(upgrade(path))
             pump.flush()
             self.assertTrue(client.data.startswith(b"HTTP/1.1 101 "), path)
-            client.transport.write(self.FRAME)  # type: ignore[union-attr]
+            client.transport.write(self.FRAME)
             pump.flush()
             self.assertTrue(client.data.endswith(b"\x81\x02hi"))
 
     def test_it_outlives_the_time_for_a_request(self) -> None:
         client, pump = self.connect()
-        client.transport.write(upgrade("/ws"))  # type: ignore[union-attr]
+        client.transport.write(upgrade("/ws"))
         pump.flush()
         self.reactor.advance(100)
-        client.transport.write(self.FRAME)  # type: ignore[union-attr]
+        client.transport.write(self.FRAME)
         pump.flush()
         self.assertTrue(client.data.endswith(b"\x81\x02hi"))
 
     def test_no_other_path(self) -> None:
         for path in ("/ws/", "/ws/x", "/WS", "/health"):
             client, pump = self.connect()
-            client.transport.write(upgrade(path))  # type: ignore[union-attr]
+            client.transport.write(upgrade(path))
             pump.flush()
             self.assertEqual(Reply(client.data).status, 200 if path == "/health" else 404, path)
 
@@ -1257,7 +1260,7 @@ class WebSocketTests(WebTestCase):
 class ConnectionTests(WebTestCase):
     def test_keep_alive(self) -> None:
         client, pump = self.connect()
-        client.transport.write(head("/health") + head("/nowhere"))  # type: ignore[union-attr]
+        client.transport.write(head("/health") + head("/nowhere"))
         pump.flush()
         self.assertEqual(client.data.count(b"HTTP/1.1 "), 2)
         self.assertFalse(client.closed)
@@ -1266,7 +1269,7 @@ class ConnectionTests(WebTestCase):
         client, pump = self.connect()
         data = iter(head("/health"))
         for _ in range(14):
-            client.transport.write(bytes([next(data)]))  # type: ignore[union-attr]
+            client.transport.write(bytes([next(data)]))
             pump.flush()
             self.reactor.advance(1)
         pump.flush()
@@ -1277,11 +1280,11 @@ class ConnectionTests(WebTestCase):
 
     def test_slow_headers_of_a_later_request(self) -> None:
         client, pump = self.connect()
-        client.transport.write(head("/health"))  # type: ignore[union-attr]
+        client.transport.write(head("/health"))
         pump.flush()
         self.reactor.advance(14)
         for char in b"GET /health HTT":
-            client.transport.write(bytes([char]))  # type: ignore[union-attr]
+            client.transport.write(bytes([char]))
             pump.flush()
             self.assertFalse(client.closed)
             self.reactor.advance(1)
@@ -1290,7 +1293,7 @@ class ConnectionTests(WebTestCase):
 
     def test_idle(self) -> None:
         client, pump = self.connect()
-        client.transport.write(head("/health"))  # type: ignore[union-attr]
+        client.transport.write(head("/health"))
         pump.flush()
         self.reactor.advance(16)
         pump.flush()
@@ -1457,7 +1460,7 @@ class RequestLimitTest(WebTestCase):
         for path in ("/status", "/health"):
             self.reactor.advance(60)
             client, pump = self.connect()
-            client.transport.write(head(path) * 10)  # type: ignore[union-attr]
+            client.transport.write(head(path) * 10)
             pump.flush()
             self.assertEqual((client.data.count(b"HTTP/1.1 "), client.closed), (4, True), path)
 

@@ -79,7 +79,7 @@ class Doorstep:
         connect = cast(Any, lambda protocol: heard)
         settings = protocol_settings(fast_path=fast)
         factory = TandemFactory(clock, settings, connect, lambda address, code, opened: None)
-        self.protocol: TandemProtocol = factory.buildProtocol(IPv4Address("TCP", "10.0.0.1", 1))
+        self.protocol = cast(TandemProtocol, factory.buildProtocol(IPv4Address("TCP", "10.0.0.1", 1)))
         transport = FakeTransport(self.protocol, isServer=True)
         cast(Any, self.protocol).makeConnection(transport)
         self.protocol.dataReceived(data)

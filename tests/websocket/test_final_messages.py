@@ -29,7 +29,7 @@ from ..support.socket_connection import REQUEST, certificate
 try:
     from tandemd.app.fair_reactor import FairReactor
 except ImportError:
-    FairReactor = None  # type: ignore[assignment,misc]
+    FairReactor = None  # type: ignore[assignment]
 
 TEXT, CLOSE = 1, 8
 LIMIT = 60.0
@@ -267,7 +267,7 @@ class DaemonTests(DaemonTestCase):
         expected = {"CHAT": count * chats, "USER_LEFT": count}
         while (found := dict(self.query(COUNTS))) != expected:
             self.assertLess(time.monotonic(), until, f"the archive has {found}")
-            await deferLater(installed_reactor, 0.05)  # type: ignore[arg-type]
+            await deferLater(installed_reactor, 0.05)
         self.assertEqual([line for line in daemon.log if line["level"] in ("error", "critical")], [])
 
     async def test_end(self) -> None:

@@ -401,8 +401,8 @@ class HandshakeTest(ServiceTestCase):
         answer: list[bytes] = []
 
         def begin(client: Client) -> None:
-            client.startHandshake = lambda: client.transport.write(self.REQUEST % (path, headers))  # type: ignore[union-attr]
-            client.dataReceived = answer.append  # type: ignore[method-assign]
+            client.startHandshake = lambda: client.transport.write(self.REQUEST % (path, headers))
+            client.dataReceived = answer.append  # type: ignore[assignment]
 
         self.world.connect(begin=begin)
         return b"".join(answer)

@@ -418,15 +418,15 @@ class HandshakeTest(WebTestCase):
         def connect(protocol: TandemProtocol) -> Any:
             raise AssertionError("not before the answer was seen")
 
-        def counted(code: int | None, opened: bool) -> None:
+        def counted(address: str, code: int | None, opened: bool) -> None:
             self.opened += opened
 
         factory = TandemFactory(self.reactor, protocol_settings(fast_path=self.fast), connect, counted)
         # What follows a handshake is the business of the other tests.
-        factory.opened = lambda protocol: None  # type: ignore[method-assign]
+        factory.opened = lambda protocol: None
         self.serve(websocket=WebSocketResource(factory))
 
-    def ask(self, line: str = "GET /ws HTTP/1.1", **headers: str | None) -> bytes:
+    def ask(self, line: str = "GET /ws HTTP/1.1", **headers: Any) -> bytes:
         """Return the answer to a handshake: the good one but for these headers; None leaves one out."""
         fields = {**GOOD, **headers}
         lines = [line, *(f"{name}: {value}" for name, value in fields.items() if value is not None), "", ""]
@@ -442,7 +442,7 @@ class HandshakeTest(WebTestCase):
 
     def test_accepted(self) -> None:
         for name, headers in ACCEPTED.items():
-            reply = Reply(self.ask(**headers))
+            reply = Reply(self.ask(**cast(Any, headers)))
             self.assertEqual(reply.status, 101, name)
             self.assertEqual(reply.headers["Upgrade"].lower(), "websocket")
             self.assertEqual(reply.headers["Connection"].lower(), "upgrade")
@@ -453,7 +453,7 @@ class HandshakeTest(WebTestCase):
 
     def test_refused(self) -> None:
         for name, headers in REFUSED.items():
-            reply = Reply(self.ask(**headers))
+            reply = Reply(self.ask(**cast(Any, headers)))
             self.assertIn(reply.status, (400, 403, 426), f"{name}: {reply.body!r}")
 
     def test_other_versions_are_told_which_one_there_is(self) -> None:

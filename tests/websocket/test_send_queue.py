@@ -121,7 +121,7 @@ class SlowClientTest(SocketTestCase):
     def test_relays_of_one_turn_stay_out_too(self) -> None:
         """Many members who send as much as they may at once do not have another cut off."""
         self.ann.told()
-        group = self.world.server.rooms.open.get("room").group  # type: ignore[union-attr]
+        group = self.world.server.rooms.open.get("room").group
         refused = 0
         for _ in range(200):
             target = group.get("bob")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -301,7 +302,9 @@ class StrangerTest(ServiceTestCase):
         answers: list[tuple[str, float, object]] = []
         for code in ("room", "there is none"):
             asked: Deferred[str | None] = directory.invite(code, "6.6.6.6", 2.0)
-            asked.addCallback(lambda found, code=code: answers.append((code, self.world.now, found)))
+            asked.addCallback(
+                functools.partial(lambda code, found: answers.append((code, self.world.now, found)), code)
+            )
         began = self.world.now
         self.world.advance(3)
         self.assertEqual(answers, [("room", began + 2.0, None), ("there is none", began + 2.0, None)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -41,11 +41,21 @@ class Wire:
             if word.encode() in data:
                 self._told(word)
 
+    def stream(self, pieces: Iterator[bytes]) -> None:
+        for piece in pieces:
+            self.write(piece)
+
     def close(self, code: int, reason: str) -> None:
+        raise AssertionError(reason)
+
+    def close_abusive(self, reason: str) -> None:
         raise AssertionError(reason)
 
     def probe(self, answered: Callable[[bool], None]) -> None:
         answered(True)
+
+    def crowded(self) -> bool:
+        return False
 
     def settled(self) -> None:
         pass
@@ -78,7 +88,7 @@ class PinAttackTest(TestCase):
         host = self.connect("10.0.0.1", lambda word: None)
         self.rooms.join(host, m.Join(room_id="room", user_id="host", username="Host", pin=RIGHT))
         self.clock.advance(1)
-        self.invite = self.rooms.open.get("room").room.settings.invite  # type: ignore[union-attr]
+        self.invite = self.rooms.open.get("room").room.settings.invite
 
     def hash_pin(self, pin: str, salt: str) -> Deferred[Pin]:
         hashed: Deferred[Pin] = Deferred()

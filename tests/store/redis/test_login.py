@@ -16,7 +16,6 @@ from cryptography.x509.oid import NameOID
 from twisted.internet import reactor as _reactor
 from twisted.internet import ssl
 from twisted.internet.defer import ensureDeferred, gatherResults
-from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.protocols.portforward import ProxyClientFactory, ProxyFactory
 from twisted.trial.unittest import TestCase
@@ -239,7 +238,7 @@ class TLSTests(NodesTestCase):
 
     def tunnel(self, address: str = "127.0.0.1") -> dict[str, str]:
         server = self.redis(port=private_servers.free_port())
-        factory: Factory = _Proxy("127.0.0.1", server.port)
+        factory: Any = _Proxy("127.0.0.1", server.port)
         port = reactor.listenSSL(0, factory, self.authority.server(address), interface="127.0.0.1")
         self.addCleanup(deferLater, reactor, 0.05)  # the far ends of the tunnels notice the end of the near ones
         self.addCleanup(port.stopListening)

@@ -7,7 +7,6 @@ import time
 from typing import Any
 
 from twisted.internet.task import deferLater
-from twisted.logger import globalLogPublisher
 
 from tandemd.interfaces import Unavailable
 from tandemd.rules.state import MEMBER, Member
@@ -16,6 +15,7 @@ from tandemd.store.redis.memory_pressure import EASED_SHARE, HIGH_SHARE, SHORT_L
 
 from ...support import private_servers
 from ...support.daemon_process import Daemon, DaemonTestCase
+from ...support.log_events import observe_log
 from ...support.patience import PATIENCE_SECONDS
 from ...support.redis_nodes import Hand, RedisTestCase, member, reactor, until
 
@@ -26,8 +26,7 @@ class FullTestCase(RedisTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.lines: list[dict[str, Any]] = []
-        globalLogPublisher.addObserver(self.lines.append)
-        self.addCleanup(globalLogPublisher.removeObserver, self.lines.append)
+        observe_log(self, self.lines.append)
 
     def used(self) -> int:
         text = self.server.execute("INFO", "memory").decode()

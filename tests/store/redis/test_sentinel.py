@@ -68,7 +68,7 @@ class EndpointTests(TestCase):
         """Return "HOST:PORT" of what is connected to; no connection to a sentinel is left."""
         error = await self.refused(connecting)
         self.assertIsInstance(error.__cause__, Named)
-        host, port = error.__cause__.args  # type: ignore[union-attr]
+        host, port = error.__cause__.args
         return f"{host}:{port}"
 
     async def refused(self, connecting: Deferred[Any]) -> RedisUnreachableError:
@@ -253,8 +253,8 @@ class FailoverTests(DaemonTestCase):
             TANDEMD_LIMITS_ENABLED="false",
         )
 
-    def archived(self) -> int:
-        """Return how many things that were said are in the archive."""
+    def archived_chats(self) -> int:
+        """Return the number of chat messages in the archive."""
         rows = self.postgres.execute("select count(*) from room_events where event_type = 'CHAT'", "failover")
         return int(rows[0][0])
 
@@ -303,7 +303,7 @@ class FailoverTests(DaemonTestCase):
             self.assertEqual(len(heard), len(set(heard)))
             self.assertEqual(set(heard), said)
             self.assertEqual([text for text in heard if text.startswith("ann")], speakers[0].acknowledged)
-        await self.until("all is archived", lambda: self.archived() == len(said))
+        await self.until("all is archived", lambda: self.archived_chats() == len(said))
         for speaker in speakers:
             self.assertEqual({refusal["code"] for refusal in speaker.refusals} - {"unavailable"}, set())
             self.assertLess(len(speaker.refusals), 10)

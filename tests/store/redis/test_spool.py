@@ -7,7 +7,6 @@ import os
 import shutil
 import tempfile
 
-from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import TestCase
 
 from tandemd.app.metrics import NodeMetrics
@@ -15,6 +14,7 @@ from tandemd.store.redis import spool
 from tandemd.store.redis.spool import Entry, Quarantine, Spool
 
 from ...support.disks import Quota, SmallDisk, no_descriptors
+from ...support.log_events import observe_log
 
 
 def entry(number: int, size: int = 0) -> Entry:
@@ -29,8 +29,7 @@ class SpoolTest(TestCase):
         self.unreadable = os.path.join(self.directory, "journal.unreadable")
         self.quota = Quota()
         self.logged: list[str] = []
-        globalLogPublisher.addObserver(self.note)
-        self.addCleanup(globalLogPublisher.removeObserver, self.note)
+        observe_log(self, self.note)
         self.begin()
 
     def note(self, event: dict[str, object]) -> None:
