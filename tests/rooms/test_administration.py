@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from tandemd.errors import RequestError
+from tandemd.errors import ErrorCode, RequestError
 from tandemd.interfaces import IAdministration, Unavailable
 from tandemd.rooms.administration import Administration
 from tandemd.rules.commands import Announce, Close
@@ -346,10 +346,10 @@ class HttpTests(WebTestCase):
         self.assertEqual(self.administration.asked, [])
 
     def test_unavailable(self) -> None:
-        self.administration.failure = RequestError("unavailable", "The store is away.", 2000)
+        self.administration.failure = RequestError(ErrorCode.UNAVAILABLE, "The store is away.", 2000)
         reply = self.ask("/v1/rooms")
         self.assertEqual((reply.status, reply.headers["Retry-After"]), (503, "2"))
-        self.administration.failure = RequestError("no_other_node", "Nobody is there.")
+        self.administration.failure = RequestError(ErrorCode.NO_OTHER_NODE, "Nobody is there.")
         self.assertEqual(self.ask("/v1/drain", {}).status, 409)
 
     def test_tokens(self) -> None:

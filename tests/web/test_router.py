@@ -31,7 +31,7 @@ from zope.interface.verify import verifyObject
 
 from tandemd.app.log_observer import json_line, text_line
 from tandemd.config import Config
-from tandemd.errors import RequestError
+from tandemd.errors import ErrorCode, RequestError
 from tandemd.interfaces import IRooms
 from tandemd.metrics import LabeledCounter
 from tandemd.ratelimit.invite_lookups import InviteLookupLimiter
@@ -377,7 +377,7 @@ class StatusTests(WebTestCase):
             self.assertEqual((reply.status, reply.json["rooms"]), (200, []), header)
 
     def test_stores_away(self) -> None:
-        self.rooms.failure = RequestError("unavailable", "The store is away.", 1500)
+        self.rooms.failure = RequestError(ErrorCode.UNAVAILABLE, "The store is away.", 1500)
         reply = self.request("/status", Authorization="Bearer s3cret")
         self.assertEqual(
             (reply.status, reply.json, reply.headers["Retry-After"]), (503, {"error": "The store is away."}, "2")
@@ -433,7 +433,7 @@ class RoomLinkTests(WebTestCase):
             self.assertTrue(reply.headers["Content-Type"].startswith("text/plain"))
 
     def test_stores_away(self) -> None:
-        self.rooms.failure = RequestError("unavailable", "The store is away.")
+        self.rooms.failure = RequestError(ErrorCode.UNAVAILABLE, "The store is away.")
         reply = self.request(f"/room/{CODE}")
         self.assertEqual((reply.status, reply.body), (503, b"The store is away."))
 
@@ -557,7 +557,7 @@ class ShortIdTests(WebTestCase):
         self.assertEqual(len(self.flushLoggedErrors(CancelledError)), 1)
 
     def test_stores_away(self) -> None:
-        self.rooms.failure = RequestError("unavailable", "The store is away.", 200)
+        self.rooms.failure = RequestError(ErrorCode.UNAVAILABLE, "The store is away.", 200)
         reply = self.request(f"/api/short-id/{ROOM}")
         self.assertEqual((reply.status, reply.headers["Retry-After"]), (503, "1"))
 

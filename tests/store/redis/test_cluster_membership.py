@@ -8,6 +8,8 @@ from twisted.internet.defer import ensureDeferred, fail, gatherResults
 
 from tandemd.errors import RequestError
 from tandemd.store.redis.cluster_membership import AWAY_SECONDS, DEAD_SECONDS
+from tandemd.errors import ErrorCode, RequestError
+from tandemd.store.redis.cluster_membership import AWAY_AFTER, DEAD_AFTER
 from tandemd.store.redis.keys import NODES, STORE, places_key
 
 from ...support.redis_nodes import RedisTestCase, member, reactor, until
@@ -73,7 +75,7 @@ class MembersTest(RedisTestCase):
         worked = a.follower.node_lost
 
         def fails(code: str, prefix: str) -> Any:
-            return worked(code, prefix) if code == "other" else fail(RequestError("unavailable", "not now"))
+            return worked(code, prefix) if code == "other" else fail(RequestError(ErrorCode.UNAVAILABLE, "not now"))
 
         a.follower.node_lost = fails
         await a._heartbeat()
