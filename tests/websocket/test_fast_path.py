@@ -388,6 +388,20 @@ class TlsDelayTest(TlsSocketTestCase, DelayTest):
     """The same with TLS between, whatever of the handshake is taken by the fast path."""
 
 
+class HandshakeAnswerTest(SocketTestCase):
+    """The answer to the handshake does not wait for an iteration of the reactor."""
+
+    waits: bool | None = None
+
+    def pump(self) -> Any:
+        if self.waits is None:
+            self.waits = self.transport in self.clock.writers
+        return super().pump()
+
+    def test_written_at_once(self) -> None:
+        self.assertIs(self.waits, False)
+
+
 class WritingTest(SocketTestCase):
     def test_order_when_the_socket_is_full(self) -> None:
         """The rest waits, and everything later waits behind it."""
