@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
 from tandemd.config.schema import Limits, Rooms
-from tandemd.messages.fields import ID_BYTES
+from tandemd.messages.fields import MAX_ID_BYTES
 from tandemd.ratelimit.scopes import WIDE
 from tandemd.ratelimit.spending import RESERVED
 from tandemd.rooms.dispatcher import RELAY_BYTES
@@ -39,7 +39,7 @@ TABLE = {
         f"then {kb(LIMITS.address_bytes_rate.per_second)} a second; a /48 {WIDE} times as much"
     ),
     "the mailbox of a lost member": f"{kb(LIMITS.mailbox_bytes)} (`limits.mailbox_bytes`) and {MAILBOX} messages",
-    "a room id, a user id": f"100 characters, {ID_BYTES} bytes; neither control nor format characters (Cc, Cf)",
+    "a room id, a user id": f"100 characters, {MAX_ID_BYTES} bytes; neither control nor format characters (Cc, Cf)",
     "kicks and bans": f"{MAX_BANS}",
     "members that left, with their addresses": f"{MAX_DEPARTED_MEMBERS}, for 10 minutes",
 }

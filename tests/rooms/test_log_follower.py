@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from tandemd.app.metrics import NodeMetrics
-from tandemd.errors import RequestError
+from tandemd.errors import ErrorCode, RequestError
 from tandemd.interfaces import Conflict
 from tandemd.rooms.command_queue import OUTAGE_PATIENCE_SECONDS
 from tandemd.rooms.log_follower import RETRY_SECONDS, LogFollower
@@ -208,7 +208,7 @@ class FollowingTest(TestCase):
 
     def test_tried_again(self) -> None:
         self.following.reload()
-        self.answer("load", RequestError("unavailable", "not now"))
+        self.answer("load", RequestError(ErrorCode.UNAVAILABLE, "not now"))
         self.assertFalse(self.following.catching_up)
         self.clock.advance(RETRY_SECONDS)
         self.answer("load", self.room_at(2, 5))
@@ -229,7 +229,7 @@ class FollowingTest(TestCase):
 
     def test_closing_leaves_no_timer(self) -> None:
         self.following.reload()
-        self.answer("load", RequestError("unavailable", "not now"))
+        self.answer("load", RequestError(ErrorCode.UNAVAILABLE, "not now"))
         self.following.close()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 
 from tandemd.app.metrics import NodeMetrics
-from tandemd.errors import RequestError
+from tandemd.errors import ErrorCode, RequestError
 from tandemd.ratelimit.buckets import Plan, TakeResult
 from tandemd.rooms.joining.limits import JoinDeferredError, JoinLimiter
 from tandemd.rules.state import Pin, Room, RoomSettings
@@ -148,12 +148,12 @@ class Away(MemoryStore):
     def load(self, code: str, *, archived: bool = True) -> Deferred[Any]:
         self.loads += 1
         if self.closed:
-            return fail(RequestError("unavailable", "The store is away.", 2000))
+            return fail(RequestError(ErrorCode.UNAVAILABLE, "The store is away.", 2000))
         return super().load(code, archived=archived)
 
     def take(self, ways: Sequence[Plan]) -> Deferred[TakeResult]:
         if self.away:
-            return fail(RequestError("unavailable", "The store is away.", 2000))
+            return fail(RequestError(ErrorCode.UNAVAILABLE, "The store is away.", 2000))
         return super().take(ways)
 
 
