@@ -78,6 +78,7 @@ setup(
             "mypy>=1.18",
             "mypy-zope>=1.0.14",
             "import-linter>=2.4",
+            "coverage>=7.10",
             "types-psycopg2",
             "types-PyYAML",
             "types-setuptools",
