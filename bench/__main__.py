@@ -1,4 +1,4 @@
-"""`make bench`: measure, print a table, write a JSON file, and say what got slower since another one was written."""
+"""`make bench`: measure, print a table, write a JSON file, and report figures that are slower than those of another file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOISE = 0.10
 """A change by less than this share says nothing, however alike repeated measurements were."""
 
 P99_MS = 50.0
-"""What users of one core may wait at most, all but one in a hundred."""
+"""The longest acceptable latency for users of one core, except for one in a hundred."""
 
 
 class Results:
@@ -59,10 +59,10 @@ class Bench:
         self._repeat = repeat
         self._quick = quick
 
-    # ---- what is measured
+    # ---- scenarios
 
     def yardstick(self) -> None:
-        """What this machine is worth: the CPU time of a send and a receive of 200 bytes on a connection to itself."""
+        """Return the yardstick of this machine: the CPU time of a send and a receive of 200 bytes on a connection to itself."""
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             listener.listen()

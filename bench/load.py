@@ -1,7 +1,7 @@
-"""One process of clients: raw sockets and epoll, and no more than has to be understood of what comes.
+"""One process of clients: raw sockets and epoll. It parses as little of the messages as possible.
 
 A program of its own: reads a Load as one line of JSON, joins its clients, says so, and for every further line (a number of
-seconds) loads the server for so long and writes what it saw as one line of JSON.
+seconds) loads the server for so long and writes its observations as one line of JSON.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ CONNECTING = 64
 """How many connections are being made at a time."""
 
 PATIENCE = 60.0
-"""Seconds within which everybody must have joined."""
+"""Seconds within which all clients must have joined."""
 
 DRAIN = 2.0
-"""Seconds at most that what was sent may take to arrive, after the load."""
+"""Seconds at most that sent messages may take to arrive, after the load."""
 
 PRECISION = 6
 
 
 @dataclass
 class Load:
-    """What the clients of one process do.
+    """The clients of one process.
 
     ports: of the nodes; clients are spread over them. first_room: number of the first of `rooms`. members: clients a room.
     kind: CHAT, PLAY_PAUSE or ICE_CANDIDATE. senders: a room. window: messages a sender has on the way. rate: messages a
@@ -54,7 +54,7 @@ class Load:
 
 
 MARKS = {
-    # What every delivery of a kind contains once, and where it says when it was sent, up to which byte.
+    # Every delivery of a kind contains the first text once; the time of sending ends at the second.
     "CHAT": (b'{"type":"CHAT"', b'"text":"', b" "),
     "PLAY_PAUSE": (b'{"type":"PLAY_PAUSE"', b'"currentTime":', b","),
     "ICE_CANDIDATE": (b'{"type":"ICE_CANDIDATE"', b'"candidate":{"candidate":"', b" "),
@@ -104,7 +104,7 @@ class Client:
 
 @dataclass
 class Seen:
-    """What one load led to."""
+    """The results of one load."""
 
     sent: int = 0
     delivered: int = 0
@@ -148,9 +148,9 @@ class Crowd:
     # ---- joining
 
     def join(self) -> dict[str, Any]:
-        """Connect and join everybody; return how many did, in how many seconds."""
+        """Connect and join all clients; return how many joined, in how many seconds."""
         began = time.monotonic()
-        # Hosts first: they are those who send.
+        # Hosts first: they send.
         waiting = iter(sorted(self.clients, key=lambda client: client.number > 0))
         held: Client | None = None
         joined = pending = 0
@@ -219,7 +219,7 @@ class Crowd:
     # ---- the load
 
     def run(self, seconds: float) -> Seen:
-        """Load the server for so long, then wait until what was sent has arrived."""
+        """Load the server for so long, then wait until all sent messages have arrived."""
         load, self.seen = self.load, Seen()
         began = time.monotonic()
         end = began + seconds
@@ -304,7 +304,7 @@ class Crowd:
             self._epoll.modify(client.socket.fileno(), select.EPOLLIN | select.EPOLLOUT)
 
     def _poll(self, wait: float, again: bool) -> bool:
-        """Read what has come; `again`: whoever has got its own message back sends the next. Say whether there was anything."""
+        """Read a socket; `again`: a client that received its own message sends the next. Return whether data arrived."""
         events = self._epoll.poll(wait, 1000)
         for fd, event in events:
             client = self._by_fd.get(fd)
@@ -346,7 +346,7 @@ class Crowd:
     def _heard(self, client: Client, data: bytes, again: bool) -> None:
         seen = self.seen
         data = client.left + data
-        # What is kept is shorter than a message and begins at one, so nothing is counted twice or missed.
+        # The rest is shorter than a message and begins at one, so nothing is counted twice or missed.
         begin = data.rfind(b'{"type":"')
         if begin > 0 and not data.endswith(b"}"):
             client.left, data = data[begin:], data[:begin]

@@ -1,4 +1,4 @@
-"""The processes of a benchmark: tandemd nodes, what they need, and what the kernel counts of them."""
+"""The processes of a benchmark: tandemd nodes, their servers, and the kernel's counters of them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check what operators are given: the manifests for Kubernetes and the rules for Prometheus.
+"""Check the files for operators: the manifests for Kubernetes and the rules for Prometheus.
 
 usage: check_operations.py [--require | --write]. A program that is absent is named (`not run: NAME`); with --require, or
 where CI is set, that is a failure. --write puts the rules into the manifest that carries them.
@@ -40,14 +40,14 @@ def overlays() -> list[pathlib.Path]:
 
 
 def builder() -> list[str] | None:
-    """Return the command that builds an overlay, or None if there is none."""
+    """Return the command that builds an overlay, or None if no program can build it."""
     if shutil.which("kubectl"):
         return ["kubectl", "kustomize"]
     return ["kustomize", "build"] if shutil.which("kustomize") else None
 
 
 def build(directory: pathlib.Path) -> list[dict[str, Any]]:
-    """Return what an overlay consists of. Raises CalledProcessError, or FileNotFoundError if nothing can build it."""
+    """Return the objects of an overlay. Raises CalledProcessError, or FileNotFoundError if no program can build it."""
     command = builder()
     if command is None:
         raise FileNotFoundError("kubectl")
@@ -56,7 +56,7 @@ def build(directory: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def secrets() -> list[dict[str, Any]]:
-    """Return what k8s/secrets makes of the example, filled in."""
+    """Return the secrets that k8s/secrets makes of the filled-in example."""
     with tempfile.TemporaryDirectory() as directory:
         copy = pathlib.Path(directory)
         shutil.copy(ROOT / "k8s/secrets/kustomization.yaml", copy)
@@ -66,7 +66,7 @@ def secrets() -> list[dict[str, Any]]:
 
 
 def check_manifests() -> Iterator[str]:
-    """Build every overlay, hold each object against its schema, and return what is wrong."""
+    """Build every overlay, validate each object against its schema, and return the errors."""
     import kubernetes_validate  # noqa: PLC0415
 
     for directory in [*overlays(), None]:
@@ -88,7 +88,7 @@ def check_manifests() -> Iterator[str]:
 
 
 def check_rules() -> Iterator[str]:
-    """Have promtool check the rules and run their tests; return what is wrong."""
+    """Check the rules and run their tests with promtool; return the errors."""
     rules = ROOT / "etc/prometheus"
     for arguments in (["check", "rules", "tandemd.rules.yaml"], ["test", "rules", "tandemd.tests.yaml"]):
         done = subprocess.run(["promtool", *arguments], check=False, cwd=rules, capture_output=True, text=True)
@@ -98,7 +98,7 @@ def check_rules() -> Iterator[str]:
 
 
 def manifest_of_rules() -> str:
-    """Return what has to be in PROMETHEUS_RULE: the rules as the Prometheus operator wants them."""
+    """Return the contents of PROMETHEUS_RULE: the rules in the form of the Prometheus operator."""
     groups = yaml.safe_load((ROOT / "etc/prometheus/tandemd.rules.yaml").read_text())["groups"]
     manifest = {
         "apiVersion": "monitoring.coreos.com/v1",

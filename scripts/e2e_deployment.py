@@ -79,7 +79,7 @@ def answers(url: str) -> bool:
 
 
 class Deployment:
-    """Private servers, and nodes that use them. environ: what every node gets beside."""
+    """Private servers, and nodes that use them. environ: additional variables of every node."""
 
     def __init__(self, **environ: str):
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="tandemd-e2e-"))

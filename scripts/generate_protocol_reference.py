@@ -152,7 +152,7 @@ def _summary(kind: type[Struct]) -> str:
 
 
 def _texts(kind: type[Struct]) -> dict[str, str]:
-    """Return what each field means, by its name on the wire."""
+    """Return the meaning of each field, by its name on the wire."""
     texts = dict(USUAL)
     for base in reversed(kind.__mro__):
         if not (issubclass(base, Struct) and base.__module__.startswith(m.__name__)):

@@ -5,7 +5,7 @@ usage: smoke_test.py URL [URL] [--seconds N]   with URLs such as ws://localhost:
 
 Runs with any Python that has tandemd's dependencies. Exits with 0 if every change that one of them made was seen by the
 other in time. With --seconds they go on for that long, and come back when they lose their connections, as a client
-should: then it is also a failure if one of them was told that the other has left, or that there is another host.
+should: the script also fails if one of them was told that the other has left, or that the host has changed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RETRY = 0.2
 """Seconds between two attempts to connect."""
 
 UNWANTED = ("USER_LEFT", "LEAVE", "HOST_CHANGED")
-"""What nobody in the party may be told: all stay, and the host is the host."""
+"""Messages that no member of the party may receive: all stay, and the host is the host."""
 
 
 class Failed(Exception):
@@ -57,9 +57,9 @@ class Wire(WebSocketClientProtocol):
 
 
 class Member:
-    """Somebody at the party, who connects again whenever the connection is lost.
+    """A member of the party, which connects again whenever the connection is lost.
 
-    joined: whether it is in the room now. connections: how many it has had. trouble: what has gone wrong for good.
+    joined: whether it is in the room now. connections: how many it has had. trouble: an error that no retry can repair.
     """
 
     def __init__(self, reactor: Any, name: str, room: str, pin: str, url: str, trust: Any):
@@ -134,7 +134,7 @@ class Member:
             message = {"type": kind, "roomId": self._room, "userId": self.name, **fields}
             self._wire.sendMessage(json.dumps(message).encode())
 
-    # what it does and hears
+    # commands and messages
 
     def do(self, kind: str, **fields: Any) -> None:
         """Send a command, and again after a reconnection until it is answered."""

@@ -1,11 +1,11 @@
 """Run the suite: each module of tests in a process of its own, several at once. `make test` does this.
 
-A line says how each module ended. What failed is printed in full as it happens; the last lines name the first cause of each
-failure, and which tests were skipped and why. The very last line is "N passed, N failed[, N skipped]".
+One line reports the end of each module. Failures are printed in full as they happen; the last lines name the first cause of
+each failure, and the skipped tests with their reasons. The very last line is "N passed, N failed[, N skipped]".
 
 Everything is bounded: each test (tests/onemodule.py), each module by the tests in it, and the whole run. A module whose
-process dies in a test goes on with its next test. All files are in one temporary directory, which is removed; what modules
-with failures printed and logged is kept in _trial_temp_failed.
+process dies in a test goes on with its next test. All files are in one temporary directory, which is removed;
+_trial_temp_failed keeps output and logs of modules with failures.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Test:
 
 @dataclass
 class Module:
-    """The tests of a module. output: what was printed."""
+    """The tests of a module. output: its standard output and error."""
 
     name: str
     tests: list[Test] = field(default_factory=list)
@@ -82,13 +82,13 @@ class Module:
 
 
 def closing_line(counts: Counter[str]) -> str:
-    """Return the last line for what was counted by outcome."""
+    """Return the last line for counts by outcome."""
     skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
     return f"{counts['passed']} passed, {counts['failed']} failed{skipped}"
 
 
 def summary(modules: Iterable[Module]) -> Iterator[str]:
-    """Yield the lines that say what failed first in each test, and which were skipped for what reason."""
+    """Yield a line for the first cause of each failed test, and for the skipped tests of each reason."""
     failed = [test for module in modules for test in module.of("failed")]
     skipped: dict[str, list[str]] = {}
     for module in modules:

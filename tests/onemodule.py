@@ -1,6 +1,6 @@
 """One module of tests in a process of its own, under trial: `python -m tests` starts it.
 
-It reports what happens as lines of JSON on a pipe. Each test has a limit that holds for code that blocks too: SIGALRM raises
+It reports events as lines of JSON on a pipe. Each test has a limit that holds for code that blocks too: SIGALRM raises
 an error in the main thread; where even that is not noticed, in C code for example, the process prints all stacks and ends.
 """
 
@@ -75,7 +75,7 @@ class EventReporter(Reporter):
 
     def addError(self, test: Any, error: Any) -> None:
         super().addError(test, error)
-        if self._current is None:  # what is logged after the last test has no test
+        if self._current is None:  # an error that is logged after the last test has no test
             self._event(test=test.id(), outcome="failed", why=[_cause(error)], seconds=0.0)
         else:
             self._failed(error)
@@ -112,7 +112,7 @@ def cases(suite: Any) -> Iterator[Any]:
 def main(arguments: Sequence[str]) -> None:
     """Run tests.
 
-    arguments: file descriptor for the events, directory for files, limit of a test and what is added to it (seconds), seed
+    arguments: file descriptor for the events, directory for files, limit of a test and its extension (seconds), seed
     ("" for none), name of a module; then the ids of tests to leave out.
     """
     events, directory, limit, spare, seed, name, *done = arguments

@@ -45,10 +45,10 @@ def _pick(rng: random.Random, only: list[str]) -> list[Fault]:
     pool = [fault for fault in ALL if not only or fault.__name__ in only]
     chosen = rng.sample(pool, min(len(pool), rng.choice((1, 1, 2, 3))))
     if any(fault in DATA_LOSS for fault in chosen):
-        # What a node and Redis both lose in the same second is lost: that is a stated limit.
+        # A loss in a node and in Redis within the same second is a stated limit.
         chosen = [fault for fault in chosen if fault not in (faults.kill_node, faults.freeze_node)]
     if any(fault in faults.DISKS for fault in chosen):
-        # What a node has in memory because its disk takes nothing goes with it.
+        # The memory of a node whose disk takes nothing is lost with it.
         chosen = [fault for fault in chosen if fault is not faults.kill_node]
     on_redis = [fault for fault in chosen if fault in (*REDIS, faults.freeze_redis, faults.kill_subscriptions)]
     on_postgres = [fault for fault in chosen if fault in (*POSTGRES, *faults.DISKS, serverfaults.empty_redis_behind)]

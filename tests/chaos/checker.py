@@ -1,4 +1,4 @@
-"""What must be true of the histories that clients wrote down, and of what the archive has in the end. Pure."""
+"""The invariants of the histories that clients wrote down, and of the archive in the end. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REMOVAL = 5.0
 
 @dataclass
 class History:
-    """What one client has seen, in its order.
+    """The history of one client, in its order.
 
     entries: (time, kind, data): "open" node; "said" message; "heard" message; "lost" close code; "do" command id,
     "abandoned" command id: it was refused and is not tried again.
@@ -73,7 +73,7 @@ class RoomRow:
 
 @dataclass
 class Told:
-    """What one client was told of the log. at: where it is in the end. resets: times of a ROOM_STATE that replaced commits."""
+    """The log as one client received it. at: where it is in the end. resets: times of a ROOM_STATE that replaced commits."""
 
     history: History
     commits: list[tuple[Place, int, Json]] = field(default_factory=list)
@@ -84,7 +84,7 @@ class Told:
 
 
 class Checker:
-    """Runs all checks. problems: what is wrong, in words.
+    """Runs all checks. problems: the broken invariants, in words.
 
     may_renew: whether epochs may change: Redis was restarted. may_lose: whether it lost its data, and the mail with it.
     """
@@ -97,14 +97,14 @@ class Checker:
         self._may_renew = may_renew
         self._may_lose = may_lose
         self._until: dict[tuple[str, Place], int] = {}
-        """For what was told before a ROOM_STATE of a new epoch: that epoch. It may be in this one, or in one between."""
+        """For messages before a ROOM_STATE of a new epoch: that epoch. They may be in this one, or in one between."""
         self.told = [self._follow(history) for history in histories]
         self._place()
         self._log: dict[str, dict[tuple[Place, int], Json]] = defaultdict(dict)
         self._same_content()
 
     def check(self, rows: Sequence[Row] | None = None, rooms: Sequence[RoomRow] = ()) -> list[str]:
-        """Return what is wrong. rows, rooms: what the archive has after everything got there; None if there is none."""
+        """Return the broken invariants. rows, rooms: the archive after everything got there; None without an archive."""
         self._in_step()
         self._hosts()
         self._nobody_left()
@@ -121,7 +121,7 @@ class Checker:
     # -- order
 
     def _follow(self, history: History) -> Told:
-        """Go through what a client was told: in order, without hole, without double."""
+        """Go through the messages of a client: in order, without hole, without double."""
         told = Told(history)
         part: tuple[int, int] = (1, 1)
         joined = False
@@ -153,7 +153,7 @@ class Checker:
         if place < before:
             self._wrong(told.history, f"ROOM_STATE went back from {before} to {place}")
         if fresh:
-            return  # it did not ask for what it missed
+            return  # it did not ask for the missed messages
         missed = state.get("prev", 0) > before[1]
         if place[0] != before[0]:
             if missed:
@@ -166,7 +166,7 @@ class Checker:
             self._wrong(told.history, f"hole: has seen {before}, ROOM_STATE is at {place}, {resumed=}")
 
     def _message(self, told: Told, part: tuple[int, int], message: Json, fresh: bool) -> tuple[int, int]:
-        """fresh: it has joined again, and the answer is still to come; what it changed by that, it is not told."""
+        """fresh: it has joined again, and the answer is still to come; it receives no message of its own change."""
         epoch, seen = told.at
         seq, now = message["seq"], tuple(message.get("part", (1, 1)))
         if seq == seen and now == (part[0] + 1, part[1]):
@@ -185,7 +185,7 @@ class Checker:
         return now[0], now[1]
 
     def _place(self) -> None:
-        """Who was away while the epoch changed is told the missed commits first, and then the epoch that they are in."""
+        """A client that was away while the epoch changed receives the missed commits first, and then the epoch they are in."""
         epochs: dict[tuple[Any, ...], set[int]] = defaultdict(set)
         for told in self.told:
             for place, part, message in told.commits:
@@ -224,7 +224,7 @@ class Checker:
     # -- the room
 
     def _hosts(self) -> None:
-        """Who the host is changes only by a commit that says so."""
+        """The host changes only by a commit that says so."""
         for room in {history.room for history in self.histories}:
             points: dict[tuple[Place, int], tuple[str, str]] = {}
             for told in self.told:
@@ -287,7 +287,7 @@ class Checker:
                 count = heard[history.room][intended]
                 where = sorted(places[(history.room, *intended)])
                 if command.acked is not None:
-                    # Everybody may have been away: then the archive knows.
+                    # All members may have been away: then the archive knows.
                     if count != 1 and not (count == 0 and (history.room, command.acked, history.user) in archived):
                         self._wrong(history, f"command {id_} {intended} was acknowledged and is in the log at {where}")
                     if count and command.acked not in {seq for _, seq in where}:
@@ -358,7 +358,7 @@ class Checker:
         return log_at(self._log[room], place).get("userId") in (row.user, "server", None)
 
     def _kept_state(self, rooms: Sequence[RoomRow]) -> None:
-        """What was said last of guest control is what the archive has."""
+        """The last word on guest control is in the archive."""
         for kept in rooms:
             said = [(place, message["enabled"]) for (place, _), message in self._log[kept.room].items()
                     if message["type"] == "GUEST_CONTROL"]  # fmt: skip
@@ -397,14 +397,14 @@ def commands(history: History) -> dict[int, Issued]:
 
 
 def _cut_off(target: History, at: float) -> bool:
-    """Whether a client lost its connection just after a time: what was written to it may have been lost with that."""
+    """Whether a client lost its connection just after a time: bytes written to it may have been lost with that."""
     return any(kind == "lost" and at <= time < at + 1.0 for time, kind, _ in target.entries)
 
 
 def _relayed(target: History) -> Counter[str]:
     """Return how often each OFFER came.
 
-    Whoever lost its connection soon after one may get it again over the next: its node may have been lost too, before it
+    A client that lost its connection soon after one may get it again over the next: its node may have been lost too, before it
     could take it out of the mailbox.
     """
     count: Counter[str] = Counter()
@@ -425,7 +425,7 @@ def _relayed(target: History) -> Counter[str]:
 
 
 def effect_of(message: Json) -> tuple[Any, ...]:
-    """Return what identifies the command that a logged message came of."""
+    """Return the identity of the command that led to a logged message."""
     match message["type"]:
         case "CHAT":
             return "CHAT", message["userId"], message["text"]
@@ -442,7 +442,7 @@ def effect_of(message: Json) -> tuple[Any, ...]:
 
 
 def wanted(user: str, body: Json) -> tuple[Any, ...] | None:
-    """Return what a command must lead to; None if nothing that could be told apart."""
+    """Return the effect that a command must have; None if it has none that could be told apart."""
     match body["type"]:
         case "CHAT":
             return "CHAT", user, body["text"]

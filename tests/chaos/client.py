@@ -17,9 +17,9 @@ TITLE = "https://www.netflix.com/watch/"
 
 
 class Client:
-    """What both have in common: a connection to some node, and what it believes.
+    """The common part of both: a connection to some node, and the client's beliefs.
 
-    choose: returns the port of a node that takes connections, None if there is none. address: where it comes from.
+    choose: returns the port of a node that takes connections, None without such a node. address: where it comes from.
     at: (epoch, seq) that it has seen. told_to: that of the last change it was told as a message. state: the last ROOM_STATE.
     """
 
@@ -291,7 +291,7 @@ class OldClient(Client):
 
 
 class _Socket:
-    """A connection, as the model knows one: what is said before it is open is sent then."""
+    """A connection, as the model knows one: messages from before it is open are sent then."""
 
     def __init__(self, client: OldClient):
         self.closed = False
@@ -339,7 +339,7 @@ class _World:
 
 
 class _Clock:
-    """The reactor's clock; what was to be called later is not, after the end."""
+    """The reactor's clock; after the end it makes no more calls."""
 
     def __init__(self, reactor: Any):
         self.seconds = reactor.seconds
@@ -363,7 +363,7 @@ class _Clock:
 
 
 def histories_of(clients: Sequence[Client]) -> list[History]:
-    """Return all histories; who is in a room now is present in the end."""
+    """Return all histories; clients that are in a room now are present in the end."""
     found: list[History] = []
     for client in clients:
         client.history.present = client.joined

@@ -128,12 +128,12 @@ class Cluster:
         await deferToThread(self.postgres.stop, signal.SIGQUIT)
 
     def remove(self) -> None:
-        """Remove what is left on disk."""
+        """Remove the files on disk."""
         for directory in (self.home, self.redis.directory, self.postgres.directory):
             shutil.rmtree(directory, ignore_errors=True)
 
     def choice(self, random: random.Random) -> Callable[[], int | None]:
-        """Return what chooses a node for a client, as a load balancer would."""
+        """Return a function that chooses a node for a client, as a load balancer would."""
 
         def choose() -> int | None:
             ports = [node.port for node in self.nodes if node.accepts]
@@ -156,7 +156,7 @@ class Cluster:
         self.redis.process.send_signal(signal.SIGCONT)
 
     async def restart_redis(self, data: str) -> None:
-        """data: "complete", "older" (what it had at the last `keep_redis`) or "none"."""
+        """data: "complete", "older" (from the last `keep_redis`) or "none"."""
         dump = os.path.join(self.redis.directory, "dump.rdb")
 
         def restart() -> None:
@@ -173,7 +173,7 @@ class Cluster:
         await deferToThread(restart)
 
     async def keep_redis(self) -> None:
-        """Have Redis write what a later restart with older data comes back with."""
+        """Have Redis write the data for a later restart with older data."""
         await deferToThread(self.ask_redis, "SAVE")
 
     # -- PostgreSQL
@@ -191,7 +191,7 @@ class Cluster:
         )
 
     def archived(self) -> tuple[list[Row], list[RoomRow]]:
-        """Return what is in the archive. Blocks."""
+        """Return the rows of the archive. Blocks."""
         connection = psycopg2.connect(**self.postgres.arguments("chaos"))
         try:
             return read_archive(connection)

@@ -17,7 +17,7 @@ from .party import Party
 
 @dataclass
 class Stage:
-    """Where faults happen. long: whether there is time for faults to last."""
+    """Where faults happen. long: whether faults may last."""
 
     reactor: Any
     cluster: Cluster
@@ -61,7 +61,7 @@ async def restart_redis_complete(stage: Stage) -> None:
 
 
 async def restart_redis_older(stage: Stage) -> None:
-    """Redis comes back with what it had a moment ago."""
+    """Redis comes back with its data of a moment ago."""
     await stage.cluster.keep_redis()
     await stage.wait(stage.random.uniform(0.5, 2))
     await stage.cluster.restart_redis("older")
@@ -85,7 +85,7 @@ async def kill_subscriptions(stage: Stage) -> None:
 
 
 async def cut_redis(stage: Stage) -> None:
-    """A node's connections to Redis end; whatever was on its way is lost."""
+    """A node's connections to Redis end, with all bytes on their way."""
     stage.node().proxy.cut()
 
 
@@ -128,7 +128,7 @@ async def _stall(stage: Stage, way: str, *, subscriptions: bool = False) -> None
 
 
 async def stall_requests(stage: Stage) -> None:
-    """What a node asks Redis does not get there for a while, and then all of it does."""
+    """The requests of a node to Redis do not get there for a while, and then all of them do."""
     await _stall(stage, "requests")
 
 
@@ -138,7 +138,7 @@ async def stall_replies(stage: Stage) -> None:
 
 
 async def stall_news(stage: Stage) -> None:
-    """What a node is to hear of others does not get there for a while, and then all of it does."""
+    """News of other nodes do not get to a node for a while, and then all of them do."""
     await _stall(stage, "replies", subscriptions=True)
 
 
@@ -168,7 +168,7 @@ async def full_disks(stage: Stage) -> None:
     await stage.wait(stage.random.uniform(5, 30) if stage.long else 5)
     for node in nodes:
         node.limit(resource.RLIMIT_FSIZE, None)
-    await stage.wait(1.5)  # every second what is in memory is written
+    await stage.wait(1.5)  # every second, the journal in memory is written
     await stage.cluster.start_postgres()
 
 
@@ -182,7 +182,7 @@ async def no_files(stage: Stage) -> None:
 
 
 async def useless_directory(stage: Stage) -> None:
-    """PostgreSQL is away until a node has spooled something, and what is spooled cannot be moved for a while."""
+    """PostgreSQL is away until a node has spooled something, and the spool cannot be moved for a while."""
     node = stage.node()
     await stage.cluster.stop_postgres()
     await _fill_journal(stage)

@@ -1,4 +1,4 @@
-"""People in rooms, what they do all the time, and the question whether all is well again."""
+"""Members in rooms, their random commands, and the check that all is well again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ USABLE_WITHIN = 5.0
 """Seconds after the end of a fault in which a room takes commands again, and all are in step: `make chaos` measures it."""
 
 KINDS = {"CHAT": 6, "PLAY_PAUSE": 5, "SEEK": 1, "URL_CHANGE": 1, "OFFER": 2, "UPDATE_USERNAME": 1}
-"""What new clients do, and how often."""
+"""The commands of new clients, and how often they come."""
 
 
 class FairClock:
@@ -58,7 +58,7 @@ class FairClock:
 
 
 class Party:
-    """All clients. choose: makes what chooses a node for a client. layout: for each room (new clients, old clients)."""
+    """All clients. choose: makes a function that chooses a node. layout: for each room (new clients, old clients)."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Party:
         rate: float = 3.0,
         kinds: dict[str, int] | None = None,
     ):
-        """rate: commands a second in each room. kinds: how often there is which, if not as by default."""
+        """rate: commands a second in each room. kinds: their shares, if not the default ones."""
         self.reactor = reactor
         self.seed = seed
         self.random = random.Random(seed)
@@ -98,7 +98,7 @@ class Party:
             self.rooms[room] = members
 
     async def begin(self) -> None:
-        """Have everybody come in, and the hosts let everybody control."""
+        """Have all clients join, and the hosts let all members control."""
         self.clock.start()
         for members in self.rooms.values():
             members[0].connect()
@@ -128,7 +128,7 @@ class Party:
         assert await self.clock.until(lambda: not open_()), f"no answer to commands of {open_()}"
 
     def stop(self) -> list[History]:
-        """End everything; return what everybody has seen."""
+        """End everything; return the histories of all clients."""
         histories = histories_of(self.clients)
         self.rest()
         self.clock.stop()
@@ -140,7 +140,7 @@ class Party:
         """Return how many messages all clients have received."""
         return sum(1 for history in histories_of(self.clients) for _ in history.heard())
 
-    # -- what people do
+    # -- commands
 
     def unique(self) -> int:
         self._uniques += 1
@@ -201,10 +201,10 @@ class Party:
     async def settled(
         self, what: str, *, usable: float = PATIENCE_SECONDS, old: float = PATIENCE_SECONDS, aside: int = 0
     ) -> None:
-        """Have somebody say something in every room, now; fail unless it is done and everybody knows of it in time.
+        """Send a message in every room, now; fail unless it is accepted and all members receive it in time.
 
         usable: limit for its acknowledgment and for new clients; old: for old clients; both in fair seconds.
-        aside: the port of a node that is frozen; who is there cannot be in step.
+        aside: the port of a node that is frozen; its clients cannot be in step.
         """
         began = self.clock.now
         marks = {
@@ -251,7 +251,7 @@ class _Mark:
             self._loop.start(0.5)
 
     def _say(self) -> None:
-        # Nobody tells an old client that it was not heard.
+        # No message tells an old client that it was not heard.
         if not self._places():
             self._party.random.choice(self._members).say("CHAT", text=self._text)
 
@@ -264,14 +264,14 @@ class _Mark:
             return bool(self._places())
         client, id_ = self._said
         if id_ not in client.unanswered and id_ not in client.acked:
-            # It was told to try again, and is not among those who do.
+            # It was told to try again, and does not.
             self._text += "'"
             id_ = client.do("CHAT", text=self._text)
             self._said = client, id_
         return id_ in client.acked
 
     def missing(self, old: bool) -> list[str]:
-        """Return who does not know of it. Who was given a whole ROOM_STATE instead has nothing to miss."""
+        """Return the clients that do not know of it. A client that received a whole ROOM_STATE instead has nothing to miss."""
         place = max(self._places(), default=(1 << 62, 0))
         return [
             f"{client.user} on {client.port} at {client.at if client.joined else None}, not {place}"

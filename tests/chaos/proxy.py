@@ -36,7 +36,7 @@ class _Way:
         self.flow()
 
     def flow(self) -> None:
-        """Let out what is not held and not late."""
+        """Let out all bytes that are neither held nor late."""
         proxy = self._near.proxy
         if self._timer is not None:
             if self._timer.active():
@@ -168,7 +168,7 @@ class Proxy(protocol.ServerFactory):
         self.closed = False
 
     def slow(self, way: str, seconds: float, jitter: float = 0.0, *, subscriptions: bool = False) -> None:
-        """Have what goes one way ("requests", "replies") come so late from now on, and up to `jitter` later.
+        """Delay one direction ("requests", "replies") by so much from now on, and up to `jitter` more.
 
         subscriptions: on those, else on the connections for commands.
         """
@@ -179,7 +179,7 @@ class Proxy(protocol.ServerFactory):
         self._held.add((way, subscriptions))
 
     def let_go(self) -> None:
-        """End all that `slow` and `hold` have begun. What was held comes now."""
+        """End all that `slow` and `hold` have begun. Held bytes come now."""
         self._late.clear()
         self._held.clear()
         for connection in list(self.connections):
@@ -196,7 +196,7 @@ class Proxy(protocol.ServerFactory):
         return (way, subscription) in self._held
 
     def black_hole(self, *, subscriptions_only: bool = False) -> None:
-        """Let nothing through any more on the connections that there are, which stay open."""
+        """Let nothing through any more on the present connections, which stay open."""
         for connection in self.connections:
             if connection.subscribes or not subscriptions_only:
                 connection.silent = True

@@ -41,7 +41,7 @@ async def archived(cluster: Cluster, party: Party) -> tuple[list[Row], list[Room
 
 
 async def finish(cluster: Cluster, party: Party, *, may_renew: bool, may_lose: bool) -> list[str]:
-    """Return what is wrong. may_renew, may_lose: see Checker."""
+    """Return the broken invariants. may_renew, may_lose: see Checker."""
     await party.quiet()
     await party.settled("in the end")
     await party.quiet()

@@ -19,7 +19,7 @@ WITHIN_SECONDS = 60.0
 
 
 async def pause_redis(stage: Stage) -> None:
-    """Redis takes commands and carries them out later: all of them, or those that write."""
+    """Redis takes commands and carries them out later: all of them, or the writing ones."""
     seconds = stage.random.uniform(0.5, 5) if stage.long else 2.5
     stage.cluster.ask_redis("CLIENT", "PAUSE", str(int(seconds * 1000)), stage.random.choice(("ALL", "WRITE")))
     await stage.wait(seconds)

@@ -37,7 +37,7 @@ class DictArchive:
         self.events: dict[tuple[str, int, int], Commit] = {}
 
     def keep(self, room: Room) -> None:
-        """Take a room's row, if it is newer than the one there is."""
+        """Take a room's row, if it is newer than the present one."""
         had = self.rooms.get(room.room_uuid)
         if had is None or had.version < room.version:
             self.rooms[room.room_uuid] = room
@@ -84,7 +84,7 @@ class DictArchive:
 class SmallNode:
     """One node in this process.
 
-    prefix: "node/boot/". make: makes the store. follow: what the store tells of others' doings goes through it.
+    prefix: "node/boot/". make: makes the store. follow: the store's news of others' commands go through it.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class SmallNode:
 
 
 def choice(nodes: Sequence[SmallNode]) -> Callable[[random.Random], Callable[[], int | None]]:
-    """Return what makes clients' choices of a node."""
+    """Return a function that chooses nodes for clients."""
 
     def choose(rng: random.Random) -> Callable[[], int | None]:
         def one() -> int | None:

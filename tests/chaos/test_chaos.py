@@ -1,4 +1,4 @@
-"""Three nodes, Redis and PostgreSQL as processes, and everything that happens to them; nobody loses anything.
+"""Three nodes, Redis and PostgreSQL as processes, and everything that happens to them; no client loses anything.
 
 `make chaos` does this for long, with more people and faults at random.
 """
@@ -25,7 +25,7 @@ from .party import Party
 from .run import finish
 
 SEED = int(os.environ.get("TANDEMD_TEST_SEED", "1"))
-"""Of what people do, and of the choice of nodes. How they meet depends on the machine too: histories are kept."""
+"""Of the commands, and of the choice of nodes. How they meet depends on the machine too: histories are kept."""
 
 
 class ChaosTestCase(TestCase):
@@ -84,14 +84,14 @@ class FaultTests(ChaosTestCase):
             await fault(stage)
             await party.settled(fault.__name__)
 
-        # None of these costs anybody a commit, nor the room its epoch.
+        # None of these costs a client a commit, nor the room its epoch.
         for fault in (faults.kill_subscriptions, faults.cut_redis, faults.black_hole):
             await one(fault)
         await one(faults.kill_node)
         await faults.start_nodes(stage)
         await party.settled("a node is back")
         await self.cluster.stop_postgres()
-        # Nobody is to notice, not even while it is away.
+        # No client may notice, not even while it is away.
         await party.settled("PostgreSQL is away")
         for name in ("journal_entries", "journal_age_seconds", "archive_failures_total"):
             await self.counts(f"tandemd_{name}")
@@ -130,7 +130,7 @@ class ServerTests(ChaosTestCase):
     """Redis and PostgreSQL are there and will not: late, full, locked, read-only. Rooms end and begin again meanwhile."""
 
     async def faults(self, *chosen: Fault, loss: bool = False, meanwhile: bool = False) -> None:
-        """meanwhile: whether nobody is to notice, not even while the fault lasts."""
+        """meanwhile: whether no client may notice, not even while the fault lasts."""
         party = await self.party((6, 0), (3, 3))
         stage = Stage(reactor, self.cluster, party, random.Random(SEED))
         party.load()
@@ -199,7 +199,7 @@ class RestartTests(ChaosTestCase):
         self.assertEqual([client.user for client in guests if not plays(client)], [])
         party.load()
         await party.settled("all play")
-        # By the second sign of life, each node knows that there are others.
+        # By the second heartbeat, each node knows the others.
         for _ in range(2):
             before = self.beats()
             await party.clock.until(

@@ -42,7 +42,7 @@ class Through:
 
 
 class Deaf(Through):
-    """Drops what is published, and does not compare heads, once `deaf` is set."""
+    """Drops publications, and does not compare heads, once `deaf` is set."""
 
     deaf = False
 
@@ -56,7 +56,7 @@ class Deaf(Through):
 
 
 class Stammering(Through):
-    """Delivers what is published also if it is known already."""
+    """Delivers a publication also if it is known already."""
 
     def committed(self, code: str, commits: Sequence[Commit]) -> None:
         live = self.follower._open.get(code)
@@ -129,7 +129,7 @@ class BusyArchive(DictArchive):
         return written
 
     def write_again(self) -> None:
-        """The slow consumer writes what it has read long ago."""
+        """The slow consumer writes rows that it has read long ago."""
         self.keep(self._late[0])
 
 
@@ -197,7 +197,7 @@ class CheckerTestCase(TestCase):
         self.assertTrue(await self.party.clock.until(lambda: not behind() and archived()), behind())
 
     async def judge(self, *, may_renew: bool = False, settle: bool = True, quiet: bool = True) -> list[str]:
-        """Return what the checker has against it. settle, quiet: whether all must be well first."""
+        """Return the checker's objections. settle, quiet: whether all must be well first."""
         if settle:
             await self.party.settled("in the end")
         if quiet:
@@ -213,7 +213,7 @@ class CheckerTestCase(TestCase):
 
 
 class ChangeTests(CheckerTestCase):
-    """What everybody is told."""
+    """Messages to all members."""
 
     async def test_nothing_is_wrong(self) -> None:
         await self.scene(archive=BusyArchive())
@@ -275,7 +275,7 @@ class OutageTests(CheckerTestCase):
         self.assertSeen(await self.judge(), "hole")
 
     async def _older_dump(self, *, keep_epoch: bool) -> None:
-        """Have Redis come back without what its members were told since. keep_epoch: as if it were the server that it was."""
+        """Have Redis come back without the last commits that its members know. keep_epoch: as if it were the same server."""
         ask(self.redis.path, "SAVE")
         if keep_epoch:
             # From here on, nothing is done of which this test does not know.
@@ -321,7 +321,7 @@ class OutageTests(CheckerTestCase):
 
 
 class MailTests(CheckerTestCase):
-    """What one sends to one other."""
+    """Messages from one member to one other."""
 
     async def _relay(self) -> list[str]:
         self.party.rest()
@@ -331,7 +331,7 @@ class MailTests(CheckerTestCase):
         target.wire.cut()
         await self.party.clock.until(lambda: target.wire is None)
         sender.do("OFFER", to=target.user, offer={"type": "offer", "sdp": "to somebody who comes back"})
-        # What is asked for afterwards is answered after its mail.
+        # Later requests are answered after its mail.
         self.assertTrue(await self.party.clock.until(lambda: target.joined))
         return await self.judge()
 
@@ -363,7 +363,7 @@ class MailTests(CheckerTestCase):
         self.assertEqual(arrived(), 0)
         self.redis.process.send_signal(signal.SIGCONT)
         await self.party.quiet()
-        # What was acknowledged is kept; it may still be on its way.
+        # Acknowledged relays are kept; they may still be on their way.
         await self.party.clock.until(lambda: arrived() == len(ids & sender.acked))
         self.assertEqual(await self.judge(), [])
         self.assertIn(arrived(), range(1, 10))
@@ -374,7 +374,7 @@ class MailTests(CheckerTestCase):
 
 
 class JoinTests(TestCase):
-    """Each JOIN has an answer of its own, which need not follow on what was told before."""
+    """Each JOIN has an answer of its own, which need not follow on the earlier messages."""
 
     def problems(self, *entries: tuple[str, Any]) -> list[str]:
         history = History("ann", "room", old=True)
@@ -414,10 +414,10 @@ class JoinTests(TestCase):
 
 
 class RelayTests(TestCase):
-    """What is said of relays that come more than once. Times are seconds."""
+    """Relays that come more than once. Times are seconds."""
 
     def problems(self, *times: float, lost: float = 0.0) -> list[str]:
-        """Return what is wrong if an OFFER is heard at these times, and the connection was lost at another."""
+        """Return the objections if an OFFER is heard at these times, and the connection was lost at another."""
         sender, target = History("ann", "room"), History("bob", "room", present=True)
         offer = {"type": "OFFER", "id": "1", "to": "bob", "offer": {"sdp": "x"}}
         sender.add(1.0, "do", offer)
@@ -442,7 +442,7 @@ class RelayTests(TestCase):
 
 
 class NodeTests(CheckerTestCase):
-    """A node dies, with somebody who never comes back, and is started again."""
+    """A node dies, with a member that never comes back, and is started again."""
 
     async def _restarted_as(self, prefix: str, *, host: bool = False) -> list[str]:
         await self.scene(grace=1.0, layout=((4, 0),))
@@ -487,7 +487,7 @@ class NodeTests(CheckerTestCase):
 
 
 class ArchiveTests(CheckerTestCase):
-    """What gets into the archive."""
+    """The rows of the archive."""
 
     async def _written_late(self, archive: BusyArchive) -> list[str]:
         await self.scene(archive=archive)

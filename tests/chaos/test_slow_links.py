@@ -1,4 +1,4 @@
-"""Latency and stalls between nodes and Redis, and disks of nodes that take nothing: nobody loses anything."""
+"""Latency and stalls between nodes and Redis, and disks of nodes that take nothing: no client loses anything."""
 
 from __future__ import annotations
 

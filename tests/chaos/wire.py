@@ -1,4 +1,4 @@
-"""A WebSocket client with little more than framing: hundreds of them must not be what is slow in a test."""
+"""A WebSocket client with little more than framing: hundreds of them must not slow down a test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 Json = dict[str, Any]
 OPEN_WITHIN = 10.0
-"""Seconds after which a handshake that nobody answers is given up."""
+"""Seconds after which a handshake without an answer is given up."""
 
 _decode = msgspec.json.decode
 
@@ -41,7 +41,7 @@ class Wire(protocol.Protocol):
         self._timer: IDelayedCall | None = None
         self.open = False
         self.deaf = False
-        """Whether what comes is not read: the peer does not notice."""
+        """Whether arriving bytes are left unread: the peer does not notice."""
 
     # Protocol
 

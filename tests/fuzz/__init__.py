@@ -1,1 +1,1 @@
-"""Anything at all, thrown at what reads bytes from strangers. `python -m tests.fuzz` looks for more of it."""
+"""Random input for all code that reads bytes from clients. `python -m tests.fuzz` looks for more of it."""

@@ -1,7 +1,7 @@
 """Look for inputs that break something: `python -m tests.fuzz [--seconds N] [--seed S] [target ...]`.
 
-Each target runs in a process of its own, one after another, guided by what of our code the inputs reach. What is found
-is printed, and kept in the directory of --found; what reached something new is kept there too, and is where the next run
+Each target runs in a process of its own, one after another, guided by the coverage of our code. Faulty inputs
+are printed, and kept in the directory of --found; inputs with new coverage are kept there too, and are where the next run
 goes on. The corpus that is committed is only read.
 """
 

@@ -1,4 +1,4 @@
-"""Some clients who say anything, two rooms, and somebody who checks what each of them is told."""
+"""Some clients with random messages, two rooms, and a check of each message that they receive."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ACTORS = 4
 ROOMS = ("alpha", "beta")
 USERS = ("ann", "bob", "cid")
 HERE = b"@HERE"
-"""In what a client says, this becomes the name of the room that it is in; who is elsewhere must never read it."""
+"""In messages of a client, this becomes the name of its room; clients elsewhere must never read it."""
 MEMBERS = 3
 RULES = rule_settings(members_per_room=MEMBERS, room_ttl=60.0)
 
@@ -34,7 +34,7 @@ for _kind in m.SERVER_MESSAGES:
 
 
 class Actor:
-    """One client, and what it knows. room: the room it was told it is in."""
+    """One client and its knowledge. room: the room it was told it is in."""
 
     def __init__(self, number: int):
         self.number = number
@@ -47,11 +47,11 @@ class Actor:
         """The seq, and the part of it, of the last message of the room."""
 
     def told(self, message: dict[str, Any]) -> None:
-        """Check a message for what it must be, whatever was said before."""
+        """Check a message by the rules that hold for every message."""
         kind = message["type"]
         self._check_form(kind, message)
         if kind == "ERROR":
-            # It says back to a client what this very client has written.
+            # It returns to a client the text of this very client.
             if message["code"] not in ERROR_MEANINGS or message["code"] == "internal":
                 raise Fault(f"an ERROR that must not be: {message}")
             return
@@ -128,7 +128,7 @@ class Party:
         self.check()
 
     def check(self) -> None:
-        """See what everybody was told, and what the rooms are like."""
+        """Check all received messages, and the state of the rooms."""
         for actor in self.actors:
             if actor.client is None:
                 continue
@@ -147,7 +147,7 @@ class Party:
                 raise Fault(f"{code} has more members than it may have")
 
     def end(self) -> None:
-        """Have everybody go, and see that nothing is left."""
+        """Have all clients leave, and check that nothing is left."""
         for number in range(ACTORS):
             self.cut(number)
         self.wait(RULES.grace + RULES.room_ttl + 10)

@@ -1,4 +1,4 @@
-"""What is fuzzed: functions that take any bytes, and raise if something is not as it must be."""
+"""The fuzz targets: functions that take any bytes, and raise if a rule is broken."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def frames(data: bytes) -> None:
 
 
 def decoder(data: bytes) -> None:
-    """One message of a client: it is understood, and the same when written and read again; or there is an ERROR for it."""
+    """One message of a client: it is understood, and the same when written and read again; or an ERROR answers it."""
     try:
         message = m.decode(data)
     except (ValueError, RecursionError) as error:
@@ -71,7 +71,7 @@ def decoder(data: bytes) -> None:
 
 
 def http(data: bytes) -> None:
-    """Whatever is written to the port: answers, none of which is a fault of ours, or the end of the connection."""
+    """Any bytes written to the port: they get answers, none of which is a fault of ours, or the end of the connection."""
     reactor: Any = MemoryReactorClock()
     reactor.advance(1_700_000_000)
     loop, cast(Any, txaio).config.loop = cast(Any, txaio).config.loop, reactor
@@ -127,7 +127,7 @@ def _heard(protocol: TandemProtocol) -> Any:
 
 
 def members(data: bytes) -> None:
-    """A line is what one of the clients says, does or waits for: its first byte says who, and what."""
+    """A line is a message, an action or a pause of one of the clients: its first byte names client and kind."""
     with party() as one:
         for line in data.split(b"\n")[:40]:
             if not line:

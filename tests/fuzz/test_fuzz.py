@@ -1,4 +1,4 @@
-"""Nothing that anybody sends is more than refused: sequences of messages made by Hypothesis, and what the fuzzer keeps."""
+"""No client can cause more than a rejection: sequences of messages made by Hypothesis, and the inputs of the fuzzer."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ LIKELY: dict[str, st.SearchStrategy[Json]] = {
     "epoch": st.sampled_from([0, 1_700_000_000_000]),
     "seq": st.integers(0, 30),
 }
-"""For some fields, values that lead somewhere. Any other field is filled by what its type allows."""
+"""For some fields, values that lead somewhere. Values of any other field follow from its type."""
 
 
 def values(kind: Any) -> st.SearchStrategy[Json]:
@@ -74,7 +74,7 @@ def values(kind: Any) -> st.SearchStrategy[Json]:
 
 @st.composite
 def fields(draw: st.DrawFn, kind: msgspec.inspect.StructType) -> dict[str, Json]:
-    """Return a valid object of a declared type; what may be absent sometimes is."""
+    """Return a valid object of a declared type; optional fields are absent at times."""
     made: dict[str, Json] = {}
     for field in kind.fields:
         if not field.required and draw(st.booleans()):
@@ -100,7 +100,7 @@ JOIN = msgspec.inspect.type_info(m.Join)
 
 @st.composite
 def payloads(draw: st.DrawFn) -> bytes:
-    """Return what a client may send: mostly valid, often nearly, sometimes anything."""
+    """Return a message of a client: mostly valid, often nearly, sometimes anything."""
     kind: Any = draw(st.sampled_from([*DECLARED, *DECLARED, JOIN, JOIN]))
     message: dict[str, Json] = {"type": kind.tag, **draw(fields(kind))}
     for wrong in (
@@ -156,7 +156,7 @@ class AnySequenceTest(SynchronousTestCase):
     )
     @given(st.integers(0, ACTORS), st.lists(steps, min_size=1, max_size=25))
     def test_any_sequence_of_messages(self, present: int, sequence: list[tuple[Any, Any, Any]]) -> None:
-        """Whoever says whatever: no fault, nothing from elsewhere, no gap, no room that contradicts itself."""
+        """Any messages of any clients: no fault, nothing from elsewhere, no gap, no room that contradicts itself."""
         with party() as one:
             for number in range(present):
                 one.say(number, entering(number))
@@ -171,7 +171,7 @@ class AnySequenceTest(SynchronousTestCase):
                         one.wait(who)
 
     def test_valid_messages_are_valid(self) -> None:
-        """What is made from the declarations is what the decoder takes; else the test above would show little."""
+        """The decoder takes objects made from the declarations; else the test above would show little."""
         kinds = set()
 
         @settings(max_examples=300, database=None, derandomize=True)
@@ -185,7 +185,7 @@ class AnySequenceTest(SynchronousTestCase):
 
 
 class CorpusTest(SynchronousTestCase):
-    """What the fuzzer begins with, and what it once found."""
+    """The first inputs of the fuzzer, and inputs that once found a fault."""
 
     def replay(self, name: str) -> None:
         files = sorted((CORPUS / name).iterdir())

@@ -1,4 +1,4 @@
-"""Whoever watches the log of a test: what is an error there is a fault."""
+"""A watch on the log of a test: an error is a fault."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 
 class Fault(Exception):
-    """The program did what it must not do."""
+    """The program broke a rule."""
 
 
 @contextmanager

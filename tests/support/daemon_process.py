@@ -30,7 +30,7 @@ Json = dict[str, Any]
 
 
 class Arrivals:
-    """Things that come one after another, and those who wait for one of them."""
+    """A sequence of items, and waiters for one of them."""
 
     def __init__(self) -> None:
         self.seen: list[Any] = []
@@ -80,7 +80,7 @@ class Arrivals:
 class Daemon(protocol.ProcessProtocol):
     """One `twistd --nodaemon tandemd`. lines: its standard output. errors: its standard error, as bytes.
 
-    sockets: what it is given as systemd gives sockets. under: a command that runs the program.
+    sockets: as systemd passes sockets. under: a command that runs the program.
     """
 
     def __init__(
@@ -168,12 +168,12 @@ class Daemon(protocol.ProcessProtocol):
 
     @property
     def log(self) -> list[Json]:
-        """What it logged. Raises ValueError if a line is not JSON."""
+        """The lines of its log. Raises ValueError if a line is not JSON."""
         return [json.loads(line) for line in self.lines.seen]
 
 
 class Client(WebSocketClientProtocol):
-    """A client that notes everything. messages: what came. closed: fires with the close code."""
+    """A client that notes everything. messages: all that it received. closed: fires with the close code."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -213,7 +213,7 @@ class Client(WebSocketClientProtocol):
 
     @property
     def heard(self) -> list[str]:
-        """The types of what came."""
+        """The types of the received messages."""
         return [message["type"] for message in self.messages.seen]
 
 

@@ -56,7 +56,7 @@ def no_descriptors() -> Iterator[None]:
 
 
 class Quota:
-    """Opens files, as `open` does. room: how many bytes may still be written to them. error: what everything fails with."""
+    """Opens files, as `open` does. room: how many bytes may still be written to them. error: fails every operation."""
 
     def __init__(self) -> None:
         self.room = 1 << 30

@@ -1,7 +1,7 @@
 """A node without its archive and its configuration: real protocol, real HTTP, real rules and rooms, fake time.
 
 `Server` puts the pieces together on any reactor. `World` adds connections in memory and a clock that only moves when it
-is told to. A test of what clients see derives from `ServiceTestCase`; another store is another `make_store`.
+is told to. A test of the messages that clients receive derives from `ServiceTestCase`; another store is another `make_store`.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def memory_store(clock: Any, journal: Journal) -> MemoryStore:
 
 
 class WatchedStore(MemoryStore):
-    """Knows what is followed. following: the codes."""
+    """Knows the followed rooms. following: their codes."""
 
     def __init__(self, clock: Any, journal: Journal):
         super().__init__(clock, 100, journal, bounds())
@@ -88,7 +88,7 @@ class HeldStore(MemoryStore):
         super().__init__(clock, 100, journal, bounds())
         self.holding = False
         self.results: deque[CommitResult] = deque()
-        """What to answer to the next commits instead of carrying them out."""
+        """The answers to the next commits, which are then not carried out."""
         self.batches: list[int] = []
         """How many commits were asked for at once."""
         self._held: deque[Callable[[], None]] = deque()
@@ -108,7 +108,7 @@ class HeldStore(MemoryStore):
             carry_out()
 
     def release(self) -> None:
-        """Answer what was asked so far, and hold nothing back any more."""
+        """Answer all held requests, and hold no more."""
         self.holding = False
         while self._held:
             self._held.popleft()()
@@ -228,7 +228,7 @@ class Server:
 
 
 class Client(WebSocketClientProtocol):
-    """A client that writes down what it is told."""
+    """A client that writes down all messages."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -261,28 +261,28 @@ class Client(WebSocketClientProtocol):
         self.code = self.remoteCloseCode
         self.on_closed(self.code)
 
-    # what tests do with it
+    # for tests
 
     def say(self, kind: str, **fields: Any) -> Client:
-        """Send a message, without waiting for what it leads to. `from_` and the like stand for keywords."""
+        """Send a message, without waiting for its effects. `from_` and the like stand for keywords."""
         message = {"type": kind, **{name.rstrip("_"): value for name, value in fields.items()}}
         self.sendMessage(json.dumps(message).encode())
         return self
 
     def send(self, kind: str, **fields: Any) -> list[dict[str, Any]]:
-        """Send a message and return what this client has been told until everything was quiet again."""
+        """Send a message; return the messages that this client received until everything was quiet again."""
         self.say(kind, **fields)
         return self.told()
 
     def told(self, *kinds: str) -> list[dict[str, Any]]:
-        """Return, and forget, what it has been told; of the named types only, if there are any named."""
+        """Return, and forget, the received messages; of the named types only, if types are named."""
         self.settle()
         messages = self.messages[:]
         self.messages.clear()
         return [message for message in messages if not kinds or message["type"] in kinds]
 
     def types(self) -> list[str]:
-        """Return the types of what it has been told, and forget it."""
+        """Return the types of the received messages, and forget these."""
         return [message["type"] for message in self.told()]
 
     def raw(self, data: bytes) -> None:
@@ -314,7 +314,7 @@ def frame(opcode: int, payload: bytes, *, fin: bool = True, masked: bool = True)
 
 
 class Link:
-    """A connection in memory. frozen: nothing passes, and nobody notices."""
+    """A connection in memory. frozen: nothing passes, and neither end notices."""
 
     def __init__(self, server: Any, client: Client, address: IPv4Address):
         self.frozen = False
@@ -325,7 +325,7 @@ class Link:
         client.makeConnection(self._client)
 
     def pump(self) -> bool:
-        """Move bytes both ways, and say whether there were any."""
+        """Move bytes both ways, and return whether any were moved."""
         if self.over:
             return False
         moved = False
@@ -408,7 +408,7 @@ class World:
         return clients
 
     def settle(self) -> None:
-        """Move bytes and run what is due until everything is quiet."""
+        """Move bytes and run due calls until everything is quiet."""
         for _ in range(1000):
             self.reactor.advance(0)
             moved = [link.pump() for link in self.links]

@@ -1,4 +1,4 @@
-"""A server that speaks the protocol of Redis and says what a test wants."""
+"""A server that speaks the protocol of Redis and gives the answers of a test."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class ScriptedFactory(Factory):
 
 
 def naming(host: str, port: int, epoch: int) -> Callable[[list[str]], Any]:
-    """Return what a sentinel answers who knows a master."""
+    """Return the answer of a sentinel that knows a master."""
 
     def answer(words: list[str]) -> Any:
         if words[:2] == ["SENTINEL", "GET-MASTER-ADDR-BY-NAME"]:

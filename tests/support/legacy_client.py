@@ -1,4 +1,4 @@
-"""A model of the clients that are out there: what they send when, what they believe, and what they get wrong."""
+"""A model of the released clients: the messages that they send, their beliefs, and their errors."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class OldClient(Viewer):
         self.say("JOIN", username=self.name, pin=self.pin, timestamp=int(self.clock.seconds() * 1000))
 
     def closed(self) -> None:
-        """Code and reason mean nothing to it; the count of attempts began anew when it was open."""
+        """Code and reason mean nothing to it; the count of attempts restarted when it opened."""
         self.clock.callLater(1.0, self.connect)
 
     def _do_ping(self) -> None:
@@ -84,7 +84,7 @@ class OldClient(Viewer):
         self.clock.callLater(0.5, self.connect)
 
     def start_again(self) -> None:
-        """Start the party anew: the connection that it has stays open, and is forgotten."""
+        """Start the party once more: its connection stays open, and is forgotten."""
         self.connect()
 
     # -- the page
@@ -133,7 +133,7 @@ class OldClient(Viewer):
         self.say("REQUEST_SYNC", respectAutoPlay=False)
 
     def _announce_title(self, page: int) -> None:
-        """Whoever controls tells the title after every load, with a time that is 0 or in milliseconds."""
+        """A client in control sends the title after every load, with a time that is 0 or in milliseconds."""
 
         def announce() -> None:
             if page == self._page and self.url and self.controls:
@@ -189,7 +189,7 @@ class OldClient(Viewer):
         """Open another title."""
         self.load(url)
 
-    # -- what it is told
+    # -- received messages
 
     def told(self, message: dict[str, Any]) -> None:
         kind = message["type"]

@@ -31,7 +31,7 @@ def _given_up(what: str, told: Told | None) -> AssertionError:
 def until(what: str, condition: Callable[[], T], told: Told | None = None) -> T:
     """Block until a condition is true, and return its value.
 
-    what: names the event, for the error. told: returns what has been seen so far, for the error.
+    `what`: names the event, for the error. told: returns the state so far, for the error.
     Raises AssertionError after PATIENCE_SECONDS.
     """
     end = time.monotonic() + PATIENCE_SECONDS

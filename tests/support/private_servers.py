@@ -87,7 +87,7 @@ def nginx_program() -> str:
 
 
 def die_with_parent(last: signal.Signals) -> Callable[[], None]:
-    """Return what a child has to call to be sent a signal when this process ends, also if it is killed."""
+    """Return the call with which a child asks for a signal when this process ends, also if it is killed."""
     libc = ctypes.CDLL(None)
 
     def die() -> None:
@@ -202,7 +202,7 @@ class PostgreSQL(_Server):
         return True
 
     def arguments(self, database: str) -> dict[str, Any]:
-        """Return what psycopg2.connect needs for a database of this cluster."""
+        """Return the arguments of psycopg2.connect for a database of this cluster."""
         return {"host": self.directory, "user": "postgres", "dbname": database}
 
     def execute(self, statement: str, database: str = "postgres") -> list[Any]:
@@ -223,12 +223,12 @@ class PostgreSQL(_Server):
         return self.arguments(database)
 
     def drop(self, database: str) -> None:
-        """Remove a database, with whoever is connected to it."""
+        """Remove a database, and end its connections."""
         self.execute(f'drop database if exists "{database}" with (force)')
 
 
 def free_port(most: int = 65535) -> int:
-    """Return a port of 127.0.0.1 that nobody listens on, at most this."""
+    """Return a free port of 127.0.0.1, at most this."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -306,7 +306,7 @@ class Sentinel(_Server):
         self.start()
 
     def start(self) -> None:
-        """Start the sentinel and wait until it answers; it has written down what it knew."""
+        """Start the sentinel and wait until it answers; it remembers its earlier state."""
         self._spawn(
             [self._program, str(self._file), "--sentinel"],
             lambda: _answers_ping(socket.AF_INET, ("127.0.0.1", self.port)),
@@ -339,11 +339,11 @@ def _answers_ping(family: socket.AddressFamily, address: Any) -> bool:
 
 @functools.cache
 def postgresql() -> PostgreSQL:
-    """Return this process's PostgreSQL, which the first call starts. Raises SkipTest if there is none to start."""
+    """Return this process's PostgreSQL, which the first call starts. Raises SkipTest without a program to start."""
     return PostgreSQL()
 
 
 @functools.cache
 def redis() -> Redis:
-    """Return this process's Redis, which the first call starts. Raises SkipTest if there is none to start."""
+    """Return this process's Redis, which the first call starts. Raises SkipTest without a program to start."""
     return Redis()

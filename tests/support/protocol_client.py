@@ -1,4 +1,4 @@
-"""A model of a client that uses all of the protocol, and checks what it is told: nothing lost, nothing twice, in order."""
+"""A model of a client that uses all of the protocol, and checks its messages: nothing lost, nothing twice, in order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .simulated_viewer import Viewer
 
 
 class NewClient(Viewer):
-    """chats: what was said, while it was here or away. holes: how often it could not be told what it had missed.
+    """chats: the chat messages while it was here or away. holes: how often it could not receive the missed messages.
 
     unanswered: commands, by id, that neither ACK nor ERROR came for.
     """
@@ -89,7 +89,7 @@ class NewClient(Viewer):
         if self.joined and self.url and self.clock.seconds() >= self._quiet_until:
             self.say("POSITION_UPDATE", currentTime=self.player.position, isPlaying=self.player.playing)
 
-    # -- what it is told
+    # -- received messages
 
     def told(self, message: dict[str, Any]) -> None:
         kind = message["type"]

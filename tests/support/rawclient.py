@@ -15,7 +15,7 @@ from .patience import PATIENCE_SECONDS
 
 
 class Raw(Protocol):
-    """Reads what comes."""
+    """Reads all bytes that arrive."""
 
     def __init__(self) -> None:
         self.data = b""
@@ -57,7 +57,7 @@ class RawTestCase(DaemonTestCase):
     async def open(
         self, daemon: Daemon, head: bytes = b"", headers: str = "", source: str = "127.0.0.1"
     ) -> tuple[int, Raw]:
-        """Ask for a WebSocket; return the status, 0 if there was no answer, and the connection."""
+        """Ask for a WebSocket; return the status, 0 without an answer, and the connection."""
         raw = await self.reach(daemon, source)
         assert raw.transport is not None
         raw.transport.write(

@@ -84,7 +84,7 @@ class FakeArchive:
 
 @implementer(IStoreEventHandler)
 class Recorder:
-    """Writes down what it is told. rooms: what is open here. here: (code, user id) of those connected here.
+    """Records its calls. rooms: open here. here: (code, user id) of those connected here.
 
     handed: called after each letter.
     """
@@ -188,12 +188,12 @@ class Hand:
 
 
 def member(user: str, conn: str, order: int = 1) -> dict[str, Any]:
-    """Return the change that makes somebody a member."""
+    """Return the change that adds a member."""
     return {MEMBER + user: Member(user, user.title(), conn, order, 0.0)}
 
 
 async def until(condition: Callable[[], Any], told: Callable[[], object] | None = None) -> Any:
-    """Wait until a condition is true, and return its value. told: returns what has been seen so far, for the error."""
+    """Wait until a condition is true, and return its value. told: returns the state so far, for the error."""
     code = condition.__code__
     return await eventually(reactor, f"{code.co_name} at {code.co_filename}:{code.co_firstlineno}", condition, told)
 

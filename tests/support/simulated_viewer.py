@@ -1,4 +1,4 @@
-"""Somebody who watches: a player, and a connection with a delay that is made again whenever it is lost."""
+"""A viewer: a player, and a connection with a delay that is made again whenever it is lost."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Player:
 
 
 class Viewer:
-    """What old and new clients have in common.
+    """The common part of old and new clients.
 
     delay: seconds that a message takes each way. socket: the connection it speaks on. sockets: those it listens to.
     """
@@ -111,7 +111,7 @@ class Viewer:
         raise NotImplementedError
 
     def closed(self) -> None:
-        """The connection was lost, whatever the reason."""
+        """The connection was lost, for any reason."""
         raise NotImplementedError
 
     def told(self, message: dict[str, Any]) -> None:

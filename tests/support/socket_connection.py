@@ -1,4 +1,4 @@
-"""One connection on a real socket, below a whole server in fake time, over TCP or TLS: for tests of what is written."""
+"""One connection on a real socket, below a whole server in fake time, over TCP or TLS: for tests of the written bytes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TEXT, CLOSE = 1, 8
 
 
 def certificate() -> ssl.PrivateCertificate:
-    """Return a certificate for localhost, which nobody vouches for."""
+    """Return a self-signed certificate for localhost."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime(2020, 1, 1)
@@ -64,7 +64,7 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
         near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         near.connect(listener.getsockname())
         far, _ = listener.accept()
-    # What is sent can be read at once.
+    # Sent bytes can be read at once.
     near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     near.setblocking(False)
     far.setblocking(False)
@@ -119,24 +119,24 @@ class SocketTestCase(TestCase):
             self.transport.connectionLost(Failure(CONNECTION_DONE))
 
     def below(self, site: IProtocolFactory) -> IProtocolFactory:
-        """Return what is to speak with the client."""
+        """Return the factory that speaks with the client."""
         return site
 
     def begin(self) -> None:
-        """Do what comes before the request."""
+        """Prepare the connection before the request."""
 
     def find(self) -> Any:
         """Return the server's end of the WebSocket."""
         return self.transport.protocol
 
     def say(self, data: bytes) -> None:
-        """Have the server read what the client sends."""
+        """Have the server read bytes of the client."""
         self.client.sendall(data)
         self.assertIsNone(self.read())
         self.clock.advance(0)
 
     def read(self) -> Any:
-        """Have the server read what has arrived, if it wants to; return the reason if the connection is over."""
+        """Have the server read all arrived bytes, if it wants to; return the reason if the connection is over."""
         return self.transport.doRead() if self.transport in self.clock.readers else None
 
     def say_message(self, kind: str, **fields: Any) -> None:
@@ -144,7 +144,7 @@ class SocketTestCase(TestCase):
         self.say(frame(TEXT, json.dumps({"type": kind, **fields}).encode()))
 
     def pump(self) -> Any:
-        """Write what waits, as far as the socket takes it now, and return what Twisted says of it."""
+        """Write the waiting bytes, as far as the socket takes them now, and return Twisted's result."""
         while self.transport in self.clock.writers:
             result = self.transport.doWrite()
             if result is not None or self.transport.dataBuffer:
@@ -153,7 +153,7 @@ class SocketTestCase(TestCase):
         return None
 
     def received(self) -> bytes:
-        """Return what the client has got up to now."""
+        """Return all bytes that the client has received up to now."""
         data = b""
         while True:
             try:
@@ -165,12 +165,12 @@ class SocketTestCase(TestCase):
             data += more
 
     def drained(self) -> bytes:
-        """Return everything that was written until now, whatever waits."""
+        """Return everything that was written until now, waiting bytes included."""
         data = self.received()
         for _ in range(10_000):
             if self.transport not in self.clock.writers:
                 return data + self.received()
-            # The kernel may take its time with what is on its way.
+            # The kernel may take its time with bytes on their way.
             select.select([self.client], [self.transport.socket], [], 1.0)
             self.pump()
             data += self.received()

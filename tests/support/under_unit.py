@@ -1,6 +1,6 @@
 """Runs a program under the system call filter of a systemd unit: under_unit.py UNIT PROGRAM [ARGUMENT...].
 
-Reads the unit's SystemCallFilter and SystemCallErrorNumber, asks `systemd-analyze` what the groups consist of, and has
+Reads the unit's SystemCallFilter and SystemCallErrorNumber, asks `systemd-analyze` for the calls of the groups, and has
 libseccomp make the filter, as systemd does.
 """
 
@@ -21,7 +21,7 @@ LIBRARY = "libseccomp.so.2"
 
 
 def lacking() -> str:
-    """Return what this machine lacks for a filter, or an empty string."""
+    """Return the programs that a filter needs and this machine lacks, or an empty string."""
     if shutil.which("systemd-analyze") is None:
         return "systemd-analyze is not installed (apt-get install systemd)"
     try:
