@@ -1,6 +1,6 @@
-"""The full suite: `python -m tests.attacks`. Every attack several times, in turn with windows in which nobody attacks.
+"""The full suite: `python -m tests.attacks`. Every attack several times, in turn with windows without attack.
 
-For each it reports what the attacker got, by how much the server grew, and how the 99th percentile of a neighbouring
+For each it reports the attacker's results, the growth of the server, and how the 99th percentile of a neighbouring
 room's latency compares: the median of the attacked windows against the median of the undisturbed ones.
 
 Last, one address fills Redis for ten minutes, see `redis_exhaustion`.
@@ -27,13 +27,13 @@ from .servers import ROOT, Memory, OneNode, Target, TwoNodes
 from .suite import BY_NAME
 
 RATIO, MORE_MS = 3.0, 2.0
-"""Of a neighbouring room's p99 under attack: at most so many times its quiet p99, or so much more, whichever is larger."""
+"""Of a neighbouring room's p99 under attack: at most so many times its quiet p99, or so much more if that is larger."""
 HANDSHAKE_TIMEOUT = 5
 
 
 @dataclass
 class Row:
-    """What was seen of one case. Times are in milliseconds, of one window each."""
+    """The observations of one case. Times are in milliseconds, of one window each."""
 
     case: str
     target: str
@@ -50,7 +50,7 @@ class Row:
 
 
 def attack(target: Target, row: Row, number: int, seconds: float, neighbour: Neighbour) -> None:
-    """Attack once, and note what came of it."""
+    """Attack once, and note the outcome."""
     command = [sys.executable, "-m", "tests.attacks.attacker", row.case, *map(str, target.address), str(number)]
     command += [str(seconds), str(HANDSHAKE_TIMEOUT), "1" if target.proxied else "0"]
     with Memory(target) as memory:
@@ -85,7 +85,7 @@ def favour(*pids: int) -> None:
 def run(target: Target, names: list[str], rounds: int, seconds: float) -> list[Row]:
     """Do all cases so many times, with a quiet window before each."""
     rows = [Row(name, target.name, BY_NAME[name].memory) for name in names]
-    # What else the machine does should disturb neither the server nor those who measure it.
+    # Other work of the machine should disturb neither the server nor the measurement.
     favour(os.getpid(), *target.pids())
     neighbour = Neighbour(target.address)
     neighbour.talk(1.0)
@@ -96,7 +96,7 @@ def run(target: Target, names: list[str], rounds: int, seconds: float) -> list[R
             row.quiet.append(1000 * p99(neighbour.talk(seconds)))
             attack(target, row, number, seconds, neighbour)
             print(".", end="", flush=True, file=sys.stderr)
-            # What the attack has left behind is over before the next one.
+            # The after-effects of the attack are over before the next one.
             time.sleep(0.2)
             if not neighbour.whole:
                 neighbour.close()

@@ -1,4 +1,4 @@
-"""What is allowed, sent at its limit by many connections: how to send it, how to count what it costs, and what it may cost.
+"""Allowed messages, sent at their limit by many connections: how to send them, how to count their cost, and its bounds.
 
 Nothing here measures time. `lines` counts the lines of Python that run, `kept` the bytes that a node holds.
 """
@@ -38,9 +38,9 @@ from ..support.fake_node import NETFLIX, Server
 CROWDS = (1, 30, 480)
 """Connections of one address, or of one /48."""
 ROOM_SIZE = 96
-"""Members in a room of a crowd: what one address may have in one, less a few."""
+"""Members in a room of a crowd: the limit of one address, less a few."""
 ROOMS = 55
-"""Rooms of a crowd whose members all want to be hosts: what one address may found in a minute, less a few."""
+"""Rooms of a crowd whose members all want to be hosts: the limit of one address for a minute, less a few."""
 REST = 60
 """Seconds after which a crowd has all the credit that it may have."""
 LONG_ID = "\U0001f600" * 57
@@ -60,7 +60,7 @@ def encoded(kind: type[m.ClientMessage], fields: dict[str, Any]) -> bytes:
     return json.dumps({"type": name_of(kind), **fields}).encode()
 
 
-# -- what it costs
+# -- cost
 
 _PACKAGE = os.path.dirname(tandemd.__file__) + os.sep
 
@@ -95,11 +95,11 @@ _SHARED = (
     types.FrameType,
     Logger,
 )
-"""What the program has once, however many clients it has."""
+"""The objects that the program has once, however many clients it has."""
 
 
 def kept(root: object, *elsewhere: object) -> int:
-    """Return the bytes of everything that is reachable from an object, but for what belongs to the test."""
+    """Return the bytes of everything that is reachable from an object, without the objects of the test."""
     seen = {id(one) for one in elsewhere}
     pending = [root]
     total = 0
@@ -114,12 +114,12 @@ def kept(root: object, *elsewhere: object) -> int:
 
 
 class Cost(Struct, frozen=True, kw_only=True):
-    """What one message of a type may cost at the most, in the worst state of a room that its members can bring about.
+    """The highest cost of one message of a type, in the worst state of a room that its members can bring about.
 
-    why: what the numbers come from. lines: of Python, of one that is carried out. each: lines for each member of the room.
+    why: the reason of the numbers. lines: of Python, of one that is carried out. each: lines for each member of the room.
     stored: bytes in the log and the journal. row: bytes of the row in the archive. told, told_each: bytes that are sent to
     the sender and to all together, and to each member. kept: bytes of the node's memory that one connection can hold by it,
-    beside what its room has.
+    beside the contents of its room.
     """
 
     why: str
@@ -194,7 +194,7 @@ class Mouth:
         if self.connection is not None:
             self.connection.join_finished()
 
-    # -- what it does
+    # -- actions
 
     def connect(self) -> None:
         server = self.server
@@ -237,14 +237,14 @@ def joining(mouth: Mouth) -> dict[str, Any]:
 
 
 class Party:
-    """The members of a room. present: those that are connected; the first one is host. lost: those that are not."""
+    """The members of a room. present: the connected ones; the first one is host. lost: the others."""
 
     def __init__(self, members: list[Mouth], lost: list[Mouth]):
         self.present = members
         self.lost = lost
 
     def other(self, mouth: Mouth, number: int) -> str:
-        """Return another member: every second time one that is lost, if there are any."""
+        """Return another member: every second time a lost one, if any is lost."""
         others = self.lost if self.lost and number % 2 else self.present
         return others[(number // 2 + mouth.number + 1) % len(others)].user
 
@@ -303,7 +303,7 @@ SHORT = Limits(
     address_deliveries_rate=Rate(500, 30_000),
     room_events_rate=Rate(2, 100),
 )
-"""The default limits with smaller rates and bursts, which are met sooner. What is allowed by them is bounded alike."""
+"""The default limits with smaller rates and bursts, which are met sooner. They bound all messages alike."""
 
 
 class Crowd:
@@ -368,7 +368,7 @@ def hosts_only(kind: type[m.ClientMessage]) -> bool:
 
 
 def stored_bytes(server: Server) -> tuple[int, int, int]:
-    """Return what was committed: bytes of changes as they are stored, rows in the archive, and their bytes."""
+    """Return the size of all commits: bytes of changes as they are stored, rows in the archive, and their bytes."""
     size = rows = row_bytes = 0
     for _, commit in server.journal:
         size += sum(len(codec.encode_field(value)) + len(name) for name, value in commit.changes.items())
@@ -447,4 +447,4 @@ BOUNDS: dict[type[m.ClientMessage], Cost] = {
     m.PlaybackAck: Cost(why="As OFFER.", lines=300, told=1200, kept=6144),
     m.SyncResponse: Cost(why="As OFFER; longer URLs than the server allows are left out.", lines=320, told=1300, kept=6144),
 }  # fmt: skip
-"""What each type may cost. A new type needs a line here, measured in `tests.test_allowed`: these are about 1.5 times that."""
+"""The allowed cost of each type. A new type needs a line here, measured in `tests.test_allowed`: about 1.5 times that."""

@@ -24,7 +24,7 @@ def main() -> None:
     case = BY_NAME[name]()
     field = Field((host, int(port)), int(number), float(seconds), float(timeout), proxied == "1", case.addresses)
     print(json.dumps(dataclasses.asdict(case.attack(field))), flush=True)
-    # What is still open is closed with the process.
+    # Open connections are closed with the process.
     os._exit(0)
 
 

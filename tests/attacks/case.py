@@ -1,4 +1,4 @@
-"""What a case is given, and what it says afterwards."""
+"""The input and the outcome of a case."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIB = 1 << 20
 
 @dataclass
 class Outcome:
-    """got: what the attacker got, for people. wrong: in what the server has failed."""
+    """got: the attacker's results, for people. wrong: the failures of the server."""
 
     got: str = ""
     wrong: list[str] = field(default_factory=list)
@@ -29,7 +29,7 @@ class Field:
     """Where an attack takes place: a server, the attacker's addresses, and honest ones.
 
     number: of the attack; attacks with different numbers come from different addresses and use different rooms.
-    handshake_timeout: how long the server waits for one, in seconds. proxied: whether there is a proxy before it.
+    handshake_timeout: how long the server waits for one, in seconds. proxied: whether the node is behind a proxy.
     addresses: how many the attacker has; 0: another one each time. stall: for how long a client may read nothing.
     """
 
@@ -55,11 +55,11 @@ class Field:
         self._honest = _network(101, number)
 
     def fresh(self) -> str:
-        """Return an address of the attacker: one that was not used yet, as long as there is any."""
+        """Return an address of the attacker: an unused one, as long as one is left."""
         return next(self._attackers)
 
     def honest(self) -> str:
-        """Return an address that nobody else comes from."""
+        """Return an address that no other client has."""
         return next(self._honest)
 
     @property

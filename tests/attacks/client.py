@@ -37,10 +37,10 @@ def message(type: str, **fields: Any) -> bytes:
 
 
 class Wire:
-    """A TCP connection. received: what came and was not taken yet. over: whether the server has ended it."""
+    """A TCP connection. received: arrived bytes that were not taken yet. over: whether the server has ended it."""
 
     def __init__(self, address: tuple[str, int], source: str, small: bool = False):
-        """small: with as little room for what is not read as the kernel allows."""
+        """small: with as little room for unread bytes as the kernel allows."""
         self.socket = socket.socket()
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if small:
@@ -62,7 +62,7 @@ class Wire:
         self.socket.close()
 
     def read(self, timeout: float) -> bool:
-        """Take in what comes within a time; False if nothing did."""
+        """Take in the bytes that arrive within a time; False without any."""
         if self.over:
             return False
         self.socket.settimeout(max(timeout, 0.0001))
@@ -128,7 +128,7 @@ class Wire:
 
 
 class Answer:
-    """An HTTP answer. status is 0 if there was none."""
+    """An HTTP answer. status is 0 without an answer."""
 
     def __init__(self, data: bytes):
         head, _, self.body = data.partition(b"\r\n\r\n")
@@ -142,7 +142,7 @@ class Answer:
 
 
 class Client(Wire):
-    """A WebSocket client. status: what the handshake was answered with. code: of the close frame that came, or None."""
+    """A WebSocket client. status: of the answer to the handshake. code: of the received close frame, or None."""
 
     def __init__(
         self, address: tuple[str, int], source: str, headers: str = "", *, small: bool = False, path: str = "/ws"
@@ -252,7 +252,7 @@ class Client(Wire):
 
 
 def request(address: tuple[str, int], source: str, data: bytes, within: float = PATIENCE_SECONDS) -> Answer:
-    """Return the answer to what is written as it is."""
+    """Return the answer to bytes that are written as they are."""
     with Wire(address, source) as wire:
         wire.write(data)
         end = time.monotonic() + within

@@ -1,4 +1,4 @@
-"""More of what is allowed than anybody honest would send: each type of message, one after another."""
+"""More allowed messages than any honest client would send: each type of message, one after another."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "LOCK_ROOM": {"locked": True},
     "DELEGATE_CONTROL": {"targetUserId": "flooder0", "enabled": True},
 }
-"""What to send of each type; `tests.attacks.test_attacks` sees to it that none is missing."""
+"""A message of each type; `tests.attacks.test_attacks` checks that none is missing."""
 
 
 class Flood(Case):
-    """One member sends one type as fast as it can, from address after address; another member hears what comes of it."""
+    """One member sends one type as fast as it can, from address after address; another member hears the results."""
 
     kind = ""
 
@@ -120,7 +120,7 @@ class Victim:
             self._heard += len(self._client.take())
 
     def end(self, outcome: Outcome) -> int:
-        """Say how much was heard, and what is wrong."""
+        """Say how much was heard, and name the failures."""
         time.sleep(0.1)
         self._over.set()
         self._thread.join(PATIENCE_SECONDS)

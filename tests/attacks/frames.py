@@ -1,4 +1,4 @@
-"""Too much, in one piece or in many: what a connection may cost before anything in it was understood."""
+"""Too much, in one piece or in many: the cost of a connection before any of its messages is understood."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def codes(found: dict[int | None, int]) -> str:
 
 
 class Pouring(Case):
-    """Connections into which something is poured without an end. head: what is written first; body: again and again."""
+    """Connections into which something is poured without an end. head: written first; body: again and again."""
 
     headers = ""
     head = b""
     body = b""
     closes: tuple[int, ...] = (1002,)
-    """With what such a connection may be closed."""
+    """The codes with which such a connection may be closed."""
     enough = 100 * MIB
     """How many bytes of it are tried."""
 
@@ -130,7 +130,7 @@ class NeverReading(Case):
     """Members who never read, and others who send them as much as they may, or half a megabyte a second."""
 
     name = "receivers that never read"
-    # The five who send may send 8 MiB each at once; what goes to another node waits for Redis meanwhile.
+    # The five senders may send 8 MiB each at once; relays to another node wait for Redis meanwhile.
     memory = 128
     deaf = 5
 
@@ -142,7 +142,7 @@ class NeverReading(Case):
         for number in range(self.deaf):
             client = field.client(small=True)
             client.say("JOIN", roomId=field.room, userId=f"deaf{number}")
-            # It does not read the answer. What is sent to it before it is a member would not reach it.
+            # It does not read the answer. Messages to it before it is a member would not reach it.
             outcome.expect(host.hear("USER_JOINED", userId=f"deaf{number}") is not None, f"deaf{number} is not in")
             members.append(client)
         talkers = [field.member(f"talker{number}") for number in range(self.deaf)]
@@ -165,7 +165,7 @@ class NeverReading(Case):
                 said += 1
             if not field.going_on and sent >= 800 * self.deaf:
                 break
-        # Behind a proxy, its buffers and the kernel's take as much as anybody may send; the node does not notice.
+        # Behind a proxy, its buffers and the kernel's take as much as any client may send; the node does not notice.
         # The room and the address have budgets as well: a member to whom most was refused has little that waits.
         gone = 0
         for client, count in zip(members, refused, strict=True):

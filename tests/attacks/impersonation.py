@@ -1,4 +1,4 @@
-"""Whoever wants to be somebody else, to get in, or to have said what only a server says."""
+"""Attacks on identity: another member's name, entry without the PIN, messages that only a server may send."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ TITLE = "https://www.netflix.com/watch/1"
 
 
 class PinGuessing(Case):
-    """Many addresses, each with as many PINs as it may try; and somebody who knows the PIN, from an address of his own."""
+    """Many addresses, each with as many PINs as it may try; and a member that knows the PIN, from an address of its own."""
 
     name = "PIN guessing from many addresses"
     # Hashing one takes 16 MiB, by intention.
     memory = 64
     addresses = 400
     bound = 30
-    """How many PINs may be tried at the most: those that a room answers in an hour, whatever the number of addresses."""
+    """How many PINs may be tried at the most: as many as a room answers in an hour, with any number of addresses."""
 
     def attack(self, field: Field) -> Outcome:
         outcome = Outcome()
@@ -47,7 +47,7 @@ class PinGuessing(Case):
             if asked >= 20 * most:
                 break
         begun = time.monotonic()
-        # Who was invited comes by the link, as the page and the extension do.
+        # An invited client comes by the link, as the page and the extension do.
         away = field.honest()
         outcome.expect(
             field.get(f"/room/{code[1].decode()}/731905", away).status == 302, "the invite link does not work"
@@ -133,7 +133,7 @@ SERVER_SAYS: dict[str, dict[str, Any]] = {
 
 
 class Forgery(Case):
-    """A guest says what only the server says, or what it may not, in the name of the server and of the host."""
+    """A guest sends messages of the server, or forbidden ones, in the name of the server and of the host."""
 
     name = "forged messages of the server"
 
@@ -229,7 +229,7 @@ FOREIGN = (
 
 
 class ForeignTitles(Case):
-    """A host who wants to lead everybody elsewhere."""
+    """A host that wants to lead all members elsewhere."""
 
     name = "javascript: and foreign URLs"
 

@@ -10,7 +10,7 @@ from .client import Client
 
 MEMBERS = 20
 EVERY = 0.0125
-"""Seconds between two messages; each member stays below what an honest one may say."""
+"""Seconds between two messages; each member stays below the limits of an honest one."""
 LOST = 2.0
 """Seconds after which a message counts as lost."""
 

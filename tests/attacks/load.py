@@ -25,7 +25,7 @@ from .client import TEXT, Client, frame
 from .servers import OneNode, Target, TwoNodes
 
 NODE_GROWS = 192 * MIB
-"""By what a node may grow: what is on the way to 480 clients, in pieces that the allocator does not give back."""
+"""The growth of a node: bytes on the way to 480 clients, in pieces that the allocator does not give back."""
 REDIS_HAS = 64 * MIB
 DATABASE_GROWS = 64 * MIB
 SECONDS = 5.0
@@ -125,7 +125,7 @@ class Load:
 
 
 def one(target: Target, kind: type[m.ClientMessage], count: int, wide: bool, run: int, seconds: float) -> list[str]:
-    """Let one crowd go on for a time; return what has failed."""
+    """Let one crowd go on for a time; return the failures."""
     what = f"{name_of(kind)}, {count} of {'a /48' if wide else 'one address'}, {target.name}"
     neighbour = Client(target.address, "127.0.0.1", f"X-Forwarded-For: 198.51.100.{run % 250 + 1}\r\n")
     assert neighbour.join(f"neighbour-{run}", "neighbour") is not None

@@ -1,8 +1,8 @@
 """One address fills Redis with messages that are allowed: `python -m tests.attacks.redis_exhaustion`.
 
-Two nodes, a Redis of 384 MB that throws nothing away, and PostgreSQL. The address has 15 connections, which do what stores
-most: bans, gates, chat in one room after another, and mail for lost members. Meanwhile members of other rooms do what they
-always do. Then Redis is full by hand: once its memory is raised while the attack goes on, and once the attacker leaves.
+Two nodes, a Redis of 384 MB that throws nothing away, and PostgreSQL. The address has 15 connections, whose messages need
+most space: bans, gates, chat in one room after another, and mail for lost members. Meanwhile members of other rooms go on as
+always. Then Redis is full by hand: once its memory is raised while the attack goes on, and once the attacker leaves.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MOST_REDIS = 64 * MIB
 RAISED_WITHIN_SECONDS = 5.0
 LEFT_WITHIN_SECONDS = 60.0
 NEARLY_FULL = 16 * 1024
-"""Bytes that Redis may use beyond what it uses, when it is made full."""
+"""Bytes that Redis may use beyond its present use, when it is made full."""
 AGAIN_SECONDS = 0.25
 """Until a member tries again: less often than it is limited to."""
 REFUSALS = 10
@@ -43,7 +43,7 @@ WIDE = "\U0001f600"
 """A character of four bytes."""
 
 Script = Iterator[tuple[str, Json]]
-"""What an attacker's connection does: types and fields of messages. "DROP": lose the connection and open another."""
+"""The script of an attacker's connection: types and fields. "DROP": lose the connection and open another."""
 
 
 # -- the attacker
@@ -73,7 +73,7 @@ class Hand:
         self._join: Json = {}
 
     def step(self) -> None:
-        """Take what came, and say the next thing if it is time."""
+        """Take arrived messages, and send the next one if it is time."""
         now = time.monotonic()
         if self._client is None:
             if now >= self._due:
@@ -140,7 +140,7 @@ def _join(room: str, user: str) -> tuple[str, Json]:
 
 
 def moderating(name: str) -> Callable[[Hand], Script]:
-    """Return a script that bans as many as there may be bans, with the longest ids, and then changes the room again and again."""
+    """Return a script that adds as many bans as a room can have, with the longest ids, and then changes the room repeatedly."""
 
     def script(hand: Hand) -> Script:
         yield _join(f"{name}-{WIDE * 40}", WIDE * 60)
@@ -212,7 +212,7 @@ def mailing(name: str) -> Callable[[Hand], Script]:
 
 
 def attack(ports: list[int]) -> None:
-    """Attack until SIGTERM; then print what was sent and refused, as JSON, and end without closing anything."""
+    """Attack until SIGTERM; then print counts of sent and rejected messages, as JSON, and end without closing anything."""
     scripts = [moderating(f"m{number}") for number in range(3)]
     scripts += [gating("gate", guest) for guest in range(4)]
     scripts += [chatting(f"c{number}") for number in range(5)]
@@ -251,7 +251,7 @@ class Attacker:
         self._process.stdout.readline()
 
     def leave(self) -> Json:
-        """Have all its connections end at once; return what it did."""
+        """Have all its connections end at once; return their counts."""
         assert self._process.stdout is not None
         self._process.terminate()
         said = self._process.stdout.read()
@@ -270,7 +270,7 @@ class Attacker:
 
 @dataclass
 class Window:
-    """What honest members got within one window. done: acknowledged commands of each. slowest: seconds of one of them."""
+    """The results of honest members within one window. done: acknowledged commands. slowest: seconds of one of them."""
 
     seconds: float = 0.0
     done: list[int] = field(default_factory=list)
@@ -343,7 +343,7 @@ class Honest:
         return window
 
     def deaf(self) -> list[str]:
-        """Return which members are not told of what all of them have said."""
+        """Return the members that lack messages of the others."""
         end = time.monotonic() + PATIENCE_SECONDS
         for member in self.members:
             while member.counts.get("CHAT", 0) < self._chats and time.monotonic() < end:
@@ -374,7 +374,7 @@ class Honest:
 
 @dataclass
 class Report:
-    """What was seen. Sizes in bytes, times in seconds. wrong: in what the server has failed, whatever the machine."""
+    """The observations. Sizes in bytes, times in seconds. wrong: the server's failures, on any machine."""
 
     windows: list[Window] = field(default_factory=list)
     redis: int = 0
@@ -382,7 +382,7 @@ class Report:
     """Of each node: before the attack, and at most during it."""
     attacker: Json = field(default_factory=dict)
     refused_honest: list[str] = field(default_factory=list)
-    """What members were refused while Redis was full."""
+    """The rejected commands of members while Redis was full."""
     raised: float = 0.0
     left: float = 0.0
     new_rooms: float = 0.0
@@ -390,7 +390,7 @@ class Report:
 
     @property
     def late(self) -> list[str]:
-        """Return what took longer than it should; on a machine with other work that says little."""
+        """Return the actions that took longer than they should; on a machine with other work that says little."""
         windows = [
             f"{WINDOW_COMMANDS} commands took {w.seconds:.1f} s"
             for w in self.windows

@@ -1,4 +1,4 @@
-"""What is attacked: one node, or two behind nginx with a Redis and a PostgreSQL of their own. All of it processes."""
+"""The targets: one node, or two behind nginx with a Redis and a PostgreSQL of their own. All of it processes."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class NodeProcess:
     def errors(self) -> list[str]:
         """Return the lines of its log that tell of a fault of ours, and that have come since the last call.
 
-        What an attack left is its own failure; the attack after it begins with an empty list.
+        Errors after an attack are its own failure; the attack after it begins with an empty list.
         """
         with open(self.log, errors="replace") as log:
             log.seek(self._read)
@@ -231,7 +231,7 @@ class TwoNodes(Cluster):
         self._program = nginx_program()
         super().__init__(TANDEMD_WEB_TRUSTED_PROXIES="1", **environ)
         for _ in range(5):
-            # Somebody else may have got the port meanwhile.
+            # Another process may have got the port meanwhile.
             self._nginx = self._proxy(port := free_port(), handshake_timeout)
             if _listens(port, self._nginx):
                 break

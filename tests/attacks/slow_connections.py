@@ -11,7 +11,7 @@ from .client import Wire
 
 
 class Waiting(Case):
-    """Connections that hold what they were given for as long as the server lets them."""
+    """Connections that hold resources for as long as the server lets them."""
 
     begin = b""
     drip = b""
@@ -67,7 +67,7 @@ class SlowHeaders(Waiting):
 
 
 class Silent(Case):
-    """WebSockets that never say anything, as many as there may be from one address."""
+    """WebSockets that never say anything, as many as one address may have."""
 
     name = "sockets that never join"
     memory = 64
@@ -94,7 +94,7 @@ class Silent(Case):
 
 
 class BigBodies(Case):
-    """Bodies that nobody asked for."""
+    """Bodies without a use."""
 
     name = "request bodies of a gigabyte"
 

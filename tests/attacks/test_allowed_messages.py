@@ -1,4 +1,4 @@
-"""Each type of message at its limit, from 1, 30 and 480 connections of an address and of a /48: what it costs is bounded.
+"""Each type of message at its limit, from 1, 30 and 480 connections of an address and of a /48: its cost is bounded.
 
 Generated from the declared messages: a type that has no bound in `allowed.BOUNDS`, or nothing to say in `allowed.SAYS`, fails.
 """
@@ -38,7 +38,7 @@ from .allowed import (
 )
 
 CHARGED = 4
-"""What is stored is charged: not more than so many times of it, in the hash, the log and the journal together."""
+"""Stored bytes are charged: at most so many times the charge, in the hash, the log and the journal together."""
 UNCHARGED_BYTES = 2000
 """But for so much, which is in every change."""
 LEFT_BEHIND = 2048
@@ -49,7 +49,7 @@ SECONDS = 2
 
 
 class Till(Meter):
-    """Notes what is charged, and gives any credit."""
+    """Notes all charges, and gives any credit."""
 
     def __init__(self) -> None:
         self.size = self.deliveries = 0

@@ -1,4 +1,4 @@
-"""Each endpoint at its limit, from 1, 30 and 480 connections of an address and of a /48: what it costs is bounded.
+"""Each endpoint at its limit, from 1, 30 and 480 connections of an address and of a /48: its cost is bounded.
 
 Generated from docs/openapi.yaml, which `test_openapi` compares with the router: a path that has no bound in `BOUNDS` fails.
 """
@@ -27,7 +27,7 @@ MEMBERS = 90
 PER_MINUTE = 60
 """Requests of an address: a hundredth of the default, and met sooner."""
 ANSWERED = ("/health", "/health/ready")
-"""What is always answered."""
+"""Paths that are always answered."""
 LEFT_BEHIND = 1500
 """Bytes that a node still has of an address, or of a connection, when it has been answered."""
 LEFT_AT_ALL = 256 * 1024
@@ -58,7 +58,7 @@ BOUNDS: dict[str, Cost] = {
         why="As /, in pieces that are made as they are read; its length is the file's.", lines=750, told=260_000
     ),
 }
-"""What one request may cost. A new path needs a line here: these are about 1.5 times what was measured."""
+"""The allowed cost of one request. A new path needs a line here: these are about 1.5 times the measured cost."""
 
 
 class RequestTest(WebTestCase):
@@ -84,7 +84,7 @@ class RequestTest(WebTestCase):
         self.code = str(found[0])
 
     def renew(self) -> None:
-        """Begin with a site that nobody has asked anything."""
+        """Begin with a site that has had no request."""
         self.serve(
             rooms=self.node.rooms.directory, administration=FakeAdministration(ROOM), admin_token=TOKEN,
             metrics_text=self.node.metrics.render, short_id_wait=0.0,

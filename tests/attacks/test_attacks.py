@@ -1,4 +1,4 @@
-"""The attack suite in short: every case once, what it got and the server's memory; no times (`make attacks` has them)."""
+"""The attack suite in short: every case once, its results and the server's memory; no times (`make attacks` has them)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/security.md says of bounds is what the code and the default configuration have."""
+"""The bounds in docs/security.md are those of the code and of the default configuration."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ TABLE = {
     "kicks and bans": f"{MAX_BANS}",
     "members that left, with their addresses": f"{MAX_DEPARTED_MEMBERS}, for 10 minutes",
 }
-"""The rows of the table of what a room holds, as they must be."""
+"""The rows of the table of a room's contents, as they must be."""
 
 
 class DocumentTest(SynchronousTestCase):

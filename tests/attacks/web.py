@@ -10,7 +10,7 @@ from .case import Case, Field, Outcome
 
 
 class Enumeration(Case):
-    """Questions about what was guessed, first from one address, then from many. paths: what is asked."""
+    """Requests for guesses, first from one address, then from many. paths: their beginnings."""
 
     paths: tuple[str, ...] = ("",)
     least = 300
@@ -65,7 +65,7 @@ class Invites(Enumeration):
 
 
 class Listing(Case):
-    """Everything that can be asked without a secret, searched for what is only a member's to know."""
+    """All answers without a secret, searched for the secrets of members."""
 
     name = "what is told to strangers"
 
@@ -101,7 +101,7 @@ class Listing(Case):
 
 
 class Smuggling(Case):
-    """Line ends and other headers in whatever becomes part of an answer."""
+    """Line ends and other headers in all input that becomes part of an answer."""
 
     name = "header injection in short links"
 

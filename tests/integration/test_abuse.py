@@ -1,4 +1,4 @@
-"""Those who do too much, with real sockets: what they get, and what their neighbours notice."""
+"""Excessive clients, with real sockets: their answers, and the effect on their neighbours."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class FloodTests(RawTestCase):
         self.assertIn(b'tandemd_rate_limited_total{reason="penalized"} 3.0', metrics)
 
     async def test_a_foreign_page_keeps_nobody_out(self) -> None:
-        """Any site may be let in by the operator: what it does in a member's browser must not cost the member's address."""
+        """The operator may admit any site: its abuse in a member's browser must not cost the member's address."""
         daemon = await self.running(**self.environ, TANDEMD_WEB_ALLOWED_ORIGINS="*")
         member = await self.connect(daemon, "127.0.0.1")
         await member.join("room", "ann")
@@ -77,7 +77,7 @@ class PlainFloodTests(FloodTests):
 
 class OtherTests(RawTestCase):
     async def test_half_open(self) -> None:
-        """Hundreds say half of what they want: the door stays open, and no more than so many are kept."""
+        """Hundreds send half of a request: the server stays open to others, and keeps no more than so many."""
         daemon = await self.running(TANDEMD_LIMITS_HANDSHAKES="60", TANDEMD_LIMITS_HANDSHAKES_PER_ADDRESS="50")
         raws = []
         for _ in range(200):

@@ -1,4 +1,4 @@
-"""What a host decides holds on every node: two of them, and a real Redis."""
+"""Decisions of a host hold on every node: two of them, and a real Redis."""
 
 from __future__ import annotations
 

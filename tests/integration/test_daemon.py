@@ -18,7 +18,7 @@ TITLE = "https://www.netflix.com/watch/80100172"
 
 
 class Raw(Protocol):
-    """A TCP connection that does nothing by itself. chunks: what came."""
+    """A TCP connection that does nothing by itself. chunks: received data."""
 
     def __init__(self) -> None:
         self.chunks = Arrivals()
@@ -97,7 +97,7 @@ class StartAndStop(DaemonTestCase):
         answer = await asking.chunks.next(lambda data: b"HTTP/1.1" in data)
         self.assertIn(b" 503 ", answer)
         self.assertIn(b"the node is stopping", answer)
-        # The port stays open until all are gone: whoever asks anew is told the same, and gets no WebSocket.
+        # The port stays open until all are gone: another attempt gets the same answer, and no WebSocket.
         late = await connectProtocol(endpoint, Raw())
         late.transport.write(
             b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -182,16 +182,16 @@ class ComingBack(DaemonTestCase):
         await self.archived("movie", self.seq)
         await self.again(signal.SIGKILL)
         self.assertIn("1 rooms are back", [line["message"] for line in self.daemon.log])
-        # Nobody is back yet.
+        # No client is back yet.
         await self.again(signal.SIGKILL)
         await self.assert_back(token)
-        # What was done since is not lost either.
+        # Later changes are not lost either.
         await self.archived("movie", self.seq)
         await self.again(signal.SIGKILL)
         await self.assert_back(token)
 
     async def test_after_term(self) -> None:
-        """What is committed to the very end is written, and the connections that were closed make nobody leave."""
+        """Commits up to the very end are written, and the closed connections make no member leave."""
         ann, _, token = await self.party()
         await ann.do("UPDATE_USERNAME", username="Ann")
         await self.again(signal.SIGTERM)

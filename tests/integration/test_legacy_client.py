@@ -18,7 +18,7 @@ from ..support.protocol_client import NewClient
 LONG_ENOUGH = 160.0
 """Seconds until all must be well again.
 
-A dead connection is noticed within 55 s, and its member has 45 s to come back. Somebody may wait for that behind another
+A dead connection is noticed within 55 s, and its member has 45 s to come back. A client may wait for that behind another
 one's 45 s.
 """
 DRIFT = 0.5
@@ -57,7 +57,7 @@ class Party:
 
     @property
     def host(self) -> OldClient | NewClient:
-        """Return the host, or anybody while there is none."""
+        """Return the host, or any member while the room has no host."""
         room = self.world.room()
         name = room.host if room is not None else ""
         return next((viewer for viewer in self.viewers if viewer.user == name), self.viewers[0])
@@ -68,7 +68,7 @@ class Party:
         self.log.append(f"{self.world.now - EPOCH:.2f} {what} {actor.user}")
         getattr(self, what)(actor)
 
-    # -- what may happen
+    # -- random events
 
     def press(self, actor: Any) -> None:
         actor.press(not actor.player.playing)
@@ -91,14 +91,14 @@ class Party:
             self.travellers.append(actor)
 
     def wander(self, actor: Any) -> None:
-        """Somebody looks at something else, although it does not control the film."""
+        """A member looks at something else, although it does not control the film."""
         if isinstance(actor, OldClient):
             self.go(actor)
 
     def settle(self) -> None:
-        """Whoever went to another title unheard tries again, or comes back by itself if it may not.
+        """A member whose change of title was not heard tries again, or comes back by itself if it may not.
 
-        So do guests that may control: the server sends nobody to a title who could send it back.
+        So do guests that may control: the server sends no member to a title that could send it back.
         """
         room = self.world.room()
         assert room is not None

@@ -1,4 +1,4 @@
-"""What a host decides about people, with clients that have never heard of it."""
+"""Moderation by a host, with clients that have never heard of it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class OldModerationTest(ServiceTestCase):
             self.assertEqual((viewer.url, viewer.watching), (TITLE, True))
 
     def do(self, kind: str, **fields: Any) -> None:
-        """Send what the host's client cannot."""
+        """Send a message that the host's client cannot send."""
         self.host.say(kind, **fields)
         self.world.advance(1)
 
@@ -48,7 +48,7 @@ class OldModerationTest(ServiceTestCase):
         self.assertEqual(len(self.world.links), connections + 1, "it came back once, and stayed")
         self.assertEqual(self.members(), ["a", "c"])
         self.assertEqual((self.host.tiles, self.cid.tiles), ({"c"}, {"a"}))
-        # What it does is nobody's business any more.
+        # Its actions concern no member any more.
         self.bob.say("CHAT", text="x")
         self.bob.press(not self.bob.player.playing)
         self.world.advance(10)

@@ -33,7 +33,7 @@ def encoded(kind: str, **fields: Any) -> bytes:
 
 
 class Person:
-    """The extension of one person. tabs: with the title open. errors: what it was refused."""
+    """The extension of one person. tabs: with the title open. errors: its rejected messages."""
 
     def __init__(self, evening: Evening, number: int):
         self._evening = evening
@@ -70,7 +70,7 @@ class Person:
         if self.connection is not None:
             self.connection.join_finished()
 
-    # -- what it does
+    # -- actions
 
     def connect(self) -> None:
         server = self._evening.server
@@ -112,7 +112,7 @@ class Person:
         self._evening.called(self)
 
     def talk_to(self, other: Person, kind: str) -> None:
-        """Send one half of what sets up a call."""
+        """Send one half of the messages that set up a call."""
         self.say(encoded(kind, to=other.user, **{kind.lower(): {"type": kind.lower(), "sdp": SDP}}))
         candidate = {"candidate": "candidate:1 1 udp 2 192.0.2.1 5 typ host", "sdpMid": "0", "sdpMLineIndex": 0}
         payload = encoded("ICE_CANDIDATE", to=other.user, candidate=candidate)
@@ -143,7 +143,7 @@ class ModernPerson(Person):
         self.say(encoded("JOIN", roomId="default_room_1", userId=self.user, username=self.user, **fields))
 
     def signal(self, other: ModernPerson, kind: str, number: int) -> list[bytes]:
-        """Send one half of what sets up a call; return its parts."""
+        """Send one half of the messages that set up a call; return its parts."""
         description = {"type": kind.lower(), "sdp": f"call {number} 0 {SDP}"}
         self.say(encoded(kind, to=other.user, **{kind.lower(): description}))
         for part in range(1, ICE + 1):
@@ -179,7 +179,7 @@ class Evening:
         self.later.append((self.now + seconds, action))
 
     def called(self, person: Person) -> None:
-        """Everybody offers a call to somebody who has joined, who answers all of them."""
+        """All members offer a call to a joined member, which answers all of them."""
         for other in self.people:
             if other is not person and other.connection is not None:
                 other.talk_to(person, "OFFER")
@@ -195,7 +195,7 @@ class Evening:
         self.at(1.0, lambda: self.arrive(person))
 
     def run(self, seconds: float, *, busy: bool = True) -> None:
-        """Let people watch: positions twice a second from every tab, a PING every 15 s. busy: and what people do."""
+        """Let people watch: positions twice a second from every tab, a PING every 15 s. busy: and their commands."""
         end = self.now + seconds
         steps = 0
         while self.now < end:
@@ -224,7 +224,7 @@ class Evening:
                 self._act()
 
     def _act(self) -> None:
-        """What people do: every one of these on average every few minutes."""
+        """The commands of people: every one of these on average every few minutes."""
         rng = self.random
         present = [person for person in self.people if person.connection is not None]
         if not present:
@@ -277,7 +277,7 @@ class HonestTest(TestCase):
         self.assertEqual(set(room.room.members), {person.user for person in evening.people})
 
     def begin(self, evening: Evening, seconds: float) -> None:
-        """Have everybody come within some seconds; the first lets all of them control the film."""
+        """Have all members join within some seconds; the first lets all of them control the film."""
         for number, person in enumerate(evening.people):
             evening.at(seconds * number / len(evening.people), lambda person=person: evening.arrive(person))
         evening.at(0.0, lambda: evening.people[0].say(encoded("TOGGLE_GUEST_CONTROL", enabled=True)))
@@ -308,7 +308,7 @@ class HonestTest(TestCase):
         self.assertNobodyNoticed(evening)
 
     def test_the_last_of_a_full_room(self) -> None:
-        """A joiner answers as many offers as there are members."""
+        """A new member answers an offer of each other member."""
         evening = self.evening(250)
         for number, person in enumerate(evening.people):
             # A room of 250 is no household: one address may have 100 of them.
@@ -379,7 +379,7 @@ class HonestTest(TestCase):
         self.assertNobodyNoticed(evening)
 
     def test_a_member_with_a_year_of_bans(self) -> None:
-        """A ban and a kick every week: what is done in the room costs what it costs in a new one, and nothing is refused."""
+        """A ban and a kick every week: commands cost as much as in a new room, and none is rejected."""
         year, new = self.evening(5), self.evening(5)
         for evening in (year, new):
             self.begin(evening, 5)

@@ -19,10 +19,10 @@ reactor = cast(Any, _reactor)
 
 
 class FaultTests(NodesTestCase):
-    """Two nodes archive what one of them commits all the time."""
+    """Two nodes archive the commits of one of them all the time."""
 
     async def begin(self) -> None:
-        # The tests' server forgets what was committed just before a crash, unless it is told not to.
+        # The tests' server forgets commits just before a crash, unless it is told not to.
         self.postgres.execute(f"alter database {DATABASE} set synchronous_commit = on")
         self.server = server = self.redis()
         self.nodes = [await self.stores(name, REDIS_HOST=server.path) for name in ("a", "b")]
@@ -84,7 +84,7 @@ class FaultTests(NodesTestCase):
         await self.end()
 
     async def test_it_answers_no_more(self) -> None:
-        """A lock that somebody holds is as bad as a disk that hangs: statements wait until they are given up."""
+        """A lock of another client is as bad as a disk that hangs: statements wait until they are given up."""
         await self.begin()
         holder = psycopg2.connect(**self.postgres.arguments(DATABASE))
         self.addCleanup(holder.close)

@@ -1,4 +1,4 @@
-"""What docs/privacy.md promises: what is in no log and in no file, and what nobody outside of a room is told."""
+"""The promises of docs/privacy.md: the secrets of logs and files, and those of rooms towards other clients."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CANDIDATE = "candidate:what-was-a-candidate"
 NAMES = ("Secret Ann", "Secret Bob")
 HANDSHAKE = upgrade("/ws")
 NEVER = (PIN, WRONG_PIN, CHAT, SDP, CANDIDATE)
-"""What is in no log and no file."""
+"""Texts that no log and no file contains."""
 
 
 class DocumentTest(SynchronousTestCase):
@@ -122,7 +122,7 @@ class PartyTest(DaemonTestCase):
             self.assertNotIn(secret.encode(), kept)
 
     async def test_strangers(self) -> None:
-        """Every path that there is, asked without what only a member has."""
+        """Every path, requested without the secrets of a member."""
         daemon = await self.running(TANDEMD_WEB_SHORT_ID_WAIT="0s")
         _, tokens = await self.party(daemon)
         base = f"http://127.0.0.1:{daemon.port}"
@@ -144,7 +144,7 @@ class PartyTest(DaemonTestCase):
 
 
 class AddressTest(RawTestCase):
-    """No line of the log has the address or the port of a client, whatever it does."""
+    """No line of the log has the address or the port of a client, for any of its actions."""
 
     environ: dict[str, str] = {}
 

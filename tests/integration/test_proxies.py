@@ -30,7 +30,7 @@ def v2(source: str) -> bytes:
 
 UNKNOWN = b"PROXY UNKNOWN ffff::1 ffff::1 1 1\r\n"
 LOCAL = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\0\0"
-"""What a proxy says for its own connections, to see whether somebody is there."""
+"""The message of a proxy for its own connections, to check that the server is up."""
 
 
 class ProxyProtocolTests(RawTestCase):
@@ -57,7 +57,7 @@ class ProxyProtocolTests(RawTestCase):
         )
 
     async def test_a_header_of_http_counts_for_nothing(self) -> None:
-        """Neither as an address, nor as a sign of a proxy that nobody has told us of."""
+        """Neither as an address, nor as a sign of a proxy that is not configured."""
         daemon = await self.daemon()
         forged = "X-Forwarded-For: 198.51.100.1\r\nForwarded: for=198.51.100.1\r\nX-Real-IP: 198.51.100.1\r\n"
         self.assertEqual(
@@ -77,7 +77,7 @@ class ProxyProtocolTests(RawTestCase):
             self.assertEqual(status, 0, head)
 
     async def test_the_proxy_itself(self) -> None:
-        """It looks whether somebody is there; that is nobody's connection but its own."""
+        """It checks that the server is up; that is no client's connection but its own."""
         daemon = await self.daemon()
         for head in (UNKNOWN, LOCAL):
             status, raw = await self.open(daemon, head)
@@ -109,7 +109,7 @@ class HopTests(RawTestCase):
         self.assertEqual(await self.statuses(daemon, *forged), [OPEN, TOO_MANY, TOO_MANY])
 
     async def test_a_forged_header_switches_nothing_off(self) -> None:
-        """From loopback, as from a VPN or a container's gateway: the peer stays one address, whatever it claims."""
+        """From loopback, as from a VPN or a container's gateway: the peer stays one address, with any header."""
         daemon = await self.running(
             TANDEMD_LIMITS_CONNECTIONS_PER_ADDRESS="1", TANDEMD_LIMITS_CODE_LOOKUPS="2", TANDEMD_WEB_SHORT_ID_WAIT="0s"
         )

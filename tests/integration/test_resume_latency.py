@@ -12,7 +12,7 @@ CHATS = 150
 
 
 class LatencyTest(TwoNodesTestCase):
-    """A1. What is held here on the way never comes earlier, however fast the machine is."""
+    """A1. A message that is held on the way never comes earlier, however fast the machine is."""
 
     async def resume(self, way: str, late: float, *, subscriptions: bool = False) -> None:
         here, there = await self.nodes()

@@ -43,7 +43,7 @@ class Waiting:
             await waiting.addTimeout(PATIENCE_SECONDS, reactor)
 
     async def told(self, *kinds: str) -> list[dict[str, Any]]:
-        """Return what it has been told up to the first message of each of these types, in this order."""
+        """Return the messages up to the first of each of these types, in this order."""
         told: list[dict[str, Any]] = []
         for kind in kinds:
             await self.until(lambda kind=kind: any(m["type"] == kind for m in self.client.messages))

@@ -1,4 +1,4 @@
-"""What keeps a node from starting is said in one line, with the key and the remedy; what fails later, in readiness."""
+"""A node that cannot start says so in one line, with the key and the remedy; later failures are in its readiness."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ class RedisTests(StoreTestCase):
 
 
 class OldPostgreSQL(threading.Thread):
-    """A server that lets everybody in and says that it is of a version; the driver asks no more before it is looked at."""
+    """A server that accepts every login and a version; the driver asks no more before the version is checked."""
 
     def __init__(self, version: str):
         super().__init__(daemon=True)
@@ -203,7 +203,7 @@ class OldPostgreSQL(threading.Thread):
         with connection, self._listening:
             length = struct.unpack("!i", connection.recv(4))[0]
             startup = connection.recv(length)
-            if startup[:4] == struct.pack("!i", 80877103):  # whether there is TLS
+            if startup[:4] == struct.pack("!i", 80877103):  # the question for TLS
                 connection.sendall(b"N")
                 connection.recv(struct.unpack("!i", connection.recv(4))[0])
             parameters = {
@@ -280,7 +280,7 @@ class PostgreSQLTests(StoreTestCase):
 
 
 class ProcessTests(DaemonTestCase):
-    """What an operator sees of it."""
+    """The view of an operator."""
 
     def environ(self, redis: private_servers.Redis, **environ: str) -> dict[str, str]:
         server = private_servers.postgresql()
@@ -313,7 +313,7 @@ class ProcessTests(DaemonTestCase):
         return code, json.loads(body)
 
     async def until(self, daemon: Daemon, code: int, field: str) -> str:
-        """Wait for an answer with this status and field, and return what the field says; '' for none."""
+        """Wait for an answer with this status and field, and return the field's value; '' for none."""
         end = reactor.seconds() + PATIENCE_SECONDS
         while True:
             status, body = await self.health(daemon)

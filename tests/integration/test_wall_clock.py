@@ -44,7 +44,7 @@ def library(directory: str) -> str:
 
 
 class Wall:
-    """The wall clock of some processes. environ: what they are to be started with."""
+    """The wall clock of some processes. environ: the variables for their start."""
 
     def __init__(self, directory: pathlib.Path, name: str, seconds: float = 0.0):
         self._file = directory / f"{name}.wall"
@@ -157,7 +157,7 @@ class WallTestCase(DaemonTestCase):
         self.assertGreaterEqual(time.monotonic() - lost_at, GRACE / (1 + SLEW) - ROUNDING)
 
     async def healthy(self, daemon: Daemon, wall: Callable[[], float] = time.time) -> None:
-        """The node is ready, and what it says of itself is true."""
+        """The node is ready, and reports the truth."""
         status, body = await self.get(f"http://127.0.0.1:{daemon.port}/health/ready")
         self.assertEqual((status, json.loads(body)["status"]), (200, "ready"), body)
         self.assertNotIn("warnings", json.loads(body))
@@ -202,7 +202,7 @@ class OneNodeTests(WallTestCase):
         else:
             self.assertGreater(after.at - changed.at, least + followed)
         await self.healthy(daemon, wall.now)
-        # What is stored is of this time on the next start too, whatever the clock says then.
+        # Stored rooms are of this time on the next start too, with any clock.
         before = await Reading.of(bob)
         daemon.kill(signal.SIGTERM)
         self.assertEqual(await daemon.ended(), -signal.SIGTERM)
@@ -300,7 +300,7 @@ class TwoNodesTests(WallTestCase):
         self.assertKept(before[0], after[0])
         self.assertKept(before[1], after[1])
         self.assertAgree(*after)
-        # A node that comes later agrees with those that are there, not with a clock that they only approach.
+        # A later node agrees with the present ones, not with a clock that they only approach.
         three = await self.node("three")
         eve = await self.connect(three)
         await eve.join("room", "eve")

@@ -1,4 +1,4 @@
-"""What tandemd is installed with: the Debian package, the units, the lock files."""
+"""The installation of tandemd: the Debian package, the units, the lock files."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class ContainerTests(SynchronousTestCase):
         self.assertIn("-o 10001 -g 10001 -m 0700 /var/lib/tandemd", self.dockerfile)
 
     def test_all_that_is_copied_is_in_the_context(self) -> None:
-        """What the build needs, and nothing that may be secret."""
+        """The files that the build needs, and no secrets."""
         allowed = (ROOT / ".dockerignore").read_text().splitlines()
         self.assertEqual(allowed[0], "*")
         needed = {"requirements.lock", "requirements-build.lock", "setup.py", "pyproject.toml", "tandemd", "twisted"}

@@ -1,6 +1,6 @@
 """The manifests for Kubernetes keep their promises. Schemas are checked by scripts/check_operations.py (`make check`).
 
-There is no cluster here: what is looked at is what `kubectl kustomize` makes of the overlays.
+The tests need no cluster: they read the output of `kubectl kustomize` for the overlays.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def built(name: str) -> Overlay:
 
 
 class Overlay:
-    """What an overlay consists of."""
+    """The objects of an overlay."""
 
     def __init__(self, documents: list[Json]):
         self.documents = documents
@@ -67,7 +67,7 @@ class Overlay:
 
     @property
     def environ(self) -> dict[str, str]:
-        """What a node has in its environment."""
+        """The environment of a node."""
         environ = {}
         for source in self.node["envFrom"]:
             environ |= self.one("ConfigMap", source["configMapRef"]["name"])["data"]
@@ -77,14 +77,14 @@ class Overlay:
 
     @property
     def floor(self) -> int:
-        """How many nodes there are at least."""
+        """The lowest number of nodes."""
         if "tandemd" in self.all("HorizontalPodAutoscaler"):
             return int(self.one("HorizontalPodAutoscaler")["spec"]["minReplicas"])
         return int(self.one("Deployment")["spec"]["replicas"])
 
     @property
     def ceiling(self) -> int:
-        """How many nodes there are at most, during an update."""
+        """The highest number of nodes, during an update."""
         scaler = self.all("HorizontalPodAutoscaler").get("tandemd")
         most = scaler["spec"]["maxReplicas"] if scaler else self.one("Deployment")["spec"]["replicas"]
         return int(most + self.one("Deployment")["spec"]["strategy"]["rollingUpdate"]["maxSurge"])
@@ -97,7 +97,7 @@ class KubernetesTestCase(SynchronousTestCase):
                 yield name, built(name)
 
     def configuration(self, overlay: Overlay) -> Config:
-        """Return what the daemon makes of a pod's environment. Secrets are in files that are elsewhere here."""
+        """Return the daemon's configuration from a pod's environment. Secrets are in files that are elsewhere here."""
         directory = pathlib.Path(self.mktemp())
         directory.mkdir()
         environ = {}
@@ -164,9 +164,9 @@ class PromiseTests(KubernetesTestCase):
         kinds = {metric["type"]: metric for metric in spec["metrics"]}
         self.assertEqual(kinds["Pods"]["pods"]["metric"]["name"], "tandemd_connections")
         self.assertEqual(kinds["Resource"]["resource"]["name"], "cpu")
-        # Applying the overlay must not undo what the autoscaler did.
+        # Applying the overlay must not undo a change of the autoscaler.
         self.assertNotIn("replicas", built("prod").one("Deployment")["spec"])
-        # A share of the CPU is a share of what was requested.
+        # A share of the CPU is a share of the request.
         self.assertIn("cpu", built("prod").node["resources"]["requests"])
 
     def test_a_pod_has_the_time_that_it_needs_to_drain(self) -> None:
@@ -176,10 +176,10 @@ class PromiseTests(KubernetesTestCase):
             self.assertEqual(command[0], "sleep")
             drain = self.configuration(overlay).drain_seconds
             self.assertGreater(drain, 0)
-            # Ten seconds are for what is to be written to the archive.
+            # Ten seconds are for the last writes to the archive.
             needed = float(command[1]) + drain + CLOSING + 10
             self.assertLessEqual(needed, pod["terminationGracePeriodSeconds"])
-            # Before the sleep is over, everybody has to know that the pod is going.
+            # Before the sleep is over, all clients of the service have to know that the pod is going.
             self.assertGreaterEqual(float(command[1]), 3)
 
     def test_probes(self) -> None:
@@ -292,7 +292,7 @@ class SecretTests(KubernetesTestCase):
 
 class SecurityTests(KubernetesTestCase):
     def test_pods(self) -> None:
-        """What the `restricted` level of the namespace asks for, and more: nothing can be written but what has to be."""
+        """The rules of the `restricted` level of the namespace, and more: only the necessary directories can be written."""
         for _, overlay in self.overlays():
             (namespace,) = overlay.all("Namespace").values()
             self.assertEqual(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted")
@@ -397,7 +397,7 @@ class LabelTests(KubernetesTestCase):
                     self.assertEqual(path["backend"]["service"]["name"], "tandemd")
                     self.assertIn(path["backend"]["service"]["port"]["name"], ports)
 
-    # -- who may talk to whom
+    # -- network policies
 
     def allowed(self, overlay: Overlay, direction: str, pod: str) -> set[tuple[str, int]]:
         """Return with whom a pod may talk, and on which port: workloads by name, other namespaces as "NAMESPACE/"."""

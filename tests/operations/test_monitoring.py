@@ -1,4 +1,4 @@
-"""The dashboard and the alerts: what they ask for exists, and whoever is woken finds out why."""
+"""The dashboard and the alerts: their metrics exist, and a woken operator finds the reason."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RULES = [
     for rule in group["rules"]
 ]
 SCRAPED = {"up"}
-"""What Prometheus adds by itself."""
+"""The labels that Prometheus adds by itself."""
 LABELS = {"job", "instance", "le", "version"}
 """Labels that Prometheus adds, and that of tandemd_info."""
 
@@ -58,7 +58,7 @@ class ExistingTests(DaemonTestCase):
             with self.subTest(expression):
                 self.assertTrue(asked(expression))
                 self.assertLessEqual(asked(expression), names)
-        # The figure that decides whether somebody is woken is the right one.
+        # The figure that decides about a page is the right one.
         self.assertIn(b"\ntandemd_ready 1.0\n", body)
 
 
@@ -82,7 +82,7 @@ class RuleTests(SynchronousTestCase):
             self.assertLessEqual(used, known, expression)
 
     def test_what_is_watched(self) -> None:
-        """What has to wake somebody: the list is the promise."""
+        """The alerts that page an operator: the list is the promise."""
         watched = " ".join(rule["expr"] for rule in RULES)
         for metric in (
             "tandemd_ready",
@@ -119,7 +119,7 @@ class RuleTests(SynchronousTestCase):
                 self.assertRegex(link, r"^https://wiki\.example\.org/tandemd/operations#tandemd\w+$")
 
     def test_every_alert_is_tested(self) -> None:
-        """By promtool, in scripts/check_operations.py: here only that there is a case in which it fires."""
+        """By promtool, in scripts/check_operations.py: here only that a case exists in which it fires."""
         tests = yaml.safe_load((ROOT / "etc/prometheus/tandemd.tests.yaml").read_text())["tests"]
         fired = {
             case["alertname"] for test in tests for case in test.get("alert_rule_test", ()) if case.get("exp_alerts")
@@ -149,7 +149,7 @@ class DashboardTests(SynchronousTestCase):
                 self.assertEqual(panel["datasource"]["uid"], "${datasource}", panel["title"])
 
     def test_alerts_are_found_in_it(self) -> None:
-        """What an alert is about is to be seen; up and the absence of everything need no panel."""
+        """The subject of an alert can be seen; up and the absence of everything need no panel."""
         shown = set().union(*(asked(target["expr"]) for p in DASHBOARD["panels"] for target in p.get("targets", ())))
         for rule in RULES:
             self.assertLessEqual(asked(rule["expr"]) - SCRAPED, shown, rule["alert"])

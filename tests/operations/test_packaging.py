@@ -1,4 +1,4 @@
-"""What is packaged, and what the checks of a change print."""
+"""The contents of packages, and the output of the checks of a change."""
 
 import ast
 import re

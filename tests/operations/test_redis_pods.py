@@ -71,7 +71,7 @@ class Pod:
         self.running.clear()
 
     def ask(self, *command: str, port: int = 6379) -> list[str]:
-        """Return the lines of the answer; none if there is no server."""
+        """Return the lines of the answer; none without a server."""
         done = subprocess.run(
             ["redis-cli", "-h", self.address, "-p", str(port), "--raw", *command],
             env={**self.environ, "REDISCLI_AUTH": PASSWORD},
@@ -98,7 +98,7 @@ class RedisPodsTest(SynchronousTestCase):
             self.addCleanup(pod.kill)
 
     def until(self, what: str, condition: Callable[[], object]) -> None:
-        """Wait for what servers do in their own time."""
+        """Wait for events that servers start in their own time."""
         until(what, condition, self.logged)
 
     def logged(self) -> str:
@@ -155,21 +155,21 @@ class RedisPodsTest(SynchronousTestCase):
         self.assertEqual(first.ask("set", "room", "1"), ["OK"])
         self.until("the value everywhere", lambda: all(pod.ask("get", "room") == ["1"] for pod in (second, third)))
 
-        # The master is stopped in order: somebody else is master before it is gone, and nobody had to miss it.
+        # The master is stopped in order: another server is master before it is gone, and no client misses it.
         first.stop()
         master = next(pod for pod in self.pods if pod.address == self.agreed())
         self.assertIsNot(master, first)
         self.assertEqual(master.ask("role")[0], "master")
 
-        # It comes back as one of the others, and gets what it missed.
+        # It comes back as one of the others, and gets the missed writes.
         self.until("writes without the third", lambda: master.ask("set", "room", "2") == ["OK"])
         first.start()
         self.until("the old master as a replica", self.complete)
         self.assertEqual(self.agreed(), master.address)
         self.assertEqual(first.ask("get", "room"), ["2"])
 
-        # Everything fails at once, and starts at once: the master is who it was, with what it had.
-        for pod in self.pods:  # what was acknowledged is written, at the latest when an fsync that is under way is over
+        # Everything fails at once, and starts at once: the master is the same, with the same data.
+        for pod in self.pods:  # acknowledged writes are on disk, at the latest when an fsync that is under way is over
             self.until("a written AOF", lambda pod=pod: "aof_buffer_length:0" in pod.ask("info", "persistence"))
         for pod in self.pods:
             pod.kill()
