@@ -22,8 +22,8 @@ from tandemd.archive.postgresql import PostgreSQL
 from tandemd.archive.sqlite import SQLite
 
 from ..support import private_servers
-from ..support.inline_database import InlineDatabase
 from ..support.case_methods import CaseMethods
+from ..support.inline_database import InlineDatabase
 from ..support.patience import PATIENCE_SECONDS
 
 

@@ -14,7 +14,7 @@ from tandemd.ratelimit.spending import RESERVED
 from tandemd.rooms.dispatcher import RELAY_BYTES
 from tandemd.rules.membership import MAX_DEPARTED_MEMBERS
 from tandemd.rules.moderation import MAX_BANS
-from tandemd.store.memory import MAILBOX
+from tandemd.store.memory import MAILBOX_FRAMES
 
 from ..support.daemon_process import ROOT
 from .allowed import BOUNDS, SAYS
@@ -38,7 +38,7 @@ TABLE = {
         f"half of `limits.address_bytes_rate`: {LIMITS.address_bytes_rate.burst * RESERVED / 1024**2:.0f} MB at once, "
         f"then {kb(LIMITS.address_bytes_rate.per_second)} a second; a /48 {WIDE} times as much"
     ),
-    "the mailbox of a lost member": f"{kb(LIMITS.mailbox_bytes)} (`limits.mailbox_bytes`) and {MAILBOX} messages",
+    "the mailbox of a lost member": f"{kb(LIMITS.mailbox_bytes)} (`limits.mailbox_bytes`) and {MAILBOX_FRAMES} messages",
     "a room id, a user id": f"100 characters, {MAX_ID_BYTES} bytes; neither control nor format characters (Cc, Cf)",
     "kicks and bans": f"{MAX_BANS}",
     "members that left, with their addresses": f"{MAX_DEPARTED_MEMBERS}, for 10 minutes",

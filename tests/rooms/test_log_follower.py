@@ -212,7 +212,7 @@ class FollowingTest(TestCase):
         self.assertFalse(self.following.catching_up)
         self.clock.advance(RETRY_SECONDS)
         self.answer("load", self.room_at(2, 5))
-        self.answer("replay 1 5", RequestError("unavailable", "not now"))
+        self.answer("replay 1 5", RequestError(ErrorCode.UNAVAILABLE, "not now"))
         self.clock.advance(RETRY_SECONDS)
         self.answer("load", self.room_at(2, 5))
         self.answer("replay 1 5", [])
@@ -222,7 +222,7 @@ class FollowingTest(TestCase):
     def test_a_hole_stays_one_while_the_store_is_away(self) -> None:
         """Read as a whole, the room would be right, and its members would have missed something."""
         self.following.receive(self.commits(1, 7))
-        self.answer("replay 1 5", RequestError("unavailable", "not now"))
+        self.answer("replay 1 5", RequestError(ErrorCode.UNAVAILABLE, "not now"))
         self.clock.advance(RETRY_SECONDS)
         self.answer("replay 1 5", self.commits(1, 6, 7))
         self.assertEqual(self.live.told, [(1, 6), (1, 7)])

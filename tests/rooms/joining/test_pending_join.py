@@ -117,7 +117,7 @@ class CancellationTests(ServiceTestCase):
         session = Session(f"node/boot1/s{len(self.sessions)}", address, Wire(), self.world.server.outbox)
         self.sessions.append(session)
         message = {"type": "JOIN", "roomId": room_id, "userId": user_id, "username": user_id, **fields}
-        self.rooms.join(session, m.decode(json.dumps(message).encode()))  # type: ignore[arg-type]
+        self.rooms.join(session, m.decode(json.dumps(message).encode()))
         assert session.pending_join is not None
         return session.pending_join
 
@@ -207,7 +207,7 @@ class CancellationTests(ServiceTestCase):
         self.join("room", "user")
         older = self.join("room", "user", "10.0.0.2")
         self.assertIs(older.state, JoinState.WAITING_FOR_CHANGE)
-        self.rooms.join(older.session, m.decode(b'{"type":"JOIN","roomId":"room","userId":"new","username":"n"}'))  # type: ignore[arg-type]
+        self.rooms.join(older.session, m.decode(b'{"type":"JOIN","roomId":"room","userId":"new","username":"n"}'))
         newer = older.session.pending_join
         assert newer is not None
         self.assertEqual((older.state, newer.state), (JoinState.DONE, JoinState.DONE))
@@ -217,7 +217,7 @@ class CancellationTests(ServiceTestCase):
         """A retry of the newest JOIN cancels the older ones, which would take over from it later."""
         first = self.join("room", "user")
         older, newer = self.join("room", "user", "10.0.0.2"), self.join("room", "user", "10.0.0.2")
-        self.rooms.receive(first.session, m.decode(b'{"type":"LEAVE"}'))  # type: ignore[arg-type]
+        self.rooms.receive(first.session, m.decode(b'{"type":"LEAVE"}'))
         self.world.advance(0.0)
         self.assertEqual((older.state, older.session.pending_join), (JoinState.DONE, None))
         self.assertEqual((newer.state, newer.session.user), (JoinState.DONE, "user"))

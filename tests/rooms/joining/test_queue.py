@@ -103,7 +103,7 @@ class LobbyTest(TestCase):
         """Both nodes retry at about the same time; the first one takes the rest of the limit."""
         self.clock.advance(30.0)
         other = JoinQueue(self.clock)
-        other.enqueue("door", "old", 20.0, object(), 3.0, lambda: self.tried.append("old"))  # type: ignore[arg-type]
-        self.queue.enqueue("door", "new", 29.0, object(), 3.0, lambda: self.tried.append("new"))  # type: ignore[arg-type]
+        other.enqueue("door", "old", 20.0, object(), 3.0, lambda: self.tried.append("old"))
+        self.queue.enqueue("door", "new", 29.0, object(), 3.0, lambda: self.tried.append("new"))
         self.clock.pump([3.05] + [0.1] * 10)
         self.assertEqual(self.tried, ["new", "old"])
