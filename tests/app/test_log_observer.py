@@ -1,4 +1,4 @@
-"""The log: what a line is made of, and which lines there are."""
+"""The log: the parts of a line, and the levels of lines."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What other users of the machine may see of a node's files."""
+"""The node's files as other users of the machine see them."""
 
 from __future__ import annotations
 

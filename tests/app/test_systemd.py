@@ -1,4 +1,4 @@
-"""What systemd is told, and the sockets it gives."""
+"""Messages to systemd, and sockets from it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DATABASE = "notify"
 
 
 class Manager:
-    """Stands for systemd: what it is told."""
+    """Stands for systemd: keeps the messages."""
 
     def __init__(self, address: str):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -196,7 +196,7 @@ class UnitTests(DaemonTestCase):
         ended = daemon.ended()
         daemon.kill(signal.SIGTERM)
         await ann.hear("SERVER_RESTART")
-        # From now on nobody takes connections, and nobody who comes is refused.
+        # From now on no process accepts connections, and none is refused.
         early = ensureDeferred(self.connect(daemon))
         await ended
         late = ensureDeferred(self.connect(daemon))

@@ -274,7 +274,7 @@ class DaemonTests(DaemonTestCase):
         self.assertEqual(await self.shown(daemon), certificate.strip())
         bob = await self.wss(daemon)
         await bob.join("movie", "bob")
-        # Who was there is still there, on the old connection.
+        # Earlier members are still connected, on the old connection.
         await ann.hear("USER_JOINED", userId="bob")
         self.assertFalse(ann.closed.called)
 

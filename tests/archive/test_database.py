@@ -145,7 +145,7 @@ class PostgreSQLTests(Contract, TestCase):
         return PostgreSQL(3, **private_servers.postgresql().arguments("postgres"))
 
     async def test_all_connections_lost(self) -> None:
-        """Every thread's connection is replaced, and nobody notices; nothing is logged that would fail this test."""
+        """Every thread's connection is replaced, unnoticed; nothing is logged that would fail this test."""
         for _ in range(3):
             results = await gatherResults([self.database.run("add", add, n, n) for n in range(10)])
             self.assertEqual(results, [2 * n for n in range(10)])

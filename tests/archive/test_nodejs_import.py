@@ -71,7 +71,7 @@ class NodeJSTests(SynchronousTestCase):
         return SQLArchive(database)
 
     def test_way_back(self) -> None:
-        """What docs/migration.md says leaves the Node.js server what it had."""
+        """The steps of docs/migration.md leave the Node.js server its data."""
         self.query(OLD)
         tables = {name: f'select * from "{name}" order by "id"' for name in nodejs_import.TABLES}
         before = {name: self.query(statement) for name, statement in tables.items()}

@@ -1,4 +1,4 @@
-"""What IArchive promises, of SQLite and of PostgreSQL: the same tests for both."""
+"""The contract of IArchive, for SQLite and PostgreSQL: the same tests for both."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Contract:
     def count(self, table: str) -> int:
         return int(self.query(f'select count(*) from "{table}"')[0][0])
 
-    # ---- what it is
+    # ---- the interface
 
     def test_interface(self) -> None:
         self.assertTrue(verifyObject(IArchive, self.archive))
@@ -132,7 +132,7 @@ class Contract:
         self.assertEqual(self.successResultOf(self.archive.purge(NOW)), 0)
         self.assertEqual(self.archive.ready(), "")
 
-    # ---- what administrators read
+    # ---- queries of administrators
 
     def test_reports(self) -> None:
         reports = AdminQueries(self.database)
@@ -156,7 +156,7 @@ class Contract:
         self.assertEqual(found, [(2, "CHAT", "ann", {"length": 3}), (3, "USER_LEFT", "bob", None)])
         (event,) = self.successResultOf(reports.events("other", 10))
         self.assertEqual((event["userId"], event["details"]), (None, {"text": "50% off?"}))
-        # A room that has ended is found as long as there is no newer one of its name.
+        # A room that has ended is found as long as no newer one has its name.
         self.write(new, step(new, "ROOM_CLOSED", "", closes=True))
         self.assertEqual(self.successResultOf(reports.events("party", 10))[-1]["event"], "ROOM_CLOSED")
         self.assertIsNone(self.successResultOf(reports.events("nowhere", 10)))
@@ -392,7 +392,7 @@ class Contract:
         self.assertEqual(back.members["ann"].username, "Ann")
         self.assertEqual(self.count("dead_letters"), 0)
 
-    # ---- what is refused
+    # ---- rejected rows
 
     def test_a_bad_row_does_not_hold_up_the_others(self) -> None:
         room, stranger = make_room(), make_room()

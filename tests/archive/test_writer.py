@@ -1,4 +1,4 @@
-"""From commits to the archive: batches, failures, the end, and what is done every now and then."""
+"""From commits to the archive: batches, failures, the end, and periodic work."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from .test_sql_archive import NOW, make_room, member, step
 
 @implementer(IArchive)
 class Recorder:
-    """An archive that keeps what it is given, and answers when and how it is told."""
+    """An archive that keeps its input, and answers when and how it is told."""
 
     def __init__(self) -> None:
         self.batches: list[tuple[Sequence[tuple[str, Commit]], Sequence[Snapshot]]] = []
@@ -151,7 +151,7 @@ class WriterTests(SynchronousTestCase):
         self.assertEqual(snapshots[0].room.seq, 2)
 
     def test_what_has_no_row_waits_a_second(self) -> None:
-        """Positions and who watches are most of all commits: a room is not written at once for them."""
+        """Positions and watching states are most of all commits: a room is not written at once for them."""
         self.start()
         self.commit(event="", m_ann=member("ann"))
         self.clock.advance(0.6)
@@ -356,7 +356,7 @@ class WriterTests(SynchronousTestCase):
         self.assertEqual(self.archive.batches[-1][1][0].room.seq, self.room.seq)
 
     def test_the_queue_has_a_bound(self) -> None:
-        """What the archive does not take is not acknowledged any more."""
+        """Commits that the archive does not take are not acknowledged any more."""
         writer = self.start(queue_commits=20)
         store = MemoryStore(self.clock, 100, writer.committed, bounds(), full=lambda: writer.full)
         hand = Hand(store, "room")
@@ -453,7 +453,7 @@ class WriterTests(SynchronousTestCase):
         commit = step(self.room)
 
         def took(function: Callable[[], object]) -> float:
-            """Return the least of several times, in CPU seconds: the rest is what the machine does beside it."""
+            """Return the least of several times, in CPU seconds: the rest is other work of the machine."""
             times = []
             for _ in range(7):
                 began = time.process_time()

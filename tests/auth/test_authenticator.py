@@ -1,4 +1,4 @@
-"""Signed tokens: which keys are taken, which tokens, who may join with them, and who is host then."""
+"""Signed tokens: accepted keys and tokens, the members that may join with them, and the host."""
 
 from __future__ import annotations
 
@@ -299,7 +299,7 @@ class MintTests(FilesMixin, TestCase):
 
 
 class RoleTests(SynchronousTestCase):
-    """Which of those who come with a token is host."""
+    """The host among members with a token."""
 
     def setUp(self) -> None:
         self.world = World()
@@ -396,7 +396,7 @@ class JoinTest(FilesMixin, ServiceTestCase):
         self.assertIsNone(self.world.room())
         self.world.advance(60)
         self.assertEqual(ann.told(), [])
-        # What comes behind it is not held up, and it may try again.
+        # Later messages are not held up, and it may try again.
         self.refused(ann.send("CHAT", text="x"), "not_joined")
         told = ann.send("JOIN", userId="ann", roomId="room", auth=self.token("ann", role="host"), id=5)
         self.assertEqual([m["type"] for m in told], ["ROOM_STATE", "ACK"])

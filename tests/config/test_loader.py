@@ -1,4 +1,4 @@
-"""The configuration: where values come from, which one counts, and what is said about wrong ones."""
+"""The configuration: sources of values, their precedence, and the errors for wrong ones."""
 
 import dataclasses
 import os
@@ -115,7 +115,7 @@ class Layers(ConfigTestCase):
                 except ValueError:
                     continue
             own = "TANDEMD_" + key.path.upper().replace(".", "_")
-            # What Kubernetes injects is not ours; Redis is not used alone, and neither is a key of TLS.
+            # Variables of Kubernetes are not ours; Redis is not used alone, and neither is a key of TLS.
             name = key.env[0] if own.startswith("TANDEMD_PORT") else own
             config = self.load(**({"TANDEMD_POSTGRES_HOST": "db", "TANDEMD_TLS_CERTIFICATE": "c"} | {name: value}))
             found = config
@@ -278,7 +278,7 @@ class Values(ConfigTestCase):
         titles.check(CLIP_URL)
         for path in ("watch/1?trackId=2", "title/1", "browse", "browse/genre/83", "latest", "search?q=x"):
             self.assertTrue(titles.allows(f"https://www.netflix.com/{path}"), path)
-        # Whoever controls the film leads everybody's browser there.
+        # A member that controls the film leads all members' browsers to its address.
         for path in (
             "",
             "SignOut",

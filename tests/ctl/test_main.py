@@ -31,7 +31,7 @@ DATABASE = "tandemctl"
 
 
 class Run(protocol.ProcessProtocol):
-    """One tandemctl. status: its exit status. lines: what it prints."""
+    """One tandemctl. status: its exit status. lines: its output."""
 
     def __init__(self) -> None:
         self.output = self.errors = ""
@@ -98,7 +98,7 @@ class OneNodeTests(TandemctlTestCase):
         self.assertEqual((await self.ctl(daemon, "--json", "rooms")).json[0]["roomId"], "movie night")
         output = (await self.ctl(daemon, "room", "movie night")).output
         self.assertRegex(output, r"(?m)^ann +Ann.* host ")
-        # What users are called must not move the operator's cursor.
+        # Names of users must not move the operator's cursor.
         self.assertNotIn("\x1b", output)
         events = (await self.ctl(daemon, "events", "movie night")).output
         self.assertRegex(events, r"USER_JOINED +ann")
@@ -114,7 +114,7 @@ class OneNodeTests(TandemctlTestCase):
         await follower.ended
         self.assertNotIn("Traceback", follower.errors)
         self.assertEqual((await self.ctl(daemon, "--json", "rooms")).json, [])
-        # Every act is in the log, with who did it.
+        # Every act is in the log, with its actor.
         await daemon.logs(lambda line: line.get("act") == "close")
         acts = [line for line in daemon.log if "administration" in line["message"]]
         self.assertEqual([line["act"] for line in acts], ["announce", "close"])
@@ -134,7 +134,7 @@ class OneNodeTests(TandemctlTestCase):
             "refuses the token", (await self.ctl(daemon, "rooms", status=3, TANDEMCTL_TOKEN_FILE=str(wrong))).errors
         )
         await self.ctl(daemon, "rooms", status=3, TANDEMCTL_URL="http://127.0.0.1:1")
-        # Nobody types yes for a script.
+        # A script cannot type yes.
         await self.ctl(daemon, "close", "nowhere", status=1)
 
     async def test_no_administration(self) -> None:
@@ -153,7 +153,7 @@ class OneNodeTests(TandemctlTestCase):
         self.assertTrue((await self.ctl(daemon, "--json", "node")).json["drained"])
         await self.ctl(daemon, "drain", "--undo")
         self.assertEqual((await self.get(ready))[0], 200)
-        # Nobody was told that she left.
+        # No member was told that she left.
         again = await self.connect(daemon)
         self.assertEqual((await again.join("room", "ann"))["hostUserId"], "ann")
 
@@ -209,7 +209,7 @@ class TwoNodesTests(TandemctlTestCase):
         self.assertEqual((await self.ctl(one, "--json", "announce", "Good night")).json, {"rooms": 2})
         for client in (ann, bob, eve):
             self.assertEqual((await client.hear("CHAT", userId="server"))["text"], "Good night")
-        # The node that is asked has nobody of this room.
+        # The node that is asked has no member of this room.
         await self.ctl(one, "close", "elsewhere", "--yes")
         await eve.hear("ROOM_CLOSED")
         await self.ctl(one, "close", "party", "--yes", "--reason", "x")
@@ -260,7 +260,7 @@ class TwoNodesTests(TandemctlTestCase):
 
 
 class WithoutNodeTests(SynchronousTestCase):
-    """What needs no daemon."""
+    """Commands that need no daemon."""
 
     def setUp(self) -> None:
         self.home = pathlib.Path(self.mktemp()).resolve()

@@ -1,4 +1,4 @@
-"""Budgets: the memory of a node; what Redis does alike is in test_store_contract."""
+"""Token buckets: the memory of a node; the same of Redis is in test_store_contract."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class BudgetsTest(TestCase):
 
     @given(st.integers(0, 2**32), st.integers(1, 20), st.integers(1, 100))
     def test_never_more_than_promised(self, seed: int, most: int, per: int) -> None:
-        """In no stretch of time are more taken than `most` and what grew back in it; and who waits as told gets one."""
+        """In no stretch of time are more taken than `most` and the refill in it; and a client that waits as told gets one."""
         chance, budgets, now, taken = random.Random(seed), TokenBuckets(), NOW, []
         budget = TokenBucket("x:y", most, per)
         for _ in range(60):

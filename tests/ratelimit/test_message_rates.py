@@ -1,4 +1,4 @@
-"""What one connection and one address may ask for, and what becomes of those who ask for more."""
+"""The limits of one connection and one address, and the answers to messages beyond them."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class QuotaTest(TestCase):
         channels = [Channel() for _ in range(9)]
         for channel, address in zip(channels, "aabbaaccc", strict=True):
             waiting.begin(channel, address)
-        # The third and fourth of a, then the third of c; there were never more than five otherwise but once.
+        # The third and fourth of a, then the third of c; otherwise never more than five, but once.
         self.assertEqual([channel.dropped for channel in channels], [1, 1, 1, 0, 0, 0, 1, 0, 0])
         self.assertEqual((len(waiting), len(dropped)), (5, 4))
         for channel in channels:
@@ -195,7 +195,7 @@ class DoorTest(TestCase):
         self.assertEqual(self.limited, {"connections_per_address": 1})
 
     def test_in_all(self) -> None:
-        """That is nobody's fault, and another node may have room."""
+        """That is no client's fault, and another node may have room."""
         door = self.door(3, 0)
         for address in ("a", "b", ""):
             self.assertIsNone(self.refused(door, address))
@@ -219,7 +219,7 @@ class DoorTest(TestCase):
         self.assertEqual((door._open, door._count), ({}, 0))
 
     def test_a_wide_ipv6_network(self) -> None:
-        """A /48 has eight times what each of its 65536 networks has."""
+        """A /48 has eight times the budget of each of its 65536 networks."""
         networks = [f"2001:db8:7:{number:x}::/64" for number in range(30)]
         door = self.door(0, 3, 60)
         for network in networks[:8]:
@@ -366,7 +366,7 @@ class MessageTest(LimitsTestCase):
         self.assertEqual(len(self.ann.told("CHAT")), 30)
 
     def test_positions_beyond_the_rate_are_dropped(self) -> None:
-        """Who sends them does not read errors; the next one says all that the last one did."""
+        """A client that sends them does not read errors; the next one says all that the last one did."""
         self.assertEqual(self.flood("POSITION_UPDATE", 150), [])
         self.assertEqual(self.limited, {"messages": 50})
         (error,) = self.flood("POSITION_UPDATE", 1, id=5)
@@ -404,7 +404,7 @@ class MessageTest(LimitsTestCase):
             self.assertEqual(eve.code, 1008)
 
     def test_refusals_of_the_rules_are_no_abuse(self) -> None:
-        """Old clients go on for hours with what they may not do."""
+        """Old clients repeat forbidden messages for hours."""
         stranger = self.world.connect("10.7.7.7")
         stranger.say("PING")
         for _ in range(600):
@@ -425,7 +425,7 @@ class MessageTest(LimitsTestCase):
         self.assertEqual(self.limited, {"bytes": 10})
 
     def test_nothing_is_read_behind_an_undecided_join(self) -> None:
-        """What a client sends meanwhile waits in its socket, so it takes no memory."""
+        """Messages that a client sends meanwhile wait in its socket, so they take no memory."""
         for client in (self.eve, self.ann):
             connection = self.connection(client)
             connection.joining = True
@@ -560,7 +560,7 @@ class AddressTest(TestCase):
 
 
 class LengthTest(TestCase):
-    """What is too long, by its key."""
+    """Values that are too long, by key."""
 
     def world(self, **limits: int) -> rules_world.World:
         world = rules_world.World(rules_of(Config(limits=Limits(**limits))))  # type: ignore[arg-type]

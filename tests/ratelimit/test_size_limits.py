@@ -1,4 +1,4 @@
-"""What a room may hold is bounded in bytes, and a commit is as long as what it changes."""
+"""A room is bounded in bytes, and a commit is as long as its change."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class CommitLengthTests(SynchronousTestCase):
 
 
 class SplitTests(SynchronousTestCase):
-    """Whatever a decision makes of a room, its commit makes of every copy."""
+    """The commit of a decision changes every copy of the room as the decision did."""
 
     def test_a_gate_is_followed_from_fields(self) -> None:
         world = World()
@@ -385,7 +385,7 @@ class RedisBoundsTest(BoundsContract, RedisTestCase):
         self.assertTrue(names >= {b"b:eve", b"b:mal", b"d:bob", b"x:cid", b"locked"})
         again = await store.rooms.load("room")
         self.assertEqual((again.moderation, again.departed), (found.moderation, found.departed))
-        # What is lifted now stays lifted.
+        # A lifted limit stays lifted.
         hand.room = again
         await hand.send(hand.next({"b:eve": None}))
         self.assertEqual([bar.user_id for bar in (await store.rooms.load("room")).moderation.bans], ["mal"])

@@ -1,4 +1,4 @@
-"""What rooms and addresses may spend: bytes that are stored, and deliveries."""
+"""The budgets of rooms and addresses: stored bytes, and deliveries."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class RoomSpendingTest(ServiceTestCase):
         return clients
 
     def talk(self, clients: list[Any], text: str = "x") -> int:
-        """Have each say something every second, and the host steer; return how much was delivered of what they said."""
+        """Have each say something every second, and the host steer; return the number of deliveries of their messages."""
         delivered = 0
         for second in range(self.SECONDS):
             for number, client in enumerate(clients):
@@ -124,7 +124,7 @@ class RoomSpendingTest(ServiceTestCase):
         self.errors: list[dict[str, Any]] = []
 
     def test_deliveries_of_an_address(self) -> None:
-        """A host elsewhere notices nothing; those who go on are told the rule, and when to try again."""
+        """A host elsewhere notices nothing; members that go on are told the rule, and when to try again."""
         delivered = self.talk(self.crowd("10.1.0.1"))
         self.assertLess(delivered, 400 + 20 * self.SECONDS + 200)
         self.assertGreater(delivered, 20 * self.SECONDS - 200)
@@ -191,7 +191,7 @@ class RoomSpendingTest(ServiceTestCase):
 
 
 class RelaySpendingTest(ServiceTestCase):
-    """What one member sends to another is kept for it, by its node or its mailbox, until it has shown life."""
+    """Relays to a member are kept for it, by its node or its mailbox, until it has shown life."""
 
     FRAME = 10_000
     LOST = 8
@@ -255,7 +255,7 @@ class RelaySpendingTest(ServiceTestCase):
 
 
 class RowsTest(ServiceTestCase):
-    """What a room writes to the archive."""
+    """The events that a room writes to the archive."""
 
     options: dict[str, Any] = {"limits": Limits(room_events_rate=Rate(1, 20), control_rate=Rate(100, 1000))}
 
@@ -263,7 +263,7 @@ class RowsTest(ServiceTestCase):
         return [commit for _, commit in self.world.server.journal if commit.has_row]
 
     def test_events_of_a_room_in_a_time(self) -> None:
-        """Everybody is told everything; coming, going and moderation are always recorded."""
+        """All members receive everything; joins, departures and moderation are always recorded."""
         ann, bob = self.world.party("ann", "bob")
         before = len(self.rows())
         for second in range(10):

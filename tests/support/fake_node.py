@@ -223,7 +223,7 @@ class Server:
             self.rooms.stopService()
 
     def drain(self, over: float = 0.0, closing: float = 5.0) -> Deferred[None]:
-        """Send everybody away and stop, as a node does that is told to end."""
+        """Disconnect all clients and stop, as a node does that is told to end."""
         return self.factory.drain(over, closing).addCallback(lambda _: self.stop())
 
 

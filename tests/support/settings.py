@@ -13,10 +13,8 @@ from tandemd.ratelimit import Bounds
 from tandemd.rooms.joining.limits import JoinLimits
 from tandemd.rooms.playback_sync import PlaybackSyncSettings
 from tandemd.rules.settings import RuleSettings
-from tandemd.store.redis.store import RedisSettings
-from tandemd.websocket.factory import ProtocolSettings
 from tandemd.store.redis.settings import RedisSettings
-from tandemd.websocket.protocol import ProtocolSettings
+from tandemd.websocket.factory import ProtocolSettings
 from tandemd.websocket.send_queue import SendQueueLimits
 
 T = TypeVar("T", bound=msgspec.Struct)

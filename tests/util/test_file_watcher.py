@@ -1,4 +1,4 @@
-"""What is in files, read again when they change. Whatever is written has a size of its own: a test is faster than mtime."""
+"""Files are read again when they change. Each version has a size of its own: a test is faster than mtime."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..support.log_events import observe_log
 
 
 def nothing() -> None:
-    """What happens at most readings."""
+    """Does nothing at most readings."""
 
 
 class FileWatchTests(SynchronousTestCase):
@@ -182,7 +182,7 @@ class FileWatchTests(SynchronousTestCase):
         self.assertEqual((watch.content, self.reads), ("now", 1))
         self.look(3)
         self.assertEqual(self.reads, 1)
-        watch.reload()  # somebody wants to know, so it is read although it is the same
+        watch.reload()  # asked for, so it is read although it is the same
         self.assertEqual(self.changes, ["now", "now"])
 
     def test_reload_says_again_what_is_wrong(self) -> None:

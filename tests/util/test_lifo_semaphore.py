@@ -29,7 +29,7 @@ class TurnsTest(TestCase):
         self.assertEqual(self.had, ["a", "b", "e", "d", "c"])
 
     def test_one_for_each_asker(self) -> None:
-        """Somebody with many connections does not take the turns of all others."""
+        """A client with many connections does not take the turns of all others."""
         for name, who in (("a", "x"), ("b", "x"), ("c", "x"), ("d", "y")):
             self.ask(name, who)
         self.assertEqual(self.had, ["a", "d"])

@@ -1,4 +1,4 @@
-"""What is done again and again goes on, whatever happens once."""
+"""Periodic work goes on after any single failure."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class NodeTest(ServiceTestCase):
 
 
 class RedisNodeTest(RedisTestCase):
-    """The same for what a node does with Redis."""
+    """The same for a node's periodic work with Redis."""
 
     async def test_each_goes_on(self) -> None:
         a = await self.node()
@@ -148,7 +148,7 @@ class RedisNodeTest(RedisTestCase):
 
 
 class ChainTest(TestCase):
-    """What sets its next timer by itself."""
+    """Work that sets its next timer by itself."""
 
     def test_lag(self) -> None:
         clock = Clock()

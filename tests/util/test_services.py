@@ -17,7 +17,7 @@ from ..support.log_events import observe_log
 
 
 class Recorded(Service):
-    """Writes down when it is started and stopped; `starting` and `stopping` are what its methods return."""
+    """Writes down when it is started and stopped; its methods return `starting` and `stopping`."""
 
     def __init__(self, name, story, starting=None, stopping=None):
         self.name = name

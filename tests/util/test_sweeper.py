@@ -1,4 +1,4 @@
-"""Rounds: everything gets its turn, and nobody waits for all of it."""
+"""Sweeps: every object gets its turn, and no other work waits for all of it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RoundsTests(SynchronousTestCase):
         self.assertEqual(self.seen, 2 * self.things)
 
     def test_others_in_between(self) -> None:
-        """When a slice is over, whatever waits for the reactor has its turn before the next one."""
+        """When a slice is over, the reactor's waiting work has its turn before the next one."""
         self.cost = TIME_SLICE * 0.4
         self.rounds.start()
         turns: list[int] = []

@@ -1,4 +1,4 @@
-"""The HTTP interface is what docs/openapi.yaml says: every path of the code, and every answer of a running server."""
+"""The HTTP interface is as docs/openapi.yaml describes it: every path of the code, every answer of a running server."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def described() -> dict[str, Any]:
 
 
 def template(path: str) -> re.Pattern[str]:
-    """Return what the paths of a template look like; a link to a room may end with a slash."""
+    """Return a pattern for the paths of a template; a link to a room may end with a slash."""
     pattern = re.sub(r"\\\{[a-zA-Z]+\\\}", "[^/]*", re.escape(path))
     return re.compile(pattern + ("/?" if path.startswith("/room/") else ""))
 
@@ -80,7 +80,7 @@ class RouteTest(WebTestCase):
             self.assertIn(self.request(real, method, body=body, **headers).status, (200, 302, 426), real)
 
     def test_what_is_there_is_described(self) -> None:
-        """Whatever can be made of the words in the code, and of things that are there."""
+        """Paths made of the words in the code, and of existing objects."""
         templates = [template(path) for path in described()]
         samples = {CODE, ROOM, "123456", "app.js", "index.html", ""}
         parts = sorted(words() | samples)
@@ -93,9 +93,9 @@ class RouteTest(WebTestCase):
             if self.request(text).status != 404:
                 self.assertTrue(any(one.fullmatch(text) for one in templates), f"{text} is not described")
             elif len(path) == 1 and path[0] not in ("api", "page", "room"):
-                # Nothing is below what is nothing; those three are nothing by themselves.
+                # No path is below an absent one; those three are absent by themselves.
                 continue
-            # Below the page there are files, which have tests of their own.
+            # Below the page are files, which have tests of their own.
             if len(path) < 3 and path[0] != "page":
                 pending += [[*path, part] for part in parts]
         self.assertGreater(tried, 1000)
@@ -135,7 +135,7 @@ class RunningTest(DaemonTestCase):
         return case.call_and_validate(base_url=base, checks=checks, allow_redirects=False, timeout=PATIENCE_SECONDS)
 
     def known(self, base: str, token: str) -> str:
-        """Ask for what is there; return the invite code of the room."""
+        """Open a room; return its invite code."""
         operations = self.operations()
 
         def ask(path: str, wanted: int, headers: dict[str, str] | None = None, **parameters: str) -> Any:
@@ -181,7 +181,7 @@ class RunningTest(DaemonTestCase):
         ask("post", "/rooms/{roomId}/close", 200, {"reason": "late"}, roomId="room 1")
 
     def anything(self, base: str) -> int:
-        """Ask for what Schemathesis thinks of, right and wrong; return how often."""
+        """Send the requests of Schemathesis, right and wrong; return how many."""
         count = 0
         for operation in self.operations().values():
             for mode in GenerationMode:
@@ -203,7 +203,7 @@ class RunningTest(DaemonTestCase):
                 try:
                     ask()
                 except Unsatisfiable:
-                    # Where there are no parameters, nothing of them can be wrong.
+                    # Without parameters, nothing of them can be wrong.
                     if mode is not GenerationMode.NEGATIVE:
                         raise
         return count

@@ -19,7 +19,7 @@ MODULES = sorted(PAGE.glob("*.js"))
 
 
 class FilesTests(TestCase):
-    """What the files of the page say of one another."""
+    """References between the files of the page."""
 
     def setUp(self) -> None:
         self.html = (PAGE / "index.html").read_text()
@@ -57,7 +57,7 @@ class FilesTests(TestCase):
 
 
 class ModulesTests(TestCase):
-    """The modules that need no browser, run by node where there is one."""
+    """The modules that need no browser, run by node if the machine has it."""
 
     def test_modules(self) -> None:
         node = shutil.which("node")

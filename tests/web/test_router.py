@@ -59,7 +59,7 @@ CLIP = bytes(range(256)) * 1000
 
 @implementer(IRooms)
 class FakeRooms:
-    """Rooms that are what a test says."""
+    """Rooms that answer as a test says."""
 
     def __init__(self) -> None:
         self.invites: dict[str, str] = {ROOM: CODE}
@@ -100,7 +100,7 @@ class FakeRooms:
 
 
 class Client(Protocol):
-    """Reads what the server writes."""
+    """Reads the server's answers."""
 
     def __init__(self) -> None:
         self.data = b""
@@ -177,7 +177,7 @@ class WebTestCase(TestCase):
         self.serve()
 
     def serve(self, trusted_hops: int = 0, **settings: Any) -> None:
-        """Make the site anew, with other settings."""
+        """Replace the site by one with other settings."""
         factory = WebSocketServerFactory(reactor=self.reactor)
         factory.protocol = Echo
         factory.setProtocolOptions(webStatus=False, openHandshakeTimeout=0, allowNullOrigin=True)
@@ -282,7 +282,7 @@ class HealthTests(WebTestCase):
         self.assertEqual(reply.json["warnings"], ["the archive cannot be written"])
 
     def test_warns_of_a_proxy_that_is_not_configured(self) -> None:
-        """Not because of what one request says, nor of what one client can say at once."""
+        """Not because of one request, nor of anything that one client can say at once."""
         proxy = IPv4Address("TCP", "10.0.0.1", 1)
         for number in range(100):
             self.request("/status", peer=proxy, X_Forwarded_For=f"203.0.113.{number}")
@@ -1198,7 +1198,7 @@ class SlowDownloadTests(WebTestCase):
         self.reactor.advance(14.9)
         while not all(transport.aborted for transport in slow):
             before = sum(transport.aborted for transport in slow)
-            # One turn: what is due now, and nothing of what that leads to.
+            # One iteration: the due calls, and nothing that they lead to.
             due: list[Any] = [
                 call for call in self.reactor.getDelayedCalls() if call.getTime() <= self.reactor.seconds()
             ]
@@ -1398,7 +1398,7 @@ class LookupLimitsTests(TestCase):
         self.assertTrue(limits.take_for_member("a"))
 
     def test_many_who_guess_together_leave_something_to_others(self) -> None:
-        """A botnet that looks up codes without end: whoever comes anew is still answered."""
+        """A botnet that looks up codes without end: a new address is still answered."""
         limits = self.limits(10, in_vain=100)
         guesses = 0
         for second in range(600):
@@ -1426,7 +1426,7 @@ class LookupLimitsTests(TestCase):
 
 
 class RequestLimitTest(WebTestCase):
-    """An address may ask so often; those who look after the node, always."""
+    """An address may ask so often; addresses of the operator, always."""
 
     door = ConnectionLimits(requests_per_minute=3)
 
