@@ -6,11 +6,9 @@ from typing import Any
 
 from twisted.internet.defer import ensureDeferred, fail, gatherResults
 
-from tandemd.errors import RequestError
-from tandemd.store.redis.cluster_membership import AWAY_SECONDS, DEAD_SECONDS
 from tandemd.errors import ErrorCode, RequestError
-from tandemd.store.redis.cluster_membership import DEAD_AFTER
-from tandemd.store.redis.gateway import AWAY_AFTER
+from tandemd.store.redis.cluster_membership import DEAD_SECONDS
+from tandemd.store.redis.gateway import AWAY_SECONDS
 from tandemd.store.redis.keys import NODES, STORE, places_key
 
 from ...support.redis_nodes import RedisTestCase, member, reactor, until
