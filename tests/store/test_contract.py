@@ -1,4 +1,4 @@
-"""What every room store promises, shown of the memory store and of Redis by the same tests."""
+"""The contract of a room store, shown of the memory store and of Redis by the same tests."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ class StoreContract:
         self.assertTrue("room" in await self.due(store))
 
     async def due(self, store: Any) -> set[str]:
-        """Return what is due, once something is: a store need not look every time it is asked."""
+        """Return the due rooms, once any are due: a store need not look every time it is asked."""
         found: set[str] = set()
 
         def some() -> bool:

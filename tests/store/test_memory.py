@@ -1,4 +1,4 @@
-"""What every store of rooms promises, and the one in memory."""
+"""The contract of every store of rooms, and the one in memory."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def commits_for(room: Room, *changes: dict[str, Any], due: float = 0.0, closes: 
 
 
 class StoreContract:
-    """What a store promises. A subclass with TestCase gives `make_store`, and `wait` if the store takes its time."""
+    """The contract of a store. A subclass with TestCase gives `make_store`, and `wait` if the store takes its time."""
 
     assertEqual: Any
     assertIsNone: Any
@@ -59,7 +59,7 @@ class StoreContract:
         raise NotImplementedError
 
     def wait(self, result: Deferred[Any]) -> Any:
-        """Return what a Deferred of the store gives."""
+        """Return the result of a Deferred of the store."""
         return self.successResultOf(result)
 
     def journalled(self, room: Room, commit: Commit) -> None:
@@ -165,7 +165,7 @@ class StoreContract:
         self.assertEqual(result, Conflict((room.epoch, 1)))
 
     def test_room_that_is_gone(self) -> None:
-        """B17: what comes too late does not bring half a room back."""
+        """B17: a late command does not bring half a room back."""
         room = self.create()
         self.assertIsNone(self.commit(room, commits_for(room, {"m:ann": None}, closes=True)))
         self.assertIsNone(self.load())
@@ -314,12 +314,12 @@ class MemoryStoreTest(StoreContract, TestCase):
         self.assertEqual(self.wait(restarted.find_invite(room.settings.invite)), "room")
         self.assertEqual(self.wait(restarted.due_rooms(EPOCH + 6)), ["room"])
         self.assertEqual(restarted.grace_floor(), EPOCH + 2, "no grace period began before that")
-        # The log is gone, and whoever knows only the old numbers cannot commit.
+        # The log is gone, and a node that knows only the old numbers cannot commit.
         self.assertIsNone(self.wait(restarted.replay("room", room.version)))
         self.assertEqual(self.commit(room, commits_for(room, {"host": "eve"})), Conflict(again.version))
 
     def test_restored_rooms_of_a_later_time(self) -> None:
-        """The wall clock was set back between two runs: server time goes on from what was stored, and approaches it."""
+        """The wall clock was set back between two runs: server time continues from the stored one, and approaches it."""
         room = self.create(due=EPOCH + 5)
         later = room.copy()
         later.epoch, later.at = later.epoch + 1, EPOCH + 3600

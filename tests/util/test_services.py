@@ -103,7 +103,7 @@ class SequenceTests(SynchronousTestCase):
             self.child("c")
             self.sequence.startService()
             self.assertEqual(len(self.flushLoggedErrors(ValueError)), logged)
-            said = [event for event in events if event["log_namespace"] == "tandemd.util.services.OrderedMultiService"]
+            said = [event for event in events if event["log_namespace"] == "tandemd.util.services"]
             self.assertEqual(len(said), 1)
             if not logged:
                 self.assertEqual(said[0]["reason"], "port: 4001 is in use")

@@ -1,4 +1,4 @@
-"""The opening handshake: what the fast path answers by itself, Autobahn would have answered alike."""
+"""The opening handshake: the fast path answers as Autobahn would have answered."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Heard:
 
 
 class Doorstep:
-    """A protocol that was sent a handshake. answer: what it wrote. texts: the messages it heard."""
+    """A protocol that was sent a handshake. answer: its bytes. texts: the messages it heard."""
 
     def __init__(self, data: bytes, fast: bool):
         heard = Heard()
@@ -95,7 +95,7 @@ class HandshakeTest(TestCase):
         self.patch(cast(Any, txaio).config, "loop", MemoryReactorClock())
 
     def both(self, data: bytes) -> Doorstep:
-        """Return what came of the data; it has to be the same on both paths."""
+        """Return the results of the data; they have to be the same on both paths."""
         doors = [Doorstep(data, fast) for fast in (True, False)]
         for seen in ("answer", "texts", "open", "timers"):
             self.assertEqual(getattr(doors[0], seen), getattr(doors[1], seen), (seen, data))
@@ -135,7 +135,7 @@ class HandshakeTest(TestCase):
             self.both(twice)
 
     def test_what_http_does_not_allow(self) -> None:
-        """It took the short way, past Twisted, which answers 400; so did what another server in front reads differently."""
+        """It took the short way, past Twisted, which answers 400; so did requests that a server in front reads differently."""
         for line in (
             "X: a\r\n b", " X: a", "X : a", "Origin : https://evil.example", "X\t: a", "X\x01: a", "X: a\0b", "X: a\rb",
             "X: a\nOrigin: b", ": a", "X", "(X): a", "Content-Length: 0", "Content-Length: x", "Transfer-Encoding: chunked",
@@ -162,7 +162,7 @@ class HandshakeTest(TestCase):
         self.both(request({name: value for name, value in merged.items() if value is not None}))
 
     def test_same_state_afterwards(self) -> None:
-        """Whatever Autobahn has noted after its handshake, and goes by later, is noted after ours."""
+        """All that Autobahn has noted after its handshake, and goes by later, is noted after ours."""
         fast, plain = (vars(Doorstep(request(BROWSER), fast).protocol) for fast in (True, False))
         ignored = {
             *autobahn_private.HANDSHAKE_ATTRIBUTES,
@@ -190,7 +190,7 @@ class HandshakeTest(TestCase):
 
 
 class Longer(Resource):
-    """Stands for Autobahn's resource: what did not take the shortcut comes here."""
+    """Stands for Autobahn's resource: other handshakes come here."""
 
     isLeaf = True
 
@@ -199,7 +199,7 @@ class Longer(Resource):
 
 
 class ShortcutTest(TestCase):
-    """Which handshakes become WebSockets without an HTTP request, and that nobody gets around the door by it."""
+    """Some handshakes become WebSockets without an HTTP request, and none evades the connection limits by it."""
 
     def setUp(self) -> None:
         self.clock = MemoryReactorClock()

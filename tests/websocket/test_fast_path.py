@@ -1,6 +1,6 @@
-"""The fast path: what it takes for granted in Autobahn and Twisted, and that nobody can tell it from the plain one.
+"""The fast path: its assumptions about Autobahn and Twisted, and its equality with the plain one for clients.
 
-What is written to a client is tested on real sockets, which are read and written when a test says so.
+Bytes to a client are tested on real sockets, which are read and written when a test says so.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class PlainHandshakeTest(test_protocol.HandshakeTest):
 
 
 class Heard:
-    """Stands for a Connection: notes what comes. until: closes the connection after so many messages."""
+    """Stands for a Connection: notes the texts. until: closes the connection after so many messages."""
 
     def __init__(self, protocol: TandemProtocol, until: int):
         self.session = self
@@ -99,7 +99,7 @@ class Heard:
 
 
 class Reader:
-    """A protocol that has been connected, and what it made of what it was sent."""
+    """A connected protocol, and the results of its input."""
 
     def __init__(self, fast: bool, until: int = 0, request: bytes = REQUEST, limit: int = LIMIT):
         self.clock = MemoryReactorClock()
@@ -118,7 +118,7 @@ class Reader:
         self.transport.getOutBuffer()
 
     def feed(self, *chunks: bytes) -> tuple[list[bytes], bytes, bool, bool]:
-        """Return the messages it heard, what it wrote, whether it is open, and whether it gave the connection up."""
+        """Return its messages, its output, whether it is open, and whether it gave the connection up."""
         for chunk in chunks:
             if not self.transport.disconnecting:
                 self.protocol.dataReceived(chunk)
@@ -141,7 +141,7 @@ class ReadingTestCase(TestCase):
         self.patch(cast(Any, txaio).config, "loop", MemoryReactorClock())
 
     def both(self, chunks: list[bytes], until: int = 0) -> tuple[list[bytes], bytes, bool, bool]:
-        """Return what comes of chunks; it has to be the same on both paths."""
+        """Return the results of chunks; they have to be the same on both paths."""
         results = []
         for fast in (True, False):
             reader = Reader(fast, until)
@@ -213,7 +213,7 @@ class ReadingTest(ReadingTestCase):
             self.assertEqual(self.both([data[at : at + 1] for at in range(len(data))])[0], texts, name)
 
     def test_closed_by_a_message(self) -> None:
-        """What comes after the message that led to the close is not heard, in the same chunk or later."""
+        """Bytes after the message that led to the close are not heard, in the same chunk or later."""
         chunk = frame(TEXT, b"a") + frame(TEXT, b"b") + frame(TEXT, b"c")
         heard, _, is_open, _ = self.both([chunk, frame(TEXT, b"d")], until=2)
         self.assertEqual((heard, is_open), ([b"a", b"b"], False))
@@ -309,7 +309,7 @@ class AssumedOfAutobahnTest(ReadingTestCase):
         kept = [name for name in autobahn_private.HANDSHAKE_ATTRIBUTES if vars(plain.protocol).get(name)]
         self.assertIn("http_headers", kept)
         self.assertIn("http_request_data", kept)
-        # Only ever asked for its length, and appended to by what is never done here.
+        # Only ever asked for its length, and appended to by functions that are never called here.
         self.assertEqual((vars(self.protocol)["send_queue"], len(vars(plain.protocol)["send_queue"])), ((), 0))
 
 
@@ -385,7 +385,7 @@ class PlainDelayTest(DelayTest):
 
 
 class TlsDelayTest(TlsSocketTestCase, DelayTest):
-    """The same with TLS between, whatever of the handshake is taken by the fast path."""
+    """The same with TLS between, with the parts of the handshake that the fast path takes."""
 
 
 class HandshakeAnswerTest(SocketTestCase):
@@ -412,7 +412,7 @@ class WritingTest(SocketTestCase):
             self.clock.advance(0)
         self.assertIn(self.transport, self.clock.writers)
         self.pump()
-        # As soon as there is room, a direct write would overtake what waits.
+        # As soon as the socket has room, a direct write would overtake waiting bytes.
         got = self.received()
         frames.append(text_frame(b"last"))
         self.session.send(frames[-1])
@@ -487,7 +487,7 @@ class PlainWritingTest(WritingTest):
 
 
 class AssumedOfTwistedTest(SocketTestCase):
-    """Beside the tests of writing: what fastpath.py reads of a transport is there and means what it takes it for."""
+    """Beside the tests of writing: the attributes of a transport that the fast path reads exist and mean the same."""
 
     def test_written_at_once(self) -> None:
         """In the same turn, without asking the reactor."""

@@ -1,4 +1,4 @@
-"""What a client sent before its connection ended is carried out, in order, however the connection ends.
+"""Messages that a client sent before its connection ended are carried out, in order, however the connection ends.
 
 Real sockets and the real reactor, with the rest of the server as in the other tests.
 """
@@ -35,7 +35,7 @@ TEXT, CLOSE = 1, 8
 LIMIT = 60.0
 """Seconds after which a test gives up waiting."""
 CHATS = 25
-"""More than what is read of a connection in one iteration."""
+"""More than one iteration reads of a connection."""
 
 
 def say(kind: str, **fields: Any) -> bytes:
@@ -169,7 +169,7 @@ class FinalMessagesTest(TestCase):
         self.check_end(self.finish)
 
     def test_reset(self) -> None:
-        """What was read before a reset is carried out as well; the server has to have read it, so it is little."""
+        """Bytes read before a reset are carried out as well; the server has to have read them, so they are few."""
         client = self.connect()
         client.sendall(self.words())
         self.run_until(lambda: self.count("USER_JOINED"))
@@ -211,7 +211,7 @@ class FinalMessagesTest(TestCase):
         self.assertEqual(self.events()[-1], "CONNECTION_LOST {'users': ['ann']}")
 
     def test_dropped_while_undecided(self) -> None:
-        """A connection that the server drops ends at once; what came behind the JOIN is not carried out."""
+        """A connection that the server drops ends at once; messages behind the JOIN are not carried out."""
         store = cast(HeldStore, self.server.store)
         store.holding = True
         client = self.connect()

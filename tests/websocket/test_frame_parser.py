@@ -61,7 +61,7 @@ class TakeTextsTest(TestCase):
             self.assertEqual(take_texts(masked(payload) + b"\x81", LIMIT, 99), ([payload], b"\x81"))
 
     def test_incomplete(self) -> None:
-        """Wherever it is cut, the rest is the whole frame: whoever gets it next must see its beginning."""
+        """Wherever it is cut, the rest is the whole frame: the next parser must see its beginning."""
         for payload in (b"", b"hello", b"x" * 126, b"y" * 300):
             whole = masked(payload)
             for end in range(len(whole)):
@@ -74,7 +74,7 @@ class TakeTextsTest(TestCase):
         self.assertEqual(take_texts(one * 3, LIMIT, 3), ([b"x"] * 3, b""))
 
     def test_not_ours(self) -> None:
-        """Everything but a plain text frame is left where it is, with what follows it."""
+        """Everything but a plain text frame is left in place, with all bytes behind it."""
         frame = masked(b"hello")
         for name, other in {
             "continuation": masked(b"x", head=0x80),

@@ -1,4 +1,4 @@
-"""Signs of life: pings, how good a connection is, and what a probe says."""
+"""Keepalive: pings, the quality of a connection, and the results of probes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..support.fake_node import ServiceTestCase
 
 
 class FakePeer:
-    """Counts what it is asked for."""
+    """Counts its calls."""
 
     def __init__(self) -> None:
         self.pings = 0
@@ -89,7 +89,7 @@ class PulseTest(TestCase):
         self.assertEqual(self.said, [True, True])
 
     def test_each_probe_has_its_whole_time(self) -> None:
-        """Whoever could have a living connection declared dead early could throw its member out."""
+        """A client that could have a living connection declared dead early could throw its member out."""
         self.pulse.probe(lambda alive: None)
         self.pulse.answered()
         self.clock.advance(PROBE_SECONDS - 0.1)
@@ -114,7 +114,7 @@ class KeepaliveTest(ServiceTestCase):
         self.assertGreaterEqual(client.pings, 8)
 
     def test_dead_connection_is_noticed(self) -> None:
-        """B25: a connection that nobody answers on ends, and its member leaves after the grace period."""
+        """B25: a connection without answers ends, and its member leaves after the grace period."""
         ann, bob = self.world.party("ann", "bob")
         bob.link.frozen = True
         self.world.advance(INTERVAL_SECONDS[1] + TIMEOUT_SECONDS + 2)

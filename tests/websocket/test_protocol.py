@@ -1,4 +1,4 @@
-"""What a client may write on its connection, right or wrong: through HTTP, Autobahn and ourselves."""
+"""Input of a connection, right or wrong: through HTTP, Autobahn and our own code."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ PLAY = json.dumps({"type": "PLAY_PAUSE", "control": "play", "currentTime": 5}).e
 
 
 class WireTestCase(ServiceTestCase):
-    """ann is the host and writes; bob must not notice what is wrong with it."""
+    """ann is the host and writes; bob must not notice her errors."""
 
     def setUp(self) -> None:
         super().setUp()
         self.ann, self.bob = self.world.party("ann", "bob")
 
     def write(self, payload: bytes) -> list[dict[str, Any]]:
-        """Return what ann is told after this text frame."""
+        """Return ann's messages after this text frame."""
         self.ann.raw(frame(TEXT, payload))
         return self.ann.told()
 
     def assertUnharmed(self, client: Client | None = None) -> None:
-        """Check that nobody has noticed anything, and that the connection works."""
+        """Check that no other client has noticed anything, and that the connection works."""
         self.assertEqual(self.bob.told(), [])
         told = (client or self.ann).send("CHAT", text="still here")
         self.assertEqual([m["type"] for m in told], ["CHAT"])
@@ -54,7 +54,7 @@ class WireTestCase(ServiceTestCase):
 
 class LastAnswerTest(WireTestCase):
     def test_answered_before_the_close_in_the_same_chunk(self) -> None:
-        """By a close frame of the client, or one of the server because of what else was in the chunk."""
+        """By a close frame of the client, or one of the server because of other bytes in the chunk."""
         chat = frame(TEXT, json.dumps({"type": "CHAT", "text": "bye", "id": 7}).encode())
         for end, code in (
             (frame(CLOSE, struct.pack("!H", 1000)), 1000),
@@ -91,7 +91,7 @@ class MessageTest(WireTestCase):
         self.assertUnharmed()
 
     def test_not_an_object(self) -> None:
-        """B6: null and the like made the reference fail, and anything with a type went to everybody."""
+        """B6: null and the like made the reference fail, and anything with a type went to all members."""
         for payload in (
             b"null",
             b"[]",
@@ -107,7 +107,7 @@ class MessageTest(WireTestCase):
         self.assertUnharmed()
 
     def test_unknown_types(self) -> None:
-        """B6: what only a server says could be said by anybody."""
+        """B6: any client could send messages that only a server sends."""
         for kind in (
             "NOPE", "", "ping", "HOST_CHANGED", "ROOM_STATE", "USER_LEFT", "USER_JOINED", "SEEK_PAUSE", "GUEST_CONTROL",
             "ERROR", "ACK", "SERVER_RESTART", "SYNC_PLAYBACK", "x" * 10_000, "\u0000",
@@ -201,7 +201,7 @@ class MessageTest(WireTestCase):
         self.assertUnharmed()
 
     def test_the_rest_of_a_burst_is_not_lost(self) -> None:
-        """Around what is wrong, everything counts, in its order."""
+        """Around an error, every message counts, in its order."""
         good = [{"type": "CHAT", "text": str(i)} for i in range(50)]
         bad = [b"x", b"null", b'{"type":"NOPE"}', b'{"type":"CHAT"}', b"[" * 1000]
         data = b""
@@ -250,7 +250,7 @@ class AnythingTest(WireTestCase):
         st.sampled_from(["userId", "roomId", "control", "currentTime", "to", "offer", "text", "id", "resume", "token"]),
     )
     def test_any_value(self, value: Any, kind: str, field: str) -> None:
-        """Nothing that is JSON, in whatever field, is more than a refused message."""
+        """No JSON value, in any field, is more than a rejected message."""
         client = self.world.connect("10.7.7.7")
         client.raw(frame(TEXT, json.dumps({"type": kind, field: value}).encode()))
         self.assertEqual(client.types(), ["ERROR"])
@@ -265,7 +265,7 @@ class FrameTest(WireTestCase):
         self.assertEnded(1003)
 
     def test_too_long(self) -> None:
-        """B39: a megabyte was passed on to everybody."""
+        """B39: a megabyte was passed on to all members."""
         self.ann.raw(frame(TEXT, b'{"type":"CHAT","text":"' + b"x" * 65536 + b'"}'))
         self.assertEnded(1009)
 
@@ -340,7 +340,7 @@ class FrameTest(WireTestCase):
         self.assertEqual([m["text"] for m in self.bob.told()], texts)
 
     def test_close_in_the_middle(self) -> None:
-        """What came before the close counts, what comes after it does not."""
+        """Messages before the close count, messages after it do not."""
         chat = b'{"type":"CHAT","text":"%d"}'
         self.ann.raw(frame(TEXT, chat % 1) + frame(CLOSE, (1000).to_bytes(2, "big")) + frame(TEXT, chat % 2))
         self.assertEqual([m["text"] for m in self.bob.told()], ["1"])
@@ -357,7 +357,7 @@ class FrameTest(WireTestCase):
         self.assertEnded(1003)
 
     def test_who_is_thrown_out_is_not_read_for_long(self) -> None:
-        """What it goes on to send costs nothing; the close frame gets to it, and soon the connection is dropped."""
+        """Later messages cost nothing; the close frame gets to it, and soon the connection is dropped."""
         end = frame(CLOSE, struct.pack("!H", 1003))
         self.ann.raw(frame(BINARY, b"") + frame(PING, b"p") * (2 * FRAMES_AFTER_CLOSE) + end)
         self.assertEqual((self.ann.closed, self.bob.told()), (False, []))
@@ -379,7 +379,7 @@ class FrameTest(WireTestCase):
         self.assertEqual(self.bob.told(), [])
 
     def test_long_state_for_many(self) -> None:
-        """What we send may be longer than what we accept."""
+        """Our messages may be longer than the accepted ones."""
         clients = [self.world.join(f"user{i}", username="n" * 50, room="big") for i in range(249)]
         ids = [self.world.join("i" * 96 + str(1000 + i), username="\U0001f600" * 50, room="bigger") for i in range(250)]
         self.assertFalse(any(client.closed for client in clients + ids))

@@ -1,4 +1,4 @@
-"""No connection is read for longer than its share while others wait, whatever it has sent; and nothing of it is lost."""
+"""No connection is read for longer than its share while others wait, for any input; and nothing of it is lost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 
 
 class ShareTest(SocketTestCase):
-    """What comes in one piece is read in turns of the reactor."""
+    """Bytes of one piece are read in several iterations of the reactor."""
 
     def pour(self, data: bytes) -> None:
         """Have the server read a piece, and nothing that follows from it."""
@@ -71,7 +71,7 @@ class ShareTest(SocketTestCase):
         self.assertEqual(heard[-1], b"b")
 
     def test_closing_meanwhile(self) -> None:
-        """Its closing handshake is read, behind what it has sent before."""
+        """Its closing handshake is read, behind its earlier messages."""
         self.pour(frame(TEXT, b'{"type":"PING"}') * 2 * FRAMES_PER_ITERATION)
         self.session.close(1012, "restart")
         self.pump()

@@ -1,4 +1,4 @@
-"""RFC 6455, case by case: what a server must do with any bytes, on the fast path and on the plain one alike.
+"""RFC 6455, case by case: a server's duties with any bytes, on the fast path and on the plain one alike.
 
 The cases follow the chapters of the Autobahn|Testsuite: framing, pings, reserved bits, opcodes, fragmentation, UTF-8,
 close, limits; the handshake has its own table. Each case is sent in one piece, byte by byte, and cut at random.
@@ -79,7 +79,7 @@ def fragments(payload: bytes, size: int, between: bytes = b"") -> bytes:
 
 @dataclass
 class Case:
-    """Some bytes, and what becomes of them.
+    """Some bytes, and their results.
 
     texts: the messages that are heard. pongs: the payloads that are sent back. code: of the close frame that is sent, None
     if the connection stays open.
@@ -93,7 +93,7 @@ class Case:
 
 @dataclass
 class Answer:
-    """What a server sent, taken apart; every frame of it has to be one that a server may send."""
+    """A server's output, taken apart; every frame of it has to be one that a server may send."""
 
     pongs: list[bytes] = field(default_factory=list)
     closes: list[bytes] = field(default_factory=list)
@@ -407,7 +407,7 @@ REFUSED: dict[str, dict[str, str | None]] = {
 
 
 class HandshakeTest(WebTestCase):
-    """From the first byte on, through HTTP: nothing of it may raise, and only what is right is a WebSocket."""
+    """From the first byte on, through HTTP: no input may raise, and only correct input opens a WebSocket."""
 
     fast = True
 
@@ -422,7 +422,7 @@ class HandshakeTest(WebTestCase):
             self.opened += opened
 
         factory = TandemFactory(self.reactor, protocol_settings(fast_path=self.fast), connect, counted)
-        # What follows a handshake is the business of the other tests.
+        # The time after a handshake is the business of the other tests.
         factory.opened = lambda protocol: None
         self.serve(websocket=WebSocketResource(factory))
 
@@ -525,7 +525,7 @@ class PlainHandshakeTest(HandshakeTest):
 
 
 class SocketTest(TestCase):
-    """A few of the cases through the kernel, where nobody says how the bytes are cut."""
+    """A few of the cases through the kernel, which cuts the bytes as it likes."""
 
     timeout = TEST_LIMIT_SECONDS
     fast = True
@@ -553,7 +553,7 @@ class SocketTest(TestCase):
         await self.server.drain()
 
     def talk(self, data: bytes) -> bytes:
-        """Return what the server says to these bytes; to be called in a thread. After a text or a close we close too."""
+        """Return the server's answer to these bytes; to be called in a thread. After a text or a close we close too."""
         host = self.port.getHost()
         with socket.create_connection((host.host, host.port), timeout=PATIENCE_SECONDS) as client:
             request = "".join(f"{name}: {value}\r\n" for name, value in GOOD.items())

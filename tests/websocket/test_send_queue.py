@@ -1,4 +1,4 @@
-"""Clients that read slowly or not at all: what they cost, what they are spared, and how they end."""
+"""Clients that read slowly or not at all: their cost, their privileges, and their end."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class SlowClientTest(SocketTestCase):
         self.ann.told()
 
     def messages(self, data: bytes) -> list[dict[str, Any]]:
-        """Return the messages in what the client got."""
+        """Return the messages in the client's bytes."""
         return [json.loads(payload) for opcode, payload in frames_in(data) if opcode == 1]
 
     def chat(self, text: str = "x" * 1000) -> None:
@@ -67,7 +67,7 @@ class SlowClientTest(SocketTestCase):
         self.fail("never behind")
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, in which the reactor writes whatever it can."""
+        """Let time pass, in which the reactor writes as much as it can."""
         for _ in range(int(seconds)):
             self.world.advance(1)
             self.pump()
@@ -86,7 +86,7 @@ class SlowClientTest(SocketTestCase):
         self.assertEqual(self.server.given_up, [])
 
     def test_too_much(self) -> None:
-        """What waits is thrown away, a close frame comes behind what is on its way already, and soon the end."""
+        """Waiting frames are dropped, a close frame follows the bytes on their way, and soon the end."""
         self.fall_behind()
         for _ in range(100):
             self.chat()
@@ -103,7 +103,7 @@ class SlowClientTest(SocketTestCase):
         self.ended()
 
     def test_relays_stay_out_before_it_is_too_much(self) -> None:
-        """One member alone cannot have another cut off: what it sends is refused while there is room for everybody else."""
+        """One member alone cannot have another cut off: its messages are rejected while the queue has room for all others."""
         self.ann.told()
         for at in range(300):
             self.ann.say("OFFER", to="bob", offer={"type": "offer", "sdp": "x" * 4000}, id=at)
@@ -151,7 +151,7 @@ class SlowClientTest(SocketTestCase):
         self.assertTrue(self.transport.disconnected)
 
     def test_slow_but_steady(self) -> None:
-        """Whoever takes something every few seconds may go on, however old what it gets is."""
+        """A client that takes something every few seconds may go on, however old its frames are."""
         self.fall_behind()
         for _ in range(10):
             self.chat()
@@ -315,7 +315,7 @@ class CrowdTest(SocketTestCase):
         self.assertFalse(any(client.closed for client in others))
 
     def test_no_copies(self) -> None:
-        """What waits for one slow member is the same memory as what waits for another."""
+        """Frames that wait for one slow member share the memory of those for another."""
         self.fill()
         data = text_frame(b"shared" * 1000)
         self.pump()
@@ -324,7 +324,7 @@ class CrowdTest(SocketTestCase):
 
 
 class UnreadAnswerTest(TestCase):
-    """HTTP answers that nobody reads: their connections end, whatever the answer is and however it is sent."""
+    """Unread HTTP answers: their connections end, for any answer and any way to send it."""
 
     def setUp(self) -> None:
         self.clock = MemoryReactorClock()
@@ -380,7 +380,7 @@ class UnreadAnswerTest(TestCase):
     def test_file(self) -> None:
         self.ask("file")
         self.assertEnded()
-        # What was not sent is let go of.
+        # Unsent frames are released.
         self.assertEqual(len(cast(Any, Sent.sender)._data), 0)
 
     def test_file_that_is_read_slowly(self) -> None:
@@ -429,7 +429,7 @@ class KernelTest(TestCase):
         self.assertLess(written, 1_500_000)
 
     def test_other_ports(self) -> None:
-        """There are ports without a socket, and sockets without TCP."""
+        """Some ports have no socket, and some sockets no TCP."""
         limit_kernel_send_buffer(object())
         with socket.socket(socket.AF_UNIX) as near:
             limit_kernel_send_buffer(type("Port", (), {"socket": near})())

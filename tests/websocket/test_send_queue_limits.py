@@ -1,4 +1,4 @@
-"""What waits for a connection: bounded with what is being added, and made only when it is needed."""
+"""The send queue of a connection: bounded with the added frames, which are made only when needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signs of life of nodes, and what becomes of the members of one that gives none."""
+"""Heartbeats of nodes, and the members of a node without heartbeat."""
 
 from __future__ import annotations
 

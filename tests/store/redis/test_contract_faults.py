@@ -1,4 +1,4 @@
-"""What the Redis store promises when answers, publications, connections or time get lost."""
+"""The contract of the Redis store when answers, publications, connections or time get lost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FollowingTest(RedisTestCase):
         self.assertEqual(b.follower.commits["room"], hand.log[1:])
 
     async def test_what_is_read_and_what_is_told_leave_no_gap(self) -> None:
-        """Whoever follows and then loads is told of everything after what was loaded."""
+        """A handler that subscribes and then loads receives everything after the loaded version."""
         a, b = await self.node("a/1/"), await self.node("b/1/")
         hand = await self.open(a)
         loaded = []
@@ -239,7 +239,7 @@ class LostLetterTest(RedisTestCase):
         self.assertEqual([text for _, _, text in b.follower.letters], [b"letter", b"next"])
 
     async def test_removal_is_made_up_for_who_is_gone(self) -> None:
-        """Nobody else gets it from the mailbox."""
+        """No other member gets it from the mailbox."""
         a, b, proxy, _ = await self.party()
         b.follower.handed = lambda: setattr(proxy, "mute", True)
         a.mailboxes.relay("room", "bob", b"letter")
@@ -269,7 +269,7 @@ class LostLetterTest(RedisTestCase):
             pass
 
     async def test_taking_is_not_answered_and_the_member_is_here(self) -> None:
-        """What it could not be given when it came is delivered when Redis is back."""
+        """A relay that could not be delivered when it came is delivered when Redis is back."""
         a, b, proxy, _ = await self.party()
         proxy.deaf = "commands"
         taken = b.mailboxes.take_mail("room", "bob")
@@ -299,7 +299,7 @@ class LostLetterTest(RedisTestCase):
             pass
 
     async def test_read_for_the_page_before(self) -> None:
-        """A fresh page does not get what was asked for when there was another."""
+        """A fresh page does not get the answers to another page's requests."""
         a, b, _, _ = await self.party()
         b.follower.here.clear()
         a.mailboxes.relay("room", "bob", b"for the old page")
@@ -413,7 +413,7 @@ class WaitingTest(RedisTestCase):
         self.assertEqual(await a.rooms.due_rooms(a.clock.now()), [])
 
     async def test_questions_without_an_answer(self) -> None:
-        """Every question that was under way fails, and none of them twice: trial would see a failure that nobody took."""
+        """Every pending request fails, and none of them twice: trial would report an unhandled failure."""
         proxy, a = await self.proxied()
         hand = await self.open(a)
         proxy.deaf = "all"
@@ -451,7 +451,7 @@ class WaitingTest(RedisTestCase):
         await until(a.ready)
         refused = [await other.say("refused") for other in others]
         self.assertEqual([type(result) for result in refused], [Unavailable] * 3)
-        self.assertFalse(sent.called)  # it may have been committed: there is nothing certain to say
+        self.assertFalse(sent.called)  # it may have been committed: its outcome is unknown
         process.send_signal(signal.SIGCONT)
         self.assertEqual(await sent, Conflict(None))
         await until(lambda: not a.ready())
@@ -461,7 +461,7 @@ class WaitingTest(RedisTestCase):
         self.assertEqual((await a.rooms.load("room")).seq, 1)
 
     async def test_a_server_that_froze_for_a_moment(self) -> None:
-        """The connection outlives it. Who was refused meanwhile, and waits to be told, is told."""
+        """The connection outlives it. A client that was rejected meanwhile, and waits for the answer, receives it."""
         a = await self.node()
         await self.open(a)
         before = a.follower.times_available
@@ -498,7 +498,7 @@ class WaitingTest(RedisTestCase):
         self.assertTrue(29 < refused.wait <= 30, refused)
 
     async def test_too_late(self) -> None:
-        """What Redis finds in its socket after the time is not carried out."""
+        """Requests that Redis finds in its socket after the time are not carried out."""
         a = await self.node()
         hand = await self.open(a)
         self.set_back(a)

@@ -78,7 +78,7 @@ class IncarnationTest(RestartTestCase):
         self.assertEqual((await a.rooms.load("room")).version, room.version)
         goes_on = Hand(a, "room", room)
         self.assertIsNone(await goes_on.say("x"))
-        # Whoever was there before misses nothing, across the epochs.
+        # Earlier members miss nothing, across the epochs.
         missed = await a.rooms.replay("room", (before.epoch, before.seq - 1))
         self.assertEqual(missed, [hand.log[-1], *goes_on.log])
         self.assertEqual(await a.rooms.replay("room", before.version), goes_on.log)
@@ -114,7 +114,7 @@ class IncarnationTest(RestartTestCase):
         self.assertEqual(await b.rooms.find_invite("inv-room"), "room")
         self.assertEqual(await b.rooms.replay("room", (before.epoch, 1)), hand.log[1:])
         self.assertIsNone(await Hand(b, "room", room).say("x"))
-        # What is to happen to the room later on is known again as well.
+        # The room's due times are known again as well.
         self.assertEqual(await self.ask(a, b"ZRANGE", DUE, b"0", b"-1"), [b"room"])
         for prefix in ("a/1/", "dead/1/"):
             self.assertEqual(await self.ask(a, b"SMEMBERS", places_key(prefix)), [b"room"])
@@ -127,7 +127,7 @@ class IncarnationTest(RestartTestCase):
         a.follower.rooms.clear()
         a.rooms.unsubscribe("room")
         await self.restart(a, data="none")
-        # Without anybody asking for it: it must end some time too.
+        # Without any request for it: it must end some time too.
         while await a.rooms.find_invite("inv-room") is None:
             pass
         self.is_like(await a.rooms.load("room"), hand.room)
@@ -156,7 +156,7 @@ class IncarnationTest(RestartTestCase):
         self.is_like(await a.rooms.load("room"), hand.room)
 
     async def test_too_late(self) -> None:
-        """A node that was away while rooms were offered: what goes on without it stays."""
+        """A node that was away while rooms were offered: rooms that go on without it stay."""
         a = await self.node("a/1/")
         b = await self.node("b/1/")
         hand = await self.held(a)
@@ -335,7 +335,7 @@ class CompleteTest(RestartTestCase):
         self.assertEqual((await a.rooms.load("old", archived=False)).seq, 3)
 
     async def test_not_while_changes_wait_for_the_archive(self) -> None:
-        """What Redis has lost may be in the journal again, and nowhere else."""
+        """Entries that Redis has lost may be in the journal again, and nowhere else."""
         a = await self.node()
         await self.ask(a, b"XADD", JOURNAL, b"1-0", b"r", b"", b"k", b"", b"c", b"")
         b = await self.node("b/1/", settle_seconds=0.1)
@@ -347,7 +347,7 @@ class CompleteTest(RestartTestCase):
         await self.complete(a)
 
     async def test_epochs_in_the_archive_stay(self) -> None:
-        """An epoch of its own there would refuse what rooms that go on in Redis are about to write."""
+        """An epoch of its own there would reject the coming rows of rooms that go on in Redis."""
         a = await self.node(settle_seconds=0.1)
         hand = await self.open(a)
         self.archive.rooms["room"] = hand.room.copy()
@@ -358,7 +358,7 @@ class CompleteTest(RestartTestCase):
 
 
 class LostAnswerTest(RestartTestCase):
-    """A commit whose answer was lost because Redis went away, and what Redis, or another node, knows of it afterwards."""
+    """A commit whose answer was lost because Redis went away, and its fate in Redis or on another node."""
 
     async def sent(self, a: Any, b: Any, hand: Hand, proxy: Any) -> Any:
         """Return the promise of the result of a batch that was committed, whose answer was lost."""
@@ -412,7 +412,7 @@ class LostAnswerTest(RestartTestCase):
 
 
 class LostNodeTest(RestartTestCase):
-    """A node dies, and soon after it Redis loses what that node had put into the journal."""
+    """A node dies, and soon after it Redis loses that node's last journal entries."""
 
     async def test_others_put_it_there_again(self) -> None:
         a, b = await self.node("a/1/"), await self.node("b/1/")
@@ -425,7 +425,7 @@ class LostNodeTest(RestartTestCase):
         await until(lambda: b.journal._kept)
         entries = await self.ask(b, b"XRANGE", JOURNAL, b"-", b"+")
         told = [codec.decode_commit(fields[5]).seq for _, fields in entries]
-        # What was committed long before is in the archive, or will never be.
+        # Commits of long before are in the archive, or will never be.
         self.assertEqual(told, [commit.seq for commit in hand.log[3:]])
 
 

@@ -1,4 +1,4 @@
-"""What is committed gets into the journal, and stays known until the archive has it."""
+"""Commits get into the journal, and stay known until the archive has them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ...support.redis_nodes import Hand, RedisTestCase, reactor, until
 
 class JournalTest(RedisTestCase):
     async def entries(self, store: Any) -> list[tuple[str, int]]:
-        """Return (event, seq) of what is in the stream."""
+        """Return (event, seq) of the entries in the stream."""
         found = await self.ask(store, b"XRANGE", JOURNAL, b"-", b"+")
         commits = [codec.decode_commit(fields[5]) for _, fields in found]
         return [(commit.event, commit.seq) for commit in commits]
@@ -27,7 +27,7 @@ class JournalTest(RedisTestCase):
         return os.path.join(self.directory, name)
 
     def spooled(self) -> list[int]:
-        """Return the seqs of what is in the spool."""
+        """Return the seqs of the entries in the spool."""
         if not os.path.exists(self.spool()):
             return []
         with open(self.spool(), "rb") as file:
@@ -129,7 +129,7 @@ class JournalTest(RedisTestCase):
         held = await self.entries(a)
         self.assertEqual(held[-1], ("CHAT", 6))
         self.assertEqual(self.spooled(), [*range(7, 14)])
-        # Small ones go to the spool, too, and what is to be put again.
+        # Small ones go to the spool, too, and those to be put again.
         self.assertIsNone(await hand.say())
         a.journal.again()
         await until(lambda: len(self.spooled()) == 8 + len(held))
@@ -138,7 +138,7 @@ class JournalTest(RedisTestCase):
         size = a.metrics.journal_bytes.value
         self.assertGreater(size, 50_000)
         self.assertLess(size, 61_000)
-        # What comes back is as little at once, and everything does.
+        # Few come back at once, and all of them do.
         seen = set()
         while 14 not in seen or a.metrics.spooled.value:
             found = await self.entries(a)
@@ -246,7 +246,7 @@ class JournalTest(RedisTestCase):
             disk.remove()
 
     async def test_a_directory_that_was_read_only(self) -> None:
-        """A3: the first error ended all housekeeping: what was spooled stayed there until the node was restarted."""
+        """A3: the first error ended all housekeeping: spooled entries stayed there until the node was restarted."""
         disk = SmallDisk(self.directory, 64 * 1024)
         try:
             a = await self.node(journal_length=4)
@@ -256,7 +256,7 @@ class JournalTest(RedisTestCase):
             disk.set_read_only(True)
             await self.archived(a)
             failed = len(self.flushLoggedErrors())
-            await deferLater(reactor, 2.5)  # what is done every second is done in vain
+            await deferLater(reactor, 2.5)  # the work of each second is done in vain
             self.assertIsNone(await hand.say())
             disk.set_read_only(False)
             self.assertEqual(len(self.flushLoggedErrors()), failed)

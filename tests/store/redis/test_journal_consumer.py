@@ -168,7 +168,7 @@ class ConsumerTest(ConsumerTestCase):
         await self.drained(a)
 
     async def test_deleted_and_acknowledged_or_neither(self) -> None:
-        """What is acknowledged comes to nobody again: if it were not deleted, it would be in the journal for ever."""
+        """An acknowledged entry comes to no consumer again: if it were not deleted, it would stay in the journal for ever."""
         a = await self.node()
         hand = await self.open(a)
         await self.ask(a, *b"ACL SETUSER ann on >pw ~* +@all -xdel".split())
@@ -240,7 +240,7 @@ class ConsumerTest(ConsumerTestCase):
             self.assertEqual(self.seqs(hand.room.room_uuid), list(range(1, 22)))
 
     async def test_a_room_that_has_ended(self) -> None:
-        """Redis does not have it any more: its row is what the archive had, and what the entries tell."""
+        """Redis does not have it any more: its row is made of the archive's row and the entries."""
         a = await self.node()
         hand = await self.open(a)
         film = Playback("https://www.netflix.com/watch/1", 5.0, 0.0, False, 1.0)
@@ -257,7 +257,7 @@ class ConsumerTest(ConsumerTestCase):
         self.assertEqual(last.users, {"ann"})
 
     async def test_a_room_that_redis_has_lost_keeps_its_state(self) -> None:
-        """Entries tell only what changed: a row made of them alone would be a room without members."""
+        """Entries hold only changes: a row made of them alone would be a room without members."""
         a = await self.node()
         hand = await self.open(a)
         await hand.send(hand.next({**member("ann", "a/1/1"), "host": "ann"}))

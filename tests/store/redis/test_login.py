@@ -98,7 +98,7 @@ class NodesTestCase(TestCase):
         other.store.set_event_handler(heard)
         self.assertIsNone(await store.rooms.load("movie"))
         other.store.rooms.subscribe("movie")
-        await other.store.rooms.load("movie")  # what is committed from now on is heard there
+        await other.store.rooms.load("movie")  # later commits are heard there
         hand = Hand(store, "movie")
         self.assertIsNone(await hand.send(hand.next(member("ann", "a/boot/1"), text="one", due=1.0)))
         self.assertIsNone(await hand.say("two"))
@@ -152,7 +152,7 @@ class LoginTests(NodesTestCase):
         await self.works(REDIS_HOST=server.path)
         stats = server.execute("INFO", "commandstats").decode()
         used = {name.upper() for name in re.findall("cmdstat_([a-z]+)", stats)}
-        # Without these nobody gets as far as the probe, or hears anything.
+        # Without these no node gets as far as the probe, or hears anything.
         first = {"AUTH", "SELECT", "ROLE", "SCRIPT", "INFO", "EVALSHA", "SUBSCRIBE", "UNSUBSCRIBE"}
         self.assertEqual(used - probed - first, set())
 
@@ -245,7 +245,7 @@ class TLSTests(NodesTestCase):
         return {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(port.getHost().port), "REDIS_TLS": "on"}
 
     def sentinel(self, server: dict[str, str], address: str = "127.0.0.1") -> dict[str, str]:
-        """Return what leads to a sentinel with TLS that names this server.
+        """Return the environment for a sentinel with TLS that names this server.
 
         A sentinel of a server built without TLS could only name a port without it.
         """

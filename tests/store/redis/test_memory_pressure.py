@@ -115,7 +115,7 @@ class FullTests(FullTestCase):
 class ShortTests(FullTestCase):
     async def short(self, a: Any) -> None:
         """Have Redis' memory be short, and not full."""
-        self.server.execute("SETRANGE", "filler", "20000000", "x")  # beside it, what comes and goes is nothing
+        self.server.execute("SETRANGE", "filler", "20000000", "x")  # beside it, all other data is nothing
         self.limit(int(self.used() / (HIGH_SHARE + 0.05)))
         await until(a.warnings)
         self.assertIn("short", a.warnings()[0])
@@ -155,7 +155,7 @@ class ShortTests(FullTestCase):
         self.assertIsNone(await a.rooms.replay("room", (epoch, seq - 90)))
 
     async def test_what_rooms_hold_makes_way(self) -> None:
-        """Full by what is in logs: nothing has to be raised, nobody has to leave."""
+        """Full of logs: nothing has to be raised, no member has to leave."""
         a = await self.node()
         rooms = [await self.with_members(a, f"room{i}") for i in range(15)]
         for _ in range(40):
@@ -174,7 +174,7 @@ class ShortTests(FullTestCase):
 
 
 class NodeTests(DaemonTestCase):
-    """What people and operators notice of it."""
+    """The effects on members and operators."""
 
     def setUp(self) -> None:
         super().setUp()

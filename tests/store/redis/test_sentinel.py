@@ -65,7 +65,7 @@ class EndpointTests(TestCase):
         return endpoint.connect(None)
 
     async def found(self, connecting: Deferred[Any]) -> str:
-        """Return "HOST:PORT" of what is connected to; no connection to a sentinel is left."""
+        """Return "HOST:PORT" of the connection; no connection to a sentinel is left."""
         error = await self.refused(connecting)
         self.assertIsInstance(error.__cause__, Named)
         host, port = error.__cause__.args
@@ -189,7 +189,7 @@ class RefusingMasterTests(RedisTestCase):
 
 
 class Speaker:
-    """Says one thing after another as fast as they are acknowledged; what is refused is said again, under the same id."""
+    """Sends one message after another as fast as they are acknowledged; it repeats rejected ones, under the same id."""
 
     def __init__(self, client: Client, name: str):
         self.acknowledged: list[str] = []
@@ -337,7 +337,7 @@ class SplitBrainTests(DaemonTestCase):
 
     @staticmethod
     def replication(server: private_servers.Redis) -> bytes:
-        """Return what a server says of its role, or nothing: the sentinel ends connections to one that it promotes."""
+        """Return a server's role, or nothing: the sentinel ends connections to one that it promotes."""
         with contextlib.suppress(OSError):
             return server.execute("INFO", "replication")
         return b""
@@ -372,7 +372,7 @@ class SplitBrainTests(DaemonTestCase):
         talking = [ensureDeferred(speaker.speak()) for speaker in speakers]
         await self.until("they talk", lambda: all(len(s.acknowledged) > 50 for s in speakers))
 
-        # Nobody can make it a replica any more, and its connections are not ended.
+        # No sentinel can make it a replica any more, and its connections are not ended.
         self.master.execute("ACL", "SETUSER", "default", "-replicaof", "-slaveof", "-client", "-config", "-multi")
         self.sentinel.execute("SENTINEL", "FAILOVER", "mymaster")
         await self.until(

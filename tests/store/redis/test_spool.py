@@ -43,7 +43,7 @@ class SpoolTest(TestCase):
         self.spool = Spool(self.path, quarantine, self.metrics, self.quota)
 
     def back(self) -> list[int]:
-        """Return what comes back, until there is nothing more."""
+        """Return the entries that come back, until none is left."""
         numbers = []
         for _ in range(100):
             self.spool.flush()
@@ -164,7 +164,7 @@ class SpoolTest(TestCase):
 
 
 class DiskTest(SpoolTest):
-    """The same on a small disk, and what only that can show."""
+    """The same on a small disk, and the faults that only a disk can show."""
 
     def setUp(self) -> None:
         super().setUp()

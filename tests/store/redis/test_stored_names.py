@@ -1,4 +1,4 @@
-"""What is stored keeps its names: an older version's rooms are read, and rooms are written as JSON with the same keys."""
+"""Stored data keeps its names: an older version's rooms are read, and rooms are written as JSON with the same keys."""
 
 from __future__ import annotations
 
