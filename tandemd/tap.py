@@ -1,4 +1,4 @@
-"""`twistd tandemd`: the command line, and the only place that imports the reactor."""
+"""`twistd tandemd`: the command line. Only this module imports the reactor."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from .util.services import StartupError
 
 
 class Options(usage.Options):
-    """What `twistd tandemd --help` shows."""
+    """The options of `twistd tandemd`."""
 
     synopsis = "[options]"
     longdesc = "A watch-party server. Every key of the configuration is documented in etc/tandemd.yaml."
     optParameters = [
         ["config", "c", None, "The configuration file (YAML)."],
-        ["port", "p", None, "Where to listen: a port number, or a Twisted server endpoint such as tcp:4001."],
-        ["state-dir", None, None, "The directory for what the node keeps."],
+        ["port", "p", None, "The port to listen on: a number, or a Twisted server endpoint such as tcp:4001."],
+        ["state-dir", None, None, "The directory for the node's files."],
         ["log-level", None, None, "debug, info, warn, error or critical."],
         ["log-format", None, None, "json or text."],
     ]
     _keys = {"port": "port", "state-dir": "state_dir", "log-level": "log.level", "log-format": "log.format"}
 
     def overrides(self) -> dict[str, str]:
-        """Return what was given, by the path of the configuration key."""
+        """Return the given options by the path of the configuration key."""
         return {path: self[option] for option, path in self._keys.items() if self[option] is not None}
 
 
@@ -59,9 +59,9 @@ def _install_reactor() -> None:
 
 
 def makeService(options: Options) -> IService:
-    """Return the whole node, ready to be started. Ends the process with one line if it cannot be."""
+    """Return the node's top service, ready to start. If the node cannot be made, end the process with one line of error."""
     _install_reactor()
-    from twisted.internet import reactor  # noqa: PLC0415  # now it is ours, unless one was installed before
+    from twisted.internet import reactor  # noqa: PLC0415  # the installed one
 
     try:
         config = fit_to_fd_limit(load(options["config"], os.environ, options.overrides()), raise_fd_limit())
@@ -73,7 +73,7 @@ def makeService(options: Options) -> IService:
         top = RootService(reactor, observer)
         node = Node(config, reactor, top, time.time)
         SystemdNotifier(os.environ, reactor, os.getpid(), node.reload, always=node.reloads).setServiceParent(top)
-        # What else can be wrong was found by now: nothing is left half-done.
+        # All other faults have been found by now, so no start stops half-way.
         claim(config.state_dir)
         prepare(config)
     except (ConfigError, StartupError, ArchiveError) as error:

@@ -1,1 +1,1 @@
-"""One node as a process: put together, listening, TLS, systemd, logging. Imported by `tap` only."""
+"""The composition root and the process: node, listener, TLS, systemd, logging. Only `tap` imports it."""

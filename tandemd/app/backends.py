@@ -1,4 +1,4 @@
-"""Which store and archive the configuration asks for: everything in this process and SQLite, or Redis and PostgreSQL."""
+"""The store and the archive of a node: this process and SQLite, or Redis and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from ..util.services import PeriodicService, StartupError
 from .metrics import NodeMetrics
 from .settings import bounds_of, redis_settings_of, writer_settings_of
 
-LOOK = 2.0
-"""Seconds between two looks of a single node at the wall clock."""
+WALL_CLOCK_INTERVAL_SECONDS = 2.0
+"""Time between two comparisons of a single node with the wall clock."""
 
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -41,39 +41,43 @@ class Backend(Protocol):
 
     @property
     def store(self) -> IStore:
-        """Where the rooms are."""
+        """The store of the rooms."""
 
     @property
     def database(self) -> Database:
-        """Where the archive is."""
+        """The database of the archive."""
 
     def services(self, rooms: RoomService) -> list[service.Service]:
-        """Return what must run before the room service does, in order."""
+        """Return the services that start before the room service, in this order."""
 
     def ready(self) -> list[str]:
-        """Return the reasons why clients should not be sent here, for people."""
+        """Return the reasons not to send clients to this node, as texts for operators."""
 
     def warnings(self) -> list[str]:
-        """Return what is wrong and no reason to send clients elsewhere, for people."""
+        """Return faults that are no reason to send clients to another node, as texts for operators."""
 
     def measure(self) -> None:
         """Set the gauges."""
 
     def has_peers(self) -> bool:
-        """Whether another node could take this one's clients over."""
+        """Whether another node can take over this node's clients."""
 
 
 def backend_of(
     config: Config, reactor: Any, metrics: NodeMetrics, conn_prefix: str, wall: Callable[[], float] = time.time
 ) -> Backend:
-    """Return what the configuration asks for. conn_prefix: "node/boot/". wall: the clock that a single node follows."""
+    """Return the backend that the configuration selects. Raises StartupError.
+
+    conn_prefix: the beginning of connection names, "node/boot/". wall: the clock that a single node follows, in seconds since
+    1970.
+    """
     if config.uses_redis:
         return ClusterBackend(config, reactor, metrics, conn_prefix)
     return SingleNodeBackend(config, reactor, metrics, wall)
 
 
 class _Archived:
-    """What both have in common: the archive."""
+    """The archive of both backends."""
 
     def __init__(self, config: Config, reactor: Any, metrics: NodeMetrics):
         self._config = config
@@ -108,14 +112,17 @@ class _Archived:
 
 
 class SingleNodeBackend(_Archived):
-    """Rooms in this process; what must survive a restart is in the archive."""
+    """Rooms in this process. The archive restores them after a restart."""
 
     def __init__(self, config: Config, reactor: Any, metrics: NodeMetrics, wall: Callable[[], float]):
         super().__init__(config, reactor, metrics)
         server_time = ServerTime(reactor)
         server_time.look(wall)
         self._following = PeriodicService(
-            reactor, LOOK, lambda: server_time.look(wall), "comparing server time with the wall clock"
+            reactor,
+            WALL_CLOCK_INTERVAL_SECONDS,
+            lambda: server_time.look(wall),
+            "comparing server time with the wall clock",
         )
         self.writer = self._writer(server_time.now)
         self.store: MemoryStore = MemoryStore(
@@ -146,10 +153,10 @@ class SingleNodeBackend(_Archived):
 
 
 class ClusterBackend(_Archived):
-    """Rooms in Redis, for any number of nodes; the archive gets them from the journal there."""
+    """Rooms in Redis, for any number of nodes. The archive reads them from the journal in Redis."""
 
     def __init__(self, config: Config, reactor: Any, metrics: NodeMetrics, conn_prefix: str):
-        from ..store.redis.journal_consumer import JournalConsumer  # noqa: PLC0415  # txredisapi only where it is wanted
+        from ..store.redis.journal_consumer import JournalConsumer  # noqa: PLC0415  # only a node with Redis imports txredisapi
         from ..store.redis.spool import Quarantine, Spool  # noqa: PLC0415
         from ..store.redis.store import RedisStore  # noqa: PLC0415
 
@@ -173,7 +180,7 @@ class ClusterBackend(_Archived):
         return [reason for reason in (self.store.ready(),) if reason]
 
     def warnings(self) -> list[str]:
-        # While PostgreSQL is away everything goes on; that is no reason to send clients elsewhere.
+        # Rooms work without PostgreSQL, so its loss is no reason to send clients to another node.
         return [*self.store.warnings(), *(reason for reason in (self.consumer.ready(),) if reason)]
 
     def measure(self) -> None:
@@ -184,8 +191,8 @@ class ClusterBackend(_Archived):
 
 
 def redis_of(config: Config, reactor: Any) -> tuple[IStreamClientEndpoint, dict[str, Any]]:
-    """Return where Redis is, and what else `roomstore.link.Link` needs. Raises StartupError."""
-    from ..store.redis.connection import login  # noqa: PLC0415  # txredisapi only where it is wanted
+    """Return the endpoint of Redis and the other arguments of `RedisConnection`. Raises StartupError."""
+    from ..store.redis.connection import login  # noqa: PLC0415  # only a node with Redis imports txredisapi
     from ..store.redis.sentinel import SentinelEndpoint  # noqa: PLC0415
 
     redis = config.redis
@@ -214,12 +221,12 @@ def redis_of(config: Config, reactor: Any) -> tuple[IStreamClientEndpoint, dict[
 
 
 def authorities(path: str) -> Any:
-    """Return whom to trust: the certificates in a PEM file. Raises StartupError."""
+    """Return the trusted authorities: the certificates in a PEM file. Raises StartupError."""
     try:
         with open(path, encoding="ascii") as file:
             blocks = _CERTIFICATE.findall(file.read())
         if not blocks:
-            raise ValueError("there is no certificate in it")
+            raise ValueError("it has no certificate")
         return trustRootFromCertificates([Certificate.loadPEM(block) for block in blocks])
     except CertificateError:
         reason = "a certificate in it is damaged"
@@ -231,7 +238,7 @@ def authorities(path: str) -> Any:
 
 
 class Restore(service.Service):
-    """Brings the rooms back that were there when the process ended; their members have their grace period to return."""
+    """Restores the rooms of the last process. Their members have a grace period to reconnect."""
 
     name = "restore"
     _log = Logger()
@@ -251,4 +258,4 @@ class Restore(service.Service):
         for room in found:
             self._rooms.start_grace(room.room_id, "")
         if found:
-            self._log.info("{count} rooms are back", count=len(found))
+            self._log.info("restored {count} rooms from the archive", count=len(found))

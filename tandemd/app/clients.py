@@ -16,7 +16,7 @@ _CLOSE_CODES = frozenset(CloseCode)
 
 
 class ClientOrigins:
-    """Where clients come from: the address that rules apply to, and whether the page is a familiar one."""
+    """The origin of clients: the address that rules apply to, and whether their web page is a familiar one."""
 
     def __init__(self, addresses: Addresses, cors: Cors):
         self._addresses = addresses
@@ -43,8 +43,8 @@ class ClientOrigins:
 class ClientFactory:
     """Makes the client connection of each open WebSocket.
 
-    conn_prefix: the beginning of the names of this node's connections, "node/boot/". spending: what addresses may spend,
-    limits: what one connection may send; None for no limits.
+    conn_prefix: the beginning of the names of this node's connections, "node/boot/". spending: budgets of addresses.
+    limits: message rates of connections. None: no limits.
     """
 
     def __init__(

@@ -1,12 +1,11 @@
 """The reactor of a node: Twisted's, on epoll, with a monotonic clock and a time budget for each kind of socket.
 
-Twisted handles every ready socket in one iteration, however many there are, and all output leaves at the end of the
-iteration. Nine hundred connections that are opened, reset or send one byte at the same time make one iteration of 50 ms,
-and every room waits for it.
+Twisted handles all ready sockets in one iteration, and all output leaves at its end. If nine hundred connections open, reset
+or send one byte at the same time, the iteration takes 50 ms, and all rooms wait for it.
 
 This module relies on these private names of Twisted: `EPollReactor._poller`, `._selectables`, `._doReadOrWrite` and
 `._disconnectSelectable`.
-tests/app/test_fair_reactor.py pins what it assumes of them.
+tests/app/test_fair_reactor.py holds their behaviour.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from twisted.logger import Logger
 log = Logger()
 
 WEBSOCKET_SECONDS = 0.02
-"""Time for open WebSockets in one iteration. What they sent is answered at its end."""
+"""Time for open WebSockets in one iteration. Answers leave at its end."""
 OTHER_SECONDS = 0.0005
 """Time for everything else that clients open, in one iteration: accepts, TLS and WebSocket handshakes, HTTP."""
 ACCEPTS_PER_EVENT = 8
@@ -81,7 +80,7 @@ class FairReactor(EPollReactor):
     def _handle(self, events: list[_Event], turn: _Turn, budget: float) -> None:
         """Handle events of one kind for `budget` seconds, and note in `turn` where to begin the next time."""
         if turn.over:
-            # Some were left over: go on behind the last one that was handled.
+            # The last iteration left some over: continue after the last handled one.
             events.sort(key=_number)
             start = bisect_right(events, turn.last, key=_number)
             events = events[start:] + events[:start]
@@ -100,7 +99,7 @@ class FairReactor(EPollReactor):
         turn.last, turn.over = number, number != events[-1][0]
 
     def _read(self, selectable: Any) -> None:
-        """Do what `_doReadOrWrite` does for a socket that can be read and nothing else."""
+        """Read from a socket that is only readable, as `_doReadOrWrite` does."""
         if isinstance(selectable, Port):
             selectable.numberAccepts = ACCEPTS_PER_EVENT
         try:
@@ -113,7 +112,7 @@ class FairReactor(EPollReactor):
 
 
 class _Turn:
-    """Where the handling of one kind of sockets stopped. over: whether the budget was used up before the last one."""
+    """The position at which the handling of one kind of sockets stopped. over: whether sockets were left over."""
 
     __slots__ = ("last", "over")
 

@@ -1,4 +1,4 @@
-"""Taking connections, keeping an eye on them, and sending them away when the node stops."""
+"""The listening port, and the drain of its connections when the node stops."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from ..websocket.factory import TandemFactory
 from ..websocket.session_transport import WebSocketTransport
 from .tls import Certificates, tls_endpoint
 
-UNSENT = 128 * 1024
-"""How many bytes the kernel is to keep for a connection beside those on their way. Left alone it keeps some megabytes for a
-client that does not read, and what we know of what has been read is as old."""
+MAX_UNSENT_BYTES = 128 * 1024
+"""Limit for unsent bytes of a connection in the kernel (`TCP_NOTSENT_LOWAT`). The default allows several megabytes, which hide a
+slow reader from the node."""
 
-CLOSING = 5.0
-"""Seconds that the closing handshake may take."""
+CLOSE_TIMEOUT_SECONDS = 5.0
+"""Limit for the closing handshake."""
 
 
 class ConnectionDrain(service.Service):
-    """Keeps an eye on all connections, and sends them away when the node stops.
+    """Checks all connections once a second, and closes them when the node stops.
 
     draining: becomes 1 when the drain starts. elsewhere: says whether another node can take the clients. drain: over how many
     seconds they are sent there. last: called when no other node can.
@@ -69,7 +69,7 @@ class ConnectionDrain(service.Service):
         self._draining.value = 1
         self._check.stop()
         if not self._elsewhere():
-            # The sooner the better: the next process takes them.
+            # Connections that arrive from now on wait for the next process.
             self._last()
         return self.send_away()
 
@@ -77,14 +77,14 @@ class ConnectionDrain(service.Service):
         """Close all connections, over `drain` seconds if another node can take them; fires when they are closed."""
         count = len(self._factory)
         if count:
-            self._log.info("closing {count} connections; clients come back by themselves", count=count)
+            self._log.info("closing {count} connections; clients reconnect on their own", count=count)
         if self._elsewhere():
-            return self._factory.drain(self._drain, CLOSING)
-        return self._factory.drain(0.0, CLOSING)
+            return self._factory.drain(self._drain, CLOSE_TIMEOUT_SECONDS)
+        return self._factory.drain(0.0, CLOSE_TIMEOUT_SECONDS)
 
 
 class Listener(service.Service):
-    """Takes connections, and says in the log where. Raises StartupError if Twisted does not understand `port`."""
+    """Accepts connections, and logs the address. Raises StartupError if Twisted does not understand `port`."""
 
     name = "listener"
     _log = Logger()
@@ -99,7 +99,7 @@ class Listener(service.Service):
         self._inherited = endpoint.startswith("systemd:")
         try:
             self._endpoint = serverFromString(reactor, endpoint)
-        except Exception as error:  # each kind of endpoint complains in its own way
+        except Exception as error:  # each kind of endpoint raises errors of its own
             if self._inherited:
                 raise StartupError(
                     f"port: {config.port!r}: systemd has given no such socket; start the socket unit, or write a port number"
@@ -111,7 +111,7 @@ class Listener(service.Service):
 
     @property
     def address(self) -> Any:
-        """Where it listens, once it does."""
+        """The listening address; None before the start."""
         return self._port.getHost() if self._port is not None else None
 
     def startService(self) -> Deferred[None]:
@@ -141,18 +141,18 @@ class Listener(service.Service):
         self._log.info("ready: clients connect to {socket}", socket=socket)
 
     def _shared(self) -> bool:
-        """Whether the kernel may give connections to this port to other processes."""
+        """Whether other processes may receive connections to this port."""
         shared = getattr(self._port, "socket", None)
         return shared is not None and bool(shared.getsockopt(SOL_SOCKET, SO_REUSEPORT))
 
     def leave_to_next(self) -> None:
-        """Take no more connections, if somebody else keeps the socket: they wait for the next process there."""
+        """Accept no more connections if systemd keeps the socket: there they wait for the next process."""
         if self._inherited and self._port is not None:
             port, self._port = self._port, None
             port.stopListening()
 
     def _urls(self) -> tuple[str, str]:
-        """Return where this machine's browser finds the page, and a client the WebSocket."""
+        """Return the URLs of page and WebSocket, as this machine reaches them."""
         address = self.address
         if not isinstance(address, IPv4Address | IPv6Address):
             return self._config.port, self._config.port
@@ -172,9 +172,9 @@ class Listener(service.Service):
 
 
 def limit_kernel_send_buffer(port: Any) -> None:
-    """Have the kernel keep at most `UNSENT` bytes for each connection that the port takes, where it knows how."""
+    """Limit the unsent bytes of accepted connections to `MAX_UNSENT_BYTES`, on systems that can."""
     with contextlib.suppress(AttributeError, OSError):
-        port.socket.setsockopt(IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT)
+        port.socket.setsockopt(IPPROTO_TCP, TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES)
 
 
 _THIS_MACHINE = ("0.0.0.0", "127.0.0.1", "[::]", "[::1]")

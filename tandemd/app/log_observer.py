@@ -15,33 +15,33 @@ from twisted.python.logfile import LogFile
 from zope.interface import implementer
 
 AT_LEAST: Mapping[str, str] = {
-    # Autobahn tells of every scanner that fails its handshake, and of connections that it drops, by their addresses.
+    # Autobahn logs the address of each scanner that fails its handshake, and of each dropped connection.
     "autobahn": "error",
-    # So does Twisted of HTTP connections that time out.
+    # Twisted does the same for HTTP connections that time out.
     "twisted.web": "error",
     "tandemd.web.site.TandemChannel": "error",
-    # Every connection makes a factory or two start and stop.
+    # Each connection starts and stops one or two factories.
     "twisted.internet.protocol.Factory": "warn",
-    # "Scheduling retry 4 to connect <object at 0x...>": we say ourselves what is lost and found again.
+    # "Scheduling retry 4 to connect <object at 0x...>": the node logs lost connections itself.
     "twisted.application._client_service": "warn",
-    # What remains of the old style is "TandemSite starting on 4001", and twistd's description of itself.
+    # The remaining events in the old style are "TandemSite starting on 4001" and twistd's description of itself.
     "log_legacy": "warn",
     "twisted.scripts": "warn",
 }
-"""Namespaces (and what is below them) of which less than this level is never logged, whatever the level is."""
+"""The lowest level of namespaces and their children, regardless of `log.level`."""
 
 Render = Callable[[LogEvent], str]
 
 
 class Output(Protocol):
-    """Where lines go."""
+    """A binary stream for lines."""
 
     def write(self, data: bytes, /) -> object: ...
 
     def flush(self) -> object: ...
 
 
-# Of events in the old style: what is in the message already, or makes no sense outside the process.
+# Fields of events in the old style that are in the message already, or have no meaning outside the process.
 _NOT_FIELDS = frozenset(("message", "time", "system", "format", "isError", "failure", "why", "factory", "eventSource"))
 
 _encode = json.JSONEncoder(separators=(",", ":"), default=str, skipkeys=True).encode
@@ -50,7 +50,7 @@ _encode = json.JSONEncoder(separators=(",", ":"), default=str, skipkeys=True).en
 def json_line(event: LogEvent) -> str:
     """Return an event as a JSON object.
 
-    time (seconds since 1970), level, logger, message, error and traceback if there are any, the event's own fields.
+    The fields: time (seconds since 1970), level, logger, message, error and traceback of a failure, and the event's own.
     """
     line: dict[str, object] = {
         "time": round(event.get("log_time", 0.0), 3),
@@ -72,9 +72,9 @@ def json_line(event: LogEvent) -> str:
 
 
 def text_line(event: LogEvent) -> str:
-    """Return an event as time (UTC), level, message and logger, and below them the traceback if there is one."""
+    """Return an event as time (UTC), level, message and logger, followed by the traceback of a failure."""
     moment = datetime.fromtimestamp(event.get("log_time", 0.0), UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-    # What a client sent must not look like a line of its own.
+    # Text of a client must not look like a line of its own.
     message = "".join(c if c.isprintable() else repr(c)[1:-1] for c in formatEvent(event))
     line = f"{moment} {_level(event).name:<8} {message}  [{event.get('log_namespace', '-')}]"
     failure = _failure(event)
@@ -97,7 +97,7 @@ def _failure(event: LogEvent) -> Failure | None:
 
 @implementer(ILogObserver)
 class LineObserver:
-    """Writes the events from a level on; the level may be changed at any time.
+    """Writes the events of at least a level, which may change at any time.
 
     May be called from any thread: a line is one write.
     """
@@ -126,9 +126,9 @@ class LineObserver:
 
 
 def destination(twistd: Mapping[str, Any]) -> Output | None:
-    """Return where twistd's options want the log, or None if twistd is to do the logging itself (--syslog, --logger).
+    """Return the stream that twistd's options select, or None if twistd logs by itself (--syslog, --logger).
 
-    Standard output, as it was before the log took `sys.stdout` over; with --logfile, or as a daemon, a file.
+    The stream is standard output, taken before the log replaces `sys.stdout`; with --logfile, or as a daemon, a file.
     """
     if twistd.get("syslog") or twistd.get("logger"):
         return None
@@ -140,5 +140,5 @@ def destination(twistd: Mapping[str, Any]) -> Output | None:
 
 
 def install(application: Componentized, observer: LineObserver) -> None:
-    """Have twistd use the observer. It looks for one right after the plugin's service was given to the application."""
+    """Make twistd use the observer. twistd looks for one right after the application has the plugin's service."""
     application.setComponent(ILogObserver, observer)

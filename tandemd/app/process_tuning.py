@@ -1,4 +1,4 @@
-"""How many files this process may have open: each connection is one."""
+"""The limit of open files: each connection needs one descriptor."""
 
 from __future__ import annotations
 
@@ -10,45 +10,45 @@ from dataclasses import replace
 
 from ..config import Config
 
-RESERVE = 150
-"""For databases, Redis, the log, and what the runtime needs."""
+RESERVED_DESCRIPTORS = 150
+"""Descriptors for databases, Redis, the log and the runtime."""
 
 
 def raise_fd_limit() -> int:
-    """Raise the limit to what the system allows this process, and return it."""
+    """Raise the limit to the system's maximum for this process, and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             soft = hard
         except (ValueError, OSError):
-            pass  # more than this kernel takes: what there is has to do
+            pass  # the kernel rejects the value: keep the present limit
     return 2**31 if soft == resource.RLIM_INFINITY else soft
 
 
 def preallocate_fd_table(config: Config) -> None:
-    """Have the kernel make the table of open files as large as the connections need it, before there are threads.
+    """Make the kernel allocate the table of open files in its full size, before the process has threads.
 
-    It makes it larger by and by, and with threads the process stands still for 10 to 20 ms each time (Linux waits until no
-    other processor reads the old one), in the middle of a crowd that comes in. A slot takes 8 bytes.
+    Otherwise the table grows in steps. With threads each step stops the process for 10 to 20 ms, because Linux waits until no
+    other processor reads the old table; this happens while many clients join. A slot takes 8 bytes.
     """
-    last = config.limits.connections + config.limits.http_connections + RESERVE - 1
+    last = config.limits.connections + config.limits.http_connections + RESERVED_DESCRIPTORS - 1
     try:
         os.fstat(last)
     except OSError:
-        with contextlib.suppress(OSError):  # no more than so many are allowed: then it stays as it is
+        with contextlib.suppress(OSError):  # above the limit: the table grows in steps
             os.close(fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, last))
 
 
 def fit_to_fd_limit(config: Config, files: int) -> Config:
-    """Return the configuration with no more connections than there may be open files.
+    """Return the configuration with its limits of connections reduced to the limit of open files.
 
-    Without that, whoever opens enough of them would keep the database from being opened, and everybody else from being
-    told to come later.
+    Otherwise a client that opens enough connections uses up all descriptors: the node could neither open its database nor
+    tell other clients to retry later.
     """
     limits = config.limits
     http = min(limits.http_connections, max(10, files // 5))
-    connections = min(limits.connections, max(10, files - http - RESERVE))
+    connections = min(limits.connections, max(10, files - http - RESERVED_DESCRIPTORS))
     return replace(
         config,
         limits=replace(limits, http_connections=http, handshakes=min(limits.handshakes, http), connections=connections),

@@ -1,4 +1,4 @@
-"""The one service that twistd is given."""
+"""The top service, which twistd starts."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .log_observer import LineObserver, install
 
 
 class RootService(OrderedMultiService):
-    """Holds all services of a node, and has twistd log through our observer.
+    """Holds all services of a node, and makes twistd log through the node's observer.
 
-    observer: None leaves twistd's own. For the other arguments see `OrderedMultiService`.
+    observer: None keeps twistd's own. For the other arguments see `OrderedMultiService`.
     """
 
     def __init__(self, reactor: Any, observer: LineObserver | None, exit: Callable[[int], object] = os._exit):
@@ -21,7 +21,7 @@ class RootService(OrderedMultiService):
         self._observer = observer
 
     def setServiceParent(self, parent: Any) -> None:
-        # twistd begins to log right after this; there is no later moment.
+        # twistd starts to log right after this call, so a later one is too late.
         if self._observer is not None:
             install(parent, self._observer)
         super().setServiceParent(parent)

@@ -1,4 +1,4 @@
-"""What is asked of the Python interpreter, once, when the node has started."""
+"""Settings of the Python interpreter, made once the node has started."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import sys
 
 from twisted.application import service
 
-SWITCH = 0.0005
-"""Seconds after which a thread has to let others run. With Python's 5 ms, the archive's thread stops the reactor for that
-long each time it gets its turn, which is at every write to a socket."""
+SWITCH_INTERVAL_SECONDS = 0.0005
+"""Time after which a thread yields to others. With Python's 5 ms, the archive's thread stops the reactor for 5 ms at each write
+to a socket."""
 
-THRESHOLDS = 5_000, 5, 1_600
-"""Allocations, and collections of the younger generation, after which one is collected. Connections and members make no
-cycles, so looking for some is mostly in vain. What stops everybody is one long look: a wave of joins makes hundreds of
-thousands of objects that all live, so the first two generations are small, and a look at everything is rare."""
+GC_THRESHOLDS = 5_000, 5, 1_600
+"""Allocations, and collections of the younger generation, that start a collection. Connections and members form no cycles, so
+most collections find nothing. A full collection stops the process for long after many JOINs, because they make hundreds of
+thousands of living objects. So the first two generations are small, and full collections are rare."""
 
 
 class RuntimeTuning(service.Service):
-    """Sets the interpreter up for many objects that live long. The last one to start."""
+    """Tunes the interpreter for many objects with a long life. Starts last."""
 
     name = "interpreter"
 
     def startService(self) -> None:
         super().startService()
-        sys.setswitchinterval(SWITCH)
+        sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         gc.collect()
         gc.freeze()
-        gc.set_threshold(*THRESHOLDS)
+        gc.set_threshold(*GC_THRESHOLDS)
 
     def stopService(self) -> None:
         super().stopService()

@@ -52,11 +52,11 @@ NO_LIMITS = {
     "code_lookups": 0,
     "code_lookups_total": 0,
 }
-"""The keys that `limits.enabled: false` sets. The others limit lengths, or belong to an object that is not made then."""
+"""The keys that `limits.enabled: false` sets. The others limit lengths, or belong to an object that such a node does not make."""
 
 
 def limits_of(config: Config) -> Limits:
-    """Return the limits, without those that `limits.enabled: false` removes."""
+    """Return the limits; `limits.enabled: false` removes some."""
     limits = config.limits
     return limits if limits.enabled else dataclasses.replace(limits, **NO_LIMITS)  # type: ignore[arg-type]
 
@@ -79,7 +79,7 @@ def authenticator_of(config: Config, clock: IReactorTime) -> TokenAuthenticator 
     if auth.mode == "open":
         return None
     if not auth.keys:
-        raise StartupError("auth.keys: auth.mode is token, so there must be a key to check tokens with; name its file")
+        raise StartupError("auth.keys: auth.mode is token, which needs a key to check tokens with; name its file")
     try:
         return TokenAuthenticator(auth.keys, auth.audience, auth.leeway, clock)
     except KeyFileError as error:

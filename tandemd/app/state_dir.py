@@ -1,4 +1,4 @@
-"""The directory for what a node keeps: one process at a time has it."""
+"""The state directory of a node, which one process holds at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _REMEDY = "choose another directory with state_dir (TANDEMD_STATE_DIR, --state-d
 
 
 def exposed(state_dir: str, keys: Iterable[str]) -> list[str]:
-    """Return what other users of the machine may read or replace although it is secret, with the remedy.
+    """Return secret files that other users of the machine can read or replace, as texts with the remedy.
 
     keys: paths of files, or of directories with `*.secret` files.
     """
@@ -41,16 +41,16 @@ def _mode(path: str) -> int:
 
 
 def claim(path: str) -> int:
-    """Create the directory if there is none, and hold it until the process ends, however it ends.
+    """Create the directory if it does not exist, and lock it until the process ends.
 
-    Returns the file descriptor that holds it; closing it lets it go. Raises StartupError, also if another process holds it.
+    Return the file descriptor of the lock; closing it releases the lock. Raises StartupError, also if another process holds it.
     """
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
-        # A lock of the file, not the file itself: nothing is left over by a process that was killed.
+        # The kernel releases the lock of a killed process, so it leaves nothing behind.
         lock = os.open(os.path.join(path, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StartupError(f"state_dir: {path} cannot be used: {error.strerror}; mend that, or {_REMEDY}") from None
+        raise StartupError(f"state_dir: {path} cannot be used: {error.strerror}; correct that, or {_REMEDY}") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -1,4 +1,4 @@
-"""What the node tells the service manager that has started it (systemd), and what that may ask of it."""
+"""Notifications to the service manager (systemd), and its request to reload."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..util.services import Periodic
 
 
 class SystemdNotifier(service.Service):
-    """Tells whether the node is ready or stopping, that it is alive if that is wanted, and reloads on SIGHUP.
+    """Reports that the node is ready, stopping and alive, and reloads on SIGHUP.
 
-    The last one to start, and the first to stop. Does nothing where no service manager asks for it (NOTIFY_SOCKET).
+    Starts last, and stops first. Reports nothing without a service manager (NOTIFY_SOCKET).
     """
 
     name = "notifier"
@@ -33,7 +33,7 @@ class SystemdNotifier(service.Service):
         always: bool = False,
         handle: Callable[[int, Callable[..., None]], object] = signal.signal,
     ):
-        """reactor: IReactorTime and IReactorFromThreads. reload: is called on SIGHUP; without a service
+        """reactor: IReactorTime and IReactorFromThreads. reload: called on SIGHUP; without a service
         manager only if `always`. handle: as signal.signal."""
         self._address = _address(environ.get("NOTIFY_SOCKET", ""))
         self._socket: socket.socket | None = None
@@ -42,24 +42,24 @@ class SystemdNotifier(service.Service):
         self._always = always
         self._handle = handle
         self._interval = _watchdog(environ, pid) / 2
-        self._alive = Periodic(reactor, self._interval, lambda: self._say("WATCHDOG=1"), "telling that it is alive")
+        self._alive = Periodic(reactor, self._interval, lambda: self._say("WATCHDOG=1"), "reporting to the watchdog")
 
     def startService(self) -> None:
         super().startService()
         if self._address:
-            # Kept open: the watchdog would end a node that has no descriptor left for a moment.
+            # Stays open: the watchdog would end a node that is out of descriptors for a moment.
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-        self._say("READY=1\nSTATUS=Taking connections")
+        self._say("READY=1\nSTATUS=Accepting connections")
         if self._interval:
             self._alive.start(now=True)
-        # A terminal sends the same when it is closed, and then the program must end, as it does by itself.
+        # A closed terminal sends the same signal, and then the program must end, which is the default.
         if self._address or self._always:
             self._handle(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hang_up))
 
     def stopService(self) -> None:
         super().stopService()
         self._alive.stop()
-        self._say("STOPPING=1\nSTATUS=Sending clients away")
+        self._say("STOPPING=1\nSTATUS=Closing connections")
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -76,17 +76,17 @@ class SystemdNotifier(service.Service):
         try:
             self._socket.sendto(text.encode(), self._address)
         except OSError as error:
-            self._log.warn("the service manager cannot be told: {reason}", reason=error.strerror, told=text)
+            self._log.warn("failed to notify the service manager: {reason}", reason=error.strerror, notification=text)
 
 
 def _address(text: str) -> str:
-    """Return the address of a Unix socket; '' for none, or of another kind."""
+    """Return the address of a Unix socket; '' for an empty or another address."""
     if text.startswith("@"):
         return "\0" + text[1:]
     return text if text.startswith("/") else ""
 
 
 def _watchdog(environ: Mapping[str, str], pid: int) -> float:
-    """Return within how many seconds a sign of life is wanted; 0 for none."""
-    asked, whom = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", str(pid))
-    return int(asked) / 1e6 if asked.isdecimal() and whom == str(pid) else 0.0
+    """Return the watchdog's period in seconds; 0 without a watchdog."""
+    period, recipient = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", str(pid))
+    return int(period) / 1e6 if period.isdecimal() and recipient == str(pid) else 0.0

@@ -1,4 +1,4 @@
-"""TLS without a proxy: what the server proves itself with, read again when the files change."""
+"""TLS without a proxy. The node reads certificate and key again when their files change."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from ..util.file_watcher import POLL_SECONDS, FileWatcher, InvalidFileError, fil
 from ..util.services import PeriodicService, StartupError
 from ..util.text import one_line
 
-SOON = timedelta(days=14)
-"""How long before its end a certificate is warned about."""
+EXPIRY_WARNING = timedelta(days=14)
+"""Time before the end of a certificate from which the node warns of it."""
 
 CIPHERS = AcceptableCiphers.fromOpenSSLCipherString("ECDHE+AESGCM:ECDHE+CHACHA20")
 """For TLS 1.2; all suites of TLS 1.3 are good."""
 
 SUFFIXES = (".pem",)
-"""What files in a directory are called."""
+"""The names of PEM files in a directory end so."""
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 _KEY = re.compile(rb"-----BEGIN (?P<kind>[A-Z ]*PRIVATE KEY)-----.*?-----END (?P=kind)-----", re.DOTALL)
 
 
 def tls_endpoint(config: Config) -> tuple[str, tuple[str, ...]]:
-    """Return the endpoint below TLS, and the files of certificate and key: none for no TLS.
+    """Return the endpoint below TLS, and the files of certificate and key; no files without TLS.
 
-    Twisted's own `tls:DIRECTORY:port=443` is understood, but not left to Twisted: that never reads a renewed certificate.
+    `tls:DIRECTORY:port=443` is Twisted's, but Twisted never reads a renewed certificate, so the node implements it.
     """
     found = re.fullmatch(r"tls:(?:path=)?((?:[^:\\]|\\.)+)(?::(.*))?", config.port)
     if found is None:
@@ -61,12 +61,12 @@ def certificates_of(config: Config, clock: IReactorTime, wall: Callable[[], floa
     return Certificates(files, clock, wall) if files else None
 
 
-class _Read:
-    """What the files held."""
+class _FileContent:
+    """Certificate, chain and key of the files."""
 
     def __init__(self, paths: Sequence[str]):
-        """paths: PEM files, and directories whose *.pem are taken. Raises Unusable."""
-        blocks: dict[bytes, str] = {}  # without those that are in several files, and in the order in which they came
+        """paths: PEM files, and directories with *.pem files. Raises InvalidFileError."""
+        blocks: dict[bytes, str] = {}  # duplicates removed, in the order of the files
         keys: dict[bytes, str] = {}
         for file in dict.fromkeys(file for path in paths for file in _files(path)):
             data = _content(file)
@@ -88,20 +88,20 @@ class _Read:
         if not own:
             raise InvalidFileError(
                 f"tls.key: {file} is not the key of the certificate in {next(iter(blocks.values()))}; "
-                "give the two that belong together"
+                "name the certificate and its own key"
             )
-        # The newest, if the directory has an old one too.
+        # The directory may have an old certificate, too: take the newest.
         self.certificate = max(own, key=lambda one: one.not_valid_after_utc)
         chain = [one for one in certificates if one.public_key() != key.public_key()]
         try:
             self.context: Context = CertificateOptions(
-                privateKey=PKey.from_cryptography_key(key),  # type: ignore[arg-type]  # what it cannot use, it refuses
+                privateKey=PKey.from_cryptography_key(key),  # type: ignore[arg-type]  # pyOpenSSL rejects other kinds
                 certificate=X509.from_cryptography(self.certificate),
                 extraCertChain=[X509.from_cryptography(one) for one in chain],
                 raiseMinimumTo=TLSVersion.TLSv1_2,
                 acceptableCiphers=CIPHERS,
             ).getContext()
-        except Exception as error:  # OpenSSL has many
+        except Exception as error:  # OpenSSL has many classes of errors
             raise InvalidFileError(
                 f"tls.certificate: {paths[0]} cannot be used: {one_line(error)}; get another one"
             ) from None
@@ -147,7 +147,7 @@ def _private_key(block: bytes, path: str) -> PrivateKeyTypes:
         return load_pem_private_key(block, None)
     except TypeError:
         raise InvalidFileError(f"tls.key: {path} has a passphrase; remove it, with `openssl pkey -in {path}`") from None
-    except Exception as error:  # those of OpenSSL have no class in common
+    except Exception as error:  # OpenSSL's errors have no common class
         raise InvalidFileError(
             f"tls.key: {path} is damaged or of an unknown kind: {one_line(error)}; get a new one"
         ) from None
@@ -155,13 +155,13 @@ def _private_key(block: bytes, path: str) -> PrivateKeyTypes:
 
 @implementer(IOpenSSLServerConnectionCreator)
 class Certificates(service.MultiService):
-    """Puts TLS below a factory. New connections get the certificate that was read last; the present ones go on."""
+    """Puts TLS below a factory. New connections use the newest certificate; open connections are not affected."""
 
     name = "certificates"
     _log = Logger()
 
     def __init__(self, paths: Sequence[str], clock: IReactorTime, wall: Callable[[], float]):
-        """Raises StartupError if the files cannot be used. wall: the wall clock, which certificates go by."""
+        """Raises StartupError if the files cannot be used. wall: the wall clock, in seconds since 1970."""
         super().__init__()
         self._clock = clock
         self._wall = wall
@@ -170,19 +170,19 @@ class Certificates(service.MultiService):
             self._files = FileWatcher(
                 paths,
                 SUFFIXES,
-                lambda: _Read(paths),
+                lambda: _FileContent(paths),
                 self._changed,
-                "the TLS certificate was not read again: {reason}",
+                "failed to read the TLS certificate again: {reason}",
                 clock,
             )
         except InvalidFileError as error:
             raise StartupError(str(error)) from None
         self._files.setServiceParent(self)
-        PeriodicService(clock, POLL_SECONDS, self._warn, "looking at the end of the certificate").setServiceParent(self)
+        PeriodicService(clock, POLL_SECONDS, self._warn, "checking the end of the certificate").setServiceParent(self)
 
     @property
     def expires(self) -> float:
-        """When the certificate ends, in seconds since 1970."""
+        """The end of the certificate, in seconds since 1970."""
         return self._files.content.certificate.not_valid_after_utc.timestamp()
 
     def wrap_factory(self, factory: IProtocolFactory) -> IProtocolFactory:
@@ -193,22 +193,22 @@ class Certificates(service.MultiService):
         return Connection(self._files.content.context, None)
 
     def warnings(self) -> list[str]:
-        """Return what is wrong with the certificate, for people."""
+        """Return faults of the certificate, as texts for operators."""
         end = self._files.content.certificate.not_valid_after_utc
         now = datetime.fromtimestamp(self._wall(), UTC)
         if now > end:
             return [f"the TLS certificate for {self._files.content.names} has expired on {end:%Y-%m-%d}; renew it"]
-        if now > end - SOON:
+        if now > end - EXPIRY_WARNING:
             return [f"the TLS certificate for {self._files.content.names} expires on {end:%Y-%m-%d}; renew it"]
         return []
 
     def reload(self) -> None:
-        """Read the files again. If they cannot be used, what was read before stays."""
+        """Read the files again. If they cannot be used, the present certificate stays."""
         self._files.reload()
 
-    def _changed(self, read: _Read) -> None:
+    def _changed(self, read: _FileContent) -> None:
         self._log.info(
-            "the TLS certificate was read again; it is for {names} until {until:%Y-%m-%d}",
+            "read the TLS certificate again; it is for {names} until {until:%Y-%m-%d}",
             names=read.names, until=read.certificate.not_valid_after_utc,
         )  # fmt: skip
         self._warn()

@@ -1,4 +1,4 @@
-"""Who may join, where a signed token (JWT) says so: `auth.mode: token`."""
+"""Authentication of JOINs by signed tokens (JWT), with `auth.mode: token`, and PIN hashing."""
 
 from .authenticator import TokenAuthenticator
 from .keys import KeyFileError, VerificationKey, read_keys

@@ -1,4 +1,4 @@
-"""Checks the tokens of JOINs, with keys that are read again when their files change."""
+"""Checks the auth tokens of JOINs. The node reads the keys again when their files change."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class _Payload(Struct):
 
 
 class TokenAuthenticator(service.MultiService):
-    """Says who may join as whom."""
+    """Decides which user id a client may join as."""
 
-    name = "doorkeeper"
+    name = "authenticator"
     _log = Logger()
 
     def __init__(self, paths: Sequence[str], audience: str, leeway: float, clock: IReactorTime):
-        """paths: see `read_keys`. audience: what `aud` must be. leeway: seconds by which clocks may differ. Raises KeyFileError."""
+        """paths: see `read_keys`. audience: the required `aud`. leeway: seconds by which clocks may differ. Raises KeyFileError."""
         super().__init__()
         self._audience = audience
         self._leeway = leeway
@@ -42,22 +42,22 @@ class TokenAuthenticator(service.MultiService):
             SUFFIXES,
             lambda: read_keys(paths),
             self._changed,
-            "the keys of auth.keys were not read again: {reason}",
+            "failed to read the keys of auth.keys again: {reason}",
             clock,
         )
         self._keys.setServiceParent(self)
 
     def reload(self) -> None:
-        """Read the files again. If they cannot be used, the keys that were read before stay."""
+        """Read the files again. If they cannot be used, the present keys stay."""
         self._keys.reload()
 
     def _changed(self, keys: dict[str, VerificationKey]) -> None:
-        self._log.info("the keys of auth.keys were read again: {kids}", kids=", ".join(keys))
+        self._log.info("read the keys of auth.keys again: {kids}", kids=", ".join(keys))
 
     def authenticate(self, join: m.Join) -> Claims:
-        """Return what the JOIN's token says. Raises RequestError, with code "unauthorized", unless it allows this JOIN."""
+        """Return the claims of the JOIN's token. Raises RequestError, with code "unauthorized", unless it allows this JOIN."""
         if not join.auth:
-            raise _refused("this server lets nobody in without a token; give it in `auth`")
+            raise _refused("this server requires a token; send it in `auth`")
         payload = self._verified(join.auth)
         if payload.room != join.room_id:
             raise _refused("the token in `auth` is for another room")
@@ -82,8 +82,8 @@ class TokenAuthenticator(service.MultiService):
         except jwt.MissingRequiredClaimError as error:
             raise _refused(f"the token in `auth` lacks the claim `{error.claim}`") from None
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
-            words = next((words for kind, words in _FAULTS if isinstance(error, kind)), "is not a signed JWT")
-            raise _refused(f"the token in `auth` {words}") from None
+            fault = next((text for kind, text in _FAULTS if isinstance(error, kind)), "is not a signed JWT")
+            raise _refused(f"the token in `auth` {fault}") from None
 
     def _key(self, header: dict[str, Any]) -> VerificationKey:
         keys = self._keys.content
@@ -103,7 +103,7 @@ _FAULTS: tuple[tuple[type[Exception], str], ...] = (
     (jwt.InvalidAlgorithmError, "is signed with an algorithm that its key is not for"),
     (jwt.InvalidSignatureError, "has a wrong signature"),
 )
-"""Whatever is in a token is looked at when its signature has been found right, so nobody else learns of it."""
+"""Texts for faults of a token. PyJWT checks the signature before the claims, so a forged token reveals nothing about them."""
 
 
 def _refused(text: str) -> RequestError:

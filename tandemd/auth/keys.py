@@ -1,8 +1,8 @@
-"""The keys that tokens are checked with, from files. What a file is called says what is in it.
+"""The keys to check auth tokens with, from files. The name of a file decides how it is read.
 
-`MESSAGE_ID_BYTES.secret`: a secret for HS256. `MESSAGE_ID_BYTES.pem`: a public key, RSA for RS256 or Ed25519 for EdDSA.
-`*.json`: a JWK Set (RFC 7517). The key's id (`kid`) is NAME up to its first dot, or what the JWK says. Each key has one
-algorithm, which no token can change: so a public key is never taken for a secret.
+`NAME.secret`: a secret for HS256. `NAME.pem`: a public key, RSA for RS256 or Ed25519 for EdDSA.
+`*.json`: a JWK Set (RFC 7517). The key's id (`kid`) is NAME up to its first dot, or that of the JWK. Each key has one
+algorithm, which a token cannot change. So a token cannot use a public key as a secret.
 """
 
 from __future__ import annotations
@@ -22,10 +22,8 @@ from msgspec import Struct
 
 from ..util.file_watcher import InvalidFileError, files_in
 
-SECRET_BYTES = 32
-"""The shortest secret."""
-RSA_BITS = 2048
-"""The shortest RSA key."""
+MIN_SECRET_BYTES = 32
+MIN_RSA_BITS = 2048
 
 
 class KeyFileError(InvalidFileError):
@@ -33,7 +31,7 @@ class KeyFileError(InvalidFileError):
 
 
 class VerificationKey(Struct, frozen=True):
-    """One key. algorithm: the only one it is used for. material: what PyJWT takes for it; never shown."""
+    """One key. algorithm: the only one that it verifies. material: the key for PyJWT; never logged."""
 
     kid: str
     algorithm: str
@@ -44,15 +42,15 @@ class VerificationKey(Struct, frozen=True):
 
 
 def read_keys(paths: Sequence[str]) -> dict[str, VerificationKey]:
-    """Return the keys in files, and in the files of directories that are called like keys, by id. Raises KeyFileError."""
+    """Return the keys in files, and in the key files of directories, by id. Raises KeyFileError."""
     keys: dict[str, VerificationKey] = {}
     for path in _files(paths):
         for key in _READERS[path.suffix](path):
             if key.kid in keys:
-                raise KeyFileError(f"{path}: there are two keys with the id {key.kid!r}; each needs one of its own")
+                raise KeyFileError(f"{path}: two keys have the id {key.kid!r}; each needs one of its own")
             keys[key.kid] = key
     if not keys:
-        raise KeyFileError(f"{', '.join(paths) or 'nothing'}: no key there; give files *.secret, *.pem or *.json")
+        raise KeyFileError(f"{', '.join(paths) or 'nothing'}: no key; name files *.secret, *.pem or *.json")
     return keys
 
 
@@ -64,7 +62,7 @@ def _files(paths: Sequence[str]) -> Iterator[Path]:
             raise KeyFileError(f"{name}: {error.strerror}; make it readable") from None
         for path in files:
             if path.suffix not in SUFFIXES:
-                raise KeyFileError(f"{path}: what is in it is not clear; call it *.secret, *.pem or *.json")
+                raise KeyFileError(f"{path}: unknown kind of key; name the file *.secret, *.pem or *.json")
             yield path
 
 
@@ -84,22 +82,24 @@ def _secret(path: Path) -> Iterator[VerificationKey]:
 
 
 def secret_in(data: bytes) -> bytes:
-    """Return the secret that a file holds: all of it but the end of the last line."""
+    """Return the secret in a file's content: all bytes except the end of the last line."""
     return data.removesuffix(b"\n").removesuffix(b"\r")
 
 
 def _checked_secret(path: Path, secret: bytes) -> bytes:
     if b"-----BEGIN" in secret:
-        raise KeyFileError(f"{path}: that is a PEM file, not a secret; call it *.pem if it is a public key")
-    if len(secret) < SECRET_BYTES:
-        raise KeyFileError(f"{path}: {len(secret)} bytes are too short for a secret; take {SECRET_BYTES} random ones")
+        raise KeyFileError(f"{path}: this is a PEM file, not a secret; name it *.pem if it is a public key")
+    if len(secret) < MIN_SECRET_BYTES:
+        raise KeyFileError(
+            f"{path}: {len(secret)} bytes are too short for a secret; take {MIN_SECRET_BYTES} random ones"
+        )
     return secret
 
 
 def _pem(path: Path) -> Iterator[VerificationKey]:
     data = _content(path)
     if b"PRIVATE KEY-----" in data:
-        raise KeyFileError(f"{path}: that is a private key, which this server has no use for; give the public one")
+        raise KeyFileError(f"{path}: this is a private key; give the server the public one")
     try:
         key = load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm):
@@ -109,8 +109,8 @@ def _pem(path: Path) -> Iterator[VerificationKey]:
 
 def _public(path: Path, kid: str, key: object) -> VerificationKey:
     if isinstance(key, RSAPublicKey):
-        if key.key_size < RSA_BITS:
-            raise KeyFileError(f"{path}: {key.key_size} bits are too short for an RSA key; take {RSA_BITS} or more")
+        if key.key_size < MIN_RSA_BITS:
+            raise KeyFileError(f"{path}: {key.key_size} bits are too short for an RSA key; take {MIN_RSA_BITS} or more")
         return VerificationKey(kid, "RS256", key)
     if isinstance(key, Ed25519PublicKey):
         return VerificationKey(kid, "EdDSA", key)
@@ -144,11 +144,9 @@ def _jwk(path: Path, jwk: _Jwk, fields: dict[str, Any]) -> VerificationKey:
     kid = jwk.kid or _kid(path)
     algorithm = _ALGORITHMS.get(jwk.kty)
     if algorithm is None or jwk.alg not in ("", algorithm):
-        raise KeyFileError(f"{path}: the key {kid!r} is for something else; use HS256, RS256 or EdDSA (Ed25519)")
+        raise KeyFileError(f"{path}: the key {kid!r} has an unsupported algorithm; use HS256, RS256 or EdDSA (Ed25519)")
     if jwk.d is not None:
-        raise KeyFileError(
-            f"{path}: the key {kid!r} is a private one, which this server has no use for; give the public one"
-        )
+        raise KeyFileError(f"{path}: the key {kid!r} is a private one; give the server the public one")
     try:
         if jwk.kty == "oct":
             return VerificationKey(kid, algorithm, _checked_secret(path, HMACAlgorithm.from_jwk(fields)))
@@ -161,4 +159,4 @@ def _jwk(path: Path, jwk: _Jwk, fields: dict[str, Any]) -> VerificationKey:
 _READERS = {".secret": _secret, ".pem": _pem, ".json": _jwks}
 
 SUFFIXES = frozenset(_READERS)
-"""What files in a directory are called."""
+"""The names of key files in a directory end so."""

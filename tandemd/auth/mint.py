@@ -1,4 +1,4 @@
-"""Making tokens: `python -m tandemd.auth mint`. For tests; in earnest whoever knows the users makes them."""
+"""Makes auth tokens: `python -m tandemd.auth mint`. For tests; in production the application with the accounts makes them."""
 
 from __future__ import annotations
 
@@ -45,23 +45,23 @@ def mint(key: str, kid: str, claims: dict[str, Any]) -> str:
 def claims_of(
     room: str, user: str, name: str | None, role: str, audience: str, now: float, expires: int
 ) -> dict[str, Any]:
-    """Return what a token says. name: None leaves it to the user. role: "host" or "guest". now, expires: seconds."""
+    """Return the claims of a token. name: None lets the user choose. role: "host" or "guest". now, expires: seconds."""
     claims = {"aud": audience, "sub": user, "room": room, "role": role, "iat": int(now), "exp": int(now) + expires}
     return claims if name is None else claims | {"name": name}
 
 
 def main(arguments: Sequence[str], now: float) -> int:
-    """Carry out the command line; return the exit status. now: seconds since 1970."""
-    parser = argparse.ArgumentParser(prog="python -m tandemd.auth", description="Tokens for auth.mode: token.")
+    """Run the command line; return the exit status. now: seconds since 1970."""
+    parser = argparse.ArgumentParser(prog="python -m tandemd.auth", description="Makes tokens for auth.mode: token.")
     command = parser.add_subparsers(dest="command", required=True).add_parser("mint", help="print a token")
     command.add_argument("--key", required=True, help="a secret (*.secret), or a private key (PEM)")
-    command.add_argument("--kid", default="", help="the key's id; else the file's name up to its first dot")
-    command.add_argument("--room", required=True, help="the room id that it is for")
-    command.add_argument("--user", required=True, help="the user id that it is for")
-    command.add_argument("--name", help="the name to show; else the user chooses")
+    command.add_argument("--kid", default="", help="the key's id; default: the file's name up to its first dot")
+    command.add_argument("--room", required=True, help="the room id that the token is valid for")
+    command.add_argument("--user", required=True, help="the user id that the token is valid for")
+    command.add_argument("--name", help="the user's name; default: the user chooses it")
     command.add_argument("--role", choices=("host", "guest"), default="guest")
     command.add_argument("--audience", default="tandemd", help="auth.audience of the server")
-    command.add_argument("--expires", type=int, default=3600, help="seconds for which it is valid (3600)")
+    command.add_argument("--expires", type=int, default=3600, help="validity of the token in seconds (3600)")
     given = parser.parse_args(arguments)
     claims = claims_of(given.room, given.user, given.name, given.role, given.audience, now, given.expires)
     try:
@@ -73,5 +73,5 @@ def main(arguments: Sequence[str], now: float) -> int:
 
 
 def run() -> int:
-    """Carry out this process's command line."""
+    """Run this process's command line."""
     return main(sys.argv[1:], time.time())

@@ -1,4 +1,4 @@
-"""Hashing PINs off the reactor's thread."""
+"""Hashes PINs off the reactor's thread."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class PinHasher(service.Service):
         self._pool.stop()
 
     def hash_pin(self, pin: str, salt: str) -> Deferred[Pin]:
-        """See `tokens.hash_pin`."""
-        return threads.deferToThreadPool(self._reactor, self._pool, _hash_humbly, pin, salt)
+        """See `util.secrets.hash_pin`."""
+        return threads.deferToThreadPool(self._reactor, self._pool, _hash_with_low_priority, pin, salt)
 
 
-def _hash_humbly(pin: str, salt: str) -> Pin:
-    """Hash when nobody else wants the processor, or for a quarter of the time: there may be hundreds who guess."""
-    if sys.platform == "linux":  # where this is about the thread
-        # A system call filter may forbid it. The PIN is hashed all the same.
+def _hash_with_low_priority(pin: str, salt: str) -> Pin:
+    """Hash at low priority (nice 5), so that a flood of PIN guesses cannot starve the reactor thread."""
+    if sys.platform == "linux":  # where the priority is that of the thread
+        # A system call filter may forbid the call. The thread then hashes at normal priority.
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, 5)
     return Pin(salt, secrets.hash_pin(pin, salt))

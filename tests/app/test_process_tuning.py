@@ -6,7 +6,7 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tandemd.app.process_tuning import RESERVE, fit_to_fd_limit
+from tandemd.app.process_tuning import RESERVED_DESCRIPTORS, fit_to_fd_limit
 from tandemd.config import Config
 from tandemd.config.schema import Limits
 
@@ -25,7 +25,7 @@ class OpenFilesTests(SynchronousTestCase):
     def test_too_few(self) -> None:
         for files in (1024, 4096, 20_000):
             connections, http = self.fit(files)
-            self.assertLessEqual(connections + http + RESERVE, files)
+            self.assertLessEqual(connections + http + RESERVED_DESCRIPTORS, files)
             self.assertGreater(connections, files / 2)
 
     def test_what_is_configured_is_not_exceeded(self) -> None:

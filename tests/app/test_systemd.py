@@ -72,11 +72,11 @@ class NotifierTests(SynchronousTestCase):
             notifier = self.notifier({"NOTIFY_SOCKET": address})
             self.assertEqual(manager.told(), [])
             notifier.startService()
-            self.assertEqual(manager.told(), ["READY=1\nSTATUS=Taking connections"])
+            self.assertEqual(manager.told(), ["READY=1\nSTATUS=Accepting connections"])
             self.reactor.advance(100)
             self.assertEqual(manager.told(), [])  # no watchdog was asked for
             notifier.stopService()
-            self.assertEqual(manager.told(), ["STOPPING=1\nSTATUS=Sending clients away"])
+            self.assertEqual(manager.told(), ["STOPPING=1\nSTATUS=Closing connections"])
 
     def test_watchdog(self) -> None:
         address = f"@tandemd-test-{os.getpid()}"
@@ -175,7 +175,7 @@ class UnitTests(DaemonTestCase):
         manager = cast(Any, reactor).listenUNIXDatagram(path, heard := Heard())
         self.addCleanup(manager.stopListening)
         daemon = self.start(NOTIFY_SOCKET=path, WATCHDOG_USEC="200000")
-        self.assertEqual(await heard.told.next(lambda it: True), "READY=1\nSTATUS=Taking connections")
+        self.assertEqual(await heard.told.next(lambda it: True), "READY=1\nSTATUS=Accepting connections")
         # It takes connections by now.
         await daemon.ready()
         await heard.told.next(lambda it: it == "WATCHDOG=1")

@@ -154,7 +154,7 @@ class CertificatesTests(SynchronousTestCase):
         self.assertRegex(self.refused(key, key), "^tls.certificate: no certificate in .*key.pem; it must be")
         self.assertRegex(self.refused(certificate, certificate), "^tls.key: no private key in .*cert.pem; it must be")
         self.assertRegex(
-            self.refused(certificate, foreign), "^tls.key: .*other/key.pem is not the key of .*/cert.pem; give the two"
+            self.refused(certificate, foreign), "^tls.key: .*other/key.pem is not the key of .*/cert.pem; name the certificate and its own key"
         )
         two = self.home / "two.pem"
         two.write_bytes(pathlib.Path(key).read_bytes() + pathlib.Path(foreign).read_bytes())
@@ -270,7 +270,7 @@ class DaemonTests(DaemonTestCase):
         certificate, key = authority().issue(days=180)
         write(self.files, certificate, key)
         daemon.kill(signal.SIGHUP)
-        await daemon.lines.next(lambda line: "the TLS certificate was read again" in line)
+        await daemon.lines.next(lambda line: "read the TLS certificate again" in line)
         self.assertEqual(await self.shown(daemon), certificate.strip())
         bob = await self.wss(daemon)
         await bob.join("movie", "bob")

@@ -181,7 +181,7 @@ class ComingBack(DaemonTestCase):
         _, _, token = await self.party()
         await self.archived("movie", self.seq)
         await self.again(signal.SIGKILL)
-        self.assertIn("1 rooms are back", [line["message"] for line in self.daemon.log])
+        self.assertIn("restored 1 rooms from the archive", [line["message"] for line in self.daemon.log])
         # No client is back yet.
         await self.again(signal.SIGKILL)
         await self.assert_back(token)
@@ -327,7 +327,7 @@ class Refused(DaemonTestCase):
 
     async def test_the_state_directory_cannot_be_used(self) -> None:
         self.state.write_text("a file")
-        await self.says(f"state_dir: {self.state} cannot be used: .*; mend that, or choose another .*state_dir.*")
+        await self.says(f"state_dir: {self.state} cannot be used: .*; correct that, or choose another .*state_dir.*")
 
     async def test_the_archive_is_something_else(self) -> None:
         self.state.mkdir()

@@ -170,7 +170,7 @@ class RedisTests(StoreTestCase):
         pathlib.Path(wrong).write_text("-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n")
         empty = os.path.abspath(self.mktemp())
         pathlib.Path(empty).write_text("")
-        for path, why in (("/no/such", "No such file"), (wrong, "damaged"), (empty, "no certificate in it")):
+        for path, why in (("/no/such", "No such file"), (wrong, "damaged"), (empty, "no certificate")):
             text = await self.refused(REDIS_HOST="r", REDIS_TLS="true", TANDEMD_REDIS_TLS_CA=path)
             self.assertRegex(text, rf"^redis\.tls_ca: {re.escape(path)} cannot be used: .*{why}")
 

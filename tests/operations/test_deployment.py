@@ -11,7 +11,7 @@ import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 import tandemd
-from tandemd.app.listener import CLOSING
+from tandemd.app.listener import CLOSE_TIMEOUT_SECONDS
 from tandemd.config import load
 from tandemd.config.schema import keys
 
@@ -48,7 +48,7 @@ class UnitTests(SynchronousTestCase):
 
     def test_it_may_stop_as_long_as_it_needs(self) -> None:
         (limit,) = unit("tandemd.service")["Service"]["TimeoutStopSec"]
-        self.assertGreaterEqual(int(limit), load(None, {}, {}).drain_seconds + CLOSING + 10)
+        self.assertGreaterEqual(int(limit), load(None, {}, {}).drain_seconds + CLOSE_TIMEOUT_SECONDS + 10)
 
     def test_it_cannot_take_the_machine_down_and_leaves_no_core(self) -> None:
         service = unit("tandemd.service")["Service"]
@@ -139,7 +139,9 @@ class ContainerTests(SynchronousTestCase):
             environ = {key: value for key, value in node["environment"].items() if "$" not in value}
             config = load(None, environ, {})
             self.assertTrue(config.uses_postgres and config.uses_redis)
-            self.assertGreaterEqual(int(node["stop_grace_period"].rstrip("s")), config.drain_seconds + CLOSING + 10)
+            self.assertGreaterEqual(
+                int(node["stop_grace_period"].rstrip("s")), config.drain_seconds + CLOSE_TIMEOUT_SECONDS + 10
+            )
             names.add(config.node_id)
         self.assertEqual(len(names), len(self.nodes))
         volumes = [volume for node in self.nodes.values() for volume in node["volumes"]]

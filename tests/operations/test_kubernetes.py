@@ -15,7 +15,7 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tandemd.app.listener import CLOSING
+from tandemd.app.listener import CLOSE_TIMEOUT_SECONDS
 from tandemd.config import Config, Redis, load
 from tandemd.config.schema import keys
 
@@ -177,7 +177,7 @@ class PromiseTests(KubernetesTestCase):
             drain = self.configuration(overlay).drain_seconds
             self.assertGreater(drain, 0)
             # Ten seconds are for the last writes to the archive.
-            needed = float(command[1]) + drain + CLOSING + 10
+            needed = float(command[1]) + drain + CLOSE_TIMEOUT_SECONDS + 10
             self.assertLessEqual(needed, pod["terminationGracePeriodSeconds"])
             # Before the sleep is over, all clients of the service have to know that the pod is going.
             self.assertGreaterEqual(float(command[1]), 3)

@@ -1,4 +1,4 @@
-"""Tells twistd of the daemon. Every twistd on the machine imports this, so it imports nothing of ours."""
+"""Registers `twistd tandemd`. Each twistd on the machine imports this module, so it imports no module of tandemd."""
 
 from twisted.application.service import ServiceMaker
 
