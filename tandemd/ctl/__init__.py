@@ -1,1 +1,1 @@
-"""tandemctl: what operators type. It asks a node's administration API, and looks at configuration and servers itself."""
+"""tandemctl: the operators' command. It uses a node's administration API, and checks configuration and servers itself."""

@@ -1,4 +1,4 @@
-"""Questions to a node by HTTP."""
+"""HTTP requests to a node."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import ssl
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-TIMEOUT = 15.0
+TIMEOUT_SECONDS = 15.0
 
 
 class NodeUnreachableError(Exception):
-    """The node cannot be asked, or does not let us. Its text says what to do."""
+    """The node does not answer, or rejects the token. The text has the remedy."""
 
 
 class RequestDeniedError(Exception):
-    """The node has answered, and refuses. status: of HTTP. Its text is the node's reason."""
+    """The node rejects the request. status: of HTTP. The text is the node's reason."""
 
     def __init__(self, status: int, text: str):
         super().__init__(text)
@@ -26,12 +26,12 @@ class RequestDeniedError(Exception):
 def fetch(
     url: str, method: str = "GET", body: bytes | None = None, headers: dict[str, str] | None = None
 ) -> tuple[int, dict[str, str], bytes]:
-    """Return status, headers (lower case) and body of an answer. Blocks; raises Unreachable."""
+    """Return status, headers (lower case) and body of an answer. Blocks; raises NodeUnreachableError."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise NodeUnreachableError(f"{url} is no http or https URL; write one such as http://127.0.0.1:4001")
+        raise NodeUnreachableError(f"{url} is not an http or https URL such as http://127.0.0.1:4001")
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname, parts.port, timeout=TIMEOUT)
+    connection = kind(parts.hostname, parts.port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request(
             method, f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}", body, headers or {}
@@ -48,19 +48,19 @@ def fetch(
 
 
 class NodeClient:
-    """The administration API of one node. url: where the node is. token: what it wants to be shown."""
+    """The administration API of one node. url: of the node. token: its `admin.token`."""
 
     def __init__(self, url: str, token: str):
         self._url = url.rstrip("/")
         self._token = token
 
     def get(self, *path: str, **arguments: object) -> Any:
-        """Return what the API has at a path. Raises Unreachable or Denied."""
+        """Return the JSON at a path. Raises NodeUnreachableError or RequestDeniedError."""
         query = f"?{urlencode(arguments)}" if arguments else ""
         return self._ask("GET", path, query, None)
 
     def post(self, *path: str, **body: object) -> Any:
-        """Do something, and return the answer. Raises Unreachable or Denied."""
+        """Send a request with a body, and return the answer. Raises NodeUnreachableError or RequestDeniedError."""
         return self._ask("POST", path, "", json.dumps(body).encode())
 
     def _ask(self, method: str, path: tuple[str, ...], query: str, body: bytes | None) -> Any:
@@ -79,5 +79,5 @@ class NodeClient:
             return answer
         text = answer.get("error", "") if isinstance(answer, dict) else ""
         if status in (401, 429):
-            raise NodeUnreachableError(f"{self._url} refuses the token: {text}")
+            raise NodeUnreachableError(f"{self._url} rejects the token: {text}")
         raise RequestDeniedError(status, text or f"the node answers {status}")

@@ -1,4 +1,4 @@
-"""tandemctl doctor: looks at all that a node needs, and says for each fault what to do about it."""
+"""tandemctl doctor: checks the servers and files of a node, and reports each fault with its remedy."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from ..util.text import one_line
 from .client import NodeUnreachableError, fetch
 from .probes import ProbeError, RedisConnection, certificate_ends, master, redis_connection, websocket
 
-SKEW = 0.5
-"""Seconds between two clocks that are worth a warning. Rooms go by Redis' clock; logs and tokens by the machine's."""
-ENDING = 14 * 86400.0
-"""Seconds before its end at which a certificate should have been renewed."""
+MAX_CLOCK_SKEW_SECONDS = 0.5
+"""Difference of two clocks from which doctor warns. Rooms use Redis' clock; logs and tokens use the machine's."""
+RENEWAL_SECONDS = 14 * 86400.0
+"""Time before the end of a certificate at which a new one should be in place."""
 
 
 class Finding(Struct, frozen=True):
-    """level: "ok", "warning" or "problem". what: where, and how it is. remedy: what to do, "" if all is well."""
+    """level: "ok", "warning" or "problem". subject: the checked thing and its state. remedy: "" if nothing is to do."""
 
     level: str
-    what: str
+    subject: str
     remedy: str = ""
 
 
 def examine(config: Config, url: str, public_url: str) -> Iterator[Finding]:
-    """Look at everything, and return what there is to say. Blocks.
+    """Check everything, and yield the findings. Blocks.
 
-    url: the node as it is reached here. public_url: as clients reach it, "" if that is not to be looked at.
+    url: the node's URL on this machine. public_url: its URL for clients, "" to skip that check.
     """
     yield from _state_directory(config)
     yield from _archive(config)
@@ -47,15 +47,17 @@ def examine(config: Config, url: str, public_url: str) -> Iterator[Finding]:
     if public_url:
         yield from _outside(config, public_url.rstrip("/"))
     else:
-        yield Finding(
-            "warning", "the way from outside: not looked at", "tandemctl doctor URL, or set web.invite_base_url"
-        )
+        yield Finding("warning", "outside: not checked", "run tandemctl doctor URL, or set web.invite_base_url")
 
 
 def _state_directory(config: Config) -> Iterator[Finding]:
     path = config.state_dir
     if not os.path.isdir(path):
-        yield Finding("warning", f"state_dir: {path} is not there", "the daemon makes it when it may; or set state_dir")
+        yield Finding(
+            "warning",
+            f"state_dir: {path} does not exist",
+            "the daemon creates it if it may; or set state_dir",
+        )
     elif not os.access(path, os.W_OK | os.X_OK):
         yield Finding("warning", f"state_dir: {path} is not writable for this user", "run this as the daemon's user")
     else:
@@ -66,21 +68,19 @@ def _archive(config: Config) -> Iterator[Finding]:
     dialect = dialect_of(config)
     key = "postgres" if config.uses_postgres else "archive.sqlite_file"
     if not config.uses_postgres and not os.path.exists(config.sqlite_path):
-        yield Finding("warning", f"{key}: {dialect.where} is not there yet", "the daemon makes it when it starts")
+        yield Finding("warning", f"{key}: {dialect.where} does not exist yet", "the daemon creates it when it starts")
         return
     try:
         missing = migrate(dialect, dry_run=True)
     except ArchiveError as error:
-        yield Finding(
-            "problem", f"{key}: {error}", "see that the server runs, and that name, user and password are right"
-        )
+        yield Finding("problem", f"{key}: {error}", "check that the server runs, and the name, user and password")
         return
     if missing:
         yield Finding(
-            "warning", f"{key}: the schema lacks {', '.join(missing)}", "start the daemon, or tandemctl migrate"
+            "warning", f"{key}: the schema lacks {', '.join(missing)}", "start the daemon, or run tandemctl migrate"
         )
     else:
-        yield Finding("ok", f"{key}: {dialect.where}, with the present schema")
+        yield Finding("ok", f"{key}: {dialect.where}, with the current schema")
     connection = dialect.connect()
     try:
         cursor = connection.cursor()
@@ -92,20 +92,22 @@ def _archive(config: Config) -> Iterator[Finding]:
             cursor.execute('select count(*) from "dead_letters"')
             count = int(cursor.fetchone()[0])
             if count:
-                remedy = 'look at their "error", and delete them when they are dealt with'
-                yield Finding("warning", f"{key}: {count} rows were refused (table dead_letters)", remedy)
-    except Exception as error:  # whatever the driver raises
+                remedy = 'read the column "error" of each; delete the row once its cause is removed'
+                yield Finding("warning", f"{key}: the database rejected {count} rows (table dead_letters)", remedy)
+    except Exception as error:  # the errors of two drivers have no common class
         yield Finding("problem", f"{key}: {one_line(error)}", "give the user the rights to read tandemd's tables")
     finally:
         connection.close()
 
 
 def _clock(whose: str, theirs: float, began: float) -> Finding:
-    """Compare a clock with this machine's. began: when it was asked."""
+    """Compare a clock with this machine's. theirs: its time. began: the time of the request."""
     now = time.time()
     skew = max(began - theirs, theirs - now, 0.0)
-    if skew > SKEW:
-        return Finding("warning", f"clock: {whose} is {skew:.1f} s away from this machine", "run NTP (chrony) on both")
+    if skew > MAX_CLOCK_SKEW_SECONDS:
+        return Finding(
+            "warning", f"clock: {whose} differs from this machine by {skew:.1f} s", "run NTP (chrony) on both"
+        )
     return Finding("ok", f"clock: {whose} agrees with this machine")
 
 
@@ -116,18 +118,18 @@ def _redis(config: Config) -> Iterator[Finding]:
         try:
             places.append(master(redis, written))
         except ProbeError as error:
-            remedy = "see that the sentinel runs, and redis.sentinel_master and redis.sentinel_password"
+            remedy = "check that the sentinel runs, redis.sentinel_master and redis.sentinel_password"
             yield Finding("warning", f"sentinel {written}: {error}", remedy)
     if redis.sentinels:
         if not places:
-            yield Finding(
-                "problem", "redis.sentinels: none of them knows the master", "start them; see the lines above"
-            )
+            yield Finding("problem", "redis.sentinels: no sentinel knows the master", "start them; see the lines above")
             return
         if len(set(places)) > 1:
             found = ", ".join(f"{host}:{port}" for host, port in sorted(set(places)))
             yield Finding(
-                "problem", f"redis.sentinels: they name different masters: {found}", "SENTINEL RESET; see their logs"
+                "problem",
+                f"redis.sentinels: they name different masters: {found}",
+                "run SENTINEL RESET; see their logs",
             )
     host, port = places[0] if places else (redis.host, redis.port)
     where = host if host.startswith("/") else f"{host}:{port}"
@@ -137,11 +139,11 @@ def _redis(config: Config) -> Iterator[Finding]:
             if redis.sentinels and "min_slaves_good_slaves" not in connection.info("replication"):
                 yield Finding(
                     "problem",
-                    f"Redis at {where}: min-replicas-to-write is 0: what a master acknowledges while it is cut off is lost",
+                    f"Redis at {where}: min-replicas-to-write is 0: changes that a disconnected master accepts are lost",
                     "set it to 1, and min-replicas-max-lag to 5, on the master and its replicas",
                 )
     except ProbeError as error:
-        remedy = "see that it runs, and redis.host, redis.port, redis.password and redis.tls"
+        remedy = "check that it runs, redis.host, redis.port, redis.password and redis.tls"
         yield Finding("problem", f"Redis at {where}: {error}", remedy)
 
 
@@ -155,13 +157,13 @@ def _redis_server(connection: RedisConnection, where: str) -> Iterator[Finding]:
         )
     policy = memory.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
-        remedy = "set it to noeviction: anything else throws rooms away"
+        remedy = "set it to noeviction: other policies delete rooms"
         yield Finding("problem", f"Redis at {where}: maxmemory-policy is {policy}", remedy)
     most, used = int(memory.get("maxmemory", 0)), int(memory.get("used_memory", 0))
     if most and used > 0.8 * most:
         yield Finding("warning", f"Redis at {where}: {used / most:.0%} of maxmemory is used", "raise maxmemory")
     if keeping.get("aof_enabled") != "1" and not keeping.get("rdb_last_save_time"):
-        yield Finding("warning", f"Redis at {where}: nothing is kept on disk", "appendonly yes")
+        yield Finding("warning", f"Redis at {where}: it keeps nothing on disk", "set appendonly yes")
     began = time.time()
     seconds, micros = connection.ask("TIME")
     yield _clock("Redis", int(seconds) + int(micros) / 1e6, began)
@@ -173,24 +175,24 @@ def _node(url: str) -> Iterator[Finding]:
         status, headers, _ = fetch(f"{url}/health")
         ready, _, content = fetch(f"{url}/health/ready")
     except NodeUnreachableError as error:
-        yield Finding("problem", f"node: {error}", "start it, or name the right one with --url")
+        yield Finding("problem", f"node: {error}", "start it, or name another one with --url")
         return
     if status != 200:
-        yield Finding("problem", f"node: {url}/health answers {status}", "something else listens there: see --url")
+        yield Finding("problem", f"node: {url}/health answers {status}", "another program listens there: see --url")
         return
-    told = _told(content)
+    body = _json_object(content)
     if ready == 200:
-        yield Finding("ok", f"node: {told.get('nodeId')} at {url} is ready")
-    for reason in told.get("reasons", ()):
+        yield Finding("ok", f"node: {body.get('nodeId')} at {url} is ready")
+    for reason in body.get("reasons", ()):
         yield Finding("problem", f"node: not ready: {reason}", "docs/operations.md, TandemdNotReady")
-    for warning in told.get("warnings", ()):
+    for warning in body.get("warnings", ()):
         yield Finding("warning", f"node: {warning}", "docs/operations.md")
     date = email.utils.parsedate_to_datetime(headers["date"]).timestamp() if "date" in headers else None
-    if date is not None and abs(date + 0.5 - began) > SKEW + 1:
+    if date is not None and abs(date + 0.5 - began) > MAX_CLOCK_SKEW_SECONDS + 1:
         yield Finding("warning", f"clock: the node's is {date - began:+.0f} s from this machine's", "run NTP on both")
 
 
-def _told(content: bytes) -> dict[str, Any]:
+def _json_object(content: bytes) -> dict[str, Any]:
     try:
         found = json.loads(content)
     except ValueError:
@@ -204,30 +206,32 @@ def _outside(config: Config, url: str) -> Iterator[Finding]:
         status, _, content = fetch(f"{url}/health")
     except NodeUnreachableError as error:
         yield Finding(
-            "problem", f"outside: {error}", "see the name in DNS, the firewall, the proxy and its certificate"
+            "problem", f"outside: {error}", "check the name in DNS, the firewall, the proxy and its certificate"
         )
         return
-    if status != 200 or "nodeId" not in _told(content):
-        yield Finding("problem", f"outside: {url}/health answers {status}, and not as a node", "route / to the nodes")
+    if status != 200 or "nodeId" not in _json_object(content):
+        yield Finding("problem", f"outside: {url}/health answers {status}, but not as a node", "route / to the nodes")
         return
-    yield Finding("ok", f"outside: {url} leads to node {_told(content)['nodeId']}")
+    yield Finding("ok", f"outside: {url} leads to node {_json_object(content)['nodeId']}")
     if parts.scheme == "https":
         try:
             left = certificate_ends(parts.hostname or "", parts.port or 443) - time.time()
         except ProbeError as error:
             yield Finding("problem", f"outside: the certificate: {error}", "renew it")
         else:
-            level = "warning" if left < ENDING else "ok"
+            level = "warning" if left < RENEWAL_SECONDS else "ok"
             yield Finding(
-                level, f"outside: the certificate ends in {left / 86400:.0f} days", "renew it" if left < ENDING else ""
+                level,
+                f"outside: the certificate ends in {left / 86400:.0f} days",
+                "renew it" if left < RENEWAL_SECONDS else "",
             )
     elif parts.hostname not in ("localhost", "127.0.0.1", "::1"):
-        yield Finding("warning", "outside: there is no TLS", "pages of https sites, and so the extension, need wss")
+        yield Finding("warning", "outside: no TLS", "pages of https sites, and so the extension, need wss")
     address = f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}{parts.path}/ws"
     try:
         took = websocket(address)
     except ProbeError as error:
-        remedy = "let the proxy pass Upgrade and Connection on, by HTTP/1.1 (docs/deployment.md)"
+        remedy = "make the proxy pass Upgrade and Connection on, by HTTP/1.1 (docs/deployment.md)"
         yield Finding("problem", f"outside: {address}: {error}", remedy)
     else:
         yield Finding("ok", f"outside: {address}: PING and PONG in {took * 1000:.0f} ms")
@@ -237,6 +241,4 @@ def _outside(config: Config, url: str) -> Iterator[Finding]:
         except NodeUnreachableError:
             continue
         if status in (200, 401, 429):
-            yield Finding(
-                "warning", f"outside: everybody gets to /{hidden}", f"have the proxy refuse /{hidden.split('/')[0]}"
-            )
+            yield Finding("warning", f"outside: /{hidden} is public", f"make the proxy reject /{hidden.split('/')[0]}")

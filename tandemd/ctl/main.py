@@ -30,12 +30,12 @@ from .output import as_json, facts, moment, shown, table
 P = ParamSpec("P")
 
 FAILED, WRONG, UNREACHABLE = 1, 2, 3
-"""Exit statuses beside 0: it was refused or something is wrong; the call or the configuration is wrong; nobody answers."""
-SOCKET = 4001
-"""Where systemd listens for the daemon, if nobody has changed tandemd.socket."""
+"""Exit statuses beside 0: rejected or faulty; wrong call or configuration; no answer from the node."""
+SYSTEMD_PORT = 4001
+"""The port of an unchanged tandemd.socket."""
 _PORT = re.compile(r"(?:tcp6?:)?([1-9][0-9]*)(?::.*)?|systemd:.*")
-FOLLOW = 1.0
-"""Seconds between two questions for new events."""
+FOLLOW_INTERVAL_SECONDS = 1.0
+"""Time between two requests for new events."""
 
 
 def _fail(status: int, text: str) -> NoReturn:
@@ -44,7 +44,7 @@ def _fail(status: int, text: str) -> NoReturn:
 
 
 class CtlSettings:
-    """What the options before the command say. Configuration and token are read when somebody wants them."""
+    """The options before the command. Commands that need configuration or token read them."""
 
     def __init__(self, config: str | None, url: str, token_file: str | None, as_json: bool):
         self._path = config
@@ -53,7 +53,7 @@ class CtlSettings:
         self.json = as_json
 
     def config(self) -> Config:
-        """Return the configuration, as the daemon would have it here."""
+        """Return the configuration of a daemon in this environment."""
         try:
             return load(self._path, os.environ, {})
         except ConfigError as error:
@@ -61,49 +61,51 @@ class CtlSettings:
 
     @property
     def url(self) -> str:
-        """Where the node is: as given, else where the configuration has it on this machine."""
+        """The node's URL: the option, else the configured port on this machine."""
         if self._url:
             return self._url.rstrip("/")
         config = self.config()
         port = _PORT.fullmatch(config.port)
         if port is not None:
-            return f"{'https' if config.tls.certificate else 'http'}://127.0.0.1:{port[1] or SOCKET}"
-        _fail(WRONG, f"port is {config.port!r}: say where the node is with --url or TANDEMCTL_URL")
+            return f"{'https' if config.tls.certificate else 'http'}://127.0.0.1:{port[1] or SYSTEMD_PORT}"
+        _fail(WRONG, f"port is {config.port!r}: name the node with --url or TANDEMCTL_URL")
 
     def node(self) -> NodeClient:
-        """Return the node to ask."""
+        """Return the client of the node."""
         if self._token_file is None:
             token = self.config().admin.token
             if not token:
-                _fail(
-                    WRONG, "there is no admin.token: name its file with --token-file, TANDEMCTL_TOKEN_FILE or --config"
-                )
+                _fail(WRONG, "no admin.token: name its file with --token-file, TANDEMCTL_TOKEN_FILE or --config")
             return NodeClient(self.url, token)
         try:
             with open(self._token_file, encoding="ascii") as file:
                 return NodeClient(self.url, file.read().strip())
         except (OSError, UnicodeDecodeError) as error:
-            _fail(WRONG, f"{self._token_file}: cannot be read: {getattr(error, 'strerror', None) or 'it is no token'}")
+            _fail(
+                WRONG, f"{self._token_file}: cannot be read: {getattr(error, 'strerror', None) or 'it is not a token'}"
+            )
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "TANDEMCTL"})
-@click.option("-c", "--config", metavar="FILE", help="The daemon's configuration file; its environment counts too.")
-@click.option("--url", default="", metavar="URL", help="Where the node is. Default: this machine, port as configured.")
-@click.option("--token-file", metavar="FILE", help="Holds the token of the administration API. Default: admin.token.")
+@click.option("-c", "--config", metavar="FILE", help="The daemon's configuration file; the environment overrides it.")
+@click.option("--url", default="", metavar="URL", help="URL of the node. Default: this machine, configured port.")
+@click.option(
+    "--token-file", metavar="FILE", help="File with the token of the administration API. Default: admin.token."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @click.version_option(__version__, prog_name="tandemctl")
 @click.pass_context
 def main(context: click.Context, config: str | None, url: str, token_file: str | None, as_json: bool) -> None:
-    """Look after tandemd.
+    """Operate tandemd.
 
-    Options are also taken from the environment, as TANDEMCTL_URL and the like. Exit status: 0 done; 1 refused, or
-    something is wrong; 2 wrong call or configuration; 3 the node does not answer, or refuses the token.
+    The environment sets options, too: TANDEMCTL_URL and the like. Exit status: 0 done; 1 rejected, or a fault
+    was found; 2 wrong call or configuration; 3 the node does not answer, or rejects the token.
     """
     context.obj = CtlSettings(config, url, token_file, as_json)
 
 
 def _asking(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn what may happen when a node is asked into a line and an exit status."""
+    """Turn errors of requests to a node into a line and an exit status."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -130,7 +132,7 @@ def _done(settings: CtlSettings, answer: Any, text: str) -> None:
 @main.command()
 @click.pass_obj
 def check_config(settings: CtlSettings) -> None:
-    """Say whether the configuration can be used, and what it amounts to."""
+    """Check the configuration, and print the value of each key."""
     config = settings.config()
     values: dict[str, object] = {}
     for key in keys():
@@ -147,10 +149,10 @@ def check_config(settings: CtlSettings) -> None:
 
 
 @main.command()
-@click.option("--dry-run", is_flag=True, help="Only say what would be done; it is tried, and taken back.")
+@click.option("--dry-run", is_flag=True, help="Apply the migrations, print them and roll them back.")
 @click.pass_obj
 def migrate(settings: CtlSettings, dry_run: bool) -> None:
-    """Bring the database to the schema of this version. The daemon does that too when it starts."""
+    """Migrate the database to the schema of this version. The daemon does that at its start, too."""
     config = settings.config()
     try:
         if not dry_run:
@@ -166,9 +168,9 @@ def migrate(settings: CtlSettings, dry_run: bool) -> None:
 @click.argument("public_url", metavar="[URL]", required=False)
 @click.pass_obj
 def doctor(settings: CtlSettings, public_url: str | None) -> None:
-    """Look for what is wrong: configuration, PostgreSQL, Redis, clocks, the node, and the way to it from outside.
+    """Find faults in configuration, PostgreSQL, Redis, clocks, the node, and its access from outside.
 
-    URL is where clients reach the server; without it, web.invite_base_url.
+    URL is the address for clients; default: web.invite_base_url.
     """
     config = settings.config()
     findings = []
@@ -176,9 +178,9 @@ def doctor(settings: CtlSettings, public_url: str | None) -> None:
         findings.append(finding)
         if not settings.json:
             mark = {"ok": "ok      ", "warning": "warning ", "problem": "PROBLEM "}[finding.level]
-            click.echo(mark + shown(finding.what) + (f"\n        -> {finding.remedy}" if finding.remedy else ""))
+            click.echo(mark + shown(finding.subject) + (f"\n        -> {finding.remedy}" if finding.remedy else ""))
     if settings.json:
-        as_json([{"level": one.level, "what": one.what, "remedy": one.remedy} for one in findings])
+        as_json([{"level": one.level, "what": one.subject, "remedy": one.remedy} for one in findings])
     if any(finding.level == "problem" for finding in findings):
         sys.exit(FAILED)
 
@@ -188,7 +190,7 @@ def doctor(settings: CtlSettings, public_url: str | None) -> None:
 
 @main.command()
 @click.option("--after", default="", metavar="ID", help="Begin after this room.")
-@click.option("--limit", default=100, type=click.IntRange(1, 1000), help="How many at most.", show_default=True)
+@click.option("--limit", default=100, type=click.IntRange(1, 1000), help="Maximum number.", show_default=True)
 @click.pass_obj
 @_asking
 def rooms(settings: CtlSettings, after: str, limit: int) -> None:
@@ -206,7 +208,7 @@ def rooms(settings: CtlSettings, after: str, limit: int) -> None:
     }
     table(found, columns)
     if len(found) == limit:
-        click.echo(f"There may be more: --after {shown(found[-1]['roomId'])}", err=True)
+        click.echo(f"More rooms may follow: --after {shown(found[-1]['roomId'])}", err=True)
 
 
 @main.command()
@@ -214,7 +216,7 @@ def rooms(settings: CtlSettings, after: str, limit: int) -> None:
 @click.pass_obj
 @_asking
 def room(settings: CtlSettings, id: str) -> None:
-    """Show one room as it is."""
+    """Show the state of one room."""
     found = settings.node().get("rooms", id)
     if settings.json:
         as_json(found)
@@ -239,12 +241,12 @@ def room(settings: CtlSettings, id: str) -> None:
 
 @main.command()
 @click.argument("id")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what happens; end it with Ctrl-C.")
-@click.option("--limit", default=100, type=click.IntRange(1, 1000), help="How many at most.", show_default=True)
+@click.option("-f", "--follow", is_flag=True, help="Print new events until Ctrl-C.")
+@click.option("--limit", default=100, type=click.IntRange(1, 1000), help="Maximum number.", show_default=True)
 @click.pass_obj
 @_asking
 def events(settings: CtlSettings, id: str, follow: bool, limit: int) -> None:
-    """Show what has happened in a room, or in the last one of that name. With --json and --follow: one object a line."""
+    """Show the events of a room, or of the last one with this id. --json with --follow prints an object a line."""
     node = settings.node()
     seen: set[tuple[int, int]] = set()
     found = node.get("rooms", id, "events", limit=limit)["events"]
@@ -260,8 +262,8 @@ def events(settings: CtlSettings, id: str, follow: bool, limit: int) -> None:
         if not follow:
             return
         sys.stdout.flush()
-        time.sleep(FOLLOW)
-        # Nodes may write events of one room out of order: the last ones are read again.
+        time.sleep(FOLLOW_INTERVAL_SECONDS)
+        # Nodes may write events of one room out of order: read the last ones again.
         found = node.get("rooms", id, "events", limit=1000)["events"]
 
 
@@ -269,46 +271,46 @@ def _print_event(settings: CtlSettings, event: dict[str, Any]) -> None:
     if settings.json:
         click.echo(json.dumps(event, ensure_ascii=False))
         return
-    who = shown(event["userId"]) if event["userId"] else "(server)"
+    user = shown(event["userId"]) if event["userId"] else "(server)"
     details = shown(event["details"]) if event["details"] else ""
-    click.echo(f"{shown(event['at'])}  {event['seq']:>6}  {event['event']:<18}  {who:<20}  {details}".rstrip())
+    click.echo(f"{shown(event['at'])}  {event['seq']:>6}  {event['event']:<18}  {user:<20}  {details}".rstrip())
 
 
 @main.command()
 @click.argument("id")
-@click.option("--reason", metavar="TEXT", help="What its members are told.")
+@click.option("--reason", metavar="TEXT", help="Reason that the members see.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask first.")
 @click.pass_obj
 @_asking
 def close(settings: CtlSettings, id: str, reason: str | None, yes: bool) -> None:
-    """End a room, on whatever nodes its members are."""
+    """Close a room, and remove its members on all nodes."""
     if not yes:
-        click.confirm(f"End the room {shown(id)} for everybody in it?", abort=True, err=True)
+        click.confirm(f"Close the room {shown(id)} for all its members?", abort=True, err=True)
     _done(settings, settings.node().post("rooms", id, "close", reason=reason), f"{shown(id)} is closed")
 
 
 @main.command()
 @click.argument("text")
-@click.option("--room", "id", metavar="ID", help="Only there.")
+@click.option("--room", "id", metavar="ID", help="Only in this room.")
 @click.pass_obj
 @_asking
 def announce(settings: CtlSettings, text: str, id: str | None) -> None:
-    """Say something in the chat of one room, or of all rooms. Clients without a chat show nothing."""
+    """Send a message to the chat of one room, or of all rooms. Clients without a chat show nothing."""
     path = ("rooms", id, "announce") if id else ("announce",)
     answer = settings.node().post(*path, text=text)
-    _done(settings, answer, f"said in {answer['rooms']} rooms")
+    _done(settings, answer, f"announced in {answer['rooms']} rooms")
 
 
 @main.command()
 @click.option("--key", required=True, metavar="FILE", help="A secret (*.secret), or a private key (PEM).")
 @click.option("--kid", default="", help="The key's id. Default: the file's name up to its first dot.")
-@click.option("--room", "id", required=True, metavar="ID", help="The room that it is for.")
-@click.option("--user", required=True, metavar="ID", help="The user that it is for.")
-@click.option("--name", help="The name to show. Default: the user chooses.")
+@click.option("--room", "id", required=True, metavar="ID", help="The room that the token is valid for.")
+@click.option("--user", required=True, metavar="ID", help="The user that the token is valid for.")
+@click.option("--name", help="The user's name. Default: the user chooses it.")
 @click.option("--role", type=click.Choice(["host", "guest"]), default="guest", show_default=True)
 @click.option("--audience", help="Default: auth.audience.")
 @click.option(
-    "--expires", type=click.IntRange(1), default=3600, help="Seconds for which it is valid.", show_default=True
+    "--expires", type=click.IntRange(1), default=3600, help="Validity of the token in seconds.", show_default=True
 )
 @click.pass_obj
 def mint_token(
@@ -322,7 +324,7 @@ def mint_token(
     audience: str | None,
     expires: int,
 ) -> None:
-    """Make a token for auth.mode: token. For tests; in earnest whoever knows the users makes them."""
+    """Make a token for auth.mode: token. For tests; in production the application with the accounts makes them."""
     claims = claims_of(id, user, name, role, audience or settings.config().auth.audience, time.time(), expires)
     try:
         token = mint(key, kid, claims)
@@ -338,7 +340,7 @@ def mint_token(
 @click.pass_obj
 @_asking
 def node(settings: CtlSettings) -> None:
-    """Show the node that is asked."""
+    """Show the state of the node."""
     found = settings.node().get("node")
     if settings.json:
         as_json(found)
@@ -347,14 +349,14 @@ def node(settings: CtlSettings) -> None:
 
 
 @main.command()
-@click.option("--undo", is_flag=True, help="Take clients again.")
-@click.option("--force", is_flag=True, help="Also where no other node can take them.")
+@click.option("--undo", is_flag=True, help="Accept clients again.")
+@click.option("--force", is_flag=True, help="Even if no other node can accept them.")
 @click.pass_obj
 @_asking
 def drain(settings: CtlSettings, undo: bool, force: bool) -> None:
-    """Send the node's clients to other nodes, and take no new ones until it is restarted or this is undone."""
+    """Send the node's clients to other nodes, and accept none until a restart or --undo."""
     answer = settings.node().post("drain", undo=undo, force=force)
-    text = "it takes clients again" if undo else f"{answer['connections']} connections go to other nodes"
+    text = "the node accepts clients again" if undo else f"{answer['connections']} connections move to other nodes"
     _done(settings, answer, text)
 
 

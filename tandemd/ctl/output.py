@@ -1,4 +1,4 @@
-"""What tandemctl prints: tables for people, JSON for programs."""
+"""The output of tandemctl: tables for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def facts(values: Mapping[str, object]) -> None:
 
 
 def shown(value: object) -> str:
-    """Return a value as people read it; control characters, which a terminal might obey, are taken out."""
+    """Return a value for people, without control characters, which a terminal might obey."""
     match value:
         case None | "":
             text = "-"
@@ -51,7 +51,7 @@ def shown(value: object) -> str:
 
 
 def moment(milliseconds: object) -> str:
-    """Return a time as people read it."""
+    """Return a time for people, in UTC. milliseconds: since 1970."""
     if not isinstance(milliseconds, int | float):
         return "-"
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

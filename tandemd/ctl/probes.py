@@ -1,4 +1,4 @@
-"""Looking at servers as the daemon will use them, one question after another. Everything here blocks."""
+"""Checks of servers in the daemon's way, one request after another. All functions block."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ import hiredis
 from ..config import Redis
 from ..config.value_types import sentinel
 
-TIMEOUT = 5.0
+TIMEOUT_SECONDS = 5.0
 
 
 class ProbeError(Exception):
-    """What was wrong, in a few words."""
+    """A check failed. The text names the fault in a few words."""
 
 
 class RedisConnection:
@@ -63,10 +63,10 @@ def _stream(redis: Redis, host: str, port: int) -> socket.socket:
     try:
         if host.startswith("/"):
             stream = socket.socket(socket.AF_UNIX)
-            stream.settimeout(TIMEOUT)
+            stream.settimeout(TIMEOUT_SECONDS)
             stream.connect(host)
             return stream
-        stream = socket.create_connection((host, port), TIMEOUT)
+        stream = socket.create_connection((host, port), TIMEOUT_SECONDS)
         if redis.tls:
             context = ssl.create_default_context(cafile=redis.tls_ca or None)
             return context.wrap_socket(stream, server_hostname=host)
@@ -77,13 +77,13 @@ def _stream(redis: Redis, host: str, port: int) -> socket.socket:
 
 @contextlib.contextmanager
 def redis_connection(redis: Redis, host: str, port: int) -> Iterator[RedisConnection]:
-    """Return a connection to the Redis at a place. Raises ProbeError."""
+    """Return a connection to the Redis at an address. Raises ProbeError."""
     with contextlib.closing(_stream(redis, host, port)) as stream:
         yield RedisConnection(stream, redis.username, redis.password, redis.db)
 
 
 def master(redis: Redis, written: str) -> tuple[str, int]:
-    """Return where a sentinel says that the master is. Raises ProbeError."""
+    """Return a sentinel's answer: host and port of the master. Raises ProbeError."""
     with contextlib.closing(_stream(redis, *sentinel(written))) as stream:
         connection = RedisConnection(stream, redis.sentinel_username, redis.sentinel_password)
         found = connection.ask("SENTINEL", "get-master-addr-by-name", redis.sentinel_master)
@@ -95,12 +95,12 @@ def master(redis: Redis, written: str) -> tuple[str, int]:
 def websocket(url: str) -> float:
     """Open a WebSocket at ws(s)://..., exchange PING and PONG, and return how long that took in seconds.
 
-    Raises ProbeError, whose text tells at which step it failed.
+    Raises ProbeError, whose text names the failed step.
     """
     parts = urlsplit(url)
     host, secure = parts.hostname or "", parts.scheme == "wss"
     try:
-        stream = socket.create_connection((host, parts.port or (443 if secure else 80)), TIMEOUT)
+        stream = socket.create_connection((host, parts.port or (443 if secure else 80)), TIMEOUT_SECONDS)
         if secure:
             stream = ssl.create_default_context().wrap_socket(stream, server_hostname=host)
     except OSError as error:
@@ -129,10 +129,10 @@ def _ping(stream: socket.socket, netloc: str, path: str) -> float:
         raise ProbeError(f"the handshake is answered with {status!r}")
     accept = base64.b64encode(hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest())
     if accept not in head:
-        raise ProbeError("the handshake is answered with a wrong key: something in between is no WebSocket proxy")
+        raise ProbeError("the handshake is answered with a wrong key: a proxy in between does not support WebSockets")
     began = time.monotonic()
     payload = b'{"type":"PING"}'
-    # The mask is zero: who reads along may.
+    # The mask is zero: the message is no secret.
     stream.sendall(bytes((0x81, 0x80 | len(payload))) + b"\0\0\0\0" + payload)
     while len(rest) < 2 or len(rest) < 2 + (rest[1] & 0x7F):
         rest += _read(stream)
@@ -156,9 +156,9 @@ def _read(stream: socket.socket) -> bytes:
 
 
 def certificate_ends(host: str, port: int) -> float:
-    """Return when the certificate of a server ends, in seconds since 1970. Raises ProbeError."""
+    """Return the end of a server's certificate, in seconds since 1970. Raises ProbeError."""
     try:
-        with socket.create_connection((host, port), TIMEOUT) as plain:
+        with socket.create_connection((host, port), TIMEOUT_SECONDS) as plain:
             with ssl.create_default_context().wrap_socket(plain, server_hostname=host) as stream:
                 found = stream.getpeercert() or {}
     except OSError as error:

@@ -105,7 +105,7 @@ class OneNodeTests(TandemctlTestCase):
         self.assertNotIn("secret", events)
         follower = self.spawn(daemon, "--json", "events", "movie night", "--follow")
         await follower.lines.next(lambda line: json.loads(line)["event"] == "CHAT")
-        self.assertIn("said in 1 rooms", (await self.ctl(daemon, "announce", "Good night")).output)
+        self.assertIn("announced in 1 rooms", (await self.ctl(daemon, "announce", "Good night")).output)
         self.assertEqual((await client.hear("CHAT", userId="server"))["text"], "Good night")
         await self.ctl(daemon, "close", "movie night", "--yes", "--reason", "it is late")
         self.assertEqual((await client.hear("ROOM_CLOSED"))["reason"], "it is late")
@@ -131,7 +131,7 @@ class OneNodeTests(TandemctlTestCase):
         wrong = self.home / "wrong"
         wrong.write_text("x" * 40)
         self.assertIn(
-            "refuses the token", (await self.ctl(daemon, "rooms", status=3, TANDEMCTL_TOKEN_FILE=str(wrong))).errors
+            "rejects the token", (await self.ctl(daemon, "rooms", status=3, TANDEMCTL_TOKEN_FILE=str(wrong))).errors
         )
         await self.ctl(daemon, "rooms", status=3, TANDEMCTL_URL="http://127.0.0.1:1")
         # A script cannot type yes.
@@ -164,9 +164,9 @@ class OneNodeTests(TandemctlTestCase):
         found = {one["what"]: one["level"] for one in run.json}
         self.assertNotIn("problem", found.values())
         self.assertTrue(any("PING and PONG" in what and level == "ok" for what, level in found.items()), found)
-        self.assertTrue(any("with the present schema" in what for what in found), found)
+        self.assertTrue(any("with the current schema" in what for what in found), found)
         # Here nothing stands before the node, and that is said.
-        self.assertEqual(found["outside: everybody gets to /metrics"], "warning")
+        self.assertEqual(found["outside: /metrics is public"], "warning")
         run = await self.ctl(daemon, "doctor", "http://127.0.0.1:1", status=1)
         self.assertRegex(run.output, r"PROBLEM outside: .*\n +-> ")
 
