@@ -1,4 +1,4 @@
-"""The configuration: declared in `declaration`, read by `load`, documented by `reference`."""
+"""The configuration: declared in `schema`, read by `load`, documented by `reference`."""
 
 from .loader import ConfigError, load
 from .schema import AdminSettings, Archive, Config, Limits, Log, Postgres, Redis, Rooms, TitleSettings, Web

@@ -49,7 +49,7 @@ class Redis:
     tls_ca: str = key(
         text("the path of a file"),
         "",
-        "A PEM file with the certificates of the authorities that may have signed the server's. Empty: the system's.",
+        "A PEM file with the certificates of trusted authorities. Empty: those of the system.",
     )
     url: str = key(
         url("redis", "rediss", "unix", secret=True),
@@ -61,17 +61,17 @@ class Redis:
     sentinels: tuple[str, ...] = key(
         texts("sentinels such as redis-a.example.org:26379 or [2001:db8::1]:26379; the port is optional", sentinel),
         [],
-        "The sentinels that know where the master is; in the place of host and port, and url. "
-        "The master and its replicas need min-replicas-to-write 1, or a master that is cut off takes changes that are lost.",
+        "The sentinels that know the master; they replace host and port, and url. The master and its replicas need "
+        "min-replicas-to-write 1, because a disconnected master would accept changes that are lost later.",
     )
-    sentinel_master: str = key(text("a name", r"\S+"), "mymaster", "The name by which the sentinels know the master.")
+    sentinel_master: str = key(text("a name", r"\S+"), "mymaster", "The sentinels' name of the master.")
     sentinel_username: str = key(text("a name"), "", "The sentinels' ACL user; empty for the default user.")
     sentinel_password: str = key(text("a password", secret=True), "", "The sentinels' password.")
     journal_length: int = key(
-        integer(1000, 100_000_000), 200_000, "Changes kept in Redis while PostgreSQL cannot take them."
+        integer(1000, 100_000_000), 200_000, "Changes kept in Redis while PostgreSQL cannot store them."
     )
     journal_bytes: int = key(
         size("64K", "100G"),
         "96M",
-        "Bytes of these changes in Redis, at most: a quarter of its maxmemory.",
+        "Maximum size of these changes; set at most a quarter of Redis' maxmemory.",
     )

@@ -18,12 +18,12 @@ from .schema import Config, ConfigKey, Redis, keys, sections
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. Its text is one line that names the key or file, and the remedy."""
+    """The configuration cannot be used. The text is one line that names the key or file, and the remedy."""
 
 
 @dataclass(frozen=True)
 class _Given:
-    """A value as it was written, and where: "FILE: rooms.grace" or "TANDEMD_ROOMS_GRACE"."""
+    """A value as written, and its source: "FILE: rooms.grace" or "TANDEMD_ROOMS_GRACE"."""
 
     value: object
     source: str
@@ -55,11 +55,11 @@ def load(
     return _resolve(config, environ, socket.gethostname() if hostname is None else hostname)
 
 
-# ---- where values come from ----------------------------------------------------------------------------------------
+# ---- sources -------------------------------------------------------------------------------------------------------
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key given twice is an error, instead of the second one silently winning."""
+    """YAML in which a repeated key is an error; PyYAML would use the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         names = [name for name, _ in node.value if isinstance(name, yaml.ScalarNode)]
@@ -110,7 +110,7 @@ def _from_environment(environ: Mapping[str, str], declared: Mapping[str, ConfigK
         for suffix in ("", "_file") if key.kind.secret else ("",):
             names = [name + suffix.upper() for name in key.env]
             known.update(names)
-            # An empty variable is how deployment tools say "not set".
+            # Deployment tools set an empty variable for "not set".
             present = [name for name in names if environ.get(name) and not _injected(name, environ[name])]
             if len({environ[name] for name in present}) > 1:
                 raise ConfigError(f"{present[0]} and {present[1]} are two names of {key.path}: set only one")
@@ -123,7 +123,7 @@ def _from_environment(environ: Mapping[str, str], declared: Mapping[str, ConfigK
 
 
 def _injected(name: str, value: str) -> bool:
-    """Say whether a variable is none of ours: Kubernetes makes some for its services, tests have their own."""
+    """Return whether a variable is no key: Kubernetes makes some for its services, and tests have their own."""
     if name.startswith(("TANDEMD_SERVICE_", "TANDEMD_PORT", "TANDEMD_TEST_")):
         return True
     return name.endswith("_PORT") and value.startswith("tcp://")
@@ -149,7 +149,7 @@ def _similar(name: str, names: Iterable[str]) -> str:
 
 
 def _without_files(layer: _Layer, declared: Mapping[str, ConfigKey]) -> _Layer:
-    """Put the content of files in the place of keys that name them."""
+    """Replace keys that name a file by the content of the file."""
     result = {path: given for path, given in layer.items() if path in declared}
     for path, given in layer.items():
         if path in declared:
@@ -169,7 +169,7 @@ def _without_files(layer: _Layer, declared: Mapping[str, ConfigKey]) -> _Layer:
     return result
 
 
-# ---- what they mean ------------------------------------------------------------------------------------------------
+# ---- meaning -------------------------------------------------------------------------------------------------------
 
 
 def _parse(key: ConfigKey, given: _Given) -> object:
@@ -191,7 +191,7 @@ def _build(values: Mapping[str, object]) -> Config:
 
 
 def _check(config: Config, given: _Layer) -> None:
-    """Refuse what each key allows but together makes no sense."""
+    """Reject values that exclude one another. Raises ConfigError."""
     redis = config.redis
     if redis.sentinels and (redis.host or redis.url):
         source = given["redis.url" if redis.url else "redis.host"].source
@@ -219,7 +219,7 @@ def _check(config: Config, given: _Layer) -> None:
 
 
 def _resolve(config: Config, environ: Mapping[str, str], hostname: str) -> Config:
-    """Fill in what depends on the machine, and take the URL of Redis apart."""
+    """Fill in the values that depend on the machine, and split the URL of Redis."""
     systemd = environ.get("STATE_DIRECTORY", "").split(":")[0]
     return dataclasses.replace(
         config,

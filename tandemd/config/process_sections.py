@@ -18,36 +18,37 @@ class Log:
         "The least important events to log.",
         env="LOG_LEVEL",
     )
-    format: str = key(choice("json", "text"), "json", "json: one object a line. text: for people.")
+    format: str = key(choice("json", "text"), "json", "json: one object a line, for programs. text: for people.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """TLS without a proxy: https and wss, wherever `port` says. The files are read again when they change, and on SIGHUP."""
+    """TLS without a proxy: https and wss on `port`. The node reads the files again when they change, and on SIGHUP."""
 
     certificate: str = key(
         text("the path of a file"),
         "",
-        "A PEM file with the server's certificate and, after it, those of the authorities between it and the root. "
-        "Empty: no TLS.",
+        "A PEM file with the server's certificate and, after it, the intermediate certificates. Empty: no TLS.",
     )
     hsts: float = key(
         duration("0s", "730d"),
         "0s",
-        "For how long browsers are to use nothing but https with this host name, on all its ports (Strict-Transport-Security). "
-        "0 does not say so.",
+        "Time during which browsers use only https with this host name, on all its ports (Strict-Transport-Security). "
+        "0 sends no such header.",
     )
     key: str = key(
-        text("the path of a file"), "", "A PEM file with its private key, without passphrase. Empty: the same file."
+        text("the path of a file"),
+        "",
+        "A PEM file with the private key, without passphrase. Empty: the file of the certificate.",
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminSettings:
-    """The administration API at /admin/v1, which tandemctl uses; there is none without a token."""
+    """The administration API at /admin/v1, which tandemctl uses. Without a token it is off."""
 
     token: str = key(
         text("at least 32 letters, digits and other visible characters", r"(?:[\x21-\x7e]{32,1024})?", secret=True),
         "",
-        "The secret that whoever administers must show, such as from `openssl rand -hex 32`; best in a file of its own.",
+        "The secret that administrators present, such as from `openssl rand -hex 32`; best in a file (token_file).",
     )

@@ -1,6 +1,6 @@
 """The configuration file with every key, its default and its meaning, and a page about them, made from the declaration.
 
-`python -m tandemd.config.reference > etc/tandemd.yaml` and `... --markdown > docs/configuration.md` write them anew.
+`python -m tandemd.config.reference > etc/tandemd.yaml` and `... --markdown > docs/configuration.md` write them.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from .schema import ConfigKey, keys, sections
 
 _VALUES = """\
 Durations are seconds or have a unit (250ms, 45s, 2m, 4h), sizes are bytes or have one (64K, 1M).
-A password may be in a file of its own: password_file: PATH instead of password, or NAME_FILE in the environment.
+A secret may be in a file: password_file: PATH instead of password, or NAME_FILE in the environment.
 """
 _HEAD = f"""\
-The configuration of tandemd. Every key is here, with its default; take the # away before a key to change it.
-The environment overrides this file, and the command line overrides both. The name in brackets is the key's in the
-environment. {_VALUES}"""
+The configuration of tandemd. It lists each key with its default; remove the # before a key to change it.
+The environment overrides this file, and the command line overrides both. The name in brackets is the environment's
+name of the key. {_VALUES}"""
 _PAGE = f"""\
-Nothing has to be configured. A key may be given in a YAML file (`--config`), where `web.invite_base_url` is the key
-`invite_base_url` of the section `web`, or in the environment, which overrides the file. A few are options of the command line
-too, which override both. {_VALUES}"""
+All keys are optional. A key may be set in a YAML file (`--config`), where `web.invite_base_url` is the key
+`invite_base_url` of the section `web`, or in the environment, which overrides the file. A few are also options of the command line,
+which override both. {_VALUES}"""
 
 
 def yaml_file() -> str:

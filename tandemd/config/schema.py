@@ -49,15 +49,15 @@ class Config:
     port: str = key(
         ENDPOINT,
         4001,
-        "Where to listen: a port number, or a Twisted server endpoint such as systemd:domain=INET:index=0, or "
-        "tls:DIRECTORY:port=443, which takes certificate and key from the PEM files there. haproxy:tcp:4001 is for "
-        "a port that only proxies with the PROXY protocol (1 or 2) can reach: they say who the client is.",
+        "The port to listen on: a number, or a Twisted server endpoint such as systemd:domain=INET:index=0, or "
+        "tls:DIRECTORY:port=443, which reads certificate and key from the PEM files there. haproxy:tcp:4001 is for "
+        "a port that only proxies with the PROXY protocol (1 or 2) can reach: they send the client's address.",
         env="PORT",
     )
     host: str = key(
         text("a host name or an address", OPTIONAL_HOST),
         "0.0.0.0",
-        "The address to listen on, where port is a number.",
+        "The address to listen on, if port is a number.",
         env="HOST",
     )
     node_id: str = key(
@@ -69,11 +69,11 @@ class Config:
     state_dir: str = key(
         text("the path of a directory"),
         "",
-        "The directory for what the node keeps; created if there is none. Empty: the one that systemd provides "
-        "(StateDirectory), else the directory `state` where the program was started.",
+        "The directory for the node's files; the node creates it if it does not exist. Empty: the one that systemd "
+        "provides (StateDirectory), else `state` in the current directory of the start.",
     )
     drain_seconds: float = key(
-        duration("0s", "1h"), 20, "When the node stops, over how long it sends its clients to other nodes."
+        duration("0s", "1h"), 20, "How long a stopping node takes to send its clients to other nodes."
     )
     fast_path: bool = key(
         SWITCH,

@@ -1,7 +1,7 @@
-"""What values a key may have, and how they are written.
+"""The kinds of values that keys have, and how operators write them.
 
 The same `Kind` reads a value from YAML, where it has a type, and from the environment or the command line, where it is
-text. It raises ValueError for what it does not take; the message to the operator is made of its `says`.
+text. It raises ValueError for other values; the message to the operator uses its `says`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ T = TypeVar("T")
 class Kind(Generic[T]):
     """One kind of value.
 
-    says: what it is, with its range and an example, to follow "is not" and "must be".
-    parse: makes it from what was written; raises ValueError.
-    secret: it is never shown, and may be in a file instead.
+    says: the allowed values, with range and example; follows "is not" and "must be".
+    parse: makes the value from the written one; raises ValueError.
+    secret: the value is never shown, and may be in a file instead.
     """
 
     says: str
@@ -110,7 +110,7 @@ _RATE = re.compile(r"(\d+(?:\.\d+)?)([KM]?)/s, *burst (\d+)([KM]?)", re.ASCII)
 
 
 def rate(least: float = 0.01) -> Kind[Rate]:
-    """So many a second, and so many at once after a rest."""
+    """A sustained rate per second, and a burst after a pause."""
 
     def parse(value: object) -> Rate:
         match = _RATE.fullmatch(value) if isinstance(value, str) else None
@@ -134,7 +134,7 @@ SWITCH: Kind[bool] = Kind("true or false", _switch)
 
 
 def choice(*words: str, also: dict[str, str] | None = None) -> Kind[str]:
-    """One of some words, in any case; `also` maps other spellings that are understood."""
+    """One of some words, in any case; `also` maps accepted other spellings."""
 
     def parse(value: object) -> str:
         if not isinstance(value, str):
