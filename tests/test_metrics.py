@@ -1,4 +1,4 @@
-"""The metrics: rendered text and counts."""
+"""The metrics: the rendered text of counted events."""
 
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,7 +12,7 @@ class MetricsTestCase(SynchronousTestCase):
         self.metrics = NodeMetrics("1.2.3", "n1", received=["PING", "JOIN"])
 
     def samples(self):
-        """Return the values that a scrape sees, by name and labels."""
+        """Return the samples of a scrape: value by name and labels."""
         found = {}
         for family in text_string_to_metric_families(self.metrics.render().decode()):
             for sample in family.samples:
@@ -20,7 +20,7 @@ class MetricsTestCase(SynchronousTestCase):
         return found
 
     def instruments(self):
-        """Return the instruments of all groups, shared ones once."""
+        """Return the instruments of all groups; a shared one once."""
         found = [instrument for group in self.metrics.groups() for instrument in group.instruments()]
         return list({id(instrument): instrument for instrument in found}.values())
 

@@ -28,7 +28,7 @@ LIMIT = PATIENCE_SECONDS
 
 
 class Server(Protocol):
-    """Writes down its calls."""
+    """Records the events of its connection."""
 
     def __init__(self) -> None:
         self.heard = b""
@@ -81,7 +81,7 @@ class ReactorTestCase(TestCase):
             self.clients.append(socket.create_connection(("127.0.0.1", self.port.getHost().port)))
 
     def iterate(self) -> None:
-        """Have one iteration of the reactor, as soon as an event is ready."""
+        """Run one iteration of the reactor, as soon as it has work."""
         select.select([self.reactor._poller.fileno()], [], [], 1.0)
         self.reactor.iterate(0)
 
@@ -176,7 +176,7 @@ class OtherTest(ReactorTestCase):
         self.assertIsNone(second.end)
 
     def test_writing(self) -> None:
-        """The rest of a full socket's data goes on when the socket has room, whether or not something is read meanwhile."""
+        """Output beyond the buffer follows when the buffer has room, with or without input meanwhile."""
         (server,) = self.enter(1)
         data = os.urandom(5_000_000)
         server.transport.write(data)
@@ -225,7 +225,7 @@ class KindsTest(ReactorTestCase):
         self.assertEqual([len(server.heard) for server in servers[1:]], [10] * 5)
 
     def test_own_sockets_wait_for_nobody(self) -> None:
-        """The node's own connections, such as Redis, are handled in each iteration."""
+        """Sockets that the node opened, such as that to Redis, are handled in each iteration."""
         servers = self.enter(4)
         peer = Server()
         with socket.socket() as listening:

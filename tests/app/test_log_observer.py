@@ -1,4 +1,4 @@
-"""The log: the parts of a line, and the levels of lines."""
+"""The log: the content of a line, and the choice of lines."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The node's files as other users of the machine see them."""
+"""Warnings of files that other users of the machine can read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages to systemd, and sockets from it."""
+"""Notifications to systemd, and sockets from it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DATABASE = "notify"
 
 
 class Manager:
-    """Stands for systemd: keeps the messages."""
+    """Stands for systemd, and records its notifications."""
 
     def __init__(self, address: str):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -1,4 +1,4 @@
-"""Signed tokens: accepted keys and tokens, the members that may join with them, and the host."""
+"""Signed tokens: accepted keys and tokens, permission to join, and the choice of the host."""
 
 from __future__ import annotations
 
@@ -299,7 +299,7 @@ class MintTests(FilesMixin, TestCase):
 
 
 class RoleTests(SynchronousTestCase):
-    """The host among members with a token."""
+    """The choice of the host among members with tokens."""
 
     def setUp(self) -> None:
         self.world = World()

@@ -1,4 +1,4 @@
-"""The configuration: sources of values, their precedence, and the errors for wrong ones."""
+"""The configuration: sources of values, their order, and errors of wrong ones."""
 
 import dataclasses
 import os
@@ -34,7 +34,7 @@ class ConfigTestCase(SynchronousTestCase):
         return path
 
     def refused(self, *args, **kwargs):
-        """Return the one line that a configuration is refused with."""
+        """Return the line of the error that rejects a configuration."""
         message = str(self.assertRaises(ConfigError, self.load, *args, **kwargs))
         self.assertNotIn("\n", message)
         return message

@@ -260,7 +260,7 @@ class TwoNodesTests(TandemctlTestCase):
 
 
 class WithoutNodeTests(SynchronousTestCase):
-    """Commands that need no daemon."""
+    """Commands without a daemon."""
 
     def setUp(self) -> None:
         self.home = pathlib.Path(self.mktemp()).resolve()
@@ -355,7 +355,7 @@ class WithoutNodeTests(SynchronousTestCase):
 
 class ImportTests(SynchronousTestCase):
     def test_tandemctl_loads_no_server_code(self) -> None:
-        """The import contracts see static imports only; this sees all that are done."""
+        """The import contracts see static imports only; this test sees all imports."""
         program = "import sys, tandemd.ctl.main; print(*sys.modules)"
         loaded = subprocess.run(
             [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60, cwd=ROOT
