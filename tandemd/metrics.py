@@ -140,7 +140,9 @@ class MetricsRegistry:
     def register(self, group: MetricGroup) -> None:
         """Show a group's instruments. An instrument that several groups share is shown once."""
         self._instruments += [
-            one for one in group.instruments() if not any(one is other for other in self._instruments)
+            instrument
+            for instrument in group.instruments()
+            if not any(instrument is other for other in self._instruments)
         ]
 
     def render(self) -> bytes:

@@ -253,9 +253,9 @@ class Restore(service.Service):
         return Deferred.fromCoroutine(self._restore())
 
     async def _restore(self) -> None:
-        found = await self._archive.restore(self._store.clock.now())
-        self._store.restore(found)
-        for room in found:
+        rooms = await self._archive.restore(self._store.clock.now())
+        self._store.restore(rooms)
+        for room in rooms:
             self._rooms.start_grace(room.room_id, "")
-        if found:
-            self._log.info("restored {count} rooms from the archive", count=len(found))
+        if rooms:
+            self._log.info("restored {count} rooms from the archive", count=len(rooms))

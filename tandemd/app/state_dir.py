@@ -17,9 +17,9 @@ def exposed(state_dir: str, keys: Iterable[str]) -> list[str]:
 
     keys: paths of files, or of directories with `*.secret` files.
     """
-    found = []
+    texts = []
     if _mode(state_dir) & 0o077:
-        found.append(f"state_dir: other users may look into {state_dir}; run chmod 700 {state_dir}")
+        texts.append(f"state_dir: other users may look into {state_dir}; run chmod 700 {state_dir}")
     secrets: list[str] = []
     for path in keys:
         if os.path.isdir(path):
@@ -29,8 +29,8 @@ def exposed(state_dir: str, keys: Iterable[str]) -> list[str]:
             secrets.append(path)
     for path in secrets:
         if path.endswith(".secret") and _mode(path) & 0o006:
-            found.append(f"auth.keys: every user may read or write {path}, and so sign tokens; run chmod o-rwx {path}")
-    return found
+            texts.append(f"auth.keys: every user may read or write {path}, and so sign tokens; run chmod o-rwx {path}")
+    return texts
 
 
 def _mode(path: str) -> int:

@@ -41,11 +41,11 @@ def tls_endpoint(config: Config) -> tuple[str, tuple[str, ...]]:
 
     `tls:DIRECTORY:port=443` is Twisted's, but Twisted never reads a renewed certificate, so the node implements it.
     """
-    found = re.fullmatch(r"tls:(?:path=)?((?:[^:\\]|\\.)+)(?::(.*))?", config.port)
-    if found is None:
+    match = re.fullmatch(r"tls:(?:path=)?((?:[^:\\]|\\.)+)(?::(.*))?", config.port)
+    if match is None:
         files = (config.tls.certificate, config.tls.key or config.tls.certificate)
         return config.endpoint, files if config.tls.certificate else ()
-    directory, arguments = re.sub(r"\\(.)", r"\1", found[1]), found[2] or "443"
+    directory, arguments = re.sub(r"\\(.)", r"\1", match[1]), match[2] or "443"
     if not re.search(r"^\d+|\bport=", arguments):
         arguments = f"port=443:{arguments}"
     backlog = "" if "backlog=" in arguments else ":backlog=4096"
@@ -70,8 +70,8 @@ class _FileContent:
         keys: dict[bytes, str] = {}
         for file in dict.fromkeys(file for path in paths for file in _files(path)):
             data = _content(file)
-            blocks.update((found[0], file) for found in _CERTIFICATE.finditer(data))
-            keys.update((found[0], file) for found in _KEY.finditer(data))
+            blocks.update((match[0], file) for match in _CERTIFICATE.finditer(data))
+            keys.update((match[0], file) for match in _KEY.finditer(data))
         if not blocks:
             raise InvalidFileError(
                 f"tls.certificate: no certificate in {paths[0]}; it must be a PEM file with BEGIN CERTIFICATE"
@@ -84,20 +84,20 @@ class _FileContent:
         certificates = [_certificate(block, file) for block, file in blocks.items()]
         ((block, file),) = keys.items()
         key = _private_key(block, file)
-        own = [one for one in certificates if one.public_key() == key.public_key()]
+        own = [certificate for certificate in certificates if certificate.public_key() == key.public_key()]
         if not own:
             raise InvalidFileError(
                 f"tls.key: {file} is not the key of the certificate in {next(iter(blocks.values()))}; "
                 "name the certificate and its own key"
             )
         # The directory may have an old certificate, too: take the newest.
-        self.certificate = max(own, key=lambda one: one.not_valid_after_utc)
-        chain = [one for one in certificates if one.public_key() != key.public_key()]
+        self.certificate = max(own, key=lambda certificate: certificate.not_valid_after_utc)
+        chain = [certificate for certificate in certificates if certificate.public_key() != key.public_key()]
         try:
             self.context: Context = CertificateOptions(
                 privateKey=PKey.from_cryptography_key(key),  # type: ignore[arg-type]  # pyOpenSSL rejects other kinds
                 certificate=X509.from_cryptography(self.certificate),
-                extraCertChain=[X509.from_cryptography(one) for one in chain],
+                extraCertChain=[X509.from_cryptography(certificate) for certificate in chain],
                 raiseMinimumTo=TLSVersion.TLSv1_2,
                 acceptableCiphers=CIPHERS,
             ).getContext()

@@ -133,8 +133,8 @@ _ALGORITHMS = {"oct": "HS256", "RSA": "RS256", "OKP": "EdDSA"}
 
 def _jwks(path: Path) -> Iterator[VerificationKey]:
     try:
-        found = msgspec.json.decode(_content(path), type=_Jwks).keys
-        for raw in found:
+        members = msgspec.json.decode(_content(path), type=_Jwks).keys
+        for raw in members:
             yield _jwk(path, msgspec.json.decode(raw, type=_Jwk), msgspec.json.decode(raw))
     except (msgspec.MsgspecError, RecursionError):
         raise KeyFileError(f"{path}: not a JWK Set; it must be JSON with a list `keys` of objects with `kty`") from None

@@ -62,10 +62,10 @@ def main(arguments: Sequence[str], now: float) -> int:
     command.add_argument("--role", choices=("host", "guest"), default="guest")
     command.add_argument("--audience", default="tandemd", help="auth.audience of the server")
     command.add_argument("--expires", type=int, default=3600, help="validity of the token in seconds (3600)")
-    given = parser.parse_args(arguments)
-    claims = claims_of(given.room, given.user, given.name, given.role, given.audience, now, given.expires)
+    options = parser.parse_args(arguments)
+    claims = claims_of(options.room, options.user, options.name, options.role, options.audience, now, options.expires)
     try:
-        sys.stdout.write(mint(given.key, given.kid, claims) + "\n")
+        sys.stdout.write(mint(options.key, options.kid, claims) + "\n")
     except KeyFileError as error:
         sys.stderr.write(f"tandemd.auth: {error}\n")
         return 1

@@ -22,14 +22,14 @@ class ConfigError(Exception):
 
 
 @dataclass(frozen=True)
-class _Given:
+class _SourcedValue:
     """A value as written, and its source: "FILE: rooms.grace" or "TANDEMD_ROOMS_GRACE"."""
 
     value: object
     source: str
 
 
-_Layer = dict[str, _Given]
+_Layer = dict[str, _SourcedValue]
 
 
 def load(
@@ -47,11 +47,11 @@ def load(
         _from_environment(environ, declared),
         _from_command_line(overrides, declared),
     ]
-    given: _Layer = {}
+    values: _Layer = {}
     for layer in layers:
-        given |= _without_files(layer, declared)
-    config = _build({path: _parse(declared[path], one) for path, one in given.items()})
-    _check(config, given)
+        values |= _without_files(layer, declared)
+    config = _build({path: _parse(declared[path], value) for path, value in values.items()})
+    _check(config, values)
     return _resolve(config, environ, socket.gethostname() if hostname is None else hostname)
 
 
@@ -89,9 +89,9 @@ def _from_yaml(path: str, declared: Mapping[str, ConfigKey]) -> _Layer:
             entries = {f"{name}.{inner}": v for inner, v in _mapping(path, name, value).items()}
         for key, entry in entries.items():
             if not _known(key, declared):
-                raise ConfigError(f"{path}: {key} is no key of the configuration{_similar(key, declared)}")
+                raise ConfigError(f"{path}: {key} is not a key of the configuration{_similar(key, declared)}")
             if entry is not None:  # `key:` with nothing after it leaves the default
-                layer[key] = _Given(entry, f"{path}: {key}")
+                layer[key] = _SourcedValue(entry, f"{path}: {key}")
     return layer
 
 
@@ -115,10 +115,10 @@ def _from_environment(environ: Mapping[str, str], declared: Mapping[str, ConfigK
             if len({environ[name] for name in present}) > 1:
                 raise ConfigError(f"{present[0]} and {present[1]} are two names of {key.path}: set only one")
             if present:
-                layer[key.path + suffix] = _Given(environ[present[0]], present[0])
+                layer[key.path + suffix] = _SourcedValue(environ[present[0]], present[0])
     for name in sorted(environ):
         if name.startswith("TANDEMD_") and name not in known and not _injected(name, environ[name]):
-            raise ConfigError(f"{name} is no environment name of the configuration{_similar(name, known)}")
+            raise ConfigError(f"{name} is not an environment name of the configuration{_similar(name, known)}")
     return layer
 
 
@@ -132,8 +132,8 @@ def _injected(name: str, value: str) -> bool:
 def _from_command_line(overrides: Mapping[str, str], declared: Mapping[str, ConfigKey]) -> _Layer:
     for path in overrides:
         if not _known(path, declared):
-            raise ConfigError(f"command line: {path} is no key of the configuration{_similar(path, declared)}")
-    return {path: _Given(value, f"command line: {path}") for path, value in overrides.items()}
+            raise ConfigError(f"command line: {path} is not a key of the configuration{_similar(path, declared)}")
+    return {path: _SourcedValue(value, f"command line: {path}") for path, value in overrides.items()}
 
 
 def _known(path: str, declared: Mapping[str, ConfigKey]) -> bool:
@@ -150,35 +150,35 @@ def _similar(name: str, names: Iterable[str]) -> str:
 
 def _without_files(layer: _Layer, declared: Mapping[str, ConfigKey]) -> _Layer:
     """Replace keys that name a file by the content of the file."""
-    result = {path: given for path, given in layer.items() if path in declared}
-    for path, given in layer.items():
+    result = {path: reference for path, reference in layer.items() if path in declared}
+    for path, reference in layer.items():
         if path in declared:
             continue
         secret = path.removesuffix("_file")
         if secret in layer:
-            raise ConfigError(f"{given.source}: {layer[secret].source} is set too; set only one of them")
+            raise ConfigError(f"{reference.source}: {layer[secret].source} is set too; set only one of them")
         try:
-            with open(str(given.value), encoding="utf-8") as file:
+            with open(str(reference.value), encoding="utf-8") as file:
                 content = file.read()
         except (OSError, UnicodeDecodeError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it is not a UTF-8 text file"
             raise ConfigError(
-                f"{given.source}: {given.value} cannot be read: {reason}; check the path and its permissions"
+                f"{reference.source}: {reference.value} cannot be read: {reason}; check the path and its permissions"
             ) from None
-        result[secret] = _Given(content.removesuffix("\n").removesuffix("\r"), given.source)
+        result[secret] = _SourcedValue(content.removesuffix("\n").removesuffix("\r"), reference.source)
     return result
 
 
 # ---- meaning -------------------------------------------------------------------------------------------------------
 
 
-def _parse(key: ConfigKey, given: _Given) -> object:
+def _parse(key: ConfigKey, written: _SourcedValue) -> object:
     try:
-        return key.kind.parse(given.value)
+        return key.kind.parse(written.value)
     except (ValueError, OverflowError):
-        shown = "the value" if key.kind.secret else repr(given.value)
-        name = "" if key.path in given.source else f" ({key.path})"
-        raise ConfigError(f"{given.source}{name}: {shown} is not {key.kind.says}") from None
+        shown = "the value" if key.kind.secret else repr(written.value)
+        name = "" if key.path in written.source else f" ({key.path})"
+        raise ConfigError(f"{written.source}{name}: {shown} is not {key.kind.says}") from None
 
 
 def _build(values: Mapping[str, object]) -> Config:
@@ -190,29 +190,29 @@ def _build(values: Mapping[str, object]) -> Config:
     return Config(**arguments)
 
 
-def _check(config: Config, given: _Layer) -> None:
+def _check(config: Config, values: _Layer) -> None:
     """Reject values that exclude one another. Raises ConfigError."""
     redis = config.redis
     if redis.sentinels and (redis.host or redis.url):
-        source = given["redis.url" if redis.url else "redis.host"].source
+        source = values["redis.url" if redis.url else "redis.host"].source
         raise ConfigError(
-            f"{source}: the sentinels in redis.sentinels say where Redis is; leave one of the two away (the rest of an "
+            f"{source}: the sentinels in redis.sentinels say where Redis is; remove one of the two (the rest of an "
             "URL has keys of its own: redis.username, redis.password, redis.db, redis.tls)"
         )
     if redis.tls and redis.host.startswith("/"):
-        raise ConfigError(f"{given['redis.tls'].source}: a Unix socket (redis.host) has no TLS; leave redis.tls away")
+        raise ConfigError(f"{values['redis.tls'].source}: a Unix socket (redis.host) has no TLS; remove redis.tls")
     if config.uses_redis and not config.uses_postgres:
-        source = given["redis.url" if redis.url else "redis.host" if redis.host else "redis.sentinels"].source
+        source = values["redis.url" if redis.url else "redis.host" if redis.host else "redis.sentinels"].source
         raise ConfigError(
-            f"{source}: Redis needs PostgreSQL beside it; set postgres.host (POSTGRES_HOST) or postgres.url "
-            "(DATABASE_URL), or leave Redis out"
+            f"{source}: Redis needs PostgreSQL, too; set postgres.host (POSTGRES_HOST) or postgres.url "
+            "(DATABASE_URL), or remove Redis"
         )
     if config.tls.key and not config.tls.certificate:
-        raise ConfigError(f"{given['tls.key'].source}: the key alone is no use; set tls.certificate too")
+        raise ConfigError(f"{values['tls.key'].source}: a key needs a certificate; set tls.certificate, too")
     if config.tls.certificate and config.port.startswith(("tls:", "ssl:")):
         raise ConfigError(
-            f"{given['tls.certificate'].source}: `port` names a certificate too ({config.port.partition(':')[0]}:); "
-            "write the number alone there, or leave this away"
+            f"{values['tls.certificate'].source}: `port` names a certificate too ({config.port.partition(':')[0]}:); "
+            "write only the number there, or remove this key"
         )
     if config.rooms.gate_quorum_after > config.rooms.gate_deadline:
         raise ConfigError("rooms.gate_quorum_after is longer than rooms.gate_deadline: make it shorter")

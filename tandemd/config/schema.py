@@ -118,11 +118,11 @@ class Config:
 
 def sections() -> dict[str, type[Any]]:
     """The sections by name, in order; "" is the top level, with the keys that are in no section."""
-    found: dict[str, type[Any]] = {"": Config}
+    kinds: dict[str, type[Any]] = {"": Config}
     for declared in dataclasses.fields(Config):
         if "section" in declared.metadata:
-            found[declared.name] = declared.metadata["section"]
-    return found
+            kinds[declared.name] = declared.metadata["section"]
+    return kinds
 
 
 def keys() -> Iterator[ConfigKey]:

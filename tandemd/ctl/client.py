@@ -37,8 +37,8 @@ def fetch(
             method, f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}", body, headers or {}
         )
         answer = connection.getresponse()
-        found = {name.lower(): value for name, value in answer.getheaders()}
-        return answer.status, found, answer.read()
+        lowered = {name.lower(): value for name, value in answer.getheaders()}
+        return answer.status, lowered, answer.read()
     except ssl.SSLCertVerificationError as error:
         raise NodeUnreachableError(f"{url}: the certificate is not trusted: {error.verify_message}") from None
     except (OSError, http.client.HTTPException) as error:

@@ -125,10 +125,10 @@ def _redis(config: Config) -> Iterator[Finding]:
             yield Finding("problem", "redis.sentinels: no sentinel knows the master", "start them; see the lines above")
             return
         if len(set(places)) > 1:
-            found = ", ".join(f"{host}:{port}" for host, port in sorted(set(places)))
+            masters = ", ".join(f"{host}:{port}" for host, port in sorted(set(places)))
             yield Finding(
                 "problem",
-                f"redis.sentinels: they name different masters: {found}",
+                f"redis.sentinels: they name different masters: {masters}",
                 "run SENTINEL RESET; see their logs",
             )
     host, port = places[0] if places else (redis.host, redis.port)
@@ -194,10 +194,10 @@ def _node(url: str) -> Iterator[Finding]:
 
 def _json_object(content: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(content)
+        value = json.loads(content)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _outside(config: Config, url: str) -> Iterator[Finding]:
@@ -215,26 +215,26 @@ def _outside(config: Config, url: str) -> Iterator[Finding]:
     yield Finding("ok", f"outside: {url} leads to node {_json_object(content)['nodeId']}")
     if parts.scheme == "https":
         try:
-            left = certificate_ends(parts.hostname or "", parts.port or 443) - time.time()
+            remaining = certificate_ends(parts.hostname or "", parts.port or 443) - time.time()
         except ProbeError as error:
             yield Finding("problem", f"outside: the certificate: {error}", "renew it")
         else:
-            level = "warning" if left < RENEWAL_SECONDS else "ok"
+            level = "warning" if remaining < RENEWAL_SECONDS else "ok"
             yield Finding(
                 level,
-                f"outside: the certificate ends in {left / 86400:.0f} days",
-                "renew it" if left < RENEWAL_SECONDS else "",
+                f"outside: the certificate ends in {remaining / 86400:.0f} days",
+                "renew it" if remaining < RENEWAL_SECONDS else "",
             )
     elif parts.hostname not in ("localhost", "127.0.0.1", "::1"):
         yield Finding("warning", "outside: no TLS", "pages of https sites, and so the extension, need wss")
     address = f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}{parts.path}/ws"
     try:
-        took = websocket(address)
+        seconds = websocket(address)
     except ProbeError as error:
         remedy = "make the proxy pass Upgrade and Connection on, by HTTP/1.1 (docs/deployment.md)"
         yield Finding("problem", f"outside: {address}: {error}", remedy)
     else:
-        yield Finding("ok", f"outside: {address}: PING and PONG in {took * 1000:.0f} ms")
+        yield Finding("ok", f"outside: {address}: PING and PONG in {seconds * 1000:.0f} ms")
     for hidden in ("metrics", "admin/v1/node"):
         try:
             status = fetch(f"{url}/{hidden}")[0]

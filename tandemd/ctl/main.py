@@ -180,7 +180,7 @@ def doctor(settings: CtlSettings, public_url: str | None) -> None:
             mark = {"ok": "ok      ", "warning": "warning ", "problem": "PROBLEM "}[finding.level]
             click.echo(mark + shown(finding.subject) + (f"\n        -> {finding.remedy}" if finding.remedy else ""))
     if settings.json:
-        as_json([{"level": one.level, "what": one.subject, "remedy": one.remedy} for one in findings])
+        as_json([{"level": finding.level, "what": finding.subject, "remedy": finding.remedy} for finding in findings])
     if any(finding.level == "problem" for finding in findings):
         sys.exit(FAILED)
 
@@ -195,9 +195,9 @@ def doctor(settings: CtlSettings, public_url: str | None) -> None:
 @_asking
 def rooms(settings: CtlSettings, after: str, limit: int) -> None:
     """List the rooms of all nodes."""
-    found = settings.node().get("rooms", after=after, limit=limit)["rooms"]
+    rows = settings.node().get("rooms", after=after, limit=limit)["rooms"]
     if settings.json:
-        as_json(found)
+        as_json(rows)
         return
     columns = {
         "roomId": "ROOM",
@@ -206,9 +206,9 @@ def rooms(settings: CtlSettings, after: str, limit: int) -> None:
         "updatedAt": "CHANGED",
         "currentUrl": "TITLE",
     }
-    table(found, columns)
-    if len(found) == limit:
-        click.echo(f"More rooms may follow: --after {shown(found[-1]['roomId'])}", err=True)
+    table(rows, columns)
+    if len(rows) == limit:
+        click.echo(f"More rooms may follow: --after {shown(rows[-1]['roomId'])}", err=True)
 
 
 @main.command()
@@ -217,16 +217,16 @@ def rooms(settings: CtlSettings, after: str, limit: int) -> None:
 @_asking
 def room(settings: CtlSettings, id: str) -> None:
     """Show the state of one room."""
-    found = settings.node().get("rooms", id)
+    details = settings.node().get("rooms", id)
     if settings.json:
-        as_json(found)
+        as_json(details)
         return
-    members = found.pop("members")
-    found["createdAt"] = moment(found["createdAt"])
-    facts(found)
+    members = details.pop("members")
+    details["createdAt"] = moment(details["createdAt"])
+    facts(details)
     click.echo()
     for member in members:
-        member["role"] = "host" if member["userId"] == found["hostUserId"] else ""
+        member["role"] = "host" if member["userId"] == details["hostUserId"] else ""
         member["joinedAt"], member["lostAt"] = moment(member["joinedAt"]), moment(member["lostAt"])
     columns = {
         "userId": "MEMBER",
@@ -249,12 +249,12 @@ def events(settings: CtlSettings, id: str, follow: bool, limit: int) -> None:
     """Show the events of a room, or of the last one with this id. --json with --follow prints an object a line."""
     node = settings.node()
     seen: set[tuple[int, int]] = set()
-    found = node.get("rooms", id, "events", limit=limit)["events"]
+    newest = node.get("rooms", id, "events", limit=limit)["events"]
     if settings.json and not follow:
-        as_json(found)
+        as_json(newest)
         return
     while True:
-        for event in found:
+        for event in newest:
             version = (event["epoch"], event["seq"])
             if version not in seen:
                 seen.add(version)
@@ -264,7 +264,7 @@ def events(settings: CtlSettings, id: str, follow: bool, limit: int) -> None:
         sys.stdout.flush()
         time.sleep(FOLLOW_INTERVAL_SECONDS)
         # Nodes may write events of one room out of order: read the last ones again.
-        found = node.get("rooms", id, "events", limit=1000)["events"]
+        newest = node.get("rooms", id, "events", limit=1000)["events"]
 
 
 def _print_event(settings: CtlSettings, event: dict[str, Any]) -> None:
@@ -341,11 +341,11 @@ def mint_token(
 @_asking
 def node(settings: CtlSettings) -> None:
     """Show the state of the node."""
-    found = settings.node().get("node")
+    details = settings.node().get("node")
     if settings.json:
-        as_json(found)
+        as_json(details)
     else:
-        facts(found)
+        facts(details)
 
 
 @main.command()

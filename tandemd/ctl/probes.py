@@ -86,10 +86,10 @@ def master(redis: Redis, written: str) -> tuple[str, int]:
     """Return a sentinel's answer: host and port of the master. Raises ProbeError."""
     with contextlib.closing(_stream(redis, *sentinel(written))) as stream:
         connection = RedisConnection(stream, redis.sentinel_username, redis.sentinel_password)
-        found = connection.ask("SENTINEL", "get-master-addr-by-name", redis.sentinel_master)
-    if not found:
+        address = connection.ask("SENTINEL", "get-master-addr-by-name", redis.sentinel_master)
+    if not address:
         raise ProbeError(f"it knows no master {redis.sentinel_master!r}")
-    return str(found[0]), int(found[1])
+    return str(address[0]), int(address[1])
 
 
 def websocket(url: str) -> float:
@@ -143,9 +143,9 @@ def _ping(stream: socket.socket, netloc: str, path: str) -> float:
         kind = None
     if rest[0] != 0x81 or kind != "PONG":
         raise ProbeError(f"PING is answered with {answer[:100]!r}")
-    took = time.monotonic() - began
+    seconds = time.monotonic() - began
     stream.sendall(bytes((0x88, 0x80)) + b"\0\0\0\0")
-    return took
+    return seconds
 
 
 def _read(stream: socket.socket) -> bytes:
@@ -160,7 +160,7 @@ def certificate_ends(host: str, port: int) -> float:
     try:
         with socket.create_connection((host, port), TIMEOUT_SECONDS) as plain:
             with ssl.create_default_context().wrap_socket(plain, server_hostname=host) as stream:
-                found = stream.getpeercert() or {}
+                certificate = stream.getpeercert() or {}
     except OSError as error:
         raise ProbeError(getattr(error, "verify_message", None) or error.strerror or str(error)) from None
-    return float(ssl.cert_time_to_seconds(str(found["notAfter"])))
+    return float(ssl.cert_time_to_seconds(str(certificate["notAfter"])))

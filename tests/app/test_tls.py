@@ -204,7 +204,9 @@ class PlacesTests(SynchronousTestCase):
         self.assertEqual(self.places("tls:/a\\:b:1")[1], ("/a:b",))
 
     def test_refused(self) -> None:
-        with self.assertRaisesRegex(ConfigError, "^TANDEMD_TLS_KEY: the key alone is no use; set tls.certificate too"):
+        with self.assertRaisesRegex(
+            ConfigError, "^TANDEMD_TLS_KEY: a key needs a certificate; set tls.certificate, too"
+        ):
             self.places("443", TANDEMD_TLS_KEY="/k")
         with self.assertRaisesRegex(ConfigError, "^TANDEMD_TLS_CERTIFICATE: `port` names a certificate too"):
             self.places("tls:/etc/x", TANDEMD_TLS_CERTIFICATE="/c")

@@ -174,14 +174,14 @@ class Selection(ConfigTestCase):
 
 class Unknown(ConfigTestCase):
     def test_in_the_file(self):
-        self.assertIn("rooms.grase is no key", self.refused("rooms: {grase: 1}"))
+        self.assertIn("rooms.grase is not a key", self.refused("rooms: {grase: 1}"))
         self.assertIn("did you mean rooms.grace?", self.refused("rooms: {grase: 1}"))
-        self.assertIn("grace is no key", self.refused("grace: 1"))
-        self.assertIn("node_id_file is no key", self.refused("node_id_file: /x"))
+        self.assertIn("grace is not a key", self.refused("grace: 1"))
+        self.assertIn("node_id_file is not a key", self.refused("node_id_file: /x"))
 
     def test_in_the_environment(self):
         message = self.refused(TANDEMD_ROOMS_GRASE="1")
-        self.assertIn("TANDEMD_ROOMS_GRASE is no environment name", message)
+        self.assertIn("TANDEMD_ROOMS_GRASE is not an environment name", message)
         self.assertIn("did you mean TANDEMD_ROOMS_GRACE?", message)
 
     def test_on_the_command_line(self):

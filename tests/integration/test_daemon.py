@@ -307,19 +307,19 @@ class Refused(DaemonTestCase):
                 (
                     self.says(f"{broken}, line 2: .*; correct the YAML there", "--config", broken),
                     self.says(
-                        f"{unknown}: rooms.gracee is no key .*; did you mean rooms.grace\\?", "--config", unknown
+                        f"{unknown}: rooms.gracee is not a key .*; did you mean rooms.grace\\?", "--config", unknown
                     ),
                     self.says(f"{wrong}: rooms.grace: 'soon' is not a duration from 1s to 1h, .*", "--config", wrong),
                     self.says(
                         "none.yaml: cannot be read: .*; check the path and its permissions", "--config=none.yaml"
                     ),
                     self.says(
-                        r"TANDEMD_STATEDIR is no environment name .*; did you mean TANDEMD_STATE_DIR\?",
+                        r"TANDEMD_STATEDIR is not an environment name .*; did you mean TANDEMD_STATE_DIR\?",
                         TANDEMD_STATEDIR="x",
                     ),
                     self.says(r"LOG_LEVEL \(log.level\): 'loud' is not one of .*", LOG_LEVEL="loud"),
                     self.says("port: 'nosuch:1' is no endpoint .*; write a port number, .*", "--port=nosuch:1"),
-                    self.says(r"REDIS_HOST: Redis needs PostgreSQL beside it; set postgres.host .*", REDIS_HOST="x"),
+                    self.says(r"REDIS_HOST: Redis needs PostgreSQL, too; set postgres.host .*", REDIS_HOST="x"),
                 ),
             )
         )

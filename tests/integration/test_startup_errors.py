@@ -296,7 +296,7 @@ class ProcessTests(DaemonTestCase):
         self.addCleanup(redis.stop)
         environ = self.environ(redis, REDIS_PASSWORD="wrong")
         for changed, said in (
-            ({"POSTGRES_HOST": ""}, "tandemd: REDIS_HOST: Redis needs PostgreSQL beside it"),
+            ({"POSTGRES_HOST": ""}, "tandemd: REDIS_HOST: Redis needs PostgreSQL, too"),
             ({"POSTGRES_HOST": "/no/such"}, "tandemd: postgres.host (POSTGRES_HOST): cannot connect"),
             ({}, "cannot start: Redis at"),
         ):
