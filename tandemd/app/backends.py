@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from OpenSSL.crypto import Error as CertificateError
 from twisted.application import service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import Logger
 
 from ..archive.database import Database
@@ -26,14 +24,13 @@ from ..interfaces import IArchive, IStore, PlayerStatus
 from ..rooms.service import RoomService
 from ..store.memory import MemoryStore
 from ..util.server_time import ServerTime
-from ..util.services import PeriodicService, StartupError
+from ..util.services import PeriodicService
 from .metrics import NodeMetrics
 from .settings import bounds_of, redis_settings_of, writer_settings_of
+from .tls import trusted_authorities
 
 WALL_CLOCK_INTERVAL_SECONDS = 2.0
 """Time between two comparisons of a single node with the wall clock."""
-
-_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class Backend(Protocol):
@@ -196,7 +193,7 @@ def redis_of(config: Config, reactor: Any) -> tuple[IStreamClientEndpoint, dict[
     from ..store.redis.sentinel import SentinelEndpoint  # noqa: PLC0415
 
     redis = config.redis
-    trusted = authorities(redis.tls_ca) if redis.tls and redis.tls_ca else None
+    trusted = trusted_authorities(redis.tls_ca, "redis.tls_ca") if redis.tls and redis.tls_ca else None
 
     def server(host: str, port: int) -> IStreamClientEndpoint:
         endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, host, port, timeout=3)
@@ -218,23 +215,6 @@ def redis_of(config: Config, reactor: Any) -> tuple[IStreamClientEndpoint, dict[
         return UNIXClientEndpoint(reactor, redis.host, timeout=3), options | {"where": f"Redis at {redis.host}"}
     host = f"[{redis.host}]" if ":" in redis.host else redis.host
     return server(redis.host, redis.port), options | {"where": f"Redis at {host}:{redis.port}"}
-
-
-def authorities(path: str) -> Any:
-    """Return the trusted authorities: the certificates in a PEM file. Raises StartupError."""
-    try:
-        with open(path, encoding="ascii") as file:
-            blocks = _CERTIFICATE.findall(file.read())
-        if not blocks:
-            raise ValueError("it has no certificate")
-        return trustRootFromCertificates([Certificate.loadPEM(block) for block in blocks])
-    except CertificateError:
-        reason = "a certificate in it is damaged"
-    except OSError as error:
-        reason = error.strerror or str(error)
-    except ValueError as error:
-        reason = str(error)
-    raise StartupError(f"redis.tls_ca: {path} cannot be used: {reason}; name a PEM file with certificates")
 
 
 class Restore(service.Service):

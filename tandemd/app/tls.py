@@ -5,15 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL.crypto import X509, PKey
+from OpenSSL.crypto import Error as CertificateError
 from OpenSSL.SSL import Connection, Context
 from twisted.application import service
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IProtocolFactory, IReactorTime
-from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersion
+from twisted.internet.ssl import (
+    AcceptableCiphers,
+    Certificate,
+    CertificateOptions,
+    TLSVersion,
+    trustRootFromCertificates,
+)
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
@@ -59,6 +67,26 @@ def certificates_of(config: Config, clock: IReactorTime, wall: Callable[[], floa
     """
     _, files = tls_endpoint(config)
     return Certificates(files, clock, wall) if files else None
+
+
+def trusted_authorities(path: str, key: str) -> Any:
+    """Return the certificates in a PEM file as authorities to trust, for `optionsForClientTLS`.
+
+    key: the configuration key with the path. Raises StartupError.
+    """
+    try:
+        with open(path, "rb") as file:
+            blocks = _CERTIFICATE.findall(file.read())
+        if not blocks:
+            raise ValueError("it has no certificate")
+        return trustRootFromCertificates([Certificate.loadPEM(block) for block in blocks])
+    except CertificateError:
+        reason = "a certificate in it is damaged"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except ValueError as error:
+        reason = str(error)
+    raise StartupError(f"{key}: {path} cannot be used: {reason}; name a PEM file with certificates")
 
 
 class _FileContent:
