@@ -22,15 +22,19 @@ CONVERSIONS = (
     settings.bounds_of,
     settings.protocol_settings_of,
     settings.redis_settings_of,
+    settings.writer_settings_of,
 )
-NO_KEYS = {"mail_seconds", "offer_seconds", "settle_seconds", "steer_after", "steer_drift", "bounds", "send_queue"}
+NO_KEYS = {
+    "mail_seconds", "offer_seconds", "settle_seconds", "steer_after", "steer_drift", "bounds", "send_queue",
+    "batch_commits", "stop_seconds", "queue_commits", "queue_bytes",
+}  # fmt: skip
 """Fields that are no configuration keys."""
 
 
 class Settings(SynchronousTestCase):
     def test_each_field_has_the_value_of_its_key(self) -> None:
         config = Config()
-        sections = (config, config.rooms, config.limits, config.redis)
+        sections = (config, config.rooms, config.limits, config.redis, config.archive)
         for convert in CONVERSIONS:
             converted = convert(config)
             for field in msgspec.structs.fields(converted):
