@@ -22,41 +22,35 @@ CHANGE_BYTES = 300
 class CommitTail:
     """The last commits of a room, up to its current version.
 
+    commits, sizes: the commits and their bytes. `RoomReplica.apply` appends to both, because a method would cost a call for each
+    message.
     last_size: the bytes of the newest commit.
+    max_total: an upper bound of the sum of the sizes; beyond `MAX_BYTES`, `shorten` is due.
     """
 
-    __slots__ = ("_commits", "_max_total", "_sizes", "last_size")
+    __slots__ = ("commits", "last_size", "max_total", "sizes")
 
     def __init__(self) -> None:
-        self._commits: deque[Commit] = deque(maxlen=MAX_COMMITS)
-        self._sizes: deque[int] = deque(maxlen=MAX_COMMITS)
-        self._max_total = 0
+        self.commits: deque[Commit] = deque(maxlen=MAX_COMMITS)
+        self.sizes: deque[int] = deque(maxlen=MAX_COMMITS)
+        self.max_total = 0
         self.last_size = 0
 
     def __len__(self) -> int:
-        return len(self._commits)
+        return len(self.commits)
 
     def __iter__(self) -> Iterator[Commit]:
-        return iter(self._commits)
-
-    def add(self, commit: Commit, size: int) -> None:
-        """Add the newest commit. size: in bytes."""
-        self._commits.append(commit)
-        self._sizes.append(size)
-        self.last_size = size
-        self._max_total += size
-        if self._max_total > MAX_BYTES:
-            self._shorten()
+        return iter(self.commits)
 
     def clear(self) -> None:
         """Drop all commits."""
-        self._commits.clear()
-        self._sizes.clear()
-        self._max_total = self.last_size = 0
+        self.commits.clear()
+        self.sizes.clear()
+        self.max_total = self.last_size = 0
 
     def since(self, after: Version, room: Room) -> list[Commit] | None:
         """Return the commits between a version and that of the room. None if the tail does not reach back to it."""
-        commits = self._commits
+        commits = self.commits
         index = after[1] + 1 - commits[0].seq if commits else -1
         if not 0 <= index < len(commits):
             return [] if after == room.version else None
@@ -66,14 +60,14 @@ class CommitTail:
         )
         return list(islice(commits, index, None)) if is_known else None
 
-    def _shorten(self) -> None:
+    def shorten(self) -> None:
         """Drop the oldest commits beyond `MAX_BYTES`, but never the newest."""
-        # Less than `_max_total`, if commits have dropped out at `MAX_COMMITS`.
-        size = sum(self._sizes)
-        while size > MAX_BYTES and len(self._commits) > 1:
-            self._commits.popleft()
-            size -= self._sizes.popleft()
-        self._max_total = size
+        # Less than `max_total`, if commits have dropped out at `MAX_COMMITS`.
+        size = sum(self.sizes)
+        while size > MAX_BYTES and len(self.commits) > 1:
+            self.commits.popleft()
+            size -= self.sizes.popleft()
+        self.max_total = size
 
 
 def size_of_changes(changes: Mapping[str, Any]) -> int:

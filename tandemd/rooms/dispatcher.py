@@ -57,7 +57,7 @@ class Dispatcher:
         if live.new_watchers:
             # The ready gate of a SEEK waits for all members that watch.
             self._positions.begin(live)
-        live.submit(QueuedCommand(Command(session.user, session.conn, message, session.nonce), session))
+        live.commands.submit(QueuedCommand(Command(session.user, session.conn, message, session.nonce), session))
 
     def _request_sync(self, session: Session, live: RoomReplica, message: m.RequestSync) -> None:
         live.submit(SyncCommand(Command(session.user, session.conn, message), session, self._store.clock))

@@ -18,7 +18,7 @@ from ..rules.engine import Rules
 from ..rules.event_types import EventType
 from ..rules.state import MEMBER, Commit, Member, Room, Version
 from .command_queue import CommandQueue
-from .commit_tail import CommitTail, size_of_changes
+from .commit_tail import MAX_BYTES, CommitTail, size_of_changes
 from .joining.pending_joins import PendingJoins
 from .log_follower import LogFollower
 from .metrics import RoomMetrics
@@ -50,7 +50,8 @@ class RoomReplica:
     tail: the last commits up to this state.
     group: the sessions of members that are connected here.
     waiting: the JOINs that wait here for a change.
-    submit: appends a command to the queue. See `CommandQueue.submit`.
+    commands: the queue of commands.
+    submit: see `CommandQueue.submit`.
     refuse_waiting: see `CommandQueue.refuse_waiting`.
     following: applies the commits of other nodes.
     replay: the encoded messages for members that resume.
@@ -89,12 +90,11 @@ class RoomReplica:
         self._commit_applied = commit_applied
         self._orphans = orphans
         self._users = 0
-        self._commands = CommandQueue(self, rules, store, clock, metrics)
-        # Bound methods instead of methods: each command passes here.
-        self.submit = self._commands.submit
-        self.refuse_waiting = self._commands.refuse_waiting
+        self.commands = CommandQueue(self, rules, store, clock, metrics)
+        self.submit = self.commands.submit
+        self.refuse_waiting = self.commands.refuse_waiting
         self.following = LogFollower(
-            self, store.rooms, clock, metrics, self._commands.run, lambda room: orphans.reloaded(self, room)
+            self, store.rooms, clock, metrics, self.commands.run, lambda room: orphans.reloaded(self, room)
         )
         self._timer: IDelayedCall | None = None
         self._timer_due = 0.0
@@ -106,7 +106,7 @@ class RoomReplica:
             len(self.group)
             or len(self.waiting)
             or self._users
-            or not self._commands.is_idle
+            or not self.commands.is_idle
             or self.following.catching_up
         )
 
@@ -169,7 +169,13 @@ class RoomReplica:
             frame = text_frame(m.encode(message))
             size += len(frame)
             self.group.send(frame, commit.skip)
-        self.tail.add(commit, size)
+        tail = self.tail
+        tail.commits.append(commit)
+        tail.sizes.append(size)
+        tail.last_size = size
+        tail.max_total += size
+        if tail.max_total > MAX_BYTES:
+            tail.shorten()
         if commit.event in private_messages.CONTROL_EVENTS:
             for user, private in private_messages.for_controllers(room, commit).items():
                 if (controller := self.group.get(user)) is not None:
