@@ -42,9 +42,9 @@ class Quota:
     def __len__(self) -> int:
         return len(self._all)
 
-    def begin(self, channel: Channel, address: str) -> None:
+    def add(self, channel: Channel, address: str) -> None:
         """Add a connection as the newest. address: the one for rules by address, '' for none."""
-        self.end(channel)
+        self.remove(channel)
         self._all[channel] = address
         for scope in scopes(address):
             same = self._by_scope.setdefault(scope.name, {})
@@ -54,7 +54,7 @@ class Quota:
         if 0 < self._most < len(self._all):
             self._drop(next(iter(self._all)))
 
-    def end(self, channel: Channel) -> None:
+    def remove(self, channel: Channel) -> None:
         """Remove a connection. May be called repeatedly."""
         for scope in scopes(self._all.pop(channel, "")):
             same = self._by_scope.get(scope.name, {})
@@ -63,7 +63,7 @@ class Quota:
                 self._by_scope.pop(scope.name, None)
 
     def _drop(self, channel: Channel) -> None:
-        self.end(channel)
+        self.remove(channel)
         self._dropped()
         channel.drop()
 

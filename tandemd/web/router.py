@@ -78,16 +78,16 @@ class Root(Resource):
         endpoints: dict[str, Endpoint],
         page: Endpoint,
         cors: Cors,
-        taking: Callable[[], bool],
+        accepts_clients: Callable[[], bool],
         addresses: Addresses,
-        door: ConnectionLimiter,
+        limiter: ConnectionLimiter,
         hsts: float = 0.0,
     ):
         """Make the root resource.
 
         endpoints: by the first part of the path.
-        taking: returns whether the node accepts WebSockets.
-        door: the limits of connections and requests.
+        accepts_clients: returns whether the node accepts WebSockets.
+        limiter: the limits of connections and requests.
         hsts: the seconds of Strict-Transport-Security.
         """
         super().__init__()
@@ -95,9 +95,9 @@ class Root(Resource):
         self._endpoints = endpoints
         self._page = page
         self._cors = cors
-        self._taking = taking
+        self._accepts_clients = accepts_clients
         self._addresses = addresses
-        self._door = door
+        self._limiter = limiter
         self._hsts = hsts
         self._nowhere = NotFound()
 
@@ -124,9 +124,9 @@ class Root(Resource):
         # The limit comes before the path is parsed, because a malformed path costs as much.
         refused = None
         if request.path not in _HEALTH:
-            rejected = self._door.request(address)
+            rejected = self._limiter.request(address)
             refused = None if rejected is None else rejection_answer(rejected)
-        elif self._door.checks_often(address):
+        elif self._limiter.checks_often(address):
             channel.persistent = 0
         request.setHeader(b"Server", b"tandemd")
         request.setHeader(b"X-Content-Type-Options", b"nosniff")
@@ -166,11 +166,11 @@ class Root(Resource):
         peer: the transport's.
         origins, forwarded, host: the values of Origin, X-Forwarded-For and Host.
         """
-        if not self._taking():
+        if not self._accepts_clients():
             return DRAINING_RESPONSE
         if not all(self._cors.allows(origin, host) for origin in origins):
-            return rejection_answer(self._door.refuse_origin())
-        rejected = self._door.check(self._addresses.rule(peer, forwarded))
+            return rejection_answer(self._limiter.refuse_origin())
+        rejected = self._limiter.check(self._addresses.rule(peer, forwarded))
         return None if rejected is None else rejection_answer(rejected)
 
     def _route(self, parts: list[str]) -> tuple[Endpoint, list[str]]:
@@ -217,7 +217,7 @@ def root_resource(
     warnings: Callable[[], Sequence[str]],
     metrics_text: Callable[[], bytes],
     connections: Callable[[], int],
-    taking: Callable[[], bool] = lambda: True,
+    accepts_clients: Callable[[], bool] = lambda: True,
     node_id: str,
     version: str,
     started_at: float,
@@ -225,7 +225,7 @@ def root_resource(
     wall: Callable[[], float],
     page_directory: str,
     addresses: Addresses,
-    door: ConnectionLimiter,
+    limiter: ConnectionLimiter,
     cors: Cors | None = None,
     titles: Sequence[str] = ("*",),
     redirect_target: str = "https://www.netflix.com",
@@ -241,12 +241,12 @@ def root_resource(
 ) -> Root:
     """Return the root resource of a node.
 
-    websocket: takes over the connections at /ws and /, while `taking` returns true.
+    websocket: takes over the connections at /ws and /, while `accepts_clients` returns true.
     connections: returns the number of open WebSockets.
     readiness, warnings: see `Health`.
     metrics_text: returns the metrics in the text format of Prometheus.
     started_at, wall: see `NodeIdentity` and `Status`.
-    door: the limits of connections and requests.
+    limiter: the limits of connections and requests.
     code_lookups, code_lookups_total, lookup_refused: see `InviteLookupLimiter`.
     administration: the service behind /admin, for requests with `admin_token`; '' disables /admin.
     metrics_token: see `MetricsEndpoint`.
@@ -268,4 +268,6 @@ def root_resource(
     }
     if administration is not None and admin_token:
         endpoints["admin"] = AdminApi(administration, admin_token, addresses, clock)
-    return Root(websocket, endpoints, Page(page_directory, titles), cors or Cors(), taking, addresses, door, hsts)
+    return Root(
+        websocket, endpoints, Page(page_directory, titles), cors or Cors(), accepts_clients, addresses, limiter, hsts
+    )

@@ -47,7 +47,7 @@ class TandemChannel(HTTPChannel):
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        self.site.connections.begin(self, self._early())
+        self.site.connections.add(self, self._early())
         self._await_request()
 
     def dataReceived(self, data: bytes) -> None:
@@ -61,22 +61,22 @@ class TandemChannel(HTTPChannel):
         return self.site.address_of(self.transport.getPeer())
 
     def _await_request(self) -> None:
-        self.site.waiting.begin(self, self._early())
+        self.site.waiting.add(self, self._early())
 
     def complete(self) -> None:
         """Note that a request is complete."""
-        self.site.waiting.end(self)
+        self.site.waiting.remove(self)
 
     def asked_by(self, address: str) -> None:
         """Count the connection for the address of its request until the response."""
         if address and address != self._early():
             self._moved = True
-            self.site.connections.begin(self, address)
+            self.site.connections.add(self, address)
 
     def taken_over(self) -> None:
         """Note that the connection is a WebSocket now."""
-        self.site.waiting.end(self)
-        self.site.connections.end(self)
+        self.site.waiting.remove(self)
+        self.site.connections.remove(self)
 
     def drop(self) -> None:
         """See `connection_quota.Channel`."""
@@ -98,7 +98,7 @@ class TandemChannel(HTTPChannel):
         if self.persistent:
             if self._moved:
                 self._moved = False
-                self.site.connections.begin(self, self._early())
+                self.site.connections.add(self, self._early())
             self._await_request()
 
     def pauseProducing(self) -> None:

@@ -112,7 +112,7 @@ def _site(reactor: Any) -> FakeTransport:
         wall=reactor.seconds,
         page_directory=str(PAGE),
         addresses=Addresses(1),
-        door=ConnectionLimiter(reactor, ConnectionLimits(), LabeledCounter("limited", "", "reason")),
+        limiter=ConnectionLimiter(reactor, ConnectionLimits(), LabeledCounter("limited", "", "reason")),
         cors=Cors(["https://www.netflix.com", "null"]),
     )
     address = IPv4Address("TCP", "203.0.113.9", 1)

@@ -143,22 +143,22 @@ class QuotaTest(TestCase):
         waiting = Quota(5, 2, lambda: dropped.append(None))
         channels = [Channel() for _ in range(9)]
         for channel, address in zip(channels, "aabbaaccc", strict=True):
-            waiting.begin(channel, address)
+            waiting.add(channel, address)
         # The third and fourth of a, then the third of c; otherwise never more than five, but once.
         self.assertEqual([channel.dropped for channel in channels], [1, 1, 1, 0, 0, 0, 1, 0, 0])
         self.assertEqual((len(waiting), len(dropped)), (5, 4))
         for channel in channels:
-            waiting.end(channel)
-            waiting.end(channel)
+            waiting.remove(channel)
+            waiting.remove(channel)
         self.assertEqual((len(waiting), waiting._by_scope), (0, {}))
 
     def test_who_has_said_something_stays(self) -> None:
         waiting = Quota(2, 0)
         honest = Channel()
-        waiting.begin(honest, "a")
-        waiting.end(honest)
+        waiting.add(honest, "a")
+        waiting.remove(honest)
         for _ in range(10):
-            waiting.begin(Channel(), "")
+            waiting.add(Channel(), "")
         self.assertEqual((honest.dropped, len(waiting)), (0, 2))
 
 

@@ -197,7 +197,7 @@ class WebTestCase(TestCase):
                 "wall": self.reactor.seconds,
                 "page_directory": self.page,
                 "addresses": self.addresses,
-                "door": ConnectionLimiter(self.reactor, self.door, self.limited),
+                "limiter": ConnectionLimiter(self.reactor, self.door, self.limited),
                 **settings,
             }
         )
