@@ -134,7 +134,8 @@ class TokenBuckets:
 
     def _wait(self, need: Requirement, now: float) -> float:
         if isinstance(need, TokenBucket):
-            wait = max(self._at(need.name) - now, 0.0) + need.interval - need.room
+            wait = max(self._at(need.name) - now, 0.0)
+            wait -= (need.capacity - need.reserve - 1) * need.refill_period / need.capacity
             return wait if wait > TINY else 0.0
         if isinstance(need, Flag):
             return 0.0 if self._at(need.name) > now else DAY
@@ -146,7 +147,7 @@ class TokenBuckets:
 
     def _use(self, need: Requirement, now: float) -> None:
         if isinstance(need, TokenBucket):
-            self._put(need.name, max(self._at(need.name), now) + need.interval)
+            self._put(need.name, max(self._at(need.name), now) + need.refill_period / need.capacity)
         elif isinstance(need, RoomQuota):
             self._shares.setdefault(need.name, {})[need.room_id] = None
             self._shares.move_to_end(need.name)

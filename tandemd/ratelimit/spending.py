@@ -36,27 +36,36 @@ class SpendingRates(Struct, frozen=True, kw_only=True):
 
 
 class Meter:
-    """What one room or one address has spent. wider: that of the /48 around an address; None if there is none."""
+    """What one room or one address has spent. wider: that of the /48 around an address; None if there is none.
 
-    __slots__ = ("_bytes", "_costs", "_deliveries", "_seconds", "_slack", "wider")
+    near_limit: False while `wait` returns 0.0 for `RESERVED` and all of the burst, so that messages need not call it. A
+    meter with a wider one is always near its limit: other addresses charge the wider one.
+    """
+
+    __slots__ = ("_bytes", "_costs", "_deliveries", "_near", "_seconds", "_slack", "near_limit", "wider")
 
     def __init__(self, clock: IReactorTime, size: Rate, deliveries: Rate, times: int = 1, wider: Meter | None = None):
         self._seconds = clock.seconds
         self._costs = 1 / (size.per_second * times), 1 / (deliveries.per_second * times)
-        self._slack = size.burst / size.per_second, deliveries.burst / deliveries.per_second
+        self._slack = of_bytes, of_deliveries = size.burst / size.per_second, deliveries.burst / deliveries.per_second
+        self._near = RESERVED * of_bytes, RESERVED * of_deliveries
         self._bytes = 0.0
         self._deliveries = 0.0
         self.wider = wider
+        self.near_limit = wider is not None
 
     def charge(self, size: int, deliveries: int) -> None:
         """Take what a command has cost. size: bytes that were stored."""
         now = self._seconds()
         by_bytes, by_deliveries = self._costs
+        near_bytes, near_deliveries = self._near
         until = self._bytes
-        self._bytes = (until if until > now else now) + size * by_bytes
+        self._bytes = bytes_until = (until if until > now else now) + size * by_bytes
         until = self._deliveries
-        self._deliveries = (until if until > now else now) + deliveries * by_deliveries
-        if self.wider is not None:
+        self._deliveries = until = (until if until > now else now) + deliveries * by_deliveries
+        if self.wider is None:
+            self.near_limit = bytes_until > now + near_bytes or until > now + near_deliveries
+        else:
             self.wider.charge(size, deliveries)
 
     def wait(self, part: float = 1.0) -> float:

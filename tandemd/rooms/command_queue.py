@@ -15,7 +15,6 @@ from twisted.logger import Logger
 
 from ..errors import INTERNAL, ErrorCode, RequestError
 from ..interfaces import CommitResult, Conflict, IStore, TooLarge
-from ..ratelimit import Meter
 from ..rules.commands import Decision, StalePinError
 from ..rules.engine import Rules, commit_of
 from ..rules.event_types import EventType
@@ -115,10 +114,10 @@ class CommandQueue:
             entry = self._queue.popleft()
             decision = self._decide(room, entry, now)
             commit = None
-            if isinstance(decision, Decision) and decision.commits:
+            if isinstance(decision, Decision) and (decision.event or decision.changes or decision.messages):
                 commit = commit_of(room, entry.command.user, decision, now, self._rules)
-                if live.rows is not None and commit.event in FREQUENT_EVENTS:
-                    commit = self._limit_rows(commit, live.rows)
+                if live.rows is not None and commit.event in FREQUENT_EVENTS and not live.rows.take():
+                    commit = self._without_row(commit)
                 commits.append(commit)
             outcomes.append((entry, decision, commit))
             if commit is not None and self._queue:
@@ -134,10 +133,8 @@ class CommandQueue:
         self._outcomes = outcomes
         self._store.rooms.commit(live.room, commits, self._committed)
 
-    def _limit_rows(self, commit: Commit, rows: Meter) -> Commit:
-        """Return the commit, without a row in the archive if the room has used up its budget of rows."""
-        if rows.take():
-            return commit
+    def _without_row(self, commit: Commit) -> Commit:
+        """Return the commit without a row in the archive: the room has used up its budget of rows."""
         self._metrics.rate_limited["events"] += 1
         return msgspec.structs.replace(commit, unrecorded=True)
 

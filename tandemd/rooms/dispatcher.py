@@ -52,7 +52,8 @@ class Dispatcher:
             self.handlers[kind] = self._relay
 
     def _submit_command(self, session: Session, live: RoomReplica, message: m.ClientMessage) -> None:
-        if live.meter is not None:
+        meter, sender = live.meter, session.meter
+        if meter is not None and (meter.near_limit or (sender is not None and sender.near_limit)):
             self._check_credit(session, live, type(message))
         if live.new_watchers:
             # The ready gate of a SEEK waits for all members that watch.
@@ -70,7 +71,8 @@ class Dispatcher:
             elif message.id is not None:
                 session.send(text_frame(m.encode(m.Ack(id=message.id, seq=live.room.seq))))
 
-        if live.meter is not None:
+        meter, sender = live.meter, session.meter
+        if meter is not None and (meter.near_limit or (sender is not None and sender.near_limit)):
             self._check_credit(session, live, type(message))
         frame = text_frame(m.encode(m.relayed(message, session.user)))
         target = live.group.get(message.to)

@@ -71,7 +71,7 @@ class RoomReplica:
         commit_applied: Callable[[RoomReplica, Commit], None],
         orphans: OrphanedSessionHandler,
     ):
-        """commit_applied: called after each commit."""
+        """commit_applied: called after each commit that changes or closes the room."""
         self.room = room
         self.group = RoomSessions(outbox, self)
         self.waiting = PendingJoins()
@@ -182,7 +182,8 @@ class RoomReplica:
                     controller.send(text_frame(m.encode(private)))
         if room.due != self._timer_due or (room.due and room.due <= commit.at):
             self._schedule()
-        self._commit_applied(self, commit)
+        if commit.changes or commit.closes:
+            self._commit_applied(self, commit)
 
     def _reconcile(self, user: str, commit: Commit, removed: list[Session]) -> None:
         """Remove the session of a member that another connection speaks for now, or that has left.

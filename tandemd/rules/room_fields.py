@@ -44,7 +44,7 @@ def changed_fields(room: Room, changes: dict[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, value in changes.items():
         if name == "playback":
-            fields["playback"] = value.with_url("")
+            fields["playback"] = value.with_url("") if value.url else value
             if value.url != room.playback.url:
                 fields["url"] = value.url
         elif name == "moderation":

@@ -230,6 +230,9 @@ class Commit(CommitFields[Any], frozen=True, gc=False, array_like=True):
         return bool(self.event) and not self.unrecorded
 
 
+_NO_PLAYBACK, _NO_SETTINGS, _NO_MODERATION = Playback(), RoomSettings(), Moderation()
+
+
 class Room:
     """Hold a room at one version. `apply` moves it to the next; use a `copy` to try out changes.
 
@@ -254,11 +257,11 @@ class Room:
         self.seq = seq
         self.prev = 0
         self.at = created_at
-        self.playback = Playback()
+        self.playback = _NO_PLAYBACK
         self.host = ""
-        self.settings = RoomSettings()
+        self.settings = _NO_SETTINGS
         self.gate: Gate | None = None
-        self.moderation = Moderation()
+        self.moderation = _NO_MODERATION
         self.members: dict[str, Member] = {}
         self.departed: tuple[Departed, ...] = ()
         self.empty_since = 0.0
@@ -271,10 +274,19 @@ class Room:
 
     def copy(self) -> Room:
         """Return an independent room at the same version. Both share the values, which are immutable."""
-        other = Room.__new__(Room)
-        for name in Room.__slots__:
-            setattr(other, name, getattr(self, name))
+        other = Room(self.room_uuid, self.room_id, self.created_at, self.epoch, self.seq)
+        other.prev = self.prev
+        other.at = self.at
+        other.playback = self.playback
+        other.host = self.host
+        other.settings = self.settings
+        other.gate = self.gate
+        other.moderation = self.moderation
         other.members = dict(self.members)
+        other.departed = self.departed
+        other.empty_since = self.empty_since
+        other.due = self.due
+        other.closed = self.closed
         return other
 
     def apply(self, commit: Commit) -> None:
@@ -296,7 +308,8 @@ class Room:
         for name, value in changes.items():
             if name[1:2] != ":":
                 if name == "playback":
-                    self.playback = value if value.url else value.with_url(self.playback.url)
+                    url = self.playback.url
+                    self.playback = value if value.url or not url else value.with_url(url)
                 elif name == "url":
                     self.playback = self.playback.with_url(value)
                 elif name == "locked":

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tandemd.config.schema import Limits
 from tandemd.ratelimit import Meter, Rate, Spending, SpendingRates
 from tandemd.ratelimit.scopes import WIDE
+from tandemd.ratelimit.spending import RESERVED
 
 from ..support.fake_node import TITLE, ServiceTestCase
 
@@ -52,6 +53,19 @@ class MeterTests(SynchronousTestCase):
         meter.charge(600, 0)
         self.assertAlmostEqual(meter.wait(0.5), 1.0, places=3)
         self.assertEqual(meter.wait(), 0.0)
+
+    def test_near_limit_is_false_only_while_there_is_nothing_to_wait_for(self) -> None:
+        for meter in (self.spending.room(), self.address("192.0.2.1"), self.address("2001:db8:7:1::/64")):
+            for size, deliveries in ((300, 0), (100, 20), (200, 0), (0, 40), (800, 100)):
+                meter.charge(size, deliveries)
+                self.assertTrue(meter.near_limit or not (meter.wait(RESERVED) or meter.wait()))
+            self.assertTrue(meter.near_limit and meter.wait(RESERVED))
+
+    def test_a_wider_meter_is_checked_though_others_use_it_up(self) -> None:
+        quiet = self.address("2001:db8:7:ffff::/64")
+        for number in range(WIDE + 1):
+            self.address(f"2001:db8:7:{number:x}::/64").charge(1000, 0)
+        self.assertTrue(quiet.near_limit and quiet.wait())
 
     def test_debt_has_an_end(self) -> None:
         meter = self.spending.room()
