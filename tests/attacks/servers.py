@@ -227,9 +227,9 @@ class TwoNodes(Cluster):
     name = "two nodes behind nginx"
     proxied = True
 
-    def __init__(self, handshake_timeout: int = 10, **environ: str):
+    def __init__(self, handshake_timeout: int = 10, redis_options: Sequence[str] = (), **environ: str):
         self._program = nginx_program()
-        super().__init__(TANDEMD_WEB_TRUSTED_PROXIES="1", **environ)
+        super().__init__(redis_options, **{"TANDEMD_WEB_TRUSTED_PROXIES": "1", **environ})
         for _ in range(5):
             # Another process may have got the port meanwhile.
             self._nginx = self._proxy(port := free_port(), handshake_timeout)
