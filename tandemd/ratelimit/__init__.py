@@ -1,4 +1,4 @@
-"""How much one connection, one room and one address may ask for. Nothing here knows HTTP or WebSocket; the clock is passed in."""
+"""Limits of connections, rooms and addresses. The package knows neither HTTP nor WebSocket, and takes the clock as an argument."""
 
 from .message_rates import MessageLimits, MessageRates, Rate
 from .penalties import Penalties

@@ -1,7 +1,7 @@
-"""Budgets: how often something may be done in a time, counted for whoever and whatever has a name.
+"""Token buckets by name, for limits of addresses, rooms and nodes.
 
-Where several nodes serve the same rooms, the counters that protect rooms are in Redis (`roomstore/counters.py`); what
-protects a node is counted in it. Both count alike, and pass the same tests.
+Nodes that serve the same rooms keep the buckets that protect rooms in Redis (`store/redis/rate_limits.py`). The buckets that
+protect a node are in its memory. Both count alike, and pass the same tests.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from twisted.internet.interfaces import IReactorTime
 from .scopes import scopes
 
 KEPT = 50_000
-"""How many names are remembered, at about 200 bytes each."""
+"""Names of each kind that are remembered, at about 200 bytes each."""
 TINY = 2e-6
-"""Seconds that are nothing but rounding."""
+"""Seconds that come from rounding."""
 MINUTE = 60.0
 DAY = 86400.0
 
 
 class TokenBucket(Struct, frozen=True, gc=False):
-    """Something may be done `capacity` times at once, and grows back evenly in `refill_period` seconds. Doing it takes one.
+    """Require a token of a bucket that holds `capacity` tokens, and refills evenly in `refill_period` seconds.
 
-    reserve: how many must be left afterwards. With capacity - 1, only who has not taken any lately gets one.
+    reserve: tokens that must be left afterwards. With capacity - 1, only a full bucket gives one.
     """
 
     name: str
@@ -35,23 +35,23 @@ class TokenBucket(Struct, frozen=True, gc=False):
 
     @property
     def interval(self) -> float:
-        """Seconds in which one grows back."""
+        """Seconds in which one token refills."""
         return self.refill_period / self.capacity
 
     @property
     def room(self) -> float:
-        """Seconds of growing back that may be taken in advance."""
+        """Seconds of refill that may be taken in advance."""
         return (self.capacity - self.reserve) * self.interval
 
 
 class Flag(Struct, frozen=True, gc=False):
-    """Something that must have been marked; waiting for that makes no sense. Nothing is taken from it."""
+    """Require a mark on a name. Nothing is taken, and waiting does not help."""
 
     name: str
 
 
 class RoomQuota(Struct, frozen=True, gc=False):
-    """At most this many rooms that exist may be held under a name; taking holds the room `room_id`, for a day at most."""
+    """Require that a name holds at most `most` existing rooms. Taking holds the room `room_id`, for a day at most."""
 
     name: str
     room_id: str
@@ -60,14 +60,16 @@ class RoomQuota(Struct, frozen=True, gc=False):
 
 Requirement = TokenBucket | Flag | RoomQuota
 Plan = Sequence[Requirement]
-"""What must all be had at once."""
+"""Requirements that a take needs all at once."""
 
 
 class TakeResult(Struct, frozen=True, gc=False):
-    """What became of an attempt to take.
+    """The result of `TokenBuckets.take`.
 
-    way: which of the ways was taken, -1 for none. Else: wait: seconds after which it may be tried again. lacking: the name
-    of what there was not enough of, for the way that will be open first. nearest: which one that is.
+    way: the index of the plan that was taken; -1 for none.
+    wait: seconds until the next try; 0.0 if a plan was taken.
+    lacking: the name of the missing requirement in the plan that will be possible first.
+    nearest: the index of that plan.
     """
 
     way: int
@@ -77,14 +79,15 @@ class TakeResult(Struct, frozen=True, gc=False):
 
 
 RECHECK = 5.0
-"""Seconds after which it is asked again for a share: nobody knows when there will be one."""
+"""Seconds until the next try for a room: the time at which one ends is unknown."""
 
 
 class TokenBuckets:
-    """Counts in this process.
+    """Keep token buckets in this process.
 
-    exists: says whether there is a room. kept: how many names of each kind are remembered; the kind is what precedes the
-    colon, so that many addresses do not make a room forgotten. What was used longest ago goes first.
+    exists: says whether a room exists.
+    kept: names of each kind that are remembered; the least recently used one is dropped first. The kind is the part before
+        the colon, so that many addresses do not displace rooms.
     """
 
     def __init__(self, exists: Callable[[str], bool] = lambda room_id: True, kept: int = KEPT):
@@ -97,7 +100,7 @@ class TokenBuckets:
         return sum(map(len, self._until.values())) + len(self._shares)
 
     def take(self, ways: Sequence[Plan], now: float) -> TakeResult:
-        """Take the first way of which everything can be had; nothing if there is none."""
+        """Take the first plan that is possible as a whole; if none is, take nothing."""
         best = TakeResult(-1, 2 * DAY)
         for number, way in enumerate(ways):
             wait, lacking = 0.0, ""
@@ -114,7 +117,7 @@ class TokenBuckets:
         return best
 
     def refund(self, way: Plan, now: float) -> None:
-        """Undo the taking of a way."""
+        """Undo the taking of a plan."""
         for need in way:
             if isinstance(need, TokenBucket):
                 until = self._at(need.name) - need.interval
@@ -172,10 +175,10 @@ class TokenBuckets:
 
 
 class PerMinute:
-    """So many a minute for each address, counted in this process. most: 0 for any number."""
+    """Limit a kind of event to `most` a minute for each address, in this process; 0: no limit."""
 
     def __init__(self, clock: IReactorTime, kind: str, most: int):
-        """kind: of what; it tells budgets apart."""
+        """kind: the first part of the names of its buckets."""
         self._clock = clock
         self._kind = kind
         self._most = most

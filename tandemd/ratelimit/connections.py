@@ -1,4 +1,4 @@
-"""Who may open a WebSocket, or ask something by HTTP: decided at once, from the client's address alone."""
+"""Limits for WebSocket handshakes and HTTP requests, decided from the client's address alone."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from . import Penalties, scopes
 from .buckets import PerMinute
 
 FULL_WAIT = 10.0
-"""Seconds after which to try again where nobody knows when there will be room."""
+"""Seconds until a client may try again at a full node."""
 
 
 class Rejection(Struct, frozen=True):
-    """Why a connection or a request is rejected.
+    """Say why a connection or a request is rejected.
 
     code, text: for the client. wait: seconds after which to try again, None for never.
     """
@@ -42,10 +42,11 @@ class ConnectionLimits(Struct, frozen=True):
 
 
 class ConnectionLimiter:
-    """Counts the open connections of each address, and turns away who has too many, or has been thrown out.
+    """Count the open connections of each address, and reject addresses with too many, or with a penalty.
 
-    An address is as rules by address use it; for '' only the limit in all applies. The network around an address has limits
-    too, see `ratelimit.scopes`. limited: counts by reason.
+    Addresses are as `scopes` takes them, which also says how the wider network is limited. Only the limit of all connections
+    applies to ''.
+    limited: the counter of rejections by reason.
     """
 
     def __init__(self, clock: IReactorTime, settings: ConnectionLimits, limited: LabeledCounter):

@@ -1,4 +1,4 @@
-"""How often rooms may be looked up."""
+"""Limits for look-ups of rooms and invite codes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from .buckets import MINUTE, Plan, TokenBucket, TokenBuckets
 
 
 class InviteLookupLimiter:
-    """Counts look-ups, of each address, and those in vain of all together. In memory of this node; 0: no limit.
+    """Count the look-ups of each address, and the failed look-ups of all, in this node.
 
-    per_address: a minute, whether in vain or not. in_vain: a minute, of all. Half of these are kept for addresses that have
-    asked little lately: many that guess together leave that to others.
+    per_address: look-ups a minute, failed or not; 0: no limit.
+    in_vain: failed look-ups a minute of all addresses; 0: no limit. Half of them are reserved for addresses with few
+        look-ups lately, so that many guessing addresses do not use up all of them.
     """
 
     def __init__(self, clock: IReactorTime, per_address: int, in_vain: int, refused: Callable[[], None]):
-        """refused: is told of each refusal."""
+        """refused: called for each refusal."""
         self._clock = clock
         self._per_address = per_address
         self._in_vain = in_vain
@@ -26,13 +27,13 @@ class InviteLookupLimiter:
         self._budgets = TokenBuckets()
 
     def take_for_member(self, address: str) -> float:
-        """Count a question about a room that the asker is in. See `take`."""
+        """Count a look-up by a member of the room. See `take`."""
         return self._take([self._of(address)])
 
     def take(self, address: str) -> float:
-        """Count a look-up as if it were in vain. Return 0.0, or the seconds after which the address may do the next.
+        """Count a look-up as failed. Return 0.0, or the seconds until the next one of the address.
 
-        address: as rules by address use it; '' is limited together with all others only.
+        address: as `scopes` takes it; only the limit of all addresses applies to ''.
         """
         own = self._of(address)
         if not self._in_vain:
@@ -45,12 +46,12 @@ class InviteLookupLimiter:
         ]
         wait = self._take(ways)
         if wait:
-            # It counts all the same: who goes on asking is no newcomer.
+            # A refused look-up counts too, so that a persistent address does not pass for a new one.
             self._budgets.take([own], self._clock.seconds())
         return wait
 
     def refund_last(self) -> None:
-        """The last look-up was not in vain."""
+        """Refund the last look-up to the limit of failed ones: it has found a room."""
         if self._in_vain:
             self._budgets.refund(self._all(), self._clock.seconds())
 
@@ -61,7 +62,7 @@ class InviteLookupLimiter:
         return taken.wait
 
     def _of(self, address: str, keep: int = 0) -> Plan:
-        """keep: of the address's own number; the network around it keeps as many times more as it has."""
+        """keep: tokens of the address that stay in the bucket; the wider network keeps as many times more."""
         if not self._per_address:
             return ()
         return tuple(

@@ -1,7 +1,8 @@
-"""Token buckets for what one connection says: one for each type of message, for bytes, for frames, and for patience.
+"""Token buckets of one connection: one for each type of message, for bytes, for control frames, and for abuse.
 
-A bucket is one number: when it will be full again. Taking from it moves that time on; it is empty when the time is too
-far away. Where it is full, that is one comparison, and the clock is not asked: `now` is as old as the last `tick`.
+A bucket is one number: the time at which it will be full again. A taken token moves this time on; the bucket is empty when
+the time is too far away. A full bucket costs one comparison and no look at the clock: `now` is as old as the last
+`refresh_clock`.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from .. import messages as m
 
 
 class Rate(Struct, frozen=True):
-    """How many a second for any length of time, and how many at once after a rest."""
+    """Tokens a second for any length of time, and the most at once after a rest."""
 
     per_second: float
     burst: float
 
 
 class MessageRates(Struct, frozen=True, kw_only=True):
-    """What one connection may send: the keys of the same names in the section `limits` of the configuration."""
+    """The rates of one connection: the keys of the same names in the section `limits` of the configuration."""
 
     position_rate: Rate
     candidate_rate: Rate
@@ -65,19 +66,21 @@ BYTES = FRAMES + 1
 ABUSE = FRAMES + 2
 
 SMALL = 512
-"""Up to so many bytes a message is not weighed: the number of messages is limited as it is."""
+"""Bytes up to which a message takes nothing from the bucket of bytes: the number of messages is limited anyway."""
 
 
 TOLERANCE = 0.01
-"""What part of one may be missing in a bucket: times are not exact."""
+"""The part of a token that may be missing in a bucket, because times are not exact."""
 
 
 class MessageLimits:
-    """The rates of all connections of a node, and what time it is.
+    """Hold the rates of all connections of a node, and the time.
 
-    abused: called with the address of a client that was thrown out. now: seconds since the beginning, at most a second
-    old. interval: of each bucket, what taking one costs; burst_window: how far the time at which it is full may be away for one
-    more to be taken; full_before: what time that is.
+    abused: called with the address of a client that was disconnected for abuse.
+    now: seconds since the node began, at most a second old.
+    interval: seconds in which a token of each bucket refills.
+    burst_window: seconds from now to the time at which a bucket is full, up to which one more token may be taken.
+    full_before: `now` plus `burst_window`.
     """
 
     __slots__ = ("_began", "_clock", "abused", "full_before", "interval", "now", "burst_window")
@@ -94,12 +97,12 @@ class MessageLimits:
         self.refresh_clock()
 
     def refresh_clock(self) -> None:
-        """Look at the clock; to be called about once a second."""
+        """Look at the clock. Call this about once a second."""
         now = self.now = self._clock.seconds() - self._began
         self.full_before = [now + slack for slack in self.burst_window]
 
     def later(self, seconds: float, function: Callable[..., object], *args: Any) -> IDelayedCall:
-        """Call something after a while."""
+        """Call a function after some seconds."""
         return self._clock.callLater(seconds, function, *args)
 
     def new_buckets(self) -> list[float]:
@@ -107,9 +110,9 @@ class MessageLimits:
         return [0.0] * len(self.interval)
 
     def take(self, due: list[float], at: int, count: int = 1) -> float:
-        """Take from a connection's bucket and return 0.0, or the seconds after which there will be enough in it.
+        """Take tokens from a connection's bucket and return 0.0, or the seconds until the bucket has enough.
 
-        due: the connection's buckets. at: which.
+        due: the connection's buckets. at: the index of the bucket.
         """
         full_at, slack, cost = due[at], self.burst_window[at], self.interval[at] * count
         if full_at > self.now + slack:

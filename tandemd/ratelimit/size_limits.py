@@ -1,4 +1,4 @@
-"""How many bytes a room may hold, whatever its members send."""
+"""Limits for the bytes that a room holds."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from msgspec import Struct
 class Bounds(Struct, frozen=True):
     """Bytes, of JSON as it is stored or sent: the keys of the same names in the section `limits` of the configuration.
 
-    commit_bytes: of one change. log_bytes: of the changes that are kept for members that come back. replay_bytes: of the
-    changes that one of them is told. mailbox_bytes: of what waits for one member whose connection is lost.
+    commit_bytes: of one change.
+    log_bytes: of the changes that are kept for members that resume.
+    replay_bytes: of the changes that one resume replays.
+    mailbox_bytes: of the relays that wait for one member without a connection.
     """
 
     commit_bytes: int
@@ -19,4 +21,4 @@ class Bounds(Struct, frozen=True):
 
 
 ENDED_LOG = 16 * 1024
-"""Bytes of the log that stay when a room has ended, or its last member has gone: for nodes that have still to hear of that."""
+"""Bytes of the log that stay when a room has ended, or its last member has gone: for nodes that have not yet received the end."""

@@ -1,8 +1,8 @@
-"""What rooms and addresses cost, beside what one connection may send: bytes that are stored, and deliveries to members.
+"""Budgets of rooms and addresses, beside the limits of connections: stored bytes, and deliveries to members.
 
 A message of 60 bytes to a room of 240 is 240 deliveries, and 240 members who each send one a second are 57 600. So each room
-and each address has a bucket for both, filled like those of a connection (`rates`). What a command costs is known when it has
-been carried out: it is charged then, and the next command waits until the bucket is in credit again.
+and each address has a bucket for both, filled like those of a connection (`message_rates`). The cost of a command is known after
+its commit. The node charges it then, and refuses further commands until the bucket is in credit again.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from .message_rates import Rate
 from .scopes import scopes
 
 KEPT = 50_000
-"""How many addresses are remembered; the one that was used longest ago is forgotten first."""
+"""Addresses that a node remembers; it forgets the one first that was used longest ago."""
 
 LONGEST_WAIT = 60.0
-"""Seconds for which a meter is out of credit at most, beyond what its last command has cost."""
+"""Seconds for which a meter is out of credit at most, beside the cost of its last command."""
 
 RESERVED = 0.5
-"""The part of a room's burst that is kept for controls and moderation: who talks too much takes them from nobody."""
+"""The part of a room's burst that is reserved for controls and moderation, so that chat cannot use it up."""
 
 
 class SpendingRates(Struct, frozen=True, kw_only=True):
@@ -36,8 +36,9 @@ class SpendingRates(Struct, frozen=True, kw_only=True):
 
 
 class Meter:
-    """What one room or one address has spent. wider: that of the /48 around an address; None if there is none.
+    """Count the spending of one room or address.
 
+    wider: the meter of the /48 around an IPv6 address; None for rooms and IPv4 addresses.
     near_limit: False while `wait` returns 0.0 for `RESERVED` and all of the burst, so that messages need not call it. A
     meter with a wider one is always near its limit: other addresses charge the wider one.
     """
@@ -55,7 +56,7 @@ class Meter:
         self.near_limit = wider is not None
 
     def charge(self, size: int, deliveries: int) -> None:
-        """Take what a command has cost. size: bytes that were stored."""
+        """Charge the cost of a command. size: stored bytes."""
         now = self._seconds()
         by_bytes, by_deliveries = self._costs
         near_bytes, near_deliveries = self._near
@@ -69,7 +70,7 @@ class Meter:
             self.wider.charge(size, deliveries)
 
     def wait(self, part: float = 1.0) -> float:
-        """Return 0.0 if there is credit, else the seconds until there is. part: of the burst that may be used."""
+        """Return 0.0 while the meter has credit, else the seconds until then. part: the usable part of the burst, 0 to 1."""
         now = self._seconds()
         if self._bytes > now or self._deliveries > now:
             of_bytes, of_deliveries = self._slack
@@ -79,7 +80,7 @@ class Meter:
         return self.wider.wait(part) if self.wider is not None else 0.0
 
     def take(self) -> bool:
-        """Charge one byte if there is credit, and say whether there was."""
+        """Charge one byte and return True, or return False without credit."""
         now = self._seconds()
         until = self._bytes if self._bytes > now else now
         if until - now > self._slack[0]:
@@ -89,7 +90,7 @@ class Meter:
         return True
 
     def _limited(self, wait: float, now: float) -> float:
-        """Return the time to wait. Debt has a limit, should the clock be set back."""
+        """Return the time to wait, after limiting the debt, which is large if the clock was set back."""
         of_bytes, of_deliveries = self._slack
         self._bytes = min(self._bytes, now + of_bytes + LONGEST_WAIT)
         self._deliveries = min(self._deliveries, now + of_deliveries + LONGEST_WAIT)
@@ -97,7 +98,7 @@ class Meter:
 
 
 class Spending:
-    """The meters of a node."""
+    """Create the meters of a node, and keep those of addresses."""
 
     def __init__(self, clock: IReactorTime, rates: SpendingRates, kept: int = KEPT):
         self._clock = clock
@@ -109,7 +110,7 @@ class Spending:
         return len(self._addresses)
 
     def room(self) -> Meter:
-        """Return the meter of a room that is opened."""
+        """Return the meter of a room that the node opens."""
         return Meter(self._clock, self._rates.room_bytes_rate, self._rates.room_deliveries_rate)
 
     def rows(self) -> Meter:
@@ -117,7 +118,7 @@ class Spending:
         return Meter(self._clock, self._rates.room_events_rate, self._rates.room_deliveries_rate)
 
     def address(self, address: str) -> Meter | None:
-        """Return the meter of an address as rules by address use it; None for '', where addresses mean nothing."""
+        """Return the meter of an address as `scopes` takes it; None for '', which has no scope."""
         found: Meter | None = None
         for scope in reversed(scopes(address)):
             found = self._find(scope.name, scope.times, found)
