@@ -24,6 +24,7 @@ class ErrorCode(StrEnum):
     BANNED = "banned"
     LOCKED = "locked"
     BAD_URL = "bad_url"
+    STALE = "stale"
     FORGOTTEN = "forgotten"
     TOO_LARGE = "too_large"
     MAILBOX_FULL = "mailbox_full"
@@ -51,6 +52,7 @@ ERROR_MEANINGS: dict[ErrorCode, str] = {
     ErrorCode.BANNED: "the host has banned this user id, or newcomers from this address, for the life of the room",
     ErrorCode.LOCKED: "the host has locked the room; the JOIN stays pending until it is unlocked",
     ErrorCode.BAD_URL: "this server does not allow the title's URL",
+    ErrorCode.STALE: "the sender had not seen the present title of the room; ROOM_STATE comes first, with the present state",
     ErrorCode.FORGOTTEN: (
         "the command's `id` is too old to tell whether it was carried out; it is not carried out now"
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -44,6 +44,7 @@ class Join(ClientMessage, tag="JOIN", frozen=True, kw_only=True):
     auth: a signed token (JWT), where the server requires one.
     resume: with a token: replay the messages missed since this version.
     nonce: a random word for this run of the client. `id`s are unique within it, or within the connection without one.
+    follows: the client follows the room also while its member is host. Its player never moves the room.
     """
 
     room_id: Id
@@ -55,6 +56,7 @@ class Join(ClientMessage, tag="JOIN", frozen=True, kw_only=True):
     auth: Annotated[str, Meta(max_length=8192)] | None = None
     resume: Resume | None = None
     nonce: Nonce | None = None
+    follows: bool = False
 
     def __post_init__(self) -> None:
         check_id("roomId", self.room_id)
@@ -74,29 +76,35 @@ class PlayPause(ClientMessage, tag="PLAY_PAUSE", frozen=True, kw_only=True):
 
     control: the new state.
     currentTime: the position of the sender's player; absent: the room's.
+    seq: the greatest seq that the sender has seen; see `stale`.
     """
 
     control: Literal["play", "pause"]
     current_time: Seconds | None = None
+    seq: Count | None = None
 
 
 class Seek(ClientMessage, tag="SEEK", frozen=True, kw_only=True):
     """Move all members to a position. All pause there, and continue together when they are READY.
 
     isPlaying: whether the film plays afterwards.
+    seq: as in PLAY_PAUSE.
     """
 
     current_time: Seconds
     is_playing: bool = False
+    seq: Count | None = None
 
 
 class Ready(ClientMessage, tag="READY", frozen=True, kw_only=True):
     """The player has paused at the position of the last SEEK_PAUSE and could play at once.
 
     targetTime: `currentTime` of that SEEK_PAUSE, unchanged.
+    seq: as in PLAY_PAUSE; a READY for an earlier title is ignored.
     """
 
     target_time: Seconds
+    seq: Count | None = None
 
 
 class HostHeartbeat(ClientMessage, tag="HOST_HEARTBEAT", frozen=True, kw_only=True):
@@ -104,22 +112,29 @@ class HostHeartbeat(ClientMessage, tag="HOST_HEARTBEAT", frozen=True, kw_only=Tr
 
     current_time: Seconds
     is_playing: bool
+    url: ClassVar[None] = None
 
 
 class PositionUpdate(ClientMessage, tag="POSITION_UPDATE", frozen=True, kw_only=True):
-    """The sender's player, twice a second while it watches. The room follows the host's; a seek waits for all senders."""
+    """The sender's player, twice a second while it watches. A seek waits for all senders.
+
+    url: the title that the player shows; the server ignores positions in another one than the room's.
+    """
 
     current_time: Seconds
     is_playing: bool
+    url: Annotated[str, Meta(max_length=8192)] | None = None
 
 
 class UrlChange(ClientMessage, tag="URL_CHANGE", frozen=True, kw_only=True):
     """Change the title for all members; it starts at its beginning, paused.
 
     url: absolute, http or https, and allowed by the server.
+    seq: as in PLAY_PAUSE.
     """
 
     url: Annotated[str, Meta(min_length=1, max_length=8192)]
+    seq: Count | None = None
 
 
 class RequestSync(ClientMessage, tag="REQUEST_SYNC", frozen=True, kw_only=True):

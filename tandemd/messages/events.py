@@ -81,7 +81,7 @@ class UsernameUpdated(SequencedMessage, tag="USERNAME_UPDATED", frozen=True, kw_
 class PlayPauseEvent(SequencedMessage, tag="PLAY_PAUSE", frozen=True, kw_only=True):
     """Play or pause.
 
-    userId: the member that did it; "server" at the end of a seek, or to bring one member in step.
+    userId: the member that did it; "server" at the end of a seek, while the host's player stalls, or to bring a member in step.
     currentTime: the film's position at `timestamp`, in seconds.
     timestamp: the server's clock.
     """

@@ -111,7 +111,7 @@ class RoomState(ServerMessage, tag="ROOM_STATE", frozen=True, kw_only=True):
 
 
 class Heartbeat(ServerMessage, tag="HOST_HEARTBEAT", frozen=True, kw_only=True):
-    """The film's position: to guests every 3 s while it plays, and to a guest that is elsewhere; not to the host.
+    """The film's position: every 3 s while it plays, and to a member that is elsewhere; not to a host that the room follows.
 
     userId: always "server".
     seq: that of the state it was made from.

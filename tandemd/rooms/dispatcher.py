@@ -14,6 +14,7 @@ from ..ratelimit.spending import RESERVED
 from ..rules.commands import Command, Decision
 from ..rules.engine import Rules
 from ..rules.permissions import PERMISSIONS, believes_it_controls
+from ..rules.playback_authority import newest_seen
 from ..rules.state import Room
 from .metrics import RoomMetrics
 from .playback_sync import PlaybackSync
@@ -48,17 +49,26 @@ class Dispatcher:
         self.handlers[m.PositionUpdate] = positions.position_received
         self.handlers[m.HostHeartbeat] = positions.position_received
         self.handlers[m.RequestSync] = self._request_sync
+        for control in (m.PlayPause, m.Seek, m.UrlChange):
+            self.handlers[control] = self._submit_control
         for kind in (m.Offer, m.Answer, m.IceCandidate, m.PlaybackAck, m.SyncResponse):
             self.handlers[kind] = self._relay
 
-    def _submit_command(self, session: Session, live: RoomReplica, message: m.ClientMessage) -> None:
+    def _submit_control(self, session: Session, live: RoomReplica, message: m.PlayPause | m.Seek | m.UrlChange) -> None:
+        room = live.room
+        seen = newest_seen(room.playback, room.seq, self._store.clock.now() - live.titled_at, session.round_trip)
+        self._submit_command(session, live, message, seen)
+
+    def _submit_command(
+        self, session: Session, live: RoomReplica, message: m.ClientMessage, seen: int | None = None
+    ) -> None:
         meter, sender = live.meter, session.meter
         if meter is not None and (meter.near_limit or (sender is not None and sender.near_limit)):
             self._check_credit(session, live, type(message))
         if live.new_watchers:
             # The ready gate of a SEEK waits for all members that watch.
             self._positions.begin(live)
-        live.commands.submit(QueuedCommand(Command(session.user, session.conn, message, session.nonce), session))
+        live.commands.submit(QueuedCommand(Command(session.user, session.conn, message, session.nonce, seen), session))
 
     def _request_sync(self, session: Session, live: RoomReplica, message: m.RequestSync) -> None:
         live.submit(SyncCommand(Command(session.user, session.conn, message), session, self._store.clock))

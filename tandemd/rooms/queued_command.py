@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import messages as m
-from ..errors import INTERNAL, RequestError
+from ..errors import INTERNAL, ErrorCode, RequestError
 from ..messages.framing import error_frame, text_frame
 from ..rules.commands import Command, Decision
 from ..rules.engine import Rules
@@ -45,6 +45,8 @@ class QueuedCommand:
     def refused(self, live: RoomReplica, error: RequestError) -> None:
         """Send the ERROR of a refused command, which is not retried."""
         if self.session is not None:
+            if error.code is ErrorCode.STALE:
+                live.send_state(self.session)
             self.session.send(error_frame(error, self.command.body.id))
 
     def done(self, live: RoomReplica, decision: Decision, seq: int) -> None:

@@ -16,6 +16,8 @@ from ..rules import private_messages
 from ..rules.commands import Command, Due
 from ..rules.engine import Rules
 from ..rules.event_types import EventType
+from ..rules.join import present_state
+from ..rules.playback_authority import HostEvidence
 from ..rules.state import MEMBER, Commit, Member, Room, Version
 from .command_queue import CommandQueue
 from .commit_tail import MAX_BYTES, CommitTail, size_of_changes
@@ -57,7 +59,7 @@ class RoomReplica:
     replay: the encoded messages for members that resume.
     meter, rows: the budgets of the room, and of its rows in the archive; None for no limit.
     closed: whether the replica is out of use.
-    next_heartbeat_at, host_mismatch_since, new_watchers: see `PlaybackSync`.
+    next_heartbeat_at, host_evidence, evidence_of, titled_at, watched_at, new_watchers: see `PlaybackSync`.
     """
 
     def __init__(
@@ -81,7 +83,10 @@ class RoomReplica:
         self.rows: Meter | None = None
         self.closed = False
         self.next_heartbeat_at = 0.0
-        self.host_mismatch_since = 0.0
+        self.host_evidence = HostEvidence()
+        self.evidence_of: Session | None = None
+        self.titled_at = 0.0
+        self.watched_at = 0.0
         self.new_watchers: list[Session] = []
         self._rules = rules
         self._store = store
@@ -139,6 +144,11 @@ class RoomReplica:
         meter.charge(size, deliveries)
         if session.meter is not None:
             session.meter.charge(size, deliveries)
+
+    def send_state(self, session: Session) -> None:
+        """Send a session the present state, after a command about an earlier one."""
+        for message in present_state(self.room, session.user, self._store.clock.now()):
+            session.send(text_frame(m.encode(message)))
 
     def since(self, after: Version) -> list[Commit] | None:
         """Return the commits since a version. None if the tail does not reach back to it."""

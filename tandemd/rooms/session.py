@@ -61,8 +61,10 @@ class Session:
     quality: see `PlayerStatus`.
     position, playing, last_position_at: the last report of its player, and its server time; 0.0 if it has sent none.
     watching: whether the room knows that the member watches.
-    out_of_sync_since: the server time since which its player differs from the room, 0.0 if it does not.
-    resyncs_sent: the messages that have told it so since the last control.
+    out_of_sync_since: the server time since which its play state or position differs from the room, 0.0 if it does not.
+    corrections_sent, corrected_at: the corrections without effect, and the server time of the last one.
+    compared_position, compared_at: the last report out of step, and its server time; 0.0 if it has sent none.
+    round_trip: the round trip of the connection in seconds, 0.0 before the first pong.
     lagging: whether the client reads more slowly than the node writes.
     on_drained: called when the client has read all output.
     unconfirmed_relays: relays that the client may not have received.
@@ -75,7 +77,8 @@ class Session:
     __slots__ = (
         "_outbox", "_transport", "address", "pending_join", "lagging", "conn", "detached", "raw_send", "pending_frames",
         "gone", "group", "last_position_at", "unconfirmed_relays", "meter", "nonce", "out_of_sync_since", "on_drained", "playing",
-        "position", "quality", "relayed", "resyncs_sent", "user", "watching", "write",
+        "position", "quality", "relayed", "user", "watching", "write",
+        "corrections_sent", "corrected_at", "compared_position", "compared_at", "round_trip",
     )  # fmt: skip
 
     def __init__(self, conn: str, address: str, transport: SessionTransport, outbox: Outbox):
@@ -96,7 +99,11 @@ class Session:
         self.last_position_at = 0.0
         self.watching = False
         self.out_of_sync_since = 0.0
-        self.resyncs_sent = 0
+        self.corrections_sent = 0
+        self.corrected_at = 0.0
+        self.compared_position = 0.0
+        self.compared_at = 0.0
+        self.round_trip = 0.0
         self.quality = "unknown"
         self.lagging = False
         self.on_drained: Callable[[], None] | None = None

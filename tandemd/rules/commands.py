@@ -17,12 +17,14 @@ class Command(Struct, frozen=True, gc=False):
     user, conn: the member and its connection; both "" for commands of the server.
     body: a ClientMessage, or one of the classes below.
     nonce: the scope of the body's `id`; "" for the scope of the connection.
+    seen: the last seq that a client without `seq` can have seen; None: any.
     """
 
     user: str
     conn: str
     body: Any
     nonce: str = ""
+    seen: int | None = None
 
 
 class Enter(Struct, frozen=True, gc=False):
@@ -36,6 +38,7 @@ class Enter(Struct, frozen=True, gc=False):
     invite: the invite code of the room that this JOIN creates; "" for an existing room.
     role: "host" or "guest" from a valid auth token, else "". named: whether the auth token gave the name.
     modern: whether the client has a proof of identity besides its address: it keeps a token, or sends an `id`.
+    follows: whether the client follows the room also while its member is host.
     """
 
     username: str | None
@@ -48,6 +51,7 @@ class Enter(Struct, frozen=True, gc=False):
     role: str = ""
     named: bool = False
     modern: bool = False
+    follows: bool = False
     id: int | None = None
 
 
@@ -96,6 +100,19 @@ class CorrectPlayback(Struct, frozen=True, gc=False):
 
     position: float
     playing: bool
+    id: int | None = None
+
+
+class HoldPlayback(Struct, frozen=True, gc=False):
+    """The host's player stalls at this position (seconds): the room waits for it."""
+
+    position: float
+    id: int | None = None
+
+
+class StopUnwatched(Struct, frozen=True, gc=False):
+    """No member watches: the timeline stands still until one does."""
+
     id: int | None = None
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from .. import messages as m
 from ..errors import ErrorCode, RequestError
-from . import administration, join, membership, moderation, permissions
+from . import administration, hold, join, membership, moderation, permissions
 from . import ready_gate as gates
 from .commands import (
     Announce,
@@ -24,9 +24,11 @@ from .commands import (
     Decision,
     Due,
     Enter,
+    HoldPlayback,
     Lost,
     NodeLost,
     Reattach,
+    StopUnwatched,
     Watching,
 )
 from .display_names import clean_name
@@ -34,6 +36,7 @@ from .event_types import EventType
 from .message_builders import number_parts, play_pause, seek_pause, sync_message
 from .permissions import PERMISSIONS
 from .playback import Playback
+from .playback_authority import missed_title
 from .room_fields import changed_fields
 from .settings import MAX_MEMBERS_PER_COMMIT, RuleSettings
 from .state import MAX_RECENT_COMMANDS, MEMBER, Commit, Gate, Member, Room
@@ -77,6 +80,8 @@ class Rules:
             member = permissions.member_for_connection(room, command.user, command.conn)
             if PERMISSIONS[kind] is not permissions.Permission.MEMBER:
                 permissions.check(room, command.user, kind, now, self.settings.host_gone)
+                if kind in _FILM_CONTROLS:
+                    _check_title_seen(room, command)
             return act(room, member, body, now)
         scope = _id_scope(command)
         # This comes before all rejections, because an ERROR says that the command was not applied.
@@ -92,6 +97,8 @@ class Rules:
                 f" wait for an answer after {MAX_RECENT_COMMANDS} commands.",
             )
         permissions.check(room, command.user, kind, now, self.settings.host_gone)
+        if kind in _FILM_CONTROLS:
+            _check_title_seen(room, command)
         return _remember(room, member, command, act(room, member, body, now))
 
     def _decide_internal(self, room: Room, command: Command, now: float) -> Decision:
@@ -119,9 +126,11 @@ class Rules:
             case Due():
                 return self._due(room, now, body.floor)
             case Watching():
-                return self._watching(room, body)
-            case CorrectPlayback():
+                return self._watching(room, body, now)
+            case CorrectPlayback() | HoldPlayback():
                 return self._follow(room, command, body, now)
+            case StopUnwatched():
+                return self._stop_unwatched(room, now)
             case Close():
                 return administration.close(room, body)
             case Announce():
@@ -165,8 +174,8 @@ class Rules:
         )
 
     def _seek(self, room: Room, member: Member, body: m.Seek, now: float) -> Decision:
-        # Whoever seeks again while the gate holds the film still means it to go on.
-        resume = body.is_playing or (room.gate is not None and room.gate.resume)
+        # A member that seeks while a gate or a stalled player holds the film still means it to go on.
+        resume = body.is_playing or (room.gate is not None and room.gate.resume) or room.playback.held
         position = body.current_time
         pause = seek_pause(room, member.user_id, position, now)
         details = {"position": position, "resume": resume}
@@ -185,6 +194,8 @@ class Rules:
 
     def _ready(self, room: Room, member: Member, body: m.Ready, now: float) -> Decision:
         gate = room.gate
+        if missed_title(room.playback, "", body.seq):
+            return Decision()
         # It answers: the next gate waits for it again.
         answers: dict[str, Any] = {}
         if member.missed:
@@ -211,18 +222,26 @@ class Rules:
         # URL is written differently, make the others' pages reload.
         if not same_title(body.url, url):
             url = body.url
-            changes = {"playback": room.playback.titled(url, now), "gate": None}
+            # A client that follows the room plays nothing by itself: the title is at its beginning, also there.
+            playback = room.playback.titled(url, now, seq=room.seq + 1, by=member.user_id, known=member.follows)
+            changes = {"playback": playback, "gate": None}
         message = m.UrlChanged(seq=room.seq + 1, prev=room.prev, user_id=member.user_id, url=url)
         return Decision(
             EventType.URL_CHANGE, changes, (message,), {"url": url} if changes else None, reschedule=bool(changes)
         )
 
-    def _follow(self, room: Room, command: Command, body: CorrectPlayback, now: float) -> Decision:
+    def _follow(self, room: Room, command: Command, body: CorrectPlayback | HoldPlayback, now: float) -> Decision:
         member = room.members.get(command.user)
         if member is None or member.conn != command.conn or command.user != room.host or room.gate is not None:
             return Decision()
+        if member.follows:
+            return Decision()
+        if isinstance(body, HoldPlayback):
+            return hold.hold(room, body, now)
+        if room.playback.held and body.playing:
+            return hold.go_on(room, body, now)
         playback = room.playback.corrected(body.position, body.playing, now)
-        if body.playing == room.playback.playing or not room.playback.known:
+        if body.playing == room.playback.playing:
             return Decision(changes={"playback": playback})
         # Heartbeats do not repair a wrong play state, so this is told, as if the host had pressed the button.
         return Decision(
@@ -247,13 +266,24 @@ class Rules:
             return Decision(EventType.ROOM_EXPIRED, closes=True)
         return Decision()
 
-    def _watching(self, room: Room, body: Watching) -> Decision:
+    def _watching(self, room: Room, body: Watching, now: float) -> Decision:
         changes: dict[str, Any] = {}
         for user, conn in body.members:
             member = room.members.get(user)
             if member is not None and member.conn == conn and member.watching != body.watching:
                 changes[MEMBER + user] = msgspec.structs.replace(member, watching=body.watching)
-        return Decision(changes=changes)
+        if changes and body.watching and room.playback.unwatched:
+            changes["playback"] = room.playback.watched_again(now)
+        decision = Decision(changes=changes)
+        if not body.watching and MEMBER + room.host in changes:
+            return hold.release(room, decision, now)
+        return decision
+
+    def _stop_unwatched(self, room: Room, now: float) -> Decision:
+        playback = room.playback
+        if not playback.playing or playback.unwatched or any(member.watching for member in room.members.values()):
+            return Decision()
+        return Decision(changes={"playback": playback.stopped_unwatched(now)})
 
     def _update_username(self, room: Room, member: Member, body: m.UpdateUsername, now: float) -> Decision:
         if member.name_from_token:
@@ -280,7 +310,8 @@ class Rules:
                 ErrorCode.NO_SUCH_MEMBER, "TRANSFER_HOST: `targetUserId` is not a connected member of this room."
             )
         message = m.HostChanged(seq=room.seq + 1, prev=room.prev, host_user_id=target.user_id)
-        return Decision(EventType.HOST_CHANGED, {"host": target.user_id}, (message,), {"host": target.user_id})
+        decision = Decision(EventType.HOST_CHANGED, {"host": target.user_id}, (message,), {"host": target.user_id})
+        return hold.release(room, decision, now) if target.user_id != room.host else decision
 
     def _chat(self, room: Room, member: Member, body: m.Chat, now: float) -> Decision:
         text = body.text
@@ -340,6 +371,20 @@ def _remember(room: Room, member: Member, command: Command, decision: Decision) 
         after, recent_commands=recent[-MAX_RECENT_COMMANDS:], highest_evicted_id=evicted, identity_proven=True
     )
     return msgspec.structs.replace(decision, changes={**decision.changes, MEMBER + member.user_id: after})
+
+
+_FILM_CONTROLS = frozenset((m.PlayPause, m.Seek, m.UrlChange))
+
+
+def _check_title_seen(room: Room, command: Command) -> None:
+    """Raise RequestError if the sender of a control has not seen the present title: it means the one before it."""
+    body, playback = command.body, room.playback
+    if not missed_title(playback, command.user, command.seen if body.seq is None else body.seq):
+        return
+    if not (isinstance(body, m.UrlChange) and same_title(body.url, playback.url)):
+        raise RequestError(
+            ErrorCode.STALE, "Another member has changed the title meanwhile; ROOM_STATE says what the room shows now."
+        )
 
 
 def _id_scope(command: Command) -> str:

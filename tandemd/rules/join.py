@@ -14,6 +14,7 @@ from . import moderation, permissions
 from .commands import Command, Decision, Enter, StalePinError
 from .display_names import clean_name, is_reserved
 from .event_types import EventType
+from .hold import release
 from .membership import with_departed
 from .message_builders import host_changed, number_parts, sync_message, user_left
 from .permissions import believes_it_controls
@@ -100,7 +101,7 @@ def _admit(room: Room, command: Command, body: Enter, name: str | None, old: Mem
     changes[MEMBER + user] = Member(
         user, name, command.conn, order, now, address=body.address, token=body.new_token,
         identity_proven=body.id is not None, nonce=_unguessable(command.nonce),
-        role=body.role, name_from_token=body.named, since=room.seq + 1,
+        role=body.role, name_from_token=body.named, since=room.seq + 1, follows=body.follows,
     )  # fmt: skip
     messages.append(_joined(room, user, name))
     if old is not None or _becomes_host(room, body.role):
@@ -138,6 +139,7 @@ def _come_back(room: Room, member: Member, command: Command, body: Enter, name: 
         role=body.role,
         name_from_token=body.named,
         since=member.since if by_token else room.seq + 1,
+        follows=body.follows,
     )
     changes: dict[str, Any] = {MEMBER + member.user_id: back}
     messages: list[m.LoggedMessage] = []
@@ -159,7 +161,8 @@ def _come_back(room: Room, member: Member, command: Command, body: Enter, name: 
         playback = room.playback
         if playback.url and playback.titled_at > (member.lost_at or now) - DEAD_CONNECTION_SECONDS:
             decision.reply = m.UrlChanged(user_id=m.SERVER, url=playback.url)
-    return decision
+    # The host's player starts again: the others do not wait for it.
+    return release(room, decision, now) if host == member.user_id else decision
 
 
 def _becomes_host(room: Room, role: str) -> bool:
@@ -265,6 +268,17 @@ def greeting(
     if room.gate is not None or (user != room.host and playback.known):
         messages.append(sync_message(room, now))
     return messages
+
+
+def present_state(room: Room, user: str, now: float) -> list[m.ServerMessage]:
+    """Return what a member gets whose command was about an earlier state of the room."""
+    told: list[m.ServerMessage] = [state_of(room, now)]
+    if user == room.host and (bans := moderation.active(room.moderation, now)):
+        told.append(moderation.bans_message(bans))
+    if room.gate is not None or (user != room.host and room.playback.known):
+        # For old clients, whose players ROOM_STATE does not move.
+        told.append(sync_message(room, now))
+    return told
 
 
 def state_of(room: Room, now: float, *, resumed: bool | None = None, token: str | None = None) -> m.RoomState:

@@ -10,6 +10,7 @@ import msgspec
 from .. import messages as m
 from .commands import Decision
 from .event_types import EventType
+from .hold import release
 from .message_builders import host_changed, number_parts, user_left
 from .ready_gate import without_members
 from .state import GUEST, MEMBER, Departed, Member, Moderation, Room
@@ -26,7 +27,9 @@ def lose_connections(room: Room, members: Sequence[Member], event: EventType, no
         for member in members
     }
     decision = Decision(event, changes, (), {"users": [member.user_id for member in members]}, reschedule=True)
-    return without_members(room, [member.user_id for member in members], decision, now)
+    users = [member.user_id for member in members]
+    decision = without_members(room, users, decision, now)
+    return release(room, decision, now) if room.host in users else decision
 
 
 def reattach(room: Room, member: Member, conn: str) -> Decision:
@@ -86,6 +89,8 @@ def remove(
         EventType.USER_LEFT, changes, tuple(messages), {"reason": reason, "user": users[0]}, reschedule=True
     )
     decision = without_members(room, users, decision, now)
+    if room.host in users:
+        decision = release(room, decision, now)
     decision.messages = number_parts(*decision.messages)
     return decision
 

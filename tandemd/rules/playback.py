@@ -1,17 +1,22 @@
-"""Where the film is: a position that moves by itself while it plays."""
+"""The timeline of a room: the position of its title as a function of server time."""
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 
 class Playback(Struct, frozen=True, gc=False):
     """The title of a room and its timeline.
 
-    url: the title, or "" while none was chosen.
+    url: the title, or "" before the first one.
     position: seconds into the title at server time `at` (seconds since 1970).
     rate: seconds of film per second while playing.
-    known: whether anybody has said where the film is since the title was chosen.
-    control_at: server time of the last control by a person (or of the gate's opening); 0.0 if there was none.
-    titled_at: server time at which the title was chosen; 0.0 while none was.
+    known: whether a control or the host's player has set the position since the title was chosen.
+    control_at: server time of the last control by a member (or of the gate's opening); 0.0 before the first one.
+    titled_at: server time of the choice of the title; 0.0 before the first one.
+    titled_seq, titled_by: seq of the commit that set the title, and the user id of the member that chose it.
+    left_position: the position of the previous title when the members left it, in seconds.
+    held: whether the room is paused because the host's player stalls; it goes on with this player.
+    unwatched: whether the timeline stands still, although it plays, because no member watches.
     """
 
     url: str = ""
@@ -22,32 +27,53 @@ class Playback(Struct, frozen=True, gc=False):
     known: bool = False
     control_at: float = 0.0
     titled_at: float = 0.0
+    titled_seq: int = 0
+    titled_by: str = ""
+    left_position: float = 0.0
+    held: bool = False
+    unwatched: bool = False
 
     def with_url(self, url: str) -> "Playback":
         """Return the same timeline of another title, or of none."""
-        if url == self.url:
-            return self
-        return Playback(
-            url, self.position, self.at, self.playing, self.rate, self.known, self.control_at, self.titled_at
-        )
+        return self if url == self.url else replace(self, url=url)
 
     def position_at(self, now: float) -> float:
         """Return the position in seconds at server time `now`; it never runs backwards from `position`."""
-        if self.playing and now > self.at:
+        if self.playing and now > self.at and not self.unwatched:
             return self.position + (now - self.at) * self.rate
         return self.position
 
     def controlled(self, position: float, playing: bool, now: float) -> "Playback":
-        """Return the timeline as somebody who may control it has just set it."""
-        return Playback(self.url, position, now, playing, self.rate, True, now, self.titled_at)
+        """Return the timeline after a control by a member that may control it."""
+        return replace(
+            self, position=position, at=now, playing=playing, known=True, control_at=now, held=False, unwatched=False
+        )
 
     def corrected(self, position: float, playing: bool, now: float) -> "Playback":
         """Return the timeline as the host's player shows it, which is not a control."""
-        return Playback(self.url, position, now, playing, self.rate, True, self.control_at, self.titled_at)
+        return replace(self, position=position, at=now, playing=playing, known=True, held=False, unwatched=False)
 
-    def titled(self, url: str, now: float) -> "Playback":
-        """Return the timeline of a new title: at its beginning, paused, and known to nobody yet."""
-        return Playback(url, 0.0, now, False, 1.0, False, now, now)
+    def held_at(self, position: float, now: float) -> "Playback":
+        """Return the timeline paused at the position where the host's player stalls."""
+        return replace(self, position=position, at=now, playing=False, held=True)
+
+    def stopped_unwatched(self, now: float) -> "Playback":
+        """Return the timeline standing still at its present position, until a member watches."""
+        return replace(self, position=self.position_at(now), at=now, unwatched=True)
+
+    def watched_again(self, now: float) -> "Playback":
+        """Return the timeline going on from where it stood unwatched."""
+        return replace(self, at=now, unwatched=False)
+
+    def titled(self, url: str, now: float, *, seq: int = 0, by: str = "", known: bool = False) -> "Playback":
+        """Return the timeline of a new title: at its beginning and paused.
+
+        known: whether that is where the member that chose it is.
+        """
+        return Playback(
+            url, 0.0, now, False, 1.0, known, now, now,
+            titled_seq=seq, titled_by=by, left_position=self.position_at(now),
+        )  # fmt: skip
 
 
 def drift(playback: Playback, position: float, now: float) -> float:

@@ -114,6 +114,7 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     may have been meant for another person.
     nonce: the nonce of the admitting JOIN if it cannot be guessed; with the address, it proves a repeated JOIN.
     missed: gates in a row that opened without the member's READY.
+    follows: whether the client follows the room also while the member is host.
     """
 
     user_id: str
@@ -135,6 +136,7 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     nonce: str = ""
     earlier: tuple[str, ...] = ()
     missed: int = 0
+    follows: bool = False
 
     @property
     def has_secret(self) -> bool:

@@ -29,9 +29,10 @@ class Keepalive:
     """The pings of one connection, and the pending probes.
 
     quality: see `interfaces.PlayerStatus`.
+    round_trip: the last round trip in seconds; 0.0 before the first pong.
     """
 
-    __slots__ = ("_pending_probes", "_clock", "_due", "_peer", "_sent", "_timer", "quality")
+    __slots__ = ("_pending_probes", "_clock", "_due", "_peer", "_sent", "_timer", "quality", "round_trip")
 
     def __init__(self, clock: IReactorTime, peer: Peer):
         self._clock = clock
@@ -40,6 +41,7 @@ class Keepalive:
         self._pending_probes: list[Callable[[bool], None]] = []
         self._timer: IDelayedCall | None = None
         self.quality = "unknown"
+        self.round_trip = 0.0
         # The first ping is early, because it measures the round trip.
         self._due = clock.seconds() + random.uniform(1.0, 5.0)
 
@@ -63,7 +65,8 @@ class Keepalive:
         """Note a pong."""
         now = self._clock.seconds()
         if self._sent:
-            self.quality = _quality(now - self._sent)
+            self.round_trip = now - self._sent
+            self.quality = _quality(self.round_trip)
         self._sent = 0.0
         self._due = now + random.uniform(*INTERVAL_SECONDS)
         self._resolve_probes(True)

@@ -50,6 +50,7 @@ class WebSocketTransport:
         if self._keepalive is not None and connection is not None:
             self._keepalive.answered()
             connection.session.quality = self._keepalive.quality
+            connection.session.round_trip = self._keepalive.round_trip
 
     # rooms.session.SessionTransport
 

@@ -146,7 +146,9 @@ class EndTest(ServiceTestCase):
         ann, bob = self.world.party("ann", "bob")
         ann.send("URL_CHANGE", url=TITLE)
         ann.send("PLAY_PAUSE", control="play", currentTime=100)
-        self.world.advance(10)
+        for seconds in range(10):
+            ann.send("POSITION_UPDATE", currentTime=100 + seconds, isPlaying=True)
+            self.world.advance(1)
         ann.cut()
         bob.cut()
 

@@ -17,15 +17,21 @@ class FilmTestCase(ServiceTestCase):
         self.ann, self.bob, self.cid = self.world.party("ann", "bob", "cid")
 
     def playing(self, position: float = 100.0) -> None:
-        """The room plays, and the last control is long ago."""
-        self.ann.say("PLAY_PAUSE", control="play", currentTime=position - 10)
-        self.world.advance(10)
+        """The room plays, and positions count again after the last control."""
+        self.ann.say("PLAY_PAUSE", control="play", currentTime=position - 2.5)
+        self.world.advance(2.5)
         self.quiet()
 
     def watch(self, *clients: Client, position: float = 100.0, playing: bool = True) -> None:
         for client in clients:
             client.say("POSITION_UPDATE", currentTime=position, isPlaying=playing)
         self.quiet()
+
+    def move(self, client: Client, position: float, playing: bool = True, kind: str = "POSITION_UPDATE") -> None:
+        """A player reports twice, and is at the position with the second report."""
+        client.send(kind, currentTime=position - 0.5 * playing, isPlaying=playing)
+        self.world.advance(0.5)
+        client.send(kind, currentTime=position, isPlaying=playing)
 
     def quiet(self) -> None:
         for client in (self.ann, self.bob, self.cid):
@@ -416,13 +422,15 @@ class PositionsTest(FilmTestCase):
     def test_heartbeats(self) -> None:
         """The extension's own heartbeat is stopped half a second after it began: guests are told by the server."""
         self.playing(100)
-        self.world.advance(12)
+        for _ in range(24):
+            self.cid.say("POSITION_UPDATE", currentTime=self.position(), isPlaying=True)
+            self.world.advance(0.5)
         for client in (self.bob, self.cid):
             beats = client.told()
             self.assertEqual([m["type"] for m in beats], ["HOST_HEARTBEAT"] * 4)
             for beat in beats:
-                self.assertHas(beat, userId="server", isPlaying=True, seq=4)
-                self.assertAlmostEqual(beat["currentTime"], 90 + beat["timestamp"] / 1000 - EPOCH, 3)
+                self.assertHas(beat, userId="server", isPlaying=True)
+                self.assertAlmostEqual(beat["currentTime"], 97.5 + beat["timestamp"] / 1000 - EPOCH, 3)
             times = [m["timestamp"] for m in beats]
             self.assertTrue(all(3000 <= b - a <= 3300 for a, b in zip(times, times[1:], strict=False)), times)
         self.assertEqual(self.ann.told(), [])
@@ -446,18 +454,18 @@ class PositionsTest(FilmTestCase):
         count = len(self.world.server.journal)
         self.ann.send("POSITION_UPDATE", currentTime=99.8, isPlaying=True)
         self.assertAlmostEqual(self.position(), 100, 3)
-        self.ann.send("POSITION_UPDATE", currentTime=99.7, isPlaying=True)
-        self.assertAlmostEqual(self.position(), 99.7, 3)
-        self.assertEqual((self.ann.told(), self.bob.told()), ([], []))
+        self.move(self.ann, 100.2)
+        self.assertAlmostEqual(self.position(), 100.2, 3)
+        self.assertEqual((self.ann.told(), self.bob.told("PLAY_PAUSE")), ([], []))
         for _, commit in self.world.server.journal[count:]:
             self.assertEqual(commit.event, "", "the archive has no row of it")
         self.world.advance(3.3)
         for beat in self.bob.told():
-            self.assertAlmostEqual(beat["currentTime"], 99.7 + beat["timestamp"] / 1000 - EPOCH - 10, 3)
+            self.assertAlmostEqual(beat["currentTime"], 99.7 + beat["timestamp"] / 1000 - EPOCH - 2.5, 3)
 
     def test_host_heartbeat_means_the_same(self) -> None:
         self.playing(100)
-        self.ann.send("HOST_HEARTBEAT", currentTime=50, isPlaying=True, eventTimestamp=1)
+        self.move(self.ann, 50, kind="HOST_HEARTBEAT")
         self.assertAlmostEqual(self.position(), 50, 3)
 
     def test_play_state_of_the_host(self) -> None:
@@ -486,7 +494,7 @@ class PositionsTest(FilmTestCase):
         self.ann.send("POSITION_UPDATE", currentTime=50, isPlaying=True)
         self.assertAlmostEqual(self.position(), 101.9, 3)
         self.world.advance(0.2)
-        self.ann.send("POSITION_UPDATE", currentTime=50, isPlaying=True)
+        self.move(self.ann, 50)
         self.assertAlmostEqual(self.position(), 50, 3)
 
     def test_guests_positions_move_nothing(self) -> None:
@@ -503,7 +511,9 @@ class PositionsTest(FilmTestCase):
         """B18: a dead check ignored it."""
         self.playing(100)
         self.ann.send("POSITION_UPDATE", currentTime=0, isPlaying=True)
-        self.assertAlmostEqual(self.position(), 0, 3)
+        self.world.advance(0.5)
+        self.ann.send("POSITION_UPDATE", currentTime=0.5, isPlaying=True)
+        self.assertAlmostEqual(self.position(), 0.5, 3)
 
     def test_they_cost_no_commit(self) -> None:
         """B19: each one was some reads and writes of the databases."""
@@ -522,11 +532,9 @@ class PositionsTest(FilmTestCase):
 
     def test_host_who_already_watches(self) -> None:
         """A party that is started in the middle of a film."""
-        self.ann.send("POSITION_UPDATE", currentTime=1000, isPlaying=True)
+        self.move(self.ann, 1000)
         self.assertAlmostEqual(self.position(), 1000, 3)
-        self.world.advance(0.5)
-        beat = self.the(self.bob.told(), "HOST_HEARTBEAT")
-        self.assertAlmostEqual(beat["currentTime"], 1000 + beat["timestamp"] / 1000 - EPOCH, 3)
+        self.assertHas(self.the(self.bob.told(), "PLAY_PAUSE"), userId="ann", control="play", currentTime=1000)
 
     def test_joiner_is_brought_in_step(self) -> None:
         self.playing(100)
@@ -586,11 +594,11 @@ class PositionsTest(FilmTestCase):
         self.assertEqual(self.report(self.bob, None, True, 30), [])
 
     def test_guest_that_cannot_be_steered(self) -> None:
-        """It is let be until there is another control."""
+        """Corrections come after 3, 6, 12, 24, 48, 78 s ... until another control."""
         self.playing(100)
-        self.assertEqual(len(self.report(self.bob, None, False, 100)), 5)
-        self.ann.send("PLAY_PAUSE", control="play", currentTime=100)
         self.assertEqual(len(self.report(self.bob, None, False, 100)), 6)
+        self.ann.send("PLAY_PAUSE", control="play", currentTime=100)
+        self.assertEqual(len(self.report(self.bob, None, False, 100)), 7)
 
     def test_guest_just_after_a_control(self) -> None:
         self.playing(100)
@@ -740,7 +748,7 @@ class FiguresTest(FilmTestCase):
         self.playing()
         self.watch(self.ann, position=100.2)
         self.assertEqual(self.corrections(), (0.0, 0.0))
-        self.watch(self.ann, position=99.5)
+        self.move(self.ann, 100)
         self.assertEqual(self.corrections(), (1.0, 0.5))
 
     def test_guests_adrift(self) -> None:

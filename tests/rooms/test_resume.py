@@ -408,7 +408,9 @@ class RestartTest(ServiceTestCase):
         self.ann.send("URL_CHANGE", url=TITLE)
         self.ann.send("TOGGLE_GUEST_CONTROL", enabled=True)
         self.ann.send("PLAY_PAUSE", control="play", currentTime=100)
-        self.world.advance(10)
+        for seconds in range(10):
+            self.ann.send("POSITION_UPDATE", currentTime=100 + seconds, isPlaying=True)
+            self.world.advance(1)
         self.ann.told(), self.bob.told()
 
     def restart(self, pause: float = 3.0) -> None:

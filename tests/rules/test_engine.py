@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
-from tandemd.rules.commands import CorrectPlayback, Due
+from tandemd.rules.commands import CorrectPlayback, Due, HoldPlayback
 from tandemd.rules.state import MAX_RECENT_COMMANDS, MEMBER
 
 from ..support.rules_fixture import OTHER_TITLE, START, TITLE, World, make_rules, told, types
@@ -152,11 +152,24 @@ class FollowTests(SynchronousTestCase):
         self.assertFalse(self.world.do("host", CorrectPlayback(100.0, True)).commits)
         self.assertEqual(self.world.position, 200.0)
 
-    def test_an_unknown_position_becomes_known_without_a_word(self) -> None:
+    def test_an_unknown_position_becomes_known(self) -> None:
         self.world.do("host", m.UrlChange(url=TITLE))
         decision = self.world.do("host", CorrectPlayback(7.0, True))
-        self.assertEqual(decision.messages, ())
+        self.assertEqual(told(decision), ["PLAY_PAUSE"])
         self.assertTrue(self.world.room.playback.known)
+
+    def test_a_client_that_follows_is_not_followed(self) -> None:
+        self.world.join("host", again=True, follows=True)
+        for body in (CorrectPlayback(5.0, True), HoldPlayback(5.0)):
+            self.assertFalse(self.world.do("host", body).commits)
+        self.world.join("host", again=True)
+        self.assertTrue(self.world.do("host", CorrectPlayback(5.0, True)).commits)
+
+    def test_a_title_chosen_by_a_client_that_follows_is_at_its_beginning(self) -> None:
+        self.world.join("host", again=True, follows=True)
+        self.world.do("host", m.UrlChange(url=TITLE))
+        playback = self.world.room.playback
+        self.assertEqual((playback.known, playback.playing, playback.position), (True, False, 0.0))
 
     def test_somebody_who_is_gone_is_not_followed(self) -> None:
         """B17: a late heartbeat created a room again."""

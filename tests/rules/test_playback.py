@@ -28,8 +28,20 @@ class PlaybackTests(SynchronousTestCase):
         self.assertEqual((playback.control_at, playback.position, playback.at), (100.0, 9.0, 103.0))
 
     def test_a_new_title_is_at_its_beginning_and_known_to_nobody(self) -> None:
-        playback = Playback("u", 50.0, 1.0, True, 2.0, True, 1.0).titled("v", 9.0)
-        self.assertEqual(playback, Playback("v", 0.0, 9.0, False, 1.0, False, 9.0, 9.0))
+        playback = Playback("u", 50.0, 1.0, True, 2.0, True, 1.0).titled("v", 9.0, seq=4, by="ann")
+        self.assertEqual(playback, Playback("v", 0.0, 9.0, False, 1.0, False, 9.0, 9.0, 4, "ann", 66.0))
+
+    def test_a_room_without_watchers_stands_still(self) -> None:
+        playback = Playback("u", 50.0, 100.0, True, known=True).stopped_unwatched(105.0)
+        self.assertEqual((playback.playing, playback.position_at(200.0)), (True, 55.0))
+        playback = playback.watched_again(200.0)
+        self.assertEqual((playback.position_at(200.0), playback.position_at(201.0)), (55.0, 56.0))
+
+    def test_a_hold_ends_with_whatever_moves_the_room(self) -> None:
+        held = Playback("u", 50.0, 100.0, True, known=True).held_at(49.0, 101.0)
+        self.assertEqual((held.held, held.playing, held.position_at(200.0)), (True, False, 49.0))
+        for after in (held.controlled(1.0, True, 102.0), held.corrected(1.0, True, 102.0), held.titled("v", 102.0)):
+            self.assertFalse(after.held)
 
     def test_drift_is_positive_for_who_is_ahead(self) -> None:
         playback = Playback(position=10.0, at=100.0, playing=True)

@@ -172,4 +172,5 @@ class PendingJoin:
             role=claims.role if claims else "",
             named=bool(claims and claims.name),
             modern=join.keeps_token or join.id is not None or bool(join.nonce),
+            follows=join.follows,
         )
