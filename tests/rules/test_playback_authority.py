@@ -81,8 +81,14 @@ class ObserveTests(SynchronousTestCase):
         self.assertEqual(found, [Verdict.NOTHING] * 7 + [Verdict.HOLD] * 2)
 
     def test_a_report_that_was_late_is_no_stall(self) -> None:
-        reports = [(0.0, 100.0, True), (0.5, 100.5, True), (1.9, 101.0, True), (1.95, 101.9, True), (2.5, 102.4, True)]
+        reports = [(0.0, 100.0, True), (0.5, 100.5, True), (2.2, 101.0, True), (2.25, 101.9, True), (2.5, 102.4, True)]
         self.assertEqual(set(verdicts(PLAYING, *reports)[0]), {Verdict.NOTHING})
+
+    def test_a_report_that_was_late_does_not_set_the_room_back(self) -> None:
+        reports = [(0.0, 100.0, True), (0.5, 100.5, True), (1.5, 101.0, True), (1.5, 101.5, True), (2.0, 102.0, True)]
+        self.assertEqual(set(verdicts(PLAYING, *reports)[0]), {Verdict.NOTHING})
+        behind = [(0.0, 100.0, True), (0.5, 100.1, True), (1.0, 100.6, True)]
+        self.assertEqual(verdicts(PLAYING, *behind)[0][-1], Verdict.FOLLOW)
 
     def test_a_held_room_goes_on_with_the_player(self) -> None:
         held = PLAYING.held_at(102.0, START)
