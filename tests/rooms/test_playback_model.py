@@ -100,7 +100,12 @@ class Viewer:
 
 
 class Host(Viewer):
-    """went_back: how often its player has truly gone back, or stood while the room played. old: what it reports of an old title."""
+    """The player that the room follows.
+
+    went_back: how often it has truly gone back, or stood while the room played.
+    old: position and time at which it left the title that it still reports.
+    delayed: the reports that wait in the network; None if none waits. lies: the source of false reports.
+    """
 
     def __init__(self, world: World, user: str):
         super().__init__(world, user)

@@ -42,7 +42,13 @@ class NewClient(Viewer):
 
     def opened(self, client: Client) -> None:
         self.joined = False
-        fields: dict[str, Any] = {"username": self.name, "pin": self.pin, "keepsToken": True, "nonce": "run 1"}
+        fields: dict[str, Any] = {
+            "username": self.name,
+            "pin": self.pin,
+            "keepsToken": True,
+            "nonce": "run 1",
+            "follows": True,
+        }
         if self._token:
             fields |= {"token": self._token, "resume": {"epoch": self._epoch, "seq": self._seq}}
         self.say("JOIN", **fields)

@@ -6,6 +6,7 @@ import test from 'node:test';
 import { ServerClock } from './clock.js';
 import { Hosting } from './host-actions.js';
 import { refusal, sentOut, span, waiting } from './error-texts.js';
+import { Player } from './player.js';
 import { Room } from './room-state.js';
 import { Ticket, tokenIn } from './auth-token.js';
 
@@ -143,4 +144,90 @@ test('a wait is told in round words', () => {
   assert.deepEqual(waits, ['1 second', '2 seconds', '59 seconds', '1 minute', '2 minutes', '5 minutes']);
   assert.match(waiting({ code: 'locked', message: 'x' }), /locked the party/);
   assert.equal(waiting({ code: 'another', message: 'x' }), 'x');
+});
+
+// A video element whose seeks take a while. `seconds` passes for it and for `performance.now()` alike.
+class FakeVideo extends EventTarget {
+  paused = true;
+  ended = false;
+  seeking = false;
+  readyState = 4;
+  duration = 5400;
+  playbackRate = 1;
+  seeks = 0;
+  played = 0;
+  #position = 0;
+  #there = -1;
+  constructor(slow) {
+    super();
+    this.slow = slow;
+  }
+  get currentTime() {
+    return this.#position;
+  }
+  set currentTime(position) {
+    this.seeks += 1;
+    this.#position = position;
+    this.#there = this.slow;
+    this.seeking = this.slow > 0;
+  }
+  getAttribute() {
+    return 'x';
+  }
+  async play() {
+    this.paused = false;
+  }
+  pause() {
+    this.paused = true;
+  }
+  pass(seconds) {
+    if (this.seeking) {
+      this.#there -= seconds;
+      this.seeking = this.#there > 0;
+    } else if (!this.paused) {
+      this.#position += seconds * this.playbackRate;
+      this.played += seconds;
+    }
+  }
+}
+
+function watching(slow, context) {
+  globalThis.HTMLMediaElement = { HAVE_METADATA: 1, HAVE_FUTURE_DATA: 3 };
+  const timer = context.mock.timers;
+  timer.enable({ apis: ['setInterval', 'setTimeout'] });
+  let now = 1000;
+  context.mock.method(performance, 'now', () => now);
+  const video = new FakeVideo(slow);
+  const events = { intent() {}, blocked() {}, changed() {}, failed() {} };
+  const player = new Player(video, () => now, events);
+  player.follow({ position: 100, at: now, playing: true });
+  const pass = (seconds) => {
+    for (let i = 0; i < seconds * 20; i += 1) {
+      now += 50;
+      video.pass(0.05);
+      timer.tick(50);
+    }
+    return video;
+  };
+  return { pass, player, room: () => 100 + (now - 1000) / 1000 };
+}
+
+test('a player whose seeks take long plays, and gets in step', (context) => {
+  for (const slow of [1, 2.5, 4]) {
+    const { pass, player } = watching(slow, context);
+    const video = pass(42);
+    assert.ok(video.played > 30, `${slow}: ${video.played}`);
+    assert.ok(video.seeks <= 3, `${slow}: ${video.seeks}`);
+    assert.ok(Math.abs(player.drift) < 0.5, `${slow}: ${player.drift}`);
+    context.mock.timers.reset();
+    context.mock.restoreAll();
+  }
+});
+
+test('a player that never gets there plays where it is, and tries now and then', (context) => {
+  const { pass, player } = watching(10, context);
+  const video = pass(120);
+  assert.ok(video.played > 50, `${video.played}`);
+  assert.ok(video.seeks <= 6, `${video.seeks}`);
+  assert.ok(player.telling || video.seeking);
 });

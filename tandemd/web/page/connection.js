@@ -88,7 +88,7 @@ export class Connection {
     }
     this.#enter('joining');
     this.#joinId = this.#nextId++;
-    this.#write({ type: 'JOIN', ...this.#join(), keepsToken: true, nonce: this.#nonce, id: this.#joinId });
+    this.#write({ type: 'JOIN', ...this.#join(), follows: true, keepsToken: true, nonce: this.#nonce, id: this.#joinId });
   }
 
   // Send what may be lost. Nothing happens outside of the room.

@@ -7,10 +7,11 @@ const STEER_FROM = 0.04;
 const STEER_UNTIL = 0.012;
 const STEER_PER_SECOND = 0.8;
 const STEER_LIMIT = 0.1;
-const LEADS_FROM = 0.25;
 const JUMP_PAUSE_MS = 1500;
+// After two jumps in vain: twice as long after each, at most the last of these.
+const VAIN_PAUSE_MS = [6000, 12_000, 24_000, 30_000];
 const READY_WITHIN_MS = 4000;
-const LEAD_LIMIT = 1.5;
+const LEAD_LIMIT = 6;
 
 /*
  * now(): the server's clock in ms. events: intent(control) "play" or "pause" by media key or menu; blocked(yes) the
@@ -18,13 +19,10 @@ const LEAD_LIMIT = 1.5;
  * All positions are seconds.
  */
 export class Player {
-  // The host's player: beyond 0.25 s the room follows it, not the other way round.
-  leads = false;
   // While our own command is on its way the room's timeline is older than what the person wants.
   suspended = false;
   blocked = false;
   failed = false;
-  aligned = false;
   #video;
   #now;
   #events;
@@ -35,6 +33,8 @@ export class Player {
   #jumpedAt = -Infinity;
   #measureLead = false;
   #lead = 0;
+  // Jumps since this player was last in step.
+  #vain = 0;
 
   constructor(video, now, events) {
     this.#video = video;
@@ -55,7 +55,7 @@ export class Player {
   // Show a video file; null for none.
   load(url) {
     this.failed = false;
-    this.aligned = false;
+    this.#vain = 0;
     this.#holding = null;
     this.#wantsPlaying = false;
     if (url) {
@@ -93,7 +93,7 @@ export class Player {
 
   // Whether what this player shows says something about where the person watches.
   get telling() {
-    return this.loaded && this.aligned && !this.blocked && this.#holding === null && !this.#video.seeking;
+    return this.loaded && !this.blocked && this.#holding === null && !this.#video.seeking;
   }
 
   // Go where the timeline is, and stay with it.
@@ -142,7 +142,6 @@ export class Player {
   }
 
   #align() {
-    this.aligned = false;
     this.#steer(1);
     if (!this.loaded) return;
     const target = this.#target();
@@ -205,7 +204,6 @@ export class Player {
       if (!this.#video.paused) this.#pause();
       const may = performance.now() - this.#jumpedAt > JUMP_PAUSE_MS;
       if (may && Math.abs(drift) > 0.02) this.#jump(this.#target(), false);
-      this.aligned = Math.abs(drift) <= 0.02 || this.#atEnd();
     } else if (!this.#video.paused) {
       this.#approach(drift);
     }
@@ -221,17 +219,27 @@ export class Player {
       // A jump takes its time: next time, aim so far ahead.
       this.#measureLead = false;
       this.#lead = Math.min(LEAD_LIMIT, Math.max(0, this.#lead - drift));
+      // The pause after a jump in vain begins when it is over.
+      if (this.#vain > 1) this.#jumpedAt = performance.now();
     }
-    if (this.leads && this.aligned && Math.abs(drift) > LEADS_FROM) {
-      this.#steer(1);
-    } else if (Math.abs(drift) > JUMP) {
-      if (since > JUMP_PAUSE_MS) this.#jump(this.#target() + this.#lead, true);
-    } else {
-      this.aligned = true;
-      this.#steering = Math.abs(drift) > (this.#steering ? STEER_UNTIL : STEER_FROM);
-      const turn = Math.max(-STEER_LIMIT, Math.min(STEER_LIMIT, -drift * STEER_PER_SECOND));
-      this.#steer(this.#steering ? 1 + turn : 1);
+    if (Math.abs(drift) <= JUMP) {
+      this.#vain = 0;
+    } else if (this.#mayJump(since)) {
+      this.#vain += 1;
+      this.#jump(this.#target() + this.#lead, true);
+      return;
     }
+    this.#steering = Math.abs(drift) > (this.#steering ? STEER_UNTIL : STEER_FROM);
+    const turn = Math.max(-STEER_LIMIT, Math.min(STEER_LIMIT, -drift * STEER_PER_SECOND));
+    this.#steer(this.#steering ? 1 + turn : 1);
+  }
+
+  // Not before the cost of the last jump is known, and after two in vain only now and then: a player that needs longer
+  // for a jump than it gains would never play.
+  #mayJump(since) {
+    if ((this.#measureLead || this.stalled) && since < VAIN_PAUSE_MS.at(-1)) return false;
+    if (this.#vain < 2) return since > JUMP_PAUSE_MS;
+    return since > VAIN_PAUSE_MS[Math.min(this.#vain - 2, VAIN_PAUSE_MS.length - 1)];
   }
 
   #steer(rate) {

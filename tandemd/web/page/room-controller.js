@@ -11,11 +11,13 @@ export const CLIP = 'https://tandemd.invalid/clip';
 const CLIP_FILE = '/page/clip.mp4';
 
 const TELL_MS = 500;
-const HOST_LEADS_FROM = 0.25;
-const CONTROL_QUIET_MS = 2000;
 // The server's gate opens after 7 s whatever happens.
 const HOLD_LIMIT_MS = 8000;
 const CHAT_LIFE_MS = 60_000;
+const COMMAND_PROBLEMS = {
+  forbidden: 'The host controls the film.',
+  stale: 'Another member has chosen a new title meanwhile.',
+};
 
 /*
  * options: {roomId, pin, name, url}; url: the title that whoever creates the room wants, '' for none.
@@ -31,7 +33,6 @@ export class Party {
   #wanted = null;
   #seeking = null;
   #seekTimer = 0;
-  #controlAt = -Infinity;
   #fresh = true;
 
   constructor(video, identity, options, events) {
@@ -144,7 +145,7 @@ export class Party {
   }
 
   show(url) {
-    return this.connection.command({ type: 'URL_CHANGE', url });
+    return this.connection.command({ type: 'URL_CHANGE', url, seq: this.room.seq });
   }
 
   say(text) {
@@ -179,11 +180,8 @@ export class Party {
       this.player.follow(wanted);
     }
     this.connection
-      .command(message)
-      .catch((error) => {
-        const forbidden = error.code === 'forbidden';
-        this.#events.problem(forbidden ? 'The host controls the film.' : error.message, error.code);
-      })
+      .command({ ...message, seq: this.room.seq })
+      .catch((error) => this.#events.problem(COMMAND_PROBLEMS[error.code] ?? error.message, error.code))
       .finally(() => {
         this.#pending -= 1;
         if (!this.#pending) this.#settle();
@@ -226,7 +224,6 @@ export class Party {
       this.connection.join();
       return;
     }
-    this.player.leads = this.host;
     if (what === 'state') this.#entered(message, url);
     else if (what === 'title') this.#loadTitle();
     else if (what === 'hold') this.#hold();
@@ -257,7 +254,6 @@ export class Party {
   }
 
   #moved(message) {
-    if (message.type === 'PLAY_PAUSE') this.#controlAt = performance.now();
     if (this.#pending) return;
     if (message.type === 'HOST_HEARTBEAT') this.player.refine(this.room.timeline);
     else this.player.follow(this.room.timeline);
@@ -265,7 +261,6 @@ export class Party {
 
   async #hold() {
     const { hold } = this.room;
-    this.#controlAt = performance.now();
     // A newer seek of ours is on its way, and this one is over when it arrives.
     if (this.#pending > 1) return;
     this.#seeking = null;
@@ -274,7 +269,7 @@ export class Party {
     const ready = await this.player.hold(hold.position);
     hold.ready = true;
     if (!ready || this.room.hold !== hold) return;
-    this.connection.send({ type: 'READY', targetTime: hold.position });
+    this.connection.send({ type: 'READY', targetTime: hold.position, seq: this.room.seq });
     // A room that was paused is told nothing when everybody is ready.
     if (hold.playing) this.#events.changed('hold');
     else this.#over(hold);
@@ -291,15 +286,7 @@ export class Party {
   #tell() {
     const { player, room } = this;
     if (this.connection.state !== 'connected' || this.#pending || !player.telling || !room.url) return;
-    const now = this.clock.now();
-    const position = player.position;
-    this.connection.send({ type: 'POSITION_UPDATE', currentTime: position, isPlaying: player.playing });
-    if (!this.host || performance.now() - this.#controlAt < CONTROL_QUIET_MS) return;
-    // The room follows its host without telling the host: note here what it does there.
-    if (player.playing === room.timeline.playing && Math.abs(position - room.positionAt(now)) > HOST_LEADS_FROM) {
-      room.timeline = { position, at: now, playing: player.playing };
-      player.refine(room.timeline);
-    }
+    this.connection.send({ type: 'POSITION_UPDATE', currentTime: player.position, isPlaying: player.playing });
   }
 
   #remember() {
