@@ -96,12 +96,15 @@ class PlaybackSync:
 
     def _observe_host(self, session: Session, live: RoomReplica, now: float) -> None:
         member = live.room.members.get(session.user)
+        playback = live.room.playback
         if member is None or member.follows:
+            if not playback.known and playback.url:
+                body = CorrectPlayback(playback.position, playback.playing)
+                live.commands.submit(QueuedCommand(Command(session.user, session.conn, body)))
             self._correct(session, live, now)
             return
         if live.evidence_of is not session:
             live.evidence_of, live.host_evidence = session, HostEvidence()
-        playback = live.room.playback
         live.host_evidence, verdict = observe(
             live.host_evidence, playback, session.position, session.playing, now, self._follow_settings
         )
@@ -110,14 +113,14 @@ class PlaybackSync:
         if verdict is Verdict.GUIDE:
             self._correct(session, live, now)
             return
-        body: CorrectPlayback | HoldPlayback
+        wanted: CorrectPlayback | HoldPlayback
         if verdict is Verdict.HOLD:
-            body = HoldPlayback(session.position)
+            wanted = HoldPlayback(session.position)
         else:
-            body = CorrectPlayback(session.position, session.playing)
+            wanted = CorrectPlayback(session.position, session.playing)
             if playback.known:
                 self._metrics.host_drift.observe(abs(drift(playback, session.position, now)))
-        live.commands.submit(QueuedCommand(Command(session.user, session.conn, body)))
+        live.commands.submit(QueuedCommand(Command(session.user, session.conn, wanted)))
 
     def _correct(self, session: Session, live: RoomReplica, now: float) -> None:
         """Correct a player that is out of step where heartbeats do not: they end with the film, and leave play states."""

@@ -222,8 +222,10 @@ class Rules:
         # URL is written differently, make the others' pages reload.
         if not same_title(body.url, url):
             url = body.url
-            # A client that follows the room plays nothing by itself: the title is at its beginning, also there.
-            playback = room.playback.titled(url, now, seq=room.seq + 1, by=member.user_id, known=member.follows)
+            # A player that follows the room shows the beginning of the title, so its position is known.
+            host = room.members.get(room.host)
+            known = member.follows or (host is not None and host.follows)
+            playback = room.playback.titled(url, now, seq=room.seq + 1, by=member.user_id, known=known)
             changes = {"playback": playback, "gate": None}
         message = m.UrlChanged(seq=room.seq + 1, prev=room.prev, user_id=member.user_id, url=url)
         return Decision(
@@ -235,7 +237,7 @@ class Rules:
         if member is None or member.conn != command.conn or command.user != room.host or room.gate is not None:
             return Decision()
         if member.follows:
-            return Decision()
+            return self._make_known(room, now)
         if isinstance(body, HoldPlayback):
             return hold.hold(room, body, now)
         if room.playback.held and body.playing:
@@ -250,6 +252,13 @@ class Rules:
             (play_pause(room, command.user, body.position, body.playing, now),),
             {"control": "play" if body.playing else "pause", "position": body.position, "followed": True},
         )
+
+    def _make_known(self, room: Room, now: float) -> Decision:
+        """Take an unknown timeline as it is, because no player of this host will ever set it."""
+        playback = room.playback
+        if playback.known or not playback.url:
+            return Decision()
+        return Decision(changes={"playback": playback.corrected(playback.position, playback.playing, now)})
 
     # -- the members
 

@@ -171,6 +171,22 @@ class FollowTests(SynchronousTestCase):
         playback = self.world.room.playback
         self.assertEqual((playback.known, playback.playing, playback.position), (True, False, 0.0))
 
+    def test_a_title_under_a_host_that_follows_is_at_its_beginning(self) -> None:
+        self.world.join("host", again=True, follows=True)
+        self.world.do("host", m.ToggleGuestControl(enabled=True))
+        self.world.do("guest", m.UrlChange(url=TITLE))
+        self.assertTrue(self.world.room.playback.known)
+
+    def test_a_new_host_that_follows_makes_an_unknown_title_known(self) -> None:
+        self.world.join("guest", again=True, follows=True)
+        self.world.do("host", m.UrlChange(url=TITLE))
+        self.world.do("host", m.TransferHost(target_user_id="guest"))
+        self.assertFalse(self.world.room.playback.known)
+        self.world.do("guest", CorrectPlayback(700.0, True))
+        playback = self.world.room.playback
+        self.assertEqual((playback.known, playback.playing, playback.position), (True, False, 0.0))
+        self.assertFalse(self.world.do("guest", CorrectPlayback(700.0, True)).commits)
+
     def test_somebody_who_is_gone_is_not_followed(self) -> None:
         """B17: a late heartbeat created a room again."""
         self.world.leave("host")
