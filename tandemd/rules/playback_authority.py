@@ -135,6 +135,16 @@ def observe(
 
     before: the evidence so far; that for another title is dropped.
     """
+    if (
+        before.trusted
+        and playing is playback.playing
+        and before.titled_at == playback.titled_at
+        and -settings.drift <= position - playback.position_at(now) <= settings.drift
+        and now - playback.control_at >= settings.control_quiet
+        and not playback.held
+    ):
+        # Nearly every report: the player is in step, so it has moved or stood as the room has.
+        return HostEvidence(playback.titled_at, True, position, playing, now, position, now), Verdict.NOTHING
     if before.titled_at != playback.titled_at:
         before = HostEvidence(playback.titled_at)
     trusted = before.trusted
