@@ -314,4 +314,6 @@ def _watch(live: RoomReplica, watching: bool, sessions: Iterable[Session]) -> No
     # The rules ignore sessions that have left the room, or speak for another member now.
     members = tuple((session.user, session.conn) for session in sessions)
     for start in range(0, len(members), MAX_MEMBERS_PER_COMMIT):
-        live.commands.submit(QueuedCommand(Command("", "", Watching(watching, members[start : start + MAX_MEMBERS_PER_COMMIT]))))
+        live.commands.submit(
+            QueuedCommand(Command("", "", Watching(watching, members[start : start + MAX_MEMBERS_PER_COMMIT])))
+        )
