@@ -400,7 +400,7 @@ BOUNDS: dict[type[m.ClientMessage], Cost] = {
         why="The ids of all who watch, in the hash and in the log; it is charged as long as it is.",
         lines=1200, each=30, stored=2 * (250 * _ID + 5000), row=420, told=1000, told_each=480,
     ),
-    m.Ready: Cost(why="One answer to the gate, whose members are counted.", lines=1100, each=14, stored=3400, told=100),
+    m.Ready: Cost(why="One answer to the gate, whose members are counted.", lines=1100, each=14, stored=3400, told=150),
     m.HostHeartbeat: Cost(why="Kept by the session only; the room looks at it when it sweeps.", lines=130, told=100),
     m.PositionUpdate: Cost(why="As HOST_HEARTBEAT.", lines=130, told=100),
     m.UrlChange: Cost(

@@ -476,7 +476,7 @@ class Scene:
         report.new_rooms = time.monotonic() - began
         self._look()
         report.resident = list(zip(self._before, self._most, strict=True))
-        report.wrong += [line for line in self.target.errors() if "its memory is full" not in line][:5]
+        report.wrong += [line for line in self.target.errors() if "memory is full" not in line][:5]
         return report
 
     def _going_on(self, when: str) -> float:

@@ -53,6 +53,7 @@ class Till(Meter):
 
     def __init__(self) -> None:
         self.size = self.deliveries = 0
+        self.near_limit = True  # so that `wait` is called
 
     def charge(self, size: int, deliveries: int) -> None:
         self.size += size

@@ -59,7 +59,7 @@ class Stammering(Through):
     """Delivers a publication also if it is known already."""
 
     def committed(self, code: str, commits: Sequence[Commit]) -> None:
-        live = self.follower._open.get(code)
+        live = self.follower._registry.get(code)
         for commit in commits if live is not None else ():
             if commit.seq <= live.room.seq:
                 live.room.seq, live.room.prev = commit.seq - 1, live.room.prev

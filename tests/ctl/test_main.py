@@ -122,7 +122,7 @@ class OneNodeTests(TandemctlTestCase):
 
     async def test_exit_statuses(self) -> None:
         daemon = await self.running(TANDEMD_ADMIN_TOKEN_FILE=str(self.token))
-        self.assertIn("no such room", (await self.ctl(daemon, "room", "nowhere", status=1)).errors)
+        self.assertIn("No open room has this id", (await self.ctl(daemon, "room", "nowhere", status=1)).errors)
         await self.ctl(daemon, "close", "nowhere", "--yes", status=1)
         self.assertIn("--force", (await self.ctl(daemon, "drain", "--help")).output)
         self.assertIn("no other node", (await self.ctl(daemon, "drain", status=1)).errors.lower())
