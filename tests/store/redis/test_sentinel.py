@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet import reactor
@@ -189,31 +189,76 @@ class RefusingMasterTests(RedisTestCase):
 
 
 class Speaker:
-    """Sends one message after another as fast as they are acknowledged; it repeats rejected ones, under the same id."""
+    """Sends one message after another as fast as they are acknowledged; it repeats rejected ones, under the same id.
+
+    acks: by text, the time of the ACK in seconds since the first message, and its seq.
+    """
 
     def __init__(self, client: Client, name: str):
         self.acknowledged: list[str] = []
+        self.acks: dict[str, tuple[float, int]] = {}
         self.refusals: list[Json] = []
         self.stopping = False
-        self._client = client
-        self._name = name
+        self.name = name
+        self.client = client
         self._number = 0
 
+    def heard(self) -> list[str]:
+        """Return the texts of all speakers that this client has received so far."""
+        return [it["text"] for it in self.client.messages.seen if it["type"] == "CHAT"]
+
     async def speak(self) -> None:
+        start = reactor.seconds()
         while not self.stopping:
             self._number += 1
-            text = f"{self._name} {self._number}"
+            text = f"{self.name} {self._number}"
             while True:
-                self._client.say("CHAT", id=self._number, text=text)
-                answer = await self._client.messages.next(
+                self.client.say("CHAT", id=self._number, text=text)
+                answer = await self.client.messages.next(
                     lambda it: it["type"] in ("ACK", "ERROR") and it.get("id") == self._number
                 )
                 if answer["type"] == "ACK":
                     self.acknowledged.append(text)
+                    self.acks[text] = round(reactor.seconds() - start, 3), answer["seq"]
                     await deferLater(reactor, 0.002)
                     break
                 self.refusals.append(answer)
                 await deferLater(reactor, answer["retryAfterMs"] / 1000)
+
+
+async def all_heard(speakers: Sequence[Speaker]) -> set[str]:
+    """Wait until each client has received all acknowledged texts, and return them. The ACK may arrive before the message.
+
+    Raises AssertionError, which names the missing texts by client, each with the time and the seq of its ACK.
+    """
+    acks = {text: ack for speaker in speakers for text, ack in speaker.acks.items()}
+
+    def missing() -> dict[str, dict[str, tuple[float, int]]]:
+        return {
+            speaker.name: {text: ack for text, ack in acks.items() if text not in heard}
+            for speaker in speakers
+            for heard in (set(speaker.heard()),)
+            if not heard >= acks.keys()
+        }
+
+    await eventually(
+        reactor, "all is heard", lambda: not missing(), lambda: f"not heard, as text: (seconds, seq): {missing()}"
+    )
+    return set(acks)
+
+
+class AllHeardTests(TestCase):
+    def speaker(self, name: str) -> Speaker:
+        return Speaker(Client(), name)
+
+    async def test_a_text_that_arrives_later_counts(self) -> None:
+        ann, bob = self.speaker("ann"), self.speaker("bob")
+        ann.acks["ann 1"] = 0.5, 7
+        ann.client.messages.add({"type": "CHAT", "text": "ann 1"})
+        waiting = ensureDeferred(all_heard([ann, bob]))
+        self.assertNoResult(waiting)
+        bob.client.messages.add({"type": "CHAT", "text": "ann 1"})
+        self.assertEqual(await waiting, {"ann 1"})
 
 
 class FailoverTests(DaemonTestCase):
@@ -296,10 +341,9 @@ class FailoverTests(DaemonTestCase):
         for done in talking:
             await done
 
-        said = {text for speaker in speakers for text in speaker.acknowledged}
-        for client in clients:
-            heard = [it["text"] for it in client.messages.seen if it["type"] == "CHAT"]
-            await self.until("all is heard", lambda heard=heard: said <= set(heard))
+        said = await all_heard(speakers)
+        for speaker in speakers:
+            heard = speaker.heard()
             self.assertEqual(len(heard), len(set(heard)))
             self.assertEqual(set(heard), said)
             self.assertEqual([text for text in heard if text.startswith("ann")], speakers[0].acknowledged)
@@ -389,10 +433,9 @@ class SplitBrainTests(DaemonTestCase):
             speaker.stopping = True
         for done in talking:
             await done
-        said = {text for speaker in speakers for text in speaker.acknowledged}
-        for client in clients:
-            heard = [it["text"] for it in client.messages.seen if it["type"] == "CHAT"]
-            await self.until("all is heard", lambda heard=heard: said <= set(heard))
+        said = await all_heard(speakers)
+        for speaker in speakers:
+            heard = speaker.heard()
             self.assertEqual(len(heard), len(set(heard)))
         rows = "select count(*) from room_events where event_type = 'CHAT'"
         await self.until("all is archived", lambda: self.postgres.execute(rows, "split") == [(len(said),)])
