@@ -14,7 +14,9 @@ from autobahn.twisted.util import create_transport_details
 from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.websocket.protocol import WebSocketProtocol
 
+from ..errors import CloseCode
 from ..util.library_versions import require
+from .close_frames import close_frame_error
 from .fast_handshake import parse_standard_handshake, response
 
 FIRST_VERSION = "25.10"
@@ -28,8 +30,9 @@ CLOSING: int = WebSocketProtocol.STATE_CLOSING
 CLOSED: int = WebSocketProtocol.STATE_CLOSED
 
 UNDOCUMENTED = (
-    "closedByMe", "consumeData", "current_frame", "dropConnection", "inside_message", "is_open",
-    "openHandshakeTimeoutCall", "processData", "processHandshake", "sendCloseFrame", "sendData",
+    "closeHandshakeTimeoutCall", "closedByMe", "consumeData", "current_frame", "dropConnection", "failedByMe",
+    "inside_message", "is_open", "onCloseFrame", "openHandshakeTimeoutCall", "processData", "processHandshake",
+    "remoteCloseCode", "sendCloseFrame", "sendData", "wasClean", "wasNotCleanReason",
 )  # fmt: skip
 """Names without underscore that Autobahn does not document either."""
 
@@ -59,6 +62,38 @@ class ServerProtocol(WebSocketServerProtocol):
     def send_close(self, code: int, reason: str) -> None:
         """Send a close frame with any code. Autobahn's public method allows 1000 and 3000 to 4999 only."""
         self.sendCloseFrame(code=code, reasonUtf8=reason.encode()[:120])
+
+    @property
+    def violated(self) -> bool:
+        """Whether the client has violated the protocol."""
+        return bool(self.failedByMe)
+
+    def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> bool | None:
+        """Answer a close frame of the client, and drop the connection.
+
+        Autobahn would reset the connection after an invalid close frame, so that the client would not see the answer.
+        """
+        error = close_frame_error(code, reasonRaw)
+        if self.state == OPEN and error is not None:
+            self.wasNotCleanReason = error.reason
+            # As an answer: the client closes the connection, so messages before its close frame count.
+            self.sendCloseFrame(code=error.code, reasonUtf8=error.reason.encode(), isReply=True)
+            self.dropConnection(abort=False)
+        elif self.state == CLOSING and (self.failedByMe or error is not None):
+            # Autobahn has rejected this frame by its header, or an earlier frame.
+            if self.closeHandshakeTimeoutCall is not None:
+                self.closeHandshakeTimeoutCall.cancel()
+                self.closeHandshakeTimeoutCall = None
+            self.wasClean = error is None
+            self.remoteCloseCode = code
+            self.dropConnection(abort=False)
+        elif error is None and code is not None and code not in self.CLOSE_STATUS_CODES_ALLOWED and code < 3000:
+            # Autobahn knows an older list of assigned codes.
+            super().onCloseFrame(CloseCode.NORMAL, reasonRaw)  # type: ignore[arg-type]  # None is right
+            self.remoteCloseCode = code
+        else:
+            return super().onCloseFrame(code, reasonRaw)  # type: ignore[arg-type]
+        return False
 
     def abort(self) -> None:
         """Drop the TCP connection at once, with everything that was received but not processed."""

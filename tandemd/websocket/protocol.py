@@ -141,7 +141,7 @@ class TandemProtocol(ServerProtocol):
         if connection is None:
             return
         try:
-            if wasClean and self.closed_by_server:
+            if wasClean and self.closed_by_server and not self.violated:
                 # The client's answer to the close frame shows that it has everything that was written before.
                 connection.session.unconfirmed_relays = None
             self.session_transport.closed()

@@ -10,10 +10,11 @@ import random
 import socket
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
 from operator import xor
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import txaio
 from autobahn.twisted.resource import WebSocketResource
@@ -257,7 +258,7 @@ def utf8() -> Iterator[tuple[str, Case]]:
 def closing() -> Iterator[tuple[str, Case]]:
     yield "a close without a code", Case(frame(CLOSE) + NEXT, code=1000)
     yield "a close with half a code", Case(frame(CLOSE, b"\x03") + NEXT, code=1002)
-    for code in (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999):
+    for code in (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999):
         yield f"a close with {code}", Case(NEXT + close(code) + NEXT, [b"next"], code=1000)
         yield f"a close with {code} and a reason", Case(close(code, GREEK) + frame(PING) + NEXT, code=1000)
     for code in (0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535):
@@ -471,6 +472,12 @@ class HandshakeTest(WebTestCase):
             "GET /ws%00 HTTP/1.1": 400,
             "GET /ws#fragment HTTP/1.1": 404,
             "GET //[oops HTTP/1.1": 404,
+            "GET http://party.example/ws HTTP/1.1": 101,
+            "GET WS://party.example:4001/ws?x HTTP/1.1": 101,
+            "GET https://party.example HTTP/1.1": 101,
+            "GET http://party.example/other HTTP/1.1": 404,
+            "GET http://ann@party.example/ws HTTP/1.1": 400,
+            "GET ftp://party.example/ws HTTP/1.1": 400,
         }.items():
             self.assertEqual(Reply(self.ask(line)).status, status, line)
         for version in ("1.0", "0.9", "2.0"):
@@ -538,7 +545,22 @@ class SocketTest(TestCase):
         "too long": text(b"x" * (LIMIT + 1)),
         "binary": frame(BINARY, b""),
         "a close": close(4000),
+        "an assigned close": close(1014),
     }
+    INVALID_CLOSES: ClassVar[dict[int, list[bytes]]] = {
+        1002: [
+            frame(CLOSE, b"\x03"),
+            *(close(code) for code in (0, 1, 999, 1004, 1005, 1006, 1015, 1016, 2000, 2999, 5000, 65535)),
+            close(999, b"\xff"),
+            close(1000, b"x" * 124),
+            frame(CLOSE, b"", fin=False),
+            frame(CLOSE, b"", rsv=4),
+            frame(CLOSE, b"", mask=None),
+            text(b"{", fin=False) + close(1005),
+        ],
+        1007: [close(1000, b"\xff\xfe"), close(4000, EMOJI[:3]), close(1000, b"\xed\xa0\x80")],
+    }
+    """Invalid close frames, by the code of the answer."""
 
     async def setUp(self) -> None:  # type: ignore[override]
         reactor: Any = real_reactor
@@ -552,17 +574,23 @@ class SocketTest(TestCase):
         await self.port.stopListening()
         await self.server.drain()
 
-    def talk(self, data: bytes) -> bytes:
-        """Return the server's answer to these bytes; to be called in a thread. After a text or a close we close too."""
+    @contextmanager
+    def connected(self) -> Iterator[socket.socket]:
+        """Open a WebSocket, whose server says nothing by itself."""
         host = self.port.getHost()
         with socket.create_connection((host.host, host.port), timeout=PATIENCE_SECONDS) as client:
             request = "".join(f"{name}: {value}\r\n" for name, value in GOOD.items())
             client.sendall(f"GET /ws HTTP/1.1\r\n{request}\r\n".encode())
             answer = b""
-            while b"\r\n\r\n" not in answer:
+            while not answer.endswith(b"\r\n\r\n"):
                 answer += client.recv(4096)
+            yield client
+
+    def talk(self, data: bytes) -> bytes:
+        """Return the server's answer to these bytes; to be called in a thread. After a text or a close we close too."""
+        with self.connected() as client:
             client.sendall(data)
-            answer = answer.partition(b"\r\n\r\n")[2]
+            answer = b""
             said = False
             while True:
                 heard = Answer.of(answer)
@@ -587,10 +615,29 @@ class SocketTest(TestCase):
             "too long": (0, 0, 1009),
             "binary": (0, 0, 1003),
             "a close": (0, 0, 1000),
+            "an assigned close": (0, 0, 1000),
         }
         for name, data in self.CASES.items():
             answer = Answer.of(await deferToThread(self.talk, data))
             self.assertEqual((len(answer.texts), len(answer.pongs), answer.code), wanted[name], name)
+
+    def end_of(self, data: bytes) -> tuple[int | None, str]:
+        """Return the code of the answer, and how the TCP connection ends. The client sends nothing further. In a thread."""
+        with self.connected() as client:
+            client.sendall(data)
+            answer = b""
+            try:
+                while got := client.recv(4096):
+                    answer += got
+            except ConnectionResetError:
+                return Answer.of(answer).code, "reset"
+            return Answer.of(answer).code, "closed"
+
+    async def test_an_invalid_close_frame_is_answered(self) -> None:
+        """A reset may overtake the answer, so the server closes the connection instead."""
+        for code, frames in self.INVALID_CLOSES.items():
+            for data in frames:
+                self.assertEqual(await deferToThread(self.end_of, data), (code, "closed"), data)
 
 
 class PlainSocketTest(SocketTest):
