@@ -14,7 +14,22 @@ from .responses import HttpError
 HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?")
 """A host name or an address, perhaps with a port."""
 
+_ABSOLUTE = re.compile(rb"(?:https?|wss?)://([^/?#@]+)(/[^?]*)?(\?.*)?", re.IGNORECASE | re.DOTALL)
+"""A request target in absolute-form: authority, path and query (RFC 9112, section 3.2.2)."""
+
 _BEARER = re.compile(rb"bearer +([\x21-\x7e]{1,1200})", re.IGNORECASE)
+
+
+def origin_form(target: bytes) -> tuple[bytes, bytes] | None:
+    """Convert a request target in absolute-form, as clients send it that take the server for a proxy.
+
+    Return the target in origin-form and its authority, which replaces the Host header. Return None for all other targets,
+    also for URLs with user information, which are deprecated in requests.
+    """
+    match = None if target.startswith(b"/") else _ABSOLUTE.fullmatch(target)
+    if match is None or not HOST.fullmatch(match[1].decode("latin-1")):
+        return None
+    return (match[2] or b"/") + (match[3] or b""), match[1]
 
 
 def header(request: Request, name: bytes) -> str:

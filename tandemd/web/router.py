@@ -197,7 +197,9 @@ def _parts(request: Request) -> list[str]:
         raise HttpError(414, f"The URL is longer than {MAX_URL_BYTES} bytes.")
     path = request.path
     if not path.startswith(b"/"):
-        raise HttpError(400, "The path must begin with a slash.")
+        raise HttpError(
+            400, "The request target must be a path that begins with a slash, or an http:// or https:// URL."
+        )
     if _BAD_ESCAPE.search(path):
         raise HttpError(400, "In the path, two hexadecimal digits must follow %; write %25 for the character itself.")
     try:

@@ -17,6 +17,7 @@ from twisted.web.server import Request, Site
 from ..util.twisted_private import has_request_behind_unread_responses
 from .connection_quota import CloseQueue, Quota
 from .fast_upgrade import FastUpgrade
+from .requests import origin_form
 from .responses import Response
 
 REQUEST_SECONDS = 15.0
@@ -173,6 +174,10 @@ class TandemRequest(Request):
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         if not self._refused:
             self.channel.complete()
+            target = origin_form(path)
+            if target is not None:
+                path, host = target
+                self.requestHeaders.setRawHeaders(b"Host", [host])
             super().requestReceived(command, path, version)
 
     def _refuse(self) -> None:

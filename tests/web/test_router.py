@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from http.client import HTTPMessage, HTTPResponse
 from io import BytesIO
 from typing import Any, cast
+from urllib.parse import urljoin
 
 import txaio
 from autobahn.twisted.resource import WebSocketResource
@@ -388,6 +389,61 @@ class StatusTests(WebTestCase):
             self.assertEqual(self.request(path).status, 404, path)
 
 
+class AbsoluteFormTests(WebTestCase):
+    """RFC 9112, section 3.2.2: a server accepts a URL as the target, and its authority replaces the Host header."""
+
+    def test_same_answer_as_to_the_path(self) -> None:
+        def shown(reply: Reply) -> object:
+            return reply.status, reply.body, [line for line in reply.headers.items() if line[0] != "Date"]
+
+        for path in (
+            "/health",
+            "/health/ready?x=http://y/z",
+            f"/room/{CODE}",
+            "/page/app.js",
+            "/",
+            "/ws",
+            "/nope",
+            "/%",
+        ):
+            wanted = shown(self.request(path))
+            for start in (
+                "http://party.example",
+                "HTTP://party.example",
+                "https://party.example",
+                "ws://party.example",
+            ):
+                self.assertEqual(shown(self.request(start + path)), wanted, start + path)
+
+    def test_empty_path(self) -> None:
+        for target in ("http://party.example", "http://party.example?tandemRoom=x", "http://[::1]:4001"):
+            reply = self.request(target)
+            self.assertEqual((reply.status, reply.headers["Content-Type"]), (200, "text/html; charset=utf-8"), target)
+
+    def test_authority_replaces_the_host(self) -> None:
+        reply = self.request(f"http://other.example:81/api/short-id/{ROOM}", Host="party.example")
+        self.assertEqual(reply.json["shortUrl"], f"http://other.example:81/room/{CODE}")
+
+    def test_other_methods(self) -> None:
+        for method, status in {"HEAD": 200, "OPTIONS": 200, "POST": 405}.items():
+            self.assertEqual(self.request("http://party.example/health", method).status, status, method)
+
+    def test_upgrade(self) -> None:
+        for target in ("http://party.example/ws", "ws://party.example/ws", "https://party.example/?x=1", "http://x"):
+            client, pump = self.connect()
+            client.transport.write(upgrade(target))
+            pump.flush()
+            self.assertTrue(client.data.startswith(b"HTTP/1.1 101 "), (target, client.data))
+
+    def test_origin_is_compared_with_the_authority(self) -> None:
+        self.serve(cors=Cors(("self",)))
+        for host, status in {"party.example": b"101", "evil.example": b"403"}.items():
+            client, pump = self.connect()
+            client.transport.write(upgrade(f"http://{host}/ws", Host="evil.example", Origin="https://party.example"))
+            pump.flush()
+            self.assertEqual(client.data.split()[1], status, host)
+
+
 class RoomLinkTests(WebTestCase):
     def test_leads_to_the_title(self) -> None:
         base = f"https://www.netflix.com/?tandemRoom={ROOM}"
@@ -404,7 +460,18 @@ class RoomLinkTests(WebTestCase):
 
     def test_leads_to_the_own_page(self) -> None:
         self.serve(redirect_target="/")
-        self.assertEqual(self.request(f"/room/{CODE}").headers["Location"], f"/?tandemRoom={ROOM}")
+        for proxied in ("", "/below/a/path"):
+            for path, query in {
+                f"/room/{CODE}": "",
+                f"/room/{CODE}/": "",
+                f"/room/{CODE}/123456": "&pin=123456",
+                f"/room/{CODE}/123456/": "&pin=123456",
+            }.items():
+                location = self.request(path).headers["Location"]
+                self.assertEqual(
+                    urljoin(f"https://party.example{proxied}{path}", location),
+                    f"https://party.example{proxied}/?tandemRoom={ROOM}{query}",
+                )
 
     def test_room_ids_cannot_add_anything(self) -> None:
         self.rooms.invites = {"a b&pin=1#\r\nSet-Cookie: x=ü/": CODE}
@@ -858,8 +925,14 @@ class BadPathTests(WebTestCase):
         ):
             self.assertEqual(self.request(path).status, 400, path)
 
-    def test_no_slash(self) -> None:
-        self.assertEqual(self.request("http://party.example/health").status, 400)
+    def test_other_targets(self) -> None:
+        """Only http and ws URLs with a host name replace the path, and no user information."""
+        for target in (
+            "health", "party.example:80", "ftp://party.example/health", "http:/health", "http:///health", "http://",
+            "http:health", "http://ann@party.example/health", "http://ann:pin@party.example/health", "http://a b/health",
+            "http://[::1/health", "http://a_b:/health", "http://party.example:port/health", "http://\xff/health",
+        ):  # fmt: skip
+            self.assertEqual(self.request(target.encode("latin-1")).status, 400, target)
 
     def test_long(self) -> None:
         for path in ("/" + "x" * 5000, "/health?" + "x" * 5000, "/ws?" + "x" * 5000):
