@@ -69,7 +69,8 @@ def raise_if_limited(wait: float) -> None:
 class RoomLink(Endpoint):
     """/room/<code>[/<PIN>][/]: an invite link. It redirects to the site of the title.
 
-    target: a URL, or "/" for this server's own page.
+    target: a URL, or "/" for this server's own page. The redirect to the page is relative, because a proxy may serve the page
+    below a path.
     """
 
     plain = True
@@ -79,12 +80,14 @@ class RoomLink(Endpoint):
         self._target = target.rstrip("/")
 
     async def answer(self, request: Request, path: list[str]) -> Response:
+        # A browser resolves ".." against the directory of the link: /room/, /room/<code>/ or /room/<code>/<PIN>/.
+        start = self._target or "/".join([".."] * len(path))
         if path and not path[-1]:
             path = path[:-1]
         if not 1 <= len(path) <= 2 or not all(_PIN.fullmatch(pin) for pin in path[1:]):
             raise HttpError(404, ROOM_NOT_FOUND)
         room_id = await self._codes.room_id(request, path[0])
-        location = f"{self._target}/?tandemRoom={quote(room_id, safe='')}"
+        location = f"{start}/?tandemRoom={quote(room_id, safe='')}"
         if len(path) == 2:
             location += f"&pin={path[1]}"
         return text_answer(302, f"The party is at {location}", ("Location", location), NO_STORE)

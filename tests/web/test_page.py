@@ -46,6 +46,18 @@ class FilesTests(TestCase):
                     if name.strip():
                         self.assertIn(name.strip(), exported, f"{module.name} from {source}")
 
+    def test_no_url_begins_at_the_root(self) -> None:
+        """A proxy may serve the page below a path, so that "/page/main.js" would be another server's file."""
+        self.assertNotRegex(self.html, r"""\b(?:href|src|action|poster)=["']/""")
+        for file in PAGE.iterdir():
+            if file.suffix in (".js", ".css"):
+                code = re.sub(r"(?m)^ *(?://|\*|/\*).*$", "", file.read_text())
+                urls = (
+                    r"""['"`](?:\$\{location\.(?:origin|host)\})?/(?:page|ws|api|room/|health|status|\?)|url\(['"]?/"""
+                )
+                self.assertNotRegex(code, urls, file.name)
+                self.assertNotRegex(code, r"""(?:assign|replace|fetch)\(['"`]/""", file.name)
+
     def test_nothing_that_the_policy_forbids(self) -> None:
         self.assertNotRegex(self.html, r"<[^>]*\s(on\w+|style)=")
         self.assertNotRegex(self.html, r"<style|<script(?![^>]*\ssrc=)|javascript:")

@@ -4,6 +4,7 @@ import { randomWord } from './identity.js';
 import { CLIP } from './room-controller.js';
 import { refusal } from './error-texts.js';
 import { element, showScreen } from './dom.js';
+import { serverUrl } from './server-url.js';
 
 export class Start {
   #identity;
@@ -124,12 +125,12 @@ export class Start {
       const link = URL.parse ? URL.parse(typed) : new URL(typed);
       const room = link?.searchParams.get('room') ?? link?.searchParams.get('tandemRoom');
       if (room) return room;
-      const [, linked, pin] = link?.pathname.match(/^\/room\/([0-9a-z]+)(?:\/([0-9]+))?\/?$/i) ?? [];
+      const [, linked, pin] = link?.pathname.match(/\/room\/([0-9a-z]+)(?:\/([0-9]+))?\/?$/i) ?? [];
       if (!linked) throw new Error('This link leads to no party.');
       code = linked;
       element('pin').value ||= pin ?? '';
     }
-    const answer = await fetch(`/api/room/${encodeURIComponent(code)}`).catch(() => null);
+    const answer = await fetch(serverUrl(`api/room/${encodeURIComponent(code)}`)).catch(() => null);
     if (answer?.ok) return (await answer.json()).roomId;
     if (answer?.status === 404) throw new Error('There is no party with this code. Check it, or ask for the link.');
     if (answer?.status === 429) throw new Error('Too many codes tried. Wait a minute, then try again.');

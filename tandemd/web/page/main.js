@@ -7,10 +7,11 @@ import { element, hideNotice, showConnection, showNotice, showScreen } from './d
 import { Start } from './join-form.js';
 import { tokenIn } from './auth-token.js';
 import { PartyView } from './room-view.js';
+import { serverUrl } from './server-url.js';
 
 function address(roomId) {
   // The PIN must not stay where it is seen and copied.
-  history.replaceState(null, '', roomId ? `/?room=${encodeURIComponent(roomId)}` : '/');
+  history.replaceState(null, '', serverUrl(roomId ? `?room=${encodeURIComponent(roomId)}` : ''));
 }
 
 function run(identity, invited) {
@@ -57,7 +58,7 @@ function run(identity, invited) {
 
   element('leave').onclick = () => {
     party.leave();
-    location.assign('/');
+    location.assign(serverUrl());
   };
 
   // A reload: this tab was in the party already.

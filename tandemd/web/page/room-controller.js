@@ -5,10 +5,11 @@ import { Connection } from './connection.js';
 import { Hosting } from './host-actions.js';
 import { Player } from './player.js';
 import { Room } from './room-state.js';
+import { serverUrl } from './server-url.js';
 
 // Stands for the clip of whatever server the page came from.
 export const CLIP = 'https://tandemd.invalid/clip';
-const CLIP_FILE = '/page/clip.mp4';
+const CLIP_FILE = serverUrl('page/clip.mp4');
 
 const TELL_MS = 500;
 // The server's gate opens after 7 s whatever happens.
@@ -49,9 +50,8 @@ export class Party {
       changed: () => events.changed('player'),
       failed: () => events.changed('player'),
     });
-    const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
     this.connection = new Connection({
-      url: `${scheme}://${location.host}/ws`,
+      url: serverUrl('ws').replace(/^http/, 'ws'),
       clock: this.clock,
       join: () => this.#join(),
       changed: (state, error) => events.state(state, error),

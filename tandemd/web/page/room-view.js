@@ -3,6 +3,7 @@
 import { CLIP } from './room-controller.js';
 import { People } from './member-list.js';
 import { element, made, say, showNotice } from './dom.js';
+import { serverUrl } from './server-url.js';
 
 const SEEK_STEPS = 10;
 
@@ -243,11 +244,11 @@ export class PartyView {
     element('invite-own').hidden = !ticket;
     element('invite-locked').hidden = !room.locked;
     if (ticket) return;
-    element('invite-link').value = `${location.origin}/?room=${encodeURIComponent(room.id)}`;
+    element('invite-link').value = serverUrl(`?room=${encodeURIComponent(room.id)}`);
     say(element('invite-pin'), pin ? `PIN ${pin}` : '');
     if (this.#inviteFor === room.id) return;
     this.#inviteFor = room.id;
-    fetch(`/api/short-id/${encodeURIComponent(room.id)}`)
+    fetch(serverUrl(`api/short-id/${encodeURIComponent(room.id)}`))
       .then((answer) => (answer.ok ? answer.json() : Promise.reject(new Error(`HTTP ${answer.status}`))))
       .then((found) => say(element('invite-code'), found.shortId))
       .catch(() => {
