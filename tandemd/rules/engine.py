@@ -14,7 +14,7 @@ import msgspec
 
 from .. import messages as m
 from ..errors import ErrorCode, RequestError
-from . import administration, hold, join, membership, moderation, permissions
+from . import administration, hold, join, membership, moderation, permissions, playback_commands
 from . import ready_gate as gates
 from .commands import (
     Announce,
@@ -33,14 +33,13 @@ from .commands import (
 )
 from .display_names import clean_name
 from .event_types import EventType
-from .message_builders import number_parts, play_pause, seek_pause, sync_message
 from .permissions import PERMISSIONS
 from .playback import Playback
-from .playback_authority import missed_title
+from .playback_commands import CONTROLS, check_title_seen, gate_opens_at
 from .room_fields import changed_fields
 from .settings import MAX_MEMBERS_PER_COMMIT, RuleSettings
-from .state import MAX_RECENT_COMMANDS, MEMBER, Commit, Gate, Member, Room
-from .title_allowlist import TitleAllowlist, same_title
+from .state import MAX_RECENT_COMMANDS, MEMBER, Commit, Member, Room
+from .title_allowlist import TitleAllowlist
 
 
 class Rules:
@@ -51,10 +50,10 @@ class Rules:
         self.titles = titles
         self._client: dict[type, Callable[[Room, Member, Any, float], Decision]] = {
             m.Leave: self._leave,
-            m.PlayPause: self._play_pause,
-            m.Seek: self._seek,
-            m.Ready: self._ready,
-            m.UrlChange: self._url_change,
+            m.PlayPause: playback_commands.control,
+            m.Seek: playback_commands.seek,
+            m.Ready: functools.partial(playback_commands.ready, settings),
+            m.UrlChange: functools.partial(playback_commands.change_title, titles),
             m.UpdateUsername: self._update_username,
             m.ToggleGuestControl: self._toggle_guest_control,
             m.TransferHost: self._transfer_host,
@@ -80,8 +79,8 @@ class Rules:
             member = permissions.member_for_connection(room, command.user, command.conn)
             if PERMISSIONS[kind] is not permissions.Permission.MEMBER:
                 permissions.check(room, command.user, kind, now, self.settings.host_gone)
-                if kind in _FILM_CONTROLS:
-                    _check_title_seen(room, command)
+                if kind in CONTROLS:
+                    check_title_seen(room, command)
             return act(room, member, body, now)
         scope = _id_scope(command)
         # This comes before all rejections, because an ERROR says that the command was not applied.
@@ -97,8 +96,8 @@ class Rules:
                 f" wait for an answer after {MAX_RECENT_COMMANDS} commands.",
             )
         permissions.check(room, command.user, kind, now, self.settings.host_gone)
-        if kind in _FILM_CONTROLS:
-            _check_title_seen(room, command)
+        if kind in CONTROLS:
+            check_title_seen(room, command)
         return _remember(room, member, command, act(room, member, body, now))
 
     def _decide_internal(self, room: Room, command: Command, now: float) -> Decision:
@@ -126,11 +125,11 @@ class Rules:
             case Due():
                 return self._due(room, now, body.floor)
             case Watching():
-                return self._watching(room, body, now)
+                return playback_commands.watching(room, body, now)
             case CorrectPlayback() | HoldPlayback():
-                return self._follow(room, command, body, now)
+                return playback_commands.follow_host(room, command, body, now)
             case StopUnwatched():
-                return self._stop_unwatched(room, now)
+                return playback_commands.stop_unwatched(room, body, now)
             case Close():
                 return administration.close(room, body)
             case Announce():
@@ -141,7 +140,7 @@ class Rules:
         """Return the server time at which the room needs a `Due` command; 0.0 for never."""
         times = [member.lost_at + self.settings.grace for member in room.members.values() if not member.conn]
         if room.gate is not None:
-            times.append(self._opens_at(room.gate))
+            times.append(gate_opens_at(self.settings, room.gate))
         if room.empty_since:
             times.append(room.empty_since + self.settings.room_ttl)
         return min(times, default=0.0)
@@ -150,115 +149,6 @@ class Rules:
         """Remove the title of a loaded room if the allow-list no longer has it."""
         if room.playback.url and not self.titles.allows(room.playback.url):
             room.playback = Playback()
-
-    def _opens_at(self, gate: Gate) -> float:
-        s = self.settings
-        return gates.opens_at(gate, s.gate_deadline, s.gate_quorum, s.gate_quorum_after)
-
-    # -- the film
-
-    def _play_pause(self, room: Room, member: Member, body: m.PlayPause, now: float) -> Decision:
-        playing = body.control == "play"
-        position = body.current_time
-        if position is None:
-            position = room.gate.position if room.gate else room.playback.position_at(now)
-        changes: dict[str, Any] = {"playback": room.playback.controlled(position, playing, now)}
-        if room.gate is not None:
-            changes["gate"] = None
-        return Decision(
-            EventType.PLAY_PAUSE,
-            changes,
-            (play_pause(room, member.user_id, position, playing, now),),
-            {"control": body.control, "position": position},
-            reschedule=room.gate is not None,
-        )
-
-    def _seek(self, room: Room, member: Member, body: m.Seek, now: float) -> Decision:
-        # A member that seeks while a gate or a stalled player holds the film still means it to go on.
-        resume = body.is_playing or (room.gate is not None and room.gate.resume) or room.playback.held
-        position = body.current_time
-        pause = seek_pause(room, member.user_id, position, now)
-        details = {"position": position, "resume": resume}
-        waiting = gates.awaited_members(room)
-        if waiting:
-            held: dict[str, Any] = {
-                "playback": room.playback.controlled(position, False, now),
-                "gate": Gate(position, now, waiting, (), resume),
-            }
-            return Decision(EventType.SEEK, held, (pause,), details, reschedule=True)
-        changes: dict[str, Any] = {"playback": room.playback.controlled(position, resume, now), "gate": None}
-        messages: tuple[m.LoggedMessage, ...] = (pause,)
-        if resume:
-            messages = number_parts(pause, play_pause(room, m.SERVER, position, True, now))
-        return Decision(EventType.SEEK, changes, messages, details, reschedule=True)
-
-    def _ready(self, room: Room, member: Member, body: m.Ready, now: float) -> Decision:
-        gate = room.gate
-        if missed_title(room.playback, "", body.seq):
-            return Decision()
-        # It answers: the next gate waits for it again.
-        answers: dict[str, Any] = {}
-        if member.missed:
-            answers[MEMBER + member.user_id] = msgspec.structs.replace(member, missed=0)
-        if gate is None:
-            late = room.playback.known and room.playback.playing
-            if member.missed < gates.MAX_MISSED_GATES:
-                answers = {}
-            return Decision(changes=answers, reply=sync_message(room, now) if late else None)
-        if member.user_id not in gate.pending or abs(body.target_time - gate.position) > gates.READY_TOLERANCE_SECONDS:
-            return Decision()
-        gate = gates.mark_ready(gate, member.user_id)
-        if self._opens_at(gate) <= now:
-            decision = gates.open_gate(room, gate, now)
-            decision.changes.update(answers)
-            return decision
-        return Decision(changes={"gate": gate, **answers}, reschedule=True)
-
-    def _url_change(self, room: Room, member: Member, body: m.UrlChange, now: float) -> Decision:
-        self.titles.check(body.url)
-        changes: dict[str, Any] = {}
-        url = room.playback.url
-        # A page that reloads tells its title again: that must neither move the film, nor cancel a seek, nor, because the
-        # URL is written differently, make the others' pages reload.
-        if not same_title(body.url, url):
-            url = body.url
-            # A player that follows the room shows the beginning of the title, so its position is known.
-            host = room.members.get(room.host)
-            known = member.follows or (host is not None and host.follows)
-            playback = room.playback.titled(url, now, seq=room.seq + 1, by=member.user_id, known=known)
-            changes = {"playback": playback, "gate": None}
-        message = m.UrlChanged(seq=room.seq + 1, prev=room.prev, user_id=member.user_id, url=url)
-        return Decision(
-            EventType.URL_CHANGE, changes, (message,), {"url": url} if changes else None, reschedule=bool(changes)
-        )
-
-    def _follow(self, room: Room, command: Command, body: CorrectPlayback | HoldPlayback, now: float) -> Decision:
-        member = room.members.get(command.user)
-        if member is None or member.conn != command.conn or command.user != room.host or room.gate is not None:
-            return Decision()
-        if member.follows:
-            return self._make_known(room, now)
-        if isinstance(body, HoldPlayback):
-            return hold.hold(room, body, now)
-        if room.playback.held and body.playing:
-            return hold.go_on(room, body, now)
-        playback = room.playback.corrected(body.position, body.playing, now)
-        if body.playing == room.playback.playing:
-            return Decision(changes={"playback": playback})
-        # Heartbeats do not repair a wrong play state, so this is told, as if the host had pressed the button.
-        return Decision(
-            EventType.PLAY_PAUSE,
-            {"playback": playback},
-            (play_pause(room, command.user, body.position, body.playing, now),),
-            {"control": "play" if body.playing else "pause", "position": body.position, "followed": True},
-        )
-
-    def _make_known(self, room: Room, now: float) -> Decision:
-        """Take an unknown timeline as it is, because no player of this host will ever set it."""
-        playback = room.playback
-        if playback.known or not playback.url:
-            return Decision()
-        return Decision(changes={"playback": playback.corrected(playback.position, playback.playing, now)})
 
     # -- the members
 
@@ -269,30 +159,11 @@ class Rules:
         for member in room.members.values():
             if not member.conn and max(member.lost_at, floor) + self.settings.grace <= now:
                 return membership.leave(room, member, "lost", now)
-        if room.gate is not None and self._opens_at(room.gate) <= now:
+        if room.gate is not None and gate_opens_at(self.settings, room.gate) <= now:
             return gates.open_gate(room, room.gate, now)
         if room.empty_since and room.empty_since + self.settings.room_ttl <= now:
             return Decision(EventType.ROOM_EXPIRED, closes=True)
         return Decision()
-
-    def _watching(self, room: Room, body: Watching, now: float) -> Decision:
-        changes: dict[str, Any] = {}
-        for user, conn in body.members:
-            member = room.members.get(user)
-            if member is not None and member.conn == conn and member.watching != body.watching:
-                changes[MEMBER + user] = msgspec.structs.replace(member, watching=body.watching)
-        if changes and body.watching and room.playback.unwatched:
-            changes["playback"] = room.playback.watched_again(now)
-        decision = Decision(changes=changes)
-        if not body.watching and MEMBER + room.host in changes:
-            return hold.release(room, decision, now)
-        return decision
-
-    def _stop_unwatched(self, room: Room, now: float) -> Decision:
-        playback = room.playback
-        if not playback.playing or playback.unwatched or any(member.watching for member in room.members.values()):
-            return Decision()
-        return Decision(changes={"playback": playback.stopped_unwatched(now)})
 
     def _update_username(self, room: Room, member: Member, body: m.UpdateUsername, now: float) -> Decision:
         if member.name_from_token:
@@ -380,20 +251,6 @@ def _remember(room: Room, member: Member, command: Command, decision: Decision) 
         after, recent_commands=recent[-MAX_RECENT_COMMANDS:], highest_evicted_id=evicted, identity_proven=True
     )
     return msgspec.structs.replace(decision, changes={**decision.changes, MEMBER + member.user_id: after})
-
-
-_FILM_CONTROLS = frozenset((m.PlayPause, m.Seek, m.UrlChange))
-
-
-def _check_title_seen(room: Room, command: Command) -> None:
-    """Raise RequestError if the sender of a control has not seen the present title: it means the one before it."""
-    body, playback = command.body, room.playback
-    if not missed_title(playback, command.user, command.seen if body.seq is None else body.seq):
-        return
-    if not (isinstance(body, m.UrlChange) and same_title(body.url, playback.url)):
-        raise RequestError(
-            ErrorCode.STALE, "Another member has changed the title meanwhile; ROOM_STATE says what the room shows now."
-        )
 
 
 def _id_scope(command: Command) -> str:
