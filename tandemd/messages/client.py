@@ -113,17 +113,23 @@ class HostHeartbeat(ClientMessage, tag="HOST_HEARTBEAT", frozen=True, kw_only=Tr
     current_time: Seconds
     is_playing: bool
     url: ClassVar[None] = None
+    ended: ClassVar[bool] = False
+    duration: ClassVar[None] = None
 
 
 class PositionUpdate(ClientMessage, tag="POSITION_UPDATE", frozen=True, kw_only=True):
     """The sender's player, twice a second while it watches. A seek waits for all senders.
 
     url: the title that the player shows; the server ignores positions in another one than the room's.
+    ended: whether the player has played to the end of the title.
+    duration: of the title in seconds, as far as the player knows it; absent for a live stream.
     """
 
     current_time: Seconds
     is_playing: bool
     url: Annotated[str, Meta(max_length=8192)] | None = None
+    ended: bool = False
+    duration: Seconds | None = None
 
 
 class UrlChange(ClientMessage, tag="URL_CHANGE", frozen=True, kw_only=True):

@@ -116,8 +116,8 @@ class Directory:
                 {
                     "userId": member.user_id,
                     "username": member.username,
-                    "currentTime": session.position if session else 0.0,
-                    "isPlaying": session.playing if session else False,
+                    "currentTime": session.player.position if session else 0.0,
+                    "isPlaying": session.player.playing if session else False,
                     "connectionQuality": session.quality if session else "unknown",
                 }
             )

@@ -56,7 +56,7 @@ class Dispatcher:
 
     def _submit_control(self, session: Session, live: RoomReplica, message: m.PlayPause | m.Seek | m.UrlChange) -> None:
         room = live.room
-        seen = newest_seen(room.playback, room.seq, self._store.clock.now() - live.titled_at, session.round_trip)
+        seen = newest_seen(room.playback, room.seq, self._store.clock.now() - live.sync.titled_at, session.round_trip)
         self._submit_command(session, live, message, seen)
 
     def _submit_command(
@@ -65,7 +65,7 @@ class Dispatcher:
         meter, sender = live.meter, session.meter
         if meter is not None and (meter.near_limit or (sender is not None and sender.near_limit)):
             self._check_credit(session, live, type(message))
-        if live.new_watchers:
+        if live.sync.new_watchers:
             # The ready gate of a SEEK waits for all members that watch.
             self._positions.begin(live)
         live.commands.submit(QueuedCommand(Command(session.user, session.conn, message, session.nonce, seen), session))

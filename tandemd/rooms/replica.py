@@ -17,13 +17,13 @@ from ..rules.commands import Command, Due
 from ..rules.engine import Rules
 from ..rules.event_types import EventType
 from ..rules.join import present_state
-from ..rules.playback_authority import HostEvidence
 from ..rules.state import MEMBER, Commit, Member, Room, Version
 from .command_queue import CommandQueue
 from .commit_tail import MAX_BYTES, CommitTail, size_of_changes
 from .joining.pending_joins import PendingJoins
 from .log_follower import LogFollower
 from .metrics import RoomMetrics
+from .player_state import SyncState
 from .queued_command import QueuedCommand
 from .replay import Replay
 from .session import Outbox, RoomSessions, Session
@@ -59,7 +59,7 @@ class RoomReplica:
     replay: the encoded messages for members that resume.
     meter, rows: the budgets of the room, and of its rows in the archive; None for no limit.
     closed: whether the replica is out of use.
-    next_heartbeat_at, host_evidence, evidence_of, titled_at, watched_at, new_watchers: see `PlaybackSync`.
+    sync: the synchronisation of its players.
     """
 
     def __init__(
@@ -82,12 +82,7 @@ class RoomReplica:
         self.meter: Meter | None = None
         self.rows: Meter | None = None
         self.closed = False
-        self.next_heartbeat_at = 0.0
-        self.host_evidence = HostEvidence()
-        self.evidence_of: Session | None = None
-        self.titled_at = 0.0
-        self.watched_at = 0.0
-        self.new_watchers: list[Session] = []
+        self.sync = SyncState()
         self._rules = rules
         self._store = store
         self._clock = clock

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.internet.interfaces import IReactorTime
 
 from ..ratelimit import Meter
+from .player_state import PlayerState
 from .unconfirmed_relays import RESENT, UnconfirmedRelays
 
 if TYPE_CHECKING:
@@ -59,11 +60,7 @@ class Session:
     gone: whether the connection is closed.
     meter: the budget of its address, None for no limit.
     quality: see `PlayerStatus`.
-    position, playing, last_position_at: the last report of its player, and its server time; 0.0 if it has sent none.
-    watching: whether the room knows that the member watches.
-    out_of_sync_since: the server time since which its play state or position differs from the room, 0.0 if it does not.
-    corrections_sent, corrected_at: the corrections without effect, and the server time of the last one.
-    compared_position, compared_at: the last report out of step, and its server time; 0.0 if it has sent none.
+    player: the state of its player.
     round_trip: the round trip of the connection in seconds, 0.0 before the first pong.
     lagging: whether the client reads more slowly than the node writes.
     on_drained: called when the client has read all output.
@@ -76,9 +73,8 @@ class Session:
 
     __slots__ = (
         "_outbox", "_transport", "address", "pending_join", "lagging", "conn", "detached", "raw_send", "pending_frames",
-        "gone", "group", "last_position_at", "unconfirmed_relays", "meter", "nonce", "out_of_sync_since", "on_drained", "playing",
-        "position", "quality", "relayed", "user", "watching", "write",
-        "corrections_sent", "corrected_at", "compared_position", "compared_at", "round_trip",
+        "gone", "group", "unconfirmed_relays", "meter", "nonce", "on_drained", "player", "quality", "relayed", "round_trip",
+        "user", "write",
     )  # fmt: skip
 
     def __init__(self, conn: str, address: str, transport: SessionTransport, outbox: Outbox):
@@ -94,15 +90,7 @@ class Session:
         self.pending_join: PendingJoin | None = None
         self.detached = False
         self.pending_frames: list[tuple[int, bytes]] = []
-        self.position = 0.0
-        self.playing = False
-        self.last_position_at = 0.0
-        self.watching = False
-        self.out_of_sync_since = 0.0
-        self.corrections_sent = 0
-        self.corrected_at = 0.0
-        self.compared_position = 0.0
-        self.compared_at = 0.0
+        self.player = PlayerState()
         self.round_trip = 0.0
         self.quality = "unknown"
         self.lagging = False

@@ -88,10 +88,14 @@ class Due(Struct, frozen=True, gc=False):
 
 
 class Watching(Struct, frozen=True, gc=False):
-    """Report members whose positions have begun or ceased to arrive. members: (user id, connection) of each."""
+    """Report members whose positions have begun or ceased to arrive. members: (user id, connection) of each.
+
+    position: of a player that has played on while its positions did not arrive, in seconds; None without one.
+    """
 
     watching: bool
     members: tuple[tuple[str, str], ...]
+    position: float | None = None
     id: int | None = None
 
 
@@ -113,6 +117,13 @@ class HoldPlayback(Struct, frozen=True, gc=False):
 class StopUnwatched(Struct, frozen=True, gc=False):
     """No member watches: the timeline stands still until one does."""
 
+    id: int | None = None
+
+
+class StopAtEnd(Struct, frozen=True, gc=False):
+    """The timeline is past the end of the film: it stops there. position: of the end, in seconds."""
+
+    position: float
     id: int | None = None
 
 

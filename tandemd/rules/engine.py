@@ -28,6 +28,7 @@ from .commands import (
     Lost,
     NodeLost,
     Reattach,
+    StopAtEnd,
     StopUnwatched,
     Watching,
 )
@@ -130,6 +131,8 @@ class Rules:
                 return playback_commands.follow_host(room, command, body, now)
             case StopUnwatched():
                 return playback_commands.stop_unwatched(room, body, now)
+            case StopAtEnd():
+                return playback_commands.stop_at_end(room, body, now)
             case Close():
                 return administration.close(room, body)
             case Announce():

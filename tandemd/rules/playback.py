@@ -61,9 +61,14 @@ class Playback(Struct, frozen=True, gc=False):
         """Return the timeline standing still at its present position, until a member watches."""
         return replace(self, position=self.position_at(now), at=now, unwatched=True)
 
-    def watched_again(self, now: float) -> "Playback":
-        """Return the timeline going on from where it stood unwatched."""
-        return replace(self, at=now, unwatched=False)
+    def watched_again(self, now: float, position: float | None = None) -> "Playback":
+        """Return the timeline going on from where it stood unwatched.
+
+        position: of a player that has played on; the timeline moves there, no further than it would have been.
+        """
+        furthest = self.position + max(0.0, now - self.at) * self.rate
+        position = self.position if position is None else min(max(self.position, position), furthest)
+        return replace(self, position=position, at=now, unwatched=False)
 
     def titled(self, url: str, now: float, *, seq: int = 0, by: str = "", known: bool = False) -> "Playback":
         """Return the timeline of a new title: at its beginning and paused.

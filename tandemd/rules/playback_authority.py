@@ -128,6 +128,25 @@ def continues_old_title(playback: Playback, position: float, now: float) -> bool
     return earliest <= position <= latest
 
 
+def is_in_step(
+    evidence: HostEvidence, playback: Playback, position: float, playing: bool, now: float, settings: FollowSettings
+) -> bool:
+    """Return whether a report of a trusted host says that its player is where the room is."""
+    return (
+        evidence.trusted
+        and evidence.titled_at == playback.titled_at
+        and playing == playback.playing
+        and not playback.held
+        and now - playback.control_at >= settings.control_quiet
+        and abs(drift(playback, position, now)) <= settings.drift
+    )
+
+
+def evidence_in_step(playback: Playback, position: float, playing: bool, now: float) -> HostEvidence:
+    """Return the evidence after a report of a trusted host in step: its player has moved or stood as the room has."""
+    return HostEvidence(playback.titled_at, True, position, playing, now, position, now)
+
+
 def observe(
     before: HostEvidence, playback: Playback, position: float, playing: bool, now: float, settings: FollowSettings
 ) -> tuple[HostEvidence, Verdict]:
@@ -135,16 +154,8 @@ def observe(
 
     before: the evidence so far; that for another title is dropped.
     """
-    if (
-        before.trusted
-        and playing is playback.playing
-        and before.titled_at == playback.titled_at
-        and -settings.drift <= position - playback.position_at(now) <= settings.drift
-        and now - playback.control_at >= settings.control_quiet
-        and not playback.held
-    ):
-        # Nearly every report: the player is in step, so it has moved or stood as the room has.
-        return HostEvidence(playback.titled_at, True, position, playing, now, position, now), Verdict.NOTHING
+    if is_in_step(before, playback, position, playing, now, settings):
+        return evidence_in_step(playback, position, playing, now), Verdict.NOTHING
     if before.titled_at != playback.titled_at:
         before = HostEvidence(playback.titled_at)
     trusted = before.trusted

@@ -10,7 +10,7 @@ from .. import messages as m
 from ..errors import ErrorCode, RequestError
 from . import hold
 from . import ready_gate as gates
-from .commands import Command, CorrectPlayback, Decision, HoldPlayback, StopUnwatched, Watching
+from .commands import Command, CorrectPlayback, Decision, HoldPlayback, StopAtEnd, StopUnwatched, Watching
 from .event_types import EventType
 from .message_builders import number_parts, play_pause, seek_pause, sync_message
 from .playback_authority import missed_title
@@ -160,16 +160,34 @@ def watching(room: Room, body: Watching, now: float) -> Decision:
         if member is not None and member.conn == conn and member.watching != body.watching:
             changes[MEMBER + user] = msgspec.structs.replace(member, watching=body.watching)
     if changes and body.watching and room.playback.unwatched:
-        changes["playback"] = room.playback.watched_again(now)
+        changes["playback"] = room.playback.watched_again(now, body.position)
     decision = Decision(changes=changes)
     if not body.watching and MEMBER + room.host in changes:
         return hold.release(room, decision, now)
     return decision
 
 
+def may_be_watched(room: Room) -> bool:
+    """Return whether a member watches, or may watch without a connection until its grace period is over."""
+    return any(member.watching or not member.conn for member in room.members.values())
+
+
 def stop_unwatched(room: Room, body: StopUnwatched, now: float) -> Decision:
     """Have the timeline stand still while no member watches."""
     playback = room.playback
-    if not playback.playing or playback.unwatched or any(member.watching for member in room.members.values()):
+    if not playback.playing or playback.unwatched or may_be_watched(room):
         return Decision()
     return Decision(changes={"playback": playback.stopped_unwatched(now)})
+
+
+def stop_at_end(room: Room, body: StopAtEnd, now: float) -> Decision:
+    """Pause for all members at the end of the film."""
+    playback, position = room.playback, body.position
+    if not playback.playing or room.gate is not None or playback.position_at(now) < position:
+        return Decision()
+    return Decision(
+        EventType.PLAY_PAUSE,
+        {"playback": playback.controlled(position, False, now)},
+        (play_pause(room, m.SERVER, position, False, now),),
+        {"control": "pause", "position": position, "ended": True},
+    )

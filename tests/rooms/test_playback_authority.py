@@ -326,3 +326,100 @@ class UnwatchedTest(AuthorityTestCase):
         self.let_play((self.bob, self.in_step), seconds=50)
         self.assertAlmostEqual(self.position, 150, 0)
         self.assertLess(self.world.now - EPOCH, 60)
+
+    def assert_not_set_back(self, **fields: Any) -> None:
+        dan = self.world.join("dan", **fields)
+        self.let_play((dan, self.in_step), seconds=10)
+        self.world.advance(12)
+        dan.told()
+        self.let_play((dan, lambda t: (122 + t, True)), seconds=10)
+        heartbeats = [m["currentTime"] for m in dan.told(*FILM)]
+        self.assertTrue(heartbeats)
+        self.assertGreater(min(heartbeats), 121.5, heartbeats)
+        self.assertAlmostEqual(self.position, 132, 0)
+
+    def test_a_watcher_whose_reports_did_not_arrive_is_not_set_back(self) -> None:
+        """The others are connected and do not watch: the timeline stood still while this player played on."""
+        self.assert_not_set_back()
+
+    def test_nor_is_one_that_follows(self) -> None:
+        self.assert_not_set_back(follows=True)
+
+    def test_a_watcher_that_is_gone_for_a_while_is_not_set_back(self) -> None:
+        self.let_play((self.bob, self.in_step), seconds=10)
+        self.bob.cut()
+        self.world.advance(20)
+        state = self.the(self.world.join("bob").told(), "ROOM_STATE")
+        self.assertAlmostEqual(state["currentTime"], 130, 0)
+
+    def test_a_watcher_that_stood_meanwhile_does_not_move_it(self) -> None:
+        dan = self.world.join("dan")
+        self.let_play((dan, self.in_step), seconds=10)
+        self.world.advance(40)
+        began = self.position
+        self.let_play((dan, lambda t: (300 + t, True)), seconds=1)
+        self.assertAlmostEqual(self.position, began + 1, 0)
+
+
+class FilmEndTest(AuthorityTestCase):
+    """F22: with players that say where the film ends. It is 30 s longer than where the room is."""
+
+    host_fields = {"follows": True}
+    end = 130.0
+
+    def to_the_end(self, client: Client, **fields: Any) -> Any:
+        """A player that ends at the end. It says `ended`, and further fields all the time."""
+
+        def report(elapsed: float) -> None:
+            position = min(self.end, 100 + elapsed)
+            self.report(client, position, position < self.end, ended=position == self.end, **fields)
+
+        return client, report
+
+    def test_the_timeline_stops_where_the_hosts_player_ended(self) -> None:
+        told = self.let_play(self.to_the_end(self.ann), self.to_the_end(self.bob), seconds=60)
+        pause = self.the([m for _, m in told], "PLAY_PAUSE")
+        self.assertHas(pause, userId="server", control="pause", currentTime=self.end)
+        self.assertEqual((self.position, self.film.playing), (self.end, False))
+        state = self.the(self.world.join("dan").told(), "ROOM_STATE")
+        self.assertHas(state, currentTime=self.end, isPlaying=False)
+
+    def test_a_guest_that_watches_alone_knows_the_end(self) -> None:
+        self.let_play(self.to_the_end(self.bob), seconds=60)
+        self.assertEqual((self.position, self.film.playing), (self.end, False))
+
+    def test_two_durations_that_agree(self) -> None:
+        def silent(client: Client) -> Any:
+            return client, lambda t: self.report(client, min(self.end, 100 + t), t < 30, duration=self.end)
+
+        self.let_play(silent(self.bob), silent(self.cid), seconds=60)
+        self.assertEqual((self.position, self.film.playing), (self.end, False))
+
+    def test_a_guests_claim_stops_nobody_else(self) -> None:
+        self.let_play((self.ann, self.in_step), self.to_the_end(self.bob, duration=self.end), seconds=60)
+        self.assertEqual(self.film.playing, True)
+        self.assertAlmostEqual(self.position, 160, 0)
+
+    def test_a_file_cut_short_stops_nobody_else(self) -> None:
+        self.let_play(self.to_the_end(self.ann), (self.bob, self.in_step), seconds=60)
+        self.assertEqual(self.film.playing, True)
+
+    def test_a_growing_duration_is_no_end(self) -> None:
+        """F15: live streams grow."""
+
+        def live(client: Client) -> Any:
+            return client, lambda t: self.report(client, self.position, True, duration=102 + 4 * (t // 4))
+
+        self.let_play(live(self.ann), live(self.bob), seconds=60)
+        self.assertEqual(self.film.playing, True)
+
+    def test_a_player_that_ended_is_not_corrected(self) -> None:
+        self.let_play((self.ann, self.in_step), (self.cid, self.in_step), self.to_the_end(self.bob), seconds=60)
+        self.assertEqual(self.bob.told("PLAY_PAUSE"), [])
+
+    def test_the_film_can_be_played_again(self) -> None:
+        self.let_play(self.to_the_end(self.ann), self.to_the_end(self.bob), seconds=60)
+        self.ann.send("PLAY_PAUSE", control="play", currentTime=0)
+        self.let_play((self.ann, lambda t: (t, True)), (self.bob, lambda t: (t, True)), seconds=20)
+        self.assertEqual(self.film.playing, True)
+        self.assertAlmostEqual(self.position, 20, 0)

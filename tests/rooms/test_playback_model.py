@@ -26,6 +26,8 @@ IN_STEP = 0.6
 SET_BACK = 0.6
 LONGEST_LAG = 2.0
 SETTLED_WITHIN = 10.0
+LENGTH = 6000.0
+"""Seconds: of each title."""
 EXAMPLES = int(os.environ.get("TANDEMD_MODEL_EXAMPLES", "25"))
 
 
@@ -39,6 +41,7 @@ class Viewer:
         self.world = world
         self.user = user
         self.slow = slow
+        self.follows = follows
         self.position, self.playing = 0.0, False
         self.url = ""
         self.stalled = False
@@ -58,10 +61,16 @@ class Viewer:
         if self.world.now < self.loading_until:
             self.loading += TICK
         elif self.playing and not self.stalled:
-            self.position += TICK
+            self.position = min(LENGTH, self.position + TICK)
+            # Players pause at their end.
+            self.playing = not self.ended
+
+    @property
+    def ended(self) -> bool:
+        return self.position == LENGTH
 
     def seek(self, position: float) -> None:
-        self.position = position
+        self.position = min(LENGTH, position)
         self.loading_until = self.world.now + self.slow
 
     def listen(self) -> None:
@@ -96,7 +105,8 @@ class Viewer:
 
     def report(self) -> None:
         if self.url and self.world.now >= self.quiet_until:
-            self.client.say("POSITION_UPDATE", currentTime=self.position, isPlaying=self.playing)
+            end = {"ended": self.ended, "duration": LENGTH} if self.follows else {}
+            self.client.say("POSITION_UPDATE", currentTime=self.position, isPlaying=self.playing, **end)
 
 
 class Host(Viewer):
@@ -222,6 +232,18 @@ class Party:
         self.host.seek(position)
         self.host.playing = True
 
+    def silence(self, seconds: float) -> None:
+        """No report arrives, and all players play on."""
+        quiet_until = self.world.now + seconds
+        for viewer in self.everyone:
+            viewer.quiet_until = quiet_until
+        self.pass_time(seconds)
+
+    def to_the_end(self, before: float) -> None:
+        """The host goes to the last seconds of the title; only a guest's client says where it ends."""
+        self.seek(LENGTH - before)
+        self.pass_time(before)
+
     def guest_stall(self, number: int, seconds: float) -> None:
         guest = self.guests[number]
         others = [other for other in self.guests if other is not guest and not other.slow]
@@ -246,6 +268,8 @@ disturbances = st.lists(
         st.tuples(st.just("lie"), seconds, st.integers(0, 1000)),
         st.tuples(st.just("reload"), positions),
         st.tuples(st.just("open_title"), seconds, st.sampled_from((0.25, 900.0))),
+        st.tuples(st.just("silence"), seconds),
+        st.tuples(st.just("to_the_end"), seconds),
         st.tuples(st.just("guest_stall"), st.integers(0, 2), seconds),
     ),
     max_size=6,

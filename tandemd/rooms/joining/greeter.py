@@ -104,8 +104,7 @@ class JoinGreeter:
         old_room, old_user = (session.group.live if session.group else None), session.user
         if session.group is not None and (old_room, old_user) != (live, user):
             session.group.remove(session)
-        session.watching = member.watching
-        session.last_position_at = self._store.clock.now()
+        session.player.joined(member.watching, self._store.clock.now())
         session.nonce = pending.join.nonce or ""
         live.group.add(session, user)
         is_resumed = self._send_missed(live, session, missed)
