@@ -1,7 +1,8 @@
 """A model of a party whose host's player does everything that players do, under Hypothesis.
 
-The host has the old extension, whose player the room follows. It plays, stalls, seeks (with and without a control), pauses, opens
-titles, has its reports delayed, and lies. The guests have old and new clients; one is slow, and any may stall.
+The host has the old extension, whose player the room follows, or a client that follows the room. It plays, stalls, seeks (with and
+without a control), pauses, opens titles, reaches their end, has its reports delayed, and lies. The guests have old and new clients;
+one is slow, and any may stall. At times no report arrives at all.
 """
 
 from __future__ import annotations
@@ -69,6 +70,11 @@ class Viewer:
     def ended(self) -> bool:
         return self.position == LENGTH
 
+    @property
+    def end(self) -> dict[str, Any]:
+        """The fields of a report that concern the end of the title. Old clients have none."""
+        return {"ended": self.ended, "duration": LENGTH} if self.follows else {}
+
     def seek(self, position: float) -> None:
         self.position = min(LENGTH, position)
         self.loading_until = self.world.now + self.slow
@@ -105,8 +111,7 @@ class Viewer:
 
     def report(self) -> None:
         if self.url and self.world.now >= self.quiet_until:
-            end = {"ended": self.ended, "duration": LENGTH} if self.follows else {}
-            self.client.say("POSITION_UPDATE", currentTime=self.position, isPlaying=self.playing, **end)
+            self.client.say("POSITION_UPDATE", currentTime=self.position, isPlaying=self.playing, **self.end)
 
 
 class Host(Viewer):
@@ -117,8 +122,8 @@ class Host(Viewer):
     delayed: the reports that wait in the network; None if none waits. lies: the source of false reports.
     """
 
-    def __init__(self, world: World, user: str):
-        super().__init__(world, user)
+    def __init__(self, world: World, user: str, *, follows: bool):
+        super().__init__(world, user, follows=follows)
         self.went_back = 0
         self.delayed: list[tuple[float, bool]] | None = None
         self.lies: random.Random | None = None
@@ -136,7 +141,7 @@ class Host(Viewer):
         if self.delayed is not None:
             self.delayed.append(report)
         elif report[0] > 0:
-            self.client.say("POSITION_UPDATE", currentTime=report[0], isPlaying=report[1])
+            self.client.say("POSITION_UPDATE", currentTime=report[0], isPlaying=report[1], **self.end)
 
     def deliver(self) -> None:
         delayed, self.delayed = self.delayed or [], None
@@ -146,9 +151,9 @@ class Host(Viewer):
 
 
 class Party:
-    def __init__(self, world: World):
+    def __init__(self, world: World, *, follows: bool):
         self.world = world
-        self.host = Host(world, "ann")
+        self.host = Host(world, "ann", follows=follows)
         self.guests = [
             Viewer(world, "bob"),
             Viewer(world, "cid", follows=True),
@@ -282,19 +287,19 @@ class ModelTest(ServiceTestCase):
             max_examples=EXAMPLES, deadline=None, database=None, derandomize=True,
             suppress_health_check=list(HealthCheck),
         )  # fmt: skip
-        @given(disturbances)
-        def play(steps: list[tuple[Any, ...]]) -> None:
-            self.play(steps)
+        @given(disturbances, st.sampled_from((False, False, True)))
+        def play(steps: list[tuple[Any, ...]], follows: bool) -> None:
+            self.play(steps, follows)
 
         play()
 
-    def play(self, steps: list[tuple[Any, ...]]) -> None:
+    def play(self, steps: list[tuple[Any, ...]], follows: bool) -> None:
         reactor: Any = MemoryReactorClock()
         reactor.advance(EPOCH)
         self.patch(cast(Any, txaio).config, "loop", reactor)
         world = World(reactor)
         try:
-            party = Party(world)
+            party = Party(world, follows=follows)
             for name, *arguments in steps:
                 back = party.host.went_back
                 marks = [len(guest.set_backs) for guest in party.guests]
