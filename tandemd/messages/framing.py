@@ -26,6 +26,20 @@ def text_frame(payload: bytes) -> bytes:
     return _long(FINAL_TEXT, 127, length) + payload
 
 
+def next_boundary(frames: bytes, at: int) -> int:
+    """Return the first position at or after `at` where no frame is cut. frames: whole frames of the server."""
+    end = 0
+    while end < at:
+        length = frames[end + 1]
+        if length < 126:
+            end += 2 + length
+        elif length == 126:
+            end += 4 + int.from_bytes(frames[end + 2 : end + 4], "big")
+        else:
+            end += 10 + int.from_bytes(frames[end + 2 : end + 10], "big")
+    return end
+
+
 def error_frame(error: RequestError, id_: int | None) -> bytes:
     """Return the frame of the ERROR that rejects a command. id_: the command's `id`, None if it has none."""
     return text_frame(encode(Error(code=error.code, message=error.text, id=id_, retry_after_ms=error.retry_after)))

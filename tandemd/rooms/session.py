@@ -68,13 +68,15 @@ class Session:
     relayed: the bytes of relays to it in this reactor iteration.
     write, raw_send: write immediately; for the outbox. raw_send returns the number of bytes written, and raises OSError if that
     is 0. It is None while output waits. Only the transport sets it.
+    write_rest: writes the frames that raw_send has not written completely: a view of complete frames, without the written
+    beginning. The transport sets it with raw_send.
     pending_frames: its output of this reactor iteration, each frame with the number of frames of the group before it.
     """
 
     __slots__ = (
         "_outbox", "_transport", "address", "pending_join", "lagging", "conn", "detached", "raw_send", "pending_frames",
         "gone", "group", "unconfirmed_relays", "meter", "nonce", "on_drained", "player", "quality", "relayed", "round_trip",
-        "user", "write",
+        "user", "write", "write_rest",
     )  # fmt: skip
 
     def __init__(self, conn: str, address: str, transport: SessionTransport, outbox: Outbox):
@@ -83,6 +85,7 @@ class Session:
         self._transport = transport
         self.write = transport.write
         self.raw_send: Callable[[bytes], int] | None = None
+        self.write_rest: Callable[[memoryview], None] = _no_raw_send
         self._outbox = outbox
         self.group: RoomSessions | None = None
         self.user = ""
@@ -292,7 +295,7 @@ class Outbox:
                 except OSError:
                     sent = 0
                 if sent != size:
-                    session.write(joined[sent:])
+                    session.write_rest(memoryview(joined)[sent:])
             count += len(frames) * len(members)
         for session in sessions:
             if session.pending_frames:
@@ -303,6 +306,10 @@ class Outbox:
         self._delivered(count)
 
 
+def _no_raw_send(rest: memoryview) -> None:
+    raise RuntimeError("only a transport that sets raw_send has a rest to write")
+
+
 def _write(session: Session, data: bytes) -> None:
     direct = session.raw_send
     if direct is not None:
@@ -311,7 +318,7 @@ def _write(session: Session, data: bytes) -> None:
         except OSError:
             sent = 0
         if sent != len(data):
-            session.write(data[sent:])
+            session.write_rest(memoryview(data)[sent:])
     else:
         session.write(data)
 

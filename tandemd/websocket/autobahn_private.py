@@ -54,6 +54,9 @@ class ServerProtocol(WebSocketServerProtocol):
     def continuation_received(self) -> None:
         """Hook: the client has sent a further frame of a fragmented message."""
 
+    def before_queued_write(self) -> None:
+        """Hook: Autobahn writes a frame to the transport, or drops it. Nothing may overtake this on the socket."""
+
     @property
     def closed_by_server(self) -> bool:
         """Whether the server sent its close frame first."""
@@ -104,6 +107,10 @@ class ServerProtocol(WebSocketServerProtocol):
             self.before_close_frame()
         super().sendCloseFrame(*args, **kwargs)
 
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
+        self.before_queued_write()
+        super().sendData(data, sync, chopsize)
+
     def onMessageFrameBegin(self, length: int) -> None:
         super().onMessageFrameBegin(length)
         if self.current_frame.opcode == _CONTINUATION_OPCODE:
@@ -138,9 +145,6 @@ class OpenedServerProtocol(ServerProtocol):
         """Hook: `unprocessed` has bytes of an open or closing connection. Replaces Autobahn's loop."""
         raise NotImplementedError
 
-    def before_queued_write(self) -> None:
-        """Hook: Autobahn writes to the transport, or drops it. Nothing may overtake this on the socket."""
-
     def dropped(self) -> None:
         """Hook: Autobahn has dropped the transport."""
 
@@ -170,10 +174,6 @@ class OpenedServerProtocol(ServerProtocol):
             super().consumeData()
 
     # writing
-
-    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
-        self.before_queued_write()
-        super().sendData(data, sync, chopsize)
 
     def dropConnection(self, abort: bool = False) -> None:
         self.before_queued_write()

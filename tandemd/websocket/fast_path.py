@@ -46,14 +46,21 @@ class FastTransport(WebSocketTransport):
 
     def write(self, data: bytes) -> None:
         protocol = self._protocol
-        if protocol.state != OPEN or protocol.connection is None:
+        if protocol.state != OPEN or protocol.connection is None or self.queue is None:
             return
         sent = send_now(protocol.transport, data)
         if sent == len(data):
-            protocol.connection.session.raw_send = protocol.transport.socket.send
+            session = protocol.connection.session
+            session.raw_send = protocol.transport.socket.send
+            session.write_rest = self.write_rest
         else:
-            self.write_through_queue()
-            super().write(data[sent:] if sent else data)
+            self.write_rest(memoryview(data)[sent:])
+
+    def write_rest(self, rest: memoryview) -> None:
+        """Write frames whose beginning the socket has taken. rest: a view of the whole frames, without that beginning."""
+        self.write_through_queue()
+        if self.queue is not None:
+            self.queue.write(rest)
 
     def write_through_queue(self) -> None:
         """Write nothing to the socket directly, until nothing waits in the transport."""
@@ -195,6 +202,7 @@ class FastProtocol(OpenedServerProtocol, TandemProtocol):  # type: ignore[misc] 
 
     def before_queued_write(self) -> None:
         self.session_transport.write_through_queue()
+        super().before_queued_write()
 
     def send_response(self, data: bytes) -> None:
         sent = send_now(self.transport, data)

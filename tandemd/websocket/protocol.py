@@ -136,12 +136,19 @@ class TandemProtocol(ServerProtocol):
                 self.connection.session.flush()
             queue.release()
 
+    def before_queued_write(self) -> None:
+        """Write the rest of a frame that the transport has received a part of. Otherwise Autobahn's frame would be inside it."""
+        queue = self.session_transport.queue
+        if queue is not None:
+            queue.finish_frame()
+
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         connection, self.connection = self.connection, None
         if connection is None:
             return
         try:
-            if wasClean and self.closed_by_server and not self.violated:
+            was_too_slow = self.session_transport.queue is None
+            if wasClean and self.closed_by_server and not self.violated and not was_too_slow:
                 # The client's answer to the close frame shows that it has everything that was written before.
                 connection.session.unconfirmed_relays = None
             self.session_transport.closed()

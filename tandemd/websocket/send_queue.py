@@ -10,6 +10,8 @@ from msgspec import Struct
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from zope.interface import implementer
 
+from ..messages.framing import next_boundary
+
 CHUNK_BYTES = 64 * 1024
 """Bytes that the transport receives at once. It copies them; the queue does not. Each chunk that it takes is progress."""
 
@@ -35,7 +37,7 @@ class SendQueueOwner(Protocol):
         """Note that the queue is empty again."""
 
     def slow_consumer(self, reason: str) -> None:
-        """Close the connection. The queue has been discarded.
+        """Close the connection. The queue has been discarded, and nothing but a close frame may follow.
 
         reason: "output_bytes" if the queue was full, "output_stall" if the transport took nothing for too long.
         """
@@ -44,6 +46,9 @@ class SendQueueOwner(Protocol):
 @implementer(IPushProducer)
 class SendQueue:
     """The queue between a connection and its transport. It is empty while the transport takes everything.
+
+    The transport may have received a part of the frame at the head of the queue. `finish_frame` must precede each frame that
+    is written past the queue.
 
     paused: whether the transport takes nothing at the moment.
     """
@@ -63,21 +68,24 @@ class SendQueue:
         transport.unregisterProducer()
         transport.registerProducer(self, True)
 
-    def write(self, data: bytes) -> None:
-        """Write whole frames, now or behind the queue."""
+    def write(self, data: bytes | memoryview) -> None:
+        """Write whole frames, now or behind the queue.
+
+        data: if the socket has taken the beginning of the frames, a view of the whole frames without that beginning.
+        """
         if not self.paused and len(data) <= CHUNK_BYTES:
-            self._transport.write(data)
+            self._transport.write(bytes(data))  # copies only a view
             return
         # The queue holds only the bytes that the transport does not take at once.
         rest = memoryview(data)
         while not self.paused and rest:
             self._transport.write(bytes(rest[:CHUNK_BYTES]))
             rest = rest[CHUNK_BYTES:]
-        if self._size + len(rest) > self._limits.output_bytes:
-            self._overflow("output_bytes")
-        elif rest:
+        if rest:
             self._wait(rest)
             self._size += len(rest)
+            if self._size > self._limits.output_bytes:
+                self._overflow("output_bytes")
 
     def stream(self, pieces: Iterator[bytes]) -> None:
         """Write pieces of whole frames. The iterator makes a piece once the transport has taken everything before it."""
@@ -99,6 +107,25 @@ class SendQueue:
         if self.paused and now - self._since > self._limits.output_stall:
             self._overflow("output_stall")
 
+    def finish_frame(self) -> None:
+        """Give the transport the rest of the frame that it has received a part of."""
+        head = self._waiting[0] if self._waiting else None
+        if self._waiting is None or not isinstance(head, memoryview):
+            return
+        # A view belongs to a buffer of whole frames, of which the transport has received the beginning.
+        frames = head.obj
+        assert isinstance(frames, bytes)
+        at = len(frames) - len(head)
+        rest = next_boundary(frames, at) - at
+        if not rest:
+            return
+        self._size -= rest
+        if rest < len(head):
+            self._waiting[0] = head[rest:]
+        else:
+            self._waiting.popleft()
+        self._transport.write(bytes(head[:rest]))
+
     def release(self) -> None:
         """Give everything to the transport, because a close frame follows."""
         waiting, self._waiting = self._waiting, None
@@ -108,6 +135,7 @@ class SendQueue:
                 self._transport.write(bytes(piece))
 
     def _overflow(self, reason: str) -> None:
+        self.finish_frame()
         self.stopProducing()
         self._owner.slow_consumer(reason)
 

@@ -31,7 +31,7 @@ class WebSocketTransport:
         self._protocol = protocol
         self._keepalive: Keepalive | None = None
         self.queue: SendQueue | None = None
-        """None before the connection is open, and after its end."""
+        """None before the connection is open, after its end, and once the client was too slow for the queue."""
 
     def opened(self, queue: SendQueue, keepalive: Keepalive) -> None:
         """Begin to write and to ping."""
@@ -108,6 +108,8 @@ class WebSocketTransport:
 
     def slow_consumer(self, reason: str) -> None:
         self._protocol.factory.dropped(reason)
+        # The client resumes behind the last message that it has received, so no message may follow the discarded ones.
+        self.queue = None
         # A client that does not read the close frame either is dropped by Autobahn's timer.
         self.close(CloseCode.POLICY_VIOLATION, "client reads too slowly")
 

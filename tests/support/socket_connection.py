@@ -6,7 +6,6 @@ import json
 import select
 import socket
 import ssl as stdlib_ssl
-import struct
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -33,7 +32,7 @@ REQUEST = (
     b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-TEXT, CLOSE = 1, 8
+TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 
 
 def certificate() -> ssl.PrivateCertificate:
@@ -72,16 +71,30 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
 
 
 def frames_in(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield opcode and payload of the frames that a server wrote; the last one must be complete."""
+    """Yield opcode and payload of the frames that a server wrote. Raise AssertionError if they violate RFC 6455.
+
+    The last frame must be complete.
+    """
     while data:
-        length, at = data[1], 2
+        if len(data) < 2:
+            raise AssertionError("half a frame")
+        opcode, length, at = data[0] & 15, data[1], 2
+        if data[0] & 0xF0 != 0x80 or opcode not in (TEXT, CLOSE, PING, PONG) or length > 127:
+            raise AssertionError(f"no frame of the server begins with {data[:16]!r}")
+        if opcode != TEXT and length > 125:
+            raise AssertionError("a control frame is too long")
         if length == 126:
-            length, at = struct.unpack("!H", data[2:4])[0], 4
+            length, at = int.from_bytes(data[2:4], "big"), 4
         elif length == 127:
-            length, at = struct.unpack("!Q", data[2:10])[0], 10
+            length, at = int.from_bytes(data[2:10], "big"), 10
+        if at != (2 if length < 126 else 4 if length < 65536 else 10):
+            raise AssertionError("a length is not in its shortest form")
         if len(data) < at + length:
             raise AssertionError("half a frame")
-        yield data[0] & 15, data[at : at + length]
+        payload = data[at : at + length]
+        if opcode == TEXT:
+            payload.decode()
+        yield opcode, payload
         data = data[at + length :]
 
 

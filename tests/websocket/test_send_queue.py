@@ -30,10 +30,9 @@ from tandemd.websocket.send_queue import CHUNK_BYTES
 from tests.support.settings import send_queue_limits
 
 from ..support.fake_node import TITLE, Client, frame
-from ..support.socket_connection import CLOSE, SocketTestCase, TlsSocketTestCase, frames_in, tcp_pair
+from ..support.socket_connection import CLOSE, PING, PONG, TEXT, SocketTestCase, TlsSocketTestCase, frames_in, tcp_pair
 
 reactor: Any = real_reactor
-PING, PONG = 9, 10
 
 
 class SlowClientTest(SocketTestCase):
@@ -44,8 +43,9 @@ class SlowClientTest(SocketTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.ann: Client = self.world.join("ann")
-        self.say_message("JOIN", userId="bob", roomId="room", username="Bob")
-        self.messages(self.drained())
+        self.say_message("JOIN", userId="bob", roomId="room", username="Bob", keepsToken=True)
+        states = [message for message in self.messages(self.drained()) if message["type"] == "ROOM_STATE"]
+        self.state: dict[str, Any] = states[0]
         self.ann.told()
 
     def messages(self, data: bytes) -> list[dict[str, Any]]:
@@ -93,7 +93,7 @@ class SlowClientTest(SocketTestCase):
             if self.server.given_up:
                 break
         self.assertEqual(self.server.given_up, ["output_bytes"])
-        self.assertIsNone(self.protocol.session_transport.queue._waiting)
+        self.assertIsNone(self.protocol.session_transport.queue)
         said = [message["seq"] for message in self.ann.told("CHAT")]
         self.assertLess(len(said) * 1000, 700_000)
         *texts, (opcode, payload) = frames_in(self.drained())
@@ -133,6 +133,24 @@ class SlowClientTest(SocketTestCase):
         self.clock.advance(0)
         self.assertGreater(refused, 100)
         self.assertEqual(self.server.given_up, [])
+
+    def test_discarded_relays_are_kept(self) -> None:
+        """The client answers the close frame, but has not received the relays that waited behind it. They are sent again."""
+        self.fall_behind()
+        self.ann.say("OFFER", to="bob", offer={"type": "offer", "sdp": "x"}, id=1)
+        self.world.settle()
+        self.assertEqual(len(self.ann.told("ACK")), 1)
+        while not self.server.given_up:
+            self.chat()
+        found = list(frames_in(self.drained()))
+        self.assertNotIn(b'"OFFER"', b"".join(payload for _, payload in found))
+        self.assertEqual(found[-1][0], CLOSE)
+        self.say(frame(CLOSE, found[-1][1]))
+        self.world.settle()
+        self.assertTrue(self.session.gone)
+        seen = max(json.loads(payload).get("seq", 0) for opcode, payload in found if opcode == TEXT)
+        again = self.world.join("bob", token=self.state["token"], resume={"epoch": self.state["epoch"], "seq": seen})
+        self.assertEqual(len(again.told("OFFER")), 1)
 
     def test_nothing_for_too_long(self) -> None:
         self.fall_behind()

@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
+from tandemd.messages.framing import text_frame
 from tandemd.rooms.replay import Replay
 from tandemd.rules.state import Commit
 from tandemd.websocket.send_queue import CHUNK_BYTES, SendQueue, SendQueueLimits
@@ -63,9 +64,12 @@ class BacklogTests(SynchronousTestCase):
             yield bytes([number]) * size
 
     def test_one_piece_may_not_be_more_than_all_that_may_wait(self) -> None:
-        self.backlog.write(b"x" * (2 * CHUNK_BYTES + SIZE + 1))
+        frames = [text_frame(b"x" * 10_000)] * ((2 * CHUNK_BYTES + SIZE) // 10_000 + 1)
+        self.backlog.write(b"".join(frames))
         self.assertEqual(self.reasons, ["output_bytes"])
-        self.assertEqual(len(self.transport.taken), 2 * CHUNK_BYTES)
+        # The transport receives the rest of the frame that it has received a part of.
+        whole = -(-2 * CHUNK_BYTES // len(frames[0]))
+        self.assertEqual(self.transport.taken, b"".join(frames[:whole]))
 
     def test_what_the_transport_takes_at_once_does_not_wait(self) -> None:
         self.backlog.write(b"x" * (2 * CHUNK_BYTES + SIZE))
