@@ -106,7 +106,7 @@ class PlaybackSync:
             session.send(text_frame(m.encode(m.Ack(id=message.id, seq=live.room.seq))))
 
     def _weigh(self, session: Session, live: RoomReplica, position: float, playing: bool, now: float) -> None:
-        """Store a report, and act on it if it is not what the room expects."""
+        """Store a report, and act on it if the room expects another one."""
         player, sync, room = session.player, live.sync, live.room
         if player.in_step_with is not None:
             if sync.host is session:

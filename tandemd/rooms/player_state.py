@@ -57,7 +57,7 @@ class PlayerState:
         self.reported_at = now
 
     def end_reported(self, ended: bool, duration: float | None, now: float) -> None:
-        """Store what a report says about the end of the film."""
+        """Store the fields of a report that concern the end of the film."""
         self.ended = ended
         if duration != self.duration:
             self.duration, self.duration_since = duration, now

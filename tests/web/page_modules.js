@@ -149,7 +149,8 @@ test('a wait is told in round words', () => {
 // A video element whose seeks take a while. `seconds` passes for it and for `performance.now()` alike.
 class FakeVideo extends EventTarget {
   paused = true;
-  ended = false;
+  // Whether the film goes on behind its duration.
+  live = false;
   seeking = false;
   readyState = 4;
   duration = 5400;
@@ -171,6 +172,9 @@ class FakeVideo extends EventTarget {
     this.#there = this.slow;
     this.seeking = this.slow > 0;
   }
+  get ended() {
+    return !this.live && this.#position >= this.duration;
+  }
   getAttribute() {
     return 'x';
   }
@@ -185,19 +189,21 @@ class FakeVideo extends EventTarget {
       this.#there -= seconds;
       this.seeking = this.#there > 0;
     } else if (!this.paused) {
-      this.#position += seconds * this.playbackRate;
-      this.played += seconds;
+      const before = this.#position;
+      this.#position = Math.min(this.duration, before + seconds * this.playbackRate);
+      this.played += this.#position - before;
+      if (this.ended) this.paused = true;
     }
   }
 }
 
-function watching(slow, context) {
+function watching(slow, context, film = {}) {
   globalThis.HTMLMediaElement = { HAVE_METADATA: 1, HAVE_FUTURE_DATA: 3 };
   const timer = context.mock.timers;
   timer.enable({ apis: ['setInterval', 'setTimeout'] });
   let now = 1000;
   context.mock.method(performance, 'now', () => now);
-  const video = new FakeVideo(slow);
+  const video = Object.assign(new FakeVideo(slow), film);
   const events = { intent() {}, blocked() {}, changed() {}, failed() {} };
   const player = new Player(video, () => now, events);
   player.follow({ position: 100, at: now, playing: true });
@@ -205,6 +211,7 @@ function watching(slow, context) {
     for (let i = 0; i < seconds * 20; i += 1) {
       now += 50;
       video.pass(0.05);
+      if (video.live) video.duration += 0.05;
       timer.tick(50);
     }
     return video;
@@ -230,4 +237,31 @@ test('a player that never gets there plays where it is, and tries now and then',
   assert.ok(video.played > 50, `${video.played}`);
   assert.ok(video.seeks <= 6, `${video.seeks}`);
   assert.ok(player.telling || video.seeking);
+});
+
+test('a player stops at the end of its film', (context) => {
+  for (const duration of [110, 60]) {
+    const { pass, player } = watching(0.1, context, { duration });
+    const video = pass(42);
+    assert.equal(video.currentTime, duration);
+    assert.ok(video.paused && player.ended && !player.stalled);
+    assert.ok(video.seeks <= 2, `${video.seeks}`);
+    player.follow({ position: 20, at: 0, playing: false });
+    assert.equal(video.currentTime, 20);
+    assert.equal(player.ended, false);
+    context.mock.timers.reset();
+    context.mock.restoreAll();
+  }
+});
+
+test('a live stream whose duration grows is played where it is', (context) => {
+  for (const duration of [4, 90, 130]) {
+    const { pass, player } = watching(0.1, context, { duration, live: true });
+    const video = pass(42);
+    assert.ok(video.played > 35, `${duration}: ${video.played}`);
+    assert.ok(video.seeks <= 3, `${duration}: ${video.seeks}`);
+    assert.ok(!video.paused && !player.ended);
+    context.mock.timers.reset();
+    context.mock.restoreAll();
+  }
 });

@@ -12,6 +12,8 @@ const JUMP_PAUSE_MS = 1500;
 const VAIN_PAUSE_MS = [6000, 12_000, 24_000, 30_000];
 const READY_WITHIN_MS = 4000;
 const LEAD_LIMIT = 6;
+// Seconds: a player that is set to its very end has ended. This much before it, it plays on if more data comes.
+const BEFORE_END = 0.25;
 
 /*
  * now(): the server's clock in ms. events: intent(control) "play" or "pause" by media key or menu; blocked(yes) the
@@ -76,6 +78,11 @@ export class Player {
 
   get duration() {
     return Number.isFinite(this.#video.duration) ? this.#video.duration : 0;
+  }
+
+  // Whether the film is over here. The duration does not say so: that of a live stream grows.
+  get ended() {
+    return this.#video.ended;
   }
 
   get playing() {
@@ -145,7 +152,7 @@ export class Player {
     this.#steer(1);
     if (!this.loaded) return;
     const target = this.#target();
-    if (this.#timeline.playing && !(this.duration && target >= this.duration - 0.05)) {
+    if (this.#timeline.playing && !this.#atEnd()) {
       if (Math.abs(this.position - target) > JUMP) this.#jump(target + this.#lead, true);
       this.#play();
     } else {
@@ -156,7 +163,8 @@ export class Player {
   }
 
   #jump(position, moving) {
-    this.#video.currentTime = this.duration ? Math.min(position, this.duration) : position;
+    const last = moving ? this.duration - BEFORE_END : this.duration;
+    this.#video.currentTime = this.duration ? Math.max(0, Math.min(position, last)) : position;
     this.#jumpedAt = performance.now();
     this.#measureLead = moving;
   }
@@ -201,7 +209,7 @@ export class Player {
       this.#align();
     } else if (!playing) {
       this.#steer(1);
-      if (!this.#video.paused) this.#pause();
+      this.#pause();
       const may = performance.now() - this.#jumpedAt > JUMP_PAUSE_MS;
       if (may && Math.abs(drift) > 0.02) this.#jump(this.#target(), false);
     } else if (!this.#video.paused) {
@@ -210,7 +218,7 @@ export class Player {
   }
 
   #atEnd() {
-    return Boolean(this.duration) && this.#target() >= this.duration - 0.05;
+    return this.ended && this.#target() >= this.position - BEFORE_END;
   }
 
   #approach(drift) {

@@ -127,7 +127,7 @@ export class Party {
 
   control(control) {
     const { player, room } = this;
-    if (control === 'play' && player.duration && player.position >= player.duration - 0.1) {
+    if (control === 'play' && player.ended) {
       this.#seek(0, true);
       return;
     }
@@ -286,7 +286,10 @@ export class Party {
   #tell() {
     const { player, room } = this;
     if (this.connection.state !== 'connected' || this.#pending || !player.telling || !room.url) return;
-    this.connection.send({ type: 'POSITION_UPDATE', currentTime: player.position, isPlaying: player.playing });
+    const report = { type: 'POSITION_UPDATE', currentTime: player.position, isPlaying: player.playing };
+    if (player.ended) report.ended = true;
+    if (player.duration) report.duration = player.duration;
+    this.connection.send(report);
   }
 
   #remember() {
