@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from typing import Any, cast
 
 import txaio
@@ -236,6 +237,10 @@ class Party:
         self.host.client.say("JOIN", userId=self.host.user, roomId="room")
         self.host.seek(position)
         self.host.playing = True
+        before = self.film
+        self.pass_time(6)
+        moved = self.film.position_at(self.world.now) - before.position_at(self.world.now)
+        assert abs(moved) <= IN_STEP, "the room does not go where a new page of its host begins"
 
     def silence(self, seconds: float) -> None:
         """No report arrives, and all players play on."""
@@ -281,7 +286,29 @@ disturbances = st.lists(
 )
 
 
+SINGLE_DISTURBANCES: tuple[tuple[Any, ...], ...] = (
+    ("press",),
+    ("seek", 500.0),
+    ("seek_unseen", 500.0),
+    ("stall", 6.0),
+    ("lag", LONGEST_LAG),
+    ("lie", 6.0, 7),
+    ("reload", 900.0),
+    ("open_title", 4.0, 0.25),
+    ("open_title", 4.0, 900.0),
+    ("silence", 8.0),
+    ("to_the_end", 4.0),
+    ("guest_stall", 1, 8.0),
+)
+"""One example of each disturbance, so that a short run has them all."""
+
+
 class ModelTest(ServiceTestCase):
+    def test_a_single_disturbance(self) -> None:
+        for step in SINGLE_DISTURBANCES:
+            for follows in (False, True):
+                self.play([step], follows, str)
+
     def test_parties(self) -> None:
         @settings(
             max_examples=EXAMPLES, deadline=None, database=None, derandomize=True,
@@ -289,11 +316,11 @@ class ModelTest(ServiceTestCase):
         )  # fmt: skip
         @given(disturbances, st.sampled_from((False, False, True)))
         def play(steps: list[tuple[Any, ...]], follows: bool) -> None:
-            self.play(steps, follows)
+            self.play(steps, follows, note)
 
         play()
 
-    def play(self, steps: list[tuple[Any, ...]], follows: bool) -> None:
+    def play(self, steps: list[tuple[Any, ...]], follows: bool, log: Callable[[str], object]) -> None:
         reactor: Any = MemoryReactorClock()
         reactor.advance(EPOCH)
         self.patch(cast(Any, txaio).config, "loop", reactor)
@@ -305,7 +332,7 @@ class ModelTest(ServiceTestCase):
                 marks = [len(guest.set_backs) for guest in party.guests]
                 getattr(party, name)(*arguments)
                 party.pass_time(SETTLED_WITHIN)
-                note(f"{world.now - EPOCH:.2f} {name} {arguments} {party.film}")
+                log(f"{world.now - EPOCH:.2f} {name} {arguments} {party.film}")
                 self.assert_well(party, party.host.went_back - back, marks)
             slow = party.guests[-1]
             before = slow.loading
