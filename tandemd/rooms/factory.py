@@ -60,7 +60,7 @@ def make_room_service(
     departures = Departures(store, registry, metrics)
     preparer = JoinPreparer(limiter, hash_pin, slicer)
     joins = JoinController(store, registry, waits, limiter, preparer, authenticate, departures, metrics)
-    replicas.attach(events, CommitObserver(registry, sync, directory, waits))
+    replicas.attach(events, CommitObserver(registry, sync, directory, waits, departures))
     return RoomService(
         registry,
         events,
@@ -76,16 +76,25 @@ def make_room_service(
 class CommitObserver:
     """Reports the commits of open rooms to the parts that depend on them."""
 
-    def __init__(self, registry: RoomRegistry, positions: PlaybackSync, directory: Directory, waits: JoinWaits):
+    def __init__(
+        self,
+        registry: RoomRegistry,
+        positions: PlaybackSync,
+        directory: Directory,
+        waits: JoinWaits,
+        departures: Departures,
+    ):
         self._registry = registry
         self._positions = positions
         self._directory = directory
         self._waits = waits
+        self._departures = departures
 
     def commit_applied(self, live: RoomReplica, commit: Commit) -> None:
         """Report a commit that was just applied to an open room."""
         if commit.changes:
             self._positions.commit_applied(live, commit)
+            self._departures.commit_applied(live, commit)
         if commit.closes:
             live.renew(self._registry.blank(live.room.room_id))
         elif commit.event == EventType.USER_JOINED:

@@ -56,7 +56,14 @@ class Enter(Struct, frozen=True, gc=False):
 
 
 class Lost(Struct, frozen=True, gc=False):
-    """Report the loss of the member's connection."""
+    """Report the loss of the member's connection. since: server time since which it does not answer; 0.0 for now."""
+
+    since: float = 0.0
+    id: int | None = None
+
+
+class Probe(Struct, frozen=True, gc=False):
+    """Ask the node of a member to probe its connection, because another connection wants to speak for the member."""
 
     id: int | None = None
 

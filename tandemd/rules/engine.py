@@ -27,6 +27,7 @@ from .commands import (
     HoldPlayback,
     Lost,
     NodeLost,
+    Probe,
     Reattach,
     StopAtEnd,
     StopUnwatched,
@@ -110,7 +111,9 @@ class Rules:
                 member = room.members.get(command.user)
                 if member is None or member.conn != command.conn:
                     return Decision()
-                return membership.lose_connections(room, [member], EventType.CONNECTION_LOST, now)
+                return membership.lose_connections(room, [member], EventType.CONNECTION_LOST, now, body.since)
+            case Probe():
+                return join.request_probe(room, command.user, now)
             case NodeLost():
                 gone = [m_ for m_ in room.members.values() if m_.conn and m_.conn.startswith(body.prefix)]
                 return (
@@ -142,6 +145,8 @@ class Rules:
     def due(self, room: Room) -> float:
         """Return the server time at which the room needs a `Due` command; 0.0 for never."""
         times = [member.lost_at + self.settings.grace for member in room.members.values() if not member.conn]
+        if (succession := join.successor(room)) is not None:
+            times.append(succession[0].lost_at + join.TAKEOVER_SECONDS)
         if room.gate is not None:
             times.append(gate_opens_at(self.settings, room.gate))
         if room.empty_since:
@@ -159,6 +164,10 @@ class Rules:
         return membership.leave(room, member, "left", now)
 
     def _due(self, room: Room, now: float, floor: float) -> Decision:
+        if (succession := join.successor(room)) is not None:
+            host, heir = succession
+            if max(host.lost_at, floor) + join.TAKEOVER_SECONDS <= now:
+                return join.succeed(room, host, heir, now)
         for member in room.members.values():
             if not member.conn and max(member.lost_at, floor) + self.settings.grace <= now:
                 return membership.leave(room, member, "lost", now)

@@ -20,10 +20,16 @@ DEPARTED_MEMBER_SECONDS = 600.0
 """Number and duration for which a room remembers departed members, for clients that were away meanwhile."""
 
 
-def lose_connections(room: Room, members: Sequence[Member], event: EventType, now: float) -> Decision:
-    """Begin the grace period of members whose connections are lost. Members get no message; the gate does not wait for them."""
+def lose_connections(
+    room: Room, members: Sequence[Member], event: EventType, now: float, since: float = 0.0
+) -> Decision:
+    """Begin the grace period of members whose connections are lost. Members get no message; the gate does not wait for them.
+
+    since: server time of the loss, if the server noticed it later; 0.0 for now.
+    """
+    lost_at = min(since or now, now)
     changes: dict[str, Any] = {
-        MEMBER + member.user_id: msgspec.structs.replace(member, conn="", lost_at=now, watching=False)
+        MEMBER + member.user_id: msgspec.structs.replace(member, conn="", lost_at=lost_at, watching=False)
         for member in members
     }
     decision = Decision(event, changes, (), {"users": [member.user_id for member in members]}, reschedule=True)

@@ -38,6 +38,15 @@ MAX_RECENT_COMMANDS = 8
 """Ids of acknowledged commands that a member keeps: a repeated command is acknowledged again, not applied again."""
 
 
+MIN_SECRET_NONCE_LENGTH = 12
+"""Length in characters from which a nonce counts as secret, because others cannot guess it."""
+
+
+def is_unguessable(nonce: str) -> bool:
+    """Say whether a nonce counts as secret."""
+    return len(nonce) >= MIN_SECRET_NONCE_LENGTH
+
+
 class Pin(Struct, frozen=True, gc=False):
     """Hold a room's PIN as a salted hash. salt, hash: hexadecimal."""
 
@@ -105,16 +114,20 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     watching: whether gates wait for the member; true while its positions arrive.
     address: the last known address; "" where addresses mean nothing. earlier: addresses before it, newest first.
     token, next_token: SHA-256 (hexadecimal) of the valid resume tokens; "" for none.
-    identity_proven: whether the member has used a token or a command id; its address alone then proves nothing.
+    identity_proven: whether the member has used a token or a command id. While it is connected, its address alone then
+    proves nothing.
     recent_commands: (nonce, id, seq) of the last commands with an id, oldest first.
     highest_evicted_id: the highest id that `recent_commands` no longer holds, under the nonce of its newest entry; -1 for none.
     role: "host" or "guest" from a signed token, else "".
     name_from_token: whether the token gave the name.
     since: seq of the last admission without the resume token. Replay to the member begins there, because earlier messages
     may have been meant for another person.
-    nonce: the nonce of the admitting JOIN if it cannot be guessed; with the address, it proves a repeated JOIN.
+    nonce: the nonce of the last JOIN, unless the JOIN had the token and a nonce that can be guessed; with the address, it
+    proves a repeated JOIN.
     missed: gates in a row that opened without the member's READY.
     follows: whether the client follows the room also while the member is host.
+    successor_of: user id of the host whose address and name the newcomer had; "" for none. See `join.successor`.
+    probed_at: server time at which the member's node was last asked to probe the connection; 0.0 for never.
     """
 
     user_id: str
@@ -137,11 +150,21 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     earlier: tuple[str, ...] = ()
     missed: int = 0
     follows: bool = False
+    successor_of: str = ""
+    probed_at: float = 0.0
 
     @property
     def has_secret(self) -> bool:
         """Whether the member has a stronger proof of identity than its address."""
         return self.identity_proven or bool(self.token)
+
+    @property
+    def can_prove_itself(self) -> bool:
+        """Whether the client of the member has something that proves its identity from any address.
+
+        A client that only sends ids has not.
+        """
+        return bool(self.token or self.role) or is_unguessable(self.nonce)
 
     @property
     def replayed_from(self) -> int:

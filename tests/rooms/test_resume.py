@@ -288,6 +288,7 @@ class NewcomerTest(ServiceTestCase):
         [host, guest] = [self.world.join("hal", "two", peer="10.0.0.9"), self.world.join("gus", "two")]
         guest.send("CHAT", text="to hal")
         host.cut()
+        self.world.advance(5)
         again = self.world.join("hal2", "two", peer="10.0.0.9", username="Hal", keepsToken=True)
         state = self.the(again.told(), "ROOM_STATE")
         self.assertEqual(state["hostUserId"], "hal2")

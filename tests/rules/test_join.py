@@ -6,9 +6,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
 from tandemd.errors import RequestError
-from tandemd.rules.commands import Command, Due, Enter, Lost, NodeLost, Reattach, StalePinError
+from tandemd.rules.commands import Command, Due, Enter, Lost, NodeLost, Probe, Reattach, StalePinError
 from tandemd.rules.display_names import clean_name
-from tandemd.rules.join import greeting, state_of
+from tandemd.rules.join import PROBE_INTERVAL_SECONDS, TAKEOVER_SECONDS, greeting, proves_identity, state_of
 from tandemd.rules.membership import MAX_DEPARTED_MEMBERS
 from tandemd.rules.permissions import may_control
 from tandemd.rules.state import Pin
@@ -93,6 +93,8 @@ class FirstJoinTests(SynchronousTestCase):
         world.join("a", username="Ann", address="1")
         world.join("b")
         world.lose("a")
+        self.assertEqual(world.refused("a2", Enter("Ann", "1"), conn="n/boot/9"), "room_full")
+        world.advance(TAKEOVER_SECONDS)
         world.join("a2", username="Ann", address="1")
         self.assertEqual((world.host, set(world.room.members)), ("a2", {"a2", "b"}))
 
@@ -254,6 +256,159 @@ class IdentityTests(SynchronousTestCase):
         self.assertEqual((self.world.member("c").token, self.world.member("c").identity_proven), ("T3", False))
 
 
+KINDS: dict[str, tuple[dict[str, object], str]] = {
+    "old client": ({}, ""),
+    "ids": ({"id": 1}, ""),
+    "short nonce": ({"modern": True}, "k9"),
+    "long nonce": ({"modern": True}, "k" * 12),
+    "token": ({"new_token": "T", "modern": True}, ""),
+    "token, ids, short nonce": ({"new_token": "T", "modern": True, "id": 1}, "k9"),
+    "token, ids, long nonce": ({"new_token": "T", "modern": True, "id": 1}, "k" * 12),
+}
+"""Clients by the proofs of identity that they have: fields and nonce of their JOINs."""
+
+WAITS: dict[str, tuple[float | None, float | None, float | None, float | None]] = {
+    # repeated from the address, from another address; another client of the same kind at the address, elsewhere
+    "old client": (0.0, 5.0, 0.0, 5.0),
+    "ids": (5.0, 5.0, 5.0, 5.0),
+    "short nonce": (0.0, 5.0, 0.0, 5.0),
+    "long nonce": (0.0, 5.0, 0.0, None),
+    "token": (None, None, None, None),
+    "token, ids, short nonce": (0.0, None, None, None),
+    "token, ids, long nonce": (0.0, 5.0, None, None),
+}
+"""After how many seconds without connection a member accepts a JOIN without token: None for never."""
+
+
+class LostAnswerTests(SynchronousTestCase):
+    """A client repeats the JOIN whose answer it lost, on a new connection. It has no token: the token was in the answer."""
+
+    def world_with(self, kind: str, *, command: bool) -> World:
+        fields, nonce = KINDS[kind]
+        world = World()
+        world.join("host")
+        conn = world.new_conn()
+        world.do("a", self.enter("1", fields), conn=conn, nonce=nonce)
+        world.conns["a"] = conn
+        if command:
+            world.do("a", m.Chat(text="x", id=2 if "id" in fields else None), nonce=nonce)
+        return world
+
+    def enter(self, address: str, fields: dict[str, object]) -> Enter:
+        return Enter("A", address, **{"modern": "id" in fields, **fields})  # type: ignore[arg-type]
+
+    def wait(self, world: World, body: Enter, nonce: str) -> float | None:
+        """Return the seconds without connection after which the JOIN is accepted."""
+        for seconds in (0.0, TAKEOVER_SECONDS):
+            world.now = world.member("a").lost_at + seconds
+            try:
+                world.decide("a", body, conn="n/boot/99", nonce=nonce)
+            except RequestError as error:
+                self.assertEqual(error.code, "identity_conflict")
+            else:
+                return seconds
+        return None
+
+    def test_table(self) -> None:
+        for kind, waits in WAITS.items():
+            fields, nonce = KINDS[kind]
+            other = "e" * len(nonce)
+            for command in (False, True):
+                world = self.world_with(kind, command=command)
+                world.lose("a")
+                joins = (("1", nonce), ("2", nonce), ("1", other), ("2", other))
+                with self.subTest(kind, command=command):
+                    self.assertEqual(tuple(self.wait(world, self.enter(at, fields), word) for at, word in joins), waits)
+
+    def test_no_kind_is_taken_over_while_it_is_connected(self) -> None:
+        """But for the same secret nonce at the same address, and among old clients."""
+        for kind, (fields, nonce) in KINDS.items():
+            world = self.world_with(kind, command=True)
+            world.now += 100
+            for at, word in (("1", nonce), ("2", nonce), ("1", "e" * len(nonce)), ("2", "e" * len(nonce))):
+                expected = (at == "1" and word == nonce and len(word) >= 12) or (at == "1" and kind == "old client")
+                body = self.enter(at, fields)
+                with self.subTest(kind, at=at, word=word):
+                    self.assertIs(proves_identity(world.member("a"), "n/boot/99", word, body), expected)
+                    if not expected:
+                        self.assertEqual(world.refused("a", body, conn="n/boot/99", nonce=word), "identity_conflict")
+
+    def test_its_commands_are_recognised(self) -> None:
+        """F11: JOIN and CHAT sent together, and both again."""
+        world = self.world_with("token, ids, short nonce", command=True)
+        seq = world.room.seq
+        world.lose("a")
+        fields, nonce = KINDS["token, ids, short nonce"]
+        world.do("a", self.enter("1", {**fields, "new_token": "T2"}), conn="n/boot/99", nonce=nonce)
+        self.assertEqual(world.member("a").next_token, "T2")
+        self.assertEqual(world.do("a", m.Chat(text="x", id=2), conn="n/boot/99", nonce=nonce).seq, seq)
+
+    def test_a_short_nonce_proves_nothing_once_the_token_was_used(self) -> None:
+        world = self.world_with("token, ids, short nonce", command=True)
+        world.do("a", Enter("A", "1", token="T"), conn="n/boot/98", nonce="k9")
+        world.do("a", Lost(), conn="n/boot/98")
+        world.advance(TAKEOVER_SECONDS)
+        self.assertEqual(world.refused("a", Enter("A", "1"), conn="n/boot/99", nonce="k9"), "identity_conflict")
+
+
+class OtherAddressTests(SynchronousTestCase):
+    """F16: a lost member without proof is not kept outside until the end of its grace period when its address changes."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.world.join("a", address="1", username="Ann", pin=PIN)
+        self.world.join("b", address="2", pin=PIN)
+
+    def test_the_host_comes_back_as_host(self) -> None:
+        self.world.lose("a")
+        self.world.advance(TAKEOVER_SECONDS)
+        decision = self.world.join("a", address="9", username="Ann", pin=PIN)
+        self.assertEqual(told(decision), ["USER_JOINED", "HOST_CHANGED"])
+        self.assertEqual((self.world.host, self.world.member("a").earlier), ("a", ("1",)))
+
+    def test_its_own_address_comes_first(self) -> None:
+        self.world.lose("a")
+        self.world.join("a", address="1")
+        self.world.advance(TAKEOVER_SECONDS)
+        self.assertEqual(self.world.refused("a", Enter("X", "9", PIN), conn="n/boot/99"), "identity_conflict")
+
+    def test_a_failed_probe_counts_from_its_beginning(self) -> None:
+        since = self.world.now
+        self.world.now += TAKEOVER_SECONDS
+        self.world.do("a", Lost(since))
+        self.world.join("a", address="9", pin=PIN)
+
+    def test_it_needs_what_a_newcomer_needs(self) -> None:
+        """A client that knows only the user id, which all members know, must not come in with it."""
+        self.world.lose("b")
+        self.world.advance(TAKEOVER_SECONDS)
+        enter = Enter("B", "9")
+        self.assertEqual(self.world.refused("b", enter, conn="n/boot/99"), "bad_pin")
+        self.world.do("a", m.LockRoom(locked=True))
+        self.assertEqual(self.world.refused("b", Enter("B", "9", PIN), conn="n/boot/99"), "locked")
+        self.world.do("a", m.LockRoom(locked=False))
+        self.world.do("a", m.Ban(target_user_id="b"))
+        self.assertEqual(self.world.refused("b", Enter("B", "9", PIN), conn="n/boot/99"), "banned")
+
+
+class ProbeTests(SynchronousTestCase):
+    def test_at_most_one_a_second(self) -> None:
+        world = World()
+        world.join("a")
+        self.assertTrue(world.do("a", Probe(), conn="").commits)
+        self.assertFalse(world.do("a", Probe(), conn="").commits)
+        world.now += PROBE_INTERVAL_SECONDS
+        decision = world.do("a", Probe(), conn="")
+        self.assertEqual((decision.event, decision.messages, world.member("a").probed_at), ("", (), world.now))
+
+    def test_not_of_one_without_connection(self) -> None:
+        world = World()
+        world.join("a")
+        world.lose("a")
+        for user in ("a", "b"):
+            self.assertFalse(world.do(user, Probe(), conn="").commits)
+
+
 class ResumeTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.world = World()
@@ -295,6 +450,7 @@ class LostHostTests(SynchronousTestCase):
 
     def test_it_is_recognised_by_address_and_name_and_stays_host(self) -> None:
         self.world.lose("a")
+        self.world.advance(TAKEOVER_SECONDS)
         decision = self.world.join("a2", username="Ann", address="1")
         self.assertEqual(told(decision), ["LEAVE", "USER_LEFT", "USER_JOINED", "HOST_CHANGED"])
         self.assertEqual([x.part for x in decision.messages], [(i, 4) for i in (1, 2, 3, 4)])
@@ -306,25 +462,82 @@ class LostHostTests(SynchronousTestCase):
 
     def test_it_keeps_its_place_in_the_order(self) -> None:
         order = self.world.member("a").order
+        for seconds in (0.0, TAKEOVER_SECONDS):
+            self.world.lose(self.world.host)
+            self.world.advance(seconds)
+            self.world.join(f"a{seconds}", username="Ann", address="1")
+            self.world.advance(TAKEOVER_SECONDS)
+            self.assertEqual((self.world.host, self.world.member(f"a{seconds}").order), (f"a{seconds}", order))
+
+    def test_it_may_come_back_before_another_takes_over(self) -> None:
+        """F24: a newcomer with name and address of a host that reconnected was host at once."""
+        self.world.lose("a")
+        decision = self.world.join("a2", username="Ann", address="1")
+        self.assertEqual(told(decision), ["USER_JOINED"])
+        self.world.advance(TAKEOVER_SECONDS - 1)
+        self.world.join("a", username="Ann", address="1")
+        self.assertEqual(self.world.advance(100), [])
+        self.assertEqual((self.world.host, set(self.world.room.members)), ("a", {"a", "a2", "b"}))
+        self.world.lose("a")
+        self.assertEqual(self.world.advance(44), [], "a2 has joined before this loss")
+
+    def test_newcomer_takes_over_when_it_is_known_to_be_dead(self) -> None:
+        self.world.do("b", m.Chat(text="x"))
         self.world.lose("a")
         self.world.join("a2", username="Ann", address="1")
-        self.assertEqual(self.world.member("a2").order, order)
+        self.world.join("a3", username="Ann", address="1")
+        self.assertEqual(types(self.world.advance(TAKEOVER_SECONDS - 0.1)), [])
+        self.assertEqual(types(self.world.advance(0.1)), ["LEAVE", "USER_LEFT", "HOST_CHANGED"])
+        self.assertEqual((self.world.host, set(self.world.room.members)), ("a3", {"a2", "a3", "b"}))
+        self.assertEqual([gone.user_id for gone in self.world.room.departed], ["a"])
+
+    def test_a_heir_that_is_gone_or_lost_takes_nothing_over(self) -> None:
+        for end in (self.world.leave, self.world.lose):
+            self.world.lose("a")
+            self.world.join("a2", username="Ann", address="1")
+            end("a2")
+            self.world.advance(TAKEOVER_SECONDS + 1)
+            self.assertEqual(self.world.host, "a")
+            self.world.join("a", username="Ann", address="1")
+
+    def test_time_without_store_is_no_absence(self) -> None:
+        self.world.lose("a")
+        self.world.join("a2", username="Ann", address="1")
+        self.world.now += TAKEOVER_SECONDS + 1
+        self.assertFalse(self.world.do("", Due(floor=self.world.now - 1)).commits)
+        self.world.now += TAKEOVER_SECONDS
+        self.assertTrue(self.world.do("", Due(floor=self.world.now - TAKEOVER_SECONDS)).commits)
 
     def test_not_while_it_is_connected(self) -> None:
         self.world.join("a2", username="Ann", address="1")
         self.assertEqual(self.world.host, "a")
+        self.world.advance(100)
+        self.world.lose("a")
+        self.world.advance(44)
+        self.assertEqual(self.world.host, "a")
+
+    def test_a_connection_that_was_dead_when_the_newcomer_came(self) -> None:
+        self.world.join("a2", username="Ann", address="1")
+        since = self.world.now + 0.1
+        self.world.now += 0.1 + TAKEOVER_SECONDS
+        self.world.do("a", Lost(since))
+        self.world.advance(0)
+        self.assertEqual(self.world.host, "a2")
 
     def test_not_by_half(self) -> None:
         self.world.lose("a")
-        for user, name, address in (("c", "Ann", "9"), ("d", "Cid", "1"), ("e", None, "1")):
-            self.world.join(user, username=name, address=address)
-            self.assertEqual(self.world.host, "a")
+        for wait in (0.0, TAKEOVER_SECONDS):
+            self.world.advance(wait)
+            for user, name, address in (("c", "Ann", "9"), ("d", "Cid", "1"), ("e", None, "1")):
+                self.world.join(f"{user}{wait}", username=name, address=address)
+                self.assertEqual(self.world.host, "a")
 
     def test_not_without_name_or_address(self) -> None:
         for name, address in ((None, "1"), ("Ann", "")):
             world = World()
             world.join("a", username=name, address=address)
             world.lose("a")
+            world.advance(TAKEOVER_SECONDS)
             world.join("b", username=name, address=address)
             self.assertEqual(world.host, "a")
 
@@ -332,6 +545,7 @@ class LostHostTests(SynchronousTestCase):
         self.world.join("a", again=True, new_token="T")
         self.world.join("a", token="T", username="Ann", address="1")
         self.world.lose("a")
+        self.world.advance(TAKEOVER_SECONDS)
         self.world.join("a2", username="Ann", address="1")
         self.assertEqual(self.world.host, "a")
 

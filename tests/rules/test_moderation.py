@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
 from tandemd.rules.commands import Enter
+from tandemd.rules.join import TAKEOVER_SECONDS
 from tandemd.rules.moderation import MAX_BANS
 from tandemd.rules.permissions import may_control
 from tandemd.rules.snapshot import dump, load
@@ -167,6 +168,7 @@ class BanTests(SynchronousTestCase):
         self.world.lose("host")
         self.assertEqual(self.world.refused("mate", Enter("Host", "h"), conn="n/boot/9"), "banned")
         self.world.join("host2", username="Host", address="h")
+        self.world.advance(TAKEOVER_SECONDS)
         self.assertEqual(self.world.host, "host2")
 
     def test_there_is_an_end_to_it(self) -> None:
@@ -292,6 +294,7 @@ class DelegateTests(SynchronousTestCase):
         address = self.world.member("bob").address
         self.world.lose("bob")
         self.world.join("bob2", username="Bob", address=address)
+        self.world.advance(TAKEOVER_SECONDS)
         self.assertEqual((self.world.host, self.world.room.moderation.delegates), ("bob2", ()))
 
     def test_nobody_there(self) -> None:

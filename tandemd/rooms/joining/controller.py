@@ -11,6 +11,7 @@ from ... import messages as m
 from ...errors import INTERNAL, ErrorCode, RequestError
 from ...interfaces import Claims, IStore
 from ...messages.framing import error_frame
+from ...rules import join as rules_of_join
 from ...rules.commands import Command
 from ...rules.state import Pin
 from ...util import secrets
@@ -56,6 +57,7 @@ class JoinController:
         self._authenticate = authenticate
         self._departures = departures
         self._metrics = metrics
+        self._clock = store.clock
         self._greeter = JoinGreeter(store, departures, self.submit)
 
     def close(self) -> None:
@@ -201,14 +203,22 @@ class JoinController:
     def accepted(self, live: RoomReplica, command: JoinCommand) -> None:
         """Greet the member that a committed JOIN has accepted."""
         self._waits.retries.retry_ended(live, command.pending)
+        member = live.room.members.get(command.command.user)
+        if member is not None and member.successor_of:
+            # The connection of the host may be dead without notice.
+            self._departures.probe(live, member.successor_of)
         self._greeter.accepted(live, command)
 
     def refused(self, live: RoomReplica, pending: PendingJoin, error: RequestError) -> None:
         """Let a refused JOIN wait if the reason may change, else reject it."""
         if error.code in PENDING:
             self._waits.wait(live, pending, error)
+            user = pending.join.user_id
             if error.code == ErrorCode.IDENTITY_CONFLICT:
-                self._probe_member(live, pending.join.user_id)
+                self._departures.probe(live, user)
+            seconds = rules_of_join.seconds_to_takeover(live.room, user, self._clock.now())
+            if seconds:
+                self._waits.retries.retry_user_after(live, user, seconds)
         elif error.code == ErrorCode.RATE_LIMITED:
             self._waits.retries.retry_ended(live, pending)
             self._waits.defer(pending, self._limiter.too_many_members(live.room.room_id, pending.session.address))
@@ -219,9 +229,3 @@ class JoinController:
         if pending.is_active:
             self._waits.retries.retry_ended(live, pending)
             pending.reject(error)
-
-    def _probe_member(self, live: RoomReplica, user: str) -> None:
-        """Ping the connection of a member whose user id another connection wants. It may be dead without notice."""
-        session = live.group.get(user)
-        if session is not None:
-            session.probe(lambda is_alive: None if is_alive else self._departures.connection_dead(session))

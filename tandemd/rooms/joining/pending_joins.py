@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 RETRIES_PER_ITERATION = 8
 """JOINs retried in one reactor iteration, of all rooms together."""
 
+MIN_RETRY_SECONDS = 0.1
+"""Shortest time until a retry that waits for a time. Server time may be slower than the clock of the timer."""
+
 USER, PLACE, STORE = "user", "place", "store"
 """The lines of a room: JOINs that wait for a user id, for a place in the room, or for the store."""
 
@@ -162,6 +165,7 @@ class JoinRetries:
         self._settings = settings
         self._is_store_usable = is_store_usable
         self._store_timers: dict[RoomReplica, IDelayedCall] = {}
+        self._user_timers: dict[tuple[RoomReplica, str], IDelayedCall] = {}
         self._rooms: dict[RoomReplica, None] = {}
         self._timer: IDelayedCall | None = None
         self._is_closed = False
@@ -173,9 +177,10 @@ class JoinRetries:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for call in self._store_timers.values():
+        for call in (*self._store_timers.values(), *self._user_timers.values()):
             call.cancel()
         self._store_timers.clear()
+        self._user_timers.clear()
 
     def commit_applied(self, live: RoomReplica, commit: Commit) -> None:
         """Schedule the retries that a commit leads to. Call it for commits with changes, if JOINs wait at the room."""
@@ -192,8 +197,9 @@ class JoinRetries:
                     waiting.make_ready(user)
                     is_relevant = True
                 elif not member.conn:
-                    # During the grace period only the address of the member may take over.
-                    is_relevant = waiting.make_ready_from(user, member.address) or is_relevant
+                    # The client at the address of the member comes first; others may have to wait.
+                    is_ready = waiting.make_ready_from(user, member.address) or waiting.make_ready(user)
+                    is_relevant = is_ready or is_relevant
         if is_relevant:
             self.schedule(live)
 
@@ -215,6 +221,17 @@ class JoinRetries:
         if live not in self._store_timers and not self._is_closed:
             self._store_timers[live] = self._clock.callLater(seconds, self._retry_store, live, seconds)
 
+    def retry_user_after(self, live: RoomReplica, user: str, seconds: float) -> None:
+        """Retry the newest JOIN under a user id after some seconds, because no commit marks that time."""
+        if (live, user) not in self._user_timers and not self._is_closed:
+            delay = max(seconds, MIN_RETRY_SECONDS)
+            self._user_timers[live, user] = self._clock.callLater(delay, self._retry_user, live, user)
+
+    def _retry_user(self, live: RoomReplica, user: str) -> None:
+        del self._user_timers[live, user]
+        if not live.closed and live.waiting.make_ready(user):
+            self.schedule(live)
+
     def _retry_store(self, live: RoomReplica, seconds: float) -> None:
         del self._store_timers[live]
         if live.closed or not live.waiting.has_line(STORE):
@@ -231,7 +248,8 @@ class JoinRetries:
         if pending in waiting.retrying:
             del waiting.retrying[pending]
             user = pending.join.user_id
-            if user not in live.room.members:
+            member = live.room.members.get(user)
+            if member is None or not member.conn:
                 waiting.make_ready(user)
         self.schedule(live)
 
