@@ -14,7 +14,7 @@ import msgspec
 
 from .. import messages as m
 from ..errors import ErrorCode, RequestError
-from . import administration, hold, join, membership, moderation, permissions, playback_commands
+from . import administration, hold, identity, join, membership, moderation, permissions, playback_commands
 from . import ready_gate as gates
 from .commands import (
     Announce,
@@ -39,7 +39,7 @@ from .permissions import PERMISSIONS
 from .playback import Playback
 from .playback_commands import CONTROLS, check_title_seen, gate_opens_at
 from .room_fields import changed_fields
-from .settings import MAX_MEMBERS_PER_COMMIT, RuleSettings
+from .settings import RuleSettings
 from .state import MAX_RECENT_COMMANDS, MEMBER, Commit, Member, Room
 from .title_allowlist import TitleAllowlist
 
@@ -108,19 +108,11 @@ class Rules:
             case Enter():
                 return join.enter(room, command, body, now, self.settings)
             case Lost():
-                member = room.members.get(command.user)
-                if member is None or member.conn != command.conn:
-                    return Decision()
-                return membership.lose_connections(room, [member], EventType.CONNECTION_LOST, now, body.since)
+                return membership.lose_connection(room, command.user, command.conn, now, body.since)
             case Probe():
-                return join.request_probe(room, command.user, now)
+                return identity.request_probe(room, command.user, now)
             case NodeLost():
-                gone = [m_ for m_ in room.members.values() if m_.conn and m_.conn.startswith(body.prefix)]
-                return (
-                    membership.lose_connections(room, gone[:MAX_MEMBERS_PER_COMMIT], EventType.NODE_LOST, now)
-                    if gone
-                    else Decision()
-                )
+                return membership.lose_node(room, body.prefix, now)
             case Reattach():
                 member = room.members.get(command.user)
                 if member is None or member.conn:
@@ -145,8 +137,8 @@ class Rules:
     def due(self, room: Room) -> float:
         """Return the server time at which the room needs a `Due` command; 0.0 for never."""
         times = [member.lost_at + self.settings.grace for member in room.members.values() if not member.conn]
-        if (succession := join.successor(room)) is not None:
-            times.append(succession[0].lost_at + join.TAKEOVER_SECONDS)
+        if (succession := identity.successor(room)) is not None:
+            times.append(succession[0].lost_at + identity.TAKEOVER_SECONDS)
         if room.gate is not None:
             times.append(gate_opens_at(self.settings, room.gate))
         if room.empty_since:
@@ -164,10 +156,8 @@ class Rules:
         return membership.leave(room, member, "left", now)
 
     def _due(self, room: Room, now: float, floor: float) -> Decision:
-        if (succession := join.successor(room)) is not None:
-            host, heir = succession
-            if max(host.lost_at, floor) + join.TAKEOVER_SECONDS <= now:
-                return join.succeed(room, host, heir, now)
+        if (decision := identity.succeed(room, now, floor)) is not None:
+            return decision
         for member in room.members.values():
             if not member.conn and max(member.lost_at, floor) + self.settings.grace <= now:
                 return membership.leave(room, member, "lost", now)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from typing import Any
 
 import msgspec
@@ -15,26 +14,26 @@ from .commands import Command, Decision, Enter, StalePinError
 from .display_names import clean_name, is_reserved
 from .event_types import EventType
 from .hold import release
+from .identity import (
+    claimed_host,
+    has_token,
+    is_known_dead,
+    is_same_secret,
+    is_unguessable,
+    may_take_over,
+    proves_identity,
+)
 from .membership import with_departed
 from .message_builders import host_changed, number_parts, sync_message, user_left
 from .permissions import believes_it_controls
 from .settings import RuleSettings
-from .state import GUEST, HOST, MEMBER, Member, Room, is_unguessable
+from .state import GUEST, HOST, MEMBER, Member, Room
 
 DEAD_CONNECTION_SECONDS = 60.0
 """Time for which a dead connection may stay unnoticed; the client missed the messages sent meanwhile."""
 
 MAX_EARLIER_ADDRESSES = 3
 """Addresses of a member, beside its last one, that a ban can cover."""
-
-TAKEOVER_SECONDS = 5.0
-"""Time for which a lost member must be without connection before a JOIN without proof can speak for it.
-
-Meanwhile its own client can come back. It applies to members that cannot prove themselves, and to the host that may have come
-back under another user id."""
-
-PROBE_INTERVAL_SECONDS = 1.0
-"""Shortest time between two requests to probe the connection of a member on another node."""
 
 
 def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleSettings) -> Decision:
@@ -53,10 +52,10 @@ def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleS
     permissions.check_not_banned(room, user, body.address, now)
     if room.moderation.locked:
         raise RequestError(ErrorCode.LOCKED, "JOIN: the host has locked this room.", 5000)
-    claimed = _claimed_host(room, body, name) if member is None else None
-    successor = claimed if claimed is not None and _is_known_dead(claimed, now) else None
+    claimed = claimed_host(room, body, name) if member is None else None
+    successor = claimed if claimed is not None and is_known_dead(claimed, now) else None
     _check_pin(room, body)
-    if member is not None and _may_take_over(member, command.nonce, now):
+    if member is not None and may_take_over(member, command.nonce, now):
         return _come_back(room, member, command, body, name, now)
     if member is not None:
         raise RequestError(
@@ -71,57 +70,6 @@ def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleS
     if settings.members_per_address and successor is None:
         _check_crowd(room, body.address, settings.members_per_address)
     return _admit(room, command, body, name, claimed, now)
-
-
-def seconds_to_takeover(room: Room, user: str, now: float) -> float:
-    """Return in how many seconds a refused JOIN under a user id may be accepted, because a member counts as dead then.
-
-    0.0 if no such time lies ahead. The member is the one with this user id, else the host.
-    """
-    member = room.members.get(user) or room.members.get(room.host)
-    if member is None or member.conn:
-        return 0.0
-    return max(0.0, member.lost_at + TAKEOVER_SECONDS - now)
-
-
-def request_probe(room: Room, user: str, now: float) -> Decision:
-    """Note on a member that its node shall probe its connection, at most every `PROBE_INTERVAL_SECONDS`."""
-    member = room.members.get(user)
-    if member is None or not member.conn or now - member.probed_at < PROBE_INTERVAL_SECONDS:
-        return Decision()
-    return Decision(changes={MEMBER + user: msgspec.structs.replace(member, probed_at=now)})
-
-
-def successor(room: Room) -> tuple[Member, Member] | None:
-    """Return the lost host, and the member that may be the same person under another user id; None if no member may be.
-
-    An old client whose service worker restarted has a new user id. It joins after the loss of its old connection, or at most
-    `TAKEOVER_SECONDS` before the server notices the loss.
-    """
-    host = room.members.get(room.host)
-    if host is None or host.conn:
-        return None
-    heirs = [
-        member
-        for member in room.members.values()
-        if member.successor_of == host.user_id and member.conn and member.joined_at >= host.lost_at - TAKEOVER_SECONDS
-    ]
-    return (host, max(heirs, key=lambda heir: heir.order)) if heirs else None
-
-
-def succeed(room: Room, host: Member, heir: Member, now: float) -> Decision:
-    """Make a member host in place of the lost host, whose membership ends. See `successor`."""
-    changes: dict[str, Any] = {
-        MEMBER + host.user_id: None,
-        MEMBER + heir.user_id: msgspec.structs.replace(heir, order=host.order, successor_of=""),
-        "departed": with_departed(room, [host], now),
-        "host": heir.user_id,
-    }
-    if host.user_id in room.moderation.delegates:
-        changes["moderation"] = room.moderation.without(host.user_id)
-    messages = number_parts(*user_left(room, host.user_id), host_changed(room, heir.user_id))
-    details = {"reason": "lost", "user": host.user_id, "host": heir.user_id}
-    return Decision(EventType.HOST_CHANGED, changes, messages, details, reschedule=True)
 
 
 def free_places(room: Room, settings: RuleSettings) -> int:
@@ -149,7 +97,7 @@ def _admit(room: Room, command: Command, body: Enter, name: str | None, claimed:
     restarted. If the host is known to be dead, its membership ends, and the newcomer is host. None for most newcomers.
     """
     user, order = command.user, room.seq + 1
-    old = claimed if claimed is not None and _is_known_dead(claimed, now) else None
+    old = claimed if claimed is not None and is_known_dead(claimed, now) else None
     messages: list[m.LoggedMessage] = []
     changes: dict[str, Any] = {}
     if old is not None:
@@ -178,9 +126,9 @@ def _admit(room: Room, command: Command, body: Enter, name: str | None, claimed:
 
 
 def _come_back(room: Room, member: Member, command: Command, body: Enter, name: str | None, now: float) -> Decision:
-    by_token = _by_token(member, body.token)
+    by_token = has_token(member, body.token)
     token, next_token = member.token, member.next_token
-    if by_token and _same(body.token, next_token):
+    if by_token and is_same_secret(body.token, next_token):
         token, next_token = next_token, ""
     elif not by_token and body.new_token:
         token, next_token = (token, body.new_token) if token else (body.new_token, "")
@@ -239,50 +187,12 @@ def _becomes_host(room: Room, role: str) -> bool:
     return role == HOST and host.role == GUEST
 
 
-def proves_identity(member: Member, conn: str, nonce: str, body: Enter) -> bool:
-    """Say whether a JOIN proves that its sender is the member.
-
-    Proofs are the role in an auth token, the resume token, the same connection, or the same nonce from the same address. If
-    the nonce can be guessed, the member's connection must be dead.
-    The address alone is enough only for old clients without another proof. They keep superseded connections open, so that the
-    member's connection may be alive. Other clients wait until it is dead.
-    """
-    if body.role or _by_token(member, body.token) or member.conn == conn:
-        return True
-    if not body.address or body.address != member.address:
-        return False
-    if _same(nonce, member.nonce) and (is_unguessable(nonce) or not member.conn):
-        # The client lost the answer to its last JOIN, and with it the token.
-        return True
-    return not member.has_secret and not (body.modern and member.conn)
-
-
-def _may_take_over(member: Member, nonce: str, now: float) -> bool:
-    """Say whether a JOIN that proves nothing can speak for a member: a lost one, which cannot prove itself from any address.
-
-    Its client may have another address now, so that it would stay outside until the end of the grace period. A secret nonce
-    proves the client also from another address, because ROOM_STATE and the token in it may have been lost.
-    """
-    return _is_known_dead(member, now) and (
-        not member.can_prove_itself or (is_unguessable(nonce) and _same(nonce, member.nonce))
-    )
-
-
-def _is_known_dead(member: Member, now: float) -> bool:
-    """Say whether a member has no connection, and its client has had `TAKEOVER_SECONDS` to come back."""
-    return not member.conn and now - member.lost_at >= TAKEOVER_SECONDS
-
-
 def _earlier(member: Member, address: str) -> tuple[str, ...]:
     """Return the member's addresses before the present one, newest first."""
     if not address or address == member.address:
         return member.earlier
     others = (member.address, *(other for other in member.earlier if other != address))
     return tuple(other for other in others if other)[:MAX_EARLIER_ADDRESSES]
-
-
-def _by_token(member: Member, token: str) -> bool:
-    return bool(token) and (_same(token, member.token) or _same(token, member.next_token))
 
 
 def _joined(room: Room, user: str, name: str | None) -> m.UserJoined:
@@ -297,20 +207,8 @@ def _check_pin(room: Room, body: Enter) -> None:
         raise RequestError(ErrorCode.BAD_PIN, "JOIN: this room has a PIN; send it in `pin`.")
     if body.pin.salt != pin.salt:
         raise StalePinError
-    if not _same(body.pin.hash, pin.hash):
+    if not is_same_secret(body.pin.hash, pin.hash):
         raise RequestError(ErrorCode.BAD_PIN, "JOIN: `pin` is not this room's PIN.")
-
-
-def _claimed_host(room: Room, body: Enter, name: str | None) -> Member | None:
-    """Return the host if the JOIN has its address and name, and the host has no stronger proof of identity; else None."""
-    host = room.members.get(room.host)
-    if host is None or host.has_secret or body.role or not body.address or name is None:
-        return None
-    return host if (host.address, host.username) == (body.address, name) else None
-
-
-def _same(a: str, b: str) -> bool:
-    return bool(b) and hmac.compare_digest(a.encode("utf-8", "surrogatepass"), b.encode("utf-8", "surrogatepass"))
 
 
 def greeting(

@@ -13,6 +13,7 @@ from .event_types import EventType
 from .hold import release
 from .message_builders import host_changed, number_parts, user_left
 from .ready_gate import without_members
+from .settings import MAX_MEMBERS_PER_COMMIT
 from .state import GUEST, MEMBER, Departed, Member, Moderation, Room
 
 MAX_DEPARTED_MEMBERS = 100
@@ -36,6 +37,22 @@ def lose_connections(
     users = [member.user_id for member in members]
     decision = without_members(room, users, decision, now)
     return release(room, decision, now) if room.host in users else decision
+
+
+def lose_connection(room: Room, user: str, conn: str, now: float, since: float) -> Decision:
+    """Begin the grace period of a member, unless another connection speaks for it. since: as in `lose_connections`."""
+    member = room.members.get(user)
+    if member is None or member.conn != conn:
+        return Decision()
+    return lose_connections(room, [member], EventType.CONNECTION_LOST, now, since)
+
+
+def lose_node(room: Room, prefix: str, now: float) -> Decision:
+    """Begin the grace period of the members whose connections begin with `prefix`, `MAX_MEMBERS_PER_COMMIT` at a time."""
+    lost = [member for member in room.members.values() if member.conn and member.conn.startswith(prefix)]
+    if not lost:
+        return Decision()
+    return lose_connections(room, lost[:MAX_MEMBERS_PER_COMMIT], EventType.NODE_LOST, now)
 
 
 def reattach(room: Room, member: Member, conn: str) -> Decision:

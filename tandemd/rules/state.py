@@ -38,15 +38,6 @@ MAX_RECENT_COMMANDS = 8
 """Ids of acknowledged commands that a member keeps: a repeated command is acknowledged again, not applied again."""
 
 
-MIN_SECRET_NONCE_LENGTH = 12
-"""Length in characters from which a nonce counts as secret, because others cannot guess it."""
-
-
-def is_unguessable(nonce: str) -> bool:
-    """Say whether a nonce counts as secret."""
-    return len(nonce) >= MIN_SECRET_NONCE_LENGTH
-
-
 class Pin(Struct, frozen=True, gc=False):
     """Hold a room's PIN as a salted hash. salt, hash: hexadecimal."""
 
@@ -126,7 +117,7 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     proves a repeated JOIN.
     missed: gates in a row that opened without the member's READY.
     follows: whether the client follows the room also while the member is host.
-    successor_of: user id of the host whose address and name the newcomer had; "" for none. See `join.successor`.
+    successor_of: user id of the host whose address and name the newcomer had; "" for none. See `identity.successor`.
     probed_at: server time at which the member's node was last asked to probe the connection; 0.0 for never.
     """
 
@@ -157,14 +148,6 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     def has_secret(self) -> bool:
         """Whether the member has a stronger proof of identity than its address."""
         return self.identity_proven or bool(self.token)
-
-    @property
-    def can_prove_itself(self) -> bool:
-        """Whether the client of the member has something that proves its identity from any address.
-
-        A client that only sends ids has not.
-        """
-        return bool(self.token or self.role) or is_unguessable(self.nonce)
 
     @property
     def replayed_from(self) -> int:

@@ -8,7 +8,8 @@ from tandemd import messages as m
 from tandemd.errors import RequestError
 from tandemd.rules.commands import Command, Due, Enter, Lost, NodeLost, Probe, Reattach, StalePinError
 from tandemd.rules.display_names import clean_name
-from tandemd.rules.join import PROBE_INTERVAL_SECONDS, TAKEOVER_SECONDS, greeting, proves_identity, state_of
+from tandemd.rules.identity import PROBE_INTERVAL_SECONDS, TAKEOVER_SECONDS, proves_identity
+from tandemd.rules.join import greeting, state_of
 from tandemd.rules.membership import MAX_DEPARTED_MEMBERS
 from tandemd.rules.permissions import may_control
 from tandemd.rules.state import Pin

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
 from tandemd.rules.commands import Enter
-from tandemd.rules.join import TAKEOVER_SECONDS
+from tandemd.rules.identity import TAKEOVER_SECONDS
 from tandemd.rules.moderation import MAX_BANS
 from tandemd.rules.permissions import may_control
 from tandemd.rules.snapshot import dump, load

@@ -11,7 +11,7 @@ from ... import messages as m
 from ...errors import INTERNAL, ErrorCode, RequestError
 from ...interfaces import Claims, IStore
 from ...messages.framing import error_frame
-from ...rules import join as rules_of_join
+from ...rules import identity
 from ...rules.commands import Command
 from ...rules.state import Pin
 from ...util import secrets
@@ -216,7 +216,7 @@ class JoinController:
             user = pending.join.user_id
             if error.code == ErrorCode.IDENTITY_CONFLICT:
                 self._departures.probe(live, user)
-            seconds = rules_of_join.seconds_to_takeover(live.room, user, self._clock.now())
+            seconds = identity.seconds_to_takeover(live.room, user, self._clock.now())
             if seconds:
                 self._waits.retries.retry_user_after(live, user, seconds)
         elif error.code == ErrorCode.RATE_LIMITED:

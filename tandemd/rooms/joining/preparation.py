@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from twisted.internet.defer import Deferred
 
 from ...ratelimit.buckets import Plan
-from ...rules import join as rules_of_join
+from ...rules import identity
 from ...rules.state import Pin, Room
 from ...util import secrets
 from ...util.lifo_semaphore import LifoSemaphore, QueueFullError
@@ -81,7 +81,7 @@ class JoinPreparer:
         if not join.pin or room.settings.pin is None:
             return False
         member = room.members.get(join.user_id)
-        return member is None or not rules_of_join.proves_identity(
+        return member is None or not identity.proves_identity(
             member, pending.session.conn, join.nonce or "", pending.command_body(room, None, "")
         )
 
