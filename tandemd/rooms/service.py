@@ -9,6 +9,7 @@ from twisted.logger import Logger
 
 from .. import messages as m
 from ..interfaces import PlayerStatus
+from ..messages.framing import text_frame
 from .departures import DETACHED, NOT_JOINED, Departures
 from .directory import Directory
 from .dispatcher import Dispatcher
@@ -75,6 +76,23 @@ class RoomService(service.Service):
         if session.group is None:
             raise DETACHED if session.detached else NOT_JOINED
         self._handlers[type(message)](session, session.group.live, message)
+
+    def receiver(self, session: Session) -> Callable[[Session, m.ClientMessage], None]:
+        """Return `receive`, or another method while a JOIN of the session waits. Ask again whenever its JOIN is `settled`."""
+        pending = session.pending_join
+        return self.receive if pending is None or not pending.is_active else self._receive_while_joining
+
+    def _receive_while_joining(self, session: Session, message: m.ClientMessage) -> None:
+        """Do as `receive`, and end the waiting JOIN if the message withdraws it."""
+        pending = session.pending_join
+        if pending is not None and pending.withdrawn_by(type(message)):
+            pending.cancel()
+            if session.group is None:
+                # A LEAVE, which has had its effect.
+                if message.id is not None:
+                    session.send(text_frame(m.encode(m.Ack(id=message.id))))
+                return
+        self.receive(session, message)
 
     def start_grace(self, room_id: str, prefix: str) -> None:
         """Begin the grace period of a room's members whose connections were on a stopped node.

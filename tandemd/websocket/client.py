@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil
 
 from twisted.internet.interfaces import IDelayedCall
@@ -48,6 +49,7 @@ class ClientConnection:
         "_metrics",
         "_own",
         "_paced",
+        "_receive",
         "_rooms",
         "_seen",
         "count",
@@ -71,6 +73,7 @@ class ClientConnection:
         self._seen = 0
         self.has_sent_join_or_ping = False
         self._rooms = rooms
+        self._receive: Callable[[Session, m.ClientMessage], None] = rooms.receive
         self._clock = clock
         self._metrics = metrics
         self._limits = limits
@@ -108,7 +111,7 @@ class ClientConnection:
                 self._paced = 0
                 self._join(message)
             else:
-                self._rooms.receive(self.session, message)
+                self._receive(self.session, message)
         except RequestError as error:
             # The rules raise some instances repeatedly, and each time would extend the traceback.
             error.__traceback__ = None
@@ -129,8 +132,9 @@ class ClientConnection:
             self.join_finished()
 
     def join_finished(self) -> None:
-        """Note that the JOIN was answered."""
+        """Note that the JOIN was answered. It may wait all the same."""
         self.joining = False
+        self._receive = self._rooms.receiver(self.session)
 
     def closed(self) -> None:
         """End the client's session."""

@@ -62,6 +62,17 @@ TRANSITIONS: dict[JoinState, frozenset[JoinState]] = {
 """The states that may follow on each state. Besides, each state may follow on itself, and DONE on each."""
 
 
+WITHDRAWING = frozenset(
+    (
+        m.PlayPause, m.Seek, m.UrlChange, m.Chat, m.UpdateUsername, m.ToggleGuestControl, m.TransferHost,
+        m.DelegateControl, m.LockRoom, m.Kick, m.Ban, m.Unban,
+    )
+)  # fmt: skip
+"""Messages by which a person acts in a room. They end a waiting JOIN for another room, which would take the person out of it.
+
+Clients send the other messages by themselves."""
+
+
 class JoinOwner(Protocol):
     """Carries out the transitions of pending JOINs: `JoinController`."""
 
@@ -137,13 +148,29 @@ class PendingJoin:
     def cancel(self) -> None:
         """End the JOIN without an answer, in any state, and release all that it holds.
 
-        A command in the queue of the replica is still decided. If it is accepted, its member leaves again.
+        The causes are a later JOIN, a message that withdraws it, and the end of the connection. A command in the queue of
+        the replica is still decided. If it is accepted, its member leaves again.
         """
         if self.session.pending_join is self:
             self.session.pending_join = None
         if self.is_active:
             self.state = JoinState.DONE
             self._owner.forget(self)
+
+    def withdrawn_by(self, kind: type[m.ClientMessage]) -> bool:
+        """Return whether a later message of the client ends the JOIN, which waits: LEAVE, or an act in the room that it is in.
+
+        A JOIN for the same member in the same room takes the client out of nothing.
+        """
+        if kind is m.Leave:
+            return self.is_active
+        group, join = self.session.group, self.join
+        return (
+            self.is_active
+            and kind in WITHDRAWING
+            and group is not None
+            and (group.live.room.room_id, self.session.user) != (join.room_id, join.user_id)
+        )
 
     def retry(self) -> None:
         """Try the JOIN again from the start, after it was deferred or its room could not be opened."""
