@@ -64,7 +64,7 @@ class Join(ClientMessage, tag="JOIN", frozen=True, kw_only=True):
 
 
 class Leave(ClientMessage, tag="LEAVE", frozen=True, kw_only=True):
-    """Leave the room for good. The last member to leave ends it."""
+    """Leave the room for good. The last member to leave ends it. It also ends a JOIN that waits."""
 
 
 class Ping(ClientMessage, tag="PING", frozen=True, kw_only=True):

@@ -53,7 +53,7 @@ class Departures:
     def probe(self, live: RoomReplica, user: str) -> None:
         """Ping the connection of a member. If it does not answer, the member is lost since the ping.
 
-        A commit asks another node to do so, if the connection is there: see `commit_applied`.
+        A commit asks another node to do so, if the connection is there: see `silent_commit_applied`.
         """
         session = live.group.get(user)
         if session is not None:
@@ -61,10 +61,8 @@ class Departures:
         elif (member := live.room.members.get(user)) is not None and member.conn:
             live.submit(QueuedCommand(Command(user, "", Probe())))
 
-    def commit_applied(self, live: RoomReplica, commit: Commit) -> None:
-        """Ping the connections here that another node wants to have probed. Call it for commits with changes."""
-        if commit.event or commit.messages:
-            return
+    def silent_commit_applied(self, live: RoomReplica, commit: Commit) -> None:
+        """Ping the connections here that another node wants to have probed. Call it for commits without event."""
         for name in commit.changes:
             if name.startswith(MEMBER):
                 user = name[len(MEMBER) :]

@@ -94,13 +94,14 @@ class CommitObserver:
         """Report a commit that was just applied to an open room."""
         if commit.changes:
             self._positions.commit_applied(live, commit)
-            self._departures.commit_applied(live, commit)
         if commit.closes:
             live.renew(self._registry.blank(live.room.room_id))
         elif commit.event == EventType.USER_JOINED:
             member = live.room.members.get(commit.user)
             if member is not None:
                 self._directory.member_joined(live.room.room_id, member.address)
+        elif not commit.event:
+            self._departures.silent_commit_applied(live, commit)
         if (commit.changes or commit.closes) and len(live.waiting):
             self._waits.commit_applied(live, commit)
 

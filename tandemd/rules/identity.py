@@ -60,15 +60,17 @@ def is_known_dead(member: Member, now: float) -> bool:
     return not member.conn and now - member.lost_at >= TAKEOVER_SECONDS
 
 
-def seconds_to_takeover(room: Room, user: str, now: float) -> float:
-    """Return in how many seconds a refused JOIN under a user id may be accepted, because a member counts as dead then.
+def seconds_to_takeover(room: Room, user: str, address: str, now: float) -> float:
+    """Return in how many seconds a refused JOIN may be accepted, because a lost member counts as dead then.
 
-    0.0 if no such time lies ahead. The member is the one with this user id, else the host.
+    0.0 if no such time lies ahead. The member is the one with this user id, else a host at this address.
     """
-    member = room.members.get(user) or room.members.get(room.host)
-    if member is None or member.conn:
-        return 0.0
-    return max(0.0, member.lost_at + TAKEOVER_SECONDS - now)
+    member = room.members.get(user)
+    if member is None:
+        member = room.members.get(room.host)
+        if member is None or member.address != address:
+            return 0.0
+    return 0.0 if member.conn else max(0.0, member.lost_at + TAKEOVER_SECONDS - now)
 
 
 def request_probe(room: Room, user: str, now: float) -> Decision:

@@ -216,7 +216,7 @@ class JoinController:
             user = pending.join.user_id
             if error.code == ErrorCode.IDENTITY_CONFLICT:
                 self._departures.probe(live, user)
-            seconds = identity.seconds_to_takeover(live.room, user, self._clock.now())
+            seconds = identity.seconds_to_takeover(live.room, user, pending.session.address, self._clock.now())
             if seconds:
                 self._waits.retries.retry_user_after(live, user, seconds)
         elif error.code == ErrorCode.RATE_LIMITED:

@@ -84,7 +84,7 @@ class HoldingStore(SlowStore):
 class WithdrawalTest(ServiceTestCase):
     """The client `me` is host of room B, with bob, and has a JOIN for room A that waits; hal is host of A.
 
-    Each `wait_...` brings about one reason to wait, and returns what ends it.
+    Each `wait_...` brings about one reason to wait, and returns a function that ends it.
     """
 
     def begin(self, limits: Limits = WITHOUT_LIMITS) -> None:
@@ -206,7 +206,7 @@ class WithdrawalTest(ServiceTestCase):
         return release
 
     def wait_replaying(self) -> Callable[[], object]:
-        """A member that was lost comes back after its turn, and the store reads what it has missed."""
+        """A member that was lost comes back after its turn, and the store reads the missed commits."""
         self.begin(Limits(joins=2))
         self.world.join("hal", "A", peer="10.0.0.8")
         earlier = self.world.join("me", "A", peer=ME, keepsToken=True)
