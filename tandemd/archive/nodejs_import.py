@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Mapping
 
+from ..messages import MAX_SECONDS
 from ..rules.playback import Playback
 from ..rules.state import Room, RoomSettings
 from ..util.secrets import new_invite
@@ -100,7 +101,9 @@ def import_legacy_rows(dialect: Dialect, cursor: Cursor) -> None:
         last = archived or updated or created
         room = rooms[room_id] = Room(str(uuid.uuid4()), room_id, created.timestamp() if created else now, 0, count)
         room.at = last.timestamp() if last else now
-        room.playback = Playback(url, position, room.at, known=bool(url))
+        # Some positions are NaN, which the comparison rejects too.
+        known_position = position if 0 <= position <= MAX_SECONDS else 0.0
+        room.playback = Playback(url, known_position, room.at, known=bool(url))
         room.settings = RoomSettings(guest_control, invite=new_invite())
         if archived is not None:
             room.closed = True

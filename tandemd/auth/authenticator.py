@@ -76,7 +76,9 @@ class TokenAuthenticator(service.MultiService):
                 leeway=self._leeway,
                 options={"require": ["exp", "aud", "sub"]},
             )
-            return msgspec.convert(claims, _Payload)
+            payload = msgspec.convert(claims, _Payload)
+            room, sub, name = map(m.well_formed, (payload.room, payload.sub, payload.name))
+            return _Payload(room, sub, name, payload.role)
         except msgspec.ValidationError as error:
             raise _refused(f"the token in `auth` has a wrong claim: {error}") from None
         except jwt.MissingRequiredClaimError as error:
@@ -107,4 +109,4 @@ _FAULTS: tuple[tuple[type[Exception], str], ...] = (
 
 
 def _refused(text: str) -> RequestError:
-    return RequestError(ErrorCode.UNAUTHORIZED, f"JOIN: {text}.")
+    return RequestError(ErrorCode.UNAUTHORIZED, m.well_formed(f"JOIN: {text}."))

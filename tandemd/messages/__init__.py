@@ -39,7 +39,7 @@ from .client import (
     UpdateUsername,
     UrlChange,
 )
-from .codec import decode, encode, explain
+from .codec import decode, encode, explain, recover
 from .events import (
     ChatMessage,
     ControlDelegated,
@@ -55,7 +55,7 @@ from .events import (
     UserLeft,
     UsernameUpdated,
 )
-from .fields import SERVER, Count, Id, Seconds
+from .fields import MAX_SECONDS, SERVER, Count, Id, Seconds
 from .relays import (
     RelayedAnswer,
     RelayedIceCandidate,
@@ -64,6 +64,7 @@ from .relays import (
     SyncResponseMessage,
     relayed,
 )
+from .repair import replace_lone_surrogates, well_formed
 from .server import (
     SERVER_MESSAGES,
     Ack,
@@ -87,6 +88,7 @@ __all__ = [
     "Bans",
     "BanEntry",
     "CLIENT_MESSAGES",
+    "MAX_SECONDS",
     "Chat",
     "ClientMessage",
     "ControlDelegated",
@@ -151,5 +153,8 @@ __all__ = [
     "decode",
     "encode",
     "explain",
+    "recover",
     "relayed",
+    "replace_lone_surrogates",
+    "well_formed",
 ]

@@ -135,7 +135,8 @@ class PositionUpdate(ClientMessage, tag="POSITION_UPDATE", frozen=True, kw_only=
 class UrlChange(ClientMessage, tag="URL_CHANGE", frozen=True, kw_only=True):
     """Change the title for all members; it starts at its beginning, paused.
 
-    url: absolute, http or https, and allowed by the server.
+    url: absolute, http or https, and allowed by the server. The server passes it on in the form in which browsers write it:
+    scheme and host in lower case, without the default port and dot segments, other characters escaped.
     seq: as in PLAY_PAUSE.
     """
 
@@ -323,7 +324,7 @@ class Unban(ClientMessage, tag="UNBAN", frozen=True, kw_only=True):
 class Chat(ClientMessage, tag="CHAT", frozen=True, kw_only=True):
     """Send a chat message to all members.
 
-    text: up to 2000 characters.
+    text: up to 2000 characters. Control characters, except tabs and line breaks, are removed.
     """
 
     text: Annotated[str, Meta(min_length=1)]

@@ -11,16 +11,20 @@ import msgspec
 from msgspec import Struct
 
 from ..errors import ErrorCode
-from .client import CLIENT_MESSAGES
+from .client import CLIENT_MESSAGES, ClientMessage
+from .fields import Seconds
+from .repair import MAX_ID, find_id, replace_lone_surrogates
 from .server import Error
 
 encode = msgspec.json.Encoder().encode
 """Return a message as JSON: encode(message) -> bytes."""
 
-decode: Any = msgspec.json.Decoder(functools.reduce(operator.or_, CLIENT_MESSAGES)).decode
+_MESSAGE: Any = functools.reduce(operator.or_, CLIENT_MESSAGES)
+
+decode: Any = msgspec.json.Decoder(_MESSAGE).decode
 """Return the message of a client: decode(bytes) -> ClientMessage.
 
-Raises ValueError, which includes the errors of msgspec, or RecursionError; see `explain`.
+Raises ValueError, which includes the errors of msgspec, or RecursionError; see `recover`.
 """
 
 
@@ -36,13 +40,55 @@ _MAX_QUOTED_LENGTH = 40
 """Characters of a client's own text that an ERROR repeats."""
 
 
+_POSITION_FIELDS = frozenset(
+    field.encode_name
+    for message in CLIENT_MESSAGES
+    for field in msgspec.structs.fields(message)
+    if field.type in (Seconds, Seconds | None)
+)
+_MIN_SECONDS = -1.0
+"""A position that is greater than this counts as 0 if it is negative: players round, and some begin before 0."""
+
+
+def recover(payload: bytes, error: Exception) -> ClientMessage | Error:
+    """Return the message in a frame that `decode` rejected with `error`, or the ERROR for the frame.
+
+    The repair replaces lone surrogates, and positions a little before 0. `decode` itself stays as fast as it is.
+    """
+    repaired = replace_lone_surrogates(payload)
+    try:
+        if repaired is not payload:
+            try:
+                return decode(repaired)  # type: ignore[no-any-return]
+            except (ValueError, RecursionError) as other:
+                error = other
+        if isinstance(error, msgspec.ValidationError) and str(error).startswith("Expected `float` >= 0"):
+            return _decode_clamped(repaired)
+    except (ValueError, RecursionError) as other:
+        error = other
+    return explain(repaired, error)
+
+
+def _decode_clamped(payload: bytes) -> ClientMessage:
+    values = msgspec.json.decode(payload)
+    for name in _POSITION_FIELDS & values.keys():
+        value = values[name]
+        if type(value) in (int, float) and _MIN_SECONDS < value < 0:
+            values[name] = 0.0
+    return msgspec.convert(values, _MESSAGE)  # type: ignore[no-any-return]
+
+
 def explain(payload: bytes, error: Exception) -> Error:
-    """Return the ERROR for a frame that `decode` rejected with `error`. It carries the frame's `id`, if that is valid."""
+    """Return the ERROR for a frame that `decode` rejected with `error`. It carries the frame's `id`, if that can be read."""
     try:
         envelope = _decode_envelope(payload)
     except (ValueError, RecursionError) as outer:
-        return Error(code=ErrorCode.BAD_MESSAGE, message=f"A message is one JSON object, but {_fault(outer)}.")
-    id_ = envelope.id if type(envelope.id) is int and 0 <= envelope.id <= 2**53 else None
+        return Error(
+            code=ErrorCode.BAD_MESSAGE,
+            message=f"A message is one JSON object, but {_fault(outer)}.",
+            id=find_id(payload),
+        )
+    id_ = envelope.id if type(envelope.id) is int and 0 <= envelope.id <= MAX_ID else None
     if not isinstance(envelope.type, str):
         return Error(code=ErrorCode.BAD_MESSAGE, message="A message needs a `type`, which is a string.", id=id_)
     if envelope.type not in _TYPES:

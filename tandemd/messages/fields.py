@@ -33,7 +33,10 @@ def check_id(name: str, value: str) -> None:
         raise ValueError(f"`{name}` is longer than {MAX_ID_BYTES} bytes")
 
 
-Seconds = Annotated[float, Meta(ge=0, le=10_000_000)]
+MAX_SECONDS = 2**43
+"""The greatest position: up to it, a number represents each millisecond. Some live streams count from 1970."""
+
+Seconds = Annotated[float, Meta(ge=0, le=MAX_SECONDS)]
 """A position in a title, in seconds."""
 
 Count = Annotated[int, Meta(ge=0, le=2**53)]

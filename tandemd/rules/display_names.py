@@ -2,51 +2,70 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+
+from .text import JOINERS, limit_marks
 
 
 def clean_name(name: str | None, length: int) -> str | None:
-    """Return a name without invisible characters, cut to `length` characters.
+    """Return a name as `clean_line` does. Return None also if the name is reserved; see `is_reserved`."""
+    shown = clean_line(name, length)
+    return None if shown is None or is_reserved(shown) else shown
 
-    Return None if no visible character remains, or if the name is reserved; see `is_reserved`.
+
+def clean_line(text: str | None, length: int) -> str | None:
+    """Return a text on one line, without invisible and unreadable characters, cut to `length` characters.
+
+    A letter keeps at most `text.MAX_MARKS` combining marks. Return None if no visible character remains.
     """
-    if name is None:
+    if text is None:
         return None
-    shown = " ".join("".join(c if c.isprintable() or c in _JOINERS else " " for c in name[: 4 * length]).split())
-    shown = shown[:length].strip(" " + _JOINERS)
+    readable = _UNREADABLE.sub("", text[: 4 * length])
+    shown = " ".join("".join(c if c.isprintable() or c in JOINERS else " " for c in readable).split())
+    shown = limit_marks(shown)[:length].strip(" " + JOINERS)
     visible = any(c.isprintable() and not c.isspace() and c not in _BLANK for c in shown)
-    return shown if visible and not is_reserved(shown) else None
+    return shown if visible else None
 
 
 def is_reserved(name: str) -> bool:
     """Say whether a name or user id looks like the name of the server, the sender of announcements.
 
-    The comparison ignores case, accents, spaces and signs, and replaces letters of other alphabets by similar Latin ones.
+    The comparison ignores case, width, accents, spaces, signs and invisible characters. It replaces letters of other alphabets
+    by similar Latin ones, as UTS #39 (Unicode Security Mechanisms) does for its skeletons.
     """
-    if name.isascii() and "v" not in name and "V" not in name:
-        return False  # true of nearly all names and user ids, because no other ASCII character looks like a v
-    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", name).casefold())
-    return "".join(c for c in folded.translate(_LOOKS_LIKE) if c.isalnum()) == SERVER_NAME.casefold()
+    if name.isascii() and not any(v in name for v in _ASCII_V):
+        return False  # true of nearly all names and user ids
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", name).casefold()).replace(r"\/", "v")
+    return "".join(c for c in folded.translate(_LOOKS_LIKE) if c.isalnum() and c not in _BLANK) == _SKELETON
 
 
 SERVER_NAME = "Server"
 """The sender of announcements."""
+_SKELETON = SERVER_NAME.casefold()
+_ASCII_V = ("v", "V", r"\/")
+"""All ASCII text that looks like the v in the server's name."""
 _LOOKS_LIKE = str.maketrans(
     {
         letter: latin
         for latin, letters in {
-            # Digits and signs, Greek, Cyrillic, Armenian, small capitals, Cherokee and Lisu, after `casefold`.
-            "s": "5$\u0455\u057f\ua731\u13da\ua4e2\u01bd\u0282",
-            "e": "3\u03b5\u0435\u0454\u0511\u1d07\u025b\u0259\u01dd\u212e\u13ac\ua4f0\u20ac",
-            "r": "\u0433\u044f\u0280\u0281\u027c\u027d\u027e\u024d\u13a1\u13d2\ua4e3\u0491\u1d26",
-            "v": "\u03bd\u03c5\u0475\u1d20\u028b\u2228\u221a\u13d9\ua4e6\u2c71\u05d8\u0d35",
+            # After `casefold` and NFKD: first the letters that `confusables.txt` of UTS #39 maps to this one, then digits and
+            # signs that stand for it, and letters of the fancy alphabets that generators of names use.
+            "s": "\u01bd\u0455\u057f\u13d5\u13da\ua4e2\ua731\U00010296\U00010448\U000118c1\U00016f3a"
+            "5$\u00a7\u0282\u1515\u4e02\U0001f162\U0001f182\U0001f1f8",
+            "e": "\u03b5\u0435\u04bd\u13ac\u212e\u22ff\u2d39\ua4f0\uab32\U00010286\U000118c6\U000118ce"
+            "3\u20ac\u0454\u0511\u1d07\u025b\u0259\u01dd\u2208\u4e47\U0001f154\U0001f174\U0001f1ea",
+            "r": "\u0280\u0433\u13a1\u13b1\u13d2\u1587\u1d26\u2c85\ua4e3\uab47\uab48\U000104dc\U00016f35\U0001d216"
+            "\u00ae\u211f\u044f\u0491\u0281\u027c\u027d\u027e\u024d\u5c3a\U0001f161\U0001f181\U0001f1f7",
+            "v": "\u03bd\u0475\u06f7\u13d9\u142f\u1d20\u2228\u22c1\u2d38\ua4e6\ua6df\U0001051d\U00011706\U000118c0"
+            "\U00016f08\U0001d20d\u0667\u03c5\u028b\u221a\u2c71\u05d8\u0d35\U0001f165\U0001f185\U0001f1fb",
         }.items()
         for letter in letters
     }
 )
 """Letters and signs that look like a Latin letter of the server's name."""
 
-_JOINERS = "\u200c\u200d"
-"""Characters that join their neighbours: Python calls them not printable, but some scripts and emoji need them."""
+_UNREADABLE = re.compile("[\ud800-\udfff\ufffd]")
+"""Lone surrogates, and what stands for one."""
 _BLANK = "\u115f\u1160\u2800\u3164\uffa0\u034f\ufe0e\ufe0f"
 """Characters that are printable for Python, but invisible."""

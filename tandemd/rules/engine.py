@@ -41,6 +41,7 @@ from .playback_commands import CONTROLS, check_title_seen, gate_opens_at
 from .room_fields import changed_fields
 from .settings import RuleSettings
 from .state import MAX_RECENT_COMMANDS, MEMBER, Commit, Member, Room
+from .text import clean_text
 from .title_allowlist import TitleAllowlist
 
 
@@ -146,8 +147,12 @@ class Rules:
         return min(times, default=0.0)
 
     def drop_disallowed_title(self, room: Room) -> None:
-        """Remove the title of a loaded room if the allow-list no longer has it."""
-        if room.playback.url and not self.titles.allows(room.playback.url):
+        """Remove the title of a loaded room if the allow-list no longer has it. Older versions stored it as it was written."""
+        if not room.playback.url:
+            return
+        try:
+            room.playback = room.playback.with_url(self.titles.check(room.playback.url))
+        except RequestError:
             room.playback = Playback()
 
     # -- the members
@@ -196,7 +201,9 @@ class Rules:
         return hold.release(room, decision, now) if target.user_id != room.host else decision
 
     def _chat(self, room: Room, member: Member, body: m.Chat, now: float) -> Decision:
-        text = body.text
+        text = clean_text(body.text)
+        if not text:
+            raise RequestError(ErrorCode.BAD_MESSAGE, "CHAT: `text` has only control characters.")
         if len(text) > self.settings.chat_length:
             raise RequestError(
                 ErrorCode.BAD_MESSAGE, f"CHAT: `text` is longer than {self.settings.chat_length} characters."

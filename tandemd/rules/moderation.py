@@ -11,7 +11,7 @@ from .. import messages as m
 from ..errors import ErrorCode, RequestError
 from . import membership
 from .commands import Decision
-from .display_names import clean_name
+from .display_names import clean_line
 from .event_types import EventType
 from .settings import MAX_MEMBERS_PER_COMMIT, RuleSettings
 from .state import Ban, Departed, Member, Moderation, Room
@@ -129,7 +129,7 @@ def _remove_and_ban(
     details: dict[str, Any] = {
         "user": ban.user_id,
         "username": ban.username,
-        "why": clean_name(reason, MAX_REASON_LENGTH),
+        "why": clean_line(reason, MAX_REASON_LENGTH),
     }
     if ban.until:
         details["until"] = ban.until

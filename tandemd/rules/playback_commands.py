@@ -103,13 +103,13 @@ def gate_opens_at(settings: RuleSettings, gate: Gate) -> float:
 
 def change_title(titles: TitleAllowlist, room: Room, member: Member, body: m.UrlChange, now: float) -> Decision:
     """Change the title for all members. The same title again moves nothing."""
-    titles.check(body.url)
+    title = titles.check(body.url)
     changes: dict[str, Any] = {}
     url = room.playback.url
     # A page that reloads tells its title again: that must neither move the film, nor cancel a seek, nor, because the
     # URL is written differently, make the others' pages reload.
-    if not same_title(body.url, url):
-        url = body.url
+    if not same_title(title, url):
+        url = title
         # A player that follows the room shows the beginning of the title, so its position is known.
         host = room.members.get(room.host)
         known = member.follows or (host is not None and host.follows)

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.web.http import Request
 
 from ..interfaces import IAdministration
-from ..messages import Id
+from ..messages import Id, replace_lone_surrogates
 from ..ratelimit.buckets import PerMinute
 from .client_addresses import Addresses
 from .requests import address_of, forwarded_for, has_bearer
@@ -145,14 +145,15 @@ def _limit(request: Request) -> int:
 
 
 def _body(request: Request, kind: type[B]) -> B:
+    content: bytes = request.content.read() or b"{}"  # type: ignore[union-attr]
     try:
-        return msgspec.json.decode(request.content.read() or b"{}", type=kind)  # type: ignore[union-attr]
+        return msgspec.json.decode(replace_lone_surrogates(content), type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise HttpError(400, f"Malformed body: {error}") from None
 
 
 def _text(request: Request) -> str:
     text = _body(request, AnnounceRequest).text.strip()
-    if not text or not text.isprintable():
+    if len(text.splitlines()) != 1:
         raise HttpError(400, "text: write one line.")
     return text

@@ -89,8 +89,11 @@ class ClientConnection:
         try:
             message = m.decode(payload)
         except (ValueError, RecursionError) as error:
-            self._reject(m.explain(payload, error))
-            return
+            recovered = m.recover(payload, error)
+            if isinstance(recovered, m.Error):
+                self._reject(recovered)
+                return
+            message = recovered
         kind = type(message)
         tag, bucket = _KINDS[kind]
         self._metrics.received[tag] += 1

@@ -120,6 +120,19 @@ class NodeJSTests(SynchronousTestCase):
         old = 'select "state", cast("archived_at" at time zone \'utc\' as text) from "rooms" where "code" = \'old\''
         self.assertEqual(self.query(old), [(None, "2024-01-02 00:00:00")])
 
+    def test_a_position_that_is_none(self) -> None:
+        """The old server could store NaN, which JSON cannot carry. A room with it could not be read again."""
+        self.query(OLD)
+        for position in ("NaN", "Infinity", "-3", "1e300"):
+            self.query(
+                'insert into rooms (id, current_url, "current_time", created_at)'
+                f" values ('odd{position}', 'https://www.netflix.com/watch/3', '{position}', '2025-01-01')"
+            )
+        migrate(self.dialect)
+        rooms = {room.room_id: room for room in self.successResultOf(self.archive().restore(1e9))}
+        odd = {name: room.playback.position for name, room in rooms.items() if name.startswith("odd")}
+        self.assertEqual(odd, {"oddNaN": 0, "oddInfinity": 0, "odd-3": 0, "odd1e300": 0})
+
     def test_the_room_goes_on(self) -> None:
         self.query(OLD)
         migrate(self.dialect)

@@ -409,6 +409,13 @@ class JoinTest(FilesMixin, ServiceTestCase):
         self.world.join("ann", auth=self.token("ann", role="host"))
         self.assertHas(self.the(gus.told(), "HOST_CHANGED"), hostUserId="ann")
 
+    def test_half_an_emoji_in_a_token(self) -> None:
+        """Python's JSON passes on a lone surrogate, which no message can carry."""
+        gus = self.world.join("gus", auth=self.token("gus", name="Gus \ud83d"))
+        self.assertHas(self.the(gus.told(), "ROOM_STATE"), users=[{"userId": "gus", "username": "Gus"}])
+        told = self.world.join("ann", auth=self.token("ann", role="\ud83d"), id=5).told()
+        self.assertEqual(self.refused(told, "unauthorized")["id"], 5)
+
     def test_somebody_elses_token(self) -> None:
         self.refused(self.world.join("eve", auth=self.token("ann")).told(), "unauthorized")
         self.refused(self.world.join("ann", "other", auth=self.token("ann")).told(), "unauthorized")

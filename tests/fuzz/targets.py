@@ -61,7 +61,9 @@ def decoder(data: bytes) -> None:
     try:
         message = m.decode(data)
     except (ValueError, RecursionError) as error:
-        refusal = m.explain(data, error)
+        refusal = m.recover(data, error)
+        if not isinstance(refusal, m.Error):
+            return
         text = m.encode(refusal)
         if refusal.code not in ERROR_MEANINGS or len(text) > 4096 or json.loads(text)["type"] != "ERROR":
             raise Fault(f"not an ERROR to be sent: {text!r}")

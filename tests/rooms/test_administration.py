@@ -306,6 +306,18 @@ class HttpTests(WebTestCase):
             ],
         )
 
+    def test_odd_characters(self) -> None:
+        """A family of emoji contains a joiner that is not printable, and a cut string half an emoji."""
+        for text, passed in (
+            ("\U0001f468\u200d\U0001f469", None),
+            ("hi \ud83d", "hi \ufffd"),
+            ("\u202b\u05e9\u202c", None),
+        ):
+            self.assertEqual(self.ask("/v1/announce", {"text": text}).status, 200, ascii(text))
+            self.assertEqual(self.administration.asked.pop(), ("announce", BY, passed or text))
+            self.assertEqual(self.ask("/v1/rooms/a%2Fb/close", {"reason": text}).status, 200, ascii(text))
+            self.assertEqual(self.administration.asked.pop(), ("close", "a/b", BY, passed or text))
+
     def test_a_question_does_nothing(self) -> None:
         """Links are followed by machines: what acts is only ever posted."""
         for path in ("/v1/rooms/a%2Fb/close", "/v1/rooms/a%2Fb/announce", "/v1/announce", "/v1/drain"):

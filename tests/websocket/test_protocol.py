@@ -160,20 +160,43 @@ class MessageTest(WireTestCase):
             self.refused(self.ann.send("PLAYBACK_ACK", to=text), "bad_message")
         self.assertUnharmed()
 
-    def test_nul_in_text_passes(self) -> None:
-        told = self.ann.send("CHAT", text="a\x00b")
-        self.assertEqual(told[0]["text"], "a\x00b")
+    def test_control_characters_in_chat(self) -> None:
+        told = self.ann.send("CHAT", text="a\x00b\n\x1b[2J")
+        self.assertEqual(told[0]["text"], "ab\n[2J")
         self.assertEqual(self.bob.types(), ["CHAT"])
+        self.refused(self.ann.send("CHAT", text="\x00"), "bad_message")
 
     def test_lone_surrogates(self) -> None:
-        for escaped in (b"\\ud800", b"\\udfff", b"\\udfff\\ud800"):
-            told = self.write(b'{"type":"CHAT","text":"' + escaped + b'"}')
+        """A string that was cut inside an emoji made the server reject the message, without the `id`."""
+        odd = ((b"\\ud800", "\ufffd"), (b"\\udfff", "\ufffd"), (b"\\udfff\\ud800", "\ufffd" * 2))
+        for number, (escaped, text) in enumerate(odd):
+            chat, ack = self.write(b'{"type":"CHAT","id":%d,"text":"%s"}' % (10 + number, escaped))
+            self.assertEqual((chat["text"], ack["type"]), (text, "ACK"))
+            told = self.write(b'{"type":"UPDATE_USERNAME","id":8,"username":"' + escaped + b'"}')
             self.refused(told, "bad_message")
-            self.refused(self.write(b'{"type":"UPDATE_USERNAME","username":"' + escaped + b'"}'), "bad_message")
+            self.assertEqual(told[0]["id"], 8)
+            (renamed,) = self.write(b'{"type":"UPDATE_USERNAME","username":"Cy ' + escaped + b'"}')
+            self.assertEqual(renamed["username"], "Cy")
+            self.bob.told()
+            cy = self.world.connect()
+            cy.raw(frame(TEXT, b'{"type":"JOIN","roomId":"room","userId":"cy","username":"Cy ' + escaped + b'"}'))
+            self.assertEqual(cy.told()[0]["users"][-1], {"userId": "cy", "username": "Cy"})
+            cy.send("LEAVE")
+            self.ann.told()
+            self.bob.told()
         told = self.write(b'{"type":"CHAT","text":"\\ud83d\\ude00"}')
         self.assertEqual(told[0]["text"], "\U0001f600")
         self.assertEqual(self.bob.types(), ["CHAT"])
         self.assertUnharmed()
+
+    def test_positions_of_live_streams(self) -> None:
+        """Some count the seconds from 1970."""
+        for position in (1.76e9, 1_760_000_000.123, 2.0**43):
+            (told,) = self.ann.send("PLAY_PAUSE", control="play", currentTime=position)
+            self.assertEqual(told["currentTime"], position)
+            self.assertEqual(self.ann.send("POSITION_UPDATE", currentTime=position, isPlaying=True), [])
+        (told,) = self.ann.send("PLAY_PAUSE", control="pause", currentTime=-0.02)
+        self.assertEqual(told["currentTime"], 0)
 
     def test_brackets(self) -> None:
         """Deep nesting must not exhaust the stack."""
