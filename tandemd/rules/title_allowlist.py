@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from ..errors import ErrorCode, RequestError
 from .title_urls import TitleUrl, parse_title
@@ -55,18 +56,20 @@ class TitleAllowlist:
 
 
 def same_title(one: str, other: str) -> bool:
-    """Say whether two URLs, each in its one form or "", lead to the same title.
+    """Say whether two URLs lead to the same title, in whatever form they are written.
 
     They may differ in `trackId`, with which Netflix tracks the way to a title.
     """
-    return one == other or ("trackId=" in one + other and _untracked(one) == _untracked(other))
+    return one == other or (bool(one and other) and _untracked(one) == _untracked(other))
 
 
 def _untracked(url: str) -> tuple[str, list[str], str]:
+    with suppress(ValueError):
+        url = str(parse_title(url))
     address, hash_, fragment = url.partition("#")
-    path, _, query = address.partition("?")
-    kept = [pair for pair in query.split("&") if pair and not pair.startswith("trackId=")]
-    return path, kept, hash_ + fragment
+    path, mark, query = address.partition("?")
+    kept = [pair for pair in query.split("&") if not pair.startswith("trackId=")]
+    return path, kept if mark else [], hash_ + fragment
 
 
 def _entry(text: str) -> TitleUrl | None:

@@ -149,6 +149,16 @@ class SameTitleTests(SynchronousTestCase):
             self.assertTrue(same_title(NETFLIX + one, NETFLIX + other), (one, other))
             self.assertTrue(same_title(NETFLIX + other, NETFLIX + one), (one, other))
 
+    def test_the_form_of_a_title_is_not_the_title(self) -> None:
+        for one, other in (
+            ("https://www.netflix.com/watch/1", "HTTPS://WWW.Netflix.com:443/x/../watch/1?trackId=5"),
+            ("https://www.netflix.com", "https://www.netflix.com/"),
+            ("https://films.example/\u0444", "https://films.example/%D1%84"),
+            ("no url", "no url"),
+        ):
+            self.assertTrue(same_title(one, other), (one, other))
+        self.assertFalse(same_title("https://films.example/A", "https://films.example/a"))
+
     def test_anything_else_is(self) -> None:
         for one, other in (
             ("/watch/1", "/watch/2"),
