@@ -158,6 +158,10 @@ def _come_back(room: Room, member: Member, command: Command, body: Enter, name: 
     if not host and body.role != GUEST:
         changes["host"] = host = member.user_id
         messages.append(host_changed(room, host))
+    if back.username and back.username != member.username:
+        messages.append(
+            m.UsernameUpdated(seq=room.seq + 1, prev=room.prev, user_id=member.user_id, username=back.username)
+        )
     skip = ""
     if not (body.resume and by_token):
         skip = member.user_id
