@@ -9,6 +9,7 @@ import { refusal, sentOut, span, waiting } from './error-texts.js';
 import { Player } from './player.js';
 import { Room } from './room-state.js';
 import { Ticket, tokenIn } from './auth-token.js';
+import { isolated, shownAddress, webAddress } from './text.js';
 
 const STATE = {
   type: 'ROOM_STATE', roomId: 'r', url: '', currentTime: 0, isPlaying: false, hostUserId: 'ann', guestControlEnabled: false,
@@ -264,4 +265,35 @@ test('a live stream whose duration grows is played where it is', (context) => {
     context.mock.timers.reset();
     context.mock.restoreAll();
   }
+});
+
+test('an address is what the browser reads, and nothing else is one', () => {
+  assert.equal(webAddress('Http://Films.Example:80/Film.mp4'), 'http://films.example/Film.mp4');
+  assert.equal(webAddress('HTTPS://b\u00fccher.example/a b'), 'https://xn--bcher-kva.example/a%20b');
+  for (const text of ['', 'films.example', 'javascript:0', 'https:', 'https://', 'https://a b/', 'ftp://films.example/', 'https:a']) {
+    assert.equal(webAddress(text), '', text);
+  }
+});
+
+test('an address is shown in its letters, unless one is invisible', () => {
+  assert.equal(shownAddress('https://films.example/%D1%84%20.mp4'), 'films.example/%D1%84%20.mp4');
+  assert.equal(shownAddress('https://films.example/%D1%84.mp4?a=%23'), 'films.example/\u0444.mp4?a=%23');
+  for (const url of ['films.example/%E2%80%AE4pm', 'films.example/%zz', 'films.example/%E9', 'films.example/%00']) {
+    assert.equal(shownAddress(`https://${url}`), url);
+  }
+});
+
+test('words from right to left are isolated', () => {
+  assert.equal(isolated('loud'), 'loud');
+  assert.equal(isolated('\u05e9\u05dc\u05d5\u05dd!'), '\u2068\u05e9\u05dc\u05d5\u05dd!\u2069');
+});
+
+test('a note keeps the name that it begins with, for the view to isolate', () => {
+  const room = entered();
+  room.apply({ type: 'USER_JOINED', userId: 'cid', username: '\u05e9\u05dc\u05d5\u05dd', seq: 6, prev: 5 });
+  room.apply({ type: 'HOST_CHANGED', hostUserId: 'cid', seq: 7, prev: 6 });
+  room.apply({ type: 'CONTROL_DELEGATED', userId: 'bob', enabled: true, seq: 8, prev: 7 });
+  room.apply({ type: 'USER_LEFT', userId: 'cid', reason: 'kicked', seq: 9, prev: 8 });
+  for (const { name, text } of room.lines) assert.ok(name && text.startsWith(`${name} `), text);
+  assert.equal(room.lines.length, 4);
 });

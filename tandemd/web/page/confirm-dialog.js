@@ -1,6 +1,6 @@
 // Asks the host once more before somebody is sent out.
 
-import { element, say } from './dom.js';
+import { element, nameNode, say } from './dom.js';
 
 export class Dismissal {
   #dialog = element('dismissal');
@@ -11,9 +11,9 @@ export class Dismissal {
 
   // The promise is resolved with {reason, byAddress}, or with null if it shall not be.
   ask(name, banning) {
-    say(element('dismissal-title'), `${banning ? 'Ban' : 'Kick'} ${name}?`);
+    say(element('dismissal-title'), banning ? 'Ban ' : 'Kick ', nameNode(name), '?');
     const until = banning ? 'cannot come back as long as this party lasts' : 'can come back after some minutes';
-    say(element('dismissal-text'), `${name} is sent out, and ${until}.`);
+    say(element('dismissal-text'), nameNode(name), ` is sent out, and ${until}.`);
     say(element('dismissal-yes'), banning ? 'Ban' : 'Kick');
     element('dismissal-address-row').hidden = !banning;
     element('dismissal-address').checked = true;

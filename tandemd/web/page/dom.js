@@ -20,9 +20,13 @@ export function made(tag, className, text) {
   return node;
 }
 
-// Setting what is set already would make screen readers say it again.
-export function say(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+// A member's name. Its writing direction does not affect the text around it.
+export const nameNode = (name, className = '') => made('bdi', className, name);
+
+// Fill an element with texts and nodes. Setting what is set already would make screen readers say it again.
+export function say(node, ...parts) {
+  const text = parts.map((part) => part.textContent ?? part).join('');
+  if (node.textContent !== text) node.replaceChildren(...parts);
 }
 
 export function showScreen(screen) {

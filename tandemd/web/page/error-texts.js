@@ -1,5 +1,7 @@
 // What somebody is told who is not let in yet, not let in, or sent out.
 
+import { isolated } from './text.js';
+
 const WAITING = {
   room_full: 'The party is full. You come in as soon as somebody leaves.',
   locked: 'The host has locked the party. You come in as soon as it is open again.',
@@ -32,7 +34,7 @@ export function sentOut(message) {
  * Ticket that was given, or null. now: ms since 1970.
  */
 export function refusal(error, { pin, ticket, now }) {
-  const reason = error.reason ? ` The reason given: “${error.reason}”` : '';
+  const reason = error.reason ? ` The reason given: “${isolated(error.reason)}”` : '';
   switch (error.code) {
     case 'bad_pin':
       return pin ? 'This is not the PIN of that party.' : 'This party has a PIN.';

@@ -4,6 +4,7 @@ import { randomWord } from './identity.js';
 import { CLIP } from './room-controller.js';
 import { refusal } from './error-texts.js';
 import { element, showScreen } from './dom.js';
+import { webAddress } from './text.js';
 import { serverUrl } from './server-url.js';
 
 export class Start {
@@ -109,10 +110,10 @@ export class Start {
 
   #newRoom() {
     const url = element('start-url').value.trim();
-    if (url && !/^https?:\/\/./i.test(url)) {
+    if (url && !webAddress(url)) {
       throw new Error('The video needs its whole address, with https:// before it.');
     }
-    return { roomId: `room_${randomWord(16)}`, url: url || CLIP };
+    return { roomId: `room_${randomWord(16)}`, url: webAddress(url) || CLIP };
   }
 
   // The room of the link that brought us here, or of the code or link that was typed.

@@ -3,7 +3,7 @@
 import { Dismissal } from './confirm-dialog.js';
 import { Menu } from './menu.js';
 import { span } from './error-texts.js';
-import { element, made, say } from './dom.js';
+import { element, made, nameNode, say } from './dom.js';
 
 const DOTS = 'M5 10a2 2 0 1 0 0 4 2 2 0 0 0 0-4zm7 0a2 2 0 1 0 0 4 2 2 0 0 0 0-4zm7 0a2 2 0 1 0 0 4 2 2 0 0 0 0-4z';
 const SVG = 'http://www.w3.org/2000/svg';
@@ -23,7 +23,7 @@ function dots() {
 class Person {
   line = made('li', 'person');
   menu = made('button', 'icon');
-  #name = made('span', 'person-name');
+  #name = nameNode('', 'person-name');
   #tags = {
     you: made('span', 'tag', 'you'),
     host: made('span', 'tag host', 'host'),
@@ -169,8 +169,8 @@ export class People {
 
   #barredLine({ userId, name, how }) {
     const item = made('li', 'person');
-    const who = made('p', 'barred-who', name);
-    who.append(' ', made('span', 'hint', how));
+    const who = made('p', 'barred-who');
+    who.append(nameNode(name), ' ', made('span', 'hint', how));
     const button = made('button', 'small', 'Let in');
     button.type = 'button';
     button.dataset.letIn = userId;

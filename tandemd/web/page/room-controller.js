@@ -5,6 +5,7 @@ import { Connection } from './connection.js';
 import { Hosting } from './host-actions.js';
 import { Player } from './player.js';
 import { Room } from './room-state.js';
+import { webAddress } from './text.js';
 import { serverUrl } from './server-url.js';
 
 // Stands for the clip of whatever server the page came from.
@@ -249,7 +250,7 @@ export class Party {
 
   #loadTitle() {
     const { url } = this.room;
-    this.player.load(url === CLIP ? CLIP_FILE : /^https?:/.test(url) ? url : null);
+    this.player.load(url === CLIP ? CLIP_FILE : webAddress(url) || null);
     this.player.follow(this.room.timeline);
   }
 

@@ -91,7 +91,7 @@ export class Room {
     // Every part of this change is in the state.
     this.#part = Infinity;
     this.#joined = true;
-    if (lost) this.#note('Some messages may be missing here.', state.serverTime);
+    if (lost) this.#note('Some messages may be missing here.');
     return 'state';
   }
 
@@ -100,12 +100,12 @@ export class Room {
       case 'USER_JOINED': {
         const back = this.users.has(message.userId);
         this.users.set(message.userId, message.username);
-        if (!back) this.#note(`${this.name(message.userId)} has joined.`);
+        if (!back) this.#noteAbout(message.userId, ' has joined.');
         return 'people';
       }
       case 'USER_LEFT':
         if (!this.users.has(message.userId)) return '';
-        this.#note(`${this.name(message.userId)} ${message.reason ? `was ${message.reason}` : 'has left'}.`);
+        this.#noteAbout(message.userId, ` ${message.reason ? `was ${message.reason}` : 'has left'}.`);
         this.users.delete(message.userId);
         this.controllers.delete(message.userId);
         return 'people';
@@ -114,12 +114,12 @@ export class Room {
         return 'people';
       case 'HOST_CHANGED':
         if (message.hostUserId !== this.hostId && message.hostUserId) {
-          this.#note(`${this.name(message.hostUserId)} is the host now.`);
+          this.#noteAbout(message.hostUserId, ' is the host now.');
         }
         this.hostId = message.hostUserId;
         return 'people';
       case 'CONTROL_DELEGATED':
-        this.#note(`${this.name(message.userId)} may ${message.enabled ? '' : 'not '}control the film now.`);
+        this.#noteAbout(message.userId, ` may ${message.enabled ? '' : 'not '}control the film now.`);
         this.controllers[message.enabled ? 'add' : 'delete'](message.userId);
         return 'people';
       case 'ROOM_LOCKED':
@@ -177,6 +177,12 @@ export class Room {
 
   #note(text) {
     this.#line({ text });
+  }
+
+  // The text begins with the name, which is kept beside it: who draws the line isolates its writing direction.
+  #noteAbout(userId, does) {
+    const name = this.name(userId);
+    this.#line({ text: name + does, name });
   }
 
   #line(line) {

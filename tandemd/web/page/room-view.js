@@ -2,7 +2,8 @@
 
 import { CLIP } from './room-controller.js';
 import { People } from './member-list.js';
-import { element, made, say, showNotice } from './dom.js';
+import { element, made, nameNode, say, showNotice } from './dom.js';
+import { shownAddress, webAddress } from './text.js';
 import { serverUrl } from './server-url.js';
 
 const SEEK_STEPS = 10;
@@ -117,11 +118,12 @@ export class PartyView {
   #show(url) {
     const complain = (text) => say(element('title-error'), text);
     complain('');
-    if (!/^https?:\/\/./i.test(url)) {
+    const address = webAddress(url);
+    if (!address) {
       complain('Give the whole address of a video file, with https:// before it.');
       return;
     }
-    this.#party.show(url).then(
+    this.#party.show(address).then(
       () => {
         element('title-url').value = '';
       },
@@ -209,15 +211,24 @@ export class PartyView {
   }
 
   #line(line) {
-    if (!line.from) return made('li', 'note', line.text);
+    if (!line.from) {
+      const note = made('li', 'note', line.text);
+      const { name = '' } = line;
+      if (name) note.replaceChildren(nameNode(name), line.text.slice(name.length));
+      return note;
+    }
     // Nobody else can have this user id; the name alone would prove nothing.
     const announced = line.from === 'server';
     const item = made('li', announced ? 'said announced' : line.from === this.#party.me ? 'said mine' : 'said');
-    const head = made('p', 'said-by', announced ? 'Announcement of this server' : line.name);
+    // No line of a member has this label, whatever the member's name is.
+    const sender = announced ? made('span', 'tag host', 'Announcement of this server') : nameNode(line.name);
+    const head = made('p', 'said-by');
     const time = made('time', '', new Date(line.at).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' }));
     time.dateTime = new Date(line.at).toISOString();
-    head.append(' ', time);
-    item.append(head, made('p', 'said-text', line.text));
+    head.append(sender, ' ', time);
+    const text = made('p', 'said-text', line.text);
+    text.dir = 'auto';
+    item.append(head, text);
     return item;
   }
 
@@ -231,9 +242,9 @@ export class PartyView {
     const known = url && url !== CLIP;
     link.hidden = !known;
     // The room's title may be anybody's word: only what the browser opens as a web page becomes a link.
-    if (known && /^https?:/i.test(url)) link.href = url;
+    if (known && webAddress(url)) link.href = webAddress(url);
     else link.removeAttribute('href');
-    link.textContent = known ? url.replace(/^https?:\/\//i, '') : '';
+    link.textContent = known ? shownAddress(url) : '';
     say(element('title-name'), url === CLIP ? 'The sample clip' : url ? '' : 'Nothing yet');
   }
 
