@@ -140,7 +140,7 @@ class BanEntry(Struct, rename="camel", frozen=True, gc=False, omit_defaults=True
 
 
 class Bans(ServerMessage, tag="BANS", frozen=True, kw_only=True):
-    """The kicks and bans in force. To the host: after KICK, BAN and UNBAN, and after ROOM_STATE unless empty.
+    """The kicks and bans in force. To the host: after KICK, BAN and UNBAN; after ROOM_STATE, and to a new host, unless empty.
 
     bans: the kicks that have not ended, and all bans.
     """

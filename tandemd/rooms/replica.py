@@ -185,6 +185,10 @@ class RoomReplica:
             for user, private in private_messages.for_controllers(room, commit).items():
                 if (controller := self.group.get(user)) is not None:
                     controller.send(text_frame(m.encode(private)))
+        if "host" in commit.changes and commit.skip != room.host and (host := self.group.get(room.host)) is not None:
+            bans = private_messages.for_new_host(room, commit)
+            if bans is not None:
+                host.send(text_frame(m.encode(bans)))
         if room.due != self._timer_due or (room.due and room.due <= commit.at):
             self._schedule()
         if commit.changes or commit.closes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .. import messages as m
+from . import moderation
 from .event_types import EventType
 from .permissions import own_control
 from .state import MEMBER, Commit, Room
@@ -50,3 +51,9 @@ def for_controllers(room: Room, commit: Commit) -> dict[str, m.ServerMessage]:
     if commit.event == EventType.CONTROL_DELEGATED:
         users = {(commit.details or {})["user"]}
     return {user: own_control(room, user) for user in users}
+
+
+def for_new_host(room: Room, commit: Commit) -> m.ServerMessage | None:
+    """Return the kicks and bans in force, which only the host sees, after a commit has changed the host. None without any."""
+    bans = moderation.active(room.moderation, commit.at)
+    return moderation.bans_message(bans) if bans else None

@@ -24,6 +24,23 @@ class KickTest(ServiceTestCase):
             [("LEAVE", "ann"), ("USER_LEFT", "ann"), ("LEAVE", "cid"), ("USER_LEFT", "cid")],
         )
 
+    def test_a_new_host_learns_who_may_not_come_in(self) -> None:
+        """It had to join again to learn it."""
+        ann, bob, cid = self.world.party("ann", "bob", "cid")
+        ann.send("BAN", targetUserId="dee")
+        told = ann.send("TRANSFER_HOST", targetUserId="bob")
+        self.assertEqual([m["type"] for m in told], ["HOST_CHANGED"])
+        self.assertEqual(bob.types(), ["HOST_CHANGED", "BANS"])
+        cid.told()
+        bob.send("LEAVE")
+        self.assertEqual(
+            [m["userId"] for m in self.the([*ann.told(), *cid.told()], "BANS")["bans"]],
+            ["dee"],
+        )
+        ann.send("UNBAN", targetUserId="dee")
+        ann.send("TRANSFER_HOST", targetUserId="cid")
+        self.assertNotIn("BANS", cid.types())
+
     def test_the_connection_stays_open_and_is_in_no_room(self) -> None:
         """0.1: an old client answers every close by coming back a second later, for ever."""
         ann, bob = self.world.party("ann", "bob")

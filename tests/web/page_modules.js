@@ -65,6 +65,9 @@ test('who is kept out is what was said last, and nobody after a new state', () =
   assert.equal(room.seq, 5);
   room.apply(STATE);
   assert.deepEqual(room.bans, []);
+  room.apply({ type: 'BANS', bans });
+  room.apply({ type: 'HOST_CHANGED', hostUserId: 'bob', seq: 6, prev: 5 });
+  assert.deepEqual(room.bans, []);
 });
 
 test('whoever is kicked controls nothing when it is back', () => {

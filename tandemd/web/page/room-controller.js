@@ -219,7 +219,6 @@ export class Party {
 
   #received(message) {
     const { url } = this.room;
-    const wasHost = this.host;
     const what = this.room.apply(message);
     if (what === 'hole') {
       this.connection.join();
@@ -232,8 +231,6 @@ export class Party {
     if (!what) return;
     this.#remember();
     this.#events.changed(what);
-    // Who may not come in is told with ROOM_STATE, and not to a host who was made one meanwhile.
-    if (this.host && !wasHost && message.type === 'HOST_CHANGED' && !message.replayed) this.connection.join();
   }
 
   #entered(state, url) {

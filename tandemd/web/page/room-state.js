@@ -116,6 +116,8 @@ export class Room {
         if (message.hostUserId !== this.hostId && message.hostUserId) {
           this.#noteAbout(message.hostUserId, ' is the host now.');
         }
+        // If there are any for a new host, BANS comes next.
+        if (message.hostUserId !== this.hostId) this.bans = [];
         this.hostId = message.hostUserId;
         return 'people';
       case 'CONTROL_DELEGATED':
