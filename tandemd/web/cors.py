@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 from twisted.web.http import Request
+
+from ..rules.title_urls import parse_title
 
 OWN, TITLES = "self", "titles"
 """Words for a list of origins: the pages of this server, and the sites of `titles.allowed`."""
@@ -91,7 +92,8 @@ def _same_host(origin: bytes, host: str) -> bool:
 
 
 def origin_of(url: str) -> str:
-    """Return the origin of a URL as browsers write it, or '' without one."""
-    parts = urlsplit(url)
-    place = parts.netloc.lower().removesuffix({"http": ":80", "https": ":443"}.get(parts.scheme, ":"))
-    return f"{parts.scheme}://{place}" if place else ""
+    """Return the origin of a title's URL, or of a URL of this server, as browsers write it; '' without one."""
+    try:
+        return parse_title(url).origin
+    except ValueError:
+        return ""

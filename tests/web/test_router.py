@@ -717,6 +717,12 @@ class OriginTests(WebTestCase):
         origins = ("https://evil.example", "chrome-extension://abcdefgh", "null", None)
         self.assertEqual(self.statuses(*origins), [101] * 4)
 
+    def test_the_sites_of_titles_in_whatever_form_they_are_written(self) -> None:
+        self.serve(cors=Cors(("titles",), ["HTTPS://Films.Example:0443/Public/", "http://[2001:DB8:0::1]:", "*"]))
+        good = ("https://films.example", "http://[2001:db8::1]")
+        self.assertEqual(self.statuses(*good), [101] * len(good))
+        self.assertEqual(self.statuses("https://films.example:444"), [403])
+
     def test_listed(self) -> None:
         self.serve(cors=Cors(("https://www.netflix.com", "chrome-extension://abcdefgh", "moz-extension://*")))
         good = (
