@@ -22,10 +22,14 @@ def clean_line(text: str | None, length: int) -> str | None:
     if text is None:
         return None
     readable = _UNREADABLE.sub("", text[: 4 * length])
-    shown = " ".join("".join(c if c.isprintable() or c in JOINERS else " " for c in readable).split())
+    shown = " ".join("".join(c if _is_shown(c) or c in JOINERS else " " for c in readable).split())
     shown = limit_marks(shown)[:length].strip(" " + JOINERS)
-    visible = any(c.isprintable() and not c.isspace() and c not in _BLANK for c in shown)
+    visible = any(_is_shown(c) and not c.isspace() and c not in _BLANK for c in shown)
     return shown if visible else None
+
+
+def _is_shown(character: str) -> bool:
+    return character.isprintable() and character not in _FILLERS
 
 
 def is_reserved(name: str) -> bool:
@@ -66,6 +70,8 @@ _LOOKS_LIKE = str.maketrans(
 """Letters and signs that look like a Latin letter of the server's name."""
 
 _UNREADABLE = re.compile("[\ud800-\udfff\ufffd]")
-"""Lone surrogates, and what stands for one."""
-_BLANK = "\u115f\u1160\u2800\u3164\uffa0\u034f\ufe0e\ufe0f"
+"""Lone surrogates, and the character that stands for one."""
+_FILLERS = "\u115f\u1160\u2800\u3164\uffa0"
+"""Blanks that Python takes for letters or signs. In a name they are spaces."""
+_BLANK = _FILLERS + "\u034f\ufe0e\ufe0f"
 """Characters that are printable for Python, but invisible."""

@@ -56,7 +56,7 @@ class TitleAllowlist:
 
 
 def same_title(one: str, other: str) -> bool:
-    """Say whether two URLs lead to the same title, in whatever form they are written.
+    """Say whether two URLs, each in any form, lead to the same title.
 
     They may differ in `trackId`, with which Netflix tracks the way to a title.
     """

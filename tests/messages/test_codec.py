@@ -276,7 +276,7 @@ def _plain_types(kind: Any) -> list[Any]:
 
 
 class OddValuesTests(SynchronousTestCase):
-    """All fields of all messages with each odd character and number: there is a clean message, or an ERROR with the id."""
+    """All fields of all messages with each odd character and number: the result is a clean message, or an ERROR with the id."""
 
     def outcome(self, kind: type[Any], fields: dict[str, str]) -> Any:
         members = ",".join(f'"{name}":{value}' for name, value in fields.items())

@@ -1,4 +1,4 @@
-"""Text of members: control characters, marks, and what cannot be read."""
+"""Text of members: control characters, marks, and lone surrogates."""
 
 from __future__ import annotations
 
@@ -73,6 +73,11 @@ class ChatTextTests(SynchronousTestCase):
     def test_half_an_emoji_is_dropped_from_names(self) -> None:
         for name in ("Cy \ud83d", "Cy \ufffd", "C\udc00y"):
             self.assertEqual(clean_line(name, 50), "Cy")
+
+    def test_blanks_in_names_are_spaces(self) -> None:
+        """A name with a blank at its end looks like the name without it."""
+        for name in ("Bob\u3164", "\u2800Bob", "Bob\uffa0\u115f "):
+            self.assertEqual(clean_name(name, 50), "Bob")
 
     def test_rooms_pass_on_clean_text(self) -> None:
         """A NUL was relayed."""

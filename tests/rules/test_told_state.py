@@ -1,4 +1,4 @@
-"""Members know what a newcomer would be told: under random commands, what each member was told adds up to the room's state."""
+"""Members know as much as a newcomer: under random commands, the messages to each member add up to the room's state."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class View:
 
 
 class ToldMachine(RoomMachine):
-    """The rooms of `RoomMachine`, with what each connected member was told."""
+    """The rooms of `RoomMachine`, with the view of each connected member."""
 
     def begin(self) -> None:
         super().begin()
