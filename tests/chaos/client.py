@@ -41,6 +41,7 @@ class Client:
         self.told_to = (0, 0)
         self.host: str | None = None
         self.guest_control = False
+        self.knows_title = False
         self.texts: dict[str, tuple[int, int]] = {}
         """The chats it has seen, and where in the log."""
         self.port = 0
@@ -103,6 +104,8 @@ class Client:
             self.host = message["hostUserId"]
         elif kind == "GUEST_CONTROL":
             self.guest_control = message["enabled"]
+        elif kind == "URL_CHANGE":
+            self.knows_title = True
         elif kind == "CHAT":
             self.texts[message["text"]] = self.at
         self.told(message)
@@ -169,6 +172,8 @@ class NewClient(Client):
         """Have a command carried out; return its id."""
         self._ids += 1
         body = {"type": type, "id": self._ids, **fields}
+        if type in ("PLAY_PAUSE", "SEEK", "URL_CHANGE") and self.joined:
+            body["seq"] = self.at[1]
         self.unanswered[self._ids] = body
         self.history.add(self.reactor.seconds(), "do", body)
         if self.joined:

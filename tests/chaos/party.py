@@ -111,6 +111,8 @@ class Party:
             self._host_does(members, "TOGGLE_GUEST_CONTROL", enabled=True)
             self._host_does(members, "URL_CHANGE", url=f"{TITLE}{self.unique()}")  # no command later has the same URL
         assert await self.clock.until(lambda: all(c.guest_control for c in self.clients)), "guests may not control"
+        # The server refuses a control of a client that does not know the title yet.
+        assert await self.clock.until(lambda: all(c.knows_title for c in self.clients)), "not all know the title"
 
     def load(self) -> None:
         """Begin to do things all the time."""
