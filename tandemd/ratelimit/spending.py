@@ -25,6 +25,10 @@ RESERVED = 0.5
 """The part of a room's burst that is reserved for controls and moderation, so that chat cannot use it up."""
 
 
+STEP = 1 / 64
+"""The part of the burst that a meter may count as spent later than it was."""
+
+
 class SpendingRates(Struct, frozen=True, kw_only=True):
     """The keys of the same names in the section `limits` of the configuration."""
 
@@ -41,9 +45,15 @@ class Meter:
     wider: the meter of the /48 around an IPv6 address; None for rooms and IPv4 addresses.
     near_limit: False while `wait` returns 0.0 for `RESERVED` and all of the burst, so that messages need not call it. A
     meter with a wider one is always near its limit: other addresses charge the wider one.
+
+    A meter reads the clock only when the charges since the last reading exceed `STEP` of the burst, or may bring it near its
+    limit. It adds them as if all were made at that moment, so it never counts too little.
     """
 
-    __slots__ = ("_bytes", "_costs", "_deliveries", "_near", "_seconds", "_slack", "near_limit", "wider")
+    __slots__ = (
+        "_bytes", "_bytes_left", "_bytes_step", "_costs", "_deliveries", "_deliveries_left", "_deliveries_step", "_near",
+        "_seconds", "_slack", "near_limit", "wider",
+    )  # fmt: skip
 
     def __init__(self, clock: IReactorTime, size: Rate, deliveries: Rate, times: int = 1, wider: Meter | None = None):
         self._seconds = clock.seconds
@@ -52,25 +62,40 @@ class Meter:
         self._near = RESERVED * of_bytes, RESERVED * of_deliveries
         self._bytes = 0.0
         self._deliveries = 0.0
+        # What may be charged before the next reading of the clock, at the last reading and now.
+        self._bytes_step = self._bytes_left = 0.0
+        self._deliveries_step = self._deliveries_left = 0.0
         self.wider = wider
         self.near_limit = wider is not None
 
     def charge(self, size: int, deliveries: int) -> None:
         """Charge the cost of a command. size: stored bytes."""
+        self._bytes_left -= size
+        self._deliveries_left -= deliveries
+        if self._bytes_left < 0.0 or self._deliveries_left < 0.0:
+            self._settle()
+        if self.wider is not None:
+            self.wider.charge(size, deliveries)
+
+    def _settle(self) -> None:
+        """Add the charges since the last reading of the clock, and set the charges until the next one."""
         now = self._seconds()
         by_bytes, by_deliveries = self._costs
         near_bytes, near_deliveries = self._near
-        until = self._bytes
-        self._bytes = bytes_until = (until if until > now else now) + size * by_bytes
-        until = self._deliveries
-        self._deliveries = until = (until if until > now else now) + deliveries * by_deliveries
-        if self.wider is None:
-            self.near_limit = bytes_until > now + near_bytes or until > now + near_deliveries
-        else:
-            self.wider.charge(size, deliveries)
+        of_bytes, of_deliveries = self._slack
+        self._bytes = max(self._bytes, now) + (self._bytes_step - self._bytes_left) * by_bytes
+        self._deliveries = max(self._deliveries, now) + (self._deliveries_step - self._deliveries_left) * by_deliveries
+        bytes_seconds = min(STEP * of_bytes, now + near_bytes - self._bytes)
+        deliveries_seconds = min(STEP * of_deliveries, now + near_deliveries - self._deliveries)
+        is_near = bytes_seconds < 0.0 or deliveries_seconds < 0.0
+        self._bytes_step = self._bytes_left = 0.0 if is_near else bytes_seconds / by_bytes
+        self._deliveries_step = self._deliveries_left = 0.0 if is_near else deliveries_seconds / by_deliveries
+        self.near_limit = is_near or self.wider is not None
 
     def wait(self, part: float = 1.0) -> float:
         """Return 0.0 while the meter has credit, else the seconds until then. part: the usable part of the burst, 0 to 1."""
+        if self._bytes_left < self._bytes_step or self._deliveries_left < self._deliveries_step:
+            self._settle()
         now = self._seconds()
         if self._bytes > now or self._deliveries > now:
             of_bytes, of_deliveries = self._slack
@@ -81,12 +106,16 @@ class Meter:
 
     def take(self) -> bool:
         """Charge one byte and return True, or return False without credit."""
-        now = self._seconds()
-        until = self._bytes if self._bytes > now else now
-        if until - now > self._slack[0]:
-            self._limited(0.0, now)
-            return False
-        self._bytes = until + self._costs[0]
+        if self._bytes_left < 1.0:
+            self._settle()
+            if self._bytes_left < 1.0:
+                now = self._seconds()
+                if self._bytes - now > self._slack[0]:
+                    self._limited(0.0, now)
+                    return False
+                self._bytes += self._costs[0]
+                return True
+        self._bytes_left -= 1.0
         return True
 
     def _limited(self, wait: float, now: float) -> float:

@@ -107,7 +107,9 @@ class CommandQueue:
     def _step(self) -> None:
         live = self._live
         room = live.room
-        now = max(self._store.clock.now(), room.at)
+        now = self._store.clock.now()
+        if now < room.at:
+            now = room.at
         outcomes: list[Outcome] = []
         commits: list[Commit] = []
         while self._queue and len(outcomes) < MAX_BATCH_COMMANDS:
@@ -211,11 +213,16 @@ class CommandQueue:
                     room = live.room
                     if commit.seq > room.seq if commit.epoch == room.epoch else commit.epoch > room.epoch:
                         live.apply(commit)
-                    if live.meter is not None and entry.session is not None:
+                    meter, session = live.meter, entry.session
+                    if meter is not None and session is not None:
                         size = live.tail.last_size
                         if size < CHANGE_BYTES:
                             size = CHANGE_BYTES
-                        live.charge(entry.session, live.meter, size, len(live.room.members) * len(commit.messages))
+                        deliveries = len(live.room.members) * len(commit.messages)
+                        # Inlined `RoomReplica.charge`.
+                        meter.charge(size, deliveries)
+                        if session.meter is not None:
+                            session.meter.charge(size, deliveries)
                 if decision is None:
                     entry.stale_pin(live)
                 elif isinstance(decision, RequestError):

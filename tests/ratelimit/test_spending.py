@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tandemd.config.schema import Limits
 from tandemd.ratelimit import Meter, Rate, Spending, SpendingRates
 from tandemd.ratelimit.scopes import WIDE
-from tandemd.ratelimit.spending import RESERVED
+from tandemd.ratelimit.spending import RESERVED, STEP
 
 from ..support.fake_node import TITLE, ServiceTestCase
 
@@ -53,6 +53,32 @@ class MeterTests(SynchronousTestCase):
         meter.charge(600, 0)
         self.assertAlmostEqual(meter.wait(0.5), 1.0, places=3)
         self.assertEqual(meter.wait(), 0.0)
+
+    def test_charges_are_never_counted_too_low_nor_more_than_a_step_too_high(self) -> None:
+        meter, exact = self.spending.room(), 0.0
+        for number in range(2000):
+            self.clock.advance(number % 7 * 0.03)
+            size = 1 + number % 17
+            meter.charge(size, 0)
+            now = self.clock.seconds()
+            exact = max(exact, now) + size / 100
+            # Asked for now and then only, because the answer reads the clock.
+            if number % 50 == 0:
+                wait, over = meter.wait(0.0), exact - now
+                self.assertGreaterEqual(wait, over - 1e-6)
+                self.assertLessEqual(wait, over + 10 * STEP + 1e-6)
+
+    def test_a_frequent_charge_reads_the_clock_once_in_a_step(self) -> None:
+        readings: list[float] = []
+        seconds = self.clock.seconds
+        self.clock.seconds = lambda: readings.append(0.0) or seconds()  # type: ignore[func-returns-value, method-assign]
+        meter = self.spending.room()
+        for _ in range(400):
+            meter.charge(1, 0)
+        self.assertLess(len(readings), 40)
+        self.assertFalse(meter.near_limit)
+        meter.charge(101, 0)
+        self.assertTrue(meter.near_limit)
 
     def test_near_limit_is_false_only_while_there_is_nothing_to_wait_for(self) -> None:
         for meter in (self.spending.room(), self.address("192.0.2.1"), self.address("2001:db8:7:1::/64")):
