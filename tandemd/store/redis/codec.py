@@ -131,6 +131,18 @@ def decode_publication(data: bytes) -> tuple[str, list[Commit]]:
 
 
 def _commit(stored: CommitFields[msgspec.Raw]) -> Commit:
-    fields = msgspec.structs.asdict(stored)
-    fields["changes"] = decode_fields(stored.changes)
-    return Commit(**fields)
+    # Keywords one by one: `asdict` and its dict take twice the time.
+    return Commit(
+        epoch=stored.epoch,
+        seq=stored.seq,
+        at=stored.at,
+        event=stored.event,
+        user=stored.user,
+        details=stored.details,
+        changes=decode_fields(stored.changes) if stored.changes else {},
+        messages=stored.messages,
+        skip=stored.skip,
+        due=stored.due,
+        closes=stored.closes,
+        unrecorded=stored.unrecorded,
+    )
