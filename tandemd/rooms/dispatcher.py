@@ -74,35 +74,45 @@ class Dispatcher:
         live.submit(SyncCommand(Command(session.user, session.conn, message), session, self._store.clock))
 
     def _relay(self, session: Session, live: RoomReplica, message: m.Relay) -> None:
-        def done(error: RequestError | None = None) -> None:
+        meter, sender = live.meter, session.meter
+        if meter is not None and (meter.near_limit or (sender is not None and sender.near_limit)):
+            self._check_credit(session, live, type(message))
+        frame = text_frame(m.encode(m.relayed(message, session.user)))
+        target = live.group.get(message.to)
+        if target is None:
+            self._relay_to_mailbox(session, live, message, frame)
+            return
+        if target.lagging and target.congested:
+            raise CONGESTED
+        target.send_relay(frame)
+        self._metrics.relays.value += 1
+        if meter is not None:
+            deliveries = 1 + len(frame) // RELAY_BYTES
+            # Inlined `RoomReplica.charge`.
+            meter.charge(0, deliveries)
+            if sender is not None:
+                sender.charge(0, deliveries)
+        if message.id is not None:
+            session.send(text_frame(m.encode(m.Ack(id=message.id, seq=live.room.seq))))
+
+    def _relay_to_mailbox(self, session: Session, live: RoomReplica, message: m.Relay, frame: bytes) -> None:
+        """Store a relay for a member that has no connection here. Another node takes it at once."""
+
+        def done(error: RequestError | None) -> None:
             if error is not None:
                 self._metrics.refused[error.code] += 1
                 session.send(error_frame(error, message.id))
             elif message.id is not None:
                 session.send(text_frame(m.encode(m.Ack(id=message.id, seq=live.room.seq))))
 
-        meter, sender = live.meter, session.meter
-        if meter is not None and (meter.near_limit or (sender is not None and sender.near_limit)):
-            self._check_credit(session, live, type(message))
-        frame = text_frame(m.encode(m.relayed(message, session.user)))
-        target = live.group.get(message.to)
-        if target is not None:
-            if target.lagging and target.congested:
-                raise CONGESTED
-            target.send_relay(frame)
-            self._metrics.relays.value += 1
-            if live.meter is not None:
-                live.charge(session, live.meter, 0, 1 + len(frame) // RELAY_BYTES)
-            done()
-        elif (member := live.room.members.get(message.to)) is not None:
-            # The mailbox of a member without connection stores the relay, like a change. Another node takes it at once.
-            if live.meter is not None:
-                size = 0 if member.conn else len(frame)
-                live.charge(session, live.meter, size, 1 + len(frame) // RELAY_BYTES)
-            # The ACK follows when the relay is stored. After an ERROR the sender can send it again.
-            self._store.mailboxes.relay(live.room.room_id, message.to, frame, done)
-        else:
+        member = live.room.members.get(message.to)
+        if member is None:
             raise NO_SUCH_MEMBER
+        if live.meter is not None:
+            # The mailbox of a member without connection stores the relay, like a change.
+            live.charge(session, live.meter, 0 if member.conn else len(frame), 1 + len(frame) // RELAY_BYTES)
+        # The ACK follows when the relay is stored. After an ERROR the sender can send it again.
+        self._store.mailboxes.relay(live.room.room_id, message.to, frame, done)
 
     def _check_credit(self, session: Session, live: RoomReplica, kind: type[m.ClientMessage]) -> None:
         """Raise RequestError if the room, or the address of the sender, has used up its credit."""

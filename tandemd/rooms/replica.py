@@ -155,7 +155,7 @@ class RoomReplica:
         """Move to the version of a commit, and send its messages to the members here."""
         room = self.room
         room.apply(commit)
-        if commit.event == EventType.ROOM_CLOSED:
+        if commit.closes and commit.event == EventType.ROOM_CLOSED:
             # The sessions leave the group below.
             self.group.send(_frames(private_messages.for_closed_room(commit)))
         self._metrics.commits[commit.event or SILENT] += 1

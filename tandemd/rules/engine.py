@@ -44,6 +44,9 @@ from .state import MAX_RECENT_COMMANDS, MEMBER, Commit, Member, Room
 from .text import clean_text
 from .title_allowlist import TitleAllowlist
 
+CHAT = EventType.CHAT
+"""The most frequent event. Each look-up of an attribute of the enum would cost a call."""
+
 
 class Rules:
     """Decide commands, with the settings and the allow-list of titles as the only state."""
@@ -80,7 +83,7 @@ class Rules:
             return self._decide_internal(room, command, now)
         if body.id is None:
             member = permissions.member_for_connection(room, command.user, command.conn)
-            if PERMISSIONS[kind] is not permissions.Permission.MEMBER:
+            if PERMISSIONS[kind] is not permissions.MEMBER:
                 permissions.check(room, command.user, kind, now, self.settings.host_gone)
                 if kind in CONTROLS:
                     check_title_seen(room, command)
@@ -216,7 +219,7 @@ class Rules:
             text=text,
             timestamp=int(now * 1000),
         )
-        return Decision(EventType.CHAT, {}, (message,), {"length": len(text)})
+        return Decision(CHAT, {}, (message,), {"length": len(text)})
 
 
 def commit_of(room: Room, user: str, decision: Decision, now: float, rules: Rules) -> Commit:

@@ -45,6 +45,9 @@ PERMISSIONS: dict[type[m.ClientMessage], Permission] = {
     m.SyncResponse: Permission.MEMBER,
 }
 
+_HOST, _CONTROLLER, MEMBER = Permission.HOST, Permission.CONTROLLER, Permission.MEMBER
+"""For checks of each command, which would need a call for an attribute of the enum."""
+
 
 def member_for_connection(room: Room, user: str, conn: str) -> Member:
     """Return the member that a connection speaks for. Raises RequestError if it speaks for none."""
@@ -106,8 +109,8 @@ def check_not_banned(room: Room, user: str, address: str, now: float) -> None:
 
 def check(room: Room, user: str, kind: type[m.ClientMessage], now: float, host_gone: float) -> None:
     """Raise RequestError unless a member may send a type of message now. host_gone: as in `may_control`."""
-    who = PERMISSIONS[kind]
-    if who is Permission.HOST and user != room.host:
+    permission = PERMISSIONS[kind]
+    if permission is _HOST and user != room.host:
         raise RequestError(ErrorCode.FORBIDDEN, "Only the host may send this.")
-    if who is Permission.CONTROLLER and not may_control(room, user, now, host_gone):
+    if permission is _CONTROLLER and not may_control(room, user, now, host_gone):
         raise RequestError(ErrorCode.FORBIDDEN, "Only the host controls the film, unless it lets others control it.")
