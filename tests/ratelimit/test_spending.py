@@ -71,7 +71,7 @@ class MeterTests(SynchronousTestCase):
     def test_a_frequent_charge_reads_the_clock_once_in_a_step(self) -> None:
         readings: list[float] = []
         seconds = self.clock.seconds
-        self.clock.seconds = lambda: readings.append(0.0) or seconds()  # type: ignore[func-returns-value, method-assign]
+        self.clock.seconds = lambda: readings.append(0.0) or seconds()
         meter = self.spending.room()
         for _ in range(400):
             meter.charge(1, 0)
