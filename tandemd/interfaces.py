@@ -203,6 +203,25 @@ class IStore(Interface):
         """Return '' if the store accepts commits, else the reason, for operators."""
 
 
+class INodeStatus(Interface):
+    """The state of a node, for HTTP."""
+
+    def readiness() -> list[str]:
+        """Return the reasons why a load balancer should send no clients, as text; empty if it should."""
+
+    def warnings() -> list[str]:
+        """Return faults that are no reason to send clients to another node, as text."""
+
+    def accepts_clients() -> bool:
+        """Return whether the node accepts new WebSockets."""
+
+    def connection_count() -> int:
+        """Return the number of open WebSockets."""
+
+    def uptime() -> float:
+        """Return the seconds since the node was made."""
+
+
 class IRooms(Interface):
     """The room service, for HTTP."""
 

@@ -21,9 +21,8 @@ from ..rooms.administration import Administration
 from ..rooms.factory import make_room_service
 from ..rooms.service import RoomService
 from ..rooms.session import Outbox
-from ..rules.title_allowlist import CLIP_URL
 from ..util.services import OrderedMultiService
-from ..web import Addresses, ConnectionLimiter, Cors, FastUpgrade, Quota, TandemSite, root_resource
+from ..web import Addresses, ConnectionLimiter, Cors, FastUpgrade, Quota, TandemSite, WebServices, root_resource
 from ..web.router import Root
 from ..websocket.factory import TandemFactory
 from .backends import backend_of
@@ -37,12 +36,12 @@ from .settings import (
     authenticator_of,
     connection_limits_of,
     join_limits_of,
-    limits_of,
     message_rates_of,
     playback_sync_settings_of,
     protocol_settings_of,
     rules_of,
     spending_rates_of,
+    web_settings_of,
 )
 from .state_dir import exposed
 from .tls import certificates_of
@@ -74,7 +73,7 @@ class Node:
         self._authenticator = authenticator_of(config, reactor)
         self._hasher = PinHasher(reactor)
         self._backend = backend_of(config, reactor, self.metrics, self._conn_prefix, wall)
-        self._outbox = Outbox(reactor, self.metrics.rooms.deliveries.inc)
+        self._outbox = Outbox(reactor, self.metrics.rooms.deliveries)
         self._spending = Spending(reactor, spending_rates_of(config)) if config.limits.enabled else None
         self._rooms = self._make_rooms()
         self._addresses = Addresses(config.web.trusted_proxies, config.endpoint.startswith("haproxy:"), reactor)
@@ -129,7 +128,7 @@ class Node:
             protocol_settings_of(config),
             clients.connect,
             ConnectionCounter(self._limiter, self.metrics.connections).count,
-            self.metrics.connections.connections_dropped.inc,
+            self.metrics.connections.connections_dropped,
             limits,
             getattr(reactor, "websockets", None),
         )
@@ -151,11 +150,9 @@ class Node:
         root = self._make_root()
         handshakes = connections = None
         if limits.enabled:
-            handshakes = Quota(
-                limits.handshakes, limits.handshakes_per_address, lambda: limited.inc("pending_handshakes")
-            )
+            handshakes = Quota(limits.handshakes, limits.handshakes_per_address, limited, "pending_handshakes")
             connections = Quota(
-                limits.http_connections, limits.http_connections_per_address, lambda: limited.inc("http_connections")
+                limits.http_connections, limits.http_connections_per_address, limited, "http_connections"
             )
         return TandemSite(
             root,
@@ -168,36 +165,17 @@ class Node:
         )
 
     def _make_root(self) -> Root:
-        config, limits, status = self._config, limits_of(self._config), self.status
-        return root_resource(
+        services = WebServices(
             websocket=WebSocketResource(self._websockets),
             rooms=self._rooms.directory,
-            readiness=status.readiness,
-            warnings=status.warnings,
             metrics_text=self._metrics_text,
-            connections=status.connection_count,
-            accepts_clients=status.accepts_clients,
-            node_id=config.node_id,
-            version=__version__,
-            started_at=status.started_at,
-            clock=self._reactor,
-            wall=self._wall,
-            page_directory=PAGE,
             addresses=self._addresses,
             limiter=self._limiter,
+            lookups_refused=self.metrics.limits.lookups_refused,
             cors=self._cors,
-            titles=[url for url in config.titles.allowed if url != CLIP_URL],
-            redirect_target=config.web.redirect_target,
-            invite_base_url=config.web.invite_base_url,
-            short_id_wait=config.web.short_id_wait,
-            code_lookups=limits.code_lookups,
-            code_lookups_total=limits.code_lookups_total,
-            lookup_refused=self.metrics.limits.lookups_refused.inc,
             administration=self._make_administration(),
-            admin_token=config.admin.token,
-            metrics_token=config.web.metrics_token,
-            hsts=config.tls.hsts,
         )
+        return root_resource(web_settings_of(self._config, PAGE), self.status, services, self._reactor, self._wall)
 
     def _make_administration(self) -> Administration:
         return Administration(

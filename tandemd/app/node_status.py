@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
 
 from .. import __version__
+from ..interfaces import INodeStatus
 from ..rooms.service import RoomService
 from ..util.services import OrderedMultiService
 from ..websocket.factory import TandemFactory
@@ -15,6 +17,7 @@ from .metrics import NodeMetrics
 from .tls import Certificates
 
 
+@implementer(INodeStatus)
 class NodeStatus:
     """Answers health checks, /status, /metrics and the administration API.
 
@@ -42,15 +45,14 @@ class NodeStatus:
         self._clock = clock
         self._wall = wall
         self.drained = False
-        self.started_at = clock.seconds()
-        """When the node was made, in seconds on the reactor's clock."""
+        self._started_at = clock.seconds()
 
     def accepts_clients(self) -> bool:
-        """Whether the node accepts new WebSockets."""
+        """See `INodeStatus`."""
         return bool(self._service.running) and not self.drained
 
     def readiness(self) -> list[str]:
-        """Return the reasons why clients should not be sent to this node."""
+        """See `INodeStatus`."""
         if not self._service.running:
             return ["the node is stopping"]
         if not self._service.started:
@@ -60,15 +62,19 @@ class NodeStatus:
         return self._backend.ready()
 
     def warnings(self) -> list[str]:
-        """Return faults that are no reason to send clients to another node."""
+        """See `INodeStatus`."""
         return [
             *self._backend.warnings(),
             *(self._certificates.warnings() if self._certificates is not None else []),
         ]
 
     def connection_count(self) -> int:
-        """Return the number of open WebSockets."""
+        """See `INodeStatus`."""
         return len(self._websockets)
+
+    def uptime(self) -> float:
+        """See `INodeStatus`."""
+        return self._clock.seconds() - self._started_at
 
     def about(self) -> dict[str, object]:
         """Return the node's part of the administration API: `GET /admin/v1/node`."""
@@ -76,7 +82,7 @@ class NodeStatus:
         return {
             "nodeId": self._node_id,
             "version": __version__,
-            "uptime": round(self._clock.seconds() - self.started_at, 3),
+            "uptime": round(self.uptime(), 3),
             "time": self._wall(),
             "storeTime": self._backend.store.clock.now(),
             "drained": self.drained,

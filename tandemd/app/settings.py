@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 from twisted.internet.interfaces import IReactorTime
 
+from .. import __version__
 from ..archive.writer import WriterSettings
 from ..auth.authenticator import TokenAuthenticator
 from ..auth.keys import KeyFileError
@@ -21,9 +22,10 @@ from ..rooms.joining.limits import JoinLimits
 from ..rooms.playback_sync import PlaybackSyncSettings
 from ..rules.engine import Rules
 from ..rules.settings import RuleSettings
-from ..rules.title_allowlist import TitleAllowlist
+from ..rules.title_allowlist import CLIP_URL, TitleAllowlist
 from ..store.redis.settings import RedisSettings
 from ..util.services import StartupError
+from ..web.settings import WebSettings
 from ..websocket.factory import ProtocolSettings
 from ..websocket.send_queue import SendQueueLimits
 
@@ -141,3 +143,19 @@ def redis_settings_of(config: Config) -> RedisSettings:
 def writer_settings_of(config: Config) -> WriterSettings:
     """Return the settings of the archive writer."""
     return from_sections(WriterSettings, config.archive)
+
+
+def web_settings_of(config: Config, page_directory: str) -> WebSettings:
+    """Return the settings of HTTP. page_directory: the files of the party page."""
+    return from_sections(
+        WebSettings,
+        config.web,
+        config.tls,
+        limits_of(config),
+        node_id=config.node_id,
+        version=__version__,
+        page_directory=page_directory,
+        # The node serves its own clip.
+        titles=[url for url in config.titles.allowed if url != CLIP_URL],
+        admin_token=config.admin.token,
+    )

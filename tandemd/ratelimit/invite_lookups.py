@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from twisted.internet.interfaces import IReactorTime
 
+from ..metrics import Counter
 from . import scopes
 from .buckets import MINUTE, Plan, TokenBucket, TokenBuckets
 
@@ -18,8 +17,8 @@ class InviteLookupLimiter:
         look-ups lately, so that many guessing addresses do not use up all of them.
     """
 
-    def __init__(self, clock: IReactorTime, per_address: int, in_vain: int, refused: Callable[[], None]):
-        """refused: called for each refusal."""
+    def __init__(self, clock: IReactorTime, per_address: int, in_vain: int, refused: Counter):
+        """refused: counts the refusals."""
         self._clock = clock
         self._per_address = per_address
         self._in_vain = in_vain
@@ -58,7 +57,7 @@ class InviteLookupLimiter:
     def _take(self, ways: list[Plan]) -> float:
         taken = self._budgets.take(ways, self._clock.seconds())
         if taken.way < 0:
-            self._refused()
+            self._refused.value += 1
         return taken.wait
 
     def _of(self, address: str, keep: int = 0) -> Plan:

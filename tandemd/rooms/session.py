@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
+from ..metrics import Counter
 from ..ratelimit import Meter
 from .player_state import PlayerState
 from .unconfirmed_relays import RESENT, UnconfirmedRelays
@@ -238,12 +239,12 @@ class RoomSessions:
 class Outbox:
     """Writes the output of all sessions at the end of a reactor iteration.
 
-    delivered: called after each flush with the number of frames written, counted for each connection.
+    deliveries: counts the frames written, for each connection.
     """
 
-    def __init__(self, clock: IReactorTime, delivered: Callable[[int], None] = lambda count: None):
+    def __init__(self, clock: IReactorTime, deliveries: Counter):
         self._clock = clock
-        self._delivered = delivered
+        self._deliveries = deliveries
         self._groups: list[RoomSessions] = []
         self._sessions: list[Session] = []
         self._scheduled = False
@@ -303,7 +304,7 @@ class Outbox:
                 session.relayed = 0
                 count += len(extras)
                 _write(session, extras[0][1] if len(extras) == 1 else b"".join([frame for _, frame in extras]))
-        self._delivered(count)
+        self._deliveries.value += count
 
 
 def _no_raw_send(rest: memoryview) -> None:

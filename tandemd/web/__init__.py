@@ -5,7 +5,8 @@ from .client_addresses import Addresses, client_address
 from .connection_quota import Quota
 from .cors import Cors
 from .fast_upgrade import FastUpgrade
-from .router import root_resource
+from .router import WebServices, root_resource
+from .settings import WebSettings
 from .site import TandemSite
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "Quota",
     "FastUpgrade",
     "TandemSite",
+    "WebServices",
+    "WebSettings",
     "client_address",
     "root_resource",
 ]

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
+from ..metrics import LabeledCounter
 from ..ratelimit import scopes
 
 CLOSES_PER_ITERATION = 8
@@ -28,13 +29,14 @@ class Quota:
 
     most: the bound for all connections; 0: none.
     per_address: the bound for one address, and by `ratelimit.scopes` for the network around it; 0: none.
-    dropped: is called for each dropped connection.
+    limited, reason: the counter of dropped connections, and their label in it.
     """
 
-    def __init__(self, most: int = 0, per_address: int = 0, dropped: Callable[[], None] = lambda: None):
+    def __init__(self, most: int = 0, per_address: int = 0, limited: LabeledCounter | None = None, reason: str = ""):
         self._most = most
         self._per_address = per_address
-        self._dropped = dropped
+        self._limited = limited
+        self._reason = reason
         # Dictionaries keep the order in which things were put into them.
         self._all: dict[Channel, str] = {}
         self._by_scope: dict[str, dict[Channel, None]] = {}
@@ -64,7 +66,8 @@ class Quota:
 
     def _drop(self, channel: Channel) -> None:
         self.remove(channel)
-        self._dropped()
+        if self._limited is not None:
+            self._limited[self._reason] += 1
         channel.drop()
 
 

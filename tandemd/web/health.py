@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 
+from ..interfaces import INodeStatus
 from .client_addresses import Addresses
 from .requests import has_bearer
 from .responses import NO_STORE, Endpoint, HttpError, Response, json_answer
@@ -19,20 +20,12 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class Health(Endpoint):
     """/health: the process is alive. /health/ready: the node accepts clients.
 
-    readiness: returns the reasons why a load balancer should send no clients, as text; empty if it should.
-    warnings: returns other faults, as text.
+    The node is ready if it has no reason why a load balancer should send no clients.
     """
 
-    def __init__(
-        self,
-        node_id: str,
-        readiness: Callable[[], Sequence[str]],
-        warnings: Callable[[], Sequence[str]],
-        addresses: Addresses,
-    ):
+    def __init__(self, node_id: str, status: INodeStatus, addresses: Addresses):
         self._node_id = node_id
-        self._readiness = readiness
-        self._warnings = warnings
+        self._status = status
         self._addresses = addresses
 
     def answer(self, request: Request, path: list[str]) -> Response:
@@ -40,11 +33,11 @@ class Health(Endpoint):
             return json_answer(200, {"status": "ok", "nodeId": self._node_id}, NO_STORE)
         if path != ["ready"]:
             raise HttpError(404, "Not found")
-        reasons = list(self._readiness())
+        reasons = list(self._status.readiness())
         body: dict[str, object] = {"status": "unready" if reasons else "ready", "nodeId": self._node_id}
         if reasons:
             body["reasons"] = reasons
-        warnings = [*self._warnings(), *self._addresses.warnings()]
+        warnings = [*self._status.warnings(), *self._addresses.warnings()]
         if warnings:
             body["warnings"] = warnings
         return json_answer(503 if reasons else 200, body, NO_STORE)

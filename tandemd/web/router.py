@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote_to_bytes
 
 import msgspec
+from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
-from ..interfaces import IAdministration, IRooms
+from ..interfaces import IAdministration, INodeStatus, IRooms
+from ..metrics import Counter
 from ..ratelimit.connections import ConnectionLimiter
 from ..ratelimit.invite_lookups import InviteLookupLimiter
 from .admin_api import AdminApi
@@ -23,8 +25,9 @@ from .health import Health, MetricsEndpoint
 from .invites import Api, InviteCodes, RoomLink
 from .requests import address_of, forwarded_for, header
 from .responses import Endpoint, HttpError, Response, ResponseWriter, rejection_answer, text_answer
+from .settings import WebSettings
 from .static_files import Page
-from .status import NodeIdentity, Status
+from .status import Status
 
 if TYPE_CHECKING:
     from .site import TandemChannel
@@ -211,65 +214,55 @@ def _parts(request: Request) -> list[str]:
     return parts
 
 
+class WebServices(Struct, frozen=True):
+    """The parts of a node that serve HTTP requests.
+
+    websocket: takes over the connections at /ws and /, while the node accepts clients.
+    metrics_text: returns the metrics in the text format of Prometheus.
+    limiter: the limits of connections and requests.
+    lookups_refused: counts rejected look-ups of invite codes.
+    cors: the web pages that may use the server.
+    administration: the service behind /admin; None: none.
+    """
+
+    websocket: IResource
+    rooms: IRooms
+    metrics_text: Callable[[], bytes]
+    addresses: Addresses
+    limiter: ConnectionLimiter
+    lookups_refused: Counter
+    cors: Cors
+    administration: IAdministration | None
+
+
 def root_resource(
-    *,
-    websocket: IResource,
-    rooms: IRooms,
-    readiness: Callable[[], Sequence[str]],
-    warnings: Callable[[], Sequence[str]],
-    metrics_text: Callable[[], bytes],
-    connections: Callable[[], int],
-    accepts_clients: Callable[[], bool] = lambda: True,
-    node_id: str,
-    version: str,
-    started_at: float,
-    clock: IReactorTime,
-    wall: Callable[[], float],
-    page_directory: str,
-    addresses: Addresses,
-    limiter: ConnectionLimiter,
-    cors: Cors | None = None,
-    titles: Sequence[str] = ("*",),
-    redirect_target: str = "https://www.netflix.com",
-    invite_base_url: str = "",
-    short_id_wait: float = 2.0,
-    code_lookups: int = 120,
-    code_lookups_total: int = 6000,
-    lookup_refused: Callable[[], None] = lambda: None,
-    administration: IAdministration | None = None,
-    admin_token: str = "",
-    metrics_token: str = "",
-    hsts: float = 0.0,
+    settings: WebSettings, status: INodeStatus, services: WebServices, clock: IReactorTime, wall: Callable[[], float]
 ) -> Root:
     """Return the root resource of a node.
 
-    websocket: takes over the connections at /ws and /, while `accepts_clients` returns true.
-    connections: returns the number of open WebSockets.
-    readiness, warnings: see `Health`.
-    metrics_text: returns the metrics in the text format of Prometheus.
-    started_at, wall: see `NodeIdentity` and `Status`.
-    limiter: the limits of connections and requests.
-    code_lookups, code_lookups_total, lookup_refused: see `InviteLookupLimiter`.
-    administration: the service behind /admin, for requests with `admin_token`; '' disables /admin.
-    metrics_token: see `MetricsEndpoint`.
-    cors: the web pages that may use the server; None: all.
-    titles: `titles.allowed`, see `Page`.
-    hsts: the seconds of Strict-Transport-Security on TLS connections; 0: no such header.
+    clock: the reactor's. wall: returns the time of day, in seconds since 1970.
     """
-    limits = InviteLookupLimiter(clock, code_lookups, code_lookups_total, lookup_refused)
-    codes = InviteCodes(rooms, limits, addresses)
+    addresses = services.addresses
+    lookups = InviteLookupLimiter(clock, settings.code_lookups, settings.code_lookups_total, services.lookups_refused)
+    codes = InviteCodes(services.rooms, lookups, addresses)
     endpoints: dict[str, Endpoint] = {
-        "health": Health(node_id, readiness, warnings, addresses),
-        "metrics": MetricsEndpoint(metrics_text, clock, metrics_token),
-        "status": Status(
-            NodeIdentity(node_id, version, started_at), rooms, clock, wall, connections, limits, addresses
-        ),
-        "room": RoomLink(codes, redirect_target),
+        "health": Health(settings.node_id, status, addresses),
+        "metrics": MetricsEndpoint(services.metrics_text, clock, settings.metrics_token),
+        "status": Status(settings.node_id, settings.version, status, services.rooms, wall, lookups, addresses),
+        "room": RoomLink(codes, settings.redirect_target),
         "ws": Upgrade(),
-        "api": Api(codes, addresses, invite_base_url, short_id_wait),
+        "api": Api(codes, addresses, settings.invite_base_url, settings.short_id_wait),
     }
-    if administration is not None and admin_token:
-        endpoints["admin"] = AdminApi(administration, admin_token, addresses, clock)
+    if services.administration is not None and settings.admin_token:
+        endpoints["admin"] = AdminApi(services.administration, settings.admin_token, addresses, clock)
+    page = Page(settings.page_directory, settings.titles)
     return Root(
-        websocket, endpoints, Page(page_directory, titles), cors or Cors(), accepts_clients, addresses, limiter, hsts
+        services.websocket,
+        endpoints,
+        page,
+        services.cors,
+        status.accepts_clients,
+        addresses,
+        services.limiter,
+        settings.hsts,
     )

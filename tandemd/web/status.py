@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from msgspec import Struct
-from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 
-from ..interfaces import IRooms
+from ..interfaces import INodeStatus, IRooms
 from ..ratelimit.invite_lookups import InviteLookupLimiter
 from .client_addresses import Addresses
 from .invites import raise_if_limited
@@ -16,41 +14,28 @@ from .requests import address_of, bearer
 from .responses import Endpoint, HttpError, Response, json_answer
 
 
-class NodeIdentity(Struct, frozen=True):
-    """A node and its process.
-
-    started_at: when the process started, in seconds on the reactor's clock.
-    """
-
-    node_id: str
-    version: str
-    started_at: float
-
-
 class Status(Endpoint):
     """/status: figures of the node, and the room of a client that shows a member's resume token.
 
-    clock: the reactor's.
     wall: returns the time of day, in seconds since 1970.
-    connections: returns the number of open WebSockets.
     limits: the limits of requests with a token.
     """
 
     def __init__(
         self,
-        node: NodeIdentity,
+        node_id: str,
+        version: str,
+        status: INodeStatus,
         rooms: IRooms,
-        clock: IReactorTime,
         wall: Callable[[], float],
-        connections: Callable[[], int],
         limits: InviteLookupLimiter,
         addresses: Addresses,
     ):
-        self._node = node
+        self._node_id = node_id
+        self._version = version
+        self._status = status
         self._rooms = rooms
-        self._clock = clock
         self._wall = wall
-        self._connections = connections
         self._limits = limits
         self._addresses = addresses
 
@@ -65,11 +50,11 @@ class Status(Endpoint):
             room = await self._rooms.room_for_token(token)
         counts = self._rooms.counts()
         body = {
-            "nodeId": self._node.node_id,
-            "version": self._node.version,
+            "nodeId": self._node_id,
+            "version": self._version,
             "timestamp": int(self._wall() * 1000),
-            "uptime": round(self._clock.seconds() - self._node.started_at, 3),
-            "localConnections": self._connections(),
+            "uptime": round(self._status.uptime(), 3),
+            "localConnections": self._status.connection_count(),
             "localRooms": counts["rooms"],
             "localMembers": counts["members"],
             # A room id is enough to join, so only members see theirs.

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from .. import messages as m
 from ..errors import ErrorCode, RequestError
 from ..messages.framing import text_frame
+from ..metrics import LabeledCounter
 from ..ratelimit import MessageLimits
 from .client import ClientConnection
 from .fast_path import FastProtocol
@@ -56,7 +57,7 @@ class TandemFactory(WebSocketServerFactory):
         settings: ProtocolSettings,
         connect: Callable[[TandemProtocol], ClientConnection],
         counted: Callable[[str, int | None, bool], None],
-        dropped: Callable[[str], None] = lambda reason: None,
+        dropped: LabeledCounter,
         limits: MessageLimits | None = None,
         websockets: set[Any] | None = None,
     ):
@@ -64,7 +65,7 @@ class TandemFactory(WebSocketServerFactory):
 
         connect: makes the `ClientConnection` for a protocol.
         counted: is called with a client's address, the close code, and True after a connection was opened, False after its end.
-        dropped: is called with the reason before the server ends a connection whose client does not read, answer or join.
+        dropped: counts the connections that the server ends because their client does not read, answer or join.
         limits: the limits of all connections; `to_check` refreshes their clock.
         websockets: the TCP transports of open connections, see `FairReactor.websockets`.
         """
@@ -139,7 +140,7 @@ class TandemFactory(WebSocketServerFactory):
                 break
             del self._join_deadlines[transport]
             if not transport.has_sent_join_or_ping:
-                self.dropped("idle")
+                self.dropped["idle"] += 1
                 transport.close_with_error(IDLE_ERROR)
         return [protocol.session_transport for protocol in self._protocols]
 

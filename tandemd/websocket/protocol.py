@@ -7,7 +7,6 @@ drop the connection or lose the error.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 from autobahn.websocket.types import ConnectionRequest
@@ -16,6 +15,7 @@ from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 
 from ..errors import CloseCode
+from ..metrics import LabeledCounter
 from .autobahn_private import OPEN, ServerProtocol
 from .client import ClientConnection
 from .keepalive import Keepalive
@@ -39,7 +39,7 @@ class ConnectionFactory(Protocol):
 
     clock: IReactorTime
     frame_bytes: int
-    dropped: Callable[[str], None]
+    dropped: LabeledCounter
     websockets: set[Any]
 
     def opened(self, protocol: TandemProtocol) -> None:

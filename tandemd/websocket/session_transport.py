@@ -93,7 +93,7 @@ class WebSocketTransport:
         self._protocol.sendPing(b"")
 
     def ping_timed_out(self) -> None:
-        self._protocol.factory.dropped("no_pong")
+        self._protocol.factory.dropped["no_pong"] += 1
         self._protocol.abort()
 
     # send_queue.SendQueueOwner
@@ -107,7 +107,7 @@ class WebSocketTransport:
             self._protocol.connection.session.caught_up()
 
     def slow_consumer(self, reason: str) -> None:
-        self._protocol.factory.dropped(reason)
+        self._protocol.factory.dropped[reason] += 1
         # The client resumes behind the last message that it has received, so no message may follow the discarded ones.
         self.queue = None
         # A client that does not read the close frame either is dropped by Autobahn's timer.

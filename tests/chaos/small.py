@@ -112,7 +112,7 @@ class SmallNode:
         spool = Spool(path + "spool", quarantine, metrics.store)
         self.store = make(reactor, endpoint, {}, prefix, settings, kept, metrics.store, spool)
         self.consumer = JournalConsumer(reactor, endpoint, {}, prefix, kept, metrics.store, quarantine)
-        self._outbox = Outbox(reactor)
+        self._outbox = Outbox(reactor, metrics.rooms.deliveries)
         self.rooms = make_room_service(
             self.store,
             Rules(rule_settings(grace=grace), TitleAllowlist(["https://www.netflix.com"])),
@@ -125,7 +125,13 @@ class SmallNode:
             join_limits(),
         )
         self.store.set_event_handler(follow(self.rooms.others))
-        self._factory = TandemFactory(reactor, protocol_settings(), self._connect, lambda address, code, opened: None)
+        self._factory = TandemFactory(
+            reactor,
+            protocol_settings(),
+            self._connect,
+            lambda address, code, opened: None,
+            metrics.connections.connections_dropped,
+        )
         self._numbers = 0
         self._listening: Any = None
 

@@ -16,13 +16,13 @@ from twisted.test.iosim import FakeTransport
 
 from tandemd import messages as m
 from tandemd.errors import ERROR_MEANINGS
-from tandemd.metrics import LabeledCounter
-from tandemd.web import Addresses, ConnectionLimiter, ConnectionLimits, Cors, TandemSite, root_resource
+from tandemd.metrics import Counter, LabeledCounter
+from tandemd.web import Addresses, ConnectionLimiter, ConnectionLimits, Cors, TandemSite, WebServices, root_resource
 from tandemd.websocket.factory import TandemFactory
 from tandemd.websocket.protocol import TandemProtocol
-from tests.support.settings import protocol_settings
+from tests.support.settings import protocol_settings, web_settings
 
-from ..web.test_router import FakeRooms
+from ..web.test_router import FakeRooms, FakeStatus
 from ..websocket.test_fast_path import Heard, Reader
 from .party import ACTORS, party
 from .watch import Fault, no_errors
@@ -97,26 +97,27 @@ def http(data: bytes) -> None:
 
 def _site(reactor: Any) -> FakeTransport:
     """Return a connection to a site with everything in it."""
-    factory = TandemFactory(reactor, protocol_settings(), _heard, lambda address, code, opened: None)
+    factory = TandemFactory(
+        reactor,
+        protocol_settings(),
+        _heard,
+        lambda address, code, opened: None,
+        LabeledCounter("dropped", "", "reason"),
+    )
     rooms = FakeRooms()
     rooms.invite = lambda code, address, wait: succeed(rooms.invites.get(code))
-    root = root_resource(
+    services = WebServices(
         websocket=WebSocketResource(factory),
         rooms=rooms,
-        readiness=list,
-        warnings=list,
         metrics_text=lambda: b"tandemd_up 1\n",
-        connections=lambda: 0,
-        node_id="node",
-        version="1",
-        started_at=reactor.seconds(),
-        clock=reactor,
-        wall=reactor.seconds,
-        page_directory=str(PAGE),
         addresses=Addresses(1),
         limiter=ConnectionLimiter(reactor, ConnectionLimits(), LabeledCounter("limited", "", "reason")),
+        lookups_refused=Counter("refused", ""),
         cors=Cors(["https://www.netflix.com", "null"]),
+        administration=None,
     )
+    settings = web_settings(page_directory=str(PAGE), titles=("*",))
+    root = root_resource(settings, FakeStatus([], []), services, reactor, reactor.seconds)
     address = IPv4Address("TCP", "203.0.113.9", 1)
     protocol = TandemSite(root, reactor).buildProtocol(address)
     transport = FakeTransport(protocol, isServer=True, peerAddress=address)

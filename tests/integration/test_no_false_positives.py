@@ -271,7 +271,7 @@ class HonestTest(TestCase):
         self.assertEqual({person.user: set(person.errors) for person in evening.people if person.errors}, {})
         self.assertEqual({reason: count for reason, count in metrics.limits.rate_limited.items() if count}, {})
         self.assertEqual({code: count for code, count in metrics.rooms.refused.items() if count}, {})
-        self.assertEqual(evening.server.given_up, [])
+        self.assertEqual(evening.server.dropped, {})
         room = evening.server.rooms.open.get("default_room_1")
         assert room is not None
         self.assertEqual(set(room.room.members), {person.user for person in evening.people})

@@ -139,14 +139,14 @@ class Channel:
 
 class QuotaTest(TestCase):
     def test_the_oldest_goes(self) -> None:
-        dropped: list[None] = []
-        waiting = Quota(5, 2, lambda: dropped.append(None))
+        limited = LabeledCounter("limited", "", "reason")
+        waiting = Quota(5, 2, limited, "pending_handshakes")
         channels = [Channel() for _ in range(9)]
         for channel, address in zip(channels, "aabbaaccc", strict=True):
             waiting.add(channel, address)
         # The third and fourth of a, then the third of c; otherwise never more than five, but once.
         self.assertEqual([channel.dropped for channel in channels], [1, 1, 1, 0, 0, 0, 1, 0, 0])
-        self.assertEqual((len(waiting), len(dropped)), (5, 4))
+        self.assertEqual((len(waiting), limited), (5, {"pending_handshakes": 4}))
         for channel in channels:
             waiting.remove(channel)
             waiting.remove(channel)
@@ -519,7 +519,7 @@ class DoorstepTest(LimitsTestCase):
             self.assertHas(error, code="idle")
         self.world.advance(3600)
         self.assertFalse(pinging.closed or self.eve.closed)
-        self.assertEqual(self.world.server.given_up, ["idle"] * 2)
+        self.assertEqual(self.world.server.dropped, {"idle": 2})
         self.assertEqual(self.world.server.factory._join_deadlines, {})
 
     def test_connections_of_one_address(self) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
+from tandemd.metrics import Counter
 from tandemd.rooms.session import Outbox, RoomSessions, Session
 
 
@@ -49,8 +50,8 @@ class Fanout:
 
     def __init__(self, sessions: int = 3, groups: int = 1):
         self.clock = Clock()
-        self.delivered: list[int] = []
-        self.outbox = Outbox(self.clock, self.delivered.append)
+        self.deliveries = Counter("deliveries", "")
+        self.outbox = Outbox(self.clock, self.deliveries)
         self.wires = [FakeWire() for _ in range(sessions)]
         self.sessions = [Session(str(i), "", wire, self.outbox) for i, wire in enumerate(self.wires)]
         self.groups = [RoomSessions(self.outbox, cast(Any, None)) for _ in range(groups)]
@@ -73,7 +74,7 @@ class SessionsTest(TestCase):
         self.assertEqual(self.fanout.wires[0].writes, [])
         self.fanout.clock.advance(0)
         self.assertEqual([wire.writes for wire in self.fanout.wires], [[b"abc"], [b"abcx"], [b"abc"]])
-        self.assertEqual(self.fanout.delivered, [10])
+        self.assertEqual(self.fanout.deliveries.value, 10)
         self.assertEqual(self.fanout.clock.getDelayedCalls(), [])
 
     def test_the_same_bytes_for_all(self) -> None:
@@ -152,4 +153,4 @@ class SessionsTest(TestCase):
                     fanout.groups[second].add(session, f"user{first}")
         fanout.clock.advance(0)
         self.assertEqual([fanout.got(i) for i in range(4)], expected)
-        self.assertEqual(sum(fanout.delivered), sum(got.count(b"<") for got in expected))
+        self.assertEqual(fanout.deliveries.value, sum(got.count(b"<") for got in expected))

@@ -139,8 +139,8 @@ class Party:
         self.clock = Clock()
         self.clock.rightNow = START
         self.store = MemoryStore(self.clock, 100, lambda room, commit: None, bounds())
-        self.outbox = Outbox(self.clock)
         self.metrics = NodeMetrics("0", "n")
+        self.outbox = Outbox(self.clock, self.metrics.rooms.deliveries)
         self.rooms = make_room_service(
             self.store,
             make_rules(),

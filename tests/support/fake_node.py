@@ -30,6 +30,7 @@ from tandemd.config import Config
 from tandemd.config.schema import Limits
 from tandemd.interfaces import Claims, CommitResult, IStore
 from tandemd.messages import Join
+from tandemd.metrics import LabeledCounter
 from tandemd.ratelimit import MessageLimits, Spending
 from tandemd.rooms.factory import make_room_service
 from tandemd.rooms.playback_sync import PlaybackSyncSettings
@@ -157,7 +158,7 @@ class Server:
         self.pins = Pins()
         self.store: Any = make_store(reactor, self._journalled)
         self.metrics = NodeMetrics("test", "node")
-        self.outbox = Outbox(reactor, self.metrics.rooms.deliveries.inc)
+        self.outbox = Outbox(reactor, self.metrics.rooms.deliveries)
         self.spending = None if limits is None else Spending(reactor, spending_rates_of(Config(limits=limits)))
         self.rooms = make_room_service(
             self.store,
@@ -171,7 +172,7 @@ class Server:
             join_limits() if limits is None else join_limits_of(Config(limits=limits)),
             self.spending,
         )
-        self.given_up: list[str] = []
+        self.dropped = LabeledCounter("dropped", "", "reason")
         """Why connections were ended whose clients did not read, did not answer or wanted nothing."""
         self.door = ConnectionLimiter(reactor, ConnectionLimits(), self.metrics.limits.rate_limited)
         self.limits: MessageLimits | None = None
@@ -181,7 +182,7 @@ class Server:
             self.door = ConnectionLimiter(reactor, connection_limits_of(config), self.metrics.limits.rate_limited)
             self.limits = MessageLimits(reactor, message_rates_of(config), self.door.penalize)
             protocol = msgspec.structs.replace(protocol, join_timeout=limits.join_timeout)
-        self.factory = TandemFactory(reactor, protocol, self._connect, self._counted, self.given_up.append, self.limits)
+        self.factory = TandemFactory(reactor, protocol, self._connect, self._counted, self.dropped, self.limits)
         self.addresses = Addresses()
         root = Root(
             WebSocketResource(self.factory), {}, NotFound(), Cors(["*"]), lambda: True, self.addresses, self.door

@@ -14,6 +14,7 @@ from tandemd.rooms.joining.limits import JoinLimits
 from tandemd.rooms.playback_sync import PlaybackSyncSettings
 from tandemd.rules.settings import RuleSettings
 from tandemd.store.redis.settings import RedisSettings
+from tandemd.web import WebSettings
 from tandemd.websocket.factory import ProtocolSettings
 from tandemd.websocket.send_queue import SendQueueLimits
 
@@ -58,3 +59,7 @@ def send_queue_limits(**changes: Any) -> SendQueueLimits:
 def protocol_settings(**changes: Any) -> ProtocolSettings:
     """Return the settings of a connection, without join_timeout unless it is given."""
     return _changed(settings.protocol_settings_of(CONFIG), {"join_timeout": 0.0, **changes})
+
+
+def web_settings(**changes: Any) -> WebSettings:
+    return _changed(settings.web_settings_of(CONFIG, ""), changes)

@@ -33,8 +33,8 @@ from zope.interface.verify import verifyObject
 from tandemd.app.log_observer import json_line, text_line
 from tandemd.config import Config
 from tandemd.errors import ErrorCode, RequestError
-from tandemd.interfaces import IRooms
-from tandemd.metrics import LabeledCounter
+from tandemd.interfaces import INodeStatus, IRooms
+from tandemd.metrics import Counter, LabeledCounter
 from tandemd.ratelimit.invite_lookups import InviteLookupLimiter
 from tandemd.web import (
     Addresses,
@@ -43,6 +43,7 @@ from tandemd.web import (
     Cors,
     Quota,
     TandemSite,
+    WebServices,
     client_address,
     root_resource,
 )
@@ -51,6 +52,7 @@ from tandemd.web.cors import USUAL
 from tandemd.web.file_range import CHUNK_BYTES, FileRange, PartSender
 
 from ..support.log_events import observe_log
+from ..support.settings import web_settings
 
 CODE = "abcde12345"
 ROOM = "default_room_1700000000000"
@@ -147,6 +149,30 @@ class Echo(WebSocketServerProtocol):
         self.sendMessage(payload, isBinary)
 
 
+@implementer(INodeStatus)
+class FakeStatus:
+    """A node with 9 connections that runs for a minute. reasons, warnings: what `readiness` and `warnings` return."""
+
+    def __init__(self, reasons: list[str], warnings: list[str]):
+        self._reasons = reasons
+        self._warnings = warnings
+
+    def readiness(self) -> list[str]:
+        return self._reasons
+
+    def warnings(self) -> list[str]:
+        return self._warnings
+
+    def accepts_clients(self) -> bool:
+        return True
+
+    def connection_count(self) -> int:
+        return 9
+
+    def uptime(self) -> float:
+        return 60.0
+
+
 class WebTestCase(TestCase):
     """A site with everything in it."""
 
@@ -178,29 +204,38 @@ class WebTestCase(TestCase):
         self.serve()
 
     def serve(self, trusted_hops: int = 0, **settings: Any) -> None:
-        """Replace the site by one with other settings."""
+        """Replace the site by one with other settings or services."""
         factory = WebSocketServerFactory(reactor=self.reactor)
         factory.protocol = Echo
         factory.setProtocolOptions(webStatus=False, openHandshakeTimeout=0, allowNullOrigin=True)
         self.addresses = Addresses(trusted_hops, clock=self.reactor)
+        services: dict[str, Any] = {
+            "websocket": WebSocketResource(factory),
+            "rooms": self.rooms,
+            "metrics_text": lambda: b"tandemd_up 1\n",
+            "addresses": self.addresses,
+            "limiter": ConnectionLimiter(self.reactor, self.door, self.limited),
+            "lookups_refused": Counter("refused", ""),
+            "cors": Cors(),
+            "administration": None,
+        }
+        for name in services.keys() & settings.keys():
+            services[name] = settings.pop(name)
         root = root_resource(
-            **{
-                "websocket": WebSocketResource(factory),
-                "rooms": self.rooms,
-                "readiness": lambda: self.reasons,
-                "warnings": lambda: self.warnings,
-                "metrics_text": lambda: b"tandemd_up 1\n",
-                "connections": lambda: 9,
-                "node_id": "node-1",
-                "version": "1.2.3",
-                "started_at": self.reactor.seconds() - 60,
-                "clock": self.reactor,
-                "wall": self.reactor.seconds,
-                "page_directory": self.page,
-                "addresses": self.addresses,
-                "limiter": ConnectionLimiter(self.reactor, self.door, self.limited),
-                **settings,
-            }
+            web_settings(
+                **{
+                    "node_id": "node-1",
+                    "version": "1.2.3",
+                    "page_directory": self.page,
+                    "titles": ("*",),
+                    "admin_token": "",
+                    **settings,
+                }
+            ),
+            FakeStatus(self.reasons, self.warnings),
+            WebServices(**services),
+            self.reactor,
+            self.reactor.seconds,
         )
         self.site = TandemSite(root, self.reactor)
 
@@ -258,6 +293,7 @@ def upgrade(path: str, **headers: str) -> bytes:
 class FakeTests(TestCase):
     def test_fake_rooms_provide_the_interface(self) -> None:
         verifyObject(IRooms, FakeRooms())
+        verifyObject(INodeStatus, FakeStatus([], []))
 
 
 class HealthTests(WebTestCase):
@@ -815,9 +851,8 @@ class AwaitedTests(WebTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.dropped: list[bool] = []
         self.pumps: list[iosim.IOPump] = []
-        self.site.waiting = self.waiting = Quota(20, 5, lambda: self.dropped.append(True))
+        self.site.waiting = self.waiting = Quota(20, 5, self.limited, "pending_handshakes")
         self.site.address_of = self.addresses.early
 
     def many(self, count: int, data: bytes, peer: str = "203.0.113.{}") -> list[Client]:
@@ -838,7 +873,7 @@ class AwaitedTests(WebTestCase):
     def test_half_a_request(self) -> None:
         clients = self.many(30, b"GET /ws HTTP/1.1\r\nHost: x\r\n")
         self.assertEqual([client.closed for client in clients], [True] * 10 + [False] * 20)
-        self.assertEqual((len(self.waiting), len(self.dropped)), (20, 10))
+        self.assertEqual((len(self.waiting), self.limited), (20, {"pending_handshakes": 10}))
         self.assertEqual(self.request("/health", Connection="close").status, 200)
         self.reactor.advance(16)
         self.flush()
@@ -854,7 +889,7 @@ class AwaitedTests(WebTestCase):
         sockets = self.many(50, upgrade("/ws"), "198.51.100.1")
         self.assertFalse(any(client.closed for client in (*waiting, *sockets)))
         self.assertTrue(all(client.data.startswith(b"HTTP/1.1 101") for client in sockets))
-        self.assertEqual((len(self.waiting), self.dropped), (0, []))
+        self.assertEqual((len(self.waiting), self.limited), (0, {}))
 
     def test_kept_alive_is_waiting_again(self) -> None:
         clients = self.many(30, head("/health"))
@@ -1236,15 +1271,14 @@ class SlowDownloadTests(WebTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.dropped: list[bool] = []
-        self.site.connections = self.connections = Quota(40, 10, lambda: self.dropped.append(True))
+        self.site.connections = self.connections = Quota(40, 10, self.limited, "http_connections")
         self.site.address_of = self.addresses.early
 
     def test_of_one_address(self) -> None:
         with self.open_file_count_kept():
             slow = unread(self.site, 30, "203.0.113.7")
         self.assertEqual([transport.aborted for transport in slow], [1] * 20 + [0] * 10)
-        self.assertEqual((len(self.connections), len(self.dropped)), (10, 20))
+        self.assertEqual((len(self.connections), self.limited), (10, {"http_connections": 20}))
         self.assertEqual(self.request("/health", peer=IPv4Address("TCP", "203.0.113.7", 2)).status, 200)
 
     def test_of_many(self) -> None:
@@ -1260,7 +1294,7 @@ class SlowDownloadTests(WebTestCase):
 
     def test_pipelined_behind_a_proxy_they_count_for_the_client(self) -> None:
         self.serve(trusted_hops=1)
-        self.site.connections = self.connections = Quota(40, 10, lambda: self.dropped.append(True))
+        self.site.connections = self.connections = Quota(40, 10, self.limited, "http_connections")
         self.site.address_of = self.addresses.early
         forwarded = head("/page/clip.mp4", X_Forwarded_For="198.51.100.1")
         slow = unread(self.site, 30, "10.0.0.1", forwarded)
@@ -1450,19 +1484,16 @@ class LookupLimitsTests(TestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1_700_000_000)
-        self.refused = 0
+        self.refused = Counter("refused", "")
 
     def limits(self, per_address: int, in_vain: int = 0) -> InviteLookupLimiter:
-        return InviteLookupLimiter(self.clock, per_address, in_vain, self._refused)
-
-    def _refused(self) -> None:
-        self.refused += 1
+        return InviteLookupLimiter(self.clock, per_address, in_vain, self.refused)
 
     def test_rest_gives_no_more_than_the_burst(self) -> None:
         limits = self.limits(2)
         self.clock.advance(1_000_000)
         self.assertEqual([bool(limits.take("a")) for _ in range(4)], [False, False, True, True])
-        self.assertEqual(self.refused, 2)
+        self.assertEqual(self.refused.value, 2)
 
     def test_asking_while_refused_does_not_prolong_it(self) -> None:
         limits = self.limits(2)

@@ -13,6 +13,7 @@ from twisted.test.iosim import FakeTransport
 from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
 
+from tandemd.metrics import LabeledCounter
 from tandemd.ratelimit.metrics import LimitMetrics
 from tandemd.web import Addresses, ConnectionLimiter, ConnectionLimits, FastUpgrade, TandemSite
 from tandemd.web.cors import Cors
@@ -78,7 +79,9 @@ class Doorstep:
         clock = MemoryReactorClock()
         connect = cast(Any, lambda protocol: heard)
         settings = protocol_settings(fast_path=fast)
-        factory = TandemFactory(clock, settings, connect, lambda address, code, opened: None)
+        factory = TandemFactory(
+            clock, settings, connect, lambda address, code, opened: None, LabeledCounter("dropped", "", "reason")
+        )
         self.protocol = cast(TandemProtocol, factory.buildProtocol(IPv4Address("TCP", "10.0.0.1", 1)))
         transport = FakeTransport(self.protocol, isServer=True)
         cast(Any, self.protocol).makeConnection(transport)
@@ -208,7 +211,11 @@ class ShortcutTest(TestCase):
         connect = cast(Any, lambda protocol: self.heard)
         self.counted: list[bool] = []
         factory = TandemFactory(
-            self.clock, protocol_settings(), connect, lambda address, code, opened: self.counted.append(opened)
+            self.clock,
+            protocol_settings(),
+            connect,
+            lambda address, code, opened: self.counted.append(opened),
+            LabeledCounter("dropped", "", "reason"),
         )
         self.limited = LimitMetrics().rate_limited
         door = ConnectionLimiter(self.clock, ConnectionLimits(connections_per_minute=2), self.limited)

@@ -24,6 +24,7 @@ from twisted.test.iosim import FakeTransport
 from twisted.trial.unittest import TestCase
 
 from tandemd.messages.framing import text_frame
+from tandemd.metrics import LabeledCounter
 from tandemd.websocket import autobahn_private
 from tandemd.websocket.autobahn_private import OpenedServerProtocol, ServerProtocol
 from tandemd.websocket.factory import TandemFactory
@@ -110,7 +111,9 @@ class Reader:
             return self.heard
 
         settings = protocol_settings(frame_bytes=limit, fast_path=fast)
-        self.factory = TandemFactory(self.clock, settings, connect, lambda address, code, opened: None)
+        self.factory = TandemFactory(
+            self.clock, settings, connect, lambda address, code, opened: None, LabeledCounter("dropped", "", "reason")
+        )
         self.protocol: Any = self.factory.buildProtocol(IPv4Address("TCP", "10.0.0.1", 1))
         self.transport = FakeTransport(self.protocol, isServer=True)
         self.protocol.makeConnection(self.transport)
@@ -335,6 +338,7 @@ class EscapeHatchTest(TestCase):
                 protocol_settings(fast_path=fast),
                 cast(Any, None),
                 lambda address, code, opened: None,
+                LabeledCounter("dropped", "", "reason"),
             )
             self.assertIs(type(factory.buildProtocol(IPv4Address("TCP", "10.0.0.1", 1))), kind)
 

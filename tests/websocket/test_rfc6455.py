@@ -24,6 +24,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from tandemd.metrics import LabeledCounter
 from tandemd.websocket.factory import TandemFactory
 from tandemd.websocket.protocol import TandemProtocol
 from tests.support.settings import protocol_settings
@@ -422,7 +423,13 @@ class HandshakeTest(WebTestCase):
         def counted(address: str, code: int | None, opened: bool) -> None:
             self.opened += opened
 
-        factory = TandemFactory(self.reactor, protocol_settings(fast_path=self.fast), connect, counted)
+        factory = TandemFactory(
+            self.reactor,
+            protocol_settings(fast_path=self.fast),
+            connect,
+            counted,
+            LabeledCounter("dropped", "", "reason"),
+        )
         # The time after a handshake is the business of the other tests.
         factory.opened = lambda protocol: None
         self.serve(websocket=WebSocketResource(factory))

@@ -83,16 +83,16 @@ class SlowClientTest(SocketTestCase):
         self.ann.say("CHAT", text="again")
         self.world.settle()
         self.assertEqual([message.get("text") for message in self.messages(self.drained())], ["again"])
-        self.assertEqual(self.server.given_up, [])
+        self.assertEqual(self.server.dropped, {})
 
     def test_too_much(self) -> None:
         """Waiting frames are dropped, a close frame follows the bytes on their way, and soon the end."""
         self.fall_behind()
         for _ in range(100):
             self.chat()
-            if self.server.given_up:
+            if self.server.dropped:
                 break
-        self.assertEqual(self.server.given_up, ["output_bytes"])
+        self.assertEqual(self.server.dropped, {"output_bytes": 1})
         self.assertIsNone(self.protocol.session_transport.queue)
         said = [message["seq"] for message in self.ann.told("CHAT")]
         self.assertLess(len(said) * 1000, 700_000)
@@ -109,7 +109,7 @@ class SlowClientTest(SocketTestCase):
             self.ann.say("OFFER", to="bob", offer={"type": "offer", "sdp": "x" * 4000}, id=at)
             self.world.settle()
         refused = self.ann.told("ERROR")
-        self.assertEqual(({error["code"] for error in refused}, self.server.given_up), ({"rate_limited"}, []))
+        self.assertEqual(({error["code"] for error in refused}, self.server.dropped), ({"rate_limited"}, {}))
         self.assertGreater(len(refused), 10)
         said = 300 - len(refused)
         got = self.messages(self.drained())
@@ -132,7 +132,7 @@ class SlowClientTest(SocketTestCase):
                 target.send_relay(text_frame(b"x" * 20_000))
         self.clock.advance(0)
         self.assertGreater(refused, 100)
-        self.assertEqual(self.server.given_up, [])
+        self.assertEqual(self.server.dropped, {})
 
     def test_discarded_relays_are_kept(self) -> None:
         """The client answers the close frame, but has not received the relays that waited behind it. They are sent again."""
@@ -140,7 +140,7 @@ class SlowClientTest(SocketTestCase):
         self.ann.say("OFFER", to="bob", offer={"type": "offer", "sdp": "x"}, id=1)
         self.world.settle()
         self.assertEqual(len(self.ann.told("ACK")), 1)
-        while not self.server.given_up:
+        while not self.server.dropped:
             self.chat()
         found = list(frames_in(self.drained()))
         self.assertNotIn(b'"OFFER"', b"".join(payload for _, payload in found))
@@ -155,9 +155,9 @@ class SlowClientTest(SocketTestCase):
     def test_nothing_for_too_long(self) -> None:
         self.fall_behind()
         self.wait(9)
-        self.assertEqual(self.server.given_up, [])
+        self.assertEqual(self.server.dropped, {})
         self.wait(2)
-        self.assertEqual(self.server.given_up, ["output_stall"])
+        self.assertEqual(self.server.dropped, {"output_stall": 1})
         self.ended()
 
     def ended(self) -> None:
@@ -185,7 +185,7 @@ class SlowClientTest(SocketTestCase):
         data += self.drained()
         got = [message["seq"] for message in self.messages(data) if message["type"] == "CHAT"]
         self.assertEqual(got, said)
-        self.assertEqual(self.server.given_up, [])
+        self.assertEqual(self.server.dropped, {})
 
     def test_one_long_write(self) -> None:
         """It is given to the transport piece by piece."""
@@ -195,12 +195,12 @@ class SlowClientTest(SocketTestCase):
         self.pump()
         self.assertTrue(self.session.lagging)
         self.assertEqual(self.drained(), long)
-        self.assertEqual(self.server.given_up, [])
+        self.assertEqual(self.server.dropped, {})
 
     def test_a_write_that_is_too_long(self) -> None:
         self.session.send(text_frame(b"y" * 5 * self.limits.output_bytes))
         self.clock.advance(0)
-        self.assertEqual(self.server.given_up, ["output_bytes"])
+        self.assertEqual(self.server.dropped, {"output_bytes": 1})
 
     def test_a_stream_may_be_longer_than_what_may_wait(self) -> None:
         made = []
@@ -218,7 +218,7 @@ class SlowClientTest(SocketTestCase):
             b"behind it"
         )
         self.assertEqual(self.drained(), expected)
-        self.assertEqual((len(made), self.server.given_up), (40, []))
+        self.assertEqual((len(made), self.server.dropped), (40, {}))
 
     def film(self) -> None:
         """Start the film, as host and clients would."""
@@ -336,7 +336,7 @@ class CrowdTest(SocketTestCase):
         heard = [[message["seq"] for message in client.told("CHAT")] for client in others]
         self.assertEqual(len(heard[0]), 600)
         self.assertEqual([one for one in heard if one != heard[0]], [])
-        self.assertEqual(self.server.given_up, ["output_bytes"])
+        self.assertEqual(self.server.dropped, {"output_bytes": 1})
         self.assertFalse(any(client.closed for client in others))
 
     def test_no_copies(self) -> None:

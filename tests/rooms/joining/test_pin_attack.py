@@ -67,7 +67,7 @@ class PinAttackTest(TestCase):
         self.clock.advance(1_700_000_000)
         self.began = self.clock.seconds()
         self.metrics = NodeMetrics("test", "node").rooms
-        self.outbox = Outbox(self.clock)
+        self.outbox = Outbox(self.clock, self.metrics.deliveries)
         store = MemoryStore(self.clock, 100, lambda room, commit: None, bounds())
         self.rooms = make_room_service(
             store,

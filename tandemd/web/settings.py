@@ -1,0 +1,31 @@
+"""Settings of the HTTP server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+
+class WebSettings(Struct, frozen=True):
+    """Settings of the HTTP endpoints. A setting that is no configuration key is described here.
+
+    page_directory: the files of the party page.
+    titles: the sites from which the page may play.
+    admin_token: the bearer token of /admin; '': no /admin.
+    metrics_token: the bearer token of /metrics; '': none is needed.
+    hsts: the seconds of Strict-Transport-Security on TLS connections; 0: no such header.
+    """
+
+    node_id: str
+    version: str
+    page_directory: str
+    titles: Sequence[str]
+    redirect_target: str
+    invite_base_url: str
+    short_id_wait: float
+    code_lookups: int
+    code_lookups_total: int
+    admin_token: str
+    metrics_token: str
+    hsts: float
