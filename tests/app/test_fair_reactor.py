@@ -224,7 +224,7 @@ class KindsTest(ReactorTestCase):
         self.run_until(lambda: len(servers[0].heard) == 50)
         self.assertEqual([len(server.heard) for server in servers[1:]], [10] * 5)
 
-    def test_own_sockets_wait_for_nobody(self) -> None:
+    def test_own_sockets_do_not_wait(self) -> None:
         """Sockets that the node opened, such as that to Redis, are handled in each iteration."""
         servers = self.enter(4)
         peer = Server()

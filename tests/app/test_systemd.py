@@ -118,7 +118,7 @@ class NotifierTests(SynchronousTestCase):
         self.handlers[signal.SIGHUP](signal.SIGHUP, None)
         self.assertEqual((manager.told(), self.reloaded), ([], 1))
 
-    def test_nobody_asks(self) -> None:
+    def test_without_a_watchdog_interval(self) -> None:
         for environ in ({}, {"NOTIFY_SOCKET": "vsock:2:1234"}):
             notifier = self.notifier(environ)
             notifier.startService()
@@ -128,7 +128,7 @@ class NotifierTests(SynchronousTestCase):
         self.notifier({}, always=True).startService()
         self.assertEqual(list(self.handlers), [signal.SIGHUP])
 
-    def test_nobody_listens(self) -> None:
+    def test_without_a_listener(self) -> None:
         notifier = self.notifier({"NOTIFY_SOCKET": "/no/such"})
         notifier.startService()
         notifier.stopService()
@@ -187,7 +187,7 @@ class UnitTests(DaemonTestCase):
         await heard.told.next(lambda it: it.startswith("STOPPING=1\n"))
         self.assertEqual(await daemon.ended(), -signal.SIGTERM)
 
-    async def test_a_restart_refuses_nobody(self) -> None:
+    async def test_a_restart_refuses_no_connection(self) -> None:
         made = self.socket()
         daemon = await self.connected(made)
         self.assertEqual(daemon.port, made.getsockname()[1])

@@ -108,7 +108,7 @@ class Contract(CaseMethods):
             self.assertIn(part, str(error))
         self.assertNotIn("\n", str(error))
 
-    def test_somebody_elses_database(self) -> None:
+    def test_foreign_database(self) -> None:
         self.execute('create table "rooms" ("number" integer)')
         error = self.assertRaises(MigrationError, migrate, self.dialect())
         self.assertIn('"rooms"', str(error))

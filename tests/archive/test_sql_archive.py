@@ -312,7 +312,7 @@ class Contract:
 
     # ---- users
 
-    def test_somebody_leaves_and_comes_back(self) -> None:
+    def test_a_member_leaves_and_comes_back(self) -> None:
         room = make_room()
         self.write(room, step(room, m_ann=member("ann", "Ann")))
         self.write(room, step(room, m_ann=None), users=["ann"])
@@ -320,7 +320,7 @@ class Contract:
         self.write(room, step(room, m_ann=member("ann", None, 3, NOW + 50)), users=["ann"])
         self.assertEqual(self.query('select "username", "left_at" from "users"'), [("Ann", None)])
 
-    def test_somebody_who_was_never_written_has_left(self) -> None:
+    def test_a_member_that_was_never_written_has_left(self) -> None:
         room = make_room()
         step(room, m_ann=member("ann", "Ann"))
         self.write(room, step(room, m_ann=None), users=["ann"])

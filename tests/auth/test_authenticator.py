@@ -389,7 +389,7 @@ class JoinTest(FilesMixin, ServiceTestCase):
     def token(self, user: str, **changes: Any) -> str:
         return jwt.encode(claims(sub=user, **changes), SECRET, "HS256", {"kid": "s"})
 
-    def test_nobody_without_a_token(self) -> None:
+    def test_no_member_without_a_token(self) -> None:
         ann = self.world.join("ann", role="host")
         error = self.refused(ann.told(), "unauthorized")
         self.assertNotIn("retryAfterMs", error)
@@ -416,7 +416,7 @@ class JoinTest(FilesMixin, ServiceTestCase):
         told = self.world.join("ann", auth=self.token("ann", role="\ud83d"), id=5).told()
         self.assertEqual(self.refused(told, "unauthorized")["id"], 5)
 
-    def test_somebody_elses_token(self) -> None:
+    def test_token_of_another_user(self) -> None:
         self.refused(self.world.join("eve", auth=self.token("ann")).told(), "unauthorized")
         self.refused(self.world.join("ann", "other", auth=self.token("ann")).told(), "unauthorized")
 

@@ -107,7 +107,7 @@ class Checker:
         """Return the broken invariants. rows, rooms: the archive after everything got there; None without an archive."""
         self._in_step()
         self._hosts()
-        self._nobody_left()
+        self._no_member_left()
         self._no_ghosts()
         self._commands(rows)
         self._relays()
@@ -246,7 +246,7 @@ class Checker:
                     self._wrong(None, f"{room}: the host is {user} at {key[0]}, and was {before}, without a change")
                 before = user
 
-    def _nobody_left(self) -> None:
+    def _no_member_left(self) -> None:
         stay = {(history.room, history.user) for history in self.histories if history.stays}
         for history in self.histories:
             for message in history.heard():

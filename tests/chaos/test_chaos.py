@@ -75,7 +75,7 @@ class ChaosTestCase(TestCase):
 class FaultTests(ChaosTestCase):
     """Faults, one after another. Old and new clients, in rooms of their own and together."""
 
-    async def test_nobody_loses_anything(self) -> None:
+    async def test_nothing_is_lost(self) -> None:
         party = await self.party((6, 0), (3, 3), (0, 6))
         stage = Stage(reactor, self.cluster, party, random.Random(SEED))
         party.load()
@@ -109,7 +109,7 @@ class FaultTests(ChaosTestCase):
 class LossTests(ChaosTestCase):
     """Redis loses data while a node is frozen."""
 
-    async def test_nobody_loses_anything_that_redis_or_a_frozen_node_has_lost(self) -> None:
+    async def test_nothing_is_lost_that_redis_or_a_frozen_node_has_lost(self) -> None:
         party = await self.party((5, 0), (3, 3), (0, 4))
         stage = Stage(reactor, self.cluster, party, random.Random(SEED + 1))
         party.load()
@@ -185,7 +185,7 @@ class RestartTests(ChaosTestCase):
     DRAIN = 1.5
     environ = {"TANDEMD_DRAIN_SECONDS": str(DRAIN)}
 
-    async def test_nobody_notices(self) -> None:
+    async def test_no_member_notices(self) -> None:
         party = await self.party(
             (30, 0), (8, 8), (0, 10), kinds={"CHAT": 4, "OFFER": 1, "UPDATE_USERNAME": 1}, rate=10.0
         )

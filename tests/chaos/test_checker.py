@@ -335,7 +335,7 @@ class MailTests(CheckerTestCase):
         self.assertTrue(await self.party.clock.until(lambda: target.joined))
         return await self.judge()
 
-    async def test_to_somebody_in_the_grace_period(self) -> None:
+    async def test_to_a_member_in_the_grace_period(self) -> None:
         await self.scene()
         self.assertEqual(await self._relay(), [])
 

@@ -14,7 +14,7 @@ from .test_chaos import ChaosTestCase
 class SlowTests(ChaosTestCase):
     """Nothing that is on its way is lost, and much of it is late."""
 
-    async def test_nobody_loses_anything(self) -> None:
+    async def test_nothing_is_lost(self) -> None:
         party = await self.party((8, 0), (3, 3))
         stage = Stage(reactor, self.cluster, party, random.Random(3))
         party.load()

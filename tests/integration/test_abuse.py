@@ -50,7 +50,7 @@ class FloodTests(RawTestCase):
         self.assertIn(b'tandemd_rate_limited_total{reason="abuse"} 3.0', metrics)
         self.assertIn(b'tandemd_rate_limited_total{reason="penalized"} 3.0', metrics)
 
-    async def test_a_foreign_page_keeps_nobody_out(self) -> None:
+    async def test_a_foreign_page_keeps_no_client_out(self) -> None:
         """The operator may admit any site: its abuse in a member's browser must not cost the member's address."""
         daemon = await self.running(**self.environ, TANDEMD_WEB_ALLOWED_ORIGINS="*")
         member = await self.connect(daemon, "127.0.0.1")

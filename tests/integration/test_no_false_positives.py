@@ -266,7 +266,7 @@ class HonestTest(TestCase):
         self.addCleanup(evening.stop)
         return evening
 
-    def assertNobodyNoticed(self, evening: Evening) -> None:
+    def assertNoMemberNoticed(self, evening: Evening) -> None:
         metrics = evening.server.metrics
         self.assertEqual({person.user: set(person.errors) for person in evening.people if person.errors}, {})
         self.assertEqual({reason: count for reason, count in metrics.limits.rate_limited.items() if count}, {})
@@ -288,7 +288,7 @@ class HonestTest(TestCase):
         evening = self.evening(20)
         self.begin(evening, 10)
         evening.run(HOURS * 3600)
-        self.assertNobodyNoticed(evening)
+        self.assertNoMemberNoticed(evening)
         received = evening.server.metrics.connections.received
         self.assertGreater(received["POSITION_UPDATE"], 1_000_000)
         self.assertGreater(received["ICE_CANDIDATE"], 100_000)
@@ -305,7 +305,7 @@ class HonestTest(TestCase):
             for person in evening.people:
                 evening.come_back(person)
             evening.run(30)
-        self.assertNobodyNoticed(evening)
+        self.assertNoMemberNoticed(evening)
 
     def test_the_last_of_a_full_room(self) -> None:
         """A new member answers an offer of each other member."""
@@ -318,7 +318,7 @@ class HonestTest(TestCase):
             evening.clock.advance(STEP)
         evening.arrive(evening.people[-1])
         self.assertGreater(evening.server.metrics.connections.received["ANSWER"], 248)
-        self.assertNobodyNoticed(evening)
+        self.assertNoMemberNoticed(evening)
 
     def test_a_full_room(self) -> None:
         """250 behind three addresses: they come, all reconnect twice at once, then talk for three minutes and seek."""
@@ -339,7 +339,7 @@ class HonestTest(TestCase):
             for number in range(120):
                 evening.people[(minute * 120 + number) % 250].say(encoded("CHAT", text="Did you see that? " * 5))
                 evening.clock.advance(0.5)
-        self.assertNobodyNoticed(evening)
+        self.assertNoMemberNoticed(evening)
 
     def test_a_call_among_eight(self) -> None:
         """Each calls each once a minute for an hour, and one is lost meanwhile: all that they send arrives, once, in order."""
@@ -376,7 +376,7 @@ class HonestTest(TestCase):
                 # Of several callers, each one's parts are in order.
                 self.assertEqual(sorted(person.signals), sorted(sent[person.user]), (minute, person.user))
                 person.signals.clear()
-        self.assertNobodyNoticed(evening)
+        self.assertNoMemberNoticed(evening)
 
     def test_a_member_with_a_year_of_bans(self) -> None:
         """A ban and a kick every week: commands cost as much as in a new room, and none is rejected."""
@@ -423,7 +423,7 @@ class HonestTest(TestCase):
             self.assertEqual(mine[0], others[0])
             self.assertLess(abs(mine[1] - others[1]), 20, mine[0])
         for evening in (year, new):
-            self.assertNobodyNoticed(evening)
+            self.assertNoMemberNoticed(evening)
         back = trolls[0]
         back.connect()
         year.run(1, busy=False)

@@ -36,7 +36,7 @@ class PartyTests(DaemonTestCase):
         self.assertEqual(status, 1, said)
         self.assertRegex(said, r"^smoke_test.py: bob did not see play at 10 within 2 s")
 
-    async def test_nobody_there(self) -> None:
+    async def test_no_server_there(self) -> None:
         status, said = await self.party("ws://127.0.0.1:1/ws", "--wait=1.5")
         self.assertEqual(status, 1, said)
         self.assertRegex(said, "^smoke_test.py: ann did not get into the room within 1.5 s .*refused")

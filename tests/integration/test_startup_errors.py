@@ -72,7 +72,7 @@ class StoreTestCase(TestCase):
 
 
 class RedisTests(StoreTestCase):
-    async def test_nobody_there(self) -> None:
+    async def test_no_server_there(self) -> None:
         """Redis is given a few seconds: it may be starting too."""
         for path, why in (("/no/such/socket", "No such file or directory"), ("127.0.0.1", "refused")):
             began = reactor.seconds()
@@ -230,7 +230,7 @@ class PostgreSQLTests(StoreTestCase):
         self.assertNotIn("\n", text)
         return text
 
-    def test_nobody_there(self) -> None:
+    def test_no_server_there(self) -> None:
         text = self.cannot(POSTGRES_HOST="/no/such")
         self.assertRegex(text, r"^postgres\.host \(POSTGRES_HOST\): cannot connect to the PostgreSQL database")
         self.assertIn("check that it runs, and the host, port, user", text)

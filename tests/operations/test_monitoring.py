@@ -96,7 +96,7 @@ class RuleTests(SynchronousTestCase):
         ):
             self.assertIn(metric, watched)
 
-    def test_whoever_is_woken_finds_out_why(self) -> None:
+    def test_each_alert_has_a_runbook_section(self) -> None:
         for rule in RULES:
             self.assertIn(rule["labels"]["severity"], ("critical", "warning"))
             self.assertEqual(set(rule["annotations"]), {"summary", "description", "runbook_url"})

@@ -112,7 +112,7 @@ class PenaltyTest(TestCase):
         self.clock.advance(4)
         self.assertEqual([self.offend() for _ in range(100)], [6] * 100)
 
-    def test_nobody_else(self) -> None:
+    def test_no_other_address(self) -> None:
         self.offend()
         self.assertEqual((self.penalties.wait("b"), self.offend("")), (0, 0))
 

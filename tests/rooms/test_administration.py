@@ -62,7 +62,7 @@ class RuleTests(SynchronousTestCase):
         self.assertEqual((decision.event, decision.details), ("ANNOUNCEMENT", {"by": BY, "text": "Good night"}))
         self.assertEqual(decision.changes, {})
 
-    def test_announce_to_nobody(self) -> None:
+    def test_announce_to_no_member(self) -> None:
         self.world.begin()
         self.assertFalse(self.world.decide("", Announce(BY, "x")).commits)
 

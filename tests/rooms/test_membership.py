@@ -77,7 +77,7 @@ class LeaveTest(ServiceTestCase):
 
 
 class GraceTest(ServiceTestCase):
-    def test_nobody_is_told_of_a_short_absence(self) -> None:
+    def test_no_member_is_told_of_a_short_absence(self) -> None:
         """B10: a lost connection removed the member at once, and with the host went its role."""
         ann, bob = self.world.party("ann", "bob")
         ann.cut()

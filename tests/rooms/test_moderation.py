@@ -8,7 +8,7 @@ from ..support.fake_node import TITLE, ServiceTestCase
 
 
 class KickTest(ServiceTestCase):
-    def test_what_everybody_is_told(self) -> None:
+    def test_messages_to_all_members(self) -> None:
         ann, bob, cid = self.world.party("ann", "bob", "cid")
         told = ann.send("KICK", targetUserId="bob", reason="spoilers", id=1)
         self.assertEqual([m["type"] for m in told], ["LEAVE", "USER_LEFT", "ACK", "BANS"])
@@ -74,7 +74,7 @@ class KickTest(ServiceTestCase):
         self.refused(thief.told(), "kicked")
         self.assertIsNotNone(bob)
 
-    def test_somebody_who_is_away_finds_the_door_closed(self) -> None:
+    def test_a_member_that_is_away_is_banned(self) -> None:
         ann, bob = self.world.party("ann", "bob")
         bob.cut()
         ann.send("KICK", targetUserId="bob")
@@ -269,7 +269,7 @@ class LockTest(ServiceTestCase):
         back.send("LOCK_ROOM", locked=False)
         self.assertHas(self.the(eve.told(), "ROOM_STATE"), hostUserId="ann")
 
-    def test_who_waits_comes_in_when_everybody_is_gone(self) -> None:
+    def test_a_waiting_join_is_accepted_when_all_members_have_left(self) -> None:
         [ann] = self.world.party("ann")
         ann.send("LOCK_ROOM", locked=True)
         eve = self.world.join("eve")
@@ -342,7 +342,7 @@ class DelegateTest(ServiceTestCase):
         self.assertEqual([m["type"] for m in told], ["CONTROL_DELEGATED", "ROOM_STATE", "GUEST_CONTROL"])
         self.assertHas(told[0], replayed=True)
 
-    def test_when_the_room_was_loaded_anew(self) -> None:
+    def test_after_the_room_was_reloaded(self) -> None:
         ann, bob, cid = self.world.party("ann", "bob", "cid")
         ann.send("DELEGATE_CONTROL", targetUserId="bob", enabled=True)
         for client in (bob, cid):

@@ -44,7 +44,7 @@ class FilmTestCase(ServiceTestCase):
 
 
 class ControlsTest(FilmTestCase):
-    def test_everybody_is_told_also_the_sender(self) -> None:
+    def test_all_members_are_told_and_the_sender(self) -> None:
         told = self.ann.send(
             "PLAY_PAUSE", control="play", currentTime=12.5, eventTimestamp=1, userId="ann", roomId="room"
         )
@@ -101,7 +101,7 @@ class ControlsTest(FilmTestCase):
         self.assertAlmostEqual(self.the(told, "PLAY_PAUSE")["currentTime"], 101, 3)
         self.assertAlmostEqual(self.position(), 101, 3)
 
-    def test_wrong_types_reach_nobody(self) -> None:
+    def test_wrong_types_reach_no_member(self) -> None:
         """B41: strings and negative times were stored and told."""
         for fields in (
             {"control": "play", "currentTime": "12"},
@@ -135,7 +135,7 @@ class ControlsTest(FilmTestCase):
 
 
 class TitlesTest(FilmTestCase):
-    def test_everybody_is_told(self) -> None:
+    def test_all_members_are_told(self) -> None:
         """B22, X4: the time is in milliseconds where seconds are expected; nobody gets it."""
         told = self.ann.send("URL_CHANGE", url=TITLE, currentTime=5_000_000, userId="ann", roomId="room")
         self.assertEqual(told, self.bob.told())
@@ -221,7 +221,7 @@ class TitlesTest(FilmTestCase):
         self.world.advance(11)
         self.assertEqual(self.world.join("dan").types(), ["ROOM_STATE", "URL_CHANGE"])
 
-    def test_nobody_who_may_control_is_sent_anywhere(self) -> None:
+    def test_no_controller_is_resynced(self) -> None:
         self.ann.send("TOGGLE_GUEST_CONTROL", enabled=True)
         self.ann.send("URL_CHANGE", url=TITLE)
         self.assertEqual(self.world.join("dan").types(), ["ROOM_STATE"])
@@ -287,7 +287,7 @@ class GateTest(FilmTestCase):
         self.assertEqual([m["type"] for m in dan.send("SEEK", currentTime=9, isPlaying=True)][-1:], ["SEEK_PAUSE"])
         self.assertEqual([m["type"] for m in dan.send("READY", targetTime=9)], ["PLAY_PAUSE"])
 
-    def test_nobody_watches(self) -> None:
+    def test_no_member_watches(self) -> None:
         self.playing()
         self.world.advance(10)
         told = self.ann.send("SEEK", currentTime=9, isPlaying=True)

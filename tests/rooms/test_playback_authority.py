@@ -89,14 +89,14 @@ class StalledHostTest(AuthorityTestCase):
         self.let_play((self.ann, self.stall(6, 12)), seconds=20)
         self.assertEqual(self.ann.told(), [])
 
-    def test_nobody_misses_a_message(self) -> None:
+    def test_no_member_misses_a_message(self) -> None:
         self.let_play((self.ann, self.stall(2, 6)), seconds=10)
         self.forget()
         self.cid.send("CHAT", text="x")
         for client in (self.ann, self.bob):
             self.assertLessEqual(self.the(client.told(), "CHAT")["prev"], 5)
 
-    def test_a_short_stall_sets_nobody_back_more_than_its_length(self) -> None:
+    def test_a_short_stall_sets_no_member_back_more_than_its_length(self) -> None:
         told = self.let_play((self.ann, self.stall(6, 7)), seconds=20)
         self.assertEqual([m for _, m in told if m["type"] == "PLAY_PAUSE"], [])
         self.assertAlmostEqual(self.position, 119, 0)
@@ -136,7 +136,7 @@ class FollowingHostTest(AuthorityTestCase):
         self.assertAlmostEqual(self.position, 140, 1)
         self.assertEqual(self.bob.told("PLAY_PAUSE"), [])
 
-    def test_it_is_corrected_as_anybody_is(self) -> None:
+    def test_it_is_corrected_as_any_member_is(self) -> None:
         self.let_play((self.ann, lambda t: (50 + t, True)), seconds=4)
         self.assertAlmostEqual(self.ann.told("HOST_HEARTBEAT")[0]["currentTime"], 103, -1)
         self.let_play((self.ann, lambda t: (self.position, False)), seconds=12)
@@ -310,7 +310,7 @@ class CorrectionsTest(AuthorityTestCase):
 
 
 class UnwatchedTest(AuthorityTestCase):
-    def test_the_timeline_stands_still_while_nobody_watches(self) -> None:
+    def test_the_timeline_stands_still_while_no_member_watches(self) -> None:
         """F22: it ran on, behind the end of the film."""
         self.world.advance(50)
         self.assertLess(self.position, 112)

@@ -481,7 +481,7 @@ class RestartTest(ServiceTestCase):
         self.assertHas(state, isPlaying=True, gate=None)
         self.assertGreaterEqual(state["currentTime"], 500)
 
-    def test_nobody_comes_back(self) -> None:
+    def test_no_member_comes_back(self) -> None:
         self.restart()
         self.world.advance(46)
         self.assertEqual(self.world.store.codes(), ["room"])

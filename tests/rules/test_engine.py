@@ -16,7 +16,7 @@ class PlaybackTests(SynchronousTestCase):
         self.world = World()
         self.world.join_all("host", "guest")
 
-    def test_play_moves_the_timeline_and_tells_everybody(self) -> None:
+    def test_play_moves_the_timeline_and_tells_all_members(self) -> None:
         decision = self.world.play("host", 100.0)
         (message,) = decision.messages
         self.assertEqual(
@@ -187,7 +187,7 @@ class FollowTests(SynchronousTestCase):
         self.assertEqual((playback.known, playback.playing, playback.position), (True, False, 0.0))
         self.assertFalse(self.world.do("guest", CorrectPlayback(700.0, True)).commits)
 
-    def test_somebody_who_is_gone_is_not_followed(self) -> None:
+    def test_a_member_that_has_left_is_not_followed(self) -> None:
         """B17: a late heartbeat created a room again."""
         self.world.leave("host")
         self.assertFalse(self.world.do("host", CorrectPlayback(5.0, True)).commits)
@@ -200,7 +200,7 @@ class GateTests(SynchronousTestCase):
         self.world.join_all("a", "b", "c", "d", "e", watching=True)
         self.world.play("a", 10.0)
 
-    def test_a_seek_pauses_everybody_also_the_one_who_seeked(self) -> None:
+    def test_a_seek_pauses_all_members_and_its_sender(self) -> None:
         decision = self.world.seek("a", 50.0)
         (message,) = decision.messages
         self.assertIsInstance(message, m.SeekPause)
@@ -324,7 +324,7 @@ class GateTests(SynchronousTestCase):
         self.assertEqual(self.world.room.gate.pending, ("a", "b", "c", "d", "e"))
         self.assertFalse(self.world.ready("f", 50.0).commits)
 
-    def test_nobody_watches_so_nothing_waits(self) -> None:
+    def test_no_member_watches_so_nothing_waits(self) -> None:
         world = World()
         world.join_all("a", "b")
         decision = world.seek("a", 50.0)
@@ -391,7 +391,7 @@ class GateTests(SynchronousTestCase):
         self.assertEqual((decision.reply.user_id, decision.reply.control, decision.reply.seq), ("server", "play", None))
         self.assertAlmostEqual(decision.reply.current_time, 52.0)
 
-    def test_a_ready_nobody_waits_for_disturbs_nobody(self) -> None:
+    def test_an_unexpected_ready_has_no_effect(self) -> None:
         self.world.pause("a", 5.0)
         decision = self.world.ready("b", 50.0)
         self.assertEqual((decision.commits, decision.reply), (False, None))
@@ -442,7 +442,7 @@ class SettingsTests(SynchronousTestCase):
         self.world.do("host", m.TransferHost(target_user_id="host"))
         self.assertEqual(self.world.host, "host")
 
-    def test_transfer_only_to_somebody_who_is_there(self) -> None:
+    def test_transfer_only_to_a_present_member(self) -> None:
         self.assertEqual(self.world.refused("host", m.TransferHost(target_user_id="nobody")), "no_such_member")
         self.world.lose("guest")
         self.assertEqual(self.world.refused("host", m.TransferHost(target_user_id="guest")), "no_such_member")
@@ -456,7 +456,7 @@ class SettingsTests(SynchronousTestCase):
         for name in (" ", "\x00\x01", "\u200b", "\u202e", "\u2028", "\u200d"):
             self.assertEqual(self.world.refused("guest", m.UpdateUsername(username=name)), "bad_message", ascii(name))
 
-    def test_chat_reaches_everybody_and_not_the_archive(self) -> None:
+    def test_chat_reaches_all_members_and_not_the_archive(self) -> None:
         decision = self.world.do("guest", m.Chat(text="hi"))
         (said,) = decision.messages
         self.assertEqual((said.user_id, said.username, said.text), ("guest", "Guest", "hi"))
@@ -529,7 +529,7 @@ class CommandIdTests(SynchronousTestCase):
         self.world.join("a", token="t", resume=True)
         self.assertEqual(self.world.do("a", m.Chat(id=1, text="x"), nonce="n").seq, seq)
 
-    def test_another_run_of_the_client_counts_anew(self) -> None:
+    def test_another_run_of_the_client_restarts_its_ids(self) -> None:
         self.world.do("a", m.Chat(id=1, text="x"), nonce="n")
         self.assertTrue(self.world.do("a", m.Chat(id=1, text="x"), nonce="o").commits)
 

@@ -34,11 +34,11 @@ class FirstJoinTests(SynchronousTestCase):
         self.assertEqual((told(decision), decision.skip), (["USER_JOINED"], "b"))
         self.assertEqual((self.world.host, self.world.room.settings.invite), ("a", "abc"))
 
-    def test_nobody_is_the_server(self) -> None:
+    def test_no_member_is_the_server(self) -> None:
         for user in ("server", "Server", "server ", " SERVER", "s\u0435rver", "ser\u200bver"):
             self.assertEqual(self.world.refused(user, Enter("x", "")), "bad_user", ascii(user))
 
-    def test_nobody_has_the_servers_name(self) -> None:
+    def test_no_member_has_the_servers_name(self) -> None:
         for name in (
             "Server", "SERVER", " server ", "S\u0435rv\u0435r", "\u0405erver", "\uff33\uff45\uff52\uff56\uff45\uff52",
             "Server.", "\u2605 Server \u2605", "S\u00e9rver", "5erver", "Serv3r", "\U0001d412erver", "se\u200drver",
@@ -117,7 +117,7 @@ class PinTests(SynchronousTestCase):
         command = Command("c", "n/boot/9", Enter("C", "1", Pin("other", "right")))
         self.assertRaises(StalePinError, self.world.rules.decide, self.world.room, command, self.world.now)
 
-    def test_somebody_who_is_a_member_needs_none(self) -> None:
+    def test_a_member_needs_none(self) -> None:
         """X10, X11: an old client joins again without its PIN, or with another PIN."""
         for pin in (None, Pin("salt", "wrong"), Pin("other", "x")):
             self.world.join("a", again=True, pin=pin, username=None)
@@ -177,7 +177,7 @@ class JoinAgainTests(SynchronousTestCase):
         self.world.join("a")
         self.assertEqual((self.world.host, self.world.member("a").order), ("a", order))
 
-    def test_a_page_that_was_loaded_anew_does_not_watch_yet(self) -> None:
+    def test_a_reloaded_page_does_not_watch_yet(self) -> None:
         self.world.watch("b")
         self.world.join("b", again=True)
         self.assertFalse(self.world.member("b").watching)
@@ -203,7 +203,7 @@ class IdentityTests(SynchronousTestCase):
         self.world.join("b")
         self.world.join("b")
 
-    def test_but_not_for_somebody_who_was_given_a_token(self) -> None:
+    def test_but_not_for_a_member_that_was_given_a_token(self) -> None:
         self.conflict(address="1")
         self.world.lose("a")
         self.conflict(address="1")
@@ -212,11 +212,11 @@ class IdentityTests(SynchronousTestCase):
         self.world.join("b", address="")
         self.assertEqual(self.world.refused("b", Enter("X", ""), conn="n/boot/99"), "identity_conflict")
 
-    def test_nor_for_somebody_who_has_used_a_token(self) -> None:
+    def test_nor_for_a_member_that_has_used_a_token(self) -> None:
         self.world.join("a", address="1", token="T1")
         self.conflict(address="1")
 
-    def test_nor_for_somebody_who_has_used_an_id(self) -> None:
+    def test_nor_for_a_member_that_has_used_an_id(self) -> None:
         self.world.do("a", m.Chat(id=1, text="x"), nonce="n")
         self.conflict(address="1")
 
@@ -416,7 +416,7 @@ class ResumeTests(SynchronousTestCase):
         self.world.join("a", new_token="T")
         self.world.join("b")
 
-    def test_nobody_is_told(self) -> None:
+    def test_no_member_is_told(self) -> None:
         self.world.lose("a")
         decision = self.world.join("a", token="T", resume=True)
         self.assertEqual((decision.messages, decision.event), ((), "USER_RESUMED"))
@@ -755,7 +755,7 @@ class GreetingTests(SynchronousTestCase):
         self.world.do("a", m.ToggleGuestControl(enabled=True))
         self.assertEqual(types(self.greet("b")), ["ROOM_STATE", "PLAY_PAUSE"])
 
-    def test_nothing_is_said_of_a_film_nobody_knows(self) -> None:
+    def test_nothing_is_said_of_an_unknown_film(self) -> None:
         """B23: a new room moved the newcomer to 0."""
         self.world.join("b")
         self.assertEqual(types(self.greet("b")), ["ROOM_STATE"])
@@ -772,7 +772,7 @@ class GreetingTests(SynchronousTestCase):
         self.assertEqual(types(said), ["ROOM_STATE", "LEAVE", "USER_LEFT"])
         self.assertEqual(said[1], m.LegacyLeave(user_id="c"))
 
-    def test_also_to_one_who_was_away_for_so_long_that_it_joins_anew(self) -> None:
+    def test_also_to_a_member_that_was_away_too_long_and_joins_again(self) -> None:
         self.world.join_all("b", "c")
         self.world.lose("b")
         self.world.advance(50)
@@ -803,7 +803,7 @@ class GreetingTests(SynchronousTestCase):
         assert isinstance(state, m.RoomState)
         self.assertIs(state.resumed, True)
 
-    def test_secrets_are_nobody_elses(self) -> None:
+    def test_secrets_reach_their_owner_only(self) -> None:
         """B29: others must not see ids, addresses, tokens and PINs."""
         self.world = World()
         self.world.join("a", pin=PIN, new_token="T-SECRET", address="9.9.9.9", invite="inv")

@@ -72,7 +72,7 @@ class KickTests(SynchronousTestCase):
         for body in (m.Kick(target_user_id="host"), m.Ban(target_user_id="host")):
             self.assertEqual(self.world.refused("host", body), "forbidden")
 
-    def test_nobody_to_kick(self) -> None:
+    def test_no_member_to_kick(self) -> None:
         self.assertEqual(self.world.refused("host", m.Kick(target_user_id="eve")), "no_such_member")
 
     def test_sent_twice_it_is_done_once(self) -> None:
@@ -192,7 +192,7 @@ class LockTests(SynchronousTestCase):
         self.world.join_all("host", "bob")
         self.decision = self.world.do("host", m.LockRoom(locked=True))
 
-    def test_everybody_is_told(self) -> None:
+    def test_all_members_are_told(self) -> None:
         self.assertEqual(told(self.decision), ["ROOM_LOCKED"])
         self.assertEqual((self.world.log[-1].event, self.world.log[-1].details), ("ROOM_LOCKED", {"locked": True}))
 
@@ -297,7 +297,7 @@ class DelegateTests(SynchronousTestCase):
         self.world.advance(TAKEOVER_SECONDS)
         self.assertEqual((self.world.host, self.world.room.moderation.delegates), ("bob2", ()))
 
-    def test_nobody_there(self) -> None:
+    def test_no_server_there(self) -> None:
         self.assertEqual(
             self.world.refused("host", m.DelegateControl(target_user_id="eve", enabled=True)), "no_such_member"
         )

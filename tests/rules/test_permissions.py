@@ -29,7 +29,7 @@ class PermissionTests(SynchronousTestCase):
             error = self.assertRaises(RequestError, member_for_connection, self.room, user, conn)
             self.assertEqual(error.code, code)
 
-    def test_nobody_speaks_for_a_member_without_connection(self) -> None:
+    def test_no_connection_speaks_for_a_member_without_connection(self) -> None:
         self.world.lose("guest")
         for conn in ("", "n/boot/99", self.world.conns["guest"]):
             self.assertEqual(

@@ -388,7 +388,7 @@ class RoomMachine(RuleBasedStateMachine):
     # -- invariants
 
     @invariant()
-    def one_host_while_anybody_is_connected(self) -> None:
+    def one_host_while_a_member_is_connected(self) -> None:
         room = self.room
         assert room.host == "" or room.host in room.members
         if any(member.conn and member.role != GUEST for member in room.members.values()):
@@ -456,7 +456,7 @@ class TokenMachine(RoomMachine):
     roles = {"ann": GUEST, "bob": HOST, "cid": GUEST, "dee": HOST}
 
     @invariant()
-    def whoever_has_a_token_is_known_by_it(self) -> None:
+    def a_member_with_a_token_is_known_by_it(self) -> None:
         assert {user: member.role for user, member in self.room.members.items()}.items() <= self.roles.items()
 
 

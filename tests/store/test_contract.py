@@ -197,7 +197,7 @@ class StoreContract:
         self.assertEqual(await store.rooms.find_invite("inv-room"), "room")
         self.assertIsNone(await store.rooms.find_invite("nothing"))
 
-    async def test_due_rooms_are_those_nobody_follows(self) -> None:
+    async def test_due_rooms_are_those_without_a_subscriber(self) -> None:
         store, followed = await self.begin()
         now = store.clock.now()
         await followed.send(followed.next(due=now - 1))
@@ -350,7 +350,7 @@ class RedisContractTest(StoreContract, RedisTestCase):
     async def make(self) -> Any:
         return await self.node(log_length=self.LOG)
 
-    async def test_rooms_that_nobody_has_open_are_counted(self) -> None:
+    async def test_rooms_that_no_node_has_open_are_counted(self) -> None:
         """Each node's share of them, with every sign of life."""
         store = await self.make()
         for number in range(5):

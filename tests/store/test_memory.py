@@ -148,7 +148,7 @@ class StoreContract:
             room.apply(commit)
         self.assertSame(room, self.load())
 
-    def test_whoever_is_late_is_told(self) -> None:
+    def test_a_late_follower_is_told(self) -> None:
         room = self.create()
         self.assertIsNone(self.commit(room, commits_for(room, {"host": "bob"})))
         result = self.commit(room, commits_for(room, {"host": "eve"}, {"host": "cid"}))
@@ -244,7 +244,7 @@ class StoreContract:
         self.assertTrue(0 < len(mail) <= MAILBOX_FRAMES)
         self.assertEqual(mail[-1], b"%d" % (MAILBOX_FRAMES + 49))
 
-    def test_mail_for_nobody(self) -> None:
+    def test_mail_for_no_member(self) -> None:
         self.create()
         self.store.mailboxes.relay("room", "eve", b"1")
         self.store.mailboxes.relay("nowhere", "ann", b"1")

@@ -650,7 +650,7 @@ class ShortIdTests(WebTestCase):
         self.assertEqual((reply.status, reply.json), (500, {"error": "Internal error; the server has logged it."}))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
-    def test_a_cancelled_wait_of_somebody_who_is_there_is_a_fault(self) -> None:
+    def test_a_cancelled_wait_of_a_present_member_is_a_fault(self) -> None:
         client, pump = self.connect()
         client.transport.write(head("/api/short-id/later"))
         pump.flush()

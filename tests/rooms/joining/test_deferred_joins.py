@@ -46,7 +46,7 @@ class JoinsTest(ServiceTestCase):
         self.assertEqual([m["roomId"] for m in late.told("ROOM_STATE")], ["two"])
         self.assertIsNone(self.world.room("one"))
 
-    def test_whoever_goes_is_forgotten(self) -> None:
+    def test_a_client_that_leaves_is_forgotten(self) -> None:
         for number in range(3):
             self.world.join(f"user{number}", peer="9.9.9.9")
         self.world.join("ann", room="one", peer="9.9.9.9").cut()
@@ -104,7 +104,7 @@ class FoundingTest(ServiceTestCase):
         self.world.advance(31)
         self.assertEqual(clients[2].types(), ["ROOM_STATE"])
 
-    def test_nobody_waits_behind_one_who_may_not_create(self) -> None:
+    def test_no_join_waits_behind_one_that_may_not_create(self) -> None:
         for number in range(2):
             self.world.join(f"user{number}", room=f"r{number}", peer="9.9.9.9")
         first = self.world.join("ann", room="new", peer="9.9.9.9")
@@ -147,7 +147,7 @@ class FoundingTest(ServiceTestCase):
 class EndedMeanwhileTest(ServiceTestCase):
     options: dict[str, Any] = {"make_store": HeldStore}
 
-    def test_a_room_that_ends_while_somebody_comes_in(self) -> None:
+    def test_a_room_that_ends_during_a_join(self) -> None:
         """The newcomer's room had neither its PIN nor an invite code: they were worked out for a room that was there."""
         ann = self.world.join("ann")
         self.world.store.holding = True
@@ -223,7 +223,7 @@ class PinTest(ServiceTestCase):
         self.world.advance(1805)
         self.assertEqual(bob.types(), ["ROOM_STATE"])
 
-    def test_a_refusal_that_comes_before_the_pin_is_looked_at_makes_nobody_known(self) -> None:
+    def test_a_refusal_before_the_pin_check_makes_no_address_known(self) -> None:
         self.refused(self.world.join("server", peer="6.6.6.6", pin="000000").told(), "bad_user")
         for number in range(8):
             self.guess(number, f"7.7.7.{number}")

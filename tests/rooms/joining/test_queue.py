@@ -43,7 +43,7 @@ class LobbyTest(TestCase):
         self.clock.pump([1.0] + [RETRY_INTERVAL_SECONDS] * 4)
         self.assertEqual(self.tried, ["c", "b", "a"])
 
-    def test_of_one_address_the_newest_and_its_others_after_everybody_else(self) -> None:
+    def test_of_one_address_the_newest_and_its_others_after_all_clients(self) -> None:
         for name in ("b1", "b2", "b3"):
             self.wait(name, who="b")
         self.wait("a")
@@ -81,7 +81,7 @@ class LobbyTest(TestCase):
         [place] = self.queue._lines.values()
         self.assertTrue(len(place._heap) < 250, len(place._heap))
 
-    def test_whoever_goes_is_forgotten(self) -> None:
+    def test_a_client_that_leaves_is_forgotten(self) -> None:
         for name in "ab":
             self.wait(name)
             self.queue.forget(self.sessions[name])

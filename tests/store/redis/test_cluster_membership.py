@@ -92,7 +92,7 @@ class MembersTest(RedisTestCase):
         await gatherResults(taking)
         self.assertEqual(a.follower.lost, [("room", "b/1/")])
 
-    async def test_after_an_outage_nobody_is_dead_and_grace_begins_anew(self) -> None:
+    async def test_after_an_outage_no_node_is_dead_and_grace_restarts(self) -> None:
         a = await self.node("a/1/")
         await self.node("b/1/")
         before = a.clock.grace_floor()

@@ -100,7 +100,7 @@ class FollowingTest(RedisTestCase):
         error = await self.assertFailure(a.rooms.load("room"), RequestError)
         self.assertEqual(error.code, "unavailable")
 
-    async def test_whoever_could_not_open_a_room_is_told_when_it_can_be(self) -> None:
+    async def test_a_node_that_could_not_open_a_room_is_told_when_it_can(self) -> None:
         proxy, a = await self.proxied()
         proxy.deaf = "subscriptions"
         a.rooms.subscribe("room")
@@ -357,7 +357,7 @@ class LostAnswerTest(RedisTestCase):
         proxy.cut()
         self.assertIsNone(await result)
 
-    async def test_somebody_else_was_first(self) -> None:
+    async def test_another_node_was_first(self) -> None:
         proxy, a = await self.proxied()
         b = await self.node("b/1/")
         hand = await self.open(a)
@@ -429,7 +429,7 @@ class WaitingTest(RedisTestCase):
         for question in asked:
             await self.assertFailure(question, RequestError)
 
-    async def test_stopping_lets_nobody_wait(self) -> None:
+    async def test_stopping_ends_all_waits(self) -> None:
         a = await self.node()
         hand = await self.open(a)
         self.server.stop()

@@ -120,7 +120,7 @@ class IncarnationTest(RestartTestCase):
             self.assertEqual(await self.ask(a, b"SMEMBERS", places_key(prefix)), [b"room"])
             self.assertIsNotNone(await self.ask(a, b"ZSCORE", NODES, prefix.encode()))
 
-    async def test_none_and_nobody_holds_it(self) -> None:
+    async def test_none_and_no_node_holds_it(self) -> None:
         a = await self.node()
         hand = await self.held(a)
         self.archive.rooms["room"] = hand.room.copy()
@@ -183,7 +183,7 @@ class IncarnationTest(RestartTestCase):
         await until(lambda: a._gateway.incarnation not in (None, number))
         self.is_like(await a.rooms.load("room"), before)
 
-    async def test_emptied_and_nobody_commits(self) -> None:
+    async def test_emptied_and_no_node_commits(self) -> None:
         a = await self.node()
         await self.held(a)
         number = a._gateway.incarnation
@@ -382,7 +382,7 @@ class LostAnswerTest(RestartTestCase):
         self.assertIsNone(await result)
         self.assertEqual((await a.rooms.load("room")).seq, hand.room.seq)
 
-    async def test_nobody_has_it(self) -> None:
+    async def test_no_node_has_it(self) -> None:
         proxy, a, b, hand = await self.begin()
         await self.save(b)
         result = await self.sent(a, b, hand, proxy)

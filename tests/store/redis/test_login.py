@@ -263,7 +263,7 @@ class TLSTests(NodesTestCase):
     async def test_with_an_authority_of_ones_own(self) -> None:
         await self.works(**self.tunnel(), TANDEMD_REDIS_TLS_CA=self.authority.path)
 
-    async def test_signed_by_nobody_we_know(self) -> None:
+    async def test_signed_by_an_unknown_authority(self) -> None:
         text = await self.refused(**self.tunnel())
         self.assertIn("certificate verify failed", text)
         self.assertIn("check redis.tls, redis.tls_ca and redis.host", text)
@@ -281,7 +281,7 @@ class TLSTests(NodesTestCase):
         await self.works(**sentinel, TANDEMD_REDIS_TLS_CA=self.authority.path)
         self.assertEqual(self.said.asked[0], ["AUTH", "other"])
 
-    async def test_a_sentinel_signed_by_nobody_we_know(self) -> None:
+    async def test_a_sentinel_signed_by_an_unknown_authority(self) -> None:
         text = await self.refused(**self.sentinel(self.tunnel()))
         self.assertRegex(
             text, "no sentinel in redis.sentinels tells .* certificate verify failed, check redis.tls and redis.tls_ca"

@@ -93,7 +93,7 @@ class SpoolTest(TestCase):
             self.assertIn("cannot be read", self.logged[-1])
             self.assertIn(line[:length], open(self.unreadable, "rb").read())  # noqa: SIM115
 
-    def test_a_line_that_nobody_can_read_is_kept_and_counted(self) -> None:
+    def test_an_unreadable_line_is_kept_and_counted(self) -> None:
         self.spool.append([entry(1)])
         with open(self.path, "ab") as file:
             file.write(b"???\n\n" + b"YQ== YQ==\n" + b"torn")
