@@ -1,9 +1,11 @@
-"""docs/architecture.md names the modules and packages that exist."""
+"""docs/architecture.md names modules, packages and classes that exist, and the code keeps to its limits."""
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,6 +14,40 @@ ROOT = Path(__file__).parent.parent.parent
 PACKAGES = {path.parent.name for path in (ROOT / "tandemd").glob("*/__init__.py")}
 OTHER_MODULES = {"interfaces", "metrics", "errors", "tap"}
 MODULE = re.compile(r"`((?:[a-z_]+/)+[a-z_]*)`")
+
+JSON_USERS = {
+    # messages of clients and of the server
+    "messages/codec.py",
+    # dumps of rooms, commits and rows
+    "rules/snapshot.py",
+    "store/redis/codec.py",
+    "archive/rows.py",
+    "archive/admin_queries.py",
+    "archive/writer.py",
+    # HTTP, in both directions; files of keys; the log
+    "web/responses.py",
+    "web/admin_api.py",
+    "auth/keys.py",
+    "app/log_observer.py",
+}
+"""The modules of a node that may use JSON. A message of the protocol passes through `messages.codec` only."""
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    """Yield the path below tandemd/ and the syntax tree of each module."""
+    for path in sorted((ROOT / "tandemd").rglob("*.py")):
+        yield path.relative_to(ROOT / "tandemd").as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """Return the full names of modules and objects that a module imports from other projects."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
 class ArchitectureTests(SynchronousTestCase):
@@ -56,3 +92,54 @@ class ArchitectureTests(SynchronousTestCase):
         for upper, lower in arrows:
             self.assertLess(level[upper], level[lower], f"{upper} --> {lower}")
         self.assertLessEqual(set(level) - {"metrics", "errors", "util"}, {name for arrow in arrows for name in arrow})
+
+    def test_the_walk_of_a_message_names_classes_that_exist(self) -> None:
+        """Names of classes and of methods with arguments, in the text and in the picture."""
+        walk = self.text.partition("## Life of a message")[2].partition("\n## ")[0]
+        classes = set(re.findall(r"`([A-Z][a-z]+[A-Za-z]*)`", walk))
+        methods = set(re.findall(r"\b([a-z_]+)\(", re.sub(r"`[^`]*/[^`]*`", "", walk)))
+        self.assertGreaterEqual(classes, {"PlayPause", "Command", "Commit"})
+        self.assertIn("decide", methods)
+        defined = {
+            node.name
+            for _, tree in modules()
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        }
+        self.assertEqual((classes | methods) - defined, set())
+
+    def test_the_modules_of_each_package_exist(self) -> None:
+        """The table names modules of a package in parentheses, without the package."""
+        table = self.text.partition("| package | does | never |")[2].partition("\n\n")[0]
+        named = 0
+        for package, does in re.findall(r"^\| `(\w+)` \| ([^|]*) \|", table, re.MULTILINE):
+            for name in re.findall(r"`([a-z_]+/?)`", "".join(re.findall(r"\(([^)]*)\)", does))):
+                path = ROOT / "tandemd" / package / name.rstrip("/")
+                self.assertTrue(path.with_suffix(".py").is_file() or path.is_dir(), f"{package}: {name}")
+                named += 1
+        self.assertGreater(named, 20)
+
+
+class ImportTests(SynchronousTestCase):
+    """Rules about imports that the contracts of import-linter cannot express."""
+
+    def test_only_tap_imports_the_reactor(self) -> None:
+        users = {
+            path
+            for path, tree in modules()
+            if any(name.startswith("twisted.internet.reactor") for name in imported(tree))
+        }
+        self.assertEqual(users, {"tap.py"})
+
+    def test_only_messages_encodes_messages(self) -> None:
+        users = {
+            path
+            for path, tree in modules()
+            if not path.startswith("ctl/")
+            and (
+                "json" in imported(tree)
+                or any(isinstance(node, ast.Attribute) and node.attr == "json" for node in ast.walk(tree))
+            )
+        }
+        self.assertEqual(users - JSON_USERS, set())
+        self.assertEqual(JSON_USERS - users, set(), "no longer needed in JSON_USERS")

@@ -395,12 +395,12 @@ class FilmEndTest(AuthorityTestCase):
         self.let_play(silent(self.bob), silent(self.cid), seconds=60)
         self.assertEqual((self.position, self.film.playing), (self.end, False))
 
-    def test_a_guests_claim_stops_nobody_else(self) -> None:
+    def test_a_guests_claim_stops_no_other_member(self) -> None:
         self.let_play((self.ann, self.in_step), self.to_the_end(self.bob, duration=self.end), seconds=60)
         self.assertEqual(self.film.playing, True)
         self.assertAlmostEqual(self.position, 160, 0)
 
-    def test_a_file_cut_short_stops_nobody_else(self) -> None:
+    def test_a_file_cut_short_stops_no_other_member(self) -> None:
         self.let_play(self.to_the_end(self.ann), (self.bob, self.in_step), seconds=60)
         self.assertEqual(self.film.playing, True)
 
