@@ -1,4 +1,4 @@
-"""What administrators may do: the rules, the rooms, the archive's part of it, and HTTP."""
+"""Acts of administrators: the rules, the rooms, the archive's part of it, and HTTP."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class RoomTests(ServiceTestCase):
         for client in (self.ann, self.bob):
             told = client.told()
             self.assertEqual(told[0], {"type": "ROOM_CLOSED", "reason": "it is late"})
-            # Old clients know these only: everybody is gone for them.
+            # Old clients know these messages only: for them, all other members have left.
             for kind in ("LEAVE", "USER_LEFT"):
                 self.assertEqual({m["userId"] for m in told if m["type"] == kind}, {"ann", "bob"})
             # Old clients come back at once from every close.
@@ -131,12 +131,12 @@ class RoomTests(ServiceTestCase):
         self.assertIsNone(self.world.room())
         event = [commit for _, commit in self.world.server.journal if commit.event == "ROOM_CLOSED"]
         self.assertEqual(len(event), 1)
-        # Whoever joins then makes a new room.
+        # The next JOIN makes a new room.
         state = self.the(self.bob.send("JOIN", userId="bob", roomId="room"), "ROOM_STATE")
         self.assertHas(state, hostUserId="bob")
 
     def test_close_a_party_of_old_clients(self) -> None:
-        """They know nothing of it but that everybody leaves; they must neither come back again and again nor stay in calls."""
+        """They learn only that all members leave; they must neither rejoin again and again nor stay in calls."""
         viewers = [
             OldClient(self.world, user, "old", f"10.3.0.{i}", None, i) for i, user in enumerate(("olga", "otto"))
         ]
@@ -175,7 +175,7 @@ class RoomTests(ServiceTestCase):
             self.the(client.told(), "CHAT")
 
     def test_store_away(self) -> None:
-        """Who was told that it was not done can rely on it."""
+        """A caller that was told of a failure can rely on it."""
         self.world.store.results.append(Unavailable(0.5))
         refused = self.failureResultOf(self.administration.close("room", BY, None), RequestError)
         self.assertEqual(refused.value.code, "unavailable")
@@ -197,7 +197,7 @@ class RoomTests(ServiceTestCase):
             [(one["userId"], one["nodeId"]) for one in room["members"]], [("ann", "node"), ("bob", "node")]
         )
         self.assertIsNone(self.result(self.administration.room("nowhere")))
-        # What proves who somebody is, and where from, is nobody's business.
+        # Proofs of identity and addresses stay private.
         self.assertNotRegex(json.dumps(room), "10\\.1\\.0|token|salt")
 
     def test_drain(self) -> None:
@@ -212,7 +212,7 @@ class RoomTests(ServiceTestCase):
 
 @implementer(IAdministration)
 class FakeAdministration:
-    """Writes down what it is asked. there: the only room."""
+    """Records its calls. there: the only room."""
 
     def __init__(self, there: str = "a/b") -> None:
         self.there = there
@@ -319,7 +319,7 @@ class HttpTests(WebTestCase):
             self.assertEqual(self.administration.asked.pop(), ("close", "a/b", BY, passed or text))
 
     def test_a_question_does_nothing(self) -> None:
-        """Links are followed by machines: what acts is only ever posted."""
+        """Machines follow links, so only POST acts."""
         for path in ("/v1/rooms/a%2Fb/close", "/v1/rooms/a%2Fb/announce", "/v1/announce", "/v1/drain"):
             self.assertEqual(self.ask(path).status, 405, path)
             self.assertEqual(self.ask(path, method="HEAD").status, 405, path)
@@ -369,7 +369,7 @@ class HttpTests(WebTestCase):
             reply = self.ask("/v1/drain", {}, token=token)
             self.assertEqual((reply.status, reply.headers["WWW-Authenticate"]), (401, "Bearer"))
             self.assertNotIn(TOKEN.encode(), reply.body)
-        # Nobody without it learns what there is.
+        # A client without the token learns no path.
         self.assertEqual(self.ask("/v1/nowhere", token="x").status, 401)
         self.assertEqual(self.administration.asked, [])
 
@@ -384,7 +384,7 @@ class HttpTests(WebTestCase):
         reply = self.ask("/v1/node", token="wrong")
         self.assertEqual(reply.status, 429)
         self.assertGreater(int(reply.headers["Retry-After"]), 0)
-        # Others at its address, and how many they are, do not keep out who has the right one.
+        # Other clients of its address, however many, do not keep out a client with the right token.
         self.assertEqual(self.ask("/v1/node").status, 200)
         self.assertEqual(self.ask("/v1/node", peer="198.51.100.2", token="wrong").status, 401)
         self.reactor.advance(7)

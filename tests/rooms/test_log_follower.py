@@ -27,7 +27,7 @@ from ..support.fake_node import NETFLIX, HeldStore, ServiceTestCase
 
 
 class Live:
-    """What Following moves."""
+    """The replica that a log follower moves."""
 
     def __init__(self, room: Room):
         self.room = room
@@ -108,7 +108,7 @@ class FollowingTest(TestCase):
         self.assertEqual(self.caught_up, [(1, 8)])
 
     def test_what_is_heard_meanwhile_follows_on_the_answer(self) -> None:
-        """A1: in a busy room each answer was older than what had been heard, and nothing was decided any more."""
+        """A1: in a busy room each answer was older than the received commits, and nothing was decided any more."""
         self.following.receive(self.commits(1, 8))
         for seq in range(9, 50):
             self.following.receive(self.commits(1, seq))
@@ -175,7 +175,7 @@ class FollowingTest(TestCase):
         self.assertEqual(self.live.told, [(1, 6), (1, 7)])
 
     def test_the_same_epoch_is_followed_on(self) -> None:
-        """A reload is asked for more often than there is a new epoch; members need no ROOM_STATE for what they are told."""
+        """A node asks for more reloads than new epochs exist; members need no ROOM_STATE for commits that they receive."""
         self.following.reload()
         self.answer("load", self.room_at(1, 7))
         self.answer("replay 1 5", self.commits(1, 6, 7, 8))
@@ -245,7 +245,7 @@ class AwayTest(ServiceTestCase):
     options = {"make_store": AwayStore}
 
     def test_what_waits_behind_an_uncertain_commit_is_refused(self) -> None:
-        """What was sent may have been committed: about that nothing can be said. The others need not wait for it."""
+        """The sent commit may have been committed, so its result is unknown. The other commands need not wait for it."""
         ann, bob = self.world.party("ann", "bob")
         self.world.store.holding = self.world.store.away = True
         ann.say("CHAT", text="sent", id=1)
@@ -263,7 +263,7 @@ class AwayTest(ServiceTestCase):
 
 
 class UncertainStore(MemoryStore):
-    """Keeps the next commit, once it is told to. kept: it, and who waits for the answer."""
+    """Keeps the next commit, once it is told to. kept: the commit, and the Deferred of its answer."""
 
     keeping = False
     kept: tuple[Any, ...] = ()
@@ -312,7 +312,7 @@ class ThawedTest(ServiceTestCase):
         self.assertEqual([m["text"] for m in bob.told("CHAT")], ["carried out", "waited"])
 
     def test_another_connection_has_taken_over_meanwhile(self) -> None:
-        """The old connection cannot speak any more, and still learns what was carried out."""
+        """The old connection cannot speak any more, and still learns the result."""
         (ann,) = self.world.party("ann")
         self.world.store.keeping = True
         ann.say("CHAT", text="carried out", id=1)

@@ -50,7 +50,7 @@ class LeaveTest(ServiceTestCase):
         self.assertEqual(ann.told(), [])
 
     def test_last_one_ends_the_room(self) -> None:
-        """B7, B32: what was left of a room turned up in the next one of that name."""
+        """B7, B32: the rest of a room turned up in the next one of that name."""
         [ann] = self.world.party("ann")
         ann.send("URL_CHANGE", url=TITLE)
         ann.send("PLAY_PAUSE", control="play", currentTime=100)
@@ -109,7 +109,7 @@ class GraceTest(ServiceTestCase):
         self.assertEqual([m["seq"] for m in told], sorted(m["seq"] for m in told))
 
     def test_repeated_absences(self) -> None:
-        """Each one has its own period: what began with an earlier one must not end a later one."""
+        """Each absence has its own period: the end of an earlier one must not end a later one."""
         ann, bob = self.world.party("ann", "bob")
         for _ in range(5):
             bob.cut()
@@ -118,7 +118,7 @@ class GraceTest(ServiceTestCase):
         self.assertEqual(set(ann.types()), {"USER_JOINED"})
 
     def test_proper_close_is_no_leave(self) -> None:
-        """Whoever leaves says LEAVE; a close without it is a reload or an accident."""
+        """A member that leaves sends LEAVE; a close without it is a reload or an accident."""
         ann, bob = self.world.party("ann", "bob")
         bob.leave()
         self.world.advance(40)
@@ -153,7 +153,7 @@ class EndTest(ServiceTestCase):
         bob.cut()
 
     def test_room_stays_when_all_are_lost(self) -> None:
-        """B10, B38: whoever came back first after an accident found nothing."""
+        """B10, B38: the first member that came back after an accident found nothing."""
         self.lose_all()
         self.world.advance(3600)
         state = self.the(self.world.join("cid").told(), "ROOM_STATE")

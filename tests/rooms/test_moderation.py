@@ -60,7 +60,7 @@ class KickTest(ServiceTestCase):
         self.world.advance(100)
         error = self.refused(bob.send("JOIN", userId="bob", roomId="room"), "kicked")
         self.assertIn(error["retryAfterMs"], (200_000, 200_001))
-        # It was refused for good, and not left waiting: nobody comes in by itself whom the host did not want.
+        # It was refused for good, and not left waiting: no client that the host rejected joins by itself.
         ann.told()
         self.world.advance(300)
         self.assertEqual((bob.told(), ann.told()), ([], []))
@@ -281,7 +281,7 @@ class LockTest(ServiceTestCase):
 
 class DelegateTest(ServiceTestCase):
     def controls(self, client: Any) -> list[tuple[bool, bool]]:
-        """Return what a client is told of guest control: (enabled, whether it concerns everybody)."""
+        """Return a client's messages about guest control: (enabled, whether it concerns all guests)."""
         return [(m["enabled"], "seq" in m) for m in client.told("GUEST_CONTROL")]
 
     def test_an_old_client_is_told_that_guests_may_control_and_others_are_not(self) -> None:

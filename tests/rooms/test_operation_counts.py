@@ -1,4 +1,4 @@
-"""What an event costs: operations are counted, and no time is measured.
+"""The cost of an event: operations are counted, and no time is measured.
 
 An operation is a line of Python that is executed. An event may cost as much as the members that it concerns, and nothing for
 JOINs that wait, for other rooms, or for members it does not concern; anything longer is done in slices.
@@ -48,7 +48,7 @@ def operations(act: Callable[[], object]) -> int:
 
 
 class SilentWire:
-    """A connection whose client is there and says nothing. told: what was written to it."""
+    """A connection whose client is there and says nothing. told: the written frames."""
 
     def __init__(self) -> None:
         self.told = 0
@@ -151,7 +151,7 @@ class WaitingTest(SynchronousTestCase):
         return node, host, guests
 
     def events(self, node: Node, host: Session, guests: list[Session]) -> dict[str, Callable[[], object]]:
-        """Return what happens in the room that lets in none of those who wait."""
+        """Return the operations in the room that accepts no waiting JOIN."""
         return {
             "chat": lambda: node.rooms.receive(host, m.Chat(text="x")),
             "kick": lambda: node.rooms.receive(host, m.Kick(target_user_id="guest 0")),

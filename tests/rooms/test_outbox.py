@@ -1,4 +1,4 @@
-"""Fan-out: everybody gets everything in the order of the calls, in as few writes as possible."""
+"""Fan-out: each session gets all frames in the order of the calls, in as few writes as possible."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tandemd.rooms.session import Outbox, RoomSessions, Session
 
 
 class FakeWire:
-    """Keeps what was written."""
+    """Keeps the written frames."""
 
     def __init__(self) -> None:
         self.writes: list[bytes] = []
@@ -127,7 +127,7 @@ class SessionsTest(TestCase):
         )
     )
     def test_the_order_is_that_of_the_calls(self, steps: list[tuple[str, int, int]]) -> None:
-        """Whatever is joined to one write, each gets what it would get if everything were written at once."""
+        """Each session gets the same bytes as without joined writes."""
         fanout = Fanout(4, 2)
         expected = [b""] * 4
         for number, (step, first, second) in enumerate(steps):

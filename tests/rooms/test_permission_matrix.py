@@ -1,4 +1,4 @@
-"""Every message type from everybody who may send it, or may not: what comes of it is declared, and tried on the real service.
+"""Every message type from each kind of sender: the declared result is tried on the real service.
 
 A type without a permission, an example and a row here fails the suite.
 """
@@ -173,7 +173,7 @@ class Party:
     def send(
         self, connection: ClientConnection, message: dict[str, Any]
     ) -> dict[ClientConnection, list[dict[str, Any]]]:
-        """Send, and return what each connection is told then."""
+        """Send, and return the messages of each connection."""
         for wire in self.wires.values():
             wire.data = b""
         connection.received(json.dumps(message).encode())

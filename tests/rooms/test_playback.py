@@ -66,7 +66,7 @@ class ControlsTest(FilmTestCase):
             self.assertEqual([m["prev"] for m in told], list(range(3, 43)))
 
     def test_guests_do_not_control(self) -> None:
-        """B4: anybody could."""
+        """B4: any member could."""
         for kind, fields in (
             ("PLAY_PAUSE", {"control": "play", "currentTime": 1}),
             ("SEEK", {"currentTime": 1, "isPlaying": True}),
@@ -136,7 +136,7 @@ class ControlsTest(FilmTestCase):
 
 class TitlesTest(FilmTestCase):
     def test_all_members_are_told(self) -> None:
-        """B22, X4: the time is in milliseconds where seconds are expected; nobody gets it."""
+        """B22, X4: the time is in milliseconds where seconds are expected; no member gets it."""
         told = self.ann.send("URL_CHANGE", url=TITLE, currentTime=5_000_000, userId="ann", roomId="room")
         self.assertEqual(told, self.bob.told())
         self.assertHas(told[0], type="URL_CHANGE", userId="ann", url=TITLE)
@@ -181,7 +181,7 @@ class TitlesTest(FilmTestCase):
         self.assertAlmostEqual(self.position(), 1000, 1)
 
     def test_guest_is_pulled_in_on_its_first_admission_only(self) -> None:
-        """Nobody was ever taken to the title; but one who is told it at every JOIN reloads its page for ever."""
+        """No member was ever taken to the title; but a client that is told it at every JOIN reloads its page for ever."""
         self.ann.send("URL_CHANGE", url=TITLE)
         dan = self.world.join("dan")
         told = dan.told()
@@ -208,7 +208,7 @@ class TitlesTest(FilmTestCase):
         self.assertEqual([m["type"] for m in bob.send("JOIN", userId="bob", roomId="room")], ["ROOM_STATE"])
 
     def test_host_that_was_away_when_the_title_changed(self) -> None:
-        """X5: whoever tells titles is told none."""
+        """X5: a client that sends titles is told none."""
         self.ann.cut()
         self.world.advance(11)
         self.bob.send("URL_CHANGE", url=OTHER_TITLE)
@@ -232,7 +232,7 @@ class TitlesTest(FilmTestCase):
 
 class SyncTest(FilmTestCase):
     def test_guest(self) -> None:
-        """B23: the answer was not extrapolated, and addressed to nobody."""
+        """B23: the answer was not extrapolated, and had no addressee."""
         self.ann.send("URL_CHANGE", url=TITLE)
         self.playing(100)
         self.world.advance(2)
@@ -341,7 +341,7 @@ class GateTest(FilmTestCase):
         self.assertEqual(self.ann.types(), ["PLAY_PAUSE"])
 
     def test_pause_cancels(self) -> None:
-        """B16: whoever paused within 7 s of a seek was overruled by the server."""
+        """B16: a member that paused within 7 s of a seek was overruled by the server."""
         self.seek()
         self.ann.send("PLAY_PAUSE", control="pause", currentTime=500)
         self.assertEqual(self.bob.types(), ["PLAY_PAUSE"])
@@ -357,7 +357,7 @@ class GateTest(FilmTestCase):
         self.assertEqual(self.bob.told(), [])
 
     def test_dead_room_stays_dead(self) -> None:
-        """B17: the gate's timer brought half a room back that nobody could control."""
+        """B17: the gate's timer brought half a room back that no member could control."""
         self.seek()
         for client in (self.bob, self.cid, self.ann):
             client.send("LEAVE")
@@ -397,7 +397,7 @@ class GateTest(FilmTestCase):
         self.assertTrue(room.members["ann"].watching and room.members["bob"].watching)
 
     def test_late_ready(self) -> None:
-        """It is brought in step, and nobody else hears of it."""
+        """It is resynced, and no other member hears of it."""
         self.seek()
         self.ann.send("READY", targetTime=500)
         self.world.advance(7.1)
@@ -469,7 +469,7 @@ class PositionsTest(FilmTestCase):
         self.assertAlmostEqual(self.position(), 50, 3)
 
     def test_play_state_of_the_host(self) -> None:
-        """X21: what the host does unseen is told after 1.5 s, as a heartbeat would not."""
+        """X21: an unseen act of the host is told after 1.5 s, as a heartbeat would not."""
         self.playing(100)
         for _ in range(3):
             self.ann.send("POSITION_UPDATE", currentTime=100, isPlaying=False)
@@ -480,7 +480,7 @@ class PositionsTest(FilmTestCase):
         self.assertHas(self.bob.told("PLAY_PAUSE")[0], userId="ann", control="pause", currentTime=100)
 
     def test_play_state_that_returns(self) -> None:
-        """A short stop to buffer is nobody's business."""
+        """A short stop to buffer is not reported."""
         self.playing(100)
         for playing in (False, False, True, False, False):
             self.ann.send("POSITION_UPDATE", currentTime=self.position(), isPlaying=playing)
@@ -546,7 +546,7 @@ class PositionsTest(FilmTestCase):
     def report(
         self, client: Client, position: float | None, playing: bool, seconds: float = 4.0
     ) -> list[dict[str, Any]]:
-        """Return what a client is told that says twice a second where it is (None: where the room is), but no heartbeats."""
+        """Return the messages to a client that sends its position twice a second (None: where the room is), but no heartbeats."""
         told = []
         for _ in range(int(seconds * 2)):
             client.say(
@@ -557,7 +557,7 @@ class PositionsTest(FilmTestCase):
         return told
 
     def test_guest_that_plays_in_a_paused_room(self) -> None:
-        """There are no heartbeats then, and nothing else would ever stop it."""
+        """Then no heartbeats are sent, and nothing else would ever stop it."""
         self.playing(100)
         self.ann.send("PLAY_PAUSE", control="pause", currentTime=100)
         self.world.advance(3)
@@ -707,7 +707,7 @@ class SlowStoreTest(FilmTestCase):
         self.assertEqual(told[1]["currentTime"], 42)
 
     def test_timers_do_not_pile_up(self) -> None:
-        """What is due while a commit is under way is due when that is done, once."""
+        """Work that falls due during a commit is done after it, once."""
         self.playing()
         self.watch(self.ann, self.bob)
         self.ann.send("SEEK", currentTime=500, isPlaying=True)
@@ -731,7 +731,7 @@ class SlowStoreTest(FilmTestCase):
 
 
 class FiguresTest(FilmTestCase):
-    """What operators see of players that are not together."""
+    """Metrics of players that are out of sync."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -758,7 +758,7 @@ class FiguresTest(FilmTestCase):
         self.assertEqual(self.positions.out_of_sync_count(), 0)
         self.watch(self.cid, position=97.9)
         self.assertEqual(self.positions.out_of_sync_count(), 1)
-        # Nobody is where a control sends them before it was sent.
+        # No player is at the target of a control before it was sent.
         self.ann.say("SEEK", currentTime=500, isPlaying=True)
         self.quiet()
         self.assertEqual(self.positions.out_of_sync_count(), 0)

@@ -1,4 +1,4 @@
-"""What one member sends to one other: WebRTC's offers, answers and candidates, and two more."""
+"""Messages from one member to one other: WebRTC's offers, answers and candidates, and two more."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class RelayTest(ServiceTestCase):
         self.assertIsNone(NO_SUCH_MEMBER.__traceback__)
 
     def test_undeclared_fields_stay_behind(self) -> None:
-        """B6: any field reached everybody."""
+        """B6: any field reached all members."""
         self.ann.send("OFFER", to="bob", hostUserId="ann", **OFFER)
         self.assertNotIn("hostUserId", self.bob.told()[0])
 
@@ -58,7 +58,7 @@ class RelayTest(ServiceTestCase):
         self.assertEqual(self.cid.told(), [])
 
     def test_sync_response(self) -> None:
-        """B6: a SYNC_RESPONSE with an evil URL reached everybody, and players went there."""
+        """B6: a SYNC_RESPONSE with an evil URL reached all members, and players went there."""
         self.ann.send(
             "SYNC_RESPONSE", to="bob", currentTime=5, isPlaying=True, url="https://evil.example/", fromUserId="x"
         )
@@ -146,7 +146,7 @@ class MailTest(ServiceTestCase):
 
 
 class DeadConnectionTest(ServiceTestCase):
-    """A8: the target's network is gone, and nobody knows."""
+    """A8: the target's network is gone, and no node knows."""
 
     def setUp(self) -> None:
         super().setUp()

@@ -1,4 +1,4 @@
-"""Coming back: what one missed, whom one does not see any more, and a server that was started anew."""
+"""Coming back: missed messages, members that have left, and a restarted server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..support.fake_node import TITLE, Client, HeldStore, ServiceTestCase
 
 
 class LateMailStore(HeldStore):
-    """Answers who takes mail when a test says so."""
+    """Answers with the taker of mail when a test says so."""
 
     def __init__(self, clock: Any, journal: Any):
         super().__init__(clock, journal)
@@ -31,7 +31,7 @@ class LateMailStore(HeldStore):
 
 
 class LateMailTest(ServiceTestCase):
-    """Somebody comes back and is lost again, or another page joins, before the mail comes."""
+    """A member comes back and is lost again, or another page joins, before the mail comes."""
 
     options = {"make_store": LateMailStore}
 
@@ -178,7 +178,7 @@ class ResumeTest(ServiceTestCase):
         self.refused(self.resume(resume={"epoch": 1}).told(), "bad_message")
 
     def test_without_the_token(self) -> None:
-        """Numbers prove nothing, and a page that was loaded anew needs everything told."""
+        """Numbers prove nothing, and a reloaded page needs the whole state."""
         self.bob.cut()
         self.refused(self.resume(token=None).told(), "identity_conflict")
         bob = self.world.join("bob", resume={"epoch": self.state["epoch"], "seq": 1})
@@ -210,7 +210,7 @@ class ResumeTest(ServiceTestCase):
 
 
 class NewcomerTest(ServiceTestCase):
-    """A member is not replayed what was said before it came."""
+    """A member gets no replay of messages from before its JOIN."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -221,7 +221,7 @@ class NewcomerTest(ServiceTestCase):
         self.dan.send("LEAVE")
 
     def resumed(self, user: str, token: str, seq: int, epoch: int | None = None) -> list[dict[str, Any]]:
-        """Return what a member is told that asks for everything since `seq`."""
+        """Return the messages to a member that resumes behind `seq`."""
         if epoch is None:
             room = self.world.room()
             assert room is not None
@@ -275,7 +275,7 @@ class NewcomerTest(ServiceTestCase):
         self.assertNothingBefore(self.resumed("eve", state["token"], before["seq"]))
 
     def test_an_old_client_that_learns_to_keep_a_token(self) -> None:
-        """It was a member all the time, but only its address says so: what it saw then is not replayed."""
+        """It was a member all the time, but only its address says so, so nothing is replayed."""
         old = self.world.join("bob", pin="123456", peer="10.0.0.9")
         self.ann.send("CHAT", text="to bob")
         old.cut()
@@ -284,7 +284,7 @@ class NewcomerTest(ServiceTestCase):
         self.assertNothingBefore(self.resumed("bob", token, 0))
 
     def test_the_host_under_another_id(self) -> None:
-        """An old client is known by address and name; so might be somebody else there."""
+        """An old client is known by address and name; so might be another person there."""
         [host, guest] = [self.world.join("hal", "two", peer="10.0.0.9"), self.world.join("gus", "two")]
         guest.send("CHAT", text="to hal")
         host.cut()
@@ -360,7 +360,7 @@ class PresenceProperty(ServiceTestCase):
 
 
 class TilesTest(ServiceTestCase):
-    """X20: ROOM_STATE takes nobody off the screen of an old client."""
+    """X20: ROOM_STATE takes no member off the screen of an old client."""
 
     def test_those_who_left_meanwhile(self) -> None:
         _, bob, cid, dan = self.world.party("ann", "bob", "cid", "dan")
@@ -445,7 +445,7 @@ class RestartTest(ServiceTestCase):
         self.assertEqual(told[-1]["hostUserId"], "bob")
 
     def test_grace_begins_with_the_start(self) -> None:
-        """However long the server was away, everybody has the whole period to come back."""
+        """However long the server was away, each member has the whole period to come back."""
         self.bob.cut()
         self.world.advance(40)
         self.restart(pause=600)
@@ -458,7 +458,7 @@ class RestartTest(ServiceTestCase):
         self.assertNotIn("LEAVE", bob.types())
 
     def test_resume_from_before(self) -> None:
-        """The log is gone, and the numbers begin anew."""
+        """The log is gone, and the numbers restart."""
         self.restart()
         ann = self.world.join(
             "ann", peer="9.9.9.9", token=self.state["token"], resume={"epoch": self.state["epoch"], "seq": 5}
@@ -498,7 +498,7 @@ class RestartTest(ServiceTestCase):
         )
 
     def test_drain(self) -> None:
-        """B38: clients are told, closed with 1012, and nobody is taken for gone."""
+        """B38: clients are told, closed with 1012, and no member counts as gone."""
         self.ann.say("CHAT", text="last words")
         self.ann.link.pump()  # it is received, but the turn in which it is passed on has not come
         done = self.world.server.drain()
@@ -560,7 +560,7 @@ class SlowLogTest(ServiceTestCase):
     options = {"make_store": SlowLog}
 
     def test_the_room_stays_open_while_the_log_is_read(self) -> None:
-        """Somebody comes back who is the only one here: nobody else keeps the room open."""
+        """The only member of this node comes back: no other session keeps the room open."""
         ann = self.world.join("ann", keepsToken=True, nonce="n")
         state = self.the(ann.told(), "ROOM_STATE")
         ann.cut()
@@ -576,7 +576,7 @@ class SlowLogTest(ServiceTestCase):
 
 
 class OldAnswers(MemoryStore):
-    """What was missed is told late: the room has gone on meanwhile, as it does when Redis' answers come later than its news."""
+    """Missed messages are sent late: the room has gone on meanwhile, as it does when Redis' answers come later than its news."""
 
     def __init__(self, clock: Any, journal: Any):
         super().__init__(clock, 1000, journal, bounds())
@@ -615,7 +615,7 @@ class BusyRoomTest(ServiceTestCase):
         )
 
     def come_back(self, late: float) -> list[dict[str, Any]]:
-        """Return what bob is told who has missed more than a node remembers of an open room."""
+        """Return the messages to bob, who has missed more than a node remembers of an open room."""
         self.bob.cut()
         self.chat(10)
         self.world.store.late = late
@@ -653,7 +653,7 @@ class BusyRoomTest(ServiceTestCase):
         self.assertEqual(self.world.store.asked, 0)
 
     def test_taken_for_lost_meanwhile(self) -> None:
-        """The member was outside for good, on a connection that was alive: nobody told it anything."""
+        """The member was outside for good, on a connection that was alive: it was told nothing."""
         self.bob.cut()
         self.chat(10)
         self.world.store.late = 1.0

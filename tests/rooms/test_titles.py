@@ -1,4 +1,4 @@
-"""No URL that is not an allowed title reaches anybody, on whatever way it came into a message or a room."""
+"""No URL that is not an allowed title reaches a member, by any way into a message or a room."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BAD = (
 
 class MessageTest(ServiceTestCase):
     def test_no_message_carries_one(self) -> None:
-        """B22: every type that has, or might be given, a url, from the host, to everybody."""
+        """B22: every type that has, or might be given, a url, from the host, to all members."""
         ann, bob = self.world.party("ann", "bob")
         ann.send("URL_CHANGE", url=TITLE)
         bob.told()
