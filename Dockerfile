@@ -31,7 +31,7 @@ ENV PATH=/opt/venvs/tandemd/bin:$PATH TANDEMD_STATE_DIR=/var/lib/tandemd PYTHOND
 USER 10001:10001
 VOLUME /var/lib/tandemd
 EXPOSE 4001
-# Whether it works, not whether it is ready: a database that is away is no reason to start it anew.
+# The check asks for /health, not /health/ready: a restart does not help while a database is away.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ.get('PORT', 4001)}/health\", timeout=4)"]
 ENTRYPOINT ["twistd", "--nodaemon", "--pidfile=", "tandemd"]

@@ -46,14 +46,14 @@ export class Start {
     element('start-title').textContent = ticket?.hosts ? 'Your party.' : 'You are invited.';
     element('start-text').textContent = ticket?.hosts
       ? 'You are its host. Say who you are and go in.'
-      : 'Somebody waits for you at a watch party. Say who you are and come in.';
+      : 'Enter your name to join the watch party.';
   }
 
   #mode() {
     const joining = this.#joining;
     element('create-fields').hidden = joining;
     element('join-fields').hidden = !joining || Boolean(this.#invited.roomId);
-    element('pin-hint').textContent = joining ? 'Only if the party has one.' : 'Whoever joins has to know it.';
+    element('pin-hint').textContent = joining ? 'Only if the party has one.' : 'Guests need this PIN to join.';
     element('start-button').textContent = joining ? 'Join the party' : 'Start the party';
     this.complain('');
   }
