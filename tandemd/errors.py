@@ -93,15 +93,17 @@ class RequestError(Exception):
     code: the reason, for programs.
     text: a sentence that names the field or the rule, and the remedy.
     retry_after: milliseconds after which another try may succeed; None if it will not.
+    limit: the limit that defers a JOIN; None for another reason.
     """
 
-    __slots__ = ("code", "text", "retry_after")
+    __slots__ = ("code", "text", "retry_after", "limit")
 
     def __init__(self, code: ErrorCode, text: str, retry_after: int | None = None):
         super().__init__(text)
         self.code = code
         self.text = text
         self.retry_after = retry_after
+        self.limit: str | None = None
 
 
 INTERNAL = RequestError(ErrorCode.INTERNAL, "The server made a mistake; it has been logged.")

@@ -42,4 +42,5 @@ def next_boundary(frames: bytes, at: int) -> int:
 
 def error_frame(error: RequestError, id_: int | None) -> bytes:
     """Return the frame of the ERROR that rejects a command. id_: the command's `id`, None if it has none."""
-    return text_frame(encode(Error(code=error.code, message=error.text, id=id_, retry_after_ms=error.retry_after)))
+    message = Error(code=error.code, message=error.text, id=id_, retry_after_ms=error.retry_after, limit=error.limit)
+    return text_frame(encode(message))

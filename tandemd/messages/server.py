@@ -50,12 +50,15 @@ class Error(ServerMessage, tag="ERROR", frozen=True, kw_only=True):
     message: the reason as a text.
     id: the id of the command, if it has one.
     retryAfterMs: milliseconds after which another try may help.
+    limit: the limit that a deferred JOIN waits for: joins, creations, rooms_per_address, rooms_per_node, pin_tries_per_room,
+    pin_tries_per_address, hashing, pending_joins or members_per_address.
     """
 
     code: str
     message: str
     id: Count | None = None
     retry_after_ms: Count | None = None
+    limit: str | None = None
 
 
 class User(Struct, rename="camel", frozen=True, gc=False):

@@ -57,6 +57,7 @@ class Session:
     address: the client's address for limits and bans; '' where addresses mean nothing.
     group, user, nonce: the room and the member that it speaks for; None and "" while it is in no room.
     pending_join: the newest JOIN.
+    has_failed_pin: whether it has sent a wrong PIN.
     detached: whether it is in no room because another connection has taken over its member.
     gone: whether the connection is closed.
     meter: the budget of its address, None for no limit.
@@ -77,7 +78,7 @@ class Session:
     __slots__ = (
         "_outbox", "_transport", "address", "pending_join", "lagging", "conn", "detached", "raw_send", "pending_frames",
         "gone", "group", "unconfirmed_relays", "meter", "nonce", "on_drained", "player", "quality", "relayed", "round_trip",
-        "user", "write", "write_rest",
+        "user", "write", "write_rest", "has_failed_pin",
     )  # fmt: skip
 
     def __init__(self, conn: str, address: str, transport: SessionTransport, outbox: Outbox):
@@ -92,6 +93,7 @@ class Session:
         self.user = ""
         self.nonce = ""
         self.pending_join: PendingJoin | None = None
+        self.has_failed_pin = False
         self.detached = False
         self.pending_frames: list[tuple[int, bytes]] = []
         self.player = PlayerState()

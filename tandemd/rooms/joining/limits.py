@@ -9,6 +9,7 @@ import hashlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from math import ceil
 
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
@@ -31,6 +32,9 @@ NEWCOMER_SECONDS = 8.0
 NEWCOMER_BURST, NEWCOMER_INTERVAL_SECONDS = 4, 3.0
 """PIN attempts of newcomers that a room answers at once, and the time after which it answers one more."""
 
+SPARED_SHARE = 0.3
+"""The share of an address's PIN attempts that its connections with a wrong PIN leave to its other connections."""
+
 RECHECK_SECONDS = 5.0
 """The time after which a JOIN is retried that waits for place on the node, at a room, or for its address in a room."""
 
@@ -52,7 +56,7 @@ class JoinDeferredError(RequestError):
 
     place: the name of the limit, with address or room.
     kind: a key of `_REASONS`.
-    reason: one of `rooms.metrics.DEFER_REASONS`.
+    reason: one of `rooms.metrics.DEFER_REASONS`; the client receives it as `limit`.
     seconds: the estimated time until the limit allows a JOIN.
     """
 
@@ -61,6 +65,7 @@ class JoinDeferredError(RequestError):
     def __init__(self, place: str, kind: str, seconds: float):
         self.reason, text = _REASONS[kind]
         super().__init__(ErrorCode.RATE_LIMITED, f"JOIN: {text}; {_SOON}", max(1, int(seconds * 1000)))
+        self.limit = self.reason
         self.place = place
         self.seconds = seconds
 
@@ -142,10 +147,14 @@ class JoinLimiter:
 
     # -- PINs
 
-    async def reserve_pin_attempt(self, room: Room, address: str, first_seen: float) -> Plan:
+    async def reserve_pin_attempt(
+        self, room: Room, address: str, first_seen: float, *, has_failed: bool = False
+    ) -> Plan:
         """Take the budgets for an attempt at the PIN of a room. Return them, so that they can be refunded.
 
         first_seen: when the address arrived at this room, in seconds of the clock.
+        has_failed: whether the connection has sent a wrong PIN. It leaves a part of its address's attempts to others, because
+            the people of a household share an address.
         Raises JoinDeferredError, or RequestError if the store is unavailable.
         """
         per_room, per_address = self._limits.pin_tries_per_room, self._limits.pin_tries_per_address
@@ -157,7 +166,11 @@ class JoinLimiter:
             # Newcomers and guessers look the same here. They leave the half that is reserved for newcomers.
             return await self._take([(TokenBucket(attempts.name, per_room, HOUR, reserve=half),)])
         around = scopes(address)
-        repeated = [TokenBucket(f"pinner:{scope.name}", scope.times * per_address, HOUR) for scope in around]
+        spared = ceil(per_address * SPARED_SHARE) if has_failed and per_address > 1 else 0
+        repeated = [
+            TokenBucket(f"pinner:{scope.name}", scope.times * per_address, HOUR, reserve=scope.times * spared)
+            for scope in around
+        ]
         if any(member.address == address for member in room.members.values()):
             return await self._take([repeated])
         first = [

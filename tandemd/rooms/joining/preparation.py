@@ -51,6 +51,7 @@ class Reservation:
         limiter, room = preparer.limiter, self.attempted_room
         if room is not None and wrong_pin:
             limiter.pin_rejected(room, self._pending.join.pin or "")
+            self._pending.session.has_failed_pin = True
         elif room is not None and accepted:
             limiter.pin_accepted(room, self._pending.session.address, self.attempt)
         else:
@@ -137,7 +138,9 @@ class JoinPreparer:
             room = reservation.attempted_room if reservation is not None else None
             if reservation is not None and room is not None:
                 first_seen = self.limiter.first_seen(room, client_key)
-                reservation.attempt = await self.limiter.reserve_pin_attempt(room, pending.session.address, first_seen)
+                reservation.attempt = await self.limiter.reserve_pin_attempt(
+                    room, pending.session.address, first_seen, has_failed=pending.session.has_failed_pin
+                )
             return await self._hash_pin(pending.join.pin or "", salt)
         finally:
             self._hashing.release(client_key)

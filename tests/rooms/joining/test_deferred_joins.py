@@ -249,6 +249,39 @@ class PinTest(ServiceTestCase):
         self.assertEqual(self.world.join("bob", peer="2.2.2.2", pin=RIGHT).types()[0], "ROOM_STATE")
 
 
+class HouseholdTest(ServiceTestCase):
+    """Several people share an address, and one of them mistypes the PIN again and again."""
+
+    options = {"limits": Limits(pin_tries_per_room=40, pin_tries_per_address=10)}
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.world.join("ann", peer="1.1.1.1", pin=RIGHT).told()
+
+    def mistype(self, typist: Client, times: int, first: int = 0) -> list[dict[str, Any]]:
+        """Send JOINs with wrong PINs on one connection, and return the ERRORs."""
+        for number in range(first, first + times):
+            typist.say("JOIN", userId=f"typist{first}", roomId="room", pin=f"{number:06}", id=number)
+        return typist.told("ERROR")
+
+    def test_typos_leave_attempts_to_the_others(self) -> None:
+        """At the host's address, at that of a former member, and at an unknown one."""
+        former = self.world.join("fay", peer="2.2.2.2", pin=RIGHT)
+        former.send("LEAVE")
+        for first, peer in enumerate(("1.1.1.1", "2.2.2.2", "3.3.3.3")):
+            errors = self.mistype(self.world.connect(peer), 12, 100 * first)
+            self.assertEqual([error["code"] for error in errors].count("bad_pin"), 7, peer)
+            self.assertEqual(errors[-1]["limit"], "pin_tries_per_address")
+            self.assertEqual(self.world.join(f"bob{peer}", peer=peer, pin=RIGHT).types()[0], "ROOM_STATE", peer)
+
+    def test_an_address_has_no_more_attempts_than_before(self) -> None:
+        rejected = 0
+        for typist in range(5):
+            errors = self.mistype(self.world.connect("1.1.1.1"), 12, first=100 * typist)
+            rejected += [error["code"] for error in errors].count("bad_pin")
+        self.assertEqual(rejected, 10)
+
+
 class StrangerTest(ServiceTestCase):
     """A stranger that knows the ids of a room and of its host, but not the PIN."""
 
