@@ -13,9 +13,20 @@ from twisted.trial.unittest import SkipTest, TestCase
 
 from tandemd import messages as m
 
+from ..support.patience import PATIENCE_SECONDS
+
 HERE = Path(__file__).parent.parent
 PAGE = HERE.parent / "tandemd/web/page"
 MODULES = sorted(PAGE.glob("*.js"))
+
+OPTIONAL = r"""(?x)
+    \b(?:sessionStorage|localStorage|indexedDB|caches|cookie|navigator|mediaSession|clipboard|wakeLock|locks|serviceWorker)\b
+    | \b(?:crypto|performance|BroadcastChannel|SharedWorker|Notification|AbortController|AbortSignal|matchMedia)\b
+    | \b(?:history|requestIdleCallback|structuredClone|queueMicrotask|URL\.parse|new\ URL|CSS)\b(?!Search)
+    | [vV]isibility|document\.hidden|\bonline\b|pageshow|execCommand|[fF]ullscreen\w+|[pP]ictureInPicture
+    | [pP]opover(?:Target|:)|:popover|(?:show|hide|toggle)Popover|showModal|\bDate\.now\b|\bnew\ Date\(\)
+"""
+"""What browsers may lack, forbid or let throw: storage, locks, media keys, random numbers, and so on."""
 
 
 class FilesTests(TestCase):
@@ -67,26 +78,52 @@ class FilesTests(TestCase):
             )
             self.assertNotRegex(module.read_text(), forbidden, module.name)
 
+    def test_only_one_module_touches_optional_abilities(self) -> None:
+        """Every use elsewhere would be one without a fallback. Comments may name them."""
+        for module in MODULES:
+            if module.name == "browser.js":
+                continue
+            code = re.sub(r"^\s*(//|/?\*).*$", "", module.read_text(), flags=re.MULTILINE)
+            self.assertEqual(re.findall(OPTIONAL, code), [], f"{module.name}: use browser.js")
+
+    def test_only_one_module_decides_about_keys(self) -> None:
+        for module in MODULES:
+            if module.name == "shortcuts.js":
+                continue
+            found = re.findall(r"(?:ctrl|alt|meta|shift)Key|\.repeat\b|isComposing|keyCode", module.read_text())
+            self.assertEqual(found, [], f"{module.name}: use shortcuts.js")
+
 
 class ModulesTests(TestCase):
     """The modules that need no browser, run by node if the machine has it."""
 
-    def test_modules(self) -> None:
+    def run_with_modules(self, script: str) -> str:
+        """Return the output of a script of this directory that imports the modules. Fails with it."""
         node = shutil.which("node")
         if node is None:
             raise SkipTest("there is no node")
         home = Path(self.mktemp())
         home.mkdir()
-        for module in (*MODULES, HERE / "web/page_modules.js"):
+        for module in (*MODULES, HERE / "web" / script):
             shutil.copy(module, home)
         (home / "package.json").write_text('{"type": "module"}')
         done = subprocess.run(
-            [node, "page_modules.js"], cwd=home, capture_output=True, text=True, timeout=60, check=False
+            [node, script], cwd=home, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
         )
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        found = re.search(r"SENT (\[.*\])", done.stdout)
-        assert found is not None, done.stdout
+        return done.stdout
+
+    def test_modules(self) -> None:
+        output = self.run_with_modules("page_modules.js")
+        found = re.search(r"SENT (\[.*\])", output)
+        assert found is not None, output
         for message in json.loads(found[1]):
             # The server would ignore a field that it does not know.
             known = {field.encode_name for field in msgspec.structs.fields(m.decode(json.dumps(message).encode()))}
             self.assertLessEqual(set(message), known | {"type"})
+
+    def test_shortcuts(self) -> None:
+        self.run_with_modules("page_shortcuts.js")
+
+    def test_without_abilities_of_browsers(self) -> None:
+        self.run_with_modules("page_abilities.js")

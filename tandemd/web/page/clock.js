@@ -1,24 +1,32 @@
-// The server's clock, as well as it can be known from here.
+// The estimate of the server's clock, by the time that has passed here. The clock of this computer may be wrong or be
+// set, so it is not used.
+
+import { elapsedMs } from './browser.js';
 
 const KEPT = 12;
 const FRESH_MS = 5 * 60_000;
 
 export class ServerClock {
   #samples = [];
-  #offset = Date.now() - performance.now();
+  #offset = null;
 
-  // Milliseconds since 1970 on the server's clock.
+  // Whether the server has told its time.
+  get known() {
+    return this.#offset !== null;
+  }
+
+  // Milliseconds since 1970 on the server's clock; before it is known, milliseconds from an arbitrary start.
   now() {
-    return performance.now() + this.#offset;
+    return elapsedMs() + (this.#offset ?? 0);
   }
 
   // A message has just come that says what time it is there; it was some time on its way. Good enough until a round
   // trip is known.
   hint(serverTime) {
-    if (!this.#samples.length) this.#offset = serverTime - performance.now();
+    if (!this.#samples.length) this.#offset = serverTime - elapsedMs();
   }
 
-  // A round trip: when it began and ended on performance.now(), and the server's clock in between.
+  // A round trip: when it began and ended by elapsedMs(), and the server's clock in between.
   sample(began, ended, serverTime) {
     // The server cuts its clock to whole milliseconds.
     const last = { trip: ended - began, at: ended, offset: serverTime + 0.5 - (began + ended) / 2 };

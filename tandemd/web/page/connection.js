@@ -1,12 +1,13 @@
 // The WebSocket: opened again whenever it is lost, with the room joined again, and every command carried out once.
 
+import { elapsedMs, onReturn } from './browser.js';
 import { randomWord } from './identity.js';
 import { sentOut } from './error-texts.js';
 
 const PING_EVERY_MS = 15_000;
 const PONG_WITHIN_MS = 10_000;
 const OPEN_WITHIN_MS = 10_000;
-const FIRST_PINGS = [0, 300, 700, 1500];
+const NEXT_PINGS = [300, 700, 1500];
 const BACK_OFF_MS = 500;
 const BACK_OFF_LIMIT_MS = 30_000;
 const TAKEOVER_MS = 60_000;
@@ -59,10 +60,7 @@ export class Connection {
     this.#join = join;
     this.#changed = changed;
     this.#received = received;
-    addEventListener('online', () => this.#hurry());
-    document.addEventListener('visibilitychange', () => this.#woke());
-    // A page that is kept for the back button has lost its socket.
-    addEventListener('pageshow', (event) => event.persisted && this.#hurry());
+    onReturn(() => this.#woke());
   }
 
   start() {
@@ -103,7 +101,7 @@ export class Connection {
   command(message, lifeMs = 10_000) {
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
-      const command = { message: { ...message, id }, until: performance.now() + lifeMs, resolve, reject };
+      const command = { message: { ...message, id }, until: elapsedMs() + lifeMs, resolve, reject };
       this.#commands.set(id, command);
       // Out of the room nobody answers: the command must not wait longer than it lives.
       setTimeout(() => this.state !== 'connected' && this.#expire(), lifeMs + 50);
@@ -134,8 +132,9 @@ export class Connection {
     socket.onopen = () => {
       clearTimeout(slow);
       this.#clock.forget();
-      this.join();
+      // The answer to the ping comes before that to JOIN, so the server's time is known by then.
       this.#keepAlive();
+      this.join();
     };
     socket.onmessage = (event) => this.#socket === socket && this.#read(JSON.parse(event.data));
     socket.onclose = () => {
@@ -169,7 +168,7 @@ export class Connection {
     this.#attempts += 1;
     // Clients that lost their server together must not come back together.
     let wait = limit * (0.5 + Math.random() / 2);
-    if (this.#comeBackAt) wait = Math.max(0, this.#comeBackAt - performance.now()) + Math.random() * 200;
+    if (this.#comeBackAt) wait = Math.max(0, this.#comeBackAt - elapsedMs()) + Math.random() * 200;
     this.#comeBackAt = 0;
     this.#timer = setTimeout(() => this.#open(), wait);
   }
@@ -181,7 +180,6 @@ export class Connection {
   }
 
   #woke() {
-    if (document.visibilityState !== 'visible') return;
     this.#hurry();
     // This computer may have slept: find out at once whether the connection has survived, and what time it is.
     if (this.#socket?.readyState === WebSocket.OPEN && !this.#pings.length) this.#ping();
@@ -190,20 +188,21 @@ export class Connection {
   // -- the pulse
 
   #keepAlive() {
-    this.#pingTimers = FIRST_PINGS.map((after) => setTimeout(() => this.#ping(), after));
+    this.#ping();
+    this.#pingTimers = NEXT_PINGS.map((after) => setTimeout(() => this.#ping(), after));
     this.#pingTimers.push(setInterval(() => this.#ping(), PING_EVERY_MS));
   }
 
   #ping() {
     const socket = this.#socket;
     if (socket?.readyState !== WebSocket.OPEN) return;
-    this.#pings.push(performance.now());
+    this.#pings.push(elapsedMs());
     this.#write({ type: 'PING' });
     if (this.#pings.length === 1) this.#pongTimer = setTimeout(() => this.#lost(socket), PONG_WITHIN_MS);
   }
 
   #pong(message) {
-    const now = performance.now();
+    const now = elapsedMs();
     if (this.#pings.length) this.#clock.sample(this.#pings.shift(), now, message.timestamp);
     clearTimeout(this.#pongTimer);
     const socket = this.#socket;
@@ -225,7 +224,7 @@ export class Connection {
         this.#refused(message);
         return;
       case 'SERVER_RESTART':
-        this.#comeBackAt = performance.now() + message.reconnectAfterMs;
+        this.#comeBackAt = elapsedMs() + message.reconnectAfterMs;
         return;
       case 'KICKED':
       case 'ROOM_CLOSED':
@@ -242,7 +241,7 @@ export class Connection {
         }
         return;
       default:
-        // Whoever was sent out is told, for old clients, that everybody else has left.
+        // After a kick the server sends a USER_LEFT for each other member, for old clients.
         if (this.state !== 'refused') this.#received(message);
     }
   }
@@ -262,7 +261,7 @@ export class Connection {
     if (STAYS_PENDING.has(error.code)) {
       this.#enter('waiting', error);
     } else if (error.code === 'kicked') {
-      // Whom the host has sent out does not come back by itself.
+      // A kicked member returns only by its own wish.
       this.#out(error);
     } else if (error.retryAfterMs !== undefined) {
       this.#enter('waiting', error);
@@ -281,7 +280,7 @@ export class Connection {
   // again and again would have two tabs fight for it.
   #ejected() {
     if (this.state !== 'connected') return;
-    const now = performance.now();
+    const now = elapsedMs();
     if (now - this.#ejectedAt < TAKEOVER_MS) {
       this.#enter('elsewhere');
       this.#fail(() => true, { code: 'detached', message: 'This party is open in another tab.' });
@@ -292,7 +291,7 @@ export class Connection {
   }
 
   #expire() {
-    const now = performance.now();
+    const now = elapsedMs();
     this.#fail((command) => command.until < now, { code: 'lost', message: 'The connection was lost.' });
   }
 

@@ -1,5 +1,5 @@
-// What the host may ask of the room. Every promise is resolved when it has been done or refused; refusals are told by
-// problem(text, code).
+// The host's commands. Every promise is resolved when the room has accepted or rejected the command; problem(text, code)
+// reports a rejection.
 
 export class Hosting {
   #connection;
@@ -35,7 +35,7 @@ export class Hosting {
     return this.#ask({ type: 'BAN', targetUserId: userId, reason, byAddress });
   }
 
-  // Somebody who was kicked or banned may come back.
+  // Admit a user again after a kick or ban.
   letIn(userId) {
     return this.#ask({ type: 'UNBAN', targetUserId: userId });
   }
@@ -43,7 +43,7 @@ export class Hosting {
   #ask(message) {
     return this.#connection.command(message).catch((error) => {
       const gone = error.code === 'no_such_member';
-      const late = message.type === 'UNBAN' ? 'Nothing keeps them out any more.' : 'They have left already.';
+      const late = message.type === 'UNBAN' ? 'They may join already.' : 'They have left already.';
       this.#problem(gone ? late : error.message, error.code);
     });
   }

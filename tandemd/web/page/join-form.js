@@ -1,9 +1,10 @@
 // The first screen: a name, and a party to start or to join.
 
+import { parsedAddress } from './browser.js';
+import { DAMAGED, mayRetry, refusal, waiting, waitsForPin } from './error-texts.js';
 import { randomWord } from './identity.js';
 import { CLIP } from './room-controller.js';
-import { refusal } from './error-texts.js';
-import { element, showScreen } from './dom.js';
+import { element, say, showScreen } from './dom.js';
 import { webAddress } from './text.js';
 import { serverUrl } from './server-url.js';
 
@@ -31,7 +32,7 @@ export class Start {
     this.#mode();
     showScreen('start');
     (element('name').value ? element('start-button') : element('name')).focus();
-    if (ticket && !ticket.readable) this.complain('Your link is damaged. Ask whoever gave it to you for a new one.');
+    if (ticket && !ticket.readable) this.complain(DAMAGED);
   }
 
   get #joining() {
@@ -41,45 +42,73 @@ export class Start {
   #welcome(ticket) {
     element('mode-join').checked = true;
     element('mode').hidden = true;
-    // Who has a token seldom needs a PIN beside it.
+    // A token is seldom used together with a PIN.
     element('pin-field').hidden = Boolean(ticket);
     element('start-title').textContent = ticket?.hosts ? 'Your party.' : 'You are invited.';
     element('start-text').textContent = ticket?.hosts
-      ? 'You are its host. Say who you are and go in.'
-      : 'Enter your name to join the watch party.';
+      ? 'You are its host. Enter your name to join.'
+      : 'A friend has invited you to a watch party. Enter your name to join.';
   }
 
   #mode() {
     const joining = this.#joining;
     element('create-fields').hidden = joining;
     element('join-fields').hidden = !joining || Boolean(this.#invited.roomId);
-    element('pin-hint').textContent = joining ? 'Only if the party has one.' : 'Guests need this PIN to join.';
+    element('pin-hint').textContent = joining ? 'Only if the party has a PIN.' : 'Guests need this PIN to join.';
     element('start-button').textContent = joining ? 'Join the party' : 'Start the party';
     this.complain('');
   }
 
   complain(text) {
-    element('start-error').textContent = text;
+    say(element('start-wait'), '');
+    say(element('start-error'), text);
   }
 
-  // Back here, because the room wants a PIN, does not let us in, or sent us out. retry(name, pin): asks again.
-  refused(error, retry) {
+  // A JOIN is under way.
+  busy() {
+    element('start-button').disabled = true;
+  }
+
+  // The JOIN waits at the server, and the person may change name and PIN meanwhile. retry(name, pin): sends another JOIN.
+  waits(error, retry) {
+    this.#offer(retry, { label: 'Try again', pin: waitsForPin(error) });
+    say(element('start-error'), '');
+    say(element('start-wait'), waiting(error));
+  }
+
+  // Back here, because the room has a PIN or has refused or removed this member. now: the server's time, or null.
+  refused(error, retry, now) {
+    const { ticket } = this.#identity;
+    const pin = error.code === 'bad_pin';
+    this.#offer(retry, { label: pin ? 'Join the party' : mayRetry(error) ? 'Try again' : '', pin });
+    if (!pin) {
+      say(element('start-title'), 'You are not in the party.');
+      say(element('start-text'), '');
+    }
+    this.complain(refusal(error, { pin: element('pin').value.trim(), ticket, now }));
+  }
+
+  // Show the form for another try. label: of its button, '' if no try helps. pin: whether another PIN may help.
+  #offer(retry, { label, pin }) {
     this.#retry = retry;
     this.#invitedFields();
+    const [button, other] = [element('start-button'), element('start-other')];
+    const moved = !element('start').contains(document.activeElement);
     showScreen('start');
-    element('start-button').disabled = false;
-    const pin = element('pin').value;
-    if (error.code === 'bad_pin') {
+    button.disabled = false;
+    button.hidden = !label;
+    say(button, label);
+    other.hidden = Boolean(this.#identity.ticket);
+    for (const field of ['name', 'pin']) element(field).disabled = !label;
+    if (pin) {
       element('pin-field').hidden = false;
       element('pin-optional').hidden = true;
-      element('pin').focus();
+      // A wait must not take the focus from the text that the person corrects.
+      if (document.activeElement !== element('name')) element('pin').focus();
       element('pin').select();
-    } else {
-      element('start-title').textContent = 'You are not in the party.';
-      element('start-text').textContent = '';
-      element('start-button').focus();
+    } else if (moved || document.activeElement === document.body) {
+      (label ? button : other).focus();
     }
-    this.complain(refusal(error, { pin, ticket: this.#identity.ticket, now: Date.now() }));
   }
 
   #invitedFields() {
@@ -96,6 +125,7 @@ export class Start {
     if (!element('name').readOnly) this.#identity.name = name;
     button.disabled = true;
     if (this.#retry) {
+      say(element('start-wait'), '');
       this.#retry(name, pin);
       return;
     }
@@ -123,17 +153,17 @@ export class Start {
     if (!typed) throw new Error('Type the invite code or paste the link.');
     let code = typed;
     if (/^https?:\/\//i.test(typed)) {
-      const link = URL.parse ? URL.parse(typed) : new URL(typed);
+      const link = parsedAddress(typed);
       const room = link?.searchParams.get('room') ?? link?.searchParams.get('tandemRoom');
       if (room) return room;
       const [, linked, pin] = link?.pathname.match(/\/room\/([0-9a-z]+)(?:\/([0-9]+))?\/?$/i) ?? [];
-      if (!linked) throw new Error('This link leads to no party.');
+      if (!linked) throw new Error('This is not the link of a party. Check it, or ask for the invite code.');
       code = linked;
       element('pin').value ||= pin ?? '';
     }
     const answer = await fetch(serverUrl(`api/room/${encodeURIComponent(code)}`)).catch(() => null);
     if (answer?.ok) return (await answer.json()).roomId;
-    if (answer?.status === 404) throw new Error('There is no party with this code. Check it, or ask for the link.');
+    if (answer?.status === 404) throw new Error('No party has this code. Check it, or ask for the link.');
     if (answer?.status === 429) throw new Error('Too many codes tried. Wait a minute, then try again.');
     throw new Error('The server cannot be reached. Try again in a moment.');
   }

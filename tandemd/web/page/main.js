@@ -1,5 +1,6 @@
-// Where the page begins: who am I, which party, and then the party itself.
+// The start of the page: the identity, the link, and then the party itself.
 
+import { replaceAddress } from './browser.js';
 import { Identity } from './identity.js';
 import { Party } from './room-controller.js';
 import { waiting } from './error-texts.js';
@@ -11,7 +12,7 @@ import { serverUrl } from './server-url.js';
 
 function address(roomId) {
   // The PIN must not stay where it is seen and copied.
-  history.replaceState(null, '', serverUrl(roomId ? `?room=${encodeURIComponent(roomId)}` : ''));
+  replaceAddress(serverUrl(roomId ? `?room=${encodeURIComponent(roomId)}` : ''));
 }
 
 function run(identity, invited) {
@@ -29,6 +30,8 @@ function run(identity, invited) {
   };
   const start = new Start(identity, invited, begin);
 
+  const retry = (name, pin) => party.retry(name, pin);
+
   function entered(state, error) {
     showConnection(state);
     switch (state) {
@@ -39,12 +42,18 @@ function run(identity, invited) {
           element('play').focus({ preventScroll: true });
         }
         break;
+      case 'connecting':
+      case 'joining':
+        start.busy();
+        break;
       case 'waiting':
-        showNotice(waiting(error), { label: 'Try again', run: () => party.connection.join() });
+        if (element('party').hidden) start.waits(error, retry);
+        else showNotice(waiting(error), { label: 'Try again', run: () => party.connection.join() });
         break;
       case 'refused':
+        hideNotice();
         if (!element('party').hidden) party.rest();
-        start.refused(error, (name, pin) => party.retry(name, pin));
+        start.refused(error, retry, party.clock.known ? party.clock.now() : null);
         break;
       case 'elsewhere':
         party.rest();
@@ -75,7 +84,7 @@ const asked = query.get('room') ?? query.get('tandemRoom') ?? '';
 const token = tokenIn(location.hash);
 if (token) {
   // It must not stay where it is seen and copied either.
-  history.replaceState(null, '', location.pathname + location.search);
+  replaceAddress(location.pathname + location.search);
   identity.take(token);
 } else {
   identity.resume(asked);

@@ -1,4 +1,4 @@
-// Who is here and who may do what, with what the host may do about it.
+// The members with their permissions, and the host's actions for each.
 
 import { Dismissal } from './confirm-dialog.js';
 import { Menu } from './menu.js';
@@ -42,7 +42,7 @@ class Person {
     for (const [tag, node] of Object.entries(this.#tags)) node.hidden = !tags[tag];
     this.line.dataset.host = String(tags.host);
     this.menu.hidden = !hasMenu;
-    this.menu.setAttribute('aria-label', `What to do about ${name}`);
+    this.menu.setAttribute('aria-label', `Actions for ${name}`);
   }
 }
 
@@ -77,7 +77,7 @@ export class People {
     say(element('who-controls'), this.#whoControls());
     const focus = document.activeElement;
     const lost = focus === document.body || !focus.getClientRects().length;
-    // Whoever was on something that is gone must not fall off the page.
+    // The element with the focus may be gone.
     if (before !== document.body && lost) element('people-title').focus({ preventScroll: true });
     if (focus !== element('rename')) element('rename').value = room.users.get(me) ?? '';
   }
@@ -93,9 +93,9 @@ export class People {
   #whoControls() {
     const { me, room, host } = this.#party;
     if (host) return 'You are the host: you control the film.';
-    if (room.guestControl) return 'Everybody controls the film.';
+    if (room.guestControl) return 'All members control the film.';
     if (room.controllers.has(me)) return 'You control the film too.';
-    return room.hostId ? 'The host controls the film.' : 'The host, who controls the film, is not here yet.';
+    return room.hostId ? 'The host controls the film.' : 'The host controls the film, and is not here yet.';
   }
 
   #list() {
@@ -148,14 +148,14 @@ export class People {
     else hosting.kick(userId, sure.reason);
   }
 
-  // Those who are kept out, which only the host is told.
+  // The kicked and banned users, which only the host is told.
   #barred() {
     const { room, host, clock } = this.#party;
     const now = clock.now();
     const barred = host ? room.bans.filter(({ until }) => !until || until > now) : [];
     const lines = barred.map(({ userId, username, until, byAddress }) => {
       const also = byAddress ? 'banned, and newcomers from the same address' : 'banned';
-      return { userId, name: username || 'Somebody', how: until ? `for ${span(until - now)}` : also };
+      return { userId, name: username || 'Guest', how: until ? `for ${span(until - now)}` : also };
     });
     const shown = JSON.stringify(lines);
     if (shown === this.#shownBarred) return;
@@ -164,7 +164,10 @@ export class People {
     say(element('barred-count'), String(lines.length));
     const focused = document.activeElement?.dataset.letIn;
     element('barred-list').replaceChildren(...lines.map((line) => this.#barredLine(line)));
-    if (focused) (document.querySelector(`[data-let-in="${CSS.escape(focused)}"]`) ?? element('people-title')).focus();
+    if (focused) {
+      const buttons = [...element('barred-list').querySelectorAll('[data-let-in]')];
+      (buttons.find((button) => button.dataset.letIn === focused) ?? element('people-title')).focus();
+    }
   }
 
   #barredLine({ userId, name, how }) {

@@ -1,58 +1,57 @@
 // A menu that opens at a button. Arrow keys go through it; Escape, Tab and a click elsewhere close it.
 
+import { Popover } from './browser.js';
 import { element, made } from './dom.js';
+import { plainKey } from './shortcuts.js';
 
 const GAP = 4;
 
 export class Menu {
   #menu;
+  #popover;
   #button = null;
   #choices = new WeakMap();
 
   constructor(id) {
     this.#menu = element(id);
-    this.#menu.addEventListener('beforetoggle', (event) => event.newState === 'open' && this.#fill());
-    this.#menu.addEventListener('toggle', (event) => this.#toggled(event.newState === 'open'));
+    this.#popover = new Popover(this.#menu, {
+      opening: (button) => this.#fill(button),
+      toggled: (open) => this.#toggled(open),
+    });
     this.#menu.addEventListener('keydown', (event) => this.#key(event));
     // It stays where it was opened, and its button does not.
-    for (const type of ['scroll', 'resize']) addEventListener(type, () => this.#close(), { capture: true });
+    for (const type of ['scroll', 'resize']) addEventListener(type, () => this.#popover.close(), { capture: true });
   }
 
   // choices(): [{label, run}], asked for when the button opens the menu.
   attach(button, choices) {
     this.#choices.set(button, choices);
-    button.popoverTargetElement = this.#menu;
+    this.#popover.attach(button);
     button.setAttribute('aria-haspopup', 'menu');
     button.setAttribute('aria-expanded', 'false');
-    button.addEventListener('click', () => {
-      this.#button = button;
-    });
   }
 
   // Close it if it belongs to this button.
   closeAt(button) {
-    if (this.#button === button) this.#close();
+    this.#popover.close(button);
   }
 
-  #close() {
-    if (this.#menu.matches(':popover-open')) this.#menu.hidePopover();
-  }
-
-  #fill() {
-    const items = this.#choices.get(this.#button)().map(({ label, run }) => {
+  #fill(button) {
+    this.#button = button;
+    const items = this.#choices.get(button)().map(({ label, run }) => {
       const item = made('button', '', label);
       item.type = 'button';
       item.tabIndex = -1;
       item.setAttribute('role', 'menuitem');
       item.onclick = () => {
-        this.#close();
+        this.#popover.close();
         run();
       };
       return item;
     });
     this.#menu.replaceChildren(...items);
-    this.#menu.setAttribute('aria-label', this.#button.getAttribute('aria-label'));
-    const { top, bottom, right } = this.#button.getBoundingClientRect();
+    this.#menu.setAttribute('aria-label', button.getAttribute('aria-label'));
+    const { top, bottom, right } = button.getBoundingClientRect();
     const above = bottom > innerHeight * 0.6;
     this.#menu.style.right = `${document.documentElement.clientWidth - right}px`;
     this.#menu.style.top = above ? 'auto' : `${bottom + GAP}px`;
@@ -67,8 +66,8 @@ export class Menu {
   #key(event) {
     const items = [...this.#menu.children];
     const at = items.indexOf(document.activeElement);
-    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: -1 }[event.key];
-    if (event.key === 'Tab') this.#close();
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: -1 }[plainKey(event)];
+    if (event.key === 'Tab') this.#popover.close();
     if (to === undefined) return;
     event.preventDefault();
     items.at(to % items.length).focus({ preventScroll: true });

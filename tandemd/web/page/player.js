@@ -1,6 +1,8 @@
 // The video: keeps it where the room's timeline is, and tells what the person did with it by other means than our
 // buttons.
 
+import { elapsedMs, isHidden } from './browser.js';
+
 const TICK_MS = 250;
 const JUMP = 0.5;
 const STEER_FROM = 0.04;
@@ -123,11 +125,11 @@ export class Player {
     this.#holding = holding;
     this.#timeline = { position, at: 0, playing: false };
     this.#align();
-    const began = performance.now();
+    const began = elapsedMs();
     const there = () => this.loaded && !this.#video.seeking;
     const enough = () => this.#video.readyState >= HTMLMediaElement.HAVE_FUTURE_DATA || position >= this.duration - 0.1;
     // Events would be quicker by some ms, and there are a dozen ways in which one of them does not come.
-    while (!(there() && enough()) && performance.now() - began < READY_WITHIN_MS) {
+    while (!(there() && enough()) && elapsedMs() - began < READY_WITHIN_MS) {
       await new Promise((resolve) => setTimeout(resolve, 20));
       if (this.#holding !== holding) return false;
     }
@@ -165,7 +167,7 @@ export class Player {
   #jump(position, moving) {
     const last = moving ? this.duration - BEFORE_END : this.duration;
     this.#video.currentTime = this.duration ? Math.max(0, Math.min(position, last)) : position;
-    this.#jumpedAt = performance.now();
+    this.#jumpedAt = elapsedMs();
     this.#measureLead = moving;
   }
 
@@ -191,8 +193,8 @@ export class Player {
   #toggled() {
     this.#events.changed();
     if (this.#video.paused === !this.#wantsPlaying || !this.loaded || this.#video.ended) return;
-    // Browsers pause what is in the background by themselves; that is nobody's wish.
-    if (document.visibilityState === 'hidden' || this.failed) return;
+    // Browsers pause what is in the background by themselves; that is not a wish of the person.
+    if (isHidden() || this.failed) return;
     if (this.#video.paused) {
       if (!this.blocked) this.#events.intent('pause');
     } else {
@@ -210,7 +212,7 @@ export class Player {
     } else if (!playing) {
       this.#steer(1);
       this.#pause();
-      const may = performance.now() - this.#jumpedAt > JUMP_PAUSE_MS;
+      const may = elapsedMs() - this.#jumpedAt > JUMP_PAUSE_MS;
       if (may && Math.abs(drift) > 0.02) this.#jump(this.#target(), false);
     } else if (!this.#video.paused) {
       this.#approach(drift);
@@ -222,13 +224,13 @@ export class Player {
   }
 
   #approach(drift) {
-    const since = performance.now() - this.#jumpedAt;
+    const since = elapsedMs() - this.#jumpedAt;
     if (this.#measureLead && since > 600 && !this.stalled) {
       // A jump takes its time: next time, aim so far ahead.
       this.#measureLead = false;
       this.#lead = Math.min(LEAD_LIMIT, Math.max(0, this.#lead - drift));
       // The pause after a jump in vain begins when it is over.
-      if (this.#vain > 1) this.#jumpedAt = performance.now();
+      if (this.#vain > 1) this.#jumpedAt = elapsedMs();
     }
     if (Math.abs(drift) <= JUMP) {
       this.#vain = 0;

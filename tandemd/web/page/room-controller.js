@@ -1,5 +1,6 @@
 // A party: the room's messages move the player, and what the person does goes to the room.
 
+import { onMediaKeys } from './browser.js';
 import { ServerClock } from './clock.js';
 import { Connection } from './connection.js';
 import { Hosting } from './host-actions.js';
@@ -60,8 +61,7 @@ export class Party {
     });
     this.hosting = new Hosting(this.connection, events.problem);
     setInterval(() => this.#tell(), TELL_MS);
-    navigator.mediaSession?.setActionHandler?.('play', () => this.#intended('play'));
-    navigator.mediaSession?.setActionHandler?.('pause', () => this.#intended('pause'));
+    onMediaKeys({ play: () => this.#intended('play'), pause: () => this.#intended('pause') });
   }
 
   get me() {

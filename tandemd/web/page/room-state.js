@@ -35,7 +35,7 @@ export class Room {
   }
 
   name(userId) {
-    return this.users.get(userId) || 'Somebody';
+    return this.users.get(userId) || 'Guest';
   }
 
   mayControl(userId) {
@@ -142,7 +142,7 @@ export class Room {
       case 'CHAT':
         this.#line({
           from: message.userId,
-          name: message.username || 'Somebody',
+          name: message.username || 'Guest',
           text: message.text,
           at: message.timestamp,
         });

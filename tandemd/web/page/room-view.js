@@ -1,12 +1,12 @@
 // What a party looks like: puts its state into the page's elements, and what is clicked there into the party.
 
+import { canFillScreen, copyText, toggleFullScreen } from './browser.js';
 import { CLIP } from './room-controller.js';
 import { People } from './member-list.js';
 import { element, made, nameNode, say, showNotice } from './dom.js';
 import { shownAddress, webAddress } from './text.js';
 import { serverUrl } from './server-url.js';
-
-const SEEK_STEPS = 10;
+import { listenToKeys, seekSeconds } from './shortcuts.js';
 
 function clock(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
@@ -60,29 +60,18 @@ export class PartyView {
     });
     // The steps of a range are its precision; keys should go further.
     seek.addEventListener('keydown', (event) => {
-      const step = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -6, PageUp: 6 }[event.key];
-      if (!step) return;
+      const seconds = seekSeconds(event);
+      if (!seconds) return;
       event.preventDefault();
-      seek.value = Number(seek.value) + step * SEEK_STEPS;
+      seek.value = Number(seek.value) + seconds;
       party.seek(Number(seek.value));
       this.#times(Number(seek.value));
     });
     element('mute').onclick = () => {
       video.muted = !video.muted;
     };
-    element('fullscreen').hidden = !document.fullscreenEnabled;
-    element('fullscreen').onclick = () => {
-      if (document.fullscreenElement) document.exitFullscreen();
-      else document.querySelector('.stage').requestFullscreen().catch(() => {});
-    };
-    document.addEventListener('keydown', (event) => {
-      const typing = event.target.closest('input, button, a, select, textarea, [role=log]');
-      if (typing || event.ctrlKey || event.altKey || event.metaKey || element('party').hidden) return;
-      if (event.key === ' ' || event.key === 'k') {
-        event.preventDefault();
-        party.toggle();
-      }
-    });
+    element('fullscreen').onclick = () => toggleFullScreen(document.querySelector('.stage'), video);
+    listenToKeys(document, () => !element('party').hidden, { toggle: () => party.toggle() });
   }
 
   #forms() {
@@ -106,7 +95,7 @@ export class PartyView {
       const name = element('rename').value.trim();
       if (!name) return;
       party.rename(name).then(
-        () => showNotice('Everybody sees your new name.'),
+        () => showNotice('The members see your new name.'),
         (error) => showNotice(error.message),
       );
     });
@@ -132,16 +121,8 @@ export class PartyView {
   }
 
   async #copy() {
-    const input = element('invite-link');
-    input.select();
-    try {
-      // Without https there is no clipboard but this old way.
-      if (navigator.clipboard) await navigator.clipboard.writeText(input.value);
-      else document.execCommand('copy');
-      showNotice('The link is copied. Send it to your friends.');
-    } catch {
-      showNotice('Copy the selected link by yourself: the browser did not allow it.');
-    }
+    const copied = await copyText(element('invite-link'));
+    showNotice(copied ? 'Link copied. Send it to your friends.' : 'The browser does not copy. Copy the selected link.');
   }
 
   // -- what is shown
@@ -183,6 +164,7 @@ export class PartyView {
     element('play').setAttribute('aria-label', pauses ? 'Pause' : 'Play');
     element('play').disabled = !room.url;
     element('mute').setAttribute('aria-pressed', String(!video.muted));
+    element('fullscreen').hidden = !canFillScreen(video);
     element('join-playback').hidden = !(player.blocked && party.playing);
     say(element('screen-note'), this.#note(player, room));
   }
@@ -191,7 +173,7 @@ export class PartyView {
     if (!room.id) return '';
     if (!room.url) return this.#party.mayControl ? 'Choose a video below.' : 'The host has not chosen a video yet.';
     if (player.failed) return 'This page cannot play that title: it is no video file, or cannot be reached.';
-    if (room.hold?.playing && room.hold.ready) return 'Waiting for everybody…';
+    if (room.hold?.playing && room.hold.ready) return 'Waiting for the other players…';
     return player.stalled && !player.blocked ? 'Loading…' : '';
   }
 
@@ -217,7 +199,7 @@ export class PartyView {
       if (name) note.replaceChildren(nameNode(name), line.text.slice(name.length));
       return note;
     }
-    // Nobody else can have this user id; the name alone would prove nothing.
+    // Only the server has this user id; the name alone would prove nothing.
     const announced = line.from === 'server';
     const item = made('li', announced ? 'said announced' : line.from === this.#party.me ? 'said mine' : 'said');
     // No line of a member has this label, whatever the member's name is.

@@ -1,0 +1,64 @@
+// Shortcuts of the page, by `node`. See test_page.py.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+
+import { plainKey, repeatsPress, seekSeconds, shortcut } from './shortcuts.js';
+
+const BODY = { tagName: 'BODY' };
+const MODIFIERS = ['ctrlKey', 'altKey', 'metaKey', 'shiftKey'];
+
+const press = (key, event = {}, place = {}) =>
+  shortcut({ key, ...event }, { focused: BODY, overlaid: false, inParty: true, ...place });
+
+test('space and k play and pause, and no other key does', () => {
+  for (const key of [' ', 'k', 'K']) assert.equal(press(key), 'toggle', key);
+  for (const key of ['Enter', 'j', 'Spacebar', 'kk', '', 'Process', 'Dead', 'MediaPlayPause', undefined]) assert.equal(press(key), '', key);
+});
+
+test('a held key counts once', () => {
+  for (const key of [' ', 'k']) assert.equal(press(key, { repeat: true }), '');
+});
+
+test('keys with a modifier, of an input method, or already handled belong to others', () => {
+  for (const flag of [...MODIFIERS, 'isComposing', 'defaultPrevented']) {
+    for (const key of [' ', 'k']) assert.equal(press(key, { [flag]: true }), '', flag);
+    assert.equal(plainKey({ key: 'ArrowLeft', [flag]: true }), '', flag);
+    assert.equal(seekSeconds({ key: 'ArrowLeft', [flag]: true }), 0, flag);
+  }
+});
+
+test('all that can have the focus keeps its keys', () => {
+  const tags = ['INPUT', 'BUTTON', 'A', 'SELECT', 'TEXTAREA', 'SUMMARY', 'DETAILS', 'IFRAME', 'H2', 'OL', 'DIV', 'LABEL', 'X-Y', 'AUDIO', 'svg'];
+  for (const tagName of tags) assert.equal(press(' ', {}, { focused: { tagName } }), '', tagName);
+  for (const tagName of ['BODY', 'HTML', 'VIDEO', 'DIV']) {
+    assert.equal(press(' ', {}, { focused: { tagName, isContentEditable: true } }), '', tagName);
+  }
+  assert.equal(press(' ', {}, { focused: { tagName: 'VIDEO', controls: true } }), '');
+});
+
+test('the page as a whole and the film have no use for keys', () => {
+  for (const focused of [null, undefined, BODY, { tagName: 'HTML' }, { tagName: 'VIDEO' }, { tagName: 'VIDEO', controls: false }]) {
+    assert.equal(press('k', {}, { focused }), 'toggle');
+  }
+});
+
+test('below a dialog or a menu, and outside of the party, keys do nothing', () => {
+  assert.equal(press(' ', {}, { overlaid: true }), '');
+  assert.equal(press(' ', {}, { inParty: false }), '');
+});
+
+test('arrow and page keys move the position, and repeat', () => {
+  const moved = Object.fromEntries(['ArrowLeft', 'ArrowRight', 'PageUp', 'PageDown', 'Home', 'a'].map((key) => [key, seekSeconds({ key, repeat: true })]));
+  assert.deepEqual(moved, { ArrowLeft: -10, ArrowRight: 10, PageUp: 60, PageDown: -60, Home: 0, a: 0 });
+});
+
+test('held Enter clicks or sends once, and still breaks lines', () => {
+  const held = (target, key = 'Enter') => repeatsPress({ key, repeat: true, target });
+  for (const tagName of ['BUTTON', 'INPUT', 'A', 'SUMMARY', 'BODY']) assert.equal(held({ tagName }), true, tagName);
+  assert.equal(held({ tagName: 'TEXTAREA' }), false);
+  assert.equal(held({ tagName: 'DIV', isContentEditable: true }), false);
+  assert.equal(held({ tagName: 'INPUT' }, 'a'), false);
+  assert.equal(held({ tagName: 'INPUT' }, 'Backspace'), false);
+  assert.equal(repeatsPress({ key: 'Enter', repeat: false, target: { tagName: 'BUTTON' } }), false);
+});

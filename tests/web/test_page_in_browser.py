@@ -1,0 +1,7 @@
+from tests.support.browser import BrowserTestCase
+
+
+class XTests(BrowserTestCase):
+    def test_x(self) -> None:
+        host, guest = self.party()
+        print(host.sent.of("JOIN"))
