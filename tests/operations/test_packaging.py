@@ -114,6 +114,13 @@ class SummaryTests(SynchronousTestCase):
             (skipped + "3 passed, 0 failed, 2 skipped\n", 1),
         )
 
+    def test_without_a_browser_the_others_count(self):
+        skipped = "SKIPPED 2 of tests.test_a.ATest: no browser: install Chromium\n"
+        output = skipped + "3 passed, 0 failed, 2 skipped\n"
+        self.assertEqual(self.run_it((output, 0)), (output, 0))
+        more = skipped + "SKIPPED 1 of tests.test_b.BTest: there is no nginx\n3 passed, 0 failed, 3 skipped\n"
+        self.assertEqual(self.run_it((more, 0)), (more, 1))
+
     def test_failed_with_the_causes(self):
         failed = "FAILED tests.test_a.ATest.test_b: FailTest: 1 != 2\n"
         output = "FAILED (failures=1, successes=3)\n" + failed + "9 passed, 1 failed\n"

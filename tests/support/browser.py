@@ -150,7 +150,7 @@ class BrowserTestCase(TestCase):
         host = self.join(self.open(script=script), "Ann")
         guest = self.join(self.open(f"/?room={room_of(host)}", guest_script), "Bob")
         for page in (host, guest):
-            page.wait_for_function("document.querySelector('video').readyState >= 3")
+            page.wait_for_function("() => document.querySelector('video').readyState >= 3")
         return host, guest
 
 

@@ -191,6 +191,7 @@ export class Popover {
       return;
     }
     box.hidden = true;
+    box.removeAttribute('popover');
     document.addEventListener('keydown', (event) => event.key === 'Escape' && this.close());
     document.addEventListener('click', (event) => {
       if (!box.contains(event.target) && !this.#button?.contains(event.target)) this.close();

@@ -42,8 +42,10 @@ export function showConnection(state) {
 
 let noticeTimer = 0;
 
-// A line at the bottom. action: {label, run}; with one, it stays until it is clicked or hidden.
+// A line at the bottom. action: {label, run}; with one, it stays until it is clicked or hidden, because it may be the only way
+// on: other texts do not replace it.
 export function showNotice(text, action = null) {
+  if (!action && !element('notice-action').hidden) return;
   clearTimeout(noticeTimer);
   const button = element('notice-action');
   element('notice').dataset.shown = 'true';

@@ -99,10 +99,12 @@ export class Start {
     button.hidden = !label;
     say(button, label);
     other.hidden = Boolean(this.#identity.ticket);
-    for (const field of ['name', 'pin']) element(field).disabled = !label;
+    element('name-field').hidden = !label;
+    if (!label) element('pin-field').hidden = true;
     if (pin) {
       element('pin-field').hidden = false;
       element('pin-optional').hidden = true;
+      say(element('pin-hint'), 'The host sees the PIN below the invite link.');
       // A wait must not take the focus from the text that the person corrects.
       if (document.activeElement !== element('name')) element('pin').focus();
       element('pin').select();

@@ -10,6 +10,7 @@ export class Menu {
   #menu;
   #popover;
   #button = null;
+  #openedAt = 0;
   #choices = new WeakMap();
 
   constructor(id) {
@@ -20,7 +21,7 @@ export class Menu {
     });
     this.#menu.addEventListener('keydown', (event) => this.#key(event));
     // It stays where it was opened, and its button does not.
-    for (const type of ['scroll', 'resize']) addEventListener(type, () => this.#popover.close(), { capture: true });
+    for (const type of ['scroll', 'resize']) addEventListener(type, () => this.#buttonMoved(), { capture: true });
   }
 
   // choices(): [{label, run}], asked for when the button opens the menu.
@@ -34,6 +35,11 @@ export class Menu {
   // Close it if it belongs to this button.
   closeAt(button) {
     this.#popover.close(button);
+  }
+
+  // A line of chat scrolls, too, and moves no button.
+  #buttonMoved() {
+    if (this.#button && this.#button.getBoundingClientRect().top !== this.#openedAt) this.#popover.close();
   }
 
   #fill(button) {
@@ -52,6 +58,7 @@ export class Menu {
     this.#menu.replaceChildren(...items);
     this.#menu.setAttribute('aria-label', button.getAttribute('aria-label'));
     const { top, bottom, right } = button.getBoundingClientRect();
+    this.#openedAt = top;
     const above = bottom > innerHeight * 0.6;
     this.#menu.style.right = `${document.documentElement.clientWidth - right}px`;
     this.#menu.style.top = above ? 'auto' : `${bottom + GAP}px`;

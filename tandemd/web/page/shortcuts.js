@@ -1,7 +1,7 @@
 // The keys of the page: which key press is a shortcut, and when.
 
 const SEEK_SECONDS = { ArrowLeft: -10, ArrowDown: -10, ArrowRight: 10, ArrowUp: 10, PageDown: -60, PageUp: 60 };
-const OVERLAYS = 'dialog[open], [popover], [role="dialog"], [role="menu"]';
+const OVERLAYS = 'dialog[open], [role="dialog"], [role="menu"]';
 
 // Return the key of an event, or '' if it belongs to another: with a modifier, within an input method, or handled.
 export function plainKey(event) {
