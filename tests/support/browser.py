@@ -7,6 +7,7 @@ with the reason; see `tests.__main__` and .ci/summary.py.
 from __future__ import annotations
 
 import atexit
+import importlib
 import json
 import os
 import re
@@ -24,11 +25,6 @@ from twisted.trial.unittest import SkipTest, TestCase
 from .patience import PATIENCE_SECONDS, TEST_LIMIT_SECONDS, until, wait_for_end
 from .private_servers import die_with_parent
 
-try:
-    from playwright.sync_api import sync_playwright
-except ImportError:
-    sync_playwright = None  # type: ignore[assignment]
-
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required"]
@@ -38,9 +34,11 @@ VIEW = {"width": 1280, "height": 800}
 @cache
 def _playwright() -> Any:
     """Return a running Playwright, for the whole process. Raises SkipTest if it is not installed."""
-    if sync_playwright is None:
-        raise SkipTest("no browser: run `make browser` to install playwright")
-    playwright = sync_playwright().start()
+    try:
+        sync_api = importlib.import_module("playwright.sync_api")
+    except ImportError:
+        raise SkipTest("no browser: run `make browser` to install playwright") from None
+    playwright = sync_api.sync_playwright().start()
     atexit.register(playwright.stop)
     return playwright
 
