@@ -55,7 +55,7 @@ class Playback(Struct, frozen=True, gc=False):
 
     def held_at(self, position: float, now: float) -> "Playback":
         """Return the timeline paused at the position where the host's player stalls."""
-        return replace(self, position=position, at=now, playing=False, held=True)
+        return replace(self, position=position, at=now, playing=False, held=True, unwatched=False)
 
     def stopped_unwatched(self, now: float) -> "Playback":
         """Return the timeline standing still at its present position, until a member watches."""

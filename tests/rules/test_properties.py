@@ -18,10 +18,13 @@ from tandemd.rules.commands import (
     Decision,
     Due,
     Enter,
+    HoldPlayback,
     Lost,
     NodeLost,
     Reattach,
     StalePinError,
+    StopAtEnd,
+    StopUnwatched,
     Watching,
 )
 from tandemd.rules.engine import commit_of
@@ -300,6 +303,48 @@ class RoomMachine(RuleBasedStateMachine):
         self.command(user, self.conn_of(user, 0), CorrectPlayback(position, playing))
         assert self.room.playback == before or user == self.room.host
 
+    @rule(user=users, position=positions)
+    def hold(self, user: str, position: float) -> None:
+        before, host = self.room.playback, self.room.host
+        decision = self.command(user, self.conn_of(user, 0), HoldPlayback(position))
+        assert decision is not None and not decision.messages, "the host's client would pause"
+        if self.room.playback != before:
+            assert user == host and before.playing and self.room.playback.held
+
+    @rule(position=positions)
+    def host_stalls(self, position: float) -> None:
+        """Also for hosts: the rule above chooses one in four times at best."""
+        if self.room.host:
+            self.hold(self.room.host, position)
+
+    @rule()
+    def stop_unwatched(self) -> None:
+        before = self.room.playback.position_at(self.now)
+        decision = self.command("", "", StopUnwatched())
+        assert decision is not None and not decision.messages
+        assert self.room.playback.position_at(self.now) == before, "the timeline stands where it was"
+
+    @rule(position=positions)
+    def stop_at_end(self, position: float) -> None:
+        before = self.room.playback
+        decision = self.command("", "", StopAtEnd(position))
+        assert decision is not None
+        if decision.commits:
+            assert before.playing and before.position_at(self.now) >= position
+            assert (self.room.playback.position_at(self.now), self.room.playback.playing) == (position, False)
+
+    @rule(user=users, seconds=st.sampled_from([1.0, 8.0]), position=positions)
+    def alone(self, user: str, seconds: float, position: float) -> None:
+        """Nobody watches, and then one member does, whose player may have played on."""
+        for other in USERS:
+            self.watch(other, False)
+        self.stop_unwatched()
+        before, stood = self.room.playback, self.room.playback.position_at(self.now)
+        self.now += seconds
+        self.command("", "", Watching(True, ((user, self.conn_of(user, 0)),), position))
+        after = self.room.playback.position_at(self.now)
+        assert stood <= after <= stood + (self.now - before.at) * before.rate
+
     @rule(user=users, position=st.none() | positions)
     def ready(self, user: str, position: float | None) -> None:
         if position is None:
@@ -406,6 +451,20 @@ class RoomMachine(RuleBasedStateMachine):
         assert not set(gate.pending) & set(gate.ready)
         for user in (*gate.pending, *gate.ready):
             assert self.room.members[user].conn, "it waits for somebody who is gone"
+
+    @invariant()
+    def a_hold_waits_for_a_player(self) -> None:
+        room = self.room
+        if room.playback.held:
+            assert not room.playback.playing and room.gate is None
+            assert room.members[room.host].conn, "it waits for a host that is gone"
+
+    @invariant()
+    def an_unwatched_timeline_has_no_watchers(self) -> None:
+        room = self.room
+        if room.playback.unwatched:
+            assert room.playback.playing and room.gate is None
+            assert not any(member.watching for member in room.members.values())
 
     @invariant()
     def members_are_whole(self) -> None:
