@@ -22,7 +22,7 @@ A dead connection is noticed within 55 s, and its member has 45 s to come back. 
 one's 45 s.
 """
 DRIFT = 0.5
-PARTIES = (*range(40), 146, 150, 175, 202, 220, 251, 282)
+PARTIES = (*range(40), 146, 150, 175, 202, 220, 251, 282, 387)
 """The last ones once ended badly."""
 
 

@@ -780,6 +780,17 @@ class GreetingTests(SynchronousTestCase):
         self.world.join("b")
         self.assertEqual(types(self.greet("b")), ["ROOM_STATE", "LEAVE", "USER_LEFT"])
 
+    def test_also_if_that_greeting_was_lost(self) -> None:
+        """Its connection was dead already, and it comes once more. (Party 387 of tests/integration/test_legacy_client.)"""
+        self.world.join_all("b", "c")
+        self.world.lose("b")
+        self.world.advance(50)
+        self.world.leave("c")
+        self.world.join("b")
+        self.world.lose("b")
+        self.world.join("b")
+        self.assertEqual(types(self.greet("b", first=False)), ["ROOM_STATE", "LEAVE", "USER_LEFT"])
+
     def test_a_newcomer_is_not_told_of_people_it_never_saw(self) -> None:
         self.world.join("c")
         self.world.leave("c")
