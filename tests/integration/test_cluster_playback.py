@@ -1,0 +1,114 @@
+"""Holds and unwatched timelines with two nodes and a real Redis: the players of a room are on different nodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.task import LoopingCall
+
+from tandemd.rules.playback import Playback
+
+from ..chaos.small import SmallNode
+from ..support.redis_nodes import until
+from .test_cluster_moderation import Person, TwoNodesTestCase
+
+TITLE = "https://www.netflix.com/watch/1"
+REPORT_SECONDS = 0.5
+
+
+class Player:
+    """A player that reports twice a second and plays on, unless it is `stalled`."""
+
+    def __init__(self, case: TwoNodesTestCase, person: Person, position: float):
+        self._person = person
+        self._position = position
+        self._since: float | None = _now()
+        self.reports = LoopingCall(self._report)
+        self.reports.start(REPORT_SECONDS)
+        case.addCleanup(lambda: self.reports.running and self.reports.stop())
+
+    @property
+    def position(self) -> float:
+        return self._position if self._since is None else self._position + _now() - self._since
+
+    def stall(self) -> None:
+        self._position, self._since = self.position, None
+
+    def go_on(self) -> None:
+        self._since = _now()
+
+    def _report(self) -> None:
+        self._person.wire.say({"type": "POSITION_UPDATE", "currentTime": self.position, "isPlaying": True})
+
+
+def _now() -> float:
+    seconds: float = reactor.seconds()
+    return seconds
+
+
+def timeline(node: SmallNode) -> Playback:
+    return next(iter(node.rooms.open)).room.playback
+
+
+class ClusterPlaybackTest(TwoNodesTestCase):
+    async def party(self) -> tuple[SmallNode, SmallNode, Person, Person]:
+        """Return two nodes with a member each. The host is on the first one, and its title plays from 100 s on."""
+        here, there = await self.nodes()
+        ann = await self.join(here, "ann", "127.0.0.2")
+        await ann.hears("ROOM_STATE")
+        bob = await self.join(there, "bob", "127.0.0.3")
+        await bob.hears("ROOM_STATE")
+        ann.wire.say({"type": "URL_CHANGE", "url": TITLE})
+        ann.wire.say({"type": "PLAY_PAUSE", "control": "play", "currentTime": 100})
+        for person in (ann, bob):
+            await person.hears("PLAY_PAUSE", userId="ann")
+        return here, there, ann, bob
+
+    def server_messages(self, person: Person) -> list[Any]:
+        return [m for m in person.messages if m["type"] == "PLAY_PAUSE" and m["userId"] == "server"]
+
+    async def test_a_hold_reaches_the_members_of_the_other_node(self) -> None:
+        here, there, ann, bob = await self.party()
+        player = Player(self, ann, 100.0)
+        await bob.hears("HOST_HEARTBEAT")
+        player.stall()
+        pause = await bob.hears("PLAY_PAUSE", userId="server", control="pause")
+        self.assertAlmostEqual(pause["currentTime"], player.position, 3)
+        await until(lambda: timeline(here).held and timeline(there).held)
+        cid = await self.join(there, "cid", "127.0.0.4")
+        state = await cid.hears("ROOM_STATE")
+        self.assertEqual(state["isPlaying"], False)
+        player.go_on()
+        await bob.hears("PLAY_PAUSE", userId="server", control="play")
+        ann.wire.say({"type": "CHAT", "text": "later"})
+        await until(lambda: any(m["type"] == "CHAT" for m in ann.messages))
+        self.assertEqual(self.server_messages(ann), [], "the host's client would pause in earnest")
+
+    async def test_a_hold_ends_with_the_host(self) -> None:
+        here, there, ann, bob = await self.party()
+        player = Player(self, ann, 100.0)
+        await bob.hears("HOST_HEARTBEAT")
+        player.stall()
+        await bob.hears("PLAY_PAUSE", userId="server", control="pause")
+        player.reports.stop()
+        ann.wire.cut()
+        await bob.hears("PLAY_PAUSE", userId="server", control="play")
+        self.assertFalse(timeline(there).held)
+
+    async def test_a_watcher_on_any_node_keeps_the_timeline_going(self) -> None:
+        here, there, ann, bob = await self.party()
+        player = Player(self, bob, 100.0)
+        for _ in range(4):
+            await bob.hears("HOST_HEARTBEAT")
+        for node in (here, there):
+            self.assertFalse(timeline(node).unwatched)
+        player.reports.stop()
+        await until(lambda: timeline(here).unwatched and timeline(there).unwatched)
+        stood = timeline(here).position
+        self.assertEqual(timeline(there).position, stood)
+        # The player has played on meanwhile, so the timeline goes on from there.
+        player.reports.start(REPORT_SECONDS)
+        await until(lambda: not timeline(here).unwatched and not timeline(there).unwatched)
+        self.assertGreater(timeline(here).position, stood)
+        self.assertLessEqual(timeline(here).position, player.position)
