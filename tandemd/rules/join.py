@@ -237,9 +237,9 @@ def greeting(
     was_here = any(other.user_id == user for other in room.departed)
     if was_here or not first:
         # The client may still show members that left while it was away, because ROOM_STATE does not remove members from the
-        # screen of an old client. It does not learn of members that left before it came. If it has left and come back, an
-        # earlier greeting may have been lost with its connection.
-        since = -1 if was_here else room.members[user].order
+        # screen of an old client. It does not learn of members that left before it came. If an old client has left and come
+        # back, an earlier greeting may have been lost with its connection.
+        since = -1 if first or (was_here and resumed is None) else room.members[user].order
         for other in room.departed:
             if other.user_id not in room.members and (other.seq > since or not other.seq):
                 messages += [m.LegacyLeave(user_id=other.user_id), m.UserLeft(user_id=other.user_id)]
