@@ -340,7 +340,9 @@ class RoomMachine(RuleBasedStateMachine):
             self.watch(other, False)
         self.stop_unwatched()
         before, stood = self.room.playback, self.room.playback.position_at(self.now)
-        self.now += seconds
+        self.pass_time(seconds, 0)
+        if self.room.playback != before:
+            return
         self.command("", "", Watching(True, ((user, self.conn_of(user, 0)),), position))
         after = self.room.playback.position_at(self.now)
         assert stood <= after <= stood + (self.now - before.at) * before.rate
