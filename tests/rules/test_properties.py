@@ -335,7 +335,7 @@ class RoomMachine(RuleBasedStateMachine):
 
     @rule(user=users, seconds=st.sampled_from([1.0, 8.0]), position=positions)
     def alone(self, user: str, seconds: float, position: float) -> None:
-        """Nobody watches, and then one member does, whose player may have played on."""
+        """No member watches, and then one member does, whose player may have played on."""
         for other in USERS:
             self.watch(other, False)
         self.stop_unwatched()
