@@ -23,11 +23,12 @@ from ..config.value_types import sentinel
 from ..interfaces import IArchive, IStore, PlayerStatus
 from ..rooms.service import RoomService
 from ..store.memory import MemoryStore
+from ..util.certificate_files import trusted_authorities
+from ..util.file_watcher import InvalidFileError
 from ..util.server_time import ServerTime
-from ..util.services import PeriodicService
+from ..util.services import PeriodicService, StartupError
 from .metrics import NodeMetrics
 from .settings import bounds_of, redis_settings_of, writer_settings_of
-from .tls import trusted_authorities
 
 WALL_CLOCK_INTERVAL_SECONDS = 2.0
 """Time between two comparisons of a single node with the wall clock."""
@@ -193,7 +194,10 @@ def redis_of(config: Config, reactor: Any) -> tuple[IStreamClientEndpoint, dict[
     from ..store.redis.sentinel import SentinelEndpoint  # noqa: PLC0415
 
     redis = config.redis
-    trusted = trusted_authorities(redis.tls_ca, "redis.tls_ca") if redis.tls and redis.tls_ca else None
+    try:
+        trusted = trusted_authorities(redis.tls_ca, "redis.tls_ca") if redis.tls and redis.tls_ca else None
+    except InvalidFileError as error:
+        raise StartupError(str(error)) from None
 
     def server(host: str, port: int) -> IStreamClientEndpoint:
         endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, host, port, timeout=3)

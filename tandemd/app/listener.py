@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from .. import __version__
 from ..config import Config
+from ..config.endpoints import tls_endpoint
 from ..metrics import Gauge
 from ..util.services import StartupError
 from ..util.sweeper import Sweeper
@@ -24,7 +25,7 @@ from ..util.text import one_line
 from ..web import TandemSite
 from ..websocket.factory import TandemFactory
 from ..websocket.session_transport import WebSocketTransport
-from .tls import Certificates, tls_endpoint
+from .tls import Certificates
 
 MAX_UNSENT_BYTES = 128 * 1024
 """Limit for unsent bytes of a connection in the kernel (`TCP_NOTSENT_LOWAT`). The default allows several megabytes, which hide a

@@ -1,6 +1,6 @@
 """The configuration: declared in `schema`, read by `load`, documented by `reference`."""
 
-from .loader import ConfigError, load
+from .loader import ConfigError, WrittenValue, load, load_with_sources
 from .schema import AdminSettings, Archive, Config, Limits, Log, Postgres, Redis, Rooms, TitleSettings, Web
 
 __all__ = [
@@ -15,5 +15,7 @@ __all__ = [
     "Rooms",
     "TitleSettings",
     "Web",
+    "WrittenValue",
     "load",
+    "load_with_sources",
 ]

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import yaml
 
 from .schema import Config, ConfigKey, Redis, keys, sections
+from .value_types import WrongItemError
 
 
 class ConfigError(Exception):
@@ -29,7 +30,22 @@ class _SourcedValue:
     source: str
 
 
+DEFAULT = "default"
+"""The source of a value that is not written anywhere."""
+
 _Layer = dict[str, _SourcedValue]
+
+
+@dataclass(frozen=True)
+class WrittenValue:
+    """The value of a key.
+
+    written: as an operator writes it, such as "20/s, burst 100". source: a file, an environment name, "default" and the like.
+    """
+
+    key: ConfigKey
+    written: object
+    source: str
 
 
 def load(
@@ -41,6 +57,13 @@ def load(
     hostname: the default of `node_id`; None asks the system. Raises ConfigError. Reads files: call it before the
     reactor runs.
     """
+    return load_with_sources(path, environ, overrides, hostname=hostname)[0]
+
+
+def load_with_sources(
+    path: str | None, environ: Mapping[str, str], overrides: Mapping[str, str], *, hostname: str | None = None
+) -> tuple[Config, list[WrittenValue]]:
+    """Return the configuration, and what was written for each key, in order. Arguments and errors as in `load`."""
     declared = {key.path: key for key in keys()}
     layers = [
         _from_yaml(path, declared) if path is not None else {},
@@ -52,7 +75,16 @@ def load(
         values |= _without_files(layer, declared)
     config = _build({path: _parse(declared[path], value) for path, value in values.items()})
     _check(config, values)
-    return _resolve(config, environ, socket.gethostname() if hostname is None else hostname)
+    config = _resolve(config, environ, socket.gethostname() if hostname is None else hostname)
+    return config, [_written(key, values.get(key.path), config) for key in keys()]
+
+
+def _written(key: ConfigKey, value: _SourcedValue | None, config: Config) -> WrittenValue:
+    if value is not None:
+        return WrittenValue(key, value.value, value.source.removesuffix(f": {key.path}"))
+    if key.path in ("node_id", "state_dir"):
+        return WrittenValue(key, getattr(config, key.path), "the machine" if key.path == "node_id" else "the start")
+    return WrittenValue(key, key.default, DEFAULT)
 
 
 # ---- sources -------------------------------------------------------------------------------------------------------
@@ -175,10 +207,11 @@ def _without_files(layer: _Layer, declared: Mapping[str, ConfigKey]) -> _Layer:
 def _parse(key: ConfigKey, written: _SourcedValue) -> object:
     try:
         return key.kind.parse(written.value)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError) as error:
         shown = "the value" if key.kind.secret else repr(written.value)
         name = "" if key.path in written.source else f" ({key.path})"
-        raise ConfigError(f"{written.source}{name}: {shown} is not {key.kind.says}") from None
+        hint = f": {error}" if isinstance(error, WrongItemError) else ""
+        raise ConfigError(f"{written.source}{name}: {shown} is not {key.kind.says}{hint}") from None
 
 
 def _build(values: Mapping[str, object]) -> Config:

@@ -18,6 +18,10 @@ from ..ratelimit.message_rates import Rate
 T = TypeVar("T")
 
 
+class WrongItemError(ValueError):
+    """An item of a list is invalid. The text names the item, and the remedy if it is known."""
+
+
 @dataclass(frozen=True)
 class Kind(Generic[T]):
     """One kind of value.
@@ -180,20 +184,23 @@ def url(*schemes: str, secret: bool = False, query: bool = True) -> Kind[str]:
     return Kind(f"an absolute URL that begins with {example}", parse, secret)
 
 
-def texts(says: str, check: Callable[[str], object] = str) -> Kind[tuple[str, ...]]:
-    """A list in YAML, separated by commas elsewhere; `check` raises ValueError for an item that is not allowed."""
+def texts(says: str, check: Callable[[str], object] = str, least: int = 0) -> Kind[tuple[str, ...]]:
+    """A list in YAML, separated by commas elsewhere.
+
+    check: raises ValueError for an item that is not allowed. least: the smallest number of items.
+    """
 
     def parse(value: object) -> tuple[str, ...]:
         items = [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
-        if not isinstance(items, (list, tuple)):
+        if not isinstance(items, (list, tuple)) or len(items) < least:
             raise ValueError
         for item in items:
             if not isinstance(item, str) or not item or not item.isprintable():
-                raise ValueError
+                raise WrongItemError(f"{item!r} is not text")
             check(item)
         return tuple(items)
 
-    return Kind(f"a list of {says}", parse)
+    return Kind(f"a list of {'one or more ' if least else ''}{says}", parse)
 
 
 OPTIONAL_HOST = r"[^\s,;@]*"
@@ -207,8 +214,15 @@ _ORIGIN = re.compile(
 def origin(written: str) -> str:
     """Return a web origin, "null", "self", "titles" or "*". Raises ValueError."""
     if written not in ("*", "null", "self", "titles") and not _ORIGIN.fullmatch(written):
-        raise ValueError
+        raise without_scheme(written)
     return written
+
+
+def without_scheme(written: str) -> WrongItemError:
+    """Return the error for an item that is no URL or origin."""
+    if re.fullmatch(r"[A-Za-z0-9._-]+(?::[0-9]+)?(?:/.*)?", written):
+        return WrongItemError(f"{written!r} has no scheme: write https://{written}")
+    return WrongItemError(f"{written!r} is not one of them")
 
 
 _SENTINEL = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?", re.ASCII)

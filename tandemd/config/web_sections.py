@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from ..rules.title_allowlist import CLIP_URL
 from ..rules.title_allowlist import TitleAllowlist as AllowedTitles
 from .declaration import key
-from .value_types import choice, duration, origin, proxies, text, texts, url
+from .value_types import choice, duration, origin, proxies, text, texts, url, without_scheme
+
+
+def title(written: str) -> str:
+    """Return an entry of `titles.allowed`. Raises ValueError."""
+    try:
+        AllowedTitles((written,))
+    except ValueError:
+        raise without_scheme(written) from None
+    return written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +92,8 @@ class TitleSettings:
     allowed: tuple[str, ...] = key(
         texts(
             "origins such as https://www.netflix.com, URLs with a path that a title's must begin with, or *",
-            lambda entry: AllowedTitles((entry,)),
+            title,
+            least=1,
         ),
         [*(f"https://www.netflix.com/{path}" for path in ("watch", "title", "browse", "latest", "search")), CLIP_URL],
         "URLs of titles that a room may show: origins (https://www.netflix.com), URLs whose path begins the title's path, "

@@ -8,7 +8,59 @@ import ssl
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from msgspec import Struct
+
+from ..util.file_watcher import InvalidFileError
+
 TIMEOUT_SECONDS = 15.0
+
+
+class Trust(Struct, frozen=True):
+    """The proof of identity that an https server must give.
+
+    authorities: a PEM file with authorities to trust beside those of the system; "" for none.
+    certificates: PEM files, and directories with them, with the certificate of a node on this machine. If there are any, the
+    server must have this certificate. The name in the certificate, its authority and its end do not count then, because a
+    certificate for party.example.org does not name 127.0.0.1.
+    """
+
+    authorities: str = ""
+    certificates: tuple[str, ...] = ()
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context of a connection. Raises NodeUnreachableError if the file of authorities cannot be used."""
+        context = ssl.create_default_context()
+        if self.certificates:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        elif self.authorities:
+            try:
+                context.load_verify_locations(self.authorities)
+            except OSError as error:
+                text = (
+                    f"{self.authorities}: cannot be used: {error.strerror or error}; name a PEM file with certificates"
+                )
+                raise NodeUnreachableError(text) from None
+        return context
+
+    def check(self, url: str, shown: bytes | None) -> None:
+        """Compare the certificate of a server (DER) with the files. Raises NodeUnreachableError."""
+        if not self.certificates:
+            return
+        from ..util.certificate_files import certificates_in  # noqa: PLC0415  # slow, and only for https
+
+        try:
+            known = shown in list(certificates_in(self.certificates))
+        except InvalidFileError as error:
+            raise NodeUnreachableError(f"{error}; or name the node with --url, and its authority with --ca") from None
+        if not known:
+            raise NodeUnreachableError(
+                f"{url} shows another certificate than the one in {self.certificates[0]}: a node reads a new file within "
+                "20 s; otherwise another program listens there, or the node has another configuration"
+            )
+
+
+SYSTEM_TRUST = Trust()
 
 
 class NodeUnreachableError(Exception):
@@ -24,15 +76,28 @@ class RequestDeniedError(Exception):
 
 
 def fetch(
-    url: str, method: str = "GET", body: bytes | None = None, headers: dict[str, str] | None = None
+    url: str,
+    method: str = "GET",
+    body: bytes | None = None,
+    headers: dict[str, str] | None = None,
+    trust: Trust = SYSTEM_TRUST,
 ) -> tuple[int, dict[str, str], bytes]:
     """Return status, headers (lower case) and body of an answer. Blocks; raises NodeUnreachableError."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise NodeUnreachableError(f"{url} is not an http or https URL such as http://127.0.0.1:4001")
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname, parts.port, timeout=TIMEOUT_SECONDS)
+    connection: http.client.HTTPConnection
+    if parts.scheme == "https":
+        connection = http.client.HTTPSConnection(
+            parts.hostname, parts.port, timeout=TIMEOUT_SECONDS, context=trust.context()
+        )
+    else:
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT_SECONDS)
     try:
+        connection.connect()
+        if isinstance(connection.sock, ssl.SSLSocket):
+            # The request has the token, so the check comes before it.
+            trust.check(url, connection.sock.getpeercert(binary_form=True))
         connection.request(
             method, f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}", body, headers or {}
         )
@@ -40,7 +105,8 @@ def fetch(
         lowered = {name.lower(): value for name, value in answer.getheaders()}
         return answer.status, lowered, answer.read()
     except ssl.SSLCertVerificationError as error:
-        raise NodeUnreachableError(f"{url}: the certificate is not trusted: {error.verify_message}") from None
+        text = f"{url}: the certificate is not trusted: {error.verify_message}; trust its authority with --ca FILE"
+        raise NodeUnreachableError(text) from None
     except (OSError, http.client.HTTPException) as error:
         raise NodeUnreachableError(f"{url} does not answer: {getattr(error, 'strerror', None) or error}") from None
     finally:
@@ -50,7 +116,8 @@ def fetch(
 class NodeClient:
     """The administration API of one node. url: of the node. token: its `admin.token`."""
 
-    def __init__(self, url: str, token: str):
+    def __init__(self, url: str, token: str, trust: Trust = SYSTEM_TRUST):
+        self._trust = trust
         self._url = url.rstrip("/")
         self._token = token
 
@@ -68,7 +135,7 @@ class NodeClient:
         headers = {"Authorization": f"Bearer {self._token}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        status, _, content = fetch(url, method, body, headers)
+        status, _, content = fetch(url, method, body, headers, self._trust)
         try:
             answer = json.loads(content)
         except ValueError:

@@ -10,62 +10,49 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from msgspec import Struct
-
 from ..archive.errors import ArchiveError
 from ..archive.factory import dialect_of
 from ..archive.migrations import migrate
 from ..config import Config
 from ..util.text import one_line
-from .client import NodeUnreachableError, fetch
+from .client import NodeUnreachableError, Trust, fetch
+from .file_checks import RENEWAL_SECONDS, Finding, check_files, check_port
 from .probes import ProbeError, RedisConnection, certificate_ends, master, redis_connection, websocket
 
 MAX_CLOCK_SKEW_SECONDS = 0.5
 """Difference of two clocks from which doctor warns. Rooms use Redis' clock; logs and tokens use the machine's."""
-RENEWAL_SECONDS = 14 * 86400.0
-"""Time before the end of a certificate at which a new one should be in place."""
+MAX_START_DIFFERENCE_SECONDS = 10.0
+"""Difference of two starts from which they are those of two processes: a clock may be corrected meanwhile."""
 
 
-class Finding(Struct, frozen=True):
-    """level: "ok", "warning" or "problem". subject: the checked thing and its state. remedy: "" if nothing is to do."""
-
-    level: str
-    subject: str
-    remedy: str = ""
-
-
-def examine(config: Config, url: str, public_url: str) -> Iterator[Finding]:
+def examine(config: Config, url: str | None, trust: Trust, public_url: str) -> Iterator[Finding]:
     """Check everything, and yield the findings. Blocks.
 
-    url: the node's URL on this machine. public_url: its URL for clients, "" to skip that check.
+    url: the node's URL on this machine; None if the configuration does not tell it. trust: the proof that the node must give of
+    its identity. public_url: its URL for clients, "" to skip that check.
     """
-    yield from _state_directory(config)
+    yield from check_files(config)
     yield from _archive(config)
     if config.uses_redis:
         yield from _redis(config)
-    yield from _node(url)
+    if url is not None:
+        yield from _node(config, url, trust)
+    else:
+        yield Finding("warning", f"node: not checked, as port is {config.port!r}", "name its URL with --url")
     if public_url:
-        yield from _outside(config, public_url.rstrip("/"))
+        outside = Trust(trust.authorities)
+        yield from _outside(public_url.rstrip("/"), outside)
+        if url is not None:
+            yield from _same_name(url, trust, public_url.rstrip("/"), outside)
     else:
         yield Finding("warning", "outside: not checked", "run tandemctl doctor URL, or set web.invite_base_url")
 
 
-def _state_directory(config: Config) -> Iterator[Finding]:
-    path = config.state_dir
-    if not os.path.isdir(path):
-        yield Finding(
-            "warning",
-            f"state_dir: {path} does not exist",
-            "the daemon creates it if it may; or set state_dir",
-        )
-    elif not os.access(path, os.W_OK | os.X_OK):
-        yield Finding("warning", f"state_dir: {path} is not writable for this user", "run this as the daemon's user")
-    else:
-        yield Finding("ok", f"state_dir: {path}")
-
-
 def _archive(config: Config) -> Iterator[Finding]:
-    dialect = dialect_of(config)
+    try:
+        dialect = dialect_of(config)
+    except ArchiveError:
+        return  # check_files has reported it
     key = "postgres" if config.uses_postgres else "archive.sqlite_file"
     if not config.uses_postgres and not os.path.exists(config.sqlite_path):
         yield Finding("warning", f"{key}: {dialect.where} does not exist yet", "the daemon creates it when it starts")
@@ -135,7 +122,7 @@ def _redis(config: Config) -> Iterator[Finding]:
     where = host if host.startswith("/") else f"{host}:{port}"
     try:
         with redis_connection(redis, host, port) as connection:
-            yield from _redis_server(connection, where)
+            yield from _redis_server(connection, where, redis.journal_bytes)
             if redis.sentinels and "min_slaves_good_slaves" not in connection.info("replication"):
                 yield Finding(
                     "problem",
@@ -147,7 +134,7 @@ def _redis(config: Config) -> Iterator[Finding]:
         yield Finding("problem", f"Redis at {where}: {error}", remedy)
 
 
-def _redis_server(connection: RedisConnection, where: str) -> Iterator[Finding]:
+def _redis_server(connection: RedisConnection, where: str, journal_bytes: int) -> Iterator[Finding]:
     server, replication = connection.info("server"), connection.info("replication")
     memory, keeping = connection.info("memory"), connection.info("persistence")
     yield Finding("ok", f"Redis at {where}: version {server.get('redis_version', '?')}")
@@ -162,6 +149,9 @@ def _redis_server(connection: RedisConnection, where: str) -> Iterator[Finding]:
     most, used = int(memory.get("maxmemory", 0)), int(memory.get("used_memory", 0))
     if most and used > 0.8 * most:
         yield Finding("warning", f"Redis at {where}: {used / most:.0%} of maxmemory is used", "raise maxmemory")
+    if most and journal_bytes > most / 4:
+        remedy = "lower redis.journal_bytes to a quarter of maxmemory, or raise maxmemory"
+        yield Finding("warning", f"Redis at {where}: redis.journal_bytes is more than a quarter of maxmemory", remedy)
     if keeping.get("aof_enabled") != "1" and not keeping.get("rdb_last_save_time"):
         yield Finding("warning", f"Redis at {where}: it keeps nothing on disk", "set appendonly yes")
     began = time.time()
@@ -169,13 +159,14 @@ def _redis_server(connection: RedisConnection, where: str) -> Iterator[Finding]:
     yield _clock("Redis", int(seconds) + int(micros) / 1e6, began)
 
 
-def _node(url: str) -> Iterator[Finding]:
+def _node(config: Config, url: str, trust: Trust) -> Iterator[Finding]:
     try:
         began = time.time()
-        status, headers, _ = fetch(f"{url}/health")
-        ready, _, content = fetch(f"{url}/health/ready")
+        status, headers, _ = fetch(f"{url}/health", trust=trust)
+        ready, _, content = fetch(f"{url}/health/ready", trust=trust)
     except NodeUnreachableError as error:
         yield Finding("problem", f"node: {error}", "start it, or name another one with --url")
+        yield from check_port(config)
         return
     if status != 200:
         yield Finding("problem", f"node: {url}/health answers {status}", "another program listens there: see --url")
@@ -200,10 +191,29 @@ def _json_object(content: bytes) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _outside(config: Config, url: str) -> Iterator[Finding]:
+def _same_name(url: str, trust: Trust, public_url: str, outside: Trust) -> Iterator[Finding]:
+    """Compare the node's process with the one that clients reach, if both have one name."""
+    try:
+        here, there = (
+            _json_object(fetch(f"{url}/status", trust=trust)[2]),
+            _json_object(fetch(f"{public_url}/status", trust=outside)[2]),
+        )
+        name, other = here.get("nodeId"), there.get("nodeId")
+        starts = [float(one["timestamp"]) / 1000 - float(one["uptime"]) for one in (here, there)]
+    except (NodeUnreachableError, KeyError, TypeError, ValueError):
+        return
+    if name == other and abs(starts[0] - starts[1]) > MAX_START_DIFFERENCE_SECONDS:
+        yield Finding(
+            "problem",
+            f"outside: two processes have the name {name}: {url} and {public_url} do not lead to the same one",
+            "give each node a node_id (NODE_ID) of its own; stop a process that is left over",
+        )
+
+
+def _outside(url: str, trust: Trust) -> Iterator[Finding]:
     parts = urlsplit(url)
     try:
-        status, _, content = fetch(f"{url}/health")
+        status, _, content = fetch(f"{url}/health", trust=trust)
     except NodeUnreachableError as error:
         yield Finding(
             "problem", f"outside: {error}", "check the name in DNS, the firewall, the proxy and its certificate"
@@ -215,7 +225,7 @@ def _outside(config: Config, url: str) -> Iterator[Finding]:
     yield Finding("ok", f"outside: {url} leads to node {_json_object(content)['nodeId']}")
     if parts.scheme == "https":
         try:
-            remaining = certificate_ends(parts.hostname or "", parts.port or 443) - time.time()
+            remaining = certificate_ends(parts.hostname or "", parts.port or 443, trust.context()) - time.time()
         except ProbeError as error:
             yield Finding("problem", f"outside: the certificate: {error}", "renew it")
         else:
@@ -229,7 +239,7 @@ def _outside(config: Config, url: str) -> Iterator[Finding]:
         yield Finding("warning", "outside: no TLS", "pages of https sites, and so the extension, need wss")
     address = f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}{parts.path}/ws"
     try:
-        seconds = websocket(address)
+        seconds = websocket(address, trust.context())
     except ProbeError as error:
         remedy = "make the proxy pass Upgrade and Connection on, by HTTP/1.1 (docs/deployment.md)"
         yield Finding("problem", f"outside: {address}: {error}", remedy)
@@ -237,7 +247,7 @@ def _outside(config: Config, url: str) -> Iterator[Finding]:
         yield Finding("ok", f"outside: {address}: PING and PONG in {seconds * 1000:.0f} ms")
     for hidden in ("metrics", "admin/v1/node"):
         try:
-            status = fetch(f"{url}/{hidden}")[0]
+            status = fetch(f"{url}/{hidden}", trust=trust)[0]
         except NodeUnreachableError:
             continue
         if status in (200, 401, 429):

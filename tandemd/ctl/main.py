@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -21,19 +21,18 @@ from ..archive.factory import dialect_of
 from ..archive.migrations import migrate as migrate_archive
 from ..auth.keys import KeyFileError
 from ..auth.mint import claims_of, mint
-from ..config import Config, ConfigError, load
-from ..config.schema import keys
-from .client import NodeClient, NodeUnreachableError, RequestDeniedError
+from ..config import Config, ConfigError, WrittenValue, load_with_sources
+from ..config.endpoints import local_address
+from ..config.loader import DEFAULT
+from .client import NodeClient, NodeUnreachableError, RequestDeniedError, Trust
 from .doctor import examine
-from .output import as_json, facts, moment, shown, table
+from .file_checks import Finding, check_files
+from .output import as_json, as_written, facts, moment, shown, table
 
 P = ParamSpec("P")
 
 FAILED, WRONG, UNREACHABLE = 1, 2, 3
 """Exit statuses beside 0: rejected or faulty; wrong call or configuration; no answer from the node."""
-SYSTEMD_PORT = 4001
-"""The port of an unchanged tandemd.socket."""
-_PORT = re.compile(r"(?:tcp6?:)?([1-9][0-9]*)(?::.*)?|systemd:.*")
 FOLLOW_INTERVAL_SECONDS = 1.0
 """Time between two requests for new events."""
 
@@ -46,29 +45,46 @@ def _fail(status: int, text: str) -> NoReturn:
 class CtlSettings:
     """The options before the command. Commands that need configuration or token read them."""
 
-    def __init__(self, config: str | None, url: str, token_file: str | None, as_json: bool):
+    def __init__(self, config: str | None, url: str, token_file: str | None, as_json: bool, authorities: str = ""):
+        """authorities: a PEM file with authorities that sign certificates of nodes, beside those of the system."""
         self._path = config
         self._url = url
         self._token_file = token_file
+        self._authorities = authorities
         self.json = as_json
 
     def config(self) -> Config:
         """Return the configuration of a daemon in this environment."""
+        return self.config_and_values()[0]
+
+    def config_and_values(self) -> tuple[Config, list[WrittenValue]]:
+        """Return the same, and what was written for each key."""
         try:
-            return load(self._path, os.environ, {})
+            return load_with_sources(self._path, os.environ, {})
         except ConfigError as error:
             _fail(WRONG, str(error))
 
     @property
     def url(self) -> str:
         """The node's URL: the option, else the configured port on this machine."""
+        url = self.known_url
+        if url is None:
+            _fail(WRONG, f"port is {self.config().port!r}: name the node with --url or TANDEMCTL_URL")
+        return url
+
+    @property
+    def known_url(self) -> str | None:
+        """The same, or None if the configured port has no URL, such as that of a Unix socket."""
         if self._url:
             return self._url.rstrip("/")
-        config = self.config()
-        port = _PORT.fullmatch(config.port)
-        if port is not None:
-            return f"{'https' if config.tls.certificate else 'http'}://127.0.0.1:{port[1] or SYSTEMD_PORT}"
-        _fail(WRONG, f"port is {config.port!r}: name the node with --url or TANDEMCTL_URL")
+        address = local_address(self.config())
+        return None if address is None else address.url
+
+    @property
+    def trust(self) -> Trust:
+        """The proof of identity that the node at `url` must give."""
+        address = None if self._url or self._authorities else local_address(self.config())
+        return Trust(self._authorities, () if address is None else address.certificates)
 
     def node(self) -> NodeClient:
         """Return the client of the node."""
@@ -76,10 +92,10 @@ class CtlSettings:
             token = self.config().admin.token
             if not token:
                 _fail(WRONG, "no admin.token: name its file with --token-file, TANDEMCTL_TOKEN_FILE or --config")
-            return NodeClient(self.url, token)
+            return NodeClient(self.url, token, self.trust)
         try:
             with open(self._token_file, encoding="ascii") as file:
-                return NodeClient(self.url, file.read().strip())
+                return NodeClient(self.url, file.read().strip(), self.trust)
         except (OSError, UnicodeDecodeError) as error:
             _fail(
                 WRONG, f"{self._token_file}: cannot be read: {getattr(error, 'strerror', None) or 'it is not a token'}"
@@ -92,16 +108,17 @@ class CtlSettings:
 @click.option(
     "--token-file", metavar="FILE", help="File with the token of the administration API. Default: admin.token."
 )
+@click.option("--ca", default="", metavar="FILE", help="Authorities to trust for https. Default: the system's.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @click.version_option(__version__, prog_name="tandemctl")
 @click.pass_context
-def main(context: click.Context, config: str | None, url: str, token_file: str | None, as_json: bool) -> None:
+def main(context: click.Context, config: str | None, url: str, token_file: str | None, ca: str, as_json: bool) -> None:
     """Operate tandemd.
 
     The environment sets options, too: TANDEMCTL_URL and the like. Exit status: 0 done; 1 rejected, or a fault
     was found; 2 wrong call or configuration; 3 the node does not answer, or rejects the token.
     """
-    context.obj = CtlSettings(config, url, token_file, as_json)
+    context.obj = CtlSettings(config, url, token_file, as_json, ca)
 
 
 def _asking(command: Callable[P, None]) -> Callable[P, None]:
@@ -132,20 +149,29 @@ def _done(settings: CtlSettings, answer: Any, text: str) -> None:
 @main.command()
 @click.pass_obj
 def check_config(settings: CtlSettings) -> None:
-    """Check the configuration, and print the value of each key."""
-    config = settings.config()
-    values: dict[str, object] = {}
-    for key in keys():
-        value: Any = config
-        for part in key.path.split("."):
-            value = getattr(value, part)
-        if key.kind.secret:
-            value = "(set)" if value else ""
-        values[key.path] = msgspec.to_builtins(value)
+    """Check the configuration and the files that it names, and print what is written for each key, and where."""
+    config, values = settings.config_and_values()
+    findings = [finding for finding in check_files(config) if finding.level != "ok"]
     if settings.json:
-        as_json(values)
+        described = [
+            {"key": one.key.path, "value": _shown_value(one), "source": one.source, "allowed": one.key.kind.says}
+            for one in values
+        ]
+        as_json({"values": described, "findings": [msgspec.to_builtins(finding) for finding in findings]})
     else:
-        facts(values)
+        rows = [{"key": one.key.path, "value": as_written(_shown_value(one)), "source": one.source} for one in values]
+        table(rows, {"key": "KEY", "source": "FROM", "value": "VALUE"})
+        for finding in findings:
+            click.echo(finding.report, err=True)
+    if any(finding.level == "problem" for finding in findings):
+        sys.exit(FAILED)
+
+
+def _shown_value(value: WrittenValue) -> object:
+    """Return a value as an operator writes it, without secrets."""
+    if value.key.kind.secret:
+        return "(set)" if value.written else ""
+    return value.written
 
 
 @main.command()
@@ -172,13 +198,18 @@ def doctor(settings: CtlSettings, public_url: str | None) -> None:
 
     URL is the address for clients; default: web.invite_base_url.
     """
-    config = settings.config()
+    config, values = settings.config_and_values()
     findings = []
-    for finding in examine(config, settings.url, config.web.invite_base_url if public_url is None else public_url):
+    outside = config.web.invite_base_url if public_url is None else public_url
+    written = (
+        Finding("ok", f"{one.key.path}: {as_written(_shown_value(one))} (from {one.source})")
+        for one in values
+        if one.source != DEFAULT
+    )
+    for finding in itertools.chain(written, examine(config, settings.known_url, settings.trust, outside)):
         findings.append(finding)
         if not settings.json:
-            mark = {"ok": "ok      ", "warning": "warning ", "problem": "PROBLEM "}[finding.level]
-            click.echo(mark + shown(finding.subject) + (f"\n        -> {finding.remedy}" if finding.remedy else ""))
+            click.echo(finding.report)
     if settings.json:
         as_json([{"level": finding.level, "what": finding.subject, "remedy": finding.remedy} for finding in findings])
     if any(finding.level == "problem" for finding in findings):

@@ -50,6 +50,16 @@ def shown(value: object) -> str:
     return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 
+def as_written(value: object) -> str:
+    """Return a value of the configuration as an operator writes it."""
+    match value:
+        case True | False:
+            return str(value).lower()
+        case list() | tuple():
+            return ", ".join(map(str, value))
+    return str(value)
+
+
 def moment(milliseconds: object) -> str:
     """Return a time for people, in UTC. milliseconds: since 1970."""
     if not isinstance(milliseconds, int | float):

@@ -92,7 +92,7 @@ def master(redis: Redis, written: str) -> tuple[str, int]:
     return str(address[0]), int(address[1])
 
 
-def websocket(url: str) -> float:
+def websocket(url: str, context: ssl.SSLContext) -> float:
     """Open a WebSocket at ws(s)://..., exchange PING and PONG, and return how long that took in seconds.
 
     Raises ProbeError, whose text names the failed step.
@@ -102,7 +102,7 @@ def websocket(url: str) -> float:
     try:
         stream = socket.create_connection((host, parts.port or (443 if secure else 80)), TIMEOUT_SECONDS)
         if secure:
-            stream = ssl.create_default_context().wrap_socket(stream, server_hostname=host)
+            stream = context.wrap_socket(stream, server_hostname=host)
     except OSError as error:
         raise ProbeError(f"no connection: {error.strerror or error}") from None
     with contextlib.closing(stream):
@@ -155,11 +155,11 @@ def _read(stream: socket.socket) -> bytes:
     return data
 
 
-def certificate_ends(host: str, port: int) -> float:
+def certificate_ends(host: str, port: int, context: ssl.SSLContext) -> float:
     """Return the end of a server's certificate, in seconds since 1970. Raises ProbeError."""
     try:
         with socket.create_connection((host, port), TIMEOUT_SECONDS) as plain:
-            with ssl.create_default_context().wrap_socket(plain, server_hostname=host) as stream:
+            with context.wrap_socket(plain, server_hostname=host) as stream:
                 certificate = stream.getpeercert() or {}
     except OSError as error:
         raise ProbeError(getattr(error, "verify_message", None) or error.strerror or str(error)) from None

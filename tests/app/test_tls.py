@@ -25,8 +25,9 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, readBody
 
-from tandemd.app.tls import Certificates, tls_endpoint
+from tandemd.app.tls import Certificates
 from tandemd.config import ConfigError, load
+from tandemd.config.endpoints import tls_endpoint
 from tandemd.util.file_watcher import POLL_SECONDS
 from tandemd.util.services import StartupError
 

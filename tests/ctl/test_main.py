@@ -19,11 +19,13 @@ from twisted.internet.error import ProcessDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from tandemd.ctl.client import Trust
 from tandemd.ctl.doctor import examine
 from tandemd.ctl.main import CtlSettings, main
 from tandemd.ctl.output import as_json, shown
 
 from ..support import private_servers
+from ..support.certificate_authority import Authority, authority, write
 from ..support.daemon_process import ROOT, Arrivals, Daemon, DaemonTestCase
 
 TOKEN = "t" * 40
@@ -171,6 +173,54 @@ class OneNodeTests(TandemctlTestCase):
         self.assertRegex(run.output, r"PROBLEM outside: .*\n +-> ")
 
 
+class TlsTests(TandemctlTestCase):
+    """The node does TLS itself, with a certificate that does not name 127.0.0.1."""
+
+    async def test_node_on_this_machine(self) -> None:
+        certificate, key = write(self.home, *authority().issue(host="party.example.org"))
+        tls: dict[str, Any] = {"TANDEMD_TLS_CERTIFICATE": certificate, "TANDEMD_TLS_KEY": key}
+        daemon = await self.running(TANDEMD_ADMIN_TOKEN_FILE=str(self.token), **tls)
+        here: dict[str, Any] = {"TANDEMCTL_URL": "", "PORT": str(daemon.port), **tls}
+        self.assertEqual((await self.ctl(daemon, "--json", "rooms", **here)).json, [])
+        found = {one["what"]: one for one in (await self.ctl(daemon, "--json", "doctor", **here)).json}
+        self.assertTrue(any(f"at https://127.0.0.1:{daemon.port} is ready" in what for what in found), found)
+        # With a self-signed certificate or one that has expired, the proof is the same.
+        other = self.home / "other"
+        other.mkdir()
+        wrong, _ = write(other, *Authority().issue(host="party.example.org"))
+        for options, status, said in (
+            ({"TANDEMD_TLS_CERTIFICATE": wrong}, 3, "another certificate"),
+            ({"TANDEMD_TLS_CERTIFICATE": "/nope.pem"}, 3, "/nope.pem cannot be read"),
+        ):
+            run = await self.ctl(daemon, "rooms", status=status, **{**here, **options})
+            self.assertIn(said, run.errors)
+
+    async def test_expired(self) -> None:
+        certificate, key = write(self.home, *authority().issue(days=-1, host="party.example.org"))
+        tls: dict[str, Any] = {"TANDEMD_TLS_CERTIFICATE": certificate, "TANDEMD_TLS_KEY": key}
+        daemon = await self.running(TANDEMD_ADMIN_TOKEN_FILE=str(self.token), **tls)
+        await self.ctl(daemon, "rooms", TANDEMCTL_URL="", PORT=str(daemon.port), **tls)
+
+    async def test_named_node(self) -> None:
+        """--url has the name of the certificate, and --ca its authority."""
+        certificate, key = write(self.home, *authority().issue())
+        ca = self.home / "ca.pem"
+        ca.write_bytes(authority().pem)
+        daemon = await self.running(
+            TANDEMD_ADMIN_TOKEN_FILE=str(self.token), TANDEMD_TLS_CERTIFICATE=certificate, TANDEMD_TLS_KEY=key
+        )
+        url = f"https://localhost:{daemon.port}"
+        self.assertIn("--ca FILE", (await self.ctl(daemon, "--url", url, "rooms", status=3)).errors)
+        await self.ctl(daemon, "--url", url, "--ca", str(ca), "rooms")
+        run = await self.ctl(daemon, "--url", url, "--ca", str(ca), "--json", "doctor", url)
+        self.assertTrue(any("PING and PONG" in one["what"] for one in run.json), run.json)
+        numeric = f"https://127.0.0.1:{daemon.port}"
+        self.assertIn(
+            "not trusted", (await self.ctl(daemon, "--url", numeric, "--ca", str(ca), "rooms", status=3)).errors
+        )
+        self.assertIn("/nope", (await self.ctl(daemon, "--url", url, "--ca", "/nope", "rooms", status=3)).errors)
+
+
 class TwoNodesTests(TandemctlTestCase):
     def setUp(self) -> None:
         super().setUp()
@@ -274,10 +324,15 @@ class WithoutNodeTests(SynchronousTestCase):
 
     def test_check_config(self) -> None:
         output = self.ctl("check-config", TANDEMD_ROOMS_GRACE="90s", POSTGRES_HOST="db", POSTGRES_PASSWORD="hunter2")
-        self.assertRegex(output, r"(?m)^rooms\.grace +90\.0$")
-        self.assertRegex(output, r"(?m)^postgres\.password +\(set\)$")
+        self.assertRegex(output, r"(?m)^rooms\.grace +TANDEMD_ROOMS_GRACE +90s$")
+        self.assertRegex(output, r"(?m)^postgres\.password +POSTGRES_PASSWORD +\(set\)$")
+        self.assertRegex(output, r"(?m)^limits\.position_rate +default +20/s, burst 100$")
+        self.assertRegex(output, r"(?m)^fast_path +default +true$")
+        self.assertRegex(output, r"(?m)^titles\.allowed +default +https://www\.netflix\.com/watch, https:")
         self.assertNotIn("hunter2", output)
-        self.assertEqual(json.loads(self.ctl("--json", "check-config"))["rooms.grace"], 45.0)
+        values = {value["key"]: value for value in json.loads(self.ctl("--json", "check-config"))["values"]}
+        self.assertEqual((values["rooms.grace"]["value"], values["rooms.grace"]["source"]), ("45s", "default"))
+        self.assertIn("a duration from ", values["rooms.grace"]["allowed"])
         self.assertIn("TANDEMD_ROOMS_GRACE", self.ctl("check-config", status=2, TANDEMD_ROOMS_GRACE="long"))
         file = self.home / "tandemd.yaml"
         file.write_text("rooms:\n  grase: 1\n")
@@ -319,11 +374,26 @@ class WithoutNodeTests(SynchronousTestCase):
         self.assertIn("admin.token", self.ctl("rooms", status=2))
         for port, url in {
             "4002": "http://127.0.0.1:4002",
+            "tcp6:4004": "http://[::1]:4004",
+            "tcp:port=4005:interface=10.0.0.1": "http://10.0.0.1:4005",
+            "tls:/etc/tandemd/tls": "https://[::1]:443",
+            "tls:/etc/tandemd/tls:port=4006": "https://[::1]:4006",
+            "ssl:4007:privateKey=key.pem": "https://127.0.0.1:4007",
             "tcp:4003:interface=127.0.0.1": "http://127.0.0.1:4003",
             "systemd:domain=INET6:index=0": "http://127.0.0.1:4001",
         }.items():
             self.patch(os, "environ", {**self.environ, "PORT": port})
             self.assertEqual(CtlSettings(None, "", None, False).url, url)
+        for host, place in {
+            "::": "[::1]",
+            "10.0.0.1": "10.0.0.1",
+            "::1": "[::1]",
+            "party.example": "party.example",
+        }.items():
+            self.patch(os, "environ", {**self.environ, "PORT": "4002", "HOST": host})
+            self.assertEqual(CtlSettings(None, "", None, False).url, f"http://{place}:4002")
+        for port in ("unix:/run/socket", "haproxy:tcp:4001", "0"):
+            self.assertIn("--url", self.ctl("rooms", status=2, PORT=port, TANDEMD_ADMIN_TOKEN="t" * 32))
 
     def test_what_a_terminal_would_obey(self) -> None:
         self.assertEqual(shown("a\x1b[2J\u202eb\n"), "a�[2J�b�")
@@ -347,7 +417,7 @@ class WithoutNodeTests(SynchronousTestCase):
             "POSTGRES_PORT": "1",
             "TANDEMD_REDIS_SENTINELS": "127.0.0.1:1",
         }
-        findings = list(examine(load(None, environ, {}), "http://127.0.0.1:1", ""))
+        findings = list(examine(load(None, environ, {}), "http://127.0.0.1:1", Trust(), ""))
         self.assertGreater(sum(finding.level == "problem" for finding in findings), 2)
         for finding in findings:
             self.assertEqual(bool(finding.remedy), finding.level != "ok", finding)
