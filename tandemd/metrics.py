@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from platform import python_version
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -18,6 +19,8 @@ from prometheus_client.registry import Collector
 from twisted.logger import Logger
 
 SECONDS_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+DRIFT_BOUNDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+"""Seconds between players. Smaller distances than `rooms.drift` are not corrected."""
 SIZE_BOUNDS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0)
 
 
@@ -83,20 +86,20 @@ class Gauge:
 class Histogram:
     """The distribution of a value, by one label from a closed set ("" for none). About 0.5 us a value."""
 
-    __slots__ = ("name", "doc", "label", "_bounds", "_series")
+    __slots__ = ("name", "doc", "label", "bounds", "_series")
 
     def __init__(self, name: str, doc: str, label: str = "", bounds: tuple[float, ...] = SECONDS_BOUNDS):
         self.name = name
         self.doc = doc
         self.label = label
-        self._bounds = bounds
+        self.bounds = bounds
         self._series: dict[str, list[float]] = {}
 
     def observe(self, value: float, label: str = "") -> None:
         series = self._series.get(label)
         if series is None:
-            series = self._series[label] = [0.0] * (len(self._bounds) + 2)  # the sum is last
-        series[bisect_left(self._bounds, value)] += 1
+            series = self._series[label] = [0.0] * (len(self.bounds) + 2)  # the sum is last
+        series[bisect_left(self.bounds, value)] += 1
         series[-1] += value
 
     def collect(self) -> Metric:
@@ -104,7 +107,7 @@ class Histogram:
         for label, series in list(self._series.items()):
             buckets: list[tuple[str, float]] = []
             total = 0.0
-            for bound, count in zip((*map(str, self._bounds), "+Inf"), series, strict=False):
+            for bound, count in zip((*map(str, self.bounds), "+Inf"), series, strict=False):
                 total += count
                 buckets.append((bound, total))
             family.add_metric([label] if self.label else [], buckets, series[-1])
@@ -125,7 +128,7 @@ class MetricGroup:
 
 
 class MetricsRegistry:
-    """The metrics of one node. version, node_id: labels of `tandemd_info`."""
+    """The metrics of one node. version, node_id: labels of `tandemd_build_info`."""
 
     content_type = CONTENT_TYPE_LATEST
     """The media type of the text that `render` returns."""
@@ -133,7 +136,8 @@ class MetricsRegistry:
     def __init__(self, version: str, node_id: str):
         self._instruments: list[Instrument] = []
         self._registry = CollectorRegistry()
-        self._registry.register(_InstrumentCollector(self._instruments, {"version": version, "node": node_id}))
+        info = {"version": version, "python": python_version(), "node": node_id}
+        self._registry.register(_InstrumentCollector(self._instruments, info))
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
 
@@ -160,7 +164,11 @@ class _InstrumentCollector(Collector):
         self._info = info
 
     def collect(self) -> Iterator[Metric]:
-        info = GaugeMetricFamily("tandemd_info", "The program and the node; always 1", labels=list(self._info))
+        info = GaugeMetricFamily(
+            "tandemd_build_info",
+            "Version of the program and of Python, and the node; always 1",
+            labels=list(self._info),
+        )
         info.add_metric(list(self._info.values()), 1)
         yield info
         for instrument in self._instruments:

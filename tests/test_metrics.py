@@ -1,5 +1,7 @@
 """The metrics: the rendered text of counted events."""
 
+import platform
+
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -60,7 +62,7 @@ class MetricsTestCase(SynchronousTestCase):
         self.assertFalse([name for name in names if not name.startswith(("tandemd_", "process_", "python_"))])
         instruments = self.instruments()
         self.assertEqual(len({instrument.name for instrument in instruments}), len(instruments))
-        self.assertIn(("tandemd_info", "n1", "1.2.3"), self.samples())
+        self.assertIn(("tandemd_build_info", "n1", platform.python_version(), "1.2.3"), self.samples())
 
     def test_one_that_cannot_be_read_does_not_hide_the_others(self):
         self.metrics.rooms.rooms.read = lambda: 1 // 0

@@ -9,6 +9,7 @@ from ..metrics import Gauge, Histogram, MetricGroup, MetricsRegistry
 from ..ratelimit.metrics import LimitMetrics
 from ..rooms.metrics import RoomMetrics
 from ..store.redis.metrics import StoreMetrics
+from ..web.metrics import WebMetrics
 from ..websocket.metrics import ConnectionMetrics
 
 
@@ -34,6 +35,7 @@ class NodeMetrics:
         self.limits = LimitMetrics()
         self.rooms = RoomMetrics(self.limits)
         self.connections = ConnectionMetrics(self.rooms, received)
+        self.web = WebMetrics()
         self.archive = ArchiveMetrics()
         self.store = StoreMetrics(self.archive.archive_batch, self.archive.archive_failures)
         self._registry = MetricsRegistry(version, node_id)
@@ -42,7 +44,7 @@ class NodeMetrics:
 
     def groups(self) -> tuple[MetricGroup, ...]:
         """Return the groups of all packages."""
-        return self.process, self.limits, self.rooms, self.connections, self.archive, self.store
+        return self.process, self.limits, self.rooms, self.connections, self.web, self.archive, self.store
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

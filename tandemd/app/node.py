@@ -131,6 +131,7 @@ class Node:
             self.metrics.connections.connections_dropped,
             limits,
             getattr(reactor, "websockets", None),
+            lambda status: self.metrics.web.count(status, True),
         )
 
     def _make_status(self) -> NodeStatus:
@@ -162,6 +163,7 @@ class Node:
             connections,
             self._addresses.early,
             FastUpgrade(self._websockets, root.refusal) if config.fast_path else None,
+            self.metrics.web.count,
         )
 
     def _make_root(self) -> Root:

@@ -31,6 +31,9 @@ log = Logger()
 MAX_BATCH_COMMANDS = 64
 """Commands in one batch of commits."""
 
+UNTIMED_BITS = 15
+"""The latency of a command is measured if these bits of the room's `seq` are 0: for one command in 16."""
+
 OUTAGE_PATIENCE_SECONDS = 2.0
 """The time for which commands wait during an outage of the store."""
 
@@ -58,7 +61,19 @@ Outcome = tuple[QueuedCommand, "Decision | RequestError | None", "Commit | None"
 class CommandQueue:
     """Decides and commits the commands of one room, in the order of their submission."""
 
-    __slots__ = ("_clock", "_in_flight", "_is_running", "_live", "_metrics", "_outcomes", "_queue", "_rules", "_store")
+    __slots__ = (
+        "_clock",
+        "_in_flight",
+        "_is_running",
+        "_live",
+        "_metrics",
+        "_outcomes",
+        "_queue",
+        "_rules",
+        "_store",
+        "_timed",
+        "_timed_since",
+    )
 
     def __init__(self, live: RoomReplica, rules: Rules, store: IStore, clock: IReactorTime, metrics: RoomMetrics):
         self._live = live
@@ -70,6 +85,8 @@ class CommandQueue:
         self._outcomes: list[Outcome] = []
         self._is_running = False
         self._in_flight = False
+        self._timed: QueuedCommand | None = None
+        self._timed_since = 0.0
 
     @property
     def is_idle(self) -> bool:
@@ -78,6 +95,8 @@ class CommandQueue:
 
     def submit(self, entry: QueuedCommand, *, first: bool = False) -> None:
         """Decide a command after all earlier ones. first: before the commands that still wait."""
+        if not self._live.room.seq & UNTIMED_BITS:
+            self._timed, self._timed_since = entry, self._clock.seconds()
         if first:
             self._queue.appendleft(entry)
         else:
@@ -206,7 +225,11 @@ class CommandQueue:
     def _settle(self, outcomes: Sequence[Outcome]) -> None:
         """Apply commits, in order, and answer their commands."""
         live = self._live
+        timed = self._timed
         for entry, decision, commit in outcomes:
+            if entry is timed:
+                self._timed = None
+                self._metrics.command_latency.observe(self._clock.seconds() - self._timed_since)
             try:
                 if commit is not None:
                     # Pub/sub may have delivered the commit before the answer of the store.

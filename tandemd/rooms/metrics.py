@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..metrics import Counter, Gauge, Histogram, LabeledCounter, MetricGroup
+from ..metrics import DRIFT_BOUNDS, Counter, Gauge, Histogram, LabeledCounter, MetricGroup
 from ..ratelimit.metrics import LimitMetrics
 
 DEFER_REASONS = (
@@ -35,11 +35,19 @@ class RoomMetrics(MetricGroup):
         self.conflicts = Counter(
             "tandemd_commit_conflicts_total", "Commands decided again, because the room had changed"
         )
+        self.command_latency = Histogram(
+            "tandemd_command_latency_seconds", "Time from a command to its answer, of about one command in 16"
+        )
+        self.join_latency = Histogram(
+            "tandemd_join_latency_seconds", "Time from a JOIN to its acceptance, without JOINs that had to wait"
+        )
         self.room_catchups = Counter(
             "tandemd_room_catchups_total", "Times a replica read its missing commits from the store"
         )
 
-        self.host_drift = Histogram("tandemd_host_drift_seconds", "Corrected distance between a room and its host")
+        self.host_drift = Histogram(
+            "tandemd_host_drift_seconds", "Corrected distance between a room and its host", bounds=DRIFT_BOUNDS
+        )
         self.guest_resyncs = Counter("tandemd_guest_resyncs_total", "Position messages to a guest that was out of sync")
         self.guests_out_of_sync = Gauge(
             "tandemd_guests_out_of_sync", "Watching guests more than 2 s away from their room"

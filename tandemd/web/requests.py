@@ -11,6 +11,7 @@ from twisted.web.http import Request
 from .client_addresses import Addresses
 from .responses import HttpError
 
+MAX_URL_BYTES = 4096
 HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?")
 """A host name or an address, perhaps with a port."""
 
@@ -70,3 +71,11 @@ def base_url(request: Request, addresses: Addresses) -> str:
     if not HOST.fullmatch(host):
         raise HttpError(400, "The Host header is missing or is no host name.")
     return f"{scheme}://{host}"
+
+
+def wants_websocket(request: Request) -> bool:
+    """Say whether a request is a WebSocket handshake."""
+    if request.path not in (b"/ws", b"/") or len(request.uri) > MAX_URL_BYTES or request.clientproto != b"HTTP/1.1":
+        return False
+    upgrade = b",".join(request.requestHeaders.getRawHeaders(b"Upgrade", []))
+    return b"websocket" in [token.strip().lower() for token in upgrade.split(b",")]

@@ -23,7 +23,7 @@ from .client_addresses import Addresses
 from .cors import Cors
 from .health import Health, MetricsEndpoint
 from .invites import Api, InviteCodes, RoomLink
-from .requests import address_of, forwarded_for, header
+from .requests import MAX_URL_BYTES, address_of, forwarded_for, header, wants_websocket
 from .responses import Endpoint, HttpError, Response, ResponseWriter, rejection_answer, text_answer
 from .settings import WebSettings
 from .static_files import Page
@@ -32,7 +32,6 @@ from .status import Status
 if TYPE_CHECKING:
     from .site import TandemChannel
 
-MAX_URL_BYTES = 4096
 METHODS = "GET, HEAD, OPTIONS"
 
 DRAINING_RESPONSE = text_answer(503, "This node is draining; connect again.\n", ("Retry-After", "1"))
@@ -106,7 +105,7 @@ class Root(Resource):
 
     def render(self, request: Request) -> int | bytes:
         channel = cast("TandemChannel", request.channel)
-        if request.method == b"GET" and _wants_websocket(request):
+        if request.method == b"GET" and wants_websocket(request):
             refused = channel.refused or self.refusal(
                 request.getClientAddress(),
                 request.requestHeaders.getRawHeaders(b"Origin", []),
@@ -185,13 +184,6 @@ class Root(Resource):
             case [first, *rest] if first in self._endpoints:
                 return self._endpoints[first], rest
         return self._nowhere, parts
-
-
-def _wants_websocket(request: Request) -> bool:
-    if request.path not in (b"/ws", b"/") or len(request.uri) > MAX_URL_BYTES or request.clientproto != b"HTTP/1.1":
-        return False
-    upgrade = b",".join(request.requestHeaders.getRawHeaders(b"Upgrade", []))
-    return b"websocket" in [token.strip().lower() for token in upgrade.split(b",")]
 
 
 def _parts(request: Request) -> list[str]:

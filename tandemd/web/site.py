@@ -17,7 +17,7 @@ from twisted.web.server import Request, Site
 from ..util.twisted_private import has_request_behind_unread_responses
 from .connection_quota import CloseQueue, Quota
 from .fast_upgrade import FastUpgrade
-from .requests import origin_form
+from .requests import origin_form, wants_websocket
 from .responses import Response
 
 REQUEST_SECONDS = 15.0
@@ -180,8 +180,13 @@ class TandemRequest(Request):
                 self.requestHeaders.setRawHeaders(b"Host", [host])
             super().requestReceived(command, path, version)
 
+    def finish(self) -> None:
+        self.channel.site.responded(self.code, wants_websocket(self))
+        super().finish()
+
     def _refuse(self) -> None:
         self._refused = True
+        self.channel.site.responded(413, False)
         self.channel.write(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
         self.channel.loseConnection()
 
@@ -196,6 +201,7 @@ class TandemSite(Site):
     connections: all connections that are no WebSockets.
     address_of: returns the address of a transport's peer, for rules by address.
     shortcut: opens WebSockets without an HTTP request; None: all handshakes are requests of the root resource.
+    responded: is called with the status of each response that opens no WebSocket, and whether the request was a handshake.
     """
 
     noisy = False
@@ -210,8 +216,10 @@ class TandemSite(Site):
         connections: Quota | None = None,
         address_of: Callable[[object], str] = lambda peer: "",
         shortcut: FastUpgrade | None = None,
+        responded: Callable[[int, bool], object] = lambda status, is_handshake: None,
     ):
         self.shortcut = shortcut
+        self.responded = responded
         # An empty Quota is false.
         self.waiting = Quota() if waiting is None else waiting
         self.connections = Quota() if connections is None else connections

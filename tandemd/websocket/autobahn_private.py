@@ -30,7 +30,7 @@ CLOSING: int = WebSocketProtocol.STATE_CLOSING
 CLOSED: int = WebSocketProtocol.STATE_CLOSED
 
 UNDOCUMENTED = (
-    "closeHandshakeTimeoutCall", "closedByMe", "consumeData", "current_frame", "dropConnection", "failedByMe",
+    "closeHandshakeTimeoutCall", "closedByMe", "consumeData", "current_frame", "dropConnection", "failHandshake", "failedByMe",
     "inside_message", "is_open", "onCloseFrame", "openHandshakeTimeoutCall", "processData", "processHandshake",
     "remoteCloseCode", "sendCloseFrame", "sendData", "wasClean", "wasNotCleanReason",
 )  # fmt: skip
@@ -50,6 +50,13 @@ class ServerProtocol(WebSocketServerProtocol):
 
     def before_close_frame(self) -> None:
         """Hook: a close frame follows. The connection is still open."""
+
+    def handshake_rejected(self, status: int) -> None:
+        """Hook: Autobahn answers the handshake with an HTTP error."""
+
+    def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
+        self.handshake_rejected(code)
+        super().failHandshake(reason, code, responseHeaders)
 
     def continuation_received(self) -> None:
         """Hook: the client has sent a further frame of a fragmented message."""

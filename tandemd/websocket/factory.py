@@ -60,6 +60,7 @@ class TandemFactory(WebSocketServerFactory):
         dropped: LabeledCounter,
         limits: MessageLimits | None = None,
         websockets: set[Any] | None = None,
+        rejected: Callable[[int], object] = lambda status: None,
     ):
         """Make a factory.
 
@@ -68,6 +69,7 @@ class TandemFactory(WebSocketServerFactory):
         dropped: counts the connections that the server ends because their client does not read, answer or join.
         limits: the limits of all connections; `to_check` refreshes their clock.
         websockets: the TCP transports of open connections, see `FairReactor.websockets`.
+        rejected: is called with the HTTP status of each handshake that is malformed.
         """
         super().__init__(server="tandemd", reactor=clock)
         self.setProtocolOptions(
@@ -89,6 +91,7 @@ class TandemFactory(WebSocketServerFactory):
         self.frame_bytes = settings.frame_bytes
         self.clock = clock
         self.dropped = dropped
+        self.rejected = rejected
         self._connect = connect
         self._counted = counted
         self._queue_limits = settings.send_queue

@@ -7,6 +7,7 @@ drop the connection or lose the error.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 from autobahn.websocket.types import ConnectionRequest
@@ -34,12 +35,14 @@ class ConnectionFactory(Protocol):
     clock: for timers.
     frame_bytes: the length of the longest message that a client may send.
     dropped: is called with the reason before the server ends a connection.
+    rejected: is called with the HTTP status of each handshake that is malformed.
     websockets: the TCP transports of open connections.
     """
 
     clock: IReactorTime
     frame_bytes: int
     dropped: LabeledCounter
+    rejected: Callable[[int], object]
     websockets: set[Any]
 
     def opened(self, protocol: TandemProtocol) -> None:
@@ -84,6 +87,9 @@ class TandemProtocol(ServerProtocol):
 
     def onConnect(self, request: ConnectionRequest) -> None:
         """Accept the handshake. JOIN decides about access to rooms."""
+
+    def handshake_rejected(self, status: int) -> None:
+        self.factory.rejected(status)
 
     def onOpen(self) -> None:
         try:

@@ -15,9 +15,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd.app.metrics import NodeMetrics
+from tandemd.config import Config
 from tandemd.metrics import Histogram, LabeledCounter
 
-from ..support.daemon_process import DaemonTestCase
+from ..support.daemon_process import Daemon, DaemonTestCase
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DASHBOARD = json.loads((ROOT / "etc/grafana/tandemd.json").read_text())
@@ -29,7 +30,7 @@ RULES = [
 SCRAPED = {"up"}
 """The labels that Prometheus adds by itself."""
 LABELS = {"job", "instance", "le", "version"}
-"""Labels that Prometheus adds, and that of tandemd_info."""
+"""Labels that Prometheus adds, and that of tandemd_build_info."""
 
 
 def expressions() -> Iterator[str]:
@@ -60,6 +61,58 @@ class ExistingTests(DaemonTestCase):
                 self.assertLessEqual(asked(expression), names)
         # The figure that decides about a page is the right one.
         self.assertIn(b"\ntandemd_ready 1.0\n", body)
+
+
+class CountedTests(DaemonTestCase):
+    """The figures of a node that answers requests, handshakes, JOINs and commands."""
+
+    async def metrics(self, daemon: Daemon) -> dict[str, float]:
+        _, body = await self.get(f"http://127.0.0.1:{daemon.port}/metrics")
+        return {
+            sample.name + "".join(f" {value}" for value in sample.labels.values()): sample.value
+            for family in text_string_to_metric_families(body.decode())
+            for sample in family.samples
+        }
+
+    async def test_requests_handshakes_joins_and_commands(self) -> None:
+        for fast in ("true", "false"):
+            daemon = await self.running(
+                "--state-dir", str(self.home / fast), TANDEMD_FAST_PATH=fast, TANDEMD_WEB_ALLOWED_ORIGINS="self"
+            )
+            url = f"http://127.0.0.1:{daemon.port}"
+            for path, status in (("/health", 200), ("/nope", 404), ("/nope", 404), ("/room/x", 404), ("/ws", 426)):
+                self.assertEqual((await self.get(url + path))[0], status)
+            upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+            key = {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+            for headers, status in (
+                ({**upgrade, **key, "Origin": "https://evil.example"}, 403),
+                ({**upgrade, "Sec-WebSocket-Key": "short"}, 400),
+                (upgrade, 400),
+            ):
+                self.assertEqual((await self.get(f"{url}/ws", headers))[0], status)
+            client = await self.connect(daemon)
+            await client.join("room", "ann")
+            for number in range(40):
+                await client.do(
+                    "SEEK" if number % 2 else "CHAT", **({"currentTime": number} if number % 2 else {"text": "x"})
+                )
+            found = await self.metrics(daemon)
+            self.assertEqual(found["tandemd_http_responses_total 200"], 1)
+            self.assertEqual(found["tandemd_http_responses_total 404"], 3)
+            self.assertEqual(found["tandemd_http_responses_total 426"], 1)
+            self.assertEqual(found["tandemd_http_responses_total 403"], 0)
+            self.assertEqual(found["tandemd_handshakes_rejected_total 403"], 1)
+            self.assertEqual(found["tandemd_handshakes_rejected_total 400"], 2)
+            self.assertEqual(found["tandemd_handshakes_rejected_total 429"], 0)
+            self.assertEqual(found["tandemd_join_latency_seconds_count"], 1)
+            self.assertGreaterEqual(found["tandemd_command_latency_seconds_count"], 3)
+            self.assertLess(found["tandemd_command_latency_seconds_count"], 10)
+            self.assertIn(1.0, [value for name, value in found.items() if name.startswith("tandemd_build_info")])
+
+    def test_buckets_of_the_drift_can_fill(self) -> None:
+        bounds = NodeMetrics("1", "n").rooms.host_drift.bounds
+        self.assertGreater(bounds[0], Config().rooms.drift)
+        self.assertGreaterEqual(bounds[-1], 60)
 
 
 class RuleTests(SynchronousTestCase):

@@ -285,7 +285,7 @@ class DaemonTestCase(TestCase):
 
         await eventually(reactor, f"{room} at {seq} in the archive", lambda: kept() >= [(seq,)], kept)
 
-    async def get(self, url: str) -> tuple[int, bytes]:
+    async def get(self, url: str, headers: Any = None) -> tuple[int, bytes]:
         """Return the status and body of an HTTP resource."""
-        response = await treq.get(url, persistent=False)
+        response = await treq.get(url, headers=headers, persistent=False)
         return response.code, await response.content()

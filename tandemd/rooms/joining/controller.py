@@ -58,7 +58,7 @@ class JoinController:
         self._departures = departures
         self._metrics = metrics
         self._clock = store.clock
-        self._greeter = JoinGreeter(store, departures, self.submit)
+        self._greeter = JoinGreeter(store, departures, self.submit, metrics)
 
     def close(self) -> None:
         """Stop all retries."""
@@ -71,7 +71,7 @@ class JoinController:
         """
         if session.pending_join is not None:
             session.pending_join.cancel()
-        pending = session.pending_join = PendingJoin(self, session, join)
+        pending = session.pending_join = PendingJoin(self, session, join, self._clock.now())
         self.retry(pending)
 
     def retry(self, pending: PendingJoin) -> None:

@@ -19,6 +19,7 @@ from ...rules.permissions import believes_it_controls
 from ...rules.state import Commit, Member, Version
 from ...util import secrets
 from ..departures import DETACHED, Departures
+from ..metrics import RoomMetrics
 from ..replica import RoomReplica
 from ..session import Session
 from .join_command import JoinCommand
@@ -36,7 +37,14 @@ REPLAY_SHARE = 0.5
 class JoinGreeter:
     """Greets members. submit: has the room decide a JOIN again, whose member was taken for lost meanwhile."""
 
-    def __init__(self, store: IStore, departures: Departures, submit: Callable[[RoomReplica, PendingJoin], None]):
+    def __init__(
+        self,
+        store: IStore,
+        departures: Departures,
+        submit: Callable[[RoomReplica, PendingJoin], None],
+        metrics: RoomMetrics,
+    ):
+        self._metrics = metrics
         self._store = store
         self._departures = departures
         self._submit = submit
@@ -113,6 +121,8 @@ class JoinGreeter:
             mail = self._store.mailboxes.take_mail(live.room.room_id, user)
             mail.addCallback(self._deliver, live, session, user)
             mail.addErrback(_mail_not_taken, live.room.room_id)
+        if not (pending.is_notified or pending.is_outage_reported):
+            self._metrics.join_latency.observe(max(0.0, self._store.clock.now() - pending.received_at))
         pending.finish()
         if old_room is not None and (old_room, old_user) != (live, user):
             self._departures.submit(old_room, Command(old_user, session.conn, m.Leave()))

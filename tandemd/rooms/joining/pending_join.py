@@ -95,6 +95,7 @@ class PendingJoin:
     is_counted: whether the rate limit of its address has counted it.
     is_notified: whether its client knows that it waits. Further reasons to wait are not sent.
     is_outage_reported: whether its client knows that the store cannot open the room.
+    received_at: when it arrived, by the store's clock.
     """
 
     __slots__ = (
@@ -104,12 +105,14 @@ class PendingJoin:
         "is_notified",
         "is_outage_reported",
         "join",
+        "received_at",
         "session",
         "state",
     )
 
-    def __init__(self, owner: JoinOwner, session: Session, join: m.Join):
+    def __init__(self, owner: JoinOwner, session: Session, join: m.Join, received_at: float = 0.0):
         self._owner = owner
+        self.received_at = received_at
         self.session = session
         self.join = join
         self.state = JoinState.RECEIVED
