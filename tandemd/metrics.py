@@ -175,4 +175,4 @@ class _InstrumentCollector(Collector):
             try:
                 yield instrument.collect()
             except Exception:  # a metric that cannot be read must not hide the others
-                self._log.failure("failed to read {metric}", metric=instrument.name)
+                self._log.failure("failed to read {metric}", event="metric_failed", metric=instrument.name)

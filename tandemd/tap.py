@@ -69,7 +69,7 @@ def makeService(options: Options) -> IService:
         out = destination(options.parent or {})
         observer = None
         if out is not None:
-            observer = LineObserver(out, FORMATS[config.log.format], config.log.level)
+            observer = LineObserver(out, FORMATS[config.log.format], config.log.level, node=config.node_id)
         top = RootService(reactor, observer)
         node = Node(config, reactor, top, time.time)
         SystemdNotifier(os.environ, reactor, os.getpid(), node.reload, always=node.reloads).setServiceParent(top)

@@ -242,4 +242,4 @@ class Restore(service.Service):
         for room in rooms:
             self._rooms.start_grace(room.room_id, "")
         if rooms:
-            self._log.info("restored {count} rooms from the archive", count=len(rooms))
+            self._log.info("restored {count} rooms from the archive", event="rooms_restored", count=len(rooms))

@@ -105,7 +105,7 @@ class FairReactor(EPollReactor):
         try:
             why = selectable.doRead()
         except BaseException as error:
-            log.failure("failed to read from a connection")
+            log.failure("failed to read from a connection", event="connection_read_failed")
             why = error
         if why is not None:
             self._disconnectSelectable(selectable, why, True)

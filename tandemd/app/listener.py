@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
 from socket import IPPROTO_TCP, SO_REUSEPORT, SOL_SOCKET, TCP_NOTSENT_LOWAT
 from typing import Any
@@ -78,7 +79,9 @@ class ConnectionDrain(service.Service):
         """Close all connections, over `drain` seconds if another node can take them; fires when they are closed."""
         count = len(self._factory)
         if count:
-            self._log.info("closing {count} connections; clients reconnect on their own", count=count)
+            self._log.info(
+                "closing {count} connections; clients reconnect on their own", event="connections_closing", count=count
+            )
         if self._elsewhere():
             return self._factory.drain(self._drain, CLOSE_TIMEOUT_SECONDS)
         return self._factory.drain(0.0, CLOSE_TIMEOUT_SECONDS)
@@ -134,12 +137,13 @@ class Listener(service.Service):
                 "rooms of its own; set redis.host (REDIS_HOST), or take a socket that is not shared (tandemd.socket)"
             )
         limit_kernel_send_buffer(self._port)
+        self._log.info("listening on {address}", event="listening", address=self._listening_address())
         page, socket = self._urls()
         self._log.info(
-            "ready: the party page is at {page}",
+            "ready: the party page is at {page}", event="ready",
             page=page, node=self._config.node_id, version=__version__, state_dir=self._config.state_dir,
         )  # fmt: skip
-        self._log.info("ready: clients connect to {socket}", socket=socket)
+        self._log.info("ready: clients connect to {socket}", event="ready", socket=socket)
 
     def _shared(self) -> bool:
         """Whether other processes may receive connections to this port."""
@@ -151,6 +155,15 @@ class Listener(service.Service):
         if self._inherited and self._port is not None:
             port, self._port = self._port, None
             port.stopListening()
+
+    def _listening_address(self) -> str:
+        """Return the address that the socket has, such as "0.0.0.0:4001", "[::]:443 (TLS)" or a path."""
+        address = self.address
+        if isinstance(address, IPv4Address | IPv6Address):
+            host = f"[{address.host}]" if isinstance(address, IPv6Address) else address.host
+            return f"{host}:{address.port}{' (TLS)' if self._secure else ''}"
+        name = getattr(address, "name", None)
+        return os.fsdecode(name) if name else self._config.port
 
     def _urls(self) -> tuple[str, str]:
         """Return the URLs of page and WebSocket, as this machine reaches them."""

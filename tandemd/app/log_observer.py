@@ -30,7 +30,8 @@ AT_LEAST: Mapping[str, str] = {
 }
 """The lowest level of namespaces and their children, regardless of `log.level`."""
 
-Render = Callable[[LogEvent], str]
+Render = Callable[[LogEvent, str], str]
+"""Returns the line of an event. The second argument is the name of the node."""
 
 
 class Output(Protocol):
@@ -47,14 +48,17 @@ _NOT_FIELDS = frozenset(("message", "time", "system", "format", "isError", "fail
 _encode = json.JSONEncoder(separators=(",", ":"), default=str, skipkeys=True).encode
 
 
-def json_line(event: LogEvent) -> str:
+def json_line(event: LogEvent, node: str = "") -> str:
     """Return an event as a JSON object.
 
-    The fields: time (seconds since 1970), level, logger, message, error and traceback of a failure, and the event's own.
+    The fields: time (RFC 3339, UTC), level, event (a name that stays when the text changes), node, logger, message, error and
+    traceback of a failure, and the event's own. `event` of a line of a library is the name of the library.
     """
     line: dict[str, object] = {
-        "time": round(event.get("log_time", 0.0), 3),
+        "time": _moment(event),
         "level": _level(event).name,
+        "event": event.get("event") or (event.get("log_namespace") or "unknown").partition(".")[0],
+        "node": node,
         "logger": event.get("log_namespace"),
         "message": formatEvent(event),
     }
@@ -71,12 +75,11 @@ def json_line(event: LogEvent) -> str:
         return _encode({key: str(value) for key, value in line.items()})
 
 
-def text_line(event: LogEvent) -> str:
+def text_line(event: LogEvent, node: str = "") -> str:
     """Return an event as time (UTC), level, message and logger, followed by the traceback of a failure."""
-    moment = datetime.fromtimestamp(event.get("log_time", 0.0), UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
     # Text of a client must not look like a line of its own.
     message = "".join(c if c.isprintable() else repr(c)[1:-1] for c in formatEvent(event))
-    line = f"{moment} {_level(event).name:<8} {message}  [{event.get('log_namespace', '-')}]"
+    line = f"{_moment(event)} {_level(event).name:<8} {message}  [{event.get('log_namespace', '-')}]"
     failure = _failure(event)
     if failure is None:
         return line
@@ -84,6 +87,12 @@ def text_line(event: LogEvent) -> str:
 
 
 FORMATS: Mapping[str, Render] = {"json": json_line, "text": text_line}
+
+
+def _moment(event: LogEvent) -> str:
+    """Return the time of an event by RFC 3339."""
+    moment = datetime.fromtimestamp(event.get("log_time", 0.0), UTC)
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def _level(event: LogEvent) -> Any:
@@ -102,7 +111,11 @@ class LineObserver:
     May be called from any thread: a line is one write.
     """
 
-    def __init__(self, out: Output, render: Render, level: str, at_least: Mapping[str, str] = AT_LEAST):
+    def __init__(
+        self, out: Output, render: Render, level: str, at_least: Mapping[str, str] = AT_LEAST, *, node: str = ""
+    ):
+        """node: the name of the node, for each line. at_least: see AT_LEAST."""
+        self._node = node
         self._out = out
         self._render = render
         self._at_least = {name: LogLevel.lookupByName(least) for name, least in at_least.items()}
@@ -115,7 +128,7 @@ class LineObserver:
         level = _level(event)
         if level < self._level or level < self._least(event.get("log_namespace") or ""):
             return
-        self._out.write(self._render(event).encode("utf-8", "backslashreplace") + b"\n")
+        self._out.write(self._render(event, self._node).encode("utf-8", "backslashreplace") + b"\n")
         self._out.flush()
 
     def _least(self, namespace: str) -> Any:

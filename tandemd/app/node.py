@@ -243,7 +243,7 @@ class Node:
 
     def _log_exposed_files(self) -> None:
         for text in exposed(self._config.state_dir, self._config.auth.keys):
-            self._log.warn("{text}", text=text)
+            self._log.warn("{text}", event="file_exposed", text=text)
 
     def _show_certificate_expiry(self) -> None:
         if self._certificates is not None:

@@ -76,7 +76,12 @@ class SystemdNotifier(service.Service):
         try:
             self._socket.sendto(text.encode(), self._address)
         except OSError as error:
-            self._log.warn("failed to notify the service manager: {reason}", reason=error.strerror, notification=text)
+            self._log.warn(
+                "failed to notify the service manager: {reason}",
+                event="service_manager_failed",
+                reason=error.strerror,
+                notification=text,
+            )
 
 
 def _address(text: str) -> str:

@@ -86,7 +86,7 @@ class Certificates(service.MultiService):
 
     def _changed(self, read: CertificateFiles) -> None:
         self._log.info(
-            "read the TLS certificate again; it is for {names} until {until:%Y-%m-%d}",
+            "read the TLS certificate again; it is for {names} until {until:%Y-%m-%d}", event="certificate_reloaded",
             names=read.names, until=read.certificate.not_valid_after_utc,
         )  # fmt: skip
         self._warn()
@@ -95,4 +95,4 @@ class Certificates(service.MultiService):
         for warning in self.warnings():
             if warning != self._warned:
                 self._warned = warning
-                self._log.warn("{reason}", reason=warning)
+                self._log.warn("{reason}", event="certificate_expiry", reason=warning)

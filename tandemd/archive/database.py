@@ -178,10 +178,15 @@ class Database(Service):
     def _interrupt(self, pool: ConnectionPool) -> None:
         """Make running statements fail, because closing the pool would block the reactor until they end."""
         self.log.warn(
-            "cancelling {count} running transactions on {where}", count=self._running, where=self.dialect.where
+            "cancelling {count} running transactions on {where}",
+            event="transactions_cancelled",
+            count=self._running,
+            where=self.dialect.where,
         )
         for connection in list(pool.connections.values()):
             try:
                 self.dialect.interrupt(connection)
             except self.dialect.error as error:
-                self.log.warn("failed to cancel a statement: {error}", error=str(error))
+                self.log.warn(
+                    "failed to cancel a statement: {error}", event="statement_cancel_failed", error=str(error)
+                )

@@ -137,7 +137,7 @@ class SQLArchive:
     def _watch(self, attempt: Deferred[T]) -> Deferred[T]:
         def worked(result: T) -> T:
             if self._reason:
-                self.log.info("archive: available again: {where}", where=self._dialect.where)
+                self.log.info("archive: available again: {where}", event="archive_available", where=self._dialect.where)
                 self._reason = ""
             return result
 
@@ -147,6 +147,7 @@ class SQLArchive:
             if not self._reason:
                 self.log.error(
                     "the archive cannot be used: {where}: {error}",
+                    event="archive_unavailable",
                     where=self._dialect.where,
                     error=one_line(failure.value),
                 )
@@ -254,7 +255,7 @@ class SQLArchive:
                 rooms.append(load(room_uuid, room_id, _seconds(created_at), epoch, seq, state))
             except ValueError as error:
                 self.log.error(
-                    "archive: cannot read room {room} ({code}), which stays there: {error}",
+                    "archive: cannot read room {room} ({code}), which stays there: {error}", event="archived_room_unreadable",
                     room=room_uuid, code=room_id, error=one_line(error),
                 )  # fmt: skip
         return rooms

@@ -261,26 +261,43 @@ class ArchiveWriter(Service):
             if records:
                 await self._archive.presence(records)
         except Exception as error:  # newer ones follow soon
-            self.log.warn("archive: failed to write positions and heartbeats: {error}", error=one_line(error))
+            self.log.warn(
+                "archive: failed to write positions and heartbeats: {error}",
+                event="positions_write_failed",
+                error=one_line(error),
+            )
 
     async def _delete_old(self) -> None:
         try:
             count = await self._archive.purge(self._now() - self._settings.retention_days * DAY_SECONDS)
         except Exception as error:
-            self.log.warn("archive: failed to delete old rows: {error}", error=one_line(error))
+            self.log.warn(
+                "archive: failed to delete old rows: {error}", event="archive_purge_failed", error=one_line(error)
+            )
         else:
             self.log.info(
-                "archive: deleted {count} rows older than {days} days", count=count, days=self._settings.retention_days
+                "archive: deleted {count} rows older than {days} days",
+                event="archive_purged",
+                count=count,
+                days=self._settings.retention_days,
             )
 
     async def _delete_beyond(self) -> None:
         try:
             count = await self._archive.shrink(self._settings.events_bytes)
         except Exception as error:
-            self.log.warn("archive: failed to delete old events: {error}", error=one_line(error))
+            self.log.warn(
+                "archive: failed to delete old events: {error}",
+                event="archive_shortening_failed",
+                error=one_line(error),
+            )
             return
         if count:
-            self.log.warn("archive: deleted {count} events early, because of archive.events_bytes", count=count)
+            self.log.warn(
+                "archive: deleted {count} events early, because of archive.events_bytes",
+                event="archive_shortened",
+                count=count,
+            )
 
     def stopService(self) -> Deferred[None]:
         """Write all commits, within the limit; log the number of lost ones."""
@@ -301,7 +318,7 @@ class ArchiveWriter(Service):
                 await deferLater(self._reactor, min(MIN_RETRY_SECONDS, left))
         if self._queue or self._quiet or self._deferred:
             self.log.error(
-                "archive: {count} changes are lost: {reason}",
+                "archive: {count} changes are lost: {reason}", event="changes_lost",
                 count=len(self._queue) + len(self._quiet) + len(self._deferred),
                 reason=self._failure or f"no time left after {self._settings.stop_seconds} s",
             )  # fmt: skip

@@ -52,7 +52,7 @@ class TokenAuthenticator(service.MultiService):
         self._keys.reload()
 
     def _changed(self, keys: dict[str, VerificationKey]) -> None:
-        self._log.info("read the keys of auth.keys again: {kids}", kids=", ".join(keys))
+        self._log.info("read the keys of auth.keys again: {kids}", event="keys_reloaded", kids=", ".join(keys))
 
     def authenticate(self, join: m.Join) -> Claims:
         """Return the claims of the JOIN's token. Raises RequestError, with code "unauthorized", unless it allows this JOIN."""

@@ -84,7 +84,11 @@ class Administration:
 
     def _read(self, question: Deferred[Any]) -> Deferred[Any]:
         def failed(failure: Any) -> None:
-            log.error("administration: archive query failed: {error}", error=one_line(failure.value))
+            log.error(
+                "administration: archive query failed: {error}",
+                event="administration_query_failed",
+                error=one_line(failure.value),
+            )
             raise RequestError(
                 ErrorCode.UNAVAILABLE, "The archive cannot be read at the moment; the log says why.", 5000
             )
@@ -154,6 +158,7 @@ class Administration:
         if is_done:
             log.info(
                 "administration: {act} {room}",
+                event="administration",
                 act=type(body).__name__.lower(),
                 room=room_id,
                 by=by,
@@ -167,7 +172,13 @@ class Administration:
                 ErrorCode.NO_OTHER_NODE, "No other node could take the clients; use force to send them away."
             )
         count = self._drainer(undo)
-        log.info("administration: {act}", act="undrain" if undo else "drain", by=by, connections=count)
+        log.info(
+            "administration: {act}",
+            event="administration",
+            act="undrain" if undo else "drain",
+            by=by,
+            connections=count,
+        )
         return count
 
 

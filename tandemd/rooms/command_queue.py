@@ -167,7 +167,7 @@ class CommandQueue:
         except StalePinError:
             return None
         except Exception:
-            log.failure("failed to decide {kind} in {room}", kind=entry.kind, room=room.room_id)
+            log.failure("failed to decide {kind} in {room}", event="command_failed", kind=entry.kind, room=room.room_id)
             return INTERNAL
 
     def _committed(self, result: CommitResult) -> None:
@@ -194,6 +194,7 @@ class CommandQueue:
         if culprit.session is None:
             log.error(
                 "commit of {room} by {kind} is too large: {size} bytes (limits.commit_bytes)",
+                event="commit_too_large",
                 room=self._live.room.room_id,
                 kind=culprit.kind,
                 size=result.size,
@@ -257,4 +258,6 @@ class CommandQueue:
                     entry.done(live, decision, live.room.seq if decision.seq is None else decision.seq)
             except Exception:
                 # The other commands of the batch get their answers.
-                log.failure("failed to answer {kind} in {room}", kind=entry.kind, room=live.room.room_id)
+                log.failure(
+                    "failed to answer {kind} in {room}", event="answer_failed", kind=entry.kind, room=live.room.room_id
+                )

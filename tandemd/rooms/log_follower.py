@@ -198,7 +198,9 @@ class LogFollower:
     def _failed(self, failure: Failure) -> None:
         self.catching_up = False
         if not failure.check(RequestError):
-            log.failure("failed to read {room}", failure=failure, room=self._live.room.room_id)
+            log.failure(
+                "failed to read {room}", event="room_read_failed", failure=failure, room=self._live.room.room_id
+            )
         if not self._live.closed and self._timer is None:
             self._timer = self._clock.callLater(RETRY_SECONDS, self._retry)
 

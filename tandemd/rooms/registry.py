@@ -54,7 +54,11 @@ class RoomRegistry:
             self._store.rooms.subscribe(room_id)
             loading = self._store.rooms.load(room_id)
             loading.addCallbacks(self._opened, self._not_opened, (room_id,), {}, (room_id,), {})
-            loading.addErrback(lambda failure: log.failure("failed to open {room}", failure=failure, room=room_id))
+            loading.addErrback(
+                lambda failure: log.failure(
+                    "failed to open {room}", event="room_open_failed", failure=failure, room=room_id
+                )
+            )
 
     def _opened(self, room: Room | None, room_id: str) -> None:
         live = self._live[room_id] = self._make(room or self.blank(room_id))
@@ -68,7 +72,7 @@ class RoomRegistry:
             try:
                 use(live)
             except Exception:
-                log.failure("failed to open {room}", room=room_id)
+                log.failure("failed to open {room}", event="room_open_failed", room=room_id)
             yield
         del self._opening[room_id]
         self.close_if_idle(live)
@@ -77,7 +81,7 @@ class RoomRegistry:
         self._store.rooms.unsubscribe(room_id)
         error = failure.value
         if not isinstance(error, RequestError):
-            log.failure("failed to open {room}", failure=failure, room=room_id)
+            log.failure("failed to open {room}", event="room_open_failed", failure=failure, room=room_id)
             error = INTERNAL
         for _, failed in self._opening.pop(room_id):
             failed(error)

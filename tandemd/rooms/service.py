@@ -100,7 +100,9 @@ class RoomService(service.Service):
         prefix: the beginning of the names of its connections; "" for all connections.
         """
         self.others.node_lost(room_id, prefix).addErrback(
-            lambda failure: log.failure("failed to begin the grace period in {room}", failure, room=room_id)
+            lambda failure: log.failure(
+                "failed to begin the grace period in {room}", failure, event="grace_period_failed", room=room_id
+            )
         )
 
     def presence(self) -> list[PlayerStatus]:

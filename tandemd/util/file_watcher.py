@@ -95,9 +95,9 @@ class FileWatcher(service.Service, Generic[T]):
             if self._said != (state, str(error)):
                 self._said = (state, str(error))
                 if isinstance(error, InvalidFileError):
-                    log.error(self._failed, reason=str(error))
+                    log.error(self._failed, event="file_reload_failed", reason=str(error))
                 else:  # an unexpected error must not end the checks
-                    log.failure(self._failed, reason=repr(error))
+                    log.failure(self._failed, event="file_reload_failed", reason=repr(error))
             return
         self._held = state
         self._said = None

@@ -60,9 +60,9 @@ class OrderedMultiService(service.MultiService):
         if failure.check(CancelledError):
             return
         if failure.check(StartupError):
-            log.critical("cannot start: {reason}", reason=str(failure.value))
+            log.critical("cannot start: {reason}", event="start_failed", reason=str(failure.value))
         else:
-            log.failure("cannot start", failure=failure)
+            log.failure("cannot start", event="start_failed", failure=failure)
         # twistd has no other way to end with a status. All children have stopped by then.
         self._core.addSystemEventTrigger("after", "shutdown", self._exit, 1)
         # The reactor may not run yet, and cannot be stopped before it runs.
@@ -80,7 +80,9 @@ class OrderedMultiService(service.MultiService):
             try:
                 await maybeDeferred(child.stopService)
             except Exception:
-                log.failure("{service} did not stop cleanly", service=child.name or type(child).__name__)
+                log.failure(
+                    "{service} did not stop cleanly", event="stop_failed", service=child.name or type(child).__name__
+                )
 
 
 class Periodic:
@@ -121,7 +123,13 @@ class Periodic:
         # A repeated failure is logged once.
         text = repr(failure.value)
         if text != self._failure and not failure.check(CancelledError):
-            log.failure("{task} failed; retrying in {seconds} s", failure, task=self.name, seconds=self.interval)
+            log.failure(
+                "{task} failed; retrying in {seconds} s",
+                failure,
+                event="task_failed",
+                task=self.name,
+                seconds=self.interval,
+            )
         self._failure = text
 
 
@@ -167,7 +175,7 @@ class Tasks:
         except CancelledError:
             pass
         except Exception:
-            log.failure("{task} failed", task=name)
+            log.failure("{task} failed", event="task_failed", task=name)
 
     async def finish(self, limit: float) -> None:
         """Wait until all tasks have ended, and the tasks that they spawn. After `limit` seconds, cancel the rest."""
@@ -175,7 +183,12 @@ class Tasks:
         while self._running:
             left = end - self._clock.seconds()
             if left <= 0:
-                log.warn("cancelled after {limit} s: {tasks}", limit=limit, tasks=sorted(self._running.values()))
+                log.warn(
+                    "cancelled after {limit} s: {tasks}",
+                    event="tasks_cancelled",
+                    limit=limit,
+                    tasks=sorted(self._running.values()),
+                )
                 for d in list(self._running):
                     d.cancel()
                 return

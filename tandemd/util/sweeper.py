@@ -53,7 +53,11 @@ class Sweeper(Generic[T]):
             # A visit may change the collection, so the sweep uses a copy.
             self._left = iter(list(self._things()))
         except Exception:
-            log.failure("failed to list the objects of a sweep; retrying in {seconds} s", seconds=self._interval)
+            log.failure(
+                "failed to list the objects of a sweep; retrying in {seconds} s",
+                event="sweep_failed",
+                seconds=self._interval,
+            )
         self._continue()
 
     def _continue(self) -> None:
@@ -63,7 +67,7 @@ class Sweeper(Generic[T]):
             try:
                 self._visit(thing)
             except Exception:
-                log.failure("failed to visit {thing}", thing=type(thing).__name__)
+                log.failure("failed to visit {thing}", event="sweep_failed", thing=type(thing).__name__)
             if self._timer is None:
                 return
             if self._clock.seconds() >= until:

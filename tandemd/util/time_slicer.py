@@ -50,4 +50,4 @@ class TimeSlicer:
 
 def _log_unless_stopped(failure: Failure) -> None:
     if not failure.check(SchedulerStopped):
-        log.failure("failed to run a step of sliced work", failure=failure)
+        log.failure("failed to run a step of sliced work", event="sliced_work_failed", failure=failure)

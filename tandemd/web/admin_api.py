@@ -111,7 +111,7 @@ class AdminApi(Endpoint):
         if wait:
             raise HttpError(429, f"Too many wrong tokens from your address; try again in {ceil(wait)} s.", wait)
         # The log contains no client addresses.
-        log.warn("administration: request with a wrong token")
+        log.warn("administration: request with a wrong token", event="administration_token_wrong")
         raise HttpError(401, "The request needs the token of admin.token: `Authorization: Bearer TOKEN`.")
 
 

@@ -175,7 +175,7 @@ class Addresses:
             seen.entries.add(str(entry))
         if len(seen.entries) >= PROXY_CLIENTS:
             if now >= self._suspected_until:
-                log.warn("{text}", text=PROXY_WARNING)
+                log.warn("{text}", event="proxy_suspected", text=PROXY_WARNING)
             self._suspected_until = now + PROXY_WARNING_SECONDS
 
     def secure(self, forwarded_proto: str) -> bool:

@@ -136,7 +136,10 @@ class ResponseWriter:
         if not (self._gone and isinstance(error, CancelledError)):
             # The log does not contain the path, because that of an invite link has the code and the PIN.
             log.failure(
-                "failed to answer a request to {endpoint}", failure=failure, endpoint=type(self._endpoint).__name__
+                "failed to answer a request to {endpoint}",
+                event="request_failed",
+                failure=failure,
+                endpoint=type(self._endpoint).__name__,
             )
         return self._endpoint.error(500, "Internal error; the server has logged it.")
 

@@ -121,7 +121,7 @@ class ClientConnection:
             self._metrics.refused[error.code] += 1
             self.session.send(error_frame(error, message.id))
         except Exception:
-            log.failure("failed to handle {kind}", kind=tag)
+            log.failure("failed to handle {kind}", event="message_failed", kind=tag)
             self.session.send(error_frame(INTERNAL, message.id))
 
     def _join(self, join: m.Join) -> None:
@@ -130,7 +130,7 @@ class ClientConnection:
         try:
             self._rooms.join(self.session, join)
         except Exception:
-            log.failure("failed to handle {kind}", kind="JOIN")
+            log.failure("failed to handle {kind}", event="message_failed", kind="JOIN")
             self.session.send(error_frame(INTERNAL, join.id))
             self.join_finished()
 

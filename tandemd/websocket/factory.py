@@ -126,6 +126,7 @@ class TandemFactory(WebSocketServerFactory):
         self._counted(connection.session.address, code, False)
         log.debug(
             "connection closed after {seconds:.0f} s and {messages} messages",
+            event="connection_closed",
             seconds=self.clock.seconds() - opened_at,
             messages=connection.count,
             code=code,

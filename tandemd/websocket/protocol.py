@@ -95,7 +95,7 @@ class TandemProtocol(ServerProtocol):
         try:
             self.factory.opened(self)
         except Exception:
-            log.failure("failed to open a connection")
+            log.failure("failed to open a connection", event="connection_open_failed")
             self.abort()
 
     def begin(self, connection: ClientConnection, queue: SendQueue, keepalive: Keepalive, now: float) -> None:
@@ -160,7 +160,7 @@ class TandemProtocol(ServerProtocol):
             self.session_transport.closed()
             connection.closed()
         except Exception:
-            log.failure("failed to close a connection")
+            log.failure("failed to close a connection", event="connection_close_failed")
         # When the node stops, the end of the last connection stops the room service, which must know of it by then.
         self.factory.closed(self, code, connection, self._opened_at)
 

@@ -21,7 +21,7 @@ class LogsTestCase(SynchronousTestCase):
         self.out = io.BytesIO()
 
     def observer(self, format="json", level="info"):
-        return log_observer.LineObserver(self.out, log_observer.FORMATS[format], level)
+        return log_observer.LineObserver(self.out, log_observer.FORMATS[format], level, node="n1")
 
     def logger(self, observer, namespace="tandemd.test"):
         return Logger(namespace, observer=LogPublisher(observer))
@@ -37,13 +37,17 @@ class LogsTestCase(SynchronousTestCase):
 
 class JSON(LogsTestCase):
     def test_event(self):
-        self.logger(self.observer()).info("user {user} joined {room}", user="u1", room="r1", extra=[1])
+        self.logger(self.observer()).info(
+            "user {user} joined {room}", event="member_joined", user="u1", room="r1", extra=[1]
+        )
         (line,) = self.objects
-        self.assertIsInstance(line.pop("time"), float)
+        self.assertRegex(line.pop("time"), r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
         self.assertEqual(
             line,
             {
                 "level": "info",
+                "event": "member_joined",
+                "node": "n1",
                 "logger": "tandemd.test",
                 "message": "user u1 joined r1",
                 "user": "u1",
@@ -60,6 +64,18 @@ class JSON(LogsTestCase):
         (line,) = self.objects
         self.assertEqual((line["level"], line["error"], line["message"]), ("critical", "KeyError", "purge failed"))
         self.assertIn("Traceback", line["traceback"])
+
+    def test_lines_of_libraries(self):
+        """They have all fields, too."""
+        observer = log_observer.LineObserver(self.out, log_observer.json_line, "info", at_least={}, node="n1")
+        for namespace in ("twisted.web.http", "autobahn", ""):
+            self.logger(observer, namespace).info("m")
+        self.assertEqual([line["event"] for line in self.objects], ["twisted", "autobahn", "unknown"])
+        self.assertEqual({line["node"] for line in self.objects}, {"n1"})
+
+    def test_time_of_a_whole_second(self):
+        line = json.loads(log_observer.json_line({"log_time": 1_700_000_000}))
+        self.assertEqual(line["time"], "2023-11-14T22:13:20.000Z")
 
     def test_legacy_events(self):
         publisher = LogPublisher(log_observer.LineObserver(self.out, log_observer.json_line, "info", at_least={}))
@@ -90,7 +106,7 @@ class Text(LogsTestCase):
         self.observer("text")(
             {"log_time": 0.25, "log_level": LogLevel.warn, "log_format": "a {b}", "b": 1, "log_namespace": "n"}
         )
-        self.assertEqual(self.lines, ["1970-01-01 00:00:00.250 warn     a 1  [n]"])
+        self.assertEqual(self.lines, ["1970-01-01T00:00:00.250Z warn     a 1  [n]"])
 
     def test_what_clients_send_makes_no_lines(self):
         self.logger(self.observer("text")).info("name {n}", n="a\n1970 critical\x1b[31m \ud800")

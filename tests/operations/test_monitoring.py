@@ -153,7 +153,10 @@ class RuleTests(SynchronousTestCase):
         for rule in RULES:
             self.assertIn(rule["labels"]["severity"], ("critical", "warning"))
             self.assertEqual(set(rule["annotations"]), {"summary", "description", "runbook_url"})
-            self.assertEqual(rule["annotations"]["runbook_url"], f"docs/operations.md#{rule['alert'].lower()}")
+            self.assertEqual(
+                rule["annotations"]["runbook_url"],
+                f"https://tandemd.example.org/docs/operations#{rule['alert'].lower()}",
+            )
 
     def test_every_alert_has_its_runbook(self) -> None:
         document = ROOT / "docs/operations.md"

@@ -157,7 +157,7 @@ class JoinController:
             try:
                 await self._reserve_and_hash(live, pending, reservation)
             except Exception:
-                log.failure("failed to prepare a JOIN")
+                log.failure("failed to prepare a JOIN", event="join_failed")
                 reservation.settle()
                 self._end_retry_and_reject(live, pending, INTERNAL)
 

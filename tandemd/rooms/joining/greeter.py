@@ -72,7 +72,7 @@ class JoinGreeter:
                 missed = await self._missed(live, after)
             self._greet(live, command, missed)
         except Exception:
-            log.failure("failed to greet a member of {room}", room=live.room.room_id)
+            log.failure("failed to greet a member of {room}", event="greeting_failed", room=live.room.room_id)
             if pending.is_active:
                 pending.reject(INTERNAL)
 
@@ -206,4 +206,4 @@ def _frame(message: m.ServerMessage) -> bytes:
 def _mail_not_taken(failure: Failure, room_id: str) -> None:
     # After an outage the store delivers the mail by itself.
     if not failure.check(RequestError):
-        log.failure("failed to take the mail of {room}", failure=failure, room=room_id)
+        log.failure("failed to take the mail of {room}", event="mail_failed", failure=failure, room=room_id)

@@ -80,7 +80,7 @@ class JoinQueue:
             retry()
         except Exception:
             # The timer of the entries behind it runs already.
-            log.failure("failed to retry a deferred JOIN")
+            log.failure("failed to retry a deferred JOIN", event="join_retry_failed")
         self._tidy(resource)
 
     def _tidy(self, resource: str) -> None:

@@ -87,7 +87,10 @@ class CommitWriter:
 
     def _failed(self, failure: Failure, attempt: _CommitAttempt) -> None:
         self._log.failure(
-            "redis: failed to handle the result of a commit in {room}", failure, room=attempt.room.room_id
+            "redis: failed to handle the result of a commit in {room}",
+            failure,
+            event="commit_result_failed",
+            room=attempt.room.room_id,
         )
 
     def _run(self, attempt: _CommitAttempt) -> Deferred[Any]:
@@ -211,7 +214,12 @@ class CommitWriter:
                 attempt.send()
             else:
                 if not is_server_unusable(error):
-                    self._log.error("redis: commit in {room}: {error}", room=attempt.room.room_id, error=error)
+                    self._log.error(
+                        "redis: commit in {room}: {error}",
+                        event="commit_refused",
+                        room=attempt.room.room_id,
+                        error=error,
+                    )
                 attempt.done(Unavailable(COMMAND_TIMEOUT_SECONDS))
         elif failure.check(DisconnectedError):
             self._metrics.retries.value += 1

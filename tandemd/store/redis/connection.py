@@ -300,7 +300,11 @@ class RedisConnection:
     def ask_again(self) -> None:
         """Drop the connection if another server may be the master, so that the endpoint asks the sentinels again."""
         if self.failover and self.clock.seconds() - self._connected_at > ASK_AGAIN_SECONDS:
-            self._log.info("redis: {link}: the server refuses writes; asking the sentinels again", link=self.name)
+            self._log.info(
+                "redis: {link}: the server refuses writes; asking the sentinels again",
+                event="redis_read_only",
+                link=self.name,
+            )
             self.left = True
             self.drop()
 
@@ -316,7 +320,9 @@ class RedisConnection:
             and protocol.silent_since
             and self.clock.seconds() - protocol.silent_since > self._patience
         ):
-            self._log.warn("redis: {link}: no answer for {seconds} s", link=self.name, seconds=self._patience)
+            self._log.warn(
+                "redis: {link}: no answer for {seconds} s", event="redis_silent", link=self.name, seconds=self._patience
+            )
             protocol.transport.abortConnection()
 
     # from the protocols
@@ -326,7 +332,7 @@ class RedisConnection:
         self._connected_at = self.clock.seconds()
         self.failure, self.permanent_failure = "", False
         self._said.clear()
-        self._log.info("redis: {link}: connected", link=self.name)
+        self._log.info("redis: {link}: connected", event="redis_connected", link=self.name)
         self._up()
 
     def lost(self, protocol: Any) -> None:
@@ -335,7 +341,7 @@ class RedisConnection:
             self.reconnects += 1
             self.failure = f"the connection to {self.where} is lost"
             if self._watch.running:
-                self._log.warn("redis: {link}: connection lost", link=self.name)
+                self._log.warn("redis: {link}: connection lost", event="redis_connection_lost", link=self.name)
             self._down()
 
     def refused(self, why: str, hopeless: bool) -> None:
@@ -355,14 +361,14 @@ class RedisConnection:
         self.failure, self.permanent_failure = text, hopeless
         if text not in self._said:  # retries would repeat it
             self._said.add(text)
-            self._log.warn("redis: {link}: {failure}", link=self.name, failure=text)
+            self._log.warn("redis: {link}: {failure}", event="redis_connection_failed", link=self.name, failure=text)
 
     def on_message(self, kind: bytes, channel: bytes, payload: Any) -> None:
         try:
             assert self._heard is not None
             self._heard(kind, channel, payload)
         except Exception:
-            self._log.failure("redis: {link}: failed to handle a message", link=self.name)
+            self._log.failure("redis: {link}: failed to handle a message", event="redis_message_failed", link=self.name)
 
 
 async def answers(asked: Sequence[Deferred[Any]]) -> list[Any]:

@@ -182,7 +182,7 @@ class RedisGateway:
         if self.incarnation is not None:
             self.incarnation = None
             self._emptied = True
-            self._log.warn("redis: data set replaced without a reconnect; reopening it")
+            self._log.warn("redis: data set replaced without a reconnect; reopening it", event="redis_data_replaced")
             self._up()
 
     def announced(self, number: bytes) -> None:
@@ -215,7 +215,7 @@ class RedisGateway:
             except Exception as error:
                 # Without a retry, the node would wait for the loss of the connection.
                 if repr(error) not in self._failure:
-                    self._log.failure("redis: failed to open the data set; trying again")
+                    self._log.failure("redis: failed to open the data set; trying again", event="redis_open_failed")
                 self._fail(repr(error))
             await deferLater(self.clock, wait)
             wait = min(2 * wait, 1.0)
@@ -255,7 +255,11 @@ class RedisGateway:
             self.time.begin(float(shared) + (answered - asked) / 2)
         renewed = bool(self._known) and number != self._known
         if renewed:
-            self._log.warn("redis: another server, or restarted: incarnation {number}", number=number.decode())
+            self._log.warn(
+                "redis: another server, or restarted: incarnation {number}",
+                event="redis_server_changed",
+                number=number.decode(),
+            )
             await self._offer()
         wait = float(left) - (self.clock.seconds() - answered)
         if wait > 0:
@@ -271,13 +275,13 @@ class RedisGateway:
 
     def _warn(self, warning: str) -> None:
         if warning and warning != self.warning:
-            self._log.warn("redis: {reason}", reason=warning)
+            self._log.warn("redis: {reason}", event="redis_misconfigured", reason=warning)
         self.warning = warning
 
     def _fail(self, error: str) -> None:
         reason = f"{self.link.where} cannot be used: {error}{remedy(error)}"
         if reason != self._failure:
-            self._log.error("redis: {reason}", reason=reason)
+            self._log.error("redis: {reason}", event="redis_unusable", reason=reason)
         self._failure = reason
 
 

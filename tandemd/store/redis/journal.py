@@ -46,7 +46,7 @@ class Journal:
         """Record the entries that a commit has appended, or spool them because the stream is full."""
         if full and entries:
             if not self._full:
-                self._log.warn("redis: the journal is full; changes go to the spool of this node")
+                self._log.warn("redis: the journal is full; changes go to the spool of this node", event="journal_full")
                 self._full = True
             self._spool.append([(room.room_uuid.encode(), room.room_id.encode(), entry) for entry in entries])
             return
@@ -129,7 +129,7 @@ class Journal:
                 await self._add_all(spool.read(most, min(MOVE_BATCH_BYTES, self._size // 2)))
                 if spool.passed():
                     self._full = False
-                    self._log.info("journal spool drained")
+                    self._log.info("journal spool drained", event="spool_drained")
             except OSError as error:
                 spool.failed(error)
 

@@ -140,7 +140,7 @@ class JournalConsumer(service.Service):
                         await self._archive_all(entries)
                     wait = RETRY_SECONDS[0]
                     if self._failure:
-                        self._log.info("the archive is written again")
+                        self._log.info("the archive is written again", event="archive_available")
                         self._failure = ""
                 except DisconnectedError:
                     return
@@ -163,7 +163,9 @@ class JournalConsumer(service.Service):
         reason = f"{what}: {one_line(error)}"
         self._metrics.archive_failures.value += 1
         if not self._failure:
-            self._log.error("{reason}; nothing is lost, tandemd tries again", reason=reason)
+            self._log.error(
+                "{reason}; nothing is lost, tandemd tries again", event="archive_unavailable", reason=reason
+            )
         self._failure = reason
 
     async def _make_group(self) -> None:

@@ -50,4 +50,4 @@ class MemoryMonitor:
                     [run(scripts.SHORTEN, [room_key(room_id), log_key(room_id)], arguments) for room_id in some]
                 )
         except (DisconnectedError, RedisError) as error:
-            self._log.warn("redis: failed to shorten logs: {error}", error=str(error))
+            self._log.warn("redis: failed to shorten logs: {error}", event="log_shortening_failed", error=str(error))

@@ -55,7 +55,7 @@ class Pressure:
             self._rise()
         elif self.high and (not limit or used < EASED_SHARE * limit):
             self.high = False
-            self._log.info("redis: memory is no longer short: rooms open again")
+            self._log.info("redis: memory is no longer short: rooms open again", event="redis_memory_sufficient")
             self._eased()
         if self.high and was_full and not self._full:
             self._eased()
@@ -67,7 +67,9 @@ class Pressure:
         now = self._clock.seconds()
         if now >= self._said_at + REFUSAL_LOG_SECONDS:
             self._said_at = now
-            self._log.error("redis: memory is full, and Redis refuses changes: raise its maxmemory")
+            self._log.error(
+                "redis: memory is full, and Redis refuses changes: raise its maxmemory", event="redis_memory_full"
+            )
         self._rise()
 
     def _rise(self) -> None:
@@ -75,6 +77,7 @@ class Pressure:
             self.high = True
             self._log.warn(
                 "redis: memory is short ({used} of {limit} bytes): new rooms wait, and logs of rooms are kept short",
+                event="redis_memory_short",
                 used=self._used,
                 limit=self._limit,
             )

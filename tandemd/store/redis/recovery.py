@@ -91,11 +91,17 @@ class DataRecovery:
                 gateway.fresh = True  # try again after the next connection
                 return
             except Exception as error:
-                self._log.warn("redis: cannot restore rooms from the archive yet: {error}", error=str(error))
+                self._log.warn(
+                    "redis: cannot restore rooms from the archive yet: {error}",
+                    event="room_restore_failed",
+                    error=str(error),
+                )
                 await deferLater(gateway.clock, 2.0)
             else:
                 if count:
-                    self._log.info("redis: restored {count} rooms from the archive", count=count)
+                    self._log.info(
+                        "redis: restored {count} rooms from the archive", event="rooms_restored", count=count
+                    )
                 return
 
     async def _offer_archived(self) -> int:
@@ -138,7 +144,9 @@ class DataRecovery:
         except (DisconnectedError, RedisError):
             return
         except Exception as error:
-            self._log.debug("redis: cannot copy rooms from the archive yet: {error}", error=str(error))
+            self._log.debug(
+                "redis: cannot copy rooms from the archive yet: {error}", event="room_copy_failed", error=str(error)
+            )
 
     def retry_lookup(self) -> None:
         """Ask the archive again for a room that it could not look up. Called every second."""

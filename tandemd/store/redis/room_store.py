@@ -134,7 +134,12 @@ class RedisRoomStore:
             return await self._archive.find(room_id)
         except Exception as error:
             if not self.unresolved_lookup:
-                self._log.warn("cannot look up room {room} in the archive: {error}", room=room_id, error=str(error))
+                self._log.warn(
+                    "cannot look up room {room} in the archive: {error}",
+                    event="room_lookup_failed",
+                    room=room_id,
+                    error=str(error),
+                )
             self.unresolved_lookup = room_id
             raise unavailable() from None
 

@@ -68,7 +68,7 @@ class Quarantine:
         append(self._path, b"".join(lines), self._open)
         self._metrics.journal_unreadable.value += len(lines)
         self._log.error(
-            "{count} entries for the archive in {origin} cannot be read: they are kept in {path}",
+            "{count} entries for the archive in {origin} cannot be read: they are kept in {path}", event="spool_unreadable",
             count=len(lines), origin=origin, path=self._path,
         )  # fmt: skip
 
@@ -158,6 +158,7 @@ class Spool:
                 self._losing = True
                 self._log.error(
                     "changes for the archive are lost: neither Redis nor {path} takes them, and {count} are in memory",
+                event="changes_lost",
                     path=self._path, count=len(self._memory),
                 )  # fmt: skip
 
@@ -210,6 +211,7 @@ class Spool:
             self._failure = str(error)
             self._log.error(
                 "{path} cannot be used: {error}; nothing is lost, tandemd tries again; repair the disk or its mount",
+                event="spool_unavailable",
                 path=self._path, error=str(error),
             )  # fmt: skip
 
@@ -217,7 +219,7 @@ class Spool:
         """Log the end of a failure."""
         if self._failure:
             self._failure = ""
-            self._log.info("{path} can be used again", path=self._path)
+            self._log.info("{path} can be used again", event="spool_available", path=self._path)
 
     def close(self) -> None:
         """Write the entries in memory, and log their number if the disk fails."""
@@ -225,7 +227,10 @@ class Spool:
         if self._memory:
             self._metrics.journal_lost.value += len(self._memory)
             self._log.error(
-                "{count} changes for the archive are lost: {reason}", count=len(self._memory), reason=self._failure
+                "{count} changes for the archive are lost: {reason}",
+                event="changes_lost",
+                count=len(self._memory),
+                reason=self._failure,
             )
 
     def _show(self) -> None:

@@ -164,7 +164,7 @@ class Subscription:
         silent = self._clock.seconds() - self._heard_at
         self._metrics.canary_age.value = silent if self._heard_at else 0.0
         if self.link.usable and silent > SILENCE_SECONDS:
-            self._log.warn("redis: the subscription is silent; reconnecting")
+            self._log.warn("redis: the subscription is silent; reconnecting", event="subscription_silent")
             self._heard_at = self._clock.seconds()
             self.link.drop()
         if self._gateway.link.usable:
