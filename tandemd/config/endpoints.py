@@ -10,7 +10,7 @@ from .schema import Config
 SYSTEMD_PORT = 4001
 """The port of an unchanged tandemd.socket."""
 _EVERY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
-"""Addresses of this machine for those that stand for all of its addresses."""
+"""An address of this machine for each wildcard address."""
 _PART = re.compile(r"((?:[^:\\]|\\.)*)(?::|$)")
 
 

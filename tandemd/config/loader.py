@@ -63,7 +63,7 @@ def load(
 def load_with_sources(
     path: str | None, environ: Mapping[str, str], overrides: Mapping[str, str], *, hostname: str | None = None
 ) -> tuple[Config, list[WrittenValue]]:
-    """Return the configuration, and what was written for each key, in order. Arguments and errors as in `load`."""
+    """Return the configuration, and the written value of each key, in order. Arguments and errors as in `load`."""
     declared = {key.path: key for key in keys()}
     layers = [
         _from_yaml(path, declared) if path is not None else {},

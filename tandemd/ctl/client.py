@@ -19,7 +19,7 @@ class Trust(Struct, frozen=True):
     """The proof of identity that an https server must give.
 
     authorities: a PEM file with authorities to trust beside those of the system; "" for none.
-    certificates: PEM files, and directories with them, with the certificate of a node on this machine. If there are any, the
+    certificates: PEM files, and directories with them, with the certificate of a node on this machine. If given, the
     server must have this certificate. The name in the certificate, its authority and its end do not count then, because a
     certificate for party.example.org does not name 127.0.0.1.
     """

@@ -58,7 +58,7 @@ class CtlSettings:
         return self.config_and_values()[0]
 
     def config_and_values(self) -> tuple[Config, list[WrittenValue]]:
-        """Return the same, and what was written for each key."""
+        """Return the same, and the written value of each key."""
         try:
             return load_with_sources(self._path, os.environ, {})
         except ConfigError as error:
@@ -149,7 +149,7 @@ def _done(settings: CtlSettings, answer: Any, text: str) -> None:
 @main.command()
 @click.pass_obj
 def check_config(settings: CtlSettings) -> None:
-    """Check the configuration and the files that it names, and print what is written for each key, and where."""
+    """Check the configuration and the files that it names, and print the written value of each key and its source."""
     config, values = settings.config_and_values()
     findings = [finding for finding in check_files(config) if finding.level != "ok"]
     if settings.json:
