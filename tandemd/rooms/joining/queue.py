@@ -15,12 +15,6 @@ RETRY_INTERVAL_SECONDS = 0.05
 MAX_RETRY_SECONDS = 5.0
 """The longest time until a retry: other clients may have returned parts of the resource."""
 
-NEWEST_FIRST_BACKOFF, MAX_BACKOFF_SECONDS = 0.1, 1.0
-"""The delay of a retry for each second that its client has waited, and its maximum.
-
-Each node has a queue of its own for the same resource. The delay lets the node with the newest client retry first.
-"""
-
 Retry = Callable[[], None]
 
 
@@ -146,13 +140,7 @@ class _Line:
         """Schedule the next retry. Only an entry that was just retried, or the first one, may set its time."""
         if self._timer is None or self._is_retrying:
             self._is_retrying = False
-            self._schedule(min(max(seconds, RETRY_INTERVAL_SECONDS), MAX_RETRY_SECONDS) + self._backoff())
-
-    def _backoff(self) -> float:
-        while self._heap and not self._is_valid(self._heap[0]):
-            heappop(self._heap)
-        arrived_at = -self._heap[0][0] if self._heap else 0.0
-        return min(max(0.0, NEWEST_FIRST_BACKOFF * (self._clock.seconds() - arrived_at)), MAX_BACKOFF_SECONDS)
+            self._schedule(min(max(seconds, RETRY_INTERVAL_SECONDS), MAX_RETRY_SECONDS))
 
     def step(self) -> None:
         """Schedule the next retry soon, unless the current one calls `expect` because the limit is still exhausted."""

@@ -98,12 +98,3 @@ class LobbyTest(TestCase):
         self.wait("a")
         self.queue.close()
         self.assertEqual((len(self.queue), self.clock.getDelayedCalls()), (0, []))
-
-    def test_of_two_nodes_the_one_where_the_newest_is_asks_first(self) -> None:
-        """Both nodes retry at about the same time; the first one takes the rest of the limit."""
-        self.clock.advance(30.0)
-        other = JoinQueue(self.clock)
-        other.enqueue("door", "old", 20.0, object(), 3.0, lambda: self.tried.append("old"))
-        self.queue.enqueue("door", "new", 29.0, object(), 3.0, lambda: self.tried.append("new"))
-        self.clock.pump([3.05] + [0.1] * 10)
-        self.assertEqual(self.tried, ["new", "old"])
