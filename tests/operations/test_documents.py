@@ -54,6 +54,11 @@ class DocumentTests(SynchronousTestCase):
         for path in ROOT.glob("docs/*.svg"):
             self.assertEqual(ElementTree.parse(path).getroot().tag, "{http://www.w3.org/2000/svg}svg")
 
+    def test_pictures_are_markdown(self) -> None:
+        """The website moves each page into a directory of its own, and adapts only the targets of Markdown."""
+        for path in ROOT.glob("docs/*.md"):
+            self.assertNotIn("<img", path.read_text(encoding="utf-8"), path.name)
+
     def test_the_list_of_rewritten_files_only_grows(self) -> None:
         self.assertLessEqual(
             {ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGES.md", "docs/deployment.md")}, done()
