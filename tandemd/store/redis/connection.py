@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...util.services import Periodic
-from .errors import WrongRoleError, describe, elsewhere
+from .errors import RedisUnreachableError, WrongRoleError, describe, elsewhere
 from .scripts import NO_ARGUMENTS, SCRIPTS, Script
 
 ANSWER_TIMEOUT_SECONDS = 3.0
@@ -36,10 +36,6 @@ class DisconnectedError(Exception):
 
 class RedisError(Exception):
     """Redis has rejected a command, with this text."""
-
-
-class RedisUnreachableError(Exception):
-    """The endpoint knows no server. The text is one line for operators, which names the key and the remedy."""
 
 
 class _LoginMixin:

@@ -27,6 +27,10 @@ _ELSEWHERE = ("NOREPLICAS", "READONLY", "MISCONF", "MASTERDOWN")
 _NOT_NOW = ("NOREPLICAS", "READONLY", "MISCONF", "OOM ", "LOADING", "BUSY ", "MASTERDOWN")
 
 
+class RedisUnreachableError(Exception):
+    """The endpoint knows no server. The text is one line for operators, which names the key and the remedy."""
+
+
 class WrongRoleError(Exception):
     """The server is not a master."""
 

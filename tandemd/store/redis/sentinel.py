@@ -14,8 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...util.text import one_line
-from .connection import RedisUnreachableError
-from .errors import describe
+from .errors import RedisUnreachableError, describe
 
 SENTINEL_TIMEOUT_SECONDS = 1.0
 """Seconds that a sentinel has for its answer; all sentinels are asked at the same time."""

@@ -103,7 +103,7 @@ export class Connection {
     return new Promise((resolve, reject) => {
       const command = { message: { ...message, id }, until: elapsedMs() + lifeMs, resolve, reject };
       this.#commands.set(id, command);
-      // Out of the room nobody answers: the command must not wait longer than it lives.
+      // Outside a room no answer comes: the command must not wait longer than it lives.
       setTimeout(() => this.state !== 'connected' && this.#expire(), lifeMs + 50);
       this.send(command.message);
     });

@@ -23,7 +23,7 @@ const COMMAND_PROBLEMS = {
 };
 
 /*
- * options: {roomId, pin, name, url}; url: the title that whoever creates the room wants, '' for none.
+ * options: {roomId, pin, name, url}; url: the title for a room that this page creates, '' for none.
  * events: state(connectionState, error), changed(what) with what Room.apply says, problem(text, code), blocked().
  */
 export class Party {
@@ -84,7 +84,7 @@ export class Party {
     return this.#options.pin;
   }
 
-  // Whether the film plays, or is about to when everybody is ready.
+  // Whether the film plays, or is about to play when all members are ready.
   get playing() {
     return (this.#wanted ?? this.room.hold ?? this.room.timeline).playing;
   }
@@ -119,7 +119,7 @@ export class Party {
 
   toggle() {
     if (this.player.blocked && this.playing) {
-      // The film plays for everybody but us: this click is the one that the browser wanted.
+      // The film plays for all other members: this click is the one that the browser required.
       this.player.unblock();
       return;
     }
@@ -133,7 +133,7 @@ export class Party {
       return;
     }
     const position = room.hold ? room.hold.position : player.loaded ? player.position : undefined;
-    // Who may not control waits for the answer: perhaps the host is gone, and then everybody may.
+    // A guest without control waits for the answer: while the host is gone, every member may control.
     const timeline = { position: position ?? 0, at: this.clock.now(), playing: control === 'play' };
     this.#command({ type: 'PLAY_PAUSE', control, currentTime: position }, position === undefined ? null : timeline);
   }
@@ -268,7 +268,7 @@ export class Party {
     hold.ready = true;
     if (!ready || this.room.hold !== hold) return;
     this.connection.send({ type: 'READY', targetTime: hold.position, seq: this.room.seq });
-    // A room that was paused is told nothing when everybody is ready.
+    // A paused room gets no message when all members are ready.
     if (hold.playing) this.#events.changed('hold');
     else this.#over(hold);
   }

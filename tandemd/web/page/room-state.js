@@ -14,7 +14,7 @@ export class Room {
   users = new Map();
   // Where the film is: `position` in seconds at server time `at` in ms.
   timeline = { position: 0, at: 0, playing: false };
-  // While a seek waits for everybody: {position, playing, begun, ready}; playing: whether the film goes on
+  // While a seek waits for all members: {position, playing, begun, ready}; playing: whether the film goes on
   // then; begun, ready: how far we are.
   hold = null;
   lines = [];

@@ -223,7 +223,7 @@ export class PartyView {
     say(element('title-error'), '');
     const known = url && url !== CLIP;
     link.hidden = !known;
-    // The room's title may be anybody's word: only what the browser opens as a web page becomes a link.
+    // Any member may have set the room's title: only an address that the browser opens as a web page becomes a link.
     if (known && webAddress(url)) link.href = webAddress(url);
     else link.removeAttribute('href');
     link.textContent = known ? shownAddress(url) : '';
