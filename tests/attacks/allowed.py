@@ -416,7 +416,8 @@ BOUNDS: dict[type[m.ClientMessage], Cost] = {
         why="One field, and one message to all.", lines=900, each=12, stored=3400, row=400, told=1000, told_each=90,
     ),
     m.TransferHost: Cost(
-        why="One field, and one message to all.", lines=900, each=12, stored=4600, row=740, told=1000, told_each=400,
+        why="One field, one message to all, and BANS, up to 100, to the new host.", lines=1800, each=12, stored=4600, row=740,
+        told=39_000, told_each=400,
     ),
     m.DelegateControl: Cost(
         why="One field, and one message to all.", lines=1400, each=12, stored=4400, row=760, told=1000, told_each=430,
