@@ -56,7 +56,7 @@ def make_room_service(
     limiter = JoinLimiter(store, limits, clock, metrics, lambda: len(registry))
     waits = JoinWaits(clock, rules.settings, store, limiter, metrics, slicer)
     directory = Directory(store, registry, clock, rules, limiter.invited)
-    events = StoreEventHandler(store.clock, registry, waits)
+    events = StoreEventHandler(store.clock, registry, waits, sync)
     departures = Departures(store, registry, metrics)
     preparer = JoinPreparer(limiter, hash_pin, slicer)
     joins = JoinController(store, registry, waits, limiter, preparer, authenticate, departures, metrics)

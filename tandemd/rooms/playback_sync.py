@@ -198,10 +198,24 @@ class PlaybackSync:
             live.sync.titled_at = self._clock.now()
         if "host" in commit.changes or (commit.user == live.room.host and commit.event in _JOINS):
             live.sync.weigh(None, live.sync.host_evidence)
+        if commit.event in _JOINS:
+            self._take_over_watching(live, live.group.get(commit.user))
         if "gate" in commit.changes and live.room.gate is None:
             # Players were silent while it was closed.
             for session in live.group:
                 session.player.reported_at = max(session.player.reported_at, commit.at)
+
+    def room_reloaded(self, live: RoomReplica) -> None:
+        """Weigh the players from the beginning: the room may have another host, and know of other watchers."""
+        live.sync.weigh(None, HostEvidence())
+        for session in live.group:
+            self._take_over_watching(live, session)
+
+    def _take_over_watching(self, live: RoomReplica, session: Session | None) -> None:
+        """Have the next report of a player begin to watch, if the room has taken its member for lost meanwhile."""
+        member = live.room.members.get(session.user) if session is not None else None
+        if session is not None and member is not None and member.conn == session.conn:
+            session.player.watching = member.watching
 
     def _timeline_moved(self, live: RoomReplica, commit: Commit) -> None:
         room, sync = live.room, live.sync
@@ -335,7 +349,7 @@ class PlaybackSync:
             _watch(live, False, ceased)
 
     def out_of_sync_count(self) -> int:
-        """Return how many guests here watch, and were more than ADRIFT from the room when they last said where they are."""
+        """Return how many guests here watch, and whose last report was further from the room than `OUT_OF_SYNC_SECONDS`."""
         return sum(
             abs(drift(live.room.playback, session.player.position, session.player.reported_at)) > OUT_OF_SYNC_SECONDS
             for live in self._rooms()

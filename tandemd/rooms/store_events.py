@@ -17,6 +17,7 @@ from ..rules.permissions import own_control
 from ..rules.settings import MAX_MEMBERS_PER_COMMIT
 from ..rules.state import Commit, Member, Room, Version
 from .joining.waits import JoinWaits
+from .playback_sync import PlaybackSync
 from .queued_command import QueuedCommand
 from .registry import RoomRegistry
 from .replica import RoomReplica
@@ -27,8 +28,9 @@ from .session import Session
 class StoreEventHandler:
     """See `IStoreEventHandler` and `OrphanedSessionHandler`."""
 
-    def __init__(self, clock: IClusterClock, registry: RoomRegistry, waits: JoinWaits):
+    def __init__(self, clock: IClusterClock, registry: RoomRegistry, waits: JoinWaits, positions: PlaybackSync):
         self._clock = clock
+        self._positions = positions
         self._registry = registry
         self._waits = waits
 
@@ -90,6 +92,7 @@ class StoreEventHandler:
                     session.send(text_frame(m.encode(own_control(live.room, session.user))))
             if member is None or not member.conn:
                 self.reattach(live, session, member)
+        self._positions.room_reloaded(live)
         self._waits.retries.room_replaced(live)
 
     def reattach(self, live: RoomReplica, session: Session, member: Member | None) -> None:

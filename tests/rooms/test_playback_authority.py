@@ -424,3 +424,42 @@ class FilmEndTest(AuthorityTestCase):
         self.let_play((self.ann, lambda t: (t, True)), (self.bob, lambda t: (t, True)), seconds=20)
         self.assertEqual(self.film.playing, True)
         self.assertAlmostEqual(self.position, 20, 0)
+
+
+class LostAndFoundTest(AuthorityTestCase):
+    """Members whose connections were taken for lost, as when another node does not hear of theirs, and reloaded rooms."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        for client in (self.ann, self.bob, self.cid):
+            self.report(client, self.position)
+        self.world.advance(1)
+
+    def watchers(self) -> set[str]:
+        room = self.world.room()
+        assert room is not None
+        return {user for user, member in room.members.items() if member.watching}
+
+    def test_a_member_whose_player_went_on_watches_again(self) -> None:
+        self.assertEqual(self.watchers(), {"ann", "bob", "cid"})
+        self.world.server.rooms.start_grace("room", "")
+        self.world.settle()
+        self.let_play((self.ann, self.in_step), (self.bob, self.in_step), seconds=2)
+        self.assertEqual(self.watchers(), {"ann", "bob"})
+
+    def test_its_timeline_does_not_stand_still(self) -> None:
+        self.world.server.rooms.start_grace("room", "")
+        self.world.settle()
+        self.let_play((self.bob, self.in_step), seconds=60)
+        self.assertFalse(self.film.unwatched)
+
+    def test_the_host_before_a_reload_is_told_as_a_guest_is(self) -> None:
+        self.let_play((self.ann, self.in_step), seconds=3)
+        live = self.world.server.rooms.open.get("room")
+        assert live is not None
+        room = live.room.copy()
+        room.host = "bob"
+        self.world.server.rooms.others.reloaded(live, room)
+        self.ann.told()
+        self.let_play((self.ann, self.in_step), seconds=8)
+        self.assertTrue(self.ann.told("HOST_HEARTBEAT"))
