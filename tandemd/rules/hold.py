@@ -34,5 +34,5 @@ def release(room: Room, decision: Decision, now: float) -> Decision:
     if playback.held and "playback" not in decision.changes:
         decision.changes = {**decision.changes, "playback": playback.corrected(playback.position, True, now)}
         message = play_pause(room, m.SERVER, playback.position, True, now)
-        decision.messages = number_parts(*(each for each in decision.messages), message)
+        decision.messages = number_parts(*decision.messages, message)
     return decision

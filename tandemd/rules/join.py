@@ -122,7 +122,9 @@ def _admit(room: Room, command: Command, body: Enter, name: str | None, claimed:
     if room.seq == 0:
         changes["settings"] = msgspec.structs.replace(room.settings, pin=body.pin, invite=body.invite)
     details = {"username": name} if old is None else {"username": name, "was": old.user_id}
-    return Decision(EventType.USER_JOINED, changes, number_parts(*messages), details, skip=user, reschedule=True)
+    decision = Decision(EventType.USER_JOINED, changes, number_parts(*messages), details, skip=user, reschedule=True)
+    # A host from a token replaces an elected guest, for whose player the room no longer waits.
+    return release(room, decision, now) if "host" in changes else decision
 
 
 def _come_back(room: Room, member: Member, command: Command, body: Enter, name: str | None, now: float) -> Decision:
@@ -251,7 +253,7 @@ def greeting(
 
 
 def present_state(room: Room, user: str, now: float) -> list[m.ServerMessage]:
-    """Return what a member gets whose command was about an earlier state of the room."""
+    """Return the messages to a member whose command was about an earlier state of the room."""
     told: list[m.ServerMessage] = [state_of(room, now)]
     if user == room.host and (bans := moderation.active(room.moderation, now)):
         told.append(moderation.bans_message(bans))

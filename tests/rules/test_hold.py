@@ -77,6 +77,17 @@ class HoldTests(SynchronousTestCase):
             count = len(parts)
             self.assertEqual(parts, [(i + 1, count) for i in range(count)] if count > 1 else [None], what)
 
+    def test_it_ends_with_an_elected_host(self) -> None:
+        """A newcomer with the role "host" replaces a host with the role "guest"."""
+        self.world.do("host", CorrectPlayback(103.0, True))
+        self.world.join("guest", again=True, role="guest")
+        self.world.do("host", m.TransferHost(target_user_id="guest"))
+        self.world.do("guest", HoldPlayback(103.0))
+        decision = self.world.join("boss", role="host")
+        self.assertEqual(self.world.host, "boss")
+        self.assertEqual(self.film(), (103.0, True, False))
+        self.assertEqual(told(decision)[-1], "PLAY_PAUSE")
+
     def test_it_does_not_end_with_a_guest(self) -> None:
         self.world.lose("guest")
         self.world.join("guest")
