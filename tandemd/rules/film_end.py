@@ -44,9 +44,10 @@ def film_end(reports: Sequence[EndReport], watching: int) -> float:
 
     reports: those of the players here since the last control. watching: the members of the room that watch.
     """
+    furthest = max((max(report.position, report.duration) for report in reports), default=0.0)
     for claim in reports:
         end = claim.end
-        if not end or any(max(other.position, other.duration) > end + AGREEMENT_SECONDS for other in reports):
+        if not end or furthest > end + AGREEMENT_SECONDS:
             continue
         agreeing = [other for other in reports if other.end and abs(other.end - end) <= AGREEMENT_SECONDS]
         if len(agreeing) > 1 or any(other.ended and (other.may_control or watching <= 1) for other in agreeing):

@@ -188,7 +188,7 @@ class JoinRetries:
             self.room_replaced(live)
             return
         room, waiting = live.room, live.waiting
-        is_relevant = "moderation" in commit.changes or ErrorCode.LOCKED in commit.changes
+        is_relevant = "moderation" in commit.changes or "locked" in commit.changes
         for name in commit.changes:
             if name.startswith(MEMBER):
                 user = name[len(MEMBER) :]
