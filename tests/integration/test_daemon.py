@@ -51,6 +51,7 @@ class StartAndStop(DaemonTestCase):
         self.assertEqual(
             messages,
             [
+                f"listening on 127.0.0.1:{daemon.port}",
                 f"ready: the party page is at http://localhost:{daemon.port}/",
                 f"ready: clients connect to ws://localhost:{daemon.port}/ws",
             ],
@@ -61,7 +62,7 @@ class StartAndStop(DaemonTestCase):
     async def test_text_for_people(self) -> None:
         daemon = await self.running("--log-format=text")
         self.assertRegex(
-            daemon.lines.seen[0], r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d.\d{3} info +ready: the party page is at "
+            daemon.lines.seen[1], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z info +ready: the party page is at "
         )
 
     async def test_term_tells_clients_to_come_back(self) -> None:

@@ -94,6 +94,7 @@ class EndpointTests(TestCase):
         connecting = self.connect()
         while not (silent.asked and self.factories[1].asked):
             await deferLater(reactor, 0.001)
+        await self.factories[1].empty()  # the client closes a connection when it has all answers
         self.assertFalse(connecting.called)
         self.clock.advance(SENTINEL_TIMEOUT_SECONDS)
         self.assertEqual(await self.found(connecting), "192.0.2.1:1")
