@@ -83,16 +83,20 @@ def fetch(
     trust: Trust = SYSTEM_TRUST,
 ) -> tuple[int, dict[str, str], bytes]:
     """Return status, headers (lower case) and body of an answer. Blocks; raises NodeUnreachableError."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    host = port = None
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https"):
+            host, port = parts.hostname, parts.port
+    except ValueError:
+        pass  # a port above 65535, or half an IPv6 address
+    if not host:
         raise NodeUnreachableError(f"{url} is not an http or https URL such as http://127.0.0.1:4001")
     connection: http.client.HTTPConnection
     if parts.scheme == "https":
-        connection = http.client.HTTPSConnection(
-            parts.hostname, parts.port, timeout=TIMEOUT_SECONDS, context=trust.context()
-        )
+        connection = http.client.HTTPSConnection(host, port, timeout=TIMEOUT_SECONDS, context=trust.context())
     else:
-        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT_SECONDS)
+        connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
     try:
         connection.connect()
         if isinstance(connection.sock, ssl.SSLSocket):
@@ -107,7 +111,7 @@ def fetch(
     except ssl.SSLCertVerificationError as error:
         text = f"{url}: the certificate is not trusted: {error.verify_message}; trust its authority with --ca FILE"
         raise NodeUnreachableError(text) from None
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, UnicodeError, http.client.HTTPException) as error:
         raise NodeUnreachableError(f"{url} does not answer: {getattr(error, 'strerror', None) or error}") from None
     finally:
         connection.close()

@@ -211,7 +211,6 @@ def _same_name(url: str, trust: Trust, public_url: str, outside: Trust) -> Itera
 
 
 def _outside(url: str, trust: Trust) -> Iterator[Finding]:
-    parts = urlsplit(url)
     try:
         status, _, content = fetch(f"{url}/health", trust=trust)
     except NodeUnreachableError as error:
@@ -223,6 +222,7 @@ def _outside(url: str, trust: Trust) -> Iterator[Finding]:
         yield Finding("problem", f"outside: {url}/health answers {status}, but not as a node", "route / to the nodes")
         return
     yield Finding("ok", f"outside: {url} leads to node {_json_object(content)['nodeId']}")
+    parts = urlsplit(url)
     if parts.scheme == "https":
         try:
             remaining = certificate_ends(parts.hostname or "", parts.port or 443, trust.context()) - time.time()

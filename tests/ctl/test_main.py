@@ -363,6 +363,16 @@ class WithoutNodeTests(SynchronousTestCase):
             "none.secret", self.ctl("mint-token", "--key", "none.secret", "--room", "r", "--user", "u", status=1)
         )
 
+    def test_malformed_urls(self) -> None:
+        """Python's errors about them are those of values, not of connections."""
+        token = self.home / "token"
+        token.write_text("t" * 32)
+        for url in ("http://127.0.0.1:99999", "http://[::1", "http://a..b:1", "127.0.0.1:4001"):
+            output = self.ctl("--url", url, "--token-file", str(token), "rooms", status=3)
+            self.assertIn(url, output)
+            self.assertNotIn("Traceback", output)
+            self.assertIn("outside: ", self.ctl("doctor", url, status=1), url)
+
     def test_completion(self) -> None:
         for shell in ("bash", "zsh", "fish"):
             self.assertIn("_TANDEMCTL_COMPLETE", self.ctl("completion", shell))
