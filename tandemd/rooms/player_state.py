@@ -52,9 +52,14 @@ class PlayerState:
         self.compared_at = 0.0
 
     def joined(self, watching: bool, now: float) -> None:
-        """Note that the session speaks for a member now. watching: whether the room knows that it watches."""
+        """Note that the session speaks for a member now. watching: whether the room knows that it watches.
+
+        A page that was loaded again on the same connection has a new player.
+        """
         self.watching = watching
         self.reported_at = now
+        self.ended, self.duration = False, None
+        self.in_step()
 
     def end_reported(self, ended: bool, duration: float | None, now: float) -> None:
         """Store the fields of a report that concern the end of the film."""

@@ -295,6 +295,13 @@ class CorrectionsTest(AuthorityTestCase):
         self.assertGreaterEqual(len(times), 2)
         self.assertLess(times[0], 4)
 
+    def test_a_page_that_was_loaded_again_is_corrected_at_once_again(self) -> None:
+        """Its player is a new one, which has not failed to follow."""
+        self.corrections(lambda t: (1000.0 + t, True), 40)
+        self.bob.send("JOIN", userId="bob", roomId="room", username="Bob")
+        self.bob.told()
+        self.assertLessEqual(self.corrections(lambda t: (1000.0 + t, True), 8)[0], 4)
+
     def test_a_player_that_waits_for_data_is_corrected_when_it_has_them(self) -> None:
         times = self.corrections(lambda t: (50 + max(0.0, t - 20), True), 30)
         self.assertEqual(len([at for at in times if at < 20]), 1, times)
