@@ -58,7 +58,8 @@ class Keepalive:
         self._due = min(self._due, now)
 
     def _ping(self, now: float) -> None:
-        self._sent = now
+        # A pong may belong to an earlier ping, and a later ping extends no time limit.
+        self._sent = self._sent or now
         self._peer.send_ping()
 
     def answered(self) -> None:

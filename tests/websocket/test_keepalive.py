@@ -57,6 +57,18 @@ class PulseTest(TestCase):
         self.run_for(2)
         self.assertTrue(self.peer.aborted)
 
+    def test_probes_neither_delay_the_end_nor_shorten_the_round_trip(self) -> None:
+        self.run_for(6)
+        self.clock.advance(0.5)
+        self.pulse.probe(self.said.append)
+        self.clock.advance(0.1)
+        self.pulse.answered()
+        self.assertGreaterEqual(self.pulse.round_trip, 0.6)
+        for _ in range(5):
+            self.pulse.probe(self.said.append)
+            self.run_for(5)
+        self.assertTrue(self.peer.aborted)
+
     def test_quality_is_that_of_the_round_trip(self) -> None:
         self.assertEqual(self.pulse.quality, "unknown")
         for seconds, quality in ((0.05, "excellent"), (0.2, "good"), (0.4, "fair"), (2.0, "poor")):
