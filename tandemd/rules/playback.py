@@ -3,6 +3,9 @@
 from msgspec import Struct
 from msgspec.structs import replace
 
+LEFTOVER_SECONDS = 15.0
+"""How long after a new title reports may still come from the player of the old one."""
+
 
 class Playback(Struct, frozen=True, gc=False):
     """The title of a room and its timeline.
@@ -14,7 +17,8 @@ class Playback(Struct, frozen=True, gc=False):
     control_at: server time of the last control by a member (or of the gate's opening); 0.0 before the first one.
     titled_at: server time of the choice of the title; 0.0 before the first one.
     titled_seq, titled_by: seq of the commit that set the title, and the user id of the member that chose it.
-    left_position: the position of the previous title when the members left it, in seconds.
+    left_position, left_at: the position of the last title that a player showed, in seconds, when the members left it, and the
+    server time of that. It is not always the previous title: members may choose several before the first one has loaded.
     held: whether the room is paused because the host's player stalls; it goes on with this player.
     unwatched: whether the timeline stands still, although it plays, because no member watches.
     """
@@ -30,6 +34,7 @@ class Playback(Struct, frozen=True, gc=False):
     titled_seq: int = 0
     titled_by: str = ""
     left_position: float = 0.0
+    left_at: float = 0.0
     held: bool = False
     unwatched: bool = False
 
@@ -75,9 +80,13 @@ class Playback(Struct, frozen=True, gc=False):
 
         known: whether that is where the member that chose it is.
         """
+        left_position, left_at = self.position_at(now), now
+        if self.titled_at and not self.known and now - self.titled_at <= LEFTOVER_SECONDS:
+            # The players may still show the title before this one.
+            left_position, left_at = self.left_position, self.left_at
         return Playback(
             url, 0.0, now, False, 1.0, known, now, now,
-            titled_seq=seq, titled_by=by, left_position=self.position_at(now),
+            titled_seq=seq, titled_by=by, left_position=left_position, left_at=left_at,
         )  # fmt: skip
 
 

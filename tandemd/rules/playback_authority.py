@@ -10,7 +10,7 @@ from enum import Enum
 
 from msgspec import Struct
 
-from .playback import Playback, drift
+from .playback import LEFTOVER_SECONDS, Playback, drift
 
 SLOWEST, FASTEST = 0.5, 2.0
 """The progress of a playing player in a second, as multiples of the rate; anything else is no evidence of motion."""
@@ -32,12 +32,10 @@ UNSEEN_TITLE_SECONDS = 0.5
 LEAST_ROUND_TRIP_SECONDS = 0.002
 """The round trip of a connection before it is measured, and the least one: in a data centre."""
 
-LEFTOVER_SECONDS = 15.0
-"""How long after a new title reports may still come from the player of the old one."""
 LEFTOVER_MARGIN_SECONDS = 2.0
 """By how much such a report may differ from the old timeline."""
 LEFTOVER_FASTEST = 1.25
-"""The greatest progress of the old player, as a multiple of the time since the new title."""
+"""The greatest progress of the old player, as a multiple of the time since the members left its title."""
 OPENING_SECONDS = 5.0
 """By how much a player may be ahead of a title that began when it was chosen: a page tells its title after a moment."""
 
@@ -113,7 +111,7 @@ def motion(before: HostEvidence, position: float, playing: bool, now: float, rat
 
 
 def continues_old_title(playback: Playback, position: float, now: float) -> bool:
-    """Return whether a report may come from the player of the previous title.
+    """Return whether a report may come from the player of a title that the members have left.
 
     That player stands where it was, or plays on. A position belongs to the new title if the room is there, or if the new
     title can have played from its beginning to there.
@@ -124,7 +122,7 @@ def continues_old_title(playback: Playback, position: float, now: float) -> bool
     if playback.known and abs(drift(playback, position, now)) <= IN_STEP_SECONDS:
         return False
     earliest = playback.left_position - LEFTOVER_MARGIN_SECONDS
-    latest = playback.left_position + LEFTOVER_FASTEST * elapsed + LEFTOVER_MARGIN_SECONDS
+    latest = playback.left_position + LEFTOVER_FASTEST * (now - playback.left_at) + LEFTOVER_MARGIN_SECONDS
     return earliest <= position <= latest
 
 

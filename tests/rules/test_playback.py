@@ -29,7 +29,7 @@ class PlaybackTests(SynchronousTestCase):
 
     def test_a_new_title_is_at_its_beginning_and_known_to_no_member(self) -> None:
         playback = Playback("u", 50.0, 1.0, True, 2.0, True, 1.0).titled("v", 9.0, seq=4, by="ann")
-        self.assertEqual(playback, Playback("v", 0.0, 9.0, False, 1.0, False, 9.0, 9.0, 4, "ann", 66.0))
+        self.assertEqual(playback, Playback("v", 0.0, 9.0, False, 1.0, False, 9.0, 9.0, 4, "ann", 66.0, 9.0))
 
     def test_a_room_without_watchers_stands_still(self) -> None:
         playback = Playback("u", 50.0, 100.0, True, known=True).stopped_unwatched(105.0)

@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
-from tandemd.rules.playback import Playback
+from tandemd.rules.playback import LEFTOVER_SECONDS, Playback
 from tandemd.rules.playback_authority import (
-    LEFTOVER_SECONDS,
     FollowSettings,
     HostEvidence,
     Motion,
@@ -152,6 +151,22 @@ class OldTitleTests(SynchronousTestCase):
         new = [(4.0, 0.5, True), (4.5, 1.0, True)]
         found, _ = verdicts(left, *old, *new)
         self.assertEqual(found, [Verdict.NOTHING] * 9 + [Verdict.FOLLOW])
+
+    def test_titles_chosen_before_the_first_one_has_loaded_do_not_hide_the_old_player(self) -> None:
+        """The host skips several titles, while its player still shows the one before them, playing or where it stood."""
+        last, chosen = replace(PLAYING, position=5000.0), 0.0
+        for chosen in (0.0, 1.0, 4.0, 10.0):
+            last = last.titled(f"https://a.example/{chosen:g}", START + chosen)
+        times = [chosen + i / 2 for i in range(8)]
+        self.assertEqual(set(verdicts(last, *[(at, 5000.0 + at, True) for at in times])[0]), {Verdict.NOTHING})
+        self.assertEqual(set(verdicts(last, *[(at, 5000.0, False) for at in times])[0]), {Verdict.NOTHING})
+
+    def test_a_title_that_a_player_has_shown_is_the_one_that_is_left(self) -> None:
+        first = replace(PLAYING, position=5000.0).titled("https://a.example/2", START)
+        shown = first.corrected(1.0, True, START + 5).titled("https://a.example/3", START + 9)
+        self.assertEqual((shown.left_position, shown.left_at), (5.0, START + 9))
+        late = first.titled("https://a.example/3", START + LEFTOVER_SECONDS + 1)
+        self.assertEqual(late.left_position, 0.0)
 
     def test_a_title_left_near_its_beginning_is_not_mistaken(self) -> None:
         left = replace(PLAYING, position=3.0).titled("https://a.example/2", START)
