@@ -77,7 +77,7 @@ def ready(settings: RuleSettings, room: Room, member: Member, body: m.Ready, now
     gate = room.gate
     if missed_title(room.playback, "", body.seq):
         return Decision()
-    # It answers: the next gate waits for it again.
+    # The member answers: the next gate waits for it again.
     answers: dict[str, Any] = {}
     if member.missed:
         answers[MEMBER + member.user_id] = msgspec.structs.replace(member, missed=0)

@@ -268,7 +268,7 @@ class RedisConnection:
     def call(self, *words: bytes) -> Deferred[Any]:
         """Send a command, at once or never. Fails with RedisError or DisconnectedError."""
         if self._protocol is None:
-            return defer.fail(DisconnectedError("there is no connection to Redis"))
+            return defer.fail(DisconnectedError("no connection to Redis"))
         answer: Deferred[Any] = self._protocol.call(*words)
         return answer
 
