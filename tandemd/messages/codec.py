@@ -113,7 +113,8 @@ def _fault(error: Exception) -> str:
         match = re.fullmatch(pattern, text, re.DOTALL)
         if match:
             values = {
-                name: _TYPE_NAMES.get(value, value[:_MAX_QUOTED_LENGTH]) for name, value in match.groupdict().items()
+                name: _TYPE_NAMES.get(value, value if name == "fault" else value[:_MAX_QUOTED_LENGTH])
+                for name, value in match.groupdict().items()
             }
             return clause.format(field=field, inside=f"{path}." if path else "", **values)
     return f"{field}: {text[: 4 * _MAX_QUOTED_LENGTH]}"

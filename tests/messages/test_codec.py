@@ -40,6 +40,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "type_is_null": (b'{"type":null}', "A message needs a `type`, which is a string."),
     "nan": (b'{"type":"SEEK","currentTime":NaN}', "the JSON is malformed"),
     "infinity": (b'{"type":"SEEK","currentTime":-Infinity}', "the JSON is malformed"),
+    "bad_escape": (b'{"type":"CHAT","text":"\\u12"}', "malformed: invalid character in unicode escape (byte 28)."),
     "huge_exponent": (b'{"type":"SEEK","currentTime":1e999}', "SEEK: `currentTime` is a number out of range."),
     "huge_number": (
         b'{"type":"SEEK","currentTime":' + b"9" * 5000 + b"}",
