@@ -9,7 +9,7 @@ from hypothesis.stateful import invariant, run_state_machine_as_test
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
-from tandemd.rules.commands import CorrectPlayback, Decision, Enter
+from tandemd.rules.commands import CorrectPlayback, Decision, Enter, HoldPlayback, StopUnwatched, Watching
 from tandemd.rules.join import state_of
 from tandemd.rules.state import Commit, Room
 
@@ -73,7 +73,10 @@ class View:
         )
         assert self.locked == state.locked, "the lock"
         assert self.playing == state.is_playing, "whether the film plays"
-        position = self.position + max(0.0, now - self.at) * self.playing
+        # No member sees where an unwatched film stands.
+        position = (
+            state.current_time if room.playback.unwatched else self.position + max(0.0, now - self.at) * self.playing
+        )
         assert abs(position - state.current_time) < TIMESTAMP_SECONDS, "the position"
         # The end of a wait in a paused room changes nothing that a member sees.
         assert self.waits or state.gate is None, "the wait for all players"
@@ -87,14 +90,17 @@ class ToldMachine(RoomMachine):
         self.views: dict[str, View] = {}
 
     def command(self, user: str, conn: str, body: Any, nonce: str = "") -> Decision | None:
+        held = self.room.playback.held
         decision = super().command(user, conn, body, nonce)
         if decision is not None and isinstance(body, Enter):
             self.views[user] = View(state_of(self.room, self.now))
-        if isinstance(body, CorrectPlayback):
-            # A heartbeat follows, which brings the position. Old clients take no play state from it.
+        if isinstance(body, CorrectPlayback | HoldPlayback | StopUnwatched | Watching):
+            # A heartbeat follows, which brings the position. Old clients take no play state from it. At the begin and the end
+            # of a hold, the node sends PLAY_PAUSE to all members but the host, whose player stands still by itself.
             state = state_of(self.room, self.now)
             for view in self.views.values():
-                view.move(state.current_time, view.playing, state.server_time)
+                playing = view.playing if held is self.room.playback.held else state.is_playing
+                view.move(state.current_time, playing, state.server_time)
         return decision
 
     def commit(self, commit: Commit) -> None:

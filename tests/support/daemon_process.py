@@ -208,6 +208,9 @@ class Client(WebSocketClientProtocol):
 
     async def do(self, type: str, **fields: Any) -> int:
         """Send a command, and return the seq of its ACK."""
+        if type in ("PLAY_PAUSE", "SEEK", "URL_CHANGE"):
+            # Without it, the server rejects a control that follows another member's title at once.
+            fields.setdefault("seq", max((message.get("seq", 0) for message in self.messages.seen), default=0))
         self.say(type, id=len(self.messages.seen), **fields)
         return int((await self.hear("ACK"))["seq"])
 
