@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import psycopg2
 from twisted.internet.threads import deferToThread
 
-from .client import NewClient
+from .client import NewClient, histories_of
 from .faults import Stage
 
 BRIEF = "brief"
@@ -104,7 +104,9 @@ async def end_rooms(stage: Stage) -> None:
     clock = stage.party.clock
     before = await _kept(stage)
     lives = 20 if stage.long else 5
+    people: list[NewClient] = []
     for life in range(lives):
+        earlier = people
         number = stage.party.unique()
         people = [
             NewClient(
@@ -119,7 +121,10 @@ async def end_rooms(stage: Stage) -> None:
                 assert await clock.until(lambda person=person: person.joined, WITHIN_SECONDS), "cannot join"
                 assert person.state is not None
                 present = [user["userId"] for user in person.state["users"]]
-                assert len(present) == index + 1, f"life {life} has {present}"
+                assert len(present) == index + 1, (
+                    f"life {life} has {present}; in the life before: "
+                    f"{[history.entries for history in histories_of(earlier)]}"
+                )
             for person in people:
                 id_ = person.do("UPDATE_USERNAME", username=f"name {person.user}")
                 assert await clock.until(lambda p=person, id_=id_: id_ in p.acked, WITHIN_SECONDS), "no answer"
