@@ -114,8 +114,9 @@ class SummaryTests(SynchronousTestCase):
             (skipped + "3 passed, 0 failed, 2 skipped\n", 1),
         )
 
-    def test_without_a_browser_the_others_count(self):
-        skipped = "SKIPPED 2 of tests.test_a.ATest: no browser: install Chromium\n"
+    def test_without_browser_and_caddy_the_others_count(self):
+        skipped = "SKIPPED 1 of tests.test_a.ATest: no browser: install Chromium\n"
+        skipped += "SKIPPED 1 of tests.test_b.BTest: no caddy: name it\n"
         output = skipped + "3 passed, 0 failed, 2 skipped\n"
         self.assertEqual(self.run_it((output, 0)), (output, 0))
         more = skipped + "SKIPPED 1 of tests.test_b.BTest: there is no nginx\n3 passed, 0 failed, 3 skipped\n"
