@@ -1,7 +1,7 @@
 # run: the daemon in the foreground. test: the whole suite, or TESTS. check: ruff, mypy, prose, manifests, alerts, scripts. bench: figures.
 # site: the documents as a website.
 # None of these needs more than python3 and venv. deb: the Debian package, in dist/. image: the container image.
-# up: the stack of docker-compose.yml, running. lock: pin what is deployed anew. audit: ask whether what is pinned has known faults; needs the network.
+# up: the stack of docker-compose.yml, running. lock: pin the deployed packages again. audit: ask whether what is pinned has known faults; needs the network.
 
 PYTHON ?= python3
 VENV := .venv

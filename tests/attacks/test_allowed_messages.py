@@ -103,7 +103,7 @@ class CostTest(SynchronousTestCase):
     def most(self, kind: type[m.ClientMessage], size: int) -> dict[str, int]:
         """Return the most that one of several messages costs."""
         server, clock, party = self.room(size)
-        everybody = party.present + party.lost
+        members = party.present + party.lost
         most: dict[str, int] = {}
         for number in range(4):
             mouth = party.present[0] if hosts_only(kind) else party.present[-1 - number]
@@ -112,10 +112,10 @@ class CostTest(SynchronousTestCase):
                 # One that was never here.
                 mouth = Mouth(server, "room", f"{LONG_ID}{1000 + number}", "192.0.2.9", 1000 + number)
                 mouth.connect()
-                everybody = [*everybody, mouth]
+                members = [*members, mouth]
             payload = encoded(kind, {**SAYS[kind](party, mouth, number), **({} if kind is m.Join else {"id": number})})
             server.journal.clear()
-            told = sum(one.told for one in everybody)
+            told = sum(one.told for one in members)
             assert mouth.connection is not None
             mouth.connection.session.meter = till = Till()
             refused = dict(server.metrics.rooms.refused)
@@ -127,7 +127,7 @@ class CostTest(SynchronousTestCase):
             ran = lines(act)
             self.assertEqual(dict(server.metrics.rooms.refused), refused, f"{name_of(kind)} was refused")
             stored, _, rows = stored_bytes(server)
-            told = sum(one.told for one in everybody) - told
+            told = sum(one.told for one in members) - told
             unpaid = stored - CHARGED * till.size
             for name, value in (
                 ("lines", ran), ("stored", stored), ("row", rows), ("told", told), ("charged", till.size),
