@@ -126,7 +126,7 @@ class Checker:
         part: tuple[int, int] = (1, 1)
         joined = False
         asked = 0  # JOINs as a fresh page that have not been answered
-        for time, kind, message in history.entries:
+        for index, (time, kind, message) in enumerate(history.entries):
             fresh = asked > 0
             if kind == "open":
                 asked = 0
@@ -135,8 +135,9 @@ class Checker:
             elif kind == "heard" and message["type"] == "ROOM_STATE":
                 self._state(told, time, message, first=not joined, fresh=fresh)
                 told.states.append((len(told.commits), message["epoch"]))
-                # With a new epoch it may come unasked, and the answer to JOIN later.
-                if fresh and not (joined and message["epoch"] != told.at[0]):
+                # It may come unasked, and the answer to JOIN later: with a new epoch, and before the ERROR of a stale command.
+                renewed = joined and message["epoch"] != told.at[0]
+                if fresh and not (renewed or _is_before_stale_error(history, index)):
                     asked -= 1
                 told.at, part, joined = (message["epoch"], message["seq"]), (1, 1), True
             elif kind == "heard" and message["type"] in LOGGED and "seq" in message:
@@ -478,6 +479,16 @@ def _row_effect(row: Row) -> tuple[Any, ...]:
 
 def _content(message: Json) -> Json:
     return {name: value for name, value in message.items() if name != "replayed"}
+
+
+def _is_before_stale_error(history: History, index: int) -> bool:
+    """Return whether the ROOM_STATE at `index` comes with the ERROR of a command that was about an earlier title."""
+    for _, kind, message in history.entries[index + 1 :]:
+        if kind in ("open", "lost") or (kind == "heard" and message["type"] == "ROOM_STATE"):
+            return False
+        if kind == "heard" and message["type"] == "ERROR":
+            return bool(message["code"] == "stale")
+    return False
 
 
 def _identity(history: History, part: int, message: Json) -> tuple[Any, ...]:

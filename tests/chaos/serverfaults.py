@@ -131,6 +131,8 @@ async def end_rooms(stage: Stage) -> None:
             for person in people:
                 id_ = person.do("LEAVE")
                 assert await clock.until(lambda p=person, id_=id_: id_ in p.acked, WITHIN_SECONDS), "cannot leave"
+                # A connection that the server closes now must not make it join again.
+                person.stop()
         finally:
             for person in people:
                 person.stop()

@@ -407,6 +407,14 @@ class JoinTests(TestCase):
         self.assertEqual(self.problems(*begun, self.state(5, 2), self.state(6, 2)), [])
         self.assertIn("hole", self.problems(*begun, self.state(5, 2), self.state(6, 2), self.state(7, 2))[0])
 
+    def test_a_stale_command_is_answered_before_a_join(self) -> None:
+        stale = ("heard", {"type": "ERROR", "code": "stale", "message": ""})
+        begun = (self.opened, self.join, self.state(5), self.join, self.state(5), stale)
+        self.assertEqual(self.problems(*begun, self.state(7)), [])
+        self.assertIn("hole", self.problems(*begun, self.state(7), self.state(8))[0])
+        other = ("heard", {"type": "ERROR", "code": "not-controller", "message": ""})
+        self.assertIn("hole", self.problems(*begun[:-1], other, self.state(7))[0])
+
     def test_what_was_asked_over_another_connection_is_not_answered(self) -> None:
         begun = (self.opened, self.join, self.state(5), self.join, self.opened, self.join, self.state(6))
         self.assertEqual(self.problems(*begun), [])
