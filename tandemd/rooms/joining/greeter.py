@@ -123,21 +123,30 @@ class JoinGreeter:
             mail.addErrback(_mail_not_taken, live.room.room_id)
         if not (pending.is_notified or pending.is_outage_reported):
             self._metrics.join_latency.observe(max(0.0, self._store.clock.now() - pending.received_at))
-        pending.finish()
+        if pending.is_active:
+            pending.finish()
         if old_room is not None and (old_room, old_user) != (live, user):
             self._departures.submit(old_room, Command(old_user, session.conn, m.Leave()))
 
     def _current_member(self, live: RoomReplica, pending: PendingJoin) -> Member | None:
-        """Return the member for which a JOIN speaks. None if it speaks for none any more; then the JOIN is dealt with."""
+        """Return the member for which a JOIN speaks. None if it speaks for none any more; then the JOIN needs no greeting."""
         session, join = pending.session, pending.join
+        is_superseded = False
         if not pending.is_active:
-            # Closed or replaced since the commit. A later JOIN of the same user id has its own answer.
+            # Closed or replaced since the commit. Until a later JOIN of the same member is decided, which may take long, its
+            # session speaks for the member that this one has made.
             newer = session.pending_join
-            if newer is None or (newer.join.room_id, newer.join.user_id) != (join.room_id, join.user_id):
+            is_superseded = newer is not None and (newer.join.room_id, newer.join.user_id) == (
+                join.room_id,
+                join.user_id,
+            )
+            if not is_superseded:
                 body = Lost() if session.gone else m.Leave()
                 self._departures.submit(live, Command(join.user_id, session.conn, body))
-            return None
+                return None
         member = live.room.members.get(join.user_id)
+        if is_superseded and (member is None or member.conn != session.conn):
+            return None  # the later JOIN has its own answer
         if member is None or not member.conn:
             # Taken for lost during the query, or removed already. No other connection speaks for the member.
             pending.is_notified = True

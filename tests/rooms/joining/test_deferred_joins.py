@@ -410,3 +410,67 @@ class SecretsTest(ServiceTestCase):
         self.assertEqual((len(tokens), len(codes)), (1000, 1000))
         self.assertEqual({len(token) for token in tokens}, {32})
         self.assertTrue(all(len(code) == 10 and code.isalnum() and code == code.lower() for code in codes))
+
+
+class AcceptedBeforeTests(ServiceTestCase):
+    """The store accepts a JOIN whose connection has sent a second one, which waits for a limit."""
+
+    options = {"make_store": HeldStore, "limits": Limits(joins=2)}
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.host = self.world.join("hal", peer="10.9.9.9")
+        for user in ("eve", "bob"):
+            self.world.join(user, peer="9.9.9.9")
+        self.ann = self.world.join("ann", peer="9.9.9.9")
+        self.refused(self.ann.told(), "rate_limited")
+        self.world.store.holding = True
+        self.world.advance(31)
+        self.ann.say("JOIN", userId="ann", roomId="room", username="Ann")
+        self.world.settle()
+        self.refused(self.ann.told(), "rate_limited")
+
+    def members(self) -> dict[str, bool]:
+        """Return for each member of the room whether it has a connection."""
+        room = self.world.room()
+        assert room is not None
+        return {user: bool(member.conn) for user, member in room.members.items()}
+
+    def test_the_first_is_answered_and_then_the_second(self) -> None:
+        self.world.store.release()
+        self.world.settle()
+        self.assertEqual(self.ann.types()[0], "ROOM_STATE")
+        self.host.told()
+        self.host.send("CHAT", text="x")
+        self.assertEqual(self.ann.types(), ["CHAT"])
+        self.world.advance(61)
+        self.assertEqual(self.ann.types()[0], "ROOM_STATE")
+        self.assertEqual(self.the(self.host.told(), "USER_JOINED")["username"], "Ann")
+
+    def test_the_connection_closes_before_the_store_answers(self) -> None:
+        self.ann.cut()
+        self.world.store.release()
+        self.world.settle()
+        self.assertEqual(self.members(), {"hal": True, "eve": True, "bob": True, "ann": False})
+
+    def test_the_connection_closes_afterwards(self) -> None:
+        self.world.store.release()
+        self.world.settle()
+        self.ann.cut()
+        self.world.settle()
+        self.assertEqual(self.members(), {"hal": True, "eve": True, "bob": True, "ann": False})
+
+    def test_the_member_leaves_before_the_store_answers(self) -> None:
+        self.ann.send("LEAVE", id=1)
+        self.world.store.release()
+        self.world.settle()
+        self.assertEqual(self.members(), {"hal": True, "eve": True, "bob": True})
+
+    def test_the_member_leaves_afterwards(self) -> None:
+        self.world.store.release()
+        self.world.settle()
+        self.ann.told()
+        self.the(self.ann.send("LEAVE", id=1), "ACK")
+        self.assertEqual(self.members(), {"hal": True, "eve": True, "bob": True})
+        self.world.advance(61)
+        self.assertEqual(self.members(), {"hal": True, "eve": True, "bob": True})
