@@ -69,6 +69,7 @@ class CommandQueue:
         "_metrics",
         "_outcomes",
         "_queue",
+        "_retries",
         "_rules",
         "_store",
         "_timed",
@@ -85,13 +86,14 @@ class CommandQueue:
         self._outcomes: list[Outcome] = []
         self._is_running = False
         self._in_flight = False
+        self._retries = 0
         self._timed: QueuedCommand | None = None
         self._timed_since = 0.0
 
     @property
     def is_idle(self) -> bool:
-        """Whether no command waits or is in flight."""
-        return not (self._queue or self._is_running or self._in_flight)
+        """Whether no command waits, is in flight, or is to be retried."""
+        return not (self._queue or self._is_running or self._in_flight or self._retries)
 
     def submit(self, entry: QueuedCommand, *, first: bool = False) -> None:
         """Decide a command after all earlier ones. first: before the commands that still wait."""
@@ -217,9 +219,11 @@ class CommandQueue:
                 entry.refused(self._live, error)
         retried = [entry for entry, _, _ in outcomes if entry.retry_when_unavailable]
         if retried and not self._live.closed:
+            self._retries += 1
             self._clock.callLater(retry_after, self._submit_all, retried)
 
     def _submit_all(self, entries: Sequence[QueuedCommand]) -> None:
+        self._retries -= 1
         for entry in entries:
             self.submit(entry)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..support.fake_node import TITLE, Client, ServiceTestCase
+from tandemd.interfaces import Unavailable
+
+from ..support.fake_node import TITLE, Client, HeldStore, ServiceTestCase
 
 
 class LeaveTest(ServiceTestCase):
@@ -221,3 +223,21 @@ class PingTest(ServiceTestCase):
         count = len(self.world.server.journal)
         self.assertPong(ann)
         self.assertEqual(len(self.world.server.journal), count)
+
+
+class StoreAwayTest(ServiceTestCase):
+    options = {"make_store": HeldStore}
+
+    def test_a_room_stays_open_until_its_lost_member_is_stored(self) -> None:
+        [ann] = self.world.party("ann")
+        self.world.store.results.extend([Unavailable(3.0)] * 2)
+        ann.cut()
+        rooms = self.world.server.rooms.open
+        for _ in range(5):
+            self.world.advance(1)
+            self.assertIsNotNone(rooms.get("room"))
+        self.world.advance(3)
+        self.assertIsNone(rooms.get("room"))
+        room = self.world.room()
+        assert room is not None
+        self.assertEqual(room.members["ann"].conn, "")
