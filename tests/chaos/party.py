@@ -106,7 +106,7 @@ class Party:
         for client in self.clients:
             if client.wire is None:
                 client.connect()
-        assert await self.clock.until(lambda: all(c.joined for c in self.clients)), "not everybody is in"
+        assert await self.clock.until(lambda: all(c.joined for c in self.clients)), "some clients have not joined"
         for members in self.rooms.values():
             self._host_does(members, "TOGGLE_GUEST_CONTROL", enabled=True)
             self._host_does(members, "URL_CHANGE", url=f"{TITLE}{self.unique()}")  # no command later has the same URL

@@ -228,7 +228,7 @@ class ChangeTests(CheckerTestCase):
         deaf: Any = self.nodes[1].store._gateway.events
         deaf.deaf = True
         speaker = self.people(self.nodes[0])[0]
-        speaker.do("CHAT", text="nobody over there hears it")
+        speaker.do("CHAT", text="no member on the other node hears it")
         await self.party.clock.until(lambda: not speaker.unanswered)
         self.assertSeen(await self.judge(settle=False), "in the end, others at")
 
@@ -330,7 +330,7 @@ class MailTests(CheckerTestCase):
         assert target.wire is not None
         target.wire.cut()
         await self.party.clock.until(lambda: target.wire is None)
-        sender.do("OFFER", to=target.user, offer={"type": "offer", "sdp": "to somebody who comes back"})
+        sender.do("OFFER", to=target.user, offer={"type": "offer", "sdp": "to a member that comes back"})
         # Later requests are answered after its mail.
         self.assertTrue(await self.party.clock.until(lambda: target.joined))
         return await self.judge()

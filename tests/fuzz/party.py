@@ -153,7 +153,7 @@ class Party:
         self.wait(RULES.grace + RULES.room_ttl + 10)
         left = list(self.world.store.codes())
         if left:
-            raise Fault(f"there is nobody left, but {left}")
+            raise Fault(f"the party has no member, but {left}")
 
     def close(self) -> None:
         self.world.close()

@@ -198,9 +198,7 @@ class PartyTest(ServiceTestCase):
         world = party.world
         room = world.room()
         assert room is not None
-        self.assertEqual(
-            set(room.members), {viewer.user for viewer in party.viewers}, "nobody else, and nobody missing"
-        )
+        self.assertEqual(set(room.members), {viewer.user for viewer in party.viewers}, "these members and no others")
         for viewer in party.viewers:
             self.assertTrue(room.members[viewer.user].conn, f"{viewer.user} is connected")
             self.assertEqual(viewer.host, room.host)
@@ -211,7 +209,7 @@ class PartyTest(ServiceTestCase):
             self.assertEqual(viewer.player.playing, room.playback.playing, f"{viewer.user} plays or not")
             others = {other.user for other in party.viewers} - {viewer.user}
             if isinstance(viewer, OldClient):
-                self.assertEqual(viewer.tiles, others, f"{viewer.user} shows everybody")
+                self.assertEqual(viewer.tiles, others, f"{viewer.user} shows all others")
             else:
                 self.assertEqual(viewer.members, others | {viewer.user})
                 self.assertEqual(viewer.unanswered, {})

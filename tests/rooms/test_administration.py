@@ -146,7 +146,7 @@ class RoomTests(ServiceTestCase):
         links = len(self.world.links)
         self.assertTrue(self.result(self.administration.close("old", BY, None)))
         self.world.advance(120)
-        self.assertEqual(len(self.world.links), links, "nobody connected again")
+        self.assertEqual(len(self.world.links), links, "no client connected again")
         self.assertEqual([(viewer.tiles, viewer.calls) for viewer in viewers], [(set(), set())] * 2)
         self.assertIsNone(self.world.room("old"))
 
@@ -170,7 +170,7 @@ class RoomTests(ServiceTestCase):
 
     def test_announce_to_all(self) -> None:
         (eve,) = self.world.party("eve", room="other")
-        self.assertEqual(self.result(self.administration.announce_to_all(BY, "x")), 2, "nobody is in the third")
+        self.assertEqual(self.result(self.administration.announce_to_all(BY, "x")), 2, "the third has no members")
         for client in (self.ann, self.bob, eve):
             self.the(client.told(), "CHAT")
 
@@ -361,7 +361,7 @@ class HttpTests(WebTestCase):
         self.administration.failure = RequestError(ErrorCode.UNAVAILABLE, "The store is away.", 2000)
         reply = self.ask("/v1/rooms")
         self.assertEqual((reply.status, reply.headers["Retry-After"]), (503, "2"))
-        self.administration.failure = RequestError(ErrorCode.NO_OTHER_NODE, "Nobody is there.")
+        self.administration.failure = RequestError(ErrorCode.NO_OTHER_NODE, "No other node is alive.")
         self.assertEqual(self.ask("/v1/drain", {}).status, 409)
 
     def test_tokens(self) -> None:

@@ -171,7 +171,7 @@ class TitlesTest(FilmTestCase):
         self.ann.send("URL_CHANGE", url=OTHER_TITLE)
         self.assertEqual(self.position(), 0)
         self.quiet()
-        self.assertEqual(self.bob.send("REQUEST_SYNC"), [], "nobody knows yet where it is")
+        self.assertEqual(self.bob.send("REQUEST_SYNC"), [], "its position is not known yet")
 
     def test_reload_of_the_host_changes_nothing(self) -> None:
         """X4: a page that is loaded again tells its title again, with a time near 0."""
@@ -672,7 +672,7 @@ class SlowStoreTest(FilmTestCase):
         store.batches.clear()
         for i in range(10):
             self.ann.say("PLAY_PAUSE", control="play" if i % 2 else "pause", currentTime=i)
-        self.assertEqual(self.bob.told(), [], "nobody is told what is not certain")
+        self.assertEqual(self.bob.told(), [], "an uncertain change is sent to no member")
         store.release()
         for client in (self.ann, self.bob):
             told = client.told()

@@ -133,7 +133,7 @@ class RoomMachine(RuleBasedStateMachine):
         if who is None or not decision.commits:
             return
         member = self.room.members.get(command.user)
-        assert member is not None and member.conn == command.conn, "somebody without a place here changed something"
+        assert member is not None and member.conn == command.conn, "a connection without a member made a change"
         if who is Permission.HOST:
             assert command.user == self.room.host
         elif (
@@ -238,8 +238,8 @@ class RoomMachine(RuleBasedStateMachine):
             assert not before.locked or self.room.host == user != host, "a newcomer came into a locked room"
             for bar in before.bans:
                 if not bar.until or self.now < bar.until:
-                    assert bar.user_id != user, "somebody came in who may not"
-                    assert not address or bar.address != address, "somebody came in from where nobody may"
+                    assert bar.user_id != user, "a banned user joined"
+                    assert not address or bar.address != address, "a banned address joined"
         self.conns[user].append(conn)
         joined = self.room.members[user]
         assert joined.conn == conn and not joined.lost_at
@@ -449,10 +449,10 @@ class RoomMachine(RuleBasedStateMachine):
         assert self.now <= self.gate_since + 7.0 + 3.0
         assert self.room.due and self.room.due <= gate.since + 7.0
         assert not self.room.playback.playing, "the film runs while a seek waits"
-        assert gate.pending, "it waits for nobody"
+        assert gate.pending, "it waits for no member"
         assert not set(gate.pending) & set(gate.ready)
         for user in (*gate.pending, *gate.ready):
-            assert self.room.members[user].conn, "it waits for somebody who is gone"
+            assert self.room.members[user].conn, "it waits for a member without connection"
 
     @invariant()
     def a_hold_waits_for_a_player(self) -> None:

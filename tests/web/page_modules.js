@@ -57,7 +57,7 @@ test('the lock follows its messages', () => {
   assert.equal(room.locked, false);
 });
 
-test('who is kept out is what was said last, and nobody after a new state', () => {
+test('the last list of bans holds, and a new state ends it', () => {
   const room = entered();
   const bans = [{ userId: 'dan', username: 'Dan' }];
   assert.equal(room.apply({ type: 'BANS', bans }), 'people');
@@ -70,7 +70,7 @@ test('who is kept out is what was said last, and nobody after a new state', () =
   assert.deepEqual(room.bans, []);
 });
 
-test('whoever is kicked controls nothing when it is back', () => {
+test('a kicked member that is back controls nothing', () => {
   const room = entered({ controllers: ['bob'] });
   room.apply({ type: 'USER_LEFT', userId: 'bob', reason: 'kicked', seq: 6, prev: 5 });
   room.apply({ type: 'USER_JOINED', userId: 'bob', username: 'Bob', seq: 7, prev: 6 });
@@ -134,7 +134,7 @@ test('a missing, a damaged, an expired and another token are told apart', () => 
   assert.match(unknown, /not valid for this party.*JOIN: no\./);
 });
 
-test('whoever is sent out is told why and for how long', () => {
+test('a removed member is told why and for how long', () => {
   const said = (error) => refusal(error, { pin: '', ticket: null, now: 0 });
   const kicked = sentOut({ type: 'KICKED', reason: 'loud', retryAfterMs: 300_000 });
   assert.equal(said(kicked), 'The host has removed you from the party. You can come back in 5 minutes. The reason given: “loud”');

@@ -162,7 +162,7 @@ def pings() -> Iterator[tuple[str, Case]]:
             yield f"opcode {opcode} of {size} bytes", Case(frame(opcode, b"x" * size) + NEXT, code=1002)
         yield f"a part of opcode {opcode}", Case(frame(opcode, b"", fin=False) + more() + NEXT, code=1002)
     yield "ten pings", Case(b"".join(frame(PING, b"%d" % n) for n in range(10)), pongs=[b"%d" % n for n in range(10)])
-    yield "a pong that nobody asked for", Case(frame(PONG) + frame(PONG, b"x" * 125) + NEXT, [b"next"])
+    yield "an unsolicited pong", Case(frame(PONG) + frame(PONG, b"x" * 125) + NEXT, [b"next"])
     yield "a ping, and the same as a pong", Case(frame(PONG, b"p") + frame(PING, b"p") + NEXT, [b"next"], [b"p"])
 
 
@@ -263,7 +263,7 @@ def closing() -> Iterator[tuple[str, Case]]:
         yield f"a close with {code}", Case(NEXT + close(code) + NEXT, [b"next"], code=1000)
         yield f"a close with {code} and a reason", Case(close(code, GREEK) + frame(PING) + NEXT, code=1000)
     for code in (0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535):
-        yield f"a close with {code}, which nobody may send", Case(close(code, b"x") + NEXT, code=1002)
+        yield f"a close with {code}, a reserved code", Case(close(code, b"x") + NEXT, code=1002)
     yield "the longest reason", Case(close(1000, b"x" * 123), code=1000)
     yield "a reason that is too long", Case(close(1000, b"x" * 124) + NEXT, code=1002)
     for name, payload in INVALID_UTF8.items():

@@ -24,7 +24,7 @@ master() {
             found=$(timeout 2 redis-cli -h "$(host "$number")" -p 26379 --raw sentinel get-master-addr-by-name "$NAME" 2>/dev/null |
                 head -n 1) || found=
             case $found in
-                '' | *' '*) ;; # nobody there, or an error
+                '' | *' '*) ;; # no answer, or an error
                 *) printf '%s' "$found" && return ;;
             esac
         fi

@@ -37,7 +37,7 @@ class MembersTest(RedisTestCase):
         await other.send(other.next({}, closes=True, due=0.0))
         self.assertEqual(await self.ask(a, b"SMEMBERS", places_key("a/1/")), [])
         a.rooms.subscribe("room")
-        await hand.say("somebody came")
+        await hand.say("a member came")
         self.assertEqual(await self.ask(a, b"SMEMBERS", places_key("a/1/")), [b"room"])
 
     async def test_a_dead_node_is_taken_over(self) -> None:

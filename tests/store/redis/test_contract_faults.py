@@ -61,7 +61,7 @@ class FollowingTest(RedisTestCase):
         await b.rooms.load("room")
         await self.ask(a, b"CLIENT", b"KILL", b"TYPE", b"pubsub")
         await until(lambda: not b._subscription.link.usable)
-        await hand.say("nobody heard this")
+        await hand.say("no member received this")
         await until(lambda: ("room", hand.room.room_uuid, hand.room.version) in b.follower.heads)
         b.follower.commits.clear()
         await hand.say("heard again")
