@@ -28,6 +28,7 @@ from msgspec.inspect import (
     TupleType,
     Type,
     UnionType,
+    VarTupleType,
     type_info,
 )
 
@@ -61,7 +62,12 @@ USUAL = {
 }
 """Meanings of fields for which a docstring has no other text."""
 
-_OBJECTS: tuple[type[Struct], ...] = (
+LEGACY_TEXT = (
+    "Only the tandem.watch extension 2.0.0 uses these. Do not send them, and ignore them if you receive them. Ignore also two "
+    "forms of other messages: a SYNC_RESPONSE whose `fromUserId` is not `server`, and a GUEST_CONTROL without `seq`."
+)
+
+OBJECTS: tuple[type[Struct], ...] = (
     m.Resume,
     m.SessionDescription,
     m.IceCandidateInit,
@@ -70,7 +76,7 @@ _OBJECTS: tuple[type[Struct], ...] = (
     m.BanEntry,
 )
 
-_PERMISSION = {
+PERMISSION_TEXTS = {
     Permission.ANY_CLIENT: "Every client may send it, also before JOIN.",
     Permission.MEMBER: "Members may send it.",
     Permission.CONTROLLER: (
@@ -83,25 +89,45 @@ _PERMISSION = {
 def reference() -> str:
     """Return the generated half, in Markdown."""
     lines = ["## Messages of a client", ""]
-    lines += [_summary(m.ClientMessage), ""]
+    lines += [summary_of(m.ClientMessage), ""]
     lines += _table(m.ClientMessage, set())
     for kind in m.CLIENT_MESSAGES:
-        lines += ["", f"### {_tag(kind)}", "", _summary(kind), "", _PERMISSION[PERMISSIONS[kind]]]
-        lines += _table(kind, _names(m.ClientMessage), gap=True)
+        if not kind.legacy:
+            lines += _client_section(kind)
     lines += ["", "## Messages of the server", ""]
-    lines += [_summary(m.SequencedMessage), "", "In the messages that are marked *logged*:", ""]
+    lines += [summary_of(m.SequencedMessage), "", "In the messages that are marked *logged*:", ""]
     lines += _table(m.SequencedMessage, set())
     for message in m.SERVER_MESSAGES:
-        logged = issubclass(message, m.SequencedMessage)
-        mark = " (logged)" if logged else ""
-        lines += ["", f"### {_tag(message)}{mark}", "", _summary(message)]
-        lines += _table(message, _names(m.SequencedMessage) if logged else set(), gap=True)
+        if not message.legacy:
+            lines += _server_section(message)
     lines += ["", "## Objects in messages", ""]
-    for part in _OBJECTS:
-        lines += [f"### {part.__name__}", "", _summary(part), *_table(part, set(), gap=True), ""]
-    lines += ["## Codes of ERROR", "", "| code | meaning |", "|---|---|"]
+    for part in OBJECTS:
+        lines += [f"### {part.__name__}", "", summary_of(part), *_table(part, set(), gap=True), ""]
+    lines += ["## Features", "", "The names in `features` of ROOM_STATE and `/api/config`.", ""]
+    lines += ["| feature | meaning |", "|---|---|"]
+    lines += [f"| `{name}` | {meaning} |" for name, meaning in m.FEATURES.items()]
+    lines += ["", "## Codes of ERROR", "", "| code | meaning |", "|---|---|"]
     lines += [f"| `{code}` | {meaning} |" for code, meaning in ERROR_MEANINGS.items()]
+    lines += ["", "## Messages for the old extension", "", LEGACY_TEXT]
+    for kind in m.CLIENT_MESSAGES:
+        if kind.legacy:
+            lines += _client_section(kind, " (from a client)")
+    for message in m.SERVER_MESSAGES:
+        if message.legacy:
+            lines += _server_section(message, " (from the server)")
     return "\n".join(lines) + "\n"
+
+
+def _client_section(kind: type[m.ClientMessage], mark: str = "") -> list[str]:
+    lines = ["", f"### {tag_of(kind)}{mark}", "", summary_of(kind), "", PERMISSION_TEXTS[PERMISSIONS[kind]]]
+    return [*lines, *_table(kind, _names(m.ClientMessage), gap=True)]
+
+
+def _server_section(kind: type[m.ServerMessage], mark: str = "") -> list[str]:
+    logged = issubclass(kind, m.SequencedMessage)
+    mark += " (logged)" if logged else ""
+    known = _names(m.SequencedMessage) if logged else set()
+    return ["", f"### {tag_of(kind)}{mark}", "", summary_of(kind), *_table(kind, known, gap=True)]
 
 
 def updated(document: str) -> str:
@@ -115,13 +141,14 @@ def updated(document: str) -> str:
 def undocumented() -> list[str]:
     """Return the fields ("Class.field") that have neither a text of their own nor a usual meaning."""
     missing = []
-    for kind in (*m.CLIENT_MESSAGES, *m.SERVER_MESSAGES, *_OBJECTS):
-        texts = _texts(kind)
+    for kind in (*m.CLIENT_MESSAGES, *m.SERVER_MESSAGES, *OBJECTS):
+        texts = meanings_of(kind)
         missing += [f"{kind.__name__}.{x.encode_name}" for x in _fields(kind) if x.encode_name not in texts]
     return missing
 
 
-def _tag(kind: type[Struct]) -> str:
+def tag_of(kind: type[Struct]) -> str:
+    """Return the `type` of a message."""
     return str(kind.__struct_config__.tag)
 
 
@@ -142,7 +169,8 @@ def _lines(kind: type[Struct]) -> list[str]:
     return inspect.cleandoc(kind.__doc__ or "").splitlines()
 
 
-def _summary(kind: type[Struct]) -> str:
+def summary_of(kind: type[Struct]) -> str:
+    """Return the purpose of a message or object, without its fields."""
     told = []
     for line in _lines(kind):
         if _FIELD.match(line):
@@ -151,7 +179,7 @@ def _summary(kind: type[Struct]) -> str:
     return " ".join(filter(None, told))
 
 
-def _texts(kind: type[Struct]) -> dict[str, str]:
+def meanings_of(kind: type[Struct]) -> dict[str, str]:
     """Return the meaning of each field, by its name on the wire."""
     texts = dict(USUAL)
     for base in reversed(kind.__mro__):
@@ -172,7 +200,7 @@ def _texts(kind: type[Struct]) -> dict[str, str]:
 
 
 def _table(kind: type[Struct], known: set[str], *, gap: bool = False) -> Iterator[str]:
-    texts = _texts(kind)
+    texts = meanings_of(kind)
     rows = [x for x in _fields(kind) if x.encode_name not in known]
     if rows and gap:
         yield ""
@@ -180,7 +208,16 @@ def _table(kind: type[Struct], known: set[str], *, gap: bool = False) -> Iterato
         yield "| field | type | meaning |"
         yield "|---|---|---|"
     for x in rows:
-        yield f"| `{x.encode_name}` | {_type(x.type)}{_optional(x)} | {_escape(texts.get(x.encode_name, ''))} |"
+        type_ = x.type
+        if is_null_omitted(kind, x) and isinstance(type_, UnionType):
+            type_ = UnionType(tuple(other for other in type_.types if not isinstance(other, NoneType)))
+        yield f"| `{x.encode_name}` | {_type(type_)}{_optional(x)} | {_escape(texts.get(x.encode_name, ''))} |"
+
+
+def is_null_omitted(kind: type[Struct], field: Field) -> bool:
+    """Say whether a field is absent where its value would be null, because only the server sends the message or object."""
+    sent = issubclass(kind, m.ServerMessage) or kind is m.BanEntry
+    return sent and kind.__struct_config__.omit_defaults and not field.required and field.default is None
 
 
 def _optional(x: Field) -> str:
@@ -208,6 +245,8 @@ def _type(kind: Type) -> str:
         case LiteralType():
             return " or ".join(f"`{_json(value)}`" for value in kind.values)
         case ListType():
+            return f"array of {_type(kind.item_type)}"
+        case VarTupleType():
             return f"array of {_type(kind.item_type)}"
         case TupleType():
             return f"[{', '.join(_type(x) for x in kind.item_types)}]"

@@ -16,6 +16,7 @@ from ..archive.writer import WriterSettings
 from ..auth.authenticator import TokenAuthenticator
 from ..auth.keys import KeyFileError
 from ..config import Config, Limits
+from ..messages import FEATURES, PROTOCOL
 from ..ratelimit import Bounds, MessageRates, SpendingRates
 from ..ratelimit.connections import ConnectionLimits
 from ..rooms.joining.limits import JoinLimits
@@ -25,6 +26,7 @@ from ..rules.settings import RuleSettings
 from ..rules.title_allowlist import CLIP_URL, TitleAllowlist
 from ..store.redis.settings import RedisSettings
 from ..util.services import StartupError
+from ..web.client_config import ClientConfig, ClientLimits
 from ..web.settings import WebSettings
 from ..websocket.factory import ProtocolSettings
 from ..websocket.send_queue import SendQueueLimits
@@ -95,7 +97,35 @@ def rule_settings_of(config: Config) -> RuleSettings:
 
 def rules_of(config: Config) -> Rules:
     """Return the rules as the configuration sets them."""
-    return Rules(rule_settings_of(config), TitleAllowlist(config.titles.allowed, config.limits.url_length))
+    return Rules(rule_settings_of(config), title_allowlist_of(config), features_of(config))
+
+
+def title_allowlist_of(config: Config) -> TitleAllowlist:
+    """Return the allow-list of titles."""
+    return TitleAllowlist(config.titles.allowed, config.limits.url_length)
+
+
+def features_of(config: Config) -> tuple[str, ...]:
+    """Return the abilities of the node, see `messages.features`."""
+    configured = {"auth": config.auth.mode == "token"}
+    return tuple(name for name in FEATURES if configured.get(name, True))
+
+
+def client_config_of(config: Config) -> ClientConfig:
+    """Return the answer of /api/config."""
+    limits = limits_of(config)
+    return ClientConfig(
+        protocol=PROTOCOL,
+        features=features_of(config),
+        titles=title_allowlist_of(config).entries,
+        limits=ClientLimits(
+            frame_bytes=limits.frame_bytes,
+            title_length=limits.url_length,
+            chat_length=limits.chat_length,
+            username_length=limits.username_length,
+            members_per_room=limits.members_per_room,
+        ),
+    )
 
 
 def playback_sync_settings_of(config: Config) -> PlaybackSyncSettings:
@@ -158,4 +188,5 @@ def web_settings_of(config: Config, page_directory: str) -> WebSettings:
         # The node serves its own clip.
         titles=[url for url in config.titles.allowed if url != CLIP_URL],
         admin_token=config.admin.token,
+        client_config=client_config_of(config),
     )

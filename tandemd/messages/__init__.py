@@ -55,6 +55,7 @@ from .events import (
     UserLeft,
     UsernameUpdated,
 )
+from .features import FEATURES, PROTOCOL
 from .fields import MAX_SECONDS, SERVER, Count, Id, Seconds
 from .relays import (
     RelayedAnswer,
@@ -95,6 +96,7 @@ __all__ = [
     "Count",
     "DelegateControl",
     "Error",
+    "FEATURES",
     "GateState",
     "GuestControl",
     "Heartbeat",
@@ -113,6 +115,7 @@ __all__ = [
     "LoggedMessage",
     "Offer",
     "Ping",
+    "PROTOCOL",
     "PlayPause",
     "PlaybackAck",
     "PlayPauseEvent",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from msgspec import Struct
 
 from .fields import Count
@@ -11,6 +13,9 @@ class ServerMessage(
     Struct, tag_field="type", rename="camel", frozen=True, gc=False, omit_defaults=True, kw_only=True
 ):  # fmt: skip
     """A message of the server."""
+
+    legacy: ClassVar[bool] = False
+    """Whether only the old extension uses it. A new client can ignore it."""
 
 
 class SequencedMessage(ServerMessage, frozen=True, kw_only=True):

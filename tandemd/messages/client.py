@@ -18,6 +18,8 @@ class ClientMessage(
     id: a counter of the client's, unique within the `nonce` of its JOIN; the answer is ACK or ERROR with the same id.
     """
 
+    legacy: ClassVar[bool] = False
+    """Whether only the old extension sends it. A new client does not need it."""
     id: Count | None = None
 
 
@@ -108,8 +110,9 @@ class Ready(ClientMessage, tag="READY", frozen=True, kw_only=True):
 
 
 class HostHeartbeat(ClientMessage, tag="HOST_HEARTBEAT", frozen=True, kw_only=True):
-    """The position of the host's player, from the old extension only. The same as POSITION_UPDATE."""
+    """The position of the host's player. The same as POSITION_UPDATE."""
 
+    legacy: ClassVar[bool] = True
     current_time: Seconds
     is_playing: bool
     url: ClassVar[None] = None
@@ -149,11 +152,12 @@ class RequestSync(ClientMessage, tag="REQUEST_SYNC", frozen=True, kw_only=True):
 
 
 class SyncResponse(ClientMessage, tag="SYNC_RESPONSE", frozen=True, kw_only=True):
-    """Tell one member the position of the sender's player; from the old extension only.
+    """Tell one member the position of the sender's player.
 
     to: the receiver's user id.
     """
 
+    legacy: ClassVar[bool] = True
     to: Id
     current_time: Seconds
     is_playing: bool
@@ -214,11 +218,12 @@ class IceCandidate(ClientMessage, tag="ICE_CANDIDATE", frozen=True, kw_only=True
 
 
 class PlaybackAck(ClientMessage, tag="PLAYBACK_ACK", frozen=True, kw_only=True):
-    """Tell one member that its play or pause has been carried out; from the old extension only.
+    """Tell one member that its play or pause has been carried out.
 
     to: the receiver's user id.
     """
 
+    legacy: ClassVar[bool] = True
     to: Id
     control: Literal["play", "pause"] | None = None
 

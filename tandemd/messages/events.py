@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from .base import SequencedMessage
 
@@ -15,7 +15,7 @@ class UserJoined(SequencedMessage, tag="USER_JOINED", frozen=True, kw_only=True)
 
 
 class UserLeft(SequencedMessage, tag="USER_LEFT", frozen=True, kw_only=True):
-    """A member left; LEAVE comes before it.
+    """A member left: remove it, and drop its video connection.
 
     reason: present if the host removed the member.
     """
@@ -25,8 +25,12 @@ class UserLeft(SequencedMessage, tag="USER_LEFT", frozen=True, kw_only=True):
 
 
 class LegacyLeave(SequencedMessage, tag="LEAVE", frozen=True, kw_only=True):
-    """A member left: drop the video connection."""
+    """A member left: drop the video connection. USER_LEFT always follows, and says the same.
 
+    userId: the member.
+    """
+
+    legacy: ClassVar[bool] = True
     user_id: str
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
 import msgspec
 
 from .base import ServerMessage
@@ -78,10 +80,11 @@ class RelayedPlaybackAck(ServerMessage, tag="PLAYBACK_ACK", frozen=True, kw_only
     from, userId: the sender.
     """
 
+    legacy: ClassVar[bool] = True
     sender: str = msgspec.field(name="from")
     user_id: str
     to: str
-    control: str | None = None
+    control: Literal["play", "pause"] | None = None
 
 
 def relayed(message: Relay, sender: str) -> ServerMessage:

@@ -80,7 +80,7 @@ class GateState(Struct, rename="camel", frozen=True, gc=False):
 
 
 class RoomState(ServerMessage, tag="ROOM_STATE", frozen=True, kw_only=True):
-    """The state of the room: the answer to JOIN, and sent again when the server cannot replay the missed messages.
+    """The whole state of the room: the answer to JOIN. It also comes before the ERROR `stale`, and after a repair of the room.
 
     seq: that of the state; later messages have a greater one.
     epoch: the name of the numbering; a `seq` of another epoch means nothing.
@@ -88,6 +88,8 @@ class RoomState(ServerMessage, tag="ROOM_STATE", frozen=True, kw_only=True):
     currentTime, isPlaying: the film at `serverTime`.
     hostUserId: the host, or null while the room has none.
     serverTime: the server's clock, a timestamp.
+    protocol: the version of the protocol, 1.
+    features: the abilities of the server; see [Features](#features). Ignore names that you do not know.
     token: a secret, if JOIN asked for one; send it in the next JOIN.
     resumed: in the answer to a `resume`, whether all missed messages came before this one.
     gate: while a seek waits for members, its position and their user ids.
@@ -106,6 +108,8 @@ class RoomState(ServerMessage, tag="ROOM_STATE", frozen=True, kw_only=True):
     seq: Count
     prev: Count
     server_time: int
+    protocol: int
+    features: tuple[str, ...]
     token: str | None = None
     resumed: bool | None = None
     gate: GateState | None = None
@@ -152,7 +156,7 @@ class Bans(ServerMessage, tag="BANS", frozen=True, kw_only=True):
 
 
 class Kicked(ServerMessage, tag="KICKED", frozen=True, kw_only=True):
-    """The host has removed the receiver. Its connection is in no room now. LEAVE and USER_LEFT for each other member follow.
+    """The host has removed the receiver. Its connection is in no room now. USER_LEFT for each other member follows.
 
     by: the host.
     banned: whether the removal is for the life of the room.
@@ -167,7 +171,7 @@ class Kicked(ServerMessage, tag="KICKED", frozen=True, kw_only=True):
 
 
 class RoomClosed(ServerMessage, tag="ROOM_CLOSED", frozen=True, kw_only=True):
-    """The server's operator has ended the room. The connection is in no room now. LEAVE and USER_LEFT for each member follow.
+    """The server's operator has ended the room. The connection is in no room now. USER_LEFT for each member follows.
 
     A JOIN with the same `roomId` creates a new room.
 

@@ -56,6 +56,7 @@ class RoomReplica:
     submit: see `CommandQueue.submit`.
     refuse_waiting: see `CommandQueue.refuse_waiting`.
     following: applies the commits of other nodes.
+    features: the abilities of the node, for ROOM_STATE.
     replay: the encoded messages for members that resume.
     meter, rows: the budgets of the room, and of its rows in the archive; None for no limit.
     closed: whether the replica is out of use.
@@ -78,6 +79,7 @@ class RoomReplica:
         self.group = RoomSessions(outbox, self)
         self.waiting = PendingJoins()
         self.tail = CommitTail()
+        self.features = rules.features
         self.replay = Replay(rules.titles.allows)
         self.meter: Meter | None = None
         self.rows: Meter | None = None
@@ -142,7 +144,7 @@ class RoomReplica:
 
     def send_state(self, session: Session) -> None:
         """Send a session the present state, after a command about an earlier one."""
-        for message in present_state(self.room, session.user, self._store.clock.now()):
+        for message in present_state(self.room, session.user, self._store.clock.now(), self.features):
             session.send(text_frame(m.encode(message)))
 
     def since(self, after: Version) -> list[Commit] | None:

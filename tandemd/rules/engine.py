@@ -49,11 +49,15 @@ CHAT = EventType.CHAT
 
 
 class Rules:
-    """Decide commands, with the settings and the allow-list of titles as the only state."""
+    """Decide commands, with the settings and the allow-list of titles as the only state.
 
-    def __init__(self, settings: RuleSettings, titles: TitleAllowlist):
+    features: the abilities of the node, for ROOM_STATE; see `messages.features`.
+    """
+
+    def __init__(self, settings: RuleSettings, titles: TitleAllowlist, features: tuple[str, ...] = ()):
         self.settings = settings
         self.titles = titles
+        self.features = features
         self._client: dict[type, Callable[[Room, Member, Any, float], Decision]] = {
             m.Leave: self._leave,
             m.PlayPause: playback_commands.control,

@@ -218,17 +218,26 @@ def _check_pin(room: Room, body: Enter) -> None:
 
 
 def greeting(
-    room: Room, user: str, now: float, *, first: bool, controls: bool, resumed: bool | None, token: str | None
+    room: Room,
+    user: str,
+    now: float,
+    features: tuple[str, ...],
+    *,
+    first: bool,
+    controls: bool,
+    resumed: bool | None,
+    token: str | None,
 ) -> list[m.ServerMessage]:
     """Return the messages to the joining member, in order. The commit of its JOIN has been applied.
 
+    features: as in `state_of`.
     first: whether this is the first admission of the user id.
     controls: whether the member may control the film.
     resumed: whether the member has received all missed messages; None if it did not ask for them.
     token: the new resume token, None for none.
     """
     playback = room.playback
-    state = state_of(room, now, resumed=resumed, token=token)
+    state = state_of(room, now, features, resumed=resumed, token=token)
     messages: list[m.ServerMessage] = [state]
     if user in room.moderation.delegates:
         messages.append(permissions.own_control(room, user))
@@ -252,9 +261,12 @@ def greeting(
     return messages
 
 
-def present_state(room: Room, user: str, now: float) -> list[m.ServerMessage]:
-    """Return the messages to a member whose command was about an earlier state of the room."""
-    told: list[m.ServerMessage] = [state_of(room, now)]
+def present_state(room: Room, user: str, now: float, features: tuple[str, ...]) -> list[m.ServerMessage]:
+    """Return the messages to a member whose command was about an earlier state of the room.
+
+    features: as in `state_of`.
+    """
+    told: list[m.ServerMessage] = [state_of(room, now, features)]
     if user == room.host and (bans := moderation.active(room.moderation, now)):
         told.append(moderation.bans_message(bans))
     if room.gate is not None or (user != room.host and room.playback.known):
@@ -263,8 +275,14 @@ def present_state(room: Room, user: str, now: float) -> list[m.ServerMessage]:
     return told
 
 
-def state_of(room: Room, now: float, *, resumed: bool | None = None, token: str | None = None) -> m.RoomState:
-    """Return the ROOM_STATE of the room at server time `now`. resumed, token: as in `greeting`."""
+def state_of(
+    room: Room, now: float, features: tuple[str, ...], *, resumed: bool | None = None, token: str | None = None
+) -> m.RoomState:
+    """Return the ROOM_STATE of the room at server time `now`.
+
+    features: the abilities of the node, see `messages.features`.
+    resumed, token: as in `greeting`.
+    """
     return m.RoomState(
         room_id=room.room_id,
         url=room.playback.url,
@@ -277,6 +295,8 @@ def state_of(room: Room, now: float, *, resumed: bool | None = None, token: str 
         seq=room.seq,
         prev=room.prev,
         server_time=int(now * 1000),
+        protocol=m.PROTOCOL,
+        features=features,
         token=token,
         resumed=resumed,
         gate=m.GateState(room.gate.position, list(room.gate.pending)) if room.gate else None,

@@ -24,6 +24,8 @@ class TitleAllowlist:
         self._max_length = max_length
         self._any = "*" in allowed
         self._prefixes = [(url.origin, url.path.rstrip("/")) for url in map(_entry, allowed) if url is not None]
+        self.entries: tuple[str, ...] = ("*",) if self._any else tuple(map("".join, self._prefixes))
+        """The list for clients: "*" for all titles, or origins, some with the beginning of a path, as browsers write URLs."""
 
     def check(self, url: str) -> str:
         """Return the URL in its one form, see `title_urls`. Raise RequestError with the code BAD_URL unless it is allowed."""

@@ -1,4 +1,4 @@
-"""Endpoints of invite links and invite codes: /room and /api."""
+"""Endpoints of invite links, invite codes and the node's configuration for clients: /room and /api."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..interfaces import IRooms
 from ..messages import Id
 from ..ratelimit.invite_lookups import InviteLookupLimiter
 from .client_addresses import Addresses
+from .client_config import ClientConfig
 from .requests import address_of, base_url
 from .responses import NO_STORE, Endpoint, HttpError, Response, json_answer, text_answer
 
@@ -94,19 +95,28 @@ class RoomLink(Endpoint):
 
 
 class Api(Endpoint):
-    """/api/room/<code>: the room of an invite code. /api/short-id/<room>: the invite code and link of a room.
+    """/api/room/<code>: the room of an invite code. /api/short-id/<room>: the invite code and link of a room. /api/config.
 
     The second is for members of the room. Clients send the request beside their first JOIN, so that it waits for the JOIN.
 
     invite_base_url: the beginning of links; empty: the URL by which the client reached this server.
     short_id_wait: the longest wait, in seconds.
+    config: the answer of /api/config.
     """
 
-    def __init__(self, codes: InviteCodes, addresses: Addresses, invite_base_url: str, short_id_wait: float):
+    def __init__(
+        self,
+        codes: InviteCodes,
+        addresses: Addresses,
+        invite_base_url: str,
+        short_id_wait: float,
+        config: ClientConfig,
+    ):
         self._codes = codes
         self._addresses = addresses
         self._invite_base_url = invite_base_url.rstrip("/")
         self._short_id_wait = short_id_wait
+        self._config = json_answer(200, msgspec.to_builtins(config), ("Cache-Control", "private, max-age=60"))
 
     async def answer(self, request: Request, path: list[str]) -> Response:
         match path:
@@ -115,6 +125,8 @@ class Api(Endpoint):
                 return json_answer(200, {"roomId": room_id, "shortId": code.lower()}, NO_STORE)
             case ["short-id", room_id]:
                 return await self._short_id(request, room_id)
+            case ["config"]:
+                return self._config
         raise HttpError(404, "Not found")
 
     async def _short_id(self, request: Request, room_id: str) -> Response:

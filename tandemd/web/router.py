@@ -243,7 +243,7 @@ def root_resource(
         "status": Status(settings.node_id, settings.version, status, services.rooms, wall, lookups, addresses),
         "room": RoomLink(codes, settings.redirect_target),
         "ws": Upgrade(),
-        "api": Api(codes, addresses, settings.invite_base_url, settings.short_id_wait),
+        "api": Api(codes, addresses, settings.invite_base_url, settings.short_id_wait, settings.client_config),
     }
     if services.administration is not None and settings.admin_token:
         endpoints["admin"] = AdminApi(services.administration, settings.admin_token, addresses, clock)

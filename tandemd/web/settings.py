@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from .client_config import ClientConfig
+
 
 class WebSettings(Struct, frozen=True):
     """Settings of the HTTP endpoints. A setting that is no configuration key is described here.
@@ -15,6 +17,7 @@ class WebSettings(Struct, frozen=True):
     admin_token: the bearer token of /admin; '': no /admin.
     metrics_token: the bearer token of /metrics; '': none is needed.
     hsts: the seconds of Strict-Transport-Security on TLS connections; 0: no such header.
+    client_config: the answer of /api/config.
     """
 
     node_id: str
@@ -29,3 +32,4 @@ class WebSettings(Struct, frozen=True):
     admin_token: str
     metrics_token: str
     hsts: float
+    client_config: ClientConfig

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd.app import settings
 from tandemd.config import Config, Limits
+from tandemd.messages import FEATURES
 from tandemd.ratelimit.connections import ConnectionLimits
 from tandemd.rooms.joining.limits import JoinLimits
 
@@ -43,6 +44,18 @@ class Settings(SynchronousTestCase):
                     self.assertEqual(values, [], field.name)
                 else:
                     self.assertEqual(values, [getattr(converted, field.name)], f"{convert.__name__}: {field.name}")
+
+    def test_features_are_those_that_the_configuration_turns_on(self) -> None:
+        config = Config()
+        self.assertEqual(set(FEATURES) - set(settings.features_of(config)), {"auth"})
+        auth = dataclasses.replace(config.auth, mode="token")
+        self.assertEqual(settings.features_of(dataclasses.replace(config, auth=auth)), tuple(FEATURES))
+        self.assertEqual(sorted(FEATURES), list(FEATURES))
+
+    def test_clients_learn_the_limits_that_hold(self) -> None:
+        config = Config(limits=Limits(enabled=False, chat_length=5))
+        limits = settings.client_config_of(config).limits
+        self.assertEqual((limits.chat_length, limits.members_per_room), (5, 1_000_000))
 
     def test_a_field_without_a_key_is_an_error(self) -> None:
         class Misnamed(msgspec.Struct):

@@ -39,7 +39,7 @@ class ProtocolDocTests(SynchronousTestCase):
             self.assertIn(f"| `{code}` |", self.text)
 
     def test_links_lead_somewhere(self) -> None:
-        headings = {heading.lower() for heading in re.findall(r"^### (\w+)", self.text, re.MULTILINE)}
+        headings = {heading.lower() for heading in re.findall(r"^##+ (\w+)", self.text, re.MULTILINE)}
         self.assertLessEqual(set(re.findall(r"\(#(\w+)\)", self.text)), headings)
 
     def test_the_example_is_made_of_messages_that_exist(self) -> None:

@@ -714,7 +714,9 @@ class GreetingTests(SynchronousTestCase):
     def greet(self, user: str, *, first: bool = True, resumed: bool | None = None) -> list[m.ServerMessage]:
         world = self.world
         controls = may_control(world.room, user, world.now, world.rules.settings.host_gone)
-        return greeting(world.room, user, world.now, first=first, controls=controls, resumed=resumed, token="t")
+        return greeting(
+            world.room, user, world.now, ("gate",), first=first, controls=controls, resumed=resumed, token="t"
+        )
 
     def test_the_state_comes_first(self) -> None:
         """B14: messages of the room came before ROOM_STATE."""
@@ -737,6 +739,8 @@ class GreetingTests(SynchronousTestCase):
                 seq=4,
                 prev=4,
                 server_time=int(self.world.now * 1000),
+                protocol=1,
+                features=("gate",),
                 token="t",
             ),
         )
@@ -818,6 +822,6 @@ class GreetingTests(SynchronousTestCase):
         """B29: others must not see ids, addresses, tokens and PINs."""
         self.world = World()
         self.world.join("a", pin=PIN, new_token="T-SECRET", address="9.9.9.9", invite="inv")
-        shown = m.encode(state_of(self.world.room, self.world.now))
+        shown = m.encode(state_of(self.world.room, self.world.now, ()))
         for secret in (b"T-SECRET", b"right", b"salt", b"9.9.9.9", b"inv", b"boot", b"token"):
             self.assertNotIn(secret, shown)

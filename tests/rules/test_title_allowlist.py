@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd.errors import RequestError
@@ -116,6 +118,23 @@ class TitlesTests(SynchronousTestCase):
             self.assertFalse(self.allowed(titles, url), ascii(url))
         for url in ("https://[2001:db8::1]:8443/a", "http://10.0.0.1/", "https://xn--bcher-kva.example/\xfc?q=\xe9"):
             self.assertTrue(self.allowed(titles, url), ascii(url))
+
+    def test_clients_can_apply_the_entries(self) -> None:
+        """By the rule of docs/protocol.md, as a page does after `new URL()`."""
+        titles = TitleAllowlist(["HTTPS://Films.Example:443/a//", "http://b.example", "https://c.example/"])
+        self.assertEqual(titles.entries, ("https://films.example/a", "http://b.example", "https://c.example"))
+        for url in (
+            "https://films.example/a", "https://films.example/a/b?c#d", "https://films.example/ab", "https://films.example/",
+            "http://films.example/a", "http://b.example/", "https://b.example/", "https://c.example/x", "https://c.example:8/",
+        ):  # fmt: skip
+            parts = urlsplit(url)
+            allowed = any(
+                f"{parts.scheme}://{parts.netloc}{parts.path}" == entry
+                or f"{parts.scheme}://{parts.netloc}{parts.path}".startswith(f"{entry}/")
+                for entry in titles.entries
+            )
+            self.assertEqual(titles.allows(url), allowed, url)
+        self.assertEqual(TitleAllowlist(["https://a.example", "*"]).entries, ("*",))
 
     def test_several_and_none(self) -> None:
         titles = TitleAllowlist([NETFLIX, "http://localhost:8000"])

@@ -64,7 +64,7 @@ class View:
                 self.url = message.url
 
     def check(self, room: Room, now: float) -> None:
-        state = state_of(room, now)
+        state = state_of(room, now, ())
         assert self.names == {user.user_id: user.username for user in state.users}, "a name or a member"
         assert self.host == state.host_user_id, "the host"
         assert self.url == state.url, "the title"
@@ -93,11 +93,11 @@ class ToldMachine(RoomMachine):
         held = self.room.playback.held
         decision = super().command(user, conn, body, nonce)
         if decision is not None and isinstance(body, Enter):
-            self.views[user] = View(state_of(self.room, self.now))
+            self.views[user] = View(state_of(self.room, self.now, ()))
         if isinstance(body, CorrectPlayback | HoldPlayback | StopUnwatched | Watching):
             # A heartbeat follows, which brings the position. Old clients take no play state from it. At the begin and the end
             # of a hold, the node sends PLAY_PAUSE to all members but the host, whose player stands still by itself.
-            state = state_of(self.room, self.now)
+            state = state_of(self.room, self.now, ())
             for view in self.views.values():
                 playing = view.playing if held is self.room.playback.held else state.is_playing
                 view.move(state.current_time, playing, state.server_time)

@@ -25,7 +25,7 @@ from twisted.test.iosim import FakeTransport
 from twisted.trial.unittest import TestCase
 
 from tandemd.app.metrics import NodeMetrics
-from tandemd.app.settings import connection_limits_of, join_limits_of, message_rates_of, spending_rates_of
+from tandemd.app.settings import connection_limits_of, features_of, join_limits_of, message_rates_of, spending_rates_of
 from tandemd.config import Config
 from tandemd.config.schema import Limits
 from tandemd.interfaces import Claims, CommitResult, IStore
@@ -59,6 +59,8 @@ EPOCH = 1_700_000_000.0
 
 Journal = Callable[[Room, Commit], None]
 MakeStore = Callable[[Any, Journal], IStore]
+Observer = Callable[[str, dict[str, Any]], None]
+"""Is given the sender of a message, "Client" or "Server", and the message."""
 
 
 def memory_store(clock: Any, journal: Journal) -> MemoryStore:
@@ -162,7 +164,7 @@ class Server:
         self.spending = None if limits is None else Spending(reactor, spending_rates_of(Config(limits=limits)))
         self.rooms = make_room_service(
             self.store,
-            Rules(rules or rule_settings(), TitleAllowlist([NETFLIX])),
+            Rules(rules or rule_settings(), TitleAllowlist([NETFLIX]), features_of(Config())),
             reactor,
             self.outbox,
             self.metrics.rooms,
@@ -236,6 +238,7 @@ class Client(WebSocketClientProtocol):
         self.messages: list[dict[str, Any]] = []
         self.pings = 0
         self.on_message: Callable[[dict[str, Any]], None] = self.messages.append
+        self.observe: Observer = lambda sender, message: None
         self.on_open: Callable[[Client], None] = lambda client: None
         self.on_closed: Callable[[int | None], None] = lambda code: None
         self.closed = False
@@ -251,7 +254,9 @@ class Client(WebSocketClientProtocol):
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         assert not isBinary
-        self.on_message(json.loads(payload))
+        message = json.loads(payload)
+        self.observe("Server", message)
+        self.on_message(message)
 
     def onPing(self, payload: bytes) -> None:
         self.pings += 1
@@ -267,6 +272,7 @@ class Client(WebSocketClientProtocol):
     def say(self, kind: str, **fields: Any) -> Client:
         """Send a message, without waiting for its effects. `from_` and the like stand for keywords."""
         message = {"type": kind, **{name.rstrip("_"): value for name, value in fields.items()}}
+        self.observe("Client", message)
         self.sendMessage(json.dumps(message).encode())
         return self
 
@@ -362,12 +368,13 @@ class Link:
 
 
 class World:
-    """A server, its clients, and time. options: of `Server`."""
+    """A server, its clients, and time. options: of `Server`. observe: is given each message of clients that connect later."""
 
     def __init__(self, reactor: Any, **options: Any):
         self.reactor = reactor
         self.links: list[Link] = []
         self.options = options
+        self.observe: Observer = lambda sender, message: None
         self.down = False
         self._boots = 1
         self.server = Server(reactor, **options)
@@ -388,6 +395,7 @@ class World:
         factory.protocol = Client
         client = cast(Client, factory.buildProtocol(cast(Any, None)))
         client.settle = self.settle
+        client.observe = self.observe
         begin(client)
         client.link = Link(self.server.site.buildProtocol(address), client, address)
         self.links.append(client.link)

@@ -181,6 +181,7 @@ class JoinGreeter:
             live.room,
             member.user_id,
             self._store.clock.now(),
+            live.features,
             first=decision.event == EventType.USER_JOINED,
             controls=believes_it_controls(live.room, member.user_id),
             resumed=is_resumed,

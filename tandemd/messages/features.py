@@ -1,0 +1,19 @@
+"""The version of the protocol, and the abilities that a node names in ROOM_STATE and at /api/config."""
+
+from __future__ import annotations
+
+PROTOCOL = 1
+"""It grows only if existing messages change their meaning. New messages, fields and features do not change it."""
+
+FEATURES = {
+    "ack": "the server answers a command that has an `id` with ACK or ERROR, and never applies it twice.",
+    "auth": "a JOIN needs a signed token in `auth`.",
+    "delegation": "DELEGATE_CONTROL, CONTROL_DELEGATED, and `controllers` in ROOM_STATE.",
+    "follows": "`follows` in JOIN: the player of a host follows the room.",
+    "gate": "a SEEK waits for the watching members: SEEK_PAUSE, READY, and `gate` in ROOM_STATE.",
+    "invites": "invite codes: `/api/short-id`, `/api/room` and `/room`.",
+    "moderation": "LOCK_ROOM, KICK, BAN, UNBAN, and the messages that they cause.",
+    "resume": "`resume` in JOIN: the server replays the messages that a member missed.",
+    "seq": "messages of changes have `seq` and `prev`; a control with `seq` cannot reach a title that its sender has not seen.",
+}
+"""Each feature and its meaning. `app.settings.features_of` leaves out the features that the configuration turns off."""
