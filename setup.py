@@ -9,6 +9,7 @@ README = HERE / "README.md"
 
 TEST = [
     "hypothesis>=6.100",
+    "jsonschema>=4.18",
     "schemathesis>=4,<5",
     "treq>=24.9",
     # Private servers for the tests: only the programs in these packages are used.
@@ -49,7 +50,7 @@ setup(
         "tandemd": ["py.typed"],
         "tandemd.archive": ["schema/*.sql"],
         "tandemd.store.redis": ["lua/*.lua", "lua/shared/*.lua"],
-        "tandemd.web": ["page/*", "page/**/*"],
+        "tandemd.web": ["client/*", "page/*", "page/**/*"],
     },
     zip_safe=False,
     install_requires=[

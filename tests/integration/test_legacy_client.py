@@ -13,6 +13,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 from ..support.fake_node import EPOCH, NETFLIX, OTHER_TITLE, TITLE, ServiceTestCase, World
 from ..support.legacy_client import OldClient
+from ..support.message_schema import faults
 from ..support.protocol_client import NewClient
 
 LONG_ENOUGH = 160.0
@@ -24,6 +25,8 @@ one's 45 s.
 DRIFT = 0.5
 PARTIES = (*range(40), 146, 150, 175, 202, 220, 251, 282, 387)
 """The last ones once ended badly."""
+VALIDATED_PARTIES = (0, 1, 220, 387)
+"""Those whose messages are validated by the JSON Schema. Validation takes as long as the rest of a party."""
 
 
 class Party:
@@ -177,6 +180,9 @@ class PartyTest(ServiceTestCase):
         reactor.advance(EPOCH)
         self.patch(cast(Any, txaio).config, "loop", reactor)
         world = World(reactor)
+        invalid: list[str] = []
+        if number in VALIDATED_PARTIES:
+            world.observe = lambda sender, message: invalid.extend(faults(sender, message))
         party = Party(world, number)
         try:
             party.begin()
@@ -187,6 +193,7 @@ class PartyTest(ServiceTestCase):
             party.settle()
             world.advance(20)
             self.assertWell(party)
+            self.assertEqual(invalid, [])
         except Exception as error:
             raise self.failureException(f"party {number}: {error!r}\n" + "\n".join(party.log)) from error
         finally:
