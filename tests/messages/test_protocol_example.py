@@ -9,7 +9,7 @@ from typing import Any
 
 from tandemd.rules.title_allowlist import CLIP_URL
 
-from ..support.fake_node import TITLE, Client, ServiceTestCase
+from ..support.fake_node import OTHER_TITLE, TITLE, Client, ServiceTestCase
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "protocol.md"
 BLOCK = re.compile(r"^```text\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -150,6 +150,99 @@ class ProtocolProseTests(ServiceTestCase):
         self.ann.say("READY", targetTime=9)
         self.bob.say("READY", targetTime=9)
         self.assertEqual(self.the(cyd.told(), "PLAY_PAUSE")["control"], "play")
+
+    def test_a_newcomers_ready_is_ignored(self) -> None:
+        self.seek(isPlaying=True)
+        cyd = self.world.join("cyd")
+        told = cyd.told()
+        self.assertHas(self.the(told, "ROOM_STATE"), isPlaying=False)
+        self.assertNotIn("seq", self.the(told, "SEEK_PAUSE"))
+        cyd.say("READY", targetTime=9)
+        self.ann.say("READY", targetTime=9)
+        self.assertEqual(cyd.told("PLAY_PAUSE"), [])
+        self.bob.say("READY", targetTime=9)
+        self.assertEqual(self.the(cyd.told(), "PLAY_PAUSE")["control"], "play")
+
+    def test_the_gate_waits_for_a_member_that_it_names_after_a_second_join(self) -> None:
+        self.seek(isPlaying=True)
+        state = self.the(self.bob.send("JOIN", roomId="room", userId="bob"), "ROOM_STATE")
+        self.assertEqual(state["gate"]["waitingFor"], ["ann", "bob"])
+        self.ann.say("READY", targetTime=9)
+        self.assertEqual(self.ann.told("PLAY_PAUSE"), [])
+        self.bob.say("READY", targetTime=9)
+        self.assertEqual(self.the(self.ann.told(), "PLAY_PAUSE")["control"], "play")
+
+    def test_the_gate_does_not_wait_for_a_member_whose_connection_was_lost(self) -> None:
+        self.seek(isPlaying=True)
+        self.bob.cut()
+        self.world.settle()
+        state = self.the(self.world.join("bob").told(), "ROOM_STATE")
+        self.assertEqual(state["gate"]["waitingFor"], ["ann"])
+
+    def test_a_seek_without_watchers_is_one_change_of_two_parts(self) -> None:
+        (cyd,) = self.world.party("cyd", room="other")
+        cyd.send("URL_CHANGE", url=TITLE)
+        told = cyd.send("SEEK", currentTime=5, isPlaying=True)
+        self.assertEqual(
+            [(message["type"], message["part"]) for message in told], [("SEEK_PAUSE", [1, 2]), ("PLAY_PAUSE", [2, 2])]
+        )
+
+    def test_where_the_film_is_now(self) -> None:
+        """The formula of the document, on a client whose clock is 5 s behind, against the answer of the server."""
+
+        def local_time() -> float:
+            return (self.world.now - 5) * 1000
+
+        self.ann.send("PLAY_PAUSE", control="play", currentTime=100)
+        played = self.the(self.bob.told(), "PLAY_PAUSE")
+        sent = local_time()
+        pong = self.the(self.bob.send("PING"), "PONG")
+        offset = pong["timestamp"] - (sent + local_time()) / 2
+        for _ in range(8):
+            for client in (self.ann, self.bob):
+                position = 100 + self.world.now - played["timestamp"] / 1000
+                client.say("POSITION_UPDATE", currentTime=position, isPlaying=True)
+            self.world.advance(0.5)
+        position = played["currentTime"] + (local_time() + offset - played["timestamp"]) / 1000
+        self.bob.told()
+        answer = self.the(self.bob.send("REQUEST_SYNC"), "SYNC_RESPONSE")
+        self.assertAlmostEqual(answer["currentTime"], position, delta=0.01)
+        self.assertAlmostEqual(position, 104, delta=0.01)
+
+    def stale(self, client: Client) -> list[dict[str, Any]]:
+        """Return the messages to a client that pauses an earlier title."""
+        client.told()
+        return client.send("PLAY_PAUSE", control="pause", seq=1, id=70)
+
+    def test_a_stale_control_is_answered_with_the_present_state(self) -> None:
+        self.ann.send("TOGGLE_GUEST_CONTROL", enabled=True)
+        self.ann.send("URL_CHANGE", url=OTHER_TITLE)
+        self.world.advance(1)
+        self.assertEqual([message["type"] for message in self.stale(self.bob)], ["ROOM_STATE", "ERROR"])
+        self.ann.send("PLAY_PAUSE", control="pause", currentTime=3)
+        told = self.stale(self.bob)
+        self.assertEqual([message["type"] for message in told], ["ROOM_STATE", "PLAY_PAUSE", "ERROR"])
+        self.assertHas(told[0], url=OTHER_TITLE)
+        self.assertEqual({"token", "resumed"} & told[0].keys(), set())
+        self.assertEqual((told[1]["userId"], "seq" in told[1]), ("server", False))
+        self.assertHas(told[-1], code="stale", id=70)
+
+    def test_a_stale_control_of_the_host(self) -> None:
+        self.ann.send("TOGGLE_GUEST_CONTROL", enabled=True)
+        self.ann.send("BAN", targetUserId="eve")
+        self.bob.send("URL_CHANGE", url=OTHER_TITLE)
+        self.world.advance(1)
+        self.assertEqual([message["type"] for message in self.stale(self.ann)], ["ROOM_STATE", "BANS", "ERROR"])
+
+    def test_the_eight_commands_are_those_that_changed_the_room(self) -> None:
+        first = self.the(self.ann.send("CHAT", text="hello", id=1), "ACK")
+        for id_ in range(2, 30, 3):
+            self.ann.send("OFFER", to="bob", offer={"type": "offer", "sdp": ""}, id=id_)
+            self.ann.send("PING", id=id_ + 1)
+        self.assertEqual(self.ann.send("CHAT", text="hello", id=1), [first])
+        for id_ in range(40, 56, 2):
+            self.ann.send("CHAT", text="more", id=id_)
+        self.refused(self.ann.send("CHAT", text="hello", id=1), "forgotten")
 
     def test_every_type_may_carry_an_id(self) -> None:
         told = self.ann.send("JOIN", roomId="room", userId="ann", id=3)
