@@ -40,9 +40,14 @@ _PATTERN = re.compile(r"\\A(?:\(\?:\[!-~\]\+\|)?\[\^(?P<excluded>[^\]]+)\][+*]\)
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of all messages. Its `$defs` have one entry for each message and object."""
+    """Return the JSON Schema (2020-12) of all messages. Its `$defs` have one entry for each message and object.
+
+    Raises ValueError for an object that is not in `OBJECTS`.
+    """
     kinds: tuple[type[Struct], ...] = (*m.CLIENT_MESSAGES, *m.SERVER_MESSAGES, *OBJECTS)
     _, components = msgspec.json.schema_components(kinds)
+    if missing := components.keys() - {kind.__name__ for kind in kinds}:
+        raise ValueError(f"add to OBJECTS of scripts/generate_protocol_reference.py: {', '.join(sorted(missing))}")
     client, server = ([name_of(kind) for kind in each] for each in (m.CLIENT_MESSAGES, m.SERVER_MESSAGES))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

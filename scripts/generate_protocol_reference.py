@@ -67,14 +67,11 @@ LEGACY_TEXT = (
     "forms of other messages: a SYNC_RESPONSE whose `fromUserId` is not `server`, and a GUEST_CONTROL without `seq`."
 )
 
-OBJECTS: tuple[type[Struct], ...] = (
-    m.Resume,
-    m.SessionDescription,
-    m.IceCandidateInit,
-    m.User,
-    m.GateState,
-    m.BanEntry,
-)
+SERVER_OBJECTS: tuple[type[Struct], ...] = (m.User, m.GateState, m.BanEntry)
+"""Objects that only messages of the server have."""
+
+OBJECTS: tuple[type[Struct], ...] = (m.Resume, m.SessionDescription, m.IceCandidateInit, *SERVER_OBJECTS)
+"""The objects in messages. `generate_message_schema` reports one that is missing here."""
 
 PERMISSION_TEXTS = {
     Permission.ANY_CLIENT: "Every client may send it, also before JOIN.",
@@ -216,8 +213,8 @@ def _table(kind: type[Struct], known: set[str], *, gap: bool = False) -> Iterato
 
 def is_null_omitted(kind: type[Struct], field: Field) -> bool:
     """Say whether a field is absent where its value would be null, because only the server sends the message or object."""
-    sent = issubclass(kind, m.ServerMessage) or kind is m.BanEntry
-    return sent and kind.__struct_config__.omit_defaults and not field.required and field.default is None
+    is_sent = issubclass(kind, m.ServerMessage) or kind in SERVER_OBJECTS
+    return is_sent and kind.__struct_config__.omit_defaults and not field.required and field.default is None
 
 
 def _optional(x: Field) -> str:
