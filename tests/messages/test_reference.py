@@ -6,10 +6,13 @@ import json
 import re
 from pathlib import Path
 
+import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from scripts import generate_protocol_reference
 from tandemd import messages as m
+from tandemd.app.settings import client_config_of
+from tandemd.config import Config
 from tandemd.errors import ERROR_MEANINGS
 from tandemd.rules import ready_gate
 from tandemd.rules.state import MAX_RECENT_COMMANDS
@@ -77,6 +80,12 @@ class ProtocolDocTests(SynchronousTestCase):
             f"A name is cut to {rules.username_length} characters",
         ):
             self.assertIn(words, self.text)
+
+    def test_the_configuration_for_clients_is_that_of_a_node(self) -> None:
+        (block,) = re.findall(r"^```json\n(.*?)^```$", self.text, re.DOTALL | re.MULTILINE)
+        shown, answered = json.loads(block), msgspec.to_builtins(client_config_of(Config()))
+        self.assertLess(set(shown.pop("titles")), set(answered.pop("titles")))
+        self.assertEqual(shown, json.loads(json.dumps(answered)))
 
     def test_texts_are_not_cut_at_the_end_of_a_line(self) -> None:
         self.assertIn("KICKED, 50 at a time: send it again for more.", self.text)
