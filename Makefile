@@ -50,6 +50,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/python scripts/check_prose.py
 	$(BIN)/python scripts/check_operations.py
 	scripts/check_schemas
+	scripts/check_client
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/shellcheck $(shell grep --files-with-matches --recursive --max-count=1 '^#!/bin/\(ba\)\?sh' .ci scripts \
 		debian/certbot-deploy-hook $(addprefix debian/tandemd.,postinst prerm postrm))

@@ -50,7 +50,7 @@ setup(
         "tandemd": ["py.typed"],
         "tandemd.archive": ["schema/*.sql"],
         "tandemd.store.redis": ["lua/*.lua", "lua/shared/*.lua"],
-        "tandemd.web": ["client/*", "page/*", "page/**/*"],
+        "tandemd.web": ["client/*", "client/**/*", "page/*", "page/**/*"],
     },
     zip_safe=False,
     install_requires=[

@@ -47,6 +47,7 @@ from .state_dir import exposed
 from .tls import certificates_of
 
 PAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "web/page")
+CLIENT = os.path.join(os.path.dirname(os.path.dirname(__file__)), "web/client")
 
 
 class Node:
@@ -177,7 +178,8 @@ class Node:
             cors=self._cors,
             administration=self._make_administration(),
         )
-        return root_resource(web_settings_of(self._config, PAGE), self.status, services, self._reactor, self._wall)
+        settings = web_settings_of(self._config, PAGE, CLIENT)
+        return root_resource(settings, self.status, services, self._reactor, self._wall)
 
     def _make_administration(self) -> Administration:
         return Administration(

@@ -175,8 +175,8 @@ def writer_settings_of(config: Config) -> WriterSettings:
     return from_sections(WriterSettings, config.archive)
 
 
-def web_settings_of(config: Config, page_directory: str) -> WebSettings:
-    """Return the settings of HTTP. page_directory: the files of the party page."""
+def web_settings_of(config: Config, page_directory: str, client_directory: str) -> WebSettings:
+    """Return the settings of HTTP. page_directory, client_directory: the files of the party page and the client library."""
     return from_sections(
         WebSettings,
         config.web,
@@ -185,6 +185,7 @@ def web_settings_of(config: Config, page_directory: str) -> WebSettings:
         node_id=config.node_id,
         version=__version__,
         page_directory=page_directory,
+        client_directory=client_directory,
         # The node serves its own clip.
         titles=[url for url in config.titles.allowed if url != CLIP_URL],
         admin_token=config.admin.token,

@@ -244,6 +244,7 @@ def root_resource(
         "room": RoomLink(codes, settings.redirect_target),
         "ws": Upgrade(),
         "api": Api(codes, addresses, settings.invite_base_url, settings.short_id_wait, settings.client_config),
+        "client": Page(settings.client_directory, settings.titles),
     }
     if services.administration is not None and settings.admin_token:
         endpoints["admin"] = AdminApi(services.administration, settings.admin_token, addresses, clock)

@@ -13,6 +13,7 @@ class WebSettings(Struct, frozen=True):
     """Settings of the HTTP endpoints. A setting that is no configuration key is described here.
 
     page_directory: the files of the party page.
+    client_directory: the files of the client library.
     titles: the sites from which the page may play.
     admin_token: the bearer token of /admin; '': no /admin.
     metrics_token: the bearer token of /metrics; '': none is needed.
@@ -23,6 +24,7 @@ class WebSettings(Struct, frozen=True):
     node_id: str
     version: str
     page_directory: str
+    client_directory: str
     titles: Sequence[str]
     redirect_target: str
     invite_base_url: str

@@ -1,4 +1,4 @@
-"""The party page: files of one directory, each read once and kept in memory.
+"""The party page and the client library: files of a directory, each read once and kept in memory.
 
 `twisted.web.static.File` is not used. It reads files for each response, in pull producers that use the global reactor; it has
 no entity tags, lists directories, and follows links out of the directory. A subclass would replace most of it.
@@ -27,10 +27,12 @@ TYPES = {
     ".jpg": "image/jpeg",
     ".js": "text/javascript; charset=utf-8",
     ".json": "application/json",
+    ".md": "text/markdown; charset=utf-8",
     ".mjs": "text/javascript; charset=utf-8",
     ".mp4": "video/mp4",
     ".png": "image/png",
     ".svg": "image/svg+xml",
+    ".ts": "text/plain; charset=utf-8",
     ".txt": "text/plain; charset=utf-8",
     ".vtt": "text/vtt; charset=utf-8",
     ".webm": "video/webm",
@@ -63,9 +65,9 @@ class File(Struct, frozen=True):
 
 
 class Page(Endpoint):
-    """The files of the page's directory, except hidden files and links out of the directory.
+    """The files of a directory, except hidden files and links out of the directory.
 
-    The page is small, and all responses share the content of a file.
+    These files are small, and all responses share the content of a file.
     """
 
     plain = True

@@ -116,7 +116,7 @@ def _site(reactor: Any) -> FakeTransport:
         cors=Cors(["https://www.netflix.com", "null"]),
         administration=None,
     )
-    settings = web_settings(page_directory=str(PAGE), titles=("*",))
+    settings = web_settings(page_directory=str(PAGE), client_directory=str(PAGE.parent / "client"), titles=("*",))
     root = root_resource(settings, FakeStatus([], []), services, reactor, reactor.seconds)
     address = IPv4Address("TCP", "203.0.113.9", 1)
     protocol = TandemSite(root, reactor).buildProtocol(address)

@@ -158,13 +158,16 @@ class BelowAPathTests(ProxyTestCase):
             self.assertTrue(url.startswith(base), url)
             found.add(url)
             # Elements resolve against the page, imports against their module, and serverUrl against the server.
-            written = re.findall(r"""(?:href|src)="([^"#]+)"|from '([^']+)'|serverUrl\('(page/[^']*)'""", text)
+            written = re.findall(r"""(?:href|src)="([^"#]+)"|from '(\.[^']+)'|serverUrl\('(page/[^']*)'""", text)
             for element, module, server in written:
                 target = urljoin(base, server) if server else urljoin(url, element or module)
                 if target not in found | set(waiting) and target.startswith(f"http://127.0.0.1:{port}"):
                     waiting.append(target)
-        modules = [name for name in os.listdir(ROOT / "tandemd/web/page") if name.endswith(".js")]
-        self.assertEqual({f"{base}page/{name}" for name in (*modules, "style.css", "clip.mp4")} - found, set())
+        wanted = {f"{base}page/style.css", f"{base}page/clip.mp4"}
+        for directory in ("page", "client"):
+            names = os.listdir(ROOT / "tandemd/web" / directory)
+            wanted |= {f"{base}{directory}/{name}" for name in names if name.endswith(".js")}
+        self.assertEqual(wanted - found, set())
 
     async def test_room_and_invite_link(self) -> None:
         port, _ = await self.proxied()

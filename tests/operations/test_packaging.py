@@ -51,7 +51,12 @@ class SetupTests(SynchronousTestCase):
         command = [sys.executable, "setup.py", "-q", "egg_info", "--egg-base", directory]
         command += ["build", "--build-base", directory, "--build-lib", directory + "/lib"]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=PATIENCE_SECONDS)
-        for pattern in ("tandemd/store/redis/lua/**/*.lua", "tandemd/archive/schema/*.sql", "tandemd/web/page/**/*.js"):
+        for pattern in (
+            "tandemd/store/redis/lua/**/*.lua",
+            "tandemd/archive/schema/*.sql",
+            "tandemd/web/page/**/*.js",
+            "tandemd/web/client/**/*.*",
+        ):
             files = [path.relative_to(ROOT) for path in ROOT.glob(pattern)]
             self.assertNotEqual(files, [])
             self.assertEqual([path for path in files if not Path(directory, "lib", path).is_file()], [])

@@ -62,4 +62,4 @@ def protocol_settings(**changes: Any) -> ProtocolSettings:
 
 
 def web_settings(**changes: Any) -> WebSettings:
-    return _changed(settings.web_settings_of(CONFIG, ""), changes)
+    return _changed(settings.web_settings_of(CONFIG, "", ""), changes)

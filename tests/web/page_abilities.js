@@ -5,8 +5,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 
 import * as browser from './browser.js';
-import { ServerClock } from './clock.js';
-import { Identity, randomWord } from './identity.js';
+import { Identity } from './identity.js';
 
 const throws = () => {
   throw new DOMException('denied', 'SecurityError');
@@ -70,107 +69,24 @@ test('stored values that are damaged or of another kind count as absent', (conte
   }
 });
 
-test('a storage that becomes full keeps no old value', (context) => {
-  const tab = working();
-  define(context, 'sessionStorage', tab);
-  browser.store('tab', 'key', 1);
-  tab.setItem = throws;
-  browser.store('tab', 'key', 2);
-  assert.equal(browser.stored('tab', 'key'), 2);
-  browser.discard('tab', 'key');
-  assert.equal(browser.stored('tab', 'key'), null);
-});
-
-const LOCKS = {
-  'no navigator': [undefined, 'unknown'],
-  'no locks': [{}, 'unknown'],
-  'forbidden locks': [{ locks: { request: () => Promise.reject(new DOMException('', 'SecurityError')) } }, 'unknown'],
-  'locks that throw': [{ locks: { request: throws } }, 'unknown'],
-  'locks that never answer, nor end': [{ locks: { request: () => new Promise(() => {}) } }, 'unknown'],
-  'a free lock': [{ locks: { request: async (name, options, held) => held() } }, 'held'],
-  'a lock of another tab': [
-    {
-      locks: {
-        request: (name, { signal }) =>
-          new Promise((resolve, reject) => {
-            signal.addEventListener('abort', () => reject(signal.reason));
-          }),
-      },
-    },
-    'taken',
-  ],
-};
-for (const [how, [navigator, expected]] of Object.entries(LOCKS)) {
-  test(`lock: ${how}`, async (context) => {
-    define(context, 'navigator', navigator);
-    assert.equal(await browser.holdLock('name', 10), expected);
-  });
-}
-
 test('a duplicated tab becomes another member, and a tab without locks does not', async (context) => {
-  for (const [how, renewed] of [['a lock of another tab', true], ['forbidden locks', false], ['no locks', false]]) {
+  const taken = (name, { signal }) =>
+    new Promise((resolve, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason));
+    });
+  const forbidden = () => Promise.reject(new DOMException('', 'SecurityError'));
+  for (const [how, locks, renewed] of [['taken', { request: taken }, true], ['forbidden', { request: forbidden }, false], ['none', undefined, false]]) {
     define(context, 'sessionStorage', working());
     define(context, 'localStorage', working());
     const original = new Identity();
     original.remember('room', { token: 't' });
-    define(context, 'navigator', LOCKS[how][0]);
+    define(context, 'navigator', { locks });
     const copy = new Identity();
     assert.equal(copy.userId, original.userId);
     await copy.claim();
     assert.equal(copy.userId !== original.userId, renewed, how);
     assert.equal(copy.recall('room').token, renewed ? undefined : 't', how);
   }
-});
-
-test('random words without crypto', (context) => {
-  for (const crypto of [undefined, {}, throws]) {
-    define(context, 'crypto', crypto);
-    const words = new Set(Array.from({ length: 50 }, () => randomWord(16)));
-    assert.equal(words.size, 50);
-    for (const word of words) assert.match(word, /^[0-9a-z]{16}$/);
-  }
-});
-
-test('time without performance.now never goes back', (context) => {
-  for (const performance of [undefined, {}, throws]) {
-    define(context, 'performance', performance);
-    const wall = context.mock.method(Date, 'now', () => 5_000_000);
-    const before = browser.elapsedMs();
-    wall.mock.mockImplementation(() => 1000);
-    assert.ok(browser.elapsedMs() >= before);
-    wall.mock.restore();
-  }
-});
-
-test('the clock of the computer may be wrong and may be set', (context) => {
-  let elapsed = 0;
-  context.mock.method(performance, 'now', () => elapsed);
-  for (const wall of [0, 946_684_800_000, 4_102_444_800_000]) {
-    context.mock.method(Date, 'now', () => wall);
-    const clock = new ServerClock();
-    assert.equal(clock.known, false);
-    clock.hint(1_795_000_000_000);
-    assert.equal(clock.known, true);
-    assert.equal(clock.now(), 1_795_000_000_000);
-    elapsed += 1000;
-    for (const step of [-600_000, 3_600_000]) {
-      context.mock.method(Date, 'now', () => wall + step);
-      assert.equal(clock.now(), 1_795_000_001_000);
-    }
-  }
-});
-
-test('media keys: missing, or with some actions only', (context) => {
-  const handlers = { play() {}, pause() {} };
-  for (const navigator of [undefined, {}, { mediaSession: {} }, { mediaSession: { setActionHandler: throws } }]) {
-    define(context, 'navigator', navigator);
-    browser.onMediaKeys(handlers);
-  }
-  const known = [];
-  const setActionHandler = (action) => (action === 'play' ? throws() : known.push(action));
-  define(context, 'navigator', { mediaSession: { setActionHandler } });
-  browser.onMediaKeys(handlers);
-  assert.deepEqual(known, ['pause']);
 });
 
 test('the link is copied by the old command, or stays selected', async (context) => {
@@ -206,13 +122,6 @@ test('full screen: standard, prefixed, of videos only, refused, and missing', as
     await browser.toggleFullScreen(box, video);
   }
   assert.deepEqual(asked, ['box', 'prefixed', 'video', 'end']);
-});
-
-test('visibility that the browser does not tell counts as visible', (context) => {
-  for (const [state, hidden] of [[undefined, false], ['visible', false], ['prerender', false], ['hidden', true]]) {
-    define(context, 'document', { visibilityState: state });
-    assert.equal(browser.isHidden(), hidden);
-  }
 });
 
 test('the address line may be out of reach', (context) => {

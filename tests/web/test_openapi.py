@@ -154,6 +154,7 @@ class RunningTest(DaemonTestCase):
         ask("/page/{file}", 206, {"Range": "bytes=0-9"}, file="main.js")
         ask("/page/{file}", 416, {"Range": "bytes=9999999-"}, file="main.js")
         ask("/page/{file}", 404, file="none.js")
+        ask("/client/{file}", 200, file="index.js")
         ask("/health/ready", 200)
         self.administer(base)
         return code

@@ -17,7 +17,8 @@ from ..support.patience import PATIENCE_SECONDS
 
 HERE = Path(__file__).parent.parent
 PAGE = HERE.parent / "tandemd/web/page"
-MODULES = sorted(PAGE.glob("*.js"))
+CLIENT = PAGE.parent / "client"
+MODULES = sorted([*PAGE.glob("*.js"), *CLIENT.glob("*.js")])
 
 OPTIONAL = r"""(?x)
     \b(?:sessionStorage|localStorage|indexedDB|caches|cookie|navigator|mediaSession|clipboard|wakeLock|locks|serviceWorker)\b
@@ -51,16 +52,18 @@ class FilesTests(TestCase):
 
     def test_modules_import_what_is_exported(self) -> None:
         for module in MODULES:
-            for names, source in re.findall(r"import \{([^}]+)\} from '\./([^']+)'", module.read_text()):
-                exported = re.findall(r"export (?:async )?(?:class|const|function) (\w+)", (PAGE / source).read_text())
+            for names, source in re.findall(r"(?:im|ex)port \{([^}]+)\} from '(\.[^']+)'", module.read_text()):
+                text = (module.parent / source).read_text()
+                exported = re.findall(r"export (?:async )?(?:class|const|function) (\w+)", text)
+                exported += re.findall(r"\w+", " ".join(re.findall(r"export \{([^}]+)\}", text)))
                 for name in names.split(","):
                     if name.strip():
-                        self.assertIn(name.strip(), exported, f"{module.name} from {source}")
+                        self.assertIn(name.split()[0], exported, f"{module.name} from {source}")
 
     def test_no_url_begins_at_the_root(self) -> None:
         """A proxy may serve the page below a path, so that "/page/main.js" would be another server's file."""
         self.assertNotRegex(self.html, r"""\b(?:href|src|action|poster)=["']/""")
-        for file in PAGE.iterdir():
+        for file in (*PAGE.iterdir(), *CLIENT.iterdir()):
             if file.suffix in (".js", ".css"):
                 code = re.sub(r"(?m)^ *(?://|\*|/\*).*$", "", file.read_text())
                 urls = (
@@ -81,10 +84,10 @@ class FilesTests(TestCase):
     def test_only_one_module_touches_optional_abilities(self) -> None:
         """Every use elsewhere would be one without a fallback. Comments may name them."""
         for module in MODULES:
-            if module.name == "browser.js":
+            if module in (PAGE / "browser.js", CLIENT / "environment.js"):
                 continue
             code = re.sub(r"^\s*(//|/?\*).*$", "", module.read_text(), flags=re.MULTILINE)
-            self.assertEqual(re.findall(OPTIONAL, code), [], f"{module.name}: use browser.js")
+            self.assertEqual(re.findall(OPTIONAL, code), [], f"{module.name}: use browser.js or environment.js")
 
     def test_texts_name_the_acting_person(self) -> None:
         for file in (PAGE / "index.html", *MODULES):
@@ -108,12 +111,12 @@ class ModulesTests(TestCase):
         if node is None:
             raise SkipTest("there is no node")
         home = Path(self.mktemp())
-        home.mkdir()
-        for module in (*MODULES, HERE / "web" / script):
-            shutil.copy(module, home)
+        for directory in (PAGE, CLIENT):
+            shutil.copytree(directory, home / directory.name)
+        shutil.copy(HERE / "web" / script, home / "page")
         (home / "package.json").write_text('{"type": "module"}')
         done = subprocess.run(
-            [node, script], cwd=home, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+            [node, script], cwd=home / "page", capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
         )
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return done.stdout

@@ -227,6 +227,7 @@ class WebTestCase(TestCase):
                     "node_id": "node-1",
                     "version": "1.2.3",
                     "page_directory": self.page,
+                    "client_directory": self.page,
                     "titles": ("*",),
                     "admin_token": "",
                     **settings,
@@ -947,6 +948,8 @@ class BadPathTests(WebTestCase):
             "/metrics/x",
             "/page",
             "/page/",
+            "/client",
+            "/client/",
         ):
             reply = self.request(path)
             self.assertEqual(reply.status, 404, path)
@@ -1059,6 +1062,11 @@ class PageTests(WebTestCase):
         }.items():
             reply = self.request(f"/page/{name}")
             self.assertEqual((reply.status, reply.headers["Content-Type"]), (200, kind))
+
+    def test_the_client_library_has_a_path_of_its_own(self) -> None:
+        self.serve(client_directory=os.path.join(self.page, "lib"))
+        reply = self.request("/client/part.mjs")
+        self.assertEqual((reply.status, reply.body), (200, b"export {};"))
 
     def test_nothing_else_is_served(self) -> None:
         os.symlink(os.path.abspath(self.page + ".outside.txt"), os.path.join(self.page, "link.txt"))

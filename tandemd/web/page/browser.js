@@ -1,114 +1,18 @@
-// The optional abilities of browsers. Each may be missing, forbidden, or throw; no other module touches them.
+// The optional abilities of browsers. Each may be missing, forbidden, or throw; no other module of the page touches them.
 //
 // Every function looks at the ability when it is called, and falls back to the behaviour that its comment names.
 
-// Milliseconds that have passed, from an arbitrary start. The clock of the computer may be set, and this does not step.
-// Without performance.now: the computer's clock, never backwards.
-let latest = 0;
-export function elapsedMs() {
-  try {
-    return performance.now();
-  } catch {
-    latest = Math.max(latest, Date.now());
-    return latest;
-  }
-}
+import { Environment } from '../client/index.js';
 
-// -- storage. area: 'tab' for the session of this tab, 'browser' for all tabs. Fallback: this page's memory, until a reload.
+// The abilities that the client library uses, too: time, storage, locks, media keys, visibility.
+export const environment = new Environment();
 
-const AREAS = { tab: 'sessionStorage', browser: 'localStorage' };
-const memory = { tab: new Map(), browser: new Map() };
-
-// Return a stored value, or null.
-export function stored(area, key) {
-  if (memory[area].has(key)) return memory[area].get(key);
-  try {
-    return JSON.parse(globalThis[AREAS[area]].getItem(key));
-  } catch {
-    return null;
-  }
-}
-
-export function store(area, key, value) {
-  try {
-    globalThis[AREAS[area]].setItem(key, JSON.stringify(value));
-    memory[area].delete(key);
-  } catch {
-    // A full storage may still hold the old value.
-    memory[area].set(key, value);
-  }
-}
-
-export function discard(area, key) {
-  memory[area].delete(key);
-  try {
-    globalThis[AREAS[area]].removeItem(key);
-  } catch {
-    // The storage cannot hold the key.
-  }
-}
-
-/*
- * Hold a lock that all tabs share, until this page ends. The promise is resolved with 'held', with 'taken' if another tab
- * holds it for as long as withinMs, or with 'unknown' if the browser cannot tell.
- */
-export function holdLock(name, withinMs) {
-  return new Promise((resolve) => {
-    // A browser that never answers must not stop the page.
-    const late = setTimeout(() => resolve('unknown'), withinMs + 500);
-    const settle = (result) => {
-      clearTimeout(late);
-      resolve(result);
-    };
-    try {
-      const abort = new AbortController();
-      const limit = setTimeout(() => abort.abort(), withinMs);
-      const held = () => {
-        clearTimeout(limit);
-        settle('held');
-        return new Promise(() => {});
-      };
-      const ended = () => settle(abort.signal.aborted ? 'taken' : 'unknown');
-      navigator.locks.request(name, { signal: abort.signal }, held).catch(ended);
-    } catch {
-      settle('unknown');
-    }
-  });
-}
-
-// Return random bytes. Fallback: Math.random, which other pages cannot observe either.
-export function randomBytes(length) {
-  const bytes = new Uint8Array(length);
-  try {
-    return crypto.getRandomValues(bytes);
-  } catch {
-    return bytes.map(() => Math.floor(Math.random() * 256));
-  }
-}
-
-// Call handlers[action] for the media keys and the system's player controls. Fallback: these do nothing.
-export function onMediaKeys(handlers) {
-  for (const [action, handler] of Object.entries(handlers)) {
-    try {
-      navigator.mediaSession.setActionHandler(action, handler);
-    } catch {
-      // This action or all of them are unknown.
-    }
-  }
-}
-
-// Whether the page is hidden, for example behind another tab. Fallback: it is not.
-export function isHidden() {
-  return document.visibilityState === 'hidden';
-}
-
-// Call listener when the page becomes visible, when the back button restores it, and when the network is back: its
-// connections may be dead.
-export function onReturn(listener) {
-  document.addEventListener('visibilitychange', () => isHidden() || listener());
-  addEventListener('online', () => listener());
-  addEventListener('pageshow', (event) => event.persisted && listener());
-}
+// See Environment.
+export const stored = (area, key) => environment.stored(area, key);
+export const store = (area, key, value) => environment.store(area, key, value);
+export const discard = (area, key) => environment.discard(area, key);
+export const isHidden = () => environment.isHidden();
+export const onReturn = (listener) => environment.onReturn(listener);
 
 // Copy the text of an input element. Return whether it is on the clipboard. Fallback: the old command, then the selected
 // text for the person to copy.

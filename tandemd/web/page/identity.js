@@ -2,7 +2,7 @@
 // reload makes a new member, and nothing else is lost.
 
 import { Ticket } from './auth-token.js';
-import { discard, holdLock, randomBytes, store, stored } from './browser.js';
+import { discard, environment, store, stored } from './browser.js';
 
 const LOCK_WITHIN_MS = 1000;
 
@@ -12,16 +12,7 @@ function word(area, key) {
   return typeof value === 'string' ? value : '';
 }
 
-export function randomWord(length) {
-  // 252 is the greatest multiple of 36 in a byte: without it, some letters would come more often.
-  let word = '';
-  while (word.length < length) {
-    for (const byte of randomBytes(length)) {
-      if (byte < 252 && word.length < length) word += (byte % 36).toString(36);
-    }
-  }
-  return word;
-}
+export const randomWord = (length) => environment.randomWord(length);
 
 export class Identity {
   // The Ticket of the link, or null. It names the user, in its one room.
@@ -65,7 +56,7 @@ export class Identity {
   }
 
   #lock() {
-    return holdLock(`tandem.${this.userId}`, LOCK_WITHIN_MS);
+    return environment.holdLock(`tandem.${this.userId}`, LOCK_WITHIN_MS);
   }
 
   get name() {

@@ -15,6 +15,27 @@ function clock(seconds) {
   return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
 }
 
+// Return the text of a line that no member has said. It begins with the name, if it has one.
+function noteText({ kind, name, reason, enabled, locked }) {
+  switch (kind) {
+    case 'joined':
+      return `${name} has joined.`;
+    case 'left':
+      return `${name} ${reason ? `was ${reason}` : 'has left'}.`;
+    case 'host':
+      return `${name} is the host now.`;
+    case 'control':
+      return `${name} may ${enabled ? '' : 'not '}control the film now.`;
+    case 'guest-control':
+      return enabled ? 'Guests may control the film now.' : 'Only the host controls the film now.';
+    case 'locked':
+      return locked ? 'The host has locked the party.' : 'The party is open again.';
+    case 'gap':
+      return 'Some messages may be missing here.';
+  }
+  return '';
+}
+
 export class PartyView {
   #party;
   #people;
@@ -193,15 +214,16 @@ export class PartyView {
   }
 
   #line(line) {
-    if (!line.from) {
-      const note = made('li', 'note', line.text);
-      const { name = '' } = line;
-      if (name) note.replaceChildren(nameNode(name), line.text.slice(name.length));
+    if (line.kind !== 'chat') {
+      const text = noteText(line);
+      const note = made('li', 'note', text);
+      const { name } = line;
+      if (text.startsWith(name)) note.replaceChildren(nameNode(name), text.slice(name.length));
       return note;
     }
     // Only the server has this user id; the name alone would prove nothing.
-    const announced = line.from === 'server';
-    const item = made('li', announced ? 'said announced' : line.from === this.#party.me ? 'said mine' : 'said');
+    const announced = line.userId === 'server';
+    const item = made('li', announced ? 'said announced' : line.userId === this.#party.me ? 'said mine' : 'said');
     // No line of a member has this label, whatever the member's name is.
     const sender = announced ? made('span', 'tag host', 'Announcement of this server') : nameNode(line.name);
     const head = made('p', 'said-by');

@@ -1,0 +1,378 @@
+// The declarations of the client library. All times are milliseconds, all positions are seconds.
+
+/** Any message of the protocol, see docs/protocol.md. */
+export interface Message {
+  type: string;
+  seq?: number;
+  [field: string]: any;
+}
+
+export interface Ack extends Message {
+  type: 'ACK';
+  id: number;
+}
+
+/** Ends what it was returned for. */
+export type End = () => void;
+
+// -- errors
+
+export class TandemError extends Error {
+  readonly code: string;
+  constructor(code: string, message: string, options?: ErrorOptions);
+}
+
+/** The server has rejected a command. */
+export class CommandError extends TandemError {
+  readonly retryAfterMs?: number;
+  readonly limit?: string;
+  constructor(error: { code: string; message: string; retryAfterMs?: number; limit?: string });
+}
+
+/** The connection is not in the room and does not come back there by itself. */
+export class RoomError extends TandemError {
+  readonly reason?: string;
+  readonly retryAfterMs?: number;
+  readonly limit?: string;
+  readonly wasIn: boolean;
+  constructor(error: {
+    code: string;
+    message: string;
+    reason?: string;
+    retryAfterMs?: number;
+    limit?: string;
+    wasIn?: boolean;
+  });
+}
+
+/** No answer came in time. The server may have carried out the command. */
+export class TimeoutError extends TandemError {
+  readonly code: 'lost' | 'no_answer';
+}
+
+/** The server has sent something that cannot be understood. */
+export class ProtocolError extends TandemError {
+  readonly code: 'bad_answer';
+  constructor(message: string, options?: ErrorOptions);
+}
+
+/** This program lacks something that the library cannot do without. */
+export class UnsupportedError extends TandemError {
+  readonly code: 'unsupported';
+  constructor(message: string, options?: ErrorOptions);
+}
+
+// -- environment
+
+export type Area = 'tab' | 'browser';
+
+/** Replacements of globals by their names. */
+export interface Abilities {
+  WebSocket?: unknown;
+  performance?: { now(): number };
+  Date?: { now(): number };
+  setTimeout?: (run: () => void, ms: number) => any;
+  clearTimeout?: (timer: any) => void;
+  setInterval?: (run: () => void, ms: number) => any;
+  clearInterval?: (timer: any) => void;
+  crypto?: unknown;
+  sessionStorage?: unknown;
+  localStorage?: unknown;
+  navigator?: unknown;
+  document?: unknown;
+  window?: unknown;
+  AbortController?: unknown;
+}
+
+export class Environment {
+  constructor(given?: Abilities);
+  elapsedMs(): number;
+  setTimeout(run: () => void, ms: number): any;
+  clearTimeout(timer: any): void;
+  setInterval(run: () => void, ms: number): any;
+  clearInterval(timer: any): void;
+  openSocket(url: string): any;
+  random(): number;
+  randomBytes(length: number): Uint8Array;
+  randomWord(length: number): string;
+  stored(area: Area, key: string): any;
+  store(area: Area, key: string, value: unknown): void;
+  discard(area: Area, key: string): void;
+  holdLock(name: string, withinMs: number): Promise<'held' | 'taken' | 'unknown'>;
+  onMediaKeys(handlers: Record<string, () => void>): void;
+  isHidden(): boolean;
+  onReturn(listener: () => void): End;
+}
+
+// -- events
+
+/** Events: the arguments of the listeners by the names of the events. */
+export class Emitter<Events extends { [name: string]: any[] }> {
+  on<Name extends keyof Events>(name: Name, listener: (...values: Events[Name]) => void): End;
+  protected emit<Name extends keyof Events>(name: Name, ...values: Events[Name]): void;
+}
+
+// -- clock
+
+export class ServerClock {
+  smooth: boolean;
+  constructor(environment: Environment);
+  readonly known: boolean;
+  readonly uncertainty: number;
+  now(): number;
+  at(elapsed: number): number;
+  hint(serverTime: number): void;
+  sample(trip: { began: number; ended: number; received: number; sent: number }): void;
+  forget(): void;
+}
+
+// -- connection
+
+export interface ConnectionOptions {
+  pingEveryMs: number;
+  pongWithinMs: number;
+  openWithinMs: number;
+  backOffMs: number;
+  backOffLimitMs: number;
+  commandWithinMs: number;
+}
+
+export const CONNECTION_DEFAULTS: Readonly<ConnectionOptions>;
+
+export type State =
+  | 'offline'
+  | 'connecting'
+  | 'joining'
+  | 'waiting'
+  | 'connected'
+  | 'reconnecting'
+  | 'refused'
+  | 'elsewhere';
+
+export interface JoinFields {
+  roomId: string;
+  userId: string;
+  username?: string;
+  pin?: string;
+  auth?: string;
+  resume?: Version;
+  schedules?: boolean;
+}
+
+export class Connection extends Emitter<{
+  state: [state: State, error: RoomError | null];
+  message: [message: Message];
+  problem: [error: ProtocolError];
+}> {
+  readonly state: State;
+  readonly error: RoomError | null;
+  readonly retryAt: number | null;
+  readonly token: string;
+  constructor(given: {
+    url: string;
+    join: () => JoinFields;
+    clock: ServerClock;
+    environment: Environment;
+    token?: string;
+    options?: Partial<ConnectionOptions>;
+  });
+  start(): void;
+  leave(): void;
+  close(): void;
+  join(): void;
+  retryNow(): void;
+  joined(options?: { withinMs?: number }): Promise<void>;
+  send(message: Message): void;
+  command(message: Message, options?: { withinMs?: number }): Promise<Ack>;
+}
+
+// -- room
+
+export interface Version {
+  epoch: number;
+  seq: number;
+}
+
+/** Where the film is: at `position` at server time `at`, which may be in the future. */
+export interface Timeline {
+  position: number;
+  at: number;
+  playing: boolean;
+  rate: number;
+}
+
+export function positionAt(timeline: Timeline, now: number): number;
+
+export type Line = { userId: string | null; name: string } & (
+  | { kind: 'chat'; text: string; at: number }
+  | { kind: 'joined' | 'host' | 'gap' }
+  | { kind: 'left'; reason?: 'kicked' | 'banned' }
+  | { kind: 'control' | 'guest-control'; enabled: boolean }
+  | { kind: 'locked'; locked: boolean }
+);
+
+export interface Ban {
+  userId: string;
+  username: string | null;
+  byAddress?: boolean;
+  until?: number;
+}
+
+export type MemberStatus = 'watching' | 'buffering' | 'away';
+
+/** Which part of the room a message was about; '' for none. */
+export type Change = 'state' | 'people' | 'title' | 'timeline' | 'hold' | 'chat' | '';
+
+export class Room {
+  readonly id: string;
+  readonly url: string;
+  readonly hostId: string | null;
+  readonly guestControl: boolean;
+  readonly controllers: Set<string>;
+  readonly locked: boolean;
+  readonly bans: Ban[];
+  readonly users: Map<string, string | null>;
+  readonly statuses: Map<string, MemberStatus>;
+  readonly timeline: Timeline;
+  readonly hold: { position: number; playing: boolean; begun: boolean; ready: boolean } | null;
+  readonly sync: SyncPolicy | null;
+  readonly protocol: number;
+  readonly features: Set<string>;
+  readonly lines: Line[];
+  readonly epoch: number;
+  readonly seq: number;
+  readonly version: Version | undefined;
+  constructor(memory?: Partial<Memory>, nameless?: string);
+  expectState(): void;
+  name(userId: string | null): string;
+  mayControl(userId: string): boolean;
+  positionAt(now: number): number;
+  apply(message: Message): Change | 'hole' | 'repeated';
+}
+
+// -- player
+
+/** What the library needs of an HTMLMediaElement. */
+export interface Media {
+  currentTime: number;
+  readonly duration: number;
+  readonly paused: boolean;
+  readonly ended: boolean;
+  readonly seeking: boolean;
+  readonly readyState: number;
+  playbackRate: number;
+  play(): Promise<void> | void;
+  pause(): void;
+  addEventListener(type: string, listener: (event: any) => void): void;
+  removeEventListener(type: string, listener: (event: any) => void): void;
+  src?: string;
+  load?(): void;
+  removeAttribute?(name: string): void;
+}
+
+/** In seconds; maxRate: a share of the normal rate. */
+export interface SyncPolicy {
+  jump: number;
+  steerFrom: number;
+  steerUntil: number;
+  maxRate: number;
+}
+
+export const SYNC_DEFAULTS: Readonly<SyncPolicy>;
+
+export class PlaybackController extends Emitter<{
+  intent: [control: 'play' | 'pause'];
+  blocked: [blocked: boolean];
+  failed: [];
+  status: [status: MemberStatus];
+  changed: [];
+}> {
+  suspended: boolean;
+  readonly blocked: boolean;
+  failed: boolean;
+  readonly status: MemberStatus;
+  readonly loaded: boolean;
+  readonly position: number;
+  readonly duration: number;
+  readonly ended: boolean;
+  readonly playing: boolean;
+  readonly stalled: boolean;
+  readonly drift: number | null;
+  readonly telling: boolean;
+  readonly startMs: number;
+  readonly steerable: boolean;
+  set sync(policy: Partial<SyncPolicy> | null);
+  constructor(media: Media, given: { clock: { now(): number }; environment: Environment });
+  close(): void;
+  load(url: string | null): void;
+  follow(timeline: Timeline): void;
+  refine(timeline: Timeline): void;
+  hold(position: number): Promise<boolean>;
+  unblock(): void;
+}
+
+// -- party
+
+export interface PartyOptions {
+  tellEveryMs: number;
+  seekAfterMs: number;
+  holdWithinMs: number;
+  chatWithinMs: number;
+  nameless: string;
+}
+
+export const PARTY_DEFAULTS: Readonly<PartyOptions>;
+
+/** Plain data. It contains a secret. */
+export interface Memory extends Version {
+  token: string;
+  lines: Line[];
+}
+
+export class Party extends Emitter<{
+  state: [state: State, error: RoomError | null];
+  changed: [what: Change | 'player', message?: Message];
+  message: [message: Message];
+  problem: [error: TandemError];
+}> {
+  readonly clock: ServerClock;
+  readonly room: Room;
+  readonly connection: Connection;
+  readonly player: PlaybackController | null;
+  readonly me: string;
+  readonly host: boolean;
+  readonly mayControl: boolean;
+  readonly pin: string;
+  readonly playing: boolean;
+  readonly position: number;
+  readonly memory: Memory;
+  constructor(given: {
+    url: string;
+    roomId: string;
+    userId: string;
+    username?: string;
+    pin?: string;
+    auth?: string;
+    media?: Media;
+    source?: ((url: string) => string | null) | null;
+    memory?: Partial<Memory>;
+    environment?: Environment;
+    options?: Partial<PartyOptions & ConnectionOptions>;
+  });
+  start(): void;
+  joined(options?: { withinMs?: number }): Promise<void>;
+  retry(given?: { username?: string; pin?: string; auth?: string }): void;
+  leave(): void;
+  close(): void;
+  rest(): void;
+  toggle(): Promise<Ack | void>;
+  play(): Promise<Ack | void>;
+  pause(): Promise<Ack | void>;
+  control(control: 'play' | 'pause'): Promise<Ack | void>;
+  seek(position: number): Promise<Ack | void>;
+  show(url: string): Promise<Ack>;
+  setRate(rate: number): Promise<Ack>;
+  say(text: string): Promise<Ack>;
+  rename(username: string): Promise<Ack>;
+  intend(control: 'play' | 'pause'): void;
+}
