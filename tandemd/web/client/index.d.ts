@@ -235,6 +235,7 @@ export class Room {
   readonly statuses: Map<string, MemberStatus>;
   readonly timeline: Timeline;
   readonly hold: { position: number; playing: boolean; begun: boolean; ready: boolean } | null;
+  readonly waitForBuffering: boolean;
   readonly sync: SyncPolicy | null;
   readonly protocol: number;
   readonly features: Set<string>;
@@ -270,7 +271,7 @@ export interface Media {
   removeAttribute?(name: string): void;
 }
 
-/** In seconds; maxRate: a share of the normal rate. */
+/** In seconds; maxRate: a factor. See corrections.js. */
 export interface SyncPolicy {
   jump: number;
   steerFrom: number;

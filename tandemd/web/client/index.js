@@ -2,9 +2,10 @@
 
 export { ServerClock } from './clock.js';
 export { CONNECTION_DEFAULTS, Connection } from './connection.js';
+export { SYNC_DEFAULTS } from './corrections.js';
 export { Environment } from './environment.js';
 export { Emitter } from './emitter.js';
 export { CommandError, ProtocolError, RoomError, TandemError, TimeoutError, UnsupportedError } from './errors.js';
 export { PARTY_DEFAULTS, Party } from './party.js';
-export { PlaybackController, SYNC_DEFAULTS } from './playback.js';
+export { PlaybackController } from './playback.js';
 export { Room, positionAt } from './room.js';

@@ -185,9 +185,9 @@ export class Party extends Emitter {
     const message = { type: 'PLAY_PAUSE', control };
     if (known !== undefined) message.currentTime = known;
     const playing = control === 'play';
-    // A guest without control waits for the answer: while the host is gone, every member may control.
-    // If all start together, at a moment that the server names, this player waits for it, too.
-    const waits = known === undefined || (playing && room.features.has('scheduled-starts'));
+    // A guest without control waits for the answer: while the host is gone, every member may control. Where the server says when
+    // all start, this player waits for it, too.
+    const waits = known === undefined || (playing && this.#isRecent);
     const at = this.clock.now() + Math.min(this.clock.uncertainty, 500);
     const wanted = { position: known ?? 0, at, playing, rate: room.timeline.rate };
     return this.#command(message, waits ? null : wanted, playing);
@@ -214,7 +214,7 @@ export class Party extends Emitter {
 
   // 0.25 to 4, for the whole room.
   setRate(rate) {
-    return this.connection.command({ type: 'SET_RATE', rate });
+    return this.connection.command({ type: 'SET_RATE', rate, seq: this.room.seq });
   }
 
   say(text) {
@@ -310,10 +310,12 @@ export class Party extends Emitter {
   #entered(url) {
     const { room, player } = this;
     if (player) player.sync = room.sync;
-    this.#saidStatus = 'watching';
+    // After a resume the server still has the last one.
+    this.#saidStatus = room.statuses.get(this.me) ?? 'watching';
     if (this.#fresh || room.url !== url) this.#loadTitle();
     if (room.hold) this.#hold();
     else if (!this.#pending) this.#settle();
+    if (player) this.#tellStatus();
     this.#fresh = false;
   }
 
@@ -363,13 +365,16 @@ export class Party extends Emitter {
     if (player.ended) report.ended = true;
     if (player.duration) report.duration = player.duration;
     this.connection.send(report);
-    this.#tellStatus();
+  }
+
+  // Whether the server schedules starts and knows rates and statuses.
+  get #isRecent() {
+    return this.room.sync !== null;
   }
 
   #tellStatus() {
     const { status } = this.player;
-    const told = this.connection.state === 'connected' && this.room.features.has('status') && this.room.url;
-    if (!told || status === this.#saidStatus) return;
+    if (this.connection.state !== 'connected' || !this.#isRecent || status === this.#saidStatus) return;
     this.#saidStatus = status;
     this.connection.send({ type: 'STATUS', status });
   }

@@ -1,28 +1,16 @@
 // The player: keeps it where the room's timeline is, and tells what the person did with it by other means than the
 // program's buttons.
 
+import { Corrections, SYNC_DEFAULTS } from './corrections.js';
 import { Emitter } from './emitter.js';
 import { Latencies } from './latencies.js';
 import { positionAt } from './room.js';
-
-/*
- * How to keep a player in step, in seconds; a server may send others in ROOM_STATE.
- * jump: beyond this it seeks. steerFrom, steerUntil: beyond the first it plays faster or slower, until it is closer than the
- * second. maxRate: by this share of the normal rate at most.
- */
-export const SYNC_DEFAULTS = Object.freeze({ jump: 0.5, steerFrom: 0.025, steerUntil: 0.008, maxRate: 0.1 });
 
 const TICK_MS = 250;
 // After a start, the player is looked at more often.
 const SETTLING_MS = 2000;
 const SETTLING_TICK_MS = 80;
-const STEER_PER_SECOND = 0.8;
-const SETTLING_STEER_PER_SECOND = 2;
-const JUMP_PAUSE_MS = 1500;
-// After two jumps in vain: twice as long after each, at most the last of these.
-const VAIN_PAUSE_MS = [6000, 12_000, 24_000, 30_000];
 const READY_WITHIN_MS = 4000;
-const LEAD_LIMIT = 6;
 // Seconds: a player that is set to its very end has ended. This much before it, it plays on if more data comes.
 const BEFORE_END = 0.25;
 const POLL_MS = 20;
@@ -31,7 +19,8 @@ const POLL_MS = 20;
 const START_EXACT = 0.08;
 const QUICK_SEEK_MS = 250;
 const MAX_START_SEEKS = 2;
-const BUFFERING_AFTER_MS = 400;
+const BUFFERING_AFTER_MS = 700;
+const AWAY_AFTER_MS = 5000;
 
 const HAVE_METADATA = 1;
 const HAVE_FUTURE_DATA = 3;
@@ -49,27 +38,23 @@ export class PlaybackController extends Emitter {
   suspended = false;
   blocked = false;
   failed = false;
-  status = 'away';
+  // 'watching', 'buffering', or 'away': it cannot play, or the person does not see it.
+  status = 'watching';
   #media;
   #clock;
   #environment;
-  #sync = SYNC_DEFAULTS;
   #timeline = { position: 0, at: 0, playing: false, rate: 1 };
   #wantsPlaying = false;
   #holding = null;
   #empty = false;
-  #steering = false;
   #steerable = true;
-  #jumpedAt = -Infinity;
-  #measureLead = false;
-  #lead = 0;
-  // Jumps since this player was last in step.
-  #vain = 0;
   // The start that is waited for: {seeks, timer}; null for none.
   #starting = null;
   #startedAt = -Infinity;
   #latencies;
+  #corrections;
   #stalledAt = null;
+  #hiddenAt = null;
   #timer;
   #ends = [];
 
@@ -80,6 +65,7 @@ export class PlaybackController extends Emitter {
     this.#clock = clock;
     this.#environment = environment;
     this.#latencies = new Latencies(media, environment);
+    this.#corrections = new Corrections(environment);
     this.#listen('loadedmetadata', () => this.#align());
     this.#listen('seeked', () => this.#latencies.noteSeek());
     this.#listen('error', () => {
@@ -105,7 +91,7 @@ export class PlaybackController extends Emitter {
   // Show a media file; null for none.
   load(url) {
     this.failed = false;
-    this.#vain = 0;
+    this.#corrections.forget();
     this.#holding = null;
     this.#wantsPlaying = false;
     this.#cancelStart();
@@ -168,7 +154,7 @@ export class PlaybackController extends Emitter {
 
   // Take the room's policy, see SYNC_DEFAULTS. null: the defaults.
   set sync(policy) {
-    this.#sync = { ...SYNC_DEFAULTS, ...policy };
+    this.#corrections.policy = { ...SYNC_DEFAULTS, ...policy };
   }
 
   // Go where the timeline is, and stay with it. It may begin in the future.
@@ -229,7 +215,9 @@ export class PlaybackController extends Emitter {
       const early = this.#timeline.at - this.#clock.now() > this.startMs;
       if (!this.#media.paused && early) this.#pause();
       if (this.#media.paused) this.#start();
-      else if (Math.abs(this.position - target) > this.#sync.jump) this.#jump(target + this.#lead, true);
+      else if (Math.abs(this.position - target) > this.#corrections.policy.jump) {
+        this.#jump(target + this.#corrections.lead, true);
+      }
       this.#wantsPlaying = true;
     } else {
       this.#pause();
@@ -241,9 +229,8 @@ export class PlaybackController extends Emitter {
   #jump(position, moving) {
     const last = moving ? this.duration - BEFORE_END : this.duration;
     this.#media.currentTime = this.duration ? Math.max(0, Math.min(position, last)) : position;
-    this.#jumpedAt = this.#environment.elapsedMs();
+    this.#corrections.jumped(moving);
     this.#latencies.seekBegins();
-    this.#measureLead = moving;
   }
 
   // -- starts
@@ -255,7 +242,7 @@ export class PlaybackController extends Emitter {
     const soonest = this.#clock.now() + this.startMs;
     let moves = Math.max(this.#timeline.at, soonest);
     const gap = Math.abs(this.#target(moves) - this.position);
-    const { jump } = this.#sync;
+    const { jump } = this.#corrections.policy;
     const seek = seeks < MAX_START_SEEKS && (gap > jump || (gap > START_EXACT && this.#latencies.seekMs <= QUICK_SEEK_MS));
     if (seek) {
       moves = Math.max(moves, soonest + this.#latencies.seekMs);
@@ -275,7 +262,7 @@ export class PlaybackController extends Emitter {
       if (!this.#media.seeking) {
         // The timer may be late, or the seek was.
         const late = this.#clock.now() - at > 1000 * START_EXACT;
-        if (late) this.#vain += 1;
+        if (late) this.#corrections.failed();
         if (late && starting.seeks < MAX_START_SEEKS) this.#start(starting.seeks);
         else this.#play();
         return;
@@ -358,10 +345,11 @@ export class PlaybackController extends Emitter {
     } else if (!playing) {
       this.#steer(1);
       this.#pause();
-      const may = this.#environment.elapsedMs() - this.#jumpedAt > JUMP_PAUSE_MS;
-      if (may && Math.abs(drift) > 0.02) this.#jump(this.#target(), false);
+      if (this.#corrections.rested && Math.abs(drift) > 0.02) this.#jump(this.#target(), false);
     } else if (!this.#media.paused && this.#clock.now() >= this.#timeline.at) {
-      this.#approach(drift);
+      const share = this.#corrections.decide(drift, { stalled: this.stalled, settling: this.#settling() });
+      if (share === null) this.#jump(this.#target() + this.#corrections.lead, true);
+      else this.#steer(this.#steerable ? share : 1);
     }
   }
 
@@ -369,40 +357,9 @@ export class PlaybackController extends Emitter {
     return this.ended && this.#target() >= this.position - BEFORE_END;
   }
 
-  #approach(drift) {
-    const since = this.#environment.elapsedMs() - this.#jumpedAt;
-    if (this.#measureLead && since > 600 && !this.stalled) {
-      // A jump takes its time: next time, aim so far ahead.
-      this.#measureLead = false;
-      this.#lead = Math.min(LEAD_LIMIT, Math.max(0, this.#lead - drift));
-      // The pause after a jump in vain begins when it is over.
-      if (this.#vain > 1) this.#jumpedAt = this.#environment.elapsedMs();
-    }
-    const { jump, steerFrom, steerUntil, maxRate } = this.#sync;
-    if (Math.abs(drift) <= jump) {
-      this.#vain = 0;
-    } else if (this.#mayJump(since)) {
-      this.#vain += 1;
-      this.#jump(this.#target() + this.#lead, true);
-      return;
-    }
-    this.#steering = Math.abs(drift) > (this.#steering ? steerUntil : steerFrom);
-    const perSecond = this.#settling() ? SETTLING_STEER_PER_SECOND : STEER_PER_SECOND;
-    const turn = Math.max(-maxRate, Math.min(maxRate, -drift * perSecond));
-    this.#steer(this.#steering && this.#steerable ? 1 + turn : 1);
-  }
-
-  // Not before the cost of the last jump is known, and after two in vain only now and then: a player that needs longer
-  // for a jump than it gains would never play.
-  #mayJump(since) {
-    if ((this.#measureLead || this.stalled) && since < VAIN_PAUSE_MS.at(-1)) return false;
-    if (this.#vain < 2) return since > JUMP_PAUSE_MS;
-    return since > VAIN_PAUSE_MS[Math.min(this.#vain - 2, VAIN_PAUSE_MS.length - 1)];
-  }
-
   // Play at a share of the room's rate.
   #steer(share) {
-    if (share === 1) this.#steering = false;
+    if (share === 1) this.#corrections.steadied();
     const rate = (this.#timeline.rate ?? 1) * share;
     if (this.#media.playbackRate === rate) return;
     try {
@@ -420,9 +377,11 @@ export class PlaybackController extends Emitter {
     const now = this.#environment.elapsedMs();
     if (!this.stalled) this.#stalledAt = null;
     else this.#stalledAt ??= now;
-    const buffering = this.#stalledAt !== null && now - this.#stalledAt >= BUFFERING_AFTER_MS;
-    const away = !this.loaded || this.blocked || (this.#environment.isHidden() && this.#media.paused);
-    const status = away ? 'away' : buffering ? 'buffering' : 'watching';
+    if (!this.#environment.isHidden()) this.#hiddenAt = null;
+    else this.#hiddenAt ??= now;
+    const since = (at, ms) => at !== null && now - at >= ms;
+    const away = this.failed || this.blocked || since(this.#hiddenAt, AWAY_AFTER_MS);
+    const status = away ? 'away' : since(this.#stalledAt, BUFFERING_AFTER_MS) ? 'buffering' : 'watching';
     if (status === this.status) return;
     this.status = status;
     this.emit('status', status);

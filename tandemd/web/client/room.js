@@ -32,6 +32,8 @@ export class Room {
   // While a seek waits for all members: {position, playing, begun, ready}; playing: whether the film goes on
   // then; begun, ready: how far we are.
   hold = null;
+  // Whether the film waits for members that buffer.
+  waitForBuffering = false;
   // How to keep players in step, see SYNC_DEFAULTS; null leaves it to the player.
   sync = null;
   // The version of the protocol and the abilities of the server.
@@ -119,6 +121,7 @@ export class Room {
     this.statuses = new Map(state.users.filter((user) => user.status).map((user) => [user.userId, user.status]));
     this.timeline = filmOf(state, state.isPlaying, state.serverTime);
     this.hold = state.gate ? { position: state.gate.currentTime, playing: true, begun: false, ready: false } : null;
+    this.waitForBuffering = Boolean(state.waitForBuffering);
     this.sync = state.sync ?? null;
     this.protocol = state.protocol ?? 0;
     this.features = new Set(state.features);
@@ -172,6 +175,9 @@ export class Room {
       case 'ROOM_LOCKED':
         this.#line('locked', this.hostId, { locked: message.locked });
         this.locked = message.locked;
+        return 'people';
+      case 'WAIT_FOR_BUFFERING':
+        this.waitForBuffering = message.enabled;
         return 'people';
       case 'BANS':
         this.bans = message.bans;
