@@ -6,8 +6,10 @@ const FRESH_MS = 4 * 60_000;
 // A larger difference is a step of one of the clocks, not a better estimate.
 const STEP_MS = 200;
 const SLEW_MS_PER_MS = 0.005;
+// Samples count for much less if their error may be greater than the least by more than this.
+const JITTER_MS = 5;
 // The first samples of a connection may move the estimate at once: the player is not in step yet.
-const SETTLING_SAMPLES = 4;
+const SETTLING_SAMPLES = 6;
 // The clocks of two computers drift apart. The drift is measured over this time, and is no more than this.
 const SKEW_AFTER_MS = 60_000;
 const MAX_SKEW = 0.0005;
@@ -80,13 +82,20 @@ export class ServerClock {
     this.at(ended);
     this.#skew = skewOf(this.#samples);
     const aging = this.#skew ? AGING_WITH_SKEW : AGING;
-    // The shortest trip leaves the least room for error.
+    // The shortest trip leaves the least room for error. Those that are not much longer even out the jitter of the links.
     const error = (one) => one.trip / 2 + (ended - one.at) * aging;
-    this.#best = this.#samples.reduce((least, one) => (error(one) < error(least) ? one : least));
+    const least = Math.min(...this.#samples.map(error));
+    let [weights, offsets] = [0, 0];
+    for (const one of this.#samples) {
+      const weight = (error(one) - least + JITTER_MS) ** -4;
+      weights += weight;
+      offsets += weight * this.#project(one, ended);
+    }
+    const offset = offsets / weights;
+    this.#best = { offset, at: ended };
     const settles = this.#settling > 0;
     this.#settling -= settles ? 1 : 0;
-    const better = this.#project(this.#best, ended);
-    if (settles || !this.smooth || Math.abs(better - this.#offset) > STEP_MS) this.#step(better, ended);
+    if (settles || !this.smooth || Math.abs(offset - this.#offset) > STEP_MS) this.#step(offset, ended);
   }
 
   // After a new connection it may be another server, or this computer may have slept.

@@ -78,7 +78,8 @@ export class Corrections {
       this.#vain += 1;
       return null;
     }
-    this.#steering = Math.abs(drift) > (this.#steering ? steerUntil : steerFrom);
+    // A player that has just started is brought as close as it can be.
+    this.#steering = Math.abs(drift) > (this.#steering || settling ? steerUntil : steerFrom);
     if (!this.#steering) return 1;
     const turn = -drift * (settling ? SETTLING_STEER_PER_SECOND : STEER_PER_SECOND);
     return Math.max(2 - maxRate, Math.min(maxRate, 1 + turn));

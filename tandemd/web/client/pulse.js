@@ -1,6 +1,7 @@
 // The pulse of one connection: finds out whether it lives, and what time it is at the server.
 
-const FIRST_PINGS_MS = [100, 250, 500, 900, 1500, 2500];
+// Jitter of the links averages out over several of them.
+const FIRST_PINGS_MS = [100, 250, 450, 700, 1000, 1400, 1900, 2500, 3300, 4300, 5500];
 
 export class Pulse {
   #environment;
