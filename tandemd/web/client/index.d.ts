@@ -1,16 +1,8 @@
 // The declarations of the client library. All times are milliseconds, all positions are seconds.
 
-/** Any message of the protocol, see docs/protocol.md. */
-export interface Message {
-  type: string;
-  seq?: number;
-  [field: string]: any;
-}
+import type { ClientMessage, ServerAck, ServerMessage } from './messages.js';
 
-export interface Ack extends Message {
-  type: 'ACK';
-  id: number;
-}
+export type * from './messages.js';
 
 /** Ends what it was returned for. */
 export type End = () => void;
@@ -161,7 +153,7 @@ export interface JoinFields {
 
 export class Connection extends Emitter<{
   state: [state: State, error: RoomError | null];
-  message: [message: Message];
+  message: [message: ServerMessage];
   problem: [error: ProtocolError];
 }> {
   readonly state: State;
@@ -182,8 +174,8 @@ export class Connection extends Emitter<{
   join(): void;
   retryNow(): void;
   joined(options?: { withinMs?: number }): Promise<void>;
-  send(message: Message): void;
-  command(message: Message, options?: { withinMs?: number }): Promise<Ack>;
+  send(message: ClientMessage): void;
+  command(message: ClientMessage, options?: { withinMs?: number }): Promise<ServerAck>;
 }
 
 // -- room
@@ -248,7 +240,7 @@ export class Room {
   name(userId: string | null): string;
   mayControl(userId: string): boolean;
   positionAt(now: number): number;
-  apply(message: Message): Change | 'hole' | 'repeated';
+  apply(message: ServerMessage): Change | 'hole' | 'repeated';
 }
 
 // -- player
@@ -332,8 +324,8 @@ export interface Memory extends Version {
 
 export class Party extends Emitter<{
   state: [state: State, error: RoomError | null];
-  changed: [what: Change | 'player', message?: Message];
-  message: [message: Message];
+  changed: [what: Change | 'player', message?: ServerMessage];
+  message: [message: ServerMessage];
   problem: [error: TandemError];
 }> {
   readonly clock: ServerClock;
@@ -366,14 +358,14 @@ export class Party extends Emitter<{
   leave(): void;
   close(): void;
   rest(): void;
-  toggle(): Promise<Ack | void>;
-  play(): Promise<Ack | void>;
-  pause(): Promise<Ack | void>;
-  control(control: 'play' | 'pause'): Promise<Ack | void>;
-  seek(position: number): Promise<Ack | void>;
-  show(url: string): Promise<Ack>;
-  setRate(rate: number): Promise<Ack>;
-  say(text: string): Promise<Ack>;
-  rename(username: string): Promise<Ack>;
+  toggle(): Promise<ServerAck | void>;
+  play(): Promise<ServerAck | void>;
+  pause(): Promise<ServerAck | void>;
+  control(control: 'play' | 'pause'): Promise<ServerAck | void>;
+  seek(position: number): Promise<ServerAck | void>;
+  show(url: string): Promise<ServerAck>;
+  setRate(rate: number): Promise<ServerAck>;
+  say(text: string): Promise<ServerAck>;
+  rename(username: string): Promise<ServerAck>;
   intend(control: 'play' | 'pause'): void;
 }
