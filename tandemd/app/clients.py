@@ -5,8 +5,9 @@ from __future__ import annotations
 from ..errors import CloseCode
 from ..interfaces import IClusterClock
 from ..ratelimit import MessageLimits, Spending
+from ..rooms.outbox import Outbox
 from ..rooms.service import RoomService
-from ..rooms.session import Outbox, Session
+from ..rooms.session import Session
 from ..web import Addresses, ConnectionLimiter, Cors
 from ..websocket.client import ClientConnection
 from ..websocket.metrics import ConnectionMetrics

@@ -19,8 +19,8 @@ from ..config import Config
 from ..ratelimit import MessageLimits, Spending
 from ..rooms.administration import Administration
 from ..rooms.factory import make_room_service
+from ..rooms.outbox import Outbox
 from ..rooms.service import RoomService
-from ..rooms.session import Outbox
 from ..util.services import OrderedMultiService
 from ..web import Addresses, ConnectionLimiter, Cors, FastUpgrade, Quota, TandemSite, WebServices, root_resource
 from ..web.router import Root

@@ -41,6 +41,7 @@ from .client import (
 )
 from .codec import decode, encode, explain, recover
 from .events import (
+    GATHERED_MESSAGES,
     ChatMessage,
     ControlDelegated,
     GuestControl,
@@ -83,6 +84,7 @@ from .server import (
 )
 
 __all__ = [
+    "GATHERED_MESSAGES",
     "Ack",
     "Answer",
     "Ban",

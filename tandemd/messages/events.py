@@ -130,3 +130,6 @@ LoggedMessage = (
     PlayPauseEvent | SeekPause | UrlChanged | ChatMessage
 )  # fmt: skip
 """The messages that commits carry."""
+
+GATHERED_MESSAGES = frozenset((UserJoined, UserLeft, LegacyLeave, UsernameUpdated, ChatMessage))
+"""Messages that move no player and change no permission, so that a large group may receive them a moment later."""

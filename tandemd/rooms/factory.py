@@ -23,11 +23,11 @@ from .joining.preparation import JoinPreparer
 from .joining.waits import JoinWaits
 from .maintenance import RoomMaintenance
 from .metrics import RoomMetrics
+from .outbox import Outbox
 from .playback_sync import PlaybackSync, PlaybackSyncSettings
 from .registry import RoomRegistry
 from .replica import RoomReplica
 from .service import RoomService
-from .session import Outbox
 from .store_events import StoreEventHandler
 
 

@@ -23,10 +23,11 @@ from .commit_tail import MAX_BYTES, CommitTail, size_of_changes
 from .joining.pending_joins import PendingJoins
 from .log_follower import LogFollower
 from .metrics import RoomMetrics
+from .outbox import Outbox, RoomSessions
 from .player_state import SyncState
 from .queued_command import QueuedCommand
 from .replay import Replay
-from .session import Outbox, RoomSessions, Session
+from .session import Session
 
 SILENT = "silent"
 """The label of commits without event, in the metrics."""
@@ -125,6 +126,7 @@ class RoomReplica:
         """Stop all timers. The replica is out of use."""
         self.closed = True
         self.following.close()
+        self.group.stop_gathering()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -172,10 +174,14 @@ class RoomReplica:
                 frames = _frames(private_messages.for_removed_members(room, commit))
                 for session in removed:
                     session.send(frames)
+        group = self.group
         for message in commit.messages:
             frame = text_frame(m.encode(message))
             size += len(frame)
-            self.group.send(frame, commit.skip)
+            if group.is_large and type(message) in m.GATHERED_MESSAGES:
+                group.gather(frame, commit.skip)
+            else:
+                group.send(frame, commit.skip)
         tail = self.tail
         tail.commits.append(commit)
         tail.sizes.append(size)

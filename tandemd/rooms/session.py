@@ -1,24 +1,17 @@
-"""The sessions of a node: one per connection, grouped by room, and their output.
-
-Output is written at the end of a reactor iteration: one write for each connection, joined once for all members of a room that
-receive the same. Each connection receives its frames in the order of the calls.
-"""
+"""The sessions of a node: one per connection."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from twisted.internet.interfaces import IReactorTime
-
-from ..metrics import Counter
 from ..ratelimit import Meter
 from .player_state import PlayerState
 from .unconfirmed_relays import RESENT, UnconfirmedRelays
 
 if TYPE_CHECKING:
     from .joining.pending_join import PendingJoin
-    from .replica import RoomReplica
+    from .outbox import Outbox, RoomSessions
 
 
 MAX_PENDING_RELAY_BYTES = 128 * 1024
@@ -73,10 +66,11 @@ class Session:
     write_rest: writes the frames that raw_send has not written completely: a view of complete frames, without the written
     beginning. The transport sets it with raw_send.
     pending_frames: its output of this reactor iteration, each frame with the number of frames of the group before it.
+    ahead: how many of the pending frames of its group it has received already, or does not receive.
     """
 
     __slots__ = (
-        "_outbox", "_transport", "address", "pending_join", "lagging", "conn", "detached", "raw_send", "pending_frames",
+        "_outbox", "_transport", "address", "ahead", "pending_join", "lagging", "conn", "detached", "raw_send", "pending_frames",
         "gone", "group", "unconfirmed_relays", "meter", "nonce", "on_drained", "player", "quality", "relayed", "round_trip",
         "user", "write", "write_rest", "has_failed_pin",
     )  # fmt: skip
@@ -96,6 +90,7 @@ class Session:
         self.has_failed_pin = False
         self.detached = False
         self.pending_frames: list[tuple[int, bytes]] = []
+        self.ahead = 0
         self.player = PlayerState()
         self.round_trip = 0.0
         self.quality = "unknown"
@@ -111,8 +106,8 @@ class Session:
         self._outbox.send(self, frame)
 
     def flush(self) -> None:
-        """Write all pending output of this session and of all others."""
-        self._outbox.flush()
+        """Write all pending output of this session."""
+        self._outbox.flush_session(self)
 
     def send_relay(self, frame: bytes) -> None:
         """Send a relay, and keep it until the client shows a sign of life. A relay that is marked as resent is not kept."""
@@ -126,7 +121,7 @@ class Session:
         self.relayed += len(frame)
         if self.relayed > MAX_PENDING_RELAY_BYTES:
             # Only a write shows whether the client is congested. Until then no relay would be refused.
-            self._outbox.flush()
+            self.flush()
 
     def take_unconfirmed(self) -> list[bytes]:
         """Return the relays that the client may not have received, marked as resent, and forget them."""
@@ -146,17 +141,17 @@ class Session:
 
     def stream(self, pieces: Iterator[bytes]) -> None:
         """Send frames in pieces that are made on demand, after all earlier output."""
-        self._outbox.flush()
+        self.flush()
         self._transport.stream(pieces)
 
     def close(self, code: int, reason: str) -> None:
         """Close the connection with a close code, after all earlier output."""
-        self._outbox.flush()
+        self.flush()
         self._transport.close(code, reason)
 
     def close_abusive(self, reason: str) -> None:
         """Close with 1008 after all earlier output, and stop reading."""
-        self._outbox.flush()
+        self.flush()
         self._transport.close_abusive(reason)
 
     def probe(self, answered: Callable[[bool], None]) -> None:
@@ -180,159 +175,5 @@ class Session:
         self._transport.settled()
 
 
-class RoomSessions:
-    """The sessions of one room on this node, by user id.
-
-    pending: frames for all of them, for the end of the reactor iteration.
-    """
-
-    __slots__ = ("_sessions", "live", "outbox", "pending")
-
-    def __init__(self, outbox: Outbox, live: RoomReplica):
-        self.live = live
-        self._sessions: dict[str, Session] = {}
-        self.outbox = outbox
-        self.pending: list[bytes] = []
-
-    def __len__(self) -> int:
-        return len(self._sessions)
-
-    def __iter__(self) -> Iterator[Session]:
-        return iter(self._sessions.values())
-
-    def members(self) -> Iterable[Session]:
-        """Return a view of the sessions, which follows their changes."""
-        return self._sessions.values()
-
-    def get(self, user: str) -> Session | None:
-        return self._sessions.get(user)
-
-    def add(self, session: Session, user: str) -> None:
-        """Let a session speak for a member. It receives no earlier frames of the group."""
-        if self.pending:
-            self.outbox.flush()
-        session.group = self
-        session.user = user
-        session.detached = False
-        self._sessions[user] = session
-
-    def remove(self, session: Session) -> None:
-        """Remove a session, if it is in the group. It still receives all earlier frames of the group."""
-        if self._sessions.get(session.user) is session:
-            if self.pending:
-                self.outbox.flush()
-            del self._sessions[session.user]
-            session.group = None
-            session.user = ""
-            session.unconfirmed_relays = None
-
-    def send(self, frame: bytes, skip: str = "") -> None:
-        """Send a frame to all sessions. skip: the user id of one that does not receive it."""
-        if skip in self._sessions:
-            for user, session in self._sessions.items():
-                if user != skip:
-                    session.send(frame)
-        elif self._sessions:
-            if not self.pending:
-                self.outbox.group_has_pending(self)
-            self.pending.append(frame)
-
-
-class Outbox:
-    """Writes the output of all sessions at the end of a reactor iteration.
-
-    deliveries: counts the frames written, for each connection.
-    """
-
-    def __init__(self, clock: IReactorTime, deliveries: Counter):
-        self._clock = clock
-        self._deliveries = deliveries
-        self._groups: list[RoomSessions] = []
-        self._sessions: list[Session] = []
-        self._scheduled = False
-
-    def group_has_pending(self, group: RoomSessions) -> None:
-        """Note that the `pending` of a group is no longer empty."""
-        self._groups.append(group)
-        self._schedule()
-
-    def send(self, session: Session, frame: bytes) -> None:
-        """Send a frame to one session, after all earlier frames of its group."""
-        if not session.pending_frames:
-            self._sessions.append(session)
-            self._schedule()
-        group = session.group
-        session.pending_frames.append((len(group.pending) if group is not None else 0, frame))
-
-    def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self._clock.callLater(0, self._flush_iteration)
-
-    def _flush_iteration(self) -> None:
-        self._scheduled = False
-        self.flush()
-
-    def flush(self) -> None:
-        """Write all pending output."""
-        groups, self._groups = self._groups, []
-        sessions, self._sessions = self._sessions, []
-        count = 0
-        for group in groups:
-            frames, group.pending = group.pending, []
-            joined = frames[0] if len(frames) == 1 else b"".join(frames)
-            size = len(joined)
-            members = tuple(group.members())
-            for session in members:
-                if session.pending_frames:
-                    count += len(session.pending_frames)
-                    _write(session, b"".join(_merge(frames, session)))
-                    continue
-                # Inlined `_write`: no other code runs as often.
-                direct = session.raw_send
-                if direct is None:
-                    session.write(joined)
-                    continue
-                try:
-                    sent = direct(joined)
-                except OSError:
-                    sent = 0
-                if sent != size:
-                    session.write_rest(memoryview(joined)[sent:])
-            count += len(frames) * len(members)
-        for session in sessions:
-            if session.pending_frames:
-                extras, session.pending_frames = session.pending_frames, []
-                session.relayed = 0
-                count += len(extras)
-                _write(session, extras[0][1] if len(extras) == 1 else b"".join([frame for _, frame in extras]))
-        self._deliveries.value += count
-
-
 def _no_raw_send(rest: memoryview) -> None:
     raise RuntimeError("only a transport that sets raw_send has a rest to write")
-
-
-def _write(session: Session, data: bytes) -> None:
-    direct = session.raw_send
-    if direct is not None:
-        try:
-            sent = direct(data)
-        except OSError:
-            sent = 0
-        if sent != len(data):
-            session.write_rest(memoryview(data)[sent:])
-    else:
-        session.write(data)
-
-
-def _merge(frames: list[bytes], session: Session) -> Iterable[bytes]:
-    """Yield the frames of a group, with the frames for one of its sessions in their places between them."""
-    extras, session.pending_frames = session.pending_frames, []
-    session.relayed = 0
-    at = 0
-    for position, frame in extras:
-        yield from frames[at:position]
-        at = max(at, position)
-        yield frame
-    yield from frames[at:]

@@ -13,7 +13,8 @@ from twisted.internet.endpoints import UNIXClientEndpoint
 from tandemd.app.metrics import NodeMetrics
 from tandemd.interfaces import IArchive, IStoreEventHandler, PlayerStatus, Snapshot
 from tandemd.rooms.factory import make_room_service
-from tandemd.rooms.session import Outbox, Session
+from tandemd.rooms.outbox import Outbox
+from tandemd.rooms.session import Session
 from tandemd.rules.engine import Rules
 from tandemd.rules.state import Commit, Pin, Room
 from tandemd.rules.title_allowlist import TitleAllowlist

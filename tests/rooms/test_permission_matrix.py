@@ -18,7 +18,8 @@ from tandemd import messages as m
 from tandemd.app.metrics import NodeMetrics
 from tandemd.errors import ERROR_MEANINGS, RequestError
 from tandemd.rooms.factory import make_room_service
-from tandemd.rooms.session import Outbox, Session
+from tandemd.rooms.outbox import Outbox
+from tandemd.rooms.session import Session
 from tandemd.rules.commands import Command
 from tandemd.rules.permissions import PERMISSIONS
 from tandemd.rules.state import Pin

@@ -33,8 +33,9 @@ from tandemd.messages import Join
 from tandemd.metrics import LabeledCounter
 from tandemd.ratelimit import MessageLimits, Spending
 from tandemd.rooms.factory import make_room_service
+from tandemd.rooms.outbox import Outbox
 from tandemd.rooms.playback_sync import PlaybackSyncSettings
-from tandemd.rooms.session import Outbox, Session
+from tandemd.rooms.session import Session
 from tandemd.rules import snapshot
 from tandemd.rules.engine import Rules
 from tandemd.rules.settings import RuleSettings

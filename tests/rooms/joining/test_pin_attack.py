@@ -12,7 +12,8 @@ from twisted.trial.unittest import TestCase
 from tandemd import messages as m
 from tandemd.app.metrics import NodeMetrics
 from tandemd.rooms.factory import make_room_service
-from tandemd.rooms.session import Outbox, Session
+from tandemd.rooms.outbox import Outbox
+from tandemd.rooms.session import Session
 from tandemd.rules.state import Pin
 from tandemd.store.memory import MemoryStore
 from tests.support.settings import bounds, join_limits, playback_sync_settings
