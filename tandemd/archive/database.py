@@ -9,7 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from twisted.application.service import Service
 from twisted.enterprise import adbapi
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -18,6 +18,9 @@ from .errors import ArchiveClosingError, DatabaseOverloadedError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+REPEAT_INTERRUPT_SECONDS = 1.0
+"""The time between two interruptions of transactions that are still running when the database stops."""
 
 Observe = Callable[[str, float, float], None]
 """Called after each transaction with its name, the seconds of its wait for a thread, and of its run."""
@@ -87,6 +90,7 @@ class Database(Service):
         self._pool: ConnectionPool | None = None
         self._running = 0
         self._idle: Deferred[None] | None = None
+        self._limit: IDelayedCall
 
     def startService(self) -> None:
         """Open the pool, which opens connections on demand."""
@@ -166,17 +170,19 @@ class Database(Service):
             return succeed(None)
         idle: Deferred[None] = Deferred()
         self._idle = idle
-        limit = self._reactor.callLater(self._stop_within, self._interrupt, pool)
+        self._limit = self._reactor.callLater(self._stop_within, self._interrupt, pool)
 
         def close(result: None) -> None:
-            if limit.active():
-                limit.cancel()
+            if self._limit.active():
+                self._limit.cancel()
             pool.close()
 
         return idle.addCallback(close)
 
     def _interrupt(self, pool: ConnectionPool) -> None:
         """Make running statements fail, because closing the pool would block the reactor until they end."""
+        # Again, because a statement that has not begun yet is not interrupted.
+        self._limit = self._reactor.callLater(REPEAT_INTERRUPT_SECONDS, self._interrupt, pool)
         self.log.warn(
             "cancelling {count} running transactions on {where}",
             event="transactions_cancelled",

@@ -15,7 +15,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tandemd.archive.database import Database
-from tandemd.archive.dialect import Dialect
+from tandemd.archive.dialect import Cursor, DatabaseConnection, Dialect
 from tandemd.archive.errors import ArchiveClosingError, DatabaseOverloadedError
 from tandemd.archive.migrations import migrate
 from tandemd.archive.postgresql import PostgreSQL
@@ -117,6 +117,30 @@ class Contract(CaseMethods):
     async def test_stopping_has_a_limit(self) -> None:
         database = self.make(stop_within=0.05)
         endless = database.run("endless", lambda cursor: cursor.execute(self.ENDLESS))
+        stopping = database.stopService()
+        with self.assertRaises(database.dialect.error):
+            await endless
+        await stopping
+
+    async def test_a_statement_that_begins_after_the_limit(self) -> None:
+        database = self.make(stop_within=0.0)
+        interrupted = threading.Event()
+        interrupt = database.dialect.interrupt
+
+        def noted(connection: DatabaseConnection) -> None:
+            interrupt(connection)
+            interrupted.set()
+
+        self.patch(database.dialect, "interrupt", noted)
+        connected = threading.Event()
+
+        def late(cursor: Cursor) -> None:
+            connected.set()
+            interrupted.wait(PATIENCE_SECONDS)
+            cursor.execute(self.ENDLESS)
+
+        endless = database.run("late", late)
+        await deferToThread(connected.wait, PATIENCE_SECONDS)
         stopping = database.stopService()
         with self.assertRaises(database.dialect.error):
             await endless
