@@ -100,6 +100,8 @@ class WallTestCase(DaemonTestCase):
             "TANDEMD_ROOMS_GRACE": f"{GRACE}s",
             "TANDEMD_ROOMS_GATE_DEADLINE": f"{DEADLINE}s",
             "TANDEMD_ROOMS_HEARTBEAT": f"{HEARTBEAT}s",
+            # The clients send one position each, and the film stands still while no member watches.
+            "TANDEMD_ROOMS_WATCHING_TIMEOUT": "60s",
         }
 
     def assertKept(self, before: Reading, after: Reading) -> None:
