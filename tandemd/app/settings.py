@@ -20,7 +20,7 @@ from ..messages import FEATURES, PROTOCOL
 from ..ratelimit import Bounds, MessageRates, SpendingRates
 from ..ratelimit.connections import ConnectionLimits
 from ..rooms.joining.limits import JoinLimits
-from ..rooms.playback_sync import PlaybackSyncSettings
+from ..rooms.playback_settings import PlaybackSyncSettings
 from ..rules.engine import Rules
 from ..rules.settings import RuleSettings
 from ..rules.title_allowlist import CLIP_URL, TitleAllowlist

@@ -24,7 +24,8 @@ from .joining.waits import JoinWaits
 from .maintenance import RoomMaintenance
 from .metrics import RoomMetrics
 from .outbox import Outbox
-from .playback_sync import PlaybackSync, PlaybackSyncSettings
+from .playback_settings import PlaybackSyncSettings
+from .playback_sync import PlaybackSync
 from .registry import RoomRegistry
 from .replica import RoomReplica
 from .service import RoomService

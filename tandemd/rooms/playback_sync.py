@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from msgspec import Struct
-
 from .. import messages as m
 from ..interfaces import IClusterClock, PlayerStatus
 from ..messages.framing import text_frame
@@ -20,44 +18,23 @@ from ..rules.message_builders import sync_message
 from ..rules.permissions import believes_it_controls
 from ..rules.playback import drift
 from ..rules.playback_authority import (
-    LAST_CORRECTION_SECONDS,
     FollowSettings,
     HostEvidence,
     Verdict,
-    correction_wait,
     evidence_in_step,
     is_in_step,
-    is_stalled,
     observe,
 )
 from ..rules.playback_commands import may_be_watched
 from ..rules.settings import MAX_MEMBERS_PER_COMMIT
-from ..rules.state import Commit, Room
+from ..rules.state import Commit
 from ..rules.title_allowlist import same_title
+from .corrections import Corrections
 from .metrics import RoomMetrics
-from .player_state import PlayerState
+from .playback_settings import PlaybackSyncSettings
 from .queued_command import QueuedCommand
 from .replica import RoomReplica
 from .session import Session
-
-
-class PlaybackSyncSettings(Struct, frozen=True):
-    """Durations in seconds.
-
-    heartbeat: between two messages to guests. drift, play_state_after, control_quiet: see `FollowSettings`.
-    watching_timeout: without positions for so long, a member does not watch any more.
-    steer_after: how long a guest must play or pause otherwise than the room, or be elsewhere while it is paused, before it
-    is corrected. steer_drift: the distance, in seconds, that counts as elsewhere.
-    """
-
-    heartbeat: float
-    drift: float
-    play_state_after: float
-    control_quiet: float
-    watching_timeout: float
-    steer_after: float = 3.0
-    steer_drift: float = 0.5
-
 
 OUT_OF_SYNC_SECONDS = 2.0
 """Seconds; a player further from the room shows another scene than the others."""
@@ -79,6 +56,7 @@ class PlaybackSync:
         self._follow_settings = FollowSettings(settings.drift, settings.play_state_after, settings.control_quiet)
         self._rooms = rooms
         self._metrics = metrics
+        self._corrections = Corrections(clock, settings, metrics)
 
     def position_received(
         self, session: Session, live: RoomReplica, message: m.PositionUpdate | m.HostHeartbeat
@@ -121,7 +99,7 @@ class PlaybackSync:
             if session.user == room.host:
                 self._observe_host(session, live, now)
             else:
-                self._correct(session, live, now)
+                self._corrections.correct(session, live, now)
 
     def _observe_host(self, session: Session, live: RoomReplica, now: float) -> None:
         member, player, sync = live.room.members.get(session.user), session.player, live.sync
@@ -130,7 +108,7 @@ class PlaybackSync:
             if not playback.known and playback.url:
                 body = CorrectPlayback(playback.position, playback.playing)
                 live.commands.submit(QueuedCommand(Command(session.user, session.conn, body)))
-            self._correct(session, live, now)
+            self._corrections.correct(session, live, now)
             return
         if sync.host is not session:
             sync.weigh(session, HostEvidence())
@@ -142,7 +120,7 @@ class PlaybackSync:
                 player.in_step_with = playback
             return
         if verdict is Verdict.GUIDE:
-            self._correct(session, live, now)
+            self._corrections.correct(session, live, now)
             return
         wanted: CorrectPlayback | HoldPlayback
         if verdict is Verdict.HOLD:
@@ -152,43 +130,6 @@ class PlaybackSync:
             if playback.known:
                 self._metrics.host_drift.observe(abs(drift(playback, player.position, now)))
         live.commands.submit(QueuedCommand(Command(session.user, session.conn, wanted)))
-
-    def _correct(self, session: Session, live: RoomReplica, now: float) -> None:
-        """Correct a player that is out of step where heartbeats do not: they end with the film, and leave play states."""
-        player, playback, settings = session.player, live.room.playback, self._settings
-        if player.playing == playback.playing:
-            if playback.playing:
-                if player.out_of_sync_since:
-                    # It has begun to play: the next correction comes as soon as the first one did.
-                    player.in_step()
-                return
-            if abs(drift(playback, player.position, now)) <= settings.steer_drift:
-                player.in_step()
-                return
-        if not playback.known or now - playback.control_at < settings.control_quiet:
-            player.in_step()
-        elif player.ended and player.position <= playback.position_at(now) + settings.steer_drift:
-            player.in_step()  # It has no more to play.
-        elif not player.out_of_sync_since:
-            player.out_of_sync_since = now
-        elif now - player.out_of_sync_since >= settings.steer_after and self._correction_due(player, live, now):
-            if self._spared(session):
-                return
-            self._metrics.guest_resyncs.value += 1
-            # Old clients take no 0 from PLAY_PAUSE, and no play state from a heartbeat without a drift.
-            far = abs(drift(playback, player.position, now)) > settings.steer_drift
-            steer = self._heartbeat(live.room, now) if far else sync_message(live.room, now)
-            session.send(text_frame(m.encode(steer)))
-
-    def _correction_due(self, player: PlayerState, live: RoomReplica, now: float) -> bool:
-        """Say whether a player that is out of step is corrected now, and count it: each in vain doubles the time between two."""
-        if player.corrected_at < live.room.playback.control_at:
-            player.corrections_sent = 0
-        if player.corrections_sent and now - player.corrected_at < correction_wait(player.corrections_sent):
-            return False
-        player.corrections_sent += 1
-        player.corrected_at = now
-        return True
 
     def commit_applied(self, live: RoomReplica, commit: Commit) -> None:
         """Take note of an applied commit: a heartbeat need not repeat its news at once."""
@@ -245,7 +186,7 @@ class PlaybackSync:
             if room.playback.playing and now >= sync.next_heartbeat_at:
                 sync.next_heartbeat_at = now + self._settings.heartbeat
                 if self._watched(live, now) and not self._ended(live, now):
-                    self._send_heartbeats(live, now)
+                    self._corrections.send_heartbeats(live, now)
             self._expire_watchers(live, now)
 
     def _watched(self, live: RoomReplica, now: float) -> bool:
@@ -289,53 +230,6 @@ class PlaybackSync:
         if playback.unwatched and sessions:
             position = max(session.player.position_if_played_on(playback) for session in sessions)
         _watch(live, True, sessions, position)
-
-    def _send_heartbeats(self, live: RoomReplica, now: float) -> None:
-        frame = text_frame(m.encode(self._heartbeat(live.room, now)))
-        leader = live.sync.leader
-        for session in live.group:
-            if session is not leader and not self._spared(session) and self._heartbeat_due(session.player, live, now):
-                session.send(frame)
-
-    def _heartbeat_due(self, player: PlayerState, live: RoomReplica, now: float) -> bool:
-        """Say whether a heartbeat does more good than harm: for a player that is out of step, each one is a correction."""
-        playback, reported_at = live.room.playback, player.reported_at
-        if player.watching and player.playing != playback.playing:
-            return False  # `_correct` sends the message that moves it
-        if not player.corrections_sent or reported_at > player.corrected_at:
-            if reported_at <= playback.at:
-                return True
-            if abs(drift(playback, player.position, reported_at)) <= self._settings.steer_drift:
-                player.corrections_sent = 0
-                return True
-        progress, elapsed = player.position - player.compared_position, reported_at - player.compared_at
-        player.compared_position, player.compared_at = player.position, reported_at
-        if is_stalled(progress, elapsed, playback.rate) and now - player.corrected_at < LAST_CORRECTION_SECONDS:
-            # A player that waits for its data gets nowhere by a seek.
-            return False
-        return self._correction_due(player, live, now)
-
-    def _spared(self, session: Session) -> bool:
-        """Whether a client does not read, so that a message from the timeline would be old when it does; a new one follows."""
-        if session.lagging and session.on_drained is None:
-            session.on_drained = lambda: self._refresh(session)
-        return session.lagging
-
-    def _refresh(self, session: Session) -> None:
-        if session.group is not None:
-            room = session.group.live.room
-            # A host that the room follows needs no word of it; and a member that waits at a gate is told when it opens.
-            if session is not session.group.live.sync.leader and room.gate is None:
-                session.send(text_frame(m.encode(sync_message(room, self._clock.now()))))
-
-    def _heartbeat(self, room: Room, now: float) -> m.Heartbeat:
-        return m.Heartbeat(
-            user_id=m.SERVER,
-            current_time=room.playback.position_at(now),
-            is_playing=room.playback.playing,
-            timestamp=int(now * 1000),
-            seq=room.seq,
-        )
 
     def _expire_watchers(self, live: RoomReplica, now: float) -> None:
         # Players are silent while a gate is closed and for a moment afterwards.

@@ -12,10 +12,11 @@ from . import hold
 from . import ready_gate as gates
 from .commands import Command, CorrectPlayback, Decision, HoldPlayback, StopAtEnd, StopUnwatched, Watching
 from .event_types import EventType
+from .gate import Gate
 from .message_builders import number_parts, play_pause, seek_pause, sync_message
 from .playback_authority import missed_title
 from .settings import RuleSettings
-from .state import MEMBER, Gate, Member, Room
+from .state import MEMBER, Member, Room
 from .title_allowlist import TitleAllowlist, same_title
 
 CONTROLS = frozenset((m.PlayPause, m.Seek, m.UrlChange))

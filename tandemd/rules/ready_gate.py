@@ -15,9 +15,10 @@ import msgspec
 from .. import messages as m
 from .commands import Decision
 from .event_types import EventType
+from .gate import Gate
 from .message_builders import play_pause
 from .settings import MAX_MEMBERS_PER_COMMIT
-from .state import MEMBER, Gate, Room
+from .state import MEMBER, Room
 
 READY_TOLERANCE_SECONDS = 0.001
 """The largest difference between the position of a READY and the gate's."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from .gate import Gate
 from .playback import Playback
-from .state import ANSWER, BAN, DELEGATE, DEPARTED, MEMBER, Ban, Departed, Gate, Member, Moderation, Room, RoomSettings
+from .state import ANSWER, BAN, DELEGATE, DEPARTED, MEMBER, Ban, Departed, Member, Moderation, Room, RoomSettings
 
 FIELD_TYPES: dict[str, Any] = {
     "playback": Playback,

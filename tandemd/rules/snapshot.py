@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
+from .gate import Gate
 from .playback import Playback
-from .state import Departed, Gate, Member, Moderation, Room, RoomSettings
+from .state import Departed, Member, Moderation, Room, RoomSettings
 
 
 class _Dump(Struct):

@@ -14,9 +14,10 @@ from tandemd.errors import RequestError
 from tandemd.interfaces import CommitResult, TooLarge
 from tandemd.rules.commands import NodeLost
 from tandemd.rules.engine import commit_of
+from tandemd.rules.gate import Gate
 from tandemd.rules.moderation import MAX_BANS
 from tandemd.rules.playback import Playback
-from tandemd.rules.state import Ban, Commit, Departed, Gate, Moderation, Room
+from tandemd.rules.state import Ban, Commit, Departed, Moderation, Room
 from tandemd.store.memory import MemoryStore
 from tandemd.store.redis import codec
 from tandemd.store.redis.keys import log_key, mail_key, room_key

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tandemd.rules.gate import Gate
 from tandemd.rules.ready_gate import mark_ready, opens_at, remove_members
-from tandemd.rules.state import Gate
 
 
 def gate(awaited: int, ready: int) -> Gate:

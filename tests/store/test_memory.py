@@ -12,8 +12,9 @@ from zope.interface.verify import verifyClass, verifyObject
 
 from tandemd import messages as m
 from tandemd.interfaces import CommitResult, Conflict, IClusterClock, IMailboxes, IRateLimitStore, IRoomStore, IStore
+from tandemd.rules.gate import Gate
 from tandemd.rules.playback import Playback
-from tandemd.rules.state import Ban, Commit, Departed, Gate, Member, Moderation, Pin, Room, RoomSettings, Version
+from tandemd.rules.state import Ban, Commit, Departed, Member, Moderation, Pin, Room, RoomSettings, Version
 from tandemd.store.memory import MAILBOX_FRAMES, MemoryStore
 from tandemd.util.server_time import SLEW, ServerTime
 from tests.support.settings import bounds

@@ -34,7 +34,7 @@ from tandemd.metrics import LabeledCounter
 from tandemd.ratelimit import MessageLimits, Spending
 from tandemd.rooms.factory import make_room_service
 from tandemd.rooms.outbox import Outbox
-from tandemd.rooms.playback_sync import PlaybackSyncSettings
+from tandemd.rooms.playback_settings import PlaybackSyncSettings
 from tandemd.rooms.session import Session
 from tandemd.rules import snapshot
 from tandemd.rules.engine import Rules

@@ -11,7 +11,7 @@ from tandemd.archive.writer import WriterSettings
 from tandemd.config import Config
 from tandemd.ratelimit import Bounds
 from tandemd.rooms.joining.limits import JoinLimits
-from tandemd.rooms.playback_sync import PlaybackSyncSettings
+from tandemd.rooms.playback_settings import PlaybackSyncSettings
 from tandemd.rules.settings import RuleSettings
 from tandemd.store.redis.settings import RedisSettings
 from tandemd.web import WebSettings
