@@ -70,7 +70,12 @@ class Leave(ClientMessage, tag="LEAVE", frozen=True, kw_only=True):
 
 
 class Ping(ClientMessage, tag="PING", frozen=True, kw_only=True):
-    """Ask for a PONG; also before JOIN."""
+    """Ask for a PONG; also before JOIN.
+
+    t0: any number, such as the client's clock; PONG returns it, with the server's clock.
+    """
+
+    t0: float | None = None
 
 
 class PlayPause(ClientMessage, tag="PLAY_PAUSE", frozen=True, kw_only=True):

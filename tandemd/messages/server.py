@@ -27,9 +27,14 @@ class Pong(ServerMessage, tag="PONG", frozen=True, kw_only=True):
     """The answer to PING.
 
     timestamp: the server's clock.
+    t0: that of PING, if it had one.
+    received, sent: the server's clock at the arrival of such a PING and at the departure of this message, in ms with fractions.
     """
 
     timestamp: int
+    t0: float | None = None
+    received: float | None = None
+    sent: float | None = None
 
 
 class Ack(ServerMessage, tag="ACK", frozen=True, kw_only=True):

@@ -219,6 +219,15 @@ class ClientConnection:
             self._later = None
 
     def _pong(self, ping: m.Ping) -> None:
-        self.session.send(text_frame(m.encode(m.Pong(timestamp=int(self._clock.now() * 1000)))))
+        received = self._clock.now() * 1000
+        if ping.t0 is None:
+            self.session.send(text_frame(m.encode(m.Pong(timestamp=int(received)))))
+        else:
+            # Everything before it is written first, because that takes time.
+            self.session.flush()
+            sent = self._clock.now() * 1000
+            pong = m.Pong(timestamp=int(sent), t0=ping.t0, received=round(received, 3), sent=round(sent, 3))
+            self.session.send(text_frame(m.encode(pong)))
+            self.session.flush()
         if ping.id is not None:
             self.session.send(text_frame(m.encode(m.Ack(id=ping.id))))

@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tandemd.rules.lead import DELAY_STEP_MS
 from tandemd.websocket.fast_path import FRAMES_AFTER_CLOSE
 from tests.support.settings import protocol_settings
 
@@ -66,6 +67,53 @@ class LastAnswerTest(WireTestCase):
             cid.raw(chat + end)
             self.assertIn("ACK", cid.types(), code)
             self.assertEqual(cid.code, code)
+
+
+class ClockTest(WireTestCase):
+    """PING and PONG with the four times of NTP."""
+
+    def test_pong_carries_the_times_of_the_server(self) -> None:
+        self.world.advance(0.0625)
+        pong = self.the(self.write(b'{"type":"PING","t0":1234.5}'), "PONG")
+        now = (EPOCH + 0.0625) * 1000
+        self.assertEqual(pong, {"type": "PONG", "timestamp": int(now), "t0": 1234.5, "received": now, "sent": now})
+        self.assertEqual(set(self.the(self.write(b'{"type":"PING"}'), "PONG")), {"type", "timestamp"})
+
+    def test_it_keeps_its_place(self) -> None:
+        """PONG shows that everything before it has been done."""
+        self.ann.raw(
+            frame(TEXT, b'{"type":"CHAT","text":"a"}')
+            + frame(TEXT, b'{"type":"PING","t0":1,"id":4}')
+            + frame(TEXT, b'{"type":"CHAT","text":"b"}')
+        )
+        self.assertEqual(self.ann.types(), ["CHAT", "PONG", "ACK", "CHAT"])
+        self.assertEqual(self.bob.types(), ["CHAT", "CHAT"])
+
+    def test_any_number_is_returned_and_moves_nothing(self) -> None:
+        for number in ("0", "-5", "1e300", "-62135596800000", "253402300800000", "0.1"):
+            pong = self.the(self.write(b'{"type":"PING","t0":%s}' % number.encode()), "PONG")
+            self.assertEqual(pong["t0"], float(number))
+            self.assertEqual(pong["received"], self.world.now * 1000)
+        for wrong in ("NaN", "Infinity", "1e400", '"5"', "true", "[1]"):
+            self.refused(self.write(b'{"type":"PING","t0":%s}' % wrong.encode()), "bad_message")
+        self.assertUnharmed()
+
+    def test_the_server_measures_round_trips_itself(self) -> None:
+        """Three within two seconds of the handshake. A pong that the client invents measures nothing."""
+        cid = self.world.join("cid")
+        for _ in range(4):
+            cid.raw(frame(PONG, b""))
+            self.world.advance(0.5)
+        self.assertEqual(cid.pings, 3)
+        (session,) = [protocol.connection.session for protocol in self.world.server.factory._protocols
+                      if protocol.connection is not None and protocol.connection.session.user == "cid"]  # fmt: skip
+        self.assertEqual((session.round_trip, session.delay), (0.0, DELAY_STEP_MS))
+
+
+class PlainClockTest(ClockTest):
+    """The same where Autobahn does it all."""
+
+    options = {"protocol": protocol_settings(fast_path=False)}
 
 
 class PlainLastAnswerTest(LastAnswerTest):

@@ -112,6 +112,8 @@ export interface ClientPing {
   type: "PING";
   /** A counter of the client's, unique within the `nonce` of its JOIN; the answer is ACK or ERROR with the same id. */
   id?: number | null;
+  /** Any number, such as the client's clock; PONG returns it, with the server's clock. */
+  t0?: number | null;
 }
 
 /** Play or pause for all members. */
@@ -878,6 +880,12 @@ export interface ServerPong {
   type: "PONG";
   /** The server's clock. */
   timestamp: number;
+  /** That of PING, if it had one. */
+  t0?: number;
+  /** The server's clock at the arrival of such a PING and at the departure of this message, in ms with fractions. */
+  received?: number;
+  /** The server's clock at the arrival of such a PING and at the departure of this message, in ms with fractions. */
+  sent?: number;
 }
 
 /** This server is about to close the connection; nothing is lost. */
