@@ -14,12 +14,16 @@ TIMEOUT_SECONDS = 20.0
 """Time within which the pong must arrive."""
 PROBE_SECONDS = 5.0
 """The same for a probe."""
+FIRST_PINGS = 3
+"""Pings of a new connection that follow at once on the pong of the one before, because they measure the round trip."""
+KEPT_ROUND_TRIPS = 10
+"""Measured round trips that a connection keeps."""
 
 
 class Peer(Protocol):
     """A connection that can be pinged."""
 
-    def send_ping(self) -> None: ...
+    def send_ping(self, payload: bytes) -> None: ...
 
     def ping_timed_out(self) -> None:
         """Drop the connection at once, because it has not answered."""
@@ -28,22 +32,29 @@ class Peer(Protocol):
 class Keepalive:
     """The pings of one connection, and the pending probes.
 
+    Any pong is a sign of life. Only the pong of a ping with a random payload measures the round trip, so that no client can claim
+    a shorter one.
+
     quality: see `interfaces.PlayerStatus`.
-    round_trip: the last round trip in seconds; 0.0 before the first pong.
+    round_trips: the last round trips in seconds, oldest first; empty before the first pong.
     """
 
-    __slots__ = ("_pending_probes", "_clock", "_due", "_peer", "_sent", "_timer", "quality", "round_trip")
+    __slots__ = (
+        "_clock", "_due", "_first_pings", "_payload", "_peer", "_pending_probes", "_sent", "_timer", "quality", "round_trips",
+    )  # fmt: skip
 
     def __init__(self, clock: IReactorTime, peer: Peer):
         self._clock = clock
         self._peer = peer
         self._sent = 0.0
+        self._payload = b""
+        self._first_pings = FIRST_PINGS
         self._pending_probes: list[Callable[[bool], None]] = []
         self._timer: IDelayedCall | None = None
         self.quality = "unknown"
-        self.round_trip = 0.0
-        # The first ping is early, because it measures the round trip.
-        self._due = clock.seconds() + random.uniform(1.0, 5.0)
+        self.round_trips: tuple[float, ...] = ()
+        # The first check pings.
+        self._due = clock.seconds()
 
     def check(self, now: float) -> None:
         """Ping if a ping is due, or drop the connection if a pong is overdue. To be called about once a second."""
@@ -59,18 +70,25 @@ class Keepalive:
 
     def _ping(self, now: float) -> None:
         # A pong may belong to an earlier ping, and a later ping extends no time limit.
-        self._sent = self._sent or now
-        self._peer.send_ping()
+        if not self._sent:
+            self._sent = now
+            self._payload = random.getrandbits(32).to_bytes(4)
+        self._peer.send_ping(self._payload)
 
-    def answered(self) -> None:
+    def answered(self, payload: bytes) -> None:
         """Note a pong."""
         now = self._clock.seconds()
+        measures = bool(self._sent) and payload == self._payload
+        if measures:
+            self.round_trips = (*self.round_trips, now - self._sent)[-KEPT_ROUND_TRIPS:]
+            self.quality = _quality(self.round_trips[-1])
+            self._first_pings -= 1
         if self._sent:
-            self.round_trip = now - self._sent
-            self.quality = _quality(self.round_trip)
-        self._sent = 0.0
-        self._due = now + random.uniform(*INTERVAL_SECONDS)
+            self._sent = 0.0
+            self._due = now + random.uniform(*INTERVAL_SECONDS)
         self._resolve_probes(True)
+        if measures and self._first_pings > 0:
+            self._ping(now)
 
     def stop(self) -> None:
         """Fail all pending probes, because the connection has ended."""

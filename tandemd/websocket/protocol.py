@@ -124,7 +124,7 @@ class TandemProtocol(ServerProtocol):
 
     def onPong(self, payload: bytes) -> None:
         self.control_frame_received()
-        self.session_transport.pong_received()
+        self.session_transport.pong_received(payload)
 
     def continuation_received(self) -> None:
         self.control_frame_received()

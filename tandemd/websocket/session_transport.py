@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import CloseCode, RequestError
 from ..messages.framing import error_frame
+from ..rules.lead import one_way_delay
 from .autobahn_private import OPEN
 from .keepalive import Keepalive
 from .send_queue import SendQueue
@@ -44,13 +45,15 @@ class WebSocketTransport:
         if self._keepalive is not None:
             self._keepalive.stop()
 
-    def pong_received(self) -> None:
+    def pong_received(self, payload: bytes) -> None:
         """Note a pong, and the quality of the connection that it shows."""
         connection = self._protocol.connection
         if self._keepalive is not None and connection is not None:
-            self._keepalive.answered()
+            self._keepalive.answered(payload)
             connection.session.quality = self._keepalive.quality
-            connection.session.round_trip = self._keepalive.round_trip
+            if self._keepalive.round_trips:
+                connection.session.round_trip = self._keepalive.round_trips[-1]
+                connection.session.delay = one_way_delay(self._keepalive.round_trips)
 
     # rooms.session.SessionTransport
 
@@ -89,8 +92,8 @@ class WebSocketTransport:
 
     # keepalive.Peer
 
-    def send_ping(self) -> None:
-        self._protocol.sendPing(b"")
+    def send_ping(self, payload: bytes) -> None:
+        self._protocol.sendPing(payload)
 
     def ping_timed_out(self) -> None:
         self._protocol.factory.dropped["no_pong"] += 1

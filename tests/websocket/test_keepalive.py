@@ -5,7 +5,14 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from tandemd.websocket.keepalive import INTERVAL_SECONDS, PROBE_SECONDS, TIMEOUT_SECONDS, Keepalive
+from tandemd.websocket.keepalive import (
+    FIRST_PINGS,
+    INTERVAL_SECONDS,
+    KEPT_ROUND_TRIPS,
+    PROBE_SECONDS,
+    TIMEOUT_SECONDS,
+    Keepalive,
+)
 
 from ..support.fake_node import ServiceTestCase
 
@@ -15,10 +22,12 @@ class FakePeer:
 
     def __init__(self) -> None:
         self.pings = 0
+        self.payload = b""
         self.aborted = False
 
-    def send_ping(self) -> None:
+    def send_ping(self, payload: bytes) -> None:
         self.pings += 1
+        self.payload = payload
 
     def ping_timed_out(self) -> None:
         self.aborted = True
@@ -41,14 +50,45 @@ class PulseTest(TestCase):
         self.run_for(6)
         self.assertEqual(self.peer.pings, 1)
 
+    def answer_first_pings(self) -> None:
+        """Answer the pings of a new connection."""
+        self.run_for(1)
+        for _ in range(FIRST_PINGS):
+            self.pulse.answered(self.peer.payload)
+
+    def test_a_new_connection_is_measured_several_times_at_once(self) -> None:
+        self.run_for(1)
+        for count in range(1, FIRST_PINGS + 1):
+            self.assertEqual(self.peer.pings, count)
+            self.clock.advance(0.1 * count)
+            self.pulse.answered(self.peer.payload)
+        self.assertEqual(self.peer.pings, FIRST_PINGS)
+        self.assertEqual([round(trip, 3) for trip in self.pulse.round_trips], [0.1, 0.2, 0.3])
+
     def test_pings_come_at_their_interval(self) -> None:
-        self.run_for(6)
-        self.pulse.answered()
+        self.answer_first_pings()
         self.run_for(int(INTERVAL_SECONDS[0]) - 1)
-        self.assertEqual(self.peer.pings, 1)
+        self.assertEqual(self.peer.pings, FIRST_PINGS)
         self.run_for(int(INTERVAL_SECONDS[1] - INTERVAL_SECONDS[0]) + 2)
-        self.assertEqual(self.peer.pings, 2)
+        self.assertEqual(self.peer.pings, FIRST_PINGS + 1)
         self.assertFalse(self.peer.aborted)
+
+    def test_a_pong_that_answers_no_ping_measures_nothing(self) -> None:
+        """A client could claim any round trip by pongs that it sends before it has received a ping."""
+        self.pulse.answered(b"")
+        self.run_for(1)
+        self.pulse.answered(b"")
+        self.pulse.answered(b"\x00\x00\x00\x00")
+        self.assertEqual((self.pulse.round_trips, self.pulse.quality), ((), "unknown"))
+        self.assertFalse(self.peer.aborted)
+
+    def test_only_the_last_round_trips_are_kept(self) -> None:
+        self.answer_first_pings()
+        for _ in range(3 * KEPT_ROUND_TRIPS):
+            self.clock.advance(INTERVAL_SECONDS[1])
+            self.pulse.check(self.clock.seconds())
+            self.pulse.answered(self.peer.payload)
+        self.assertEqual(len(self.pulse.round_trips), KEPT_ROUND_TRIPS)
 
     def test_no_answer_ends_the_connection(self) -> None:
         """B25: half-open connections were never noticed."""
@@ -62,8 +102,8 @@ class PulseTest(TestCase):
         self.clock.advance(0.5)
         self.pulse.probe(self.said.append)
         self.clock.advance(0.1)
-        self.pulse.answered()
-        self.assertGreaterEqual(self.pulse.round_trip, 0.6)
+        self.pulse.answered(self.peer.payload)
+        self.assertGreaterEqual(self.pulse.round_trips[-1], 0.6)
         for _ in range(5):
             self.pulse.probe(self.said.append)
             self.run_for(5)
@@ -71,18 +111,19 @@ class PulseTest(TestCase):
 
     def test_quality_is_that_of_the_round_trip(self) -> None:
         self.assertEqual(self.pulse.quality, "unknown")
+        self.answer_first_pings()
         for seconds, quality in ((0.05, "excellent"), (0.2, "good"), (0.4, "fair"), (2.0, "poor")):
             self.clock.advance(INTERVAL_SECONDS[1])
             self.pulse.check(self.clock.seconds())
             self.clock.advance(seconds)
-            self.pulse.answered()
+            self.pulse.answered(self.peer.payload)
             self.assertEqual(self.pulse.quality, quality)
 
     def test_probe_answered(self) -> None:
         self.pulse.probe(self.said.append)
         self.assertEqual(self.peer.pings, 1)
         self.clock.advance(1)
-        self.pulse.answered()
+        self.pulse.answered(self.peer.payload)
         self.assertEqual(self.said, [True])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -97,13 +138,13 @@ class PulseTest(TestCase):
         self.pulse.probe(self.said.append)
         self.pulse.probe(self.said.append)
         self.assertEqual(self.peer.pings, 1)
-        self.pulse.answered()
+        self.pulse.answered(self.peer.payload)
         self.assertEqual(self.said, [True, True])
 
     def test_each_probe_has_its_whole_time(self) -> None:
         """A client that could have a living connection declared dead early could throw its member out."""
         self.pulse.probe(lambda alive: None)
-        self.pulse.answered()
+        self.pulse.answered(self.peer.payload)
         self.clock.advance(PROBE_SECONDS - 0.1)
         self.pulse.probe(self.said.append)
         self.clock.advance(PROBE_SECONDS - 0.1)
