@@ -47,6 +47,7 @@ class Join(ClientMessage, tag="JOIN", frozen=True, kw_only=True):
     resume: with a token: replay the messages missed since this version.
     nonce: a random word for this run of the client. `id`s are unique within it, or within the connection without one.
     follows: the client follows the room also while its member is host. Its player never moves the room.
+    schedules: the client starts its player at `at` of PLAY_PAUSE.
     """
 
     room_id: Id
@@ -59,6 +60,7 @@ class Join(ClientMessage, tag="JOIN", frozen=True, kw_only=True):
     resume: Resume | None = None
     nonce: Nonce | None = None
     follows: bool = False
+    schedules: bool = False
 
     def __post_init__(self) -> None:
         check_id("roomId", self.room_id)

@@ -87,13 +87,16 @@ class PlayPauseEvent(SequencedMessage, tag="PLAY_PAUSE", frozen=True, kw_only=Tr
 
     userId: the member that did it; "server" at the end of a seek, while the host's player stalls, or to bring a member in step.
     currentTime: the film's position at `timestamp`, in seconds.
-    timestamp: the server's clock.
+    timestamp: the server's clock; that of the start, if it is scheduled.
+    at: only if the start is scheduled: the time on the server's clock at which the film starts, in ms with fractions. It may be
+    up to 0.5 s ahead.
     """
 
     user_id: str
     control: Literal["play", "pause"]
     current_time: float
     timestamp: int
+    at: float | None = None
 
 
 class SeekPause(SequencedMessage, tag="SEEK_PAUSE", frozen=True, kw_only=True):

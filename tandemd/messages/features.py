@@ -14,6 +14,7 @@ FEATURES = {
     "invites": "invite codes: `/api/short-id`, `/api/room` and `/room`.",
     "moderation": "LOCK_ROOM, KICK, BAN, UNBAN, and the messages that they cause.",
     "resume": "`resume` in JOIN: the server replays the messages that a member missed.",
+    "scheduled-starts": "`schedules` in JOIN: PLAY_PAUSE, and ROOM_STATE until then, name the moment of a start in `at`.",
     "seq": "messages of changes have `seq` and `prev`; a control with `seq` cannot reach a title that its sender has not seen.",
 }
 """Each feature and its meaning. `app.settings.features_of` leaves out the features that the configuration turns off."""

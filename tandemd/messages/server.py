@@ -95,6 +95,8 @@ class RoomState(ServerMessage, tag="ROOM_STATE", frozen=True, kw_only=True):
     serverTime: the server's clock, a timestamp.
     protocol: the version of the protocol, 1.
     features: the abilities of the server; see [Features](#features). Ignore names that you do not know.
+    at: only while a start is scheduled: the time on the server's clock at which the film starts, in ms with fractions. Until then
+    it stands at `currentTime`, although `isPlaying` is true.
     token: a secret, if JOIN asked for one; send it in the next JOIN.
     resumed: in the answer to a `resume`, whether all missed messages came before this one.
     gate: while a seek waits for members, its position and their user ids.
@@ -115,6 +117,7 @@ class RoomState(ServerMessage, tag="ROOM_STATE", frozen=True, kw_only=True):
     server_time: int
     protocol: int
     features: tuple[str, ...]
+    at: float | None = None
     token: str | None = None
     resumed: bool | None = None
     gate: GateState | None = None

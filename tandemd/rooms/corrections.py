@@ -105,6 +105,6 @@ class Corrections:
             user_id=m.SERVER,
             current_time=room.playback.position_at(now),
             is_playing=room.playback.playing,
-            timestamp=int(now * 1000),
+            timestamp=int(room.playback.moment(now) * 1000),
             seq=room.seq,
         )

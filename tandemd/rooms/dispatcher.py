@@ -162,7 +162,7 @@ class SyncCommand(QueuedCommand):
                 current_time=room.playback.position_at(now),
                 is_playing=room.playback.playing,
                 url="" if believes_it_controls(room, user) else room.playback.url,
-                timestamp=int(now * 1000),
+                timestamp=int(room.playback.moment(now) * 1000),
                 seq=room.seq,
             )
             self.session.send(text_frame(m.encode(answer)))

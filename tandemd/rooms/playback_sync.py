@@ -10,10 +10,19 @@ from collections.abc import Callable, Iterable
 from .. import messages as m
 from ..interfaces import IClusterClock, PlayerStatus
 from ..messages.framing import text_frame
-from ..rules.commands import Command, CorrectPlayback, HoldPlayback, StopAtEnd, StopUnwatched, Watching
+from ..rules.commands import (
+    Command,
+    CorrectPlayback,
+    HoldPlayback,
+    MeasuredDelay,
+    StopAtEnd,
+    StopUnwatched,
+    Watching,
+)
 from ..rules.event_types import EventType
 from ..rules.film_end import PAST_END_SECONDS, EndReport, film_end
 from ..rules.hold import HELD
+from ..rules.lead import has_changed
 from ..rules.message_builders import sync_message
 from ..rules.permissions import believes_it_controls
 from ..rules.playback import drift
@@ -38,6 +47,8 @@ from .session import Session
 
 OUT_OF_SYNC_SECONDS = 2.0
 """Seconds; a player further from the room shows another scene than the others."""
+DELAY_CHANGED_SECONDS = 5.0
+"""How long a measured delay must differ from the one that the room knows before the room learns it."""
 
 
 class PlaybackSync:
@@ -182,12 +193,30 @@ class PlaybackSync:
         now, room, sync = self._clock.now(), live.room, live.sync
         if sync.new_watchers:
             self.begin(live)
+        if now >= sync.next_delay_check_at:
+            sync.next_delay_check_at = now + 1.0
+            self._check_delays(live, now)
         if room.gate is None:
             if room.playback.playing and now >= sync.next_heartbeat_at:
                 sync.next_heartbeat_at = now + self._settings.heartbeat
                 if self._watched(live, now) and not self._ended(live, now):
                     self._corrections.send_heartbeats(live, now)
             self._expire_watchers(live, now)
+
+    def _check_delays(self, live: RoomReplica, now: float) -> None:
+        """Have the room learn the delays of members that watch, once they have differed for a while."""
+        for session in live.group:
+            player = session.player
+            if not player.watching or (member := live.room.members.get(session.user)) is None or not member.watching:
+                continue
+            measured = session.delay
+            if not has_changed(member.delay, measured):
+                player.delay_differs_since = 0.0
+            elif member.delay and not player.delay_differs_since:
+                player.delay_differs_since = now
+            elif not member.delay or now - player.delay_differs_since >= DELAY_CHANGED_SECONDS:
+                player.delay_differs_since = 0.0
+                live.commands.submit(QueuedCommand(Command(session.user, session.conn, MeasuredDelay(measured))))
 
     def _watched(self, live: RoomReplica, now: float) -> bool:
         """Say whether members watch; if none has for a while, have the timeline stand still."""
@@ -273,10 +302,9 @@ _JOINS = frozenset((EventType.USER_JOINED, EventType.USER_REJOINED, EventType.US
 
 def _watch(live: RoomReplica, watching: bool, sessions: Iterable[Session], position: float | None = None) -> None:
     # The rules ignore sessions that have left the room, or speak for another member now.
-    members = tuple((session.user, session.conn) for session in sessions)
-    for start in range(0, len(members), MAX_MEMBERS_PER_COMMIT):
-        live.commands.submit(
-            QueuedCommand(
-                Command("", "", Watching(watching, members[start : start + MAX_MEMBERS_PER_COMMIT], position))
-            )
-        )
+    watchers = list(sessions)
+    for start in range(0, len(watchers), MAX_MEMBERS_PER_COMMIT):
+        some = watchers[start : start + MAX_MEMBERS_PER_COMMIT]
+        members = tuple((session.user, session.conn) for session in some)
+        delays = tuple(session.delay for session in some) if watching else ()
+        live.commands.submit(QueuedCommand(Command("", "", Watching(watching, members, position, delays))))

@@ -27,11 +27,13 @@ class PlayerState:
     out_of_sync_since: since when its play state or position differs from the room, 0.0 if it does not.
     corrections_sent, corrected_at: the corrections without effect, and the time of the last one.
     compared_position, compared_at: the last report out of step; 0.0 if it has sent none.
+    delay_differs_since: since when the measured delay differs from the one that the room knows; 0.0 if it does not.
     """
 
     __slots__ = (
         "position", "playing", "reported_at", "ended", "duration", "duration_since", "watching", "away_position", "away_at",
         "in_step_with", "out_of_sync_since", "corrections_sent", "corrected_at", "compared_position", "compared_at",
+        "delay_differs_since",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -50,6 +52,7 @@ class PlayerState:
         self.corrected_at = 0.0
         self.compared_position = 0.0
         self.compared_at = 0.0
+        self.delay_differs_since = 0.0
 
     def joined(self, watching: bool, now: float) -> None:
         """Note that the session speaks for a member now. watching: whether the room knows that it watches.
@@ -92,12 +95,16 @@ class SyncState:
     titled_at: when the present title was sent to the members here.
     watched_at: when a member was last known to watch.
     new_watchers: sessions whose reports have begun, which the room does not know yet.
+    next_delay_check_at: when the delays of members are compared next.
     """
 
-    __slots__ = ("host", "host_evidence", "new_watchers", "next_heartbeat_at", "titled_at", "watched_at")
+    __slots__ = (
+        "host", "host_evidence", "new_watchers", "next_delay_check_at", "next_heartbeat_at", "titled_at", "watched_at",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.next_heartbeat_at = 0.0
+        self.next_delay_check_at = 0.0
         self.host: Session | None = None
         self.host_evidence = HostEvidence()
         self.titled_at = 0.0

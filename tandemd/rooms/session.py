@@ -57,6 +57,7 @@ class Session:
     quality: see `PlayerStatus`.
     player: the state of its player.
     round_trip: the round trip of the connection in seconds, 0.0 before the first pong.
+    delay: its one-way delay in ms, see `rules.lead.one_way_delay`.
     lagging: whether the client reads more slowly than the node writes.
     on_drained: called when the client has read all output.
     unconfirmed_relays: relays that the client may not have received.
@@ -70,7 +71,8 @@ class Session:
     """
 
     __slots__ = (
-        "_outbox", "_transport", "address", "ahead", "pending_join", "lagging", "conn", "detached", "raw_send", "pending_frames",
+        "_outbox", "_transport", "address", "ahead", "pending_join", "lagging", "conn", "delay", "detached", "raw_send",
+        "pending_frames",
         "gone", "group", "unconfirmed_relays", "meter", "nonce", "on_drained", "player", "quality", "relayed", "round_trip",
         "user", "write", "write_rest", "has_failed_pin",
     )  # fmt: skip
@@ -93,6 +95,7 @@ class Session:
         self.ahead = 0
         self.player = PlayerState()
         self.round_trip = 0.0
+        self.delay = 0
         self.quality = "unknown"
         self.lagging = False
         self.on_drained: Callable[[], None] | None = None

@@ -39,6 +39,7 @@ class Enter(Struct, frozen=True, gc=False):
     role: "host" or "guest" from a valid auth token, else "". named: whether the auth token gave the name.
     modern: whether the client has a proof of identity besides its address: it keeps a token, or sends an `id`.
     follows: whether the client follows the room also while its member is host.
+    schedules: whether the client starts its player at the time that PLAY_PAUSE names.
     """
 
     username: str | None
@@ -52,6 +53,7 @@ class Enter(Struct, frozen=True, gc=False):
     named: bool = False
     modern: bool = False
     follows: bool = False
+    schedules: bool = False
     id: int | None = None
 
 
@@ -98,11 +100,20 @@ class Watching(Struct, frozen=True, gc=False):
     """Report members whose positions have begun or ceased to arrive. members: (user id, connection) of each.
 
     position: of a player that has played on while its positions did not arrive, in seconds; None without one.
+    delays: of the members, in the same order, as `lead.one_way_delay` returns them; empty if they do not matter.
     """
 
     watching: bool
     members: tuple[tuple[str, str], ...]
     position: float | None = None
+    delays: tuple[int, ...] = ()
+    id: int | None = None
+
+
+class MeasuredDelay(Struct, frozen=True, gc=False):
+    """Report the delay of the member, which has changed. delay: see `lead.one_way_delay`."""
+
+    delay: int
     id: int | None = None
 
 

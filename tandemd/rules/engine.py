@@ -26,6 +26,7 @@ from .commands import (
     Enter,
     HoldPlayback,
     Lost,
+    MeasuredDelay,
     NodeLost,
     Probe,
     Reattach,
@@ -130,6 +131,8 @@ class Rules:
                 return self._due(room, now, body.floor)
             case Watching():
                 return playback_commands.watching(room, body, now)
+            case MeasuredDelay():
+                return playback_commands.learn_delay(room, command, body)
             case CorrectPlayback() | HoldPlayback():
                 return playback_commands.follow_host(room, command, body, now)
             case StopUnwatched():

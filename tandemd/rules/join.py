@@ -24,7 +24,7 @@ from .identity import (
     proves_identity,
 )
 from .membership import with_departed
-from .message_builders import host_changed, number_parts, sync_message, user_left
+from .message_builders import host_changed, milliseconds, number_parts, sync_message, user_left
 from .permissions import believes_it_controls
 from .settings import RuleSettings
 from .state import GUEST, HOST, MEMBER, Member, Room
@@ -110,7 +110,7 @@ def _admit(room: Room, command: Command, body: Enter, name: str | None, claimed:
     changes[MEMBER + user] = Member(
         user, name, command.conn, order, now, address=body.address, token=body.new_token,
         identity_proven=body.id is not None, nonce=command.nonce,
-        role=body.role, name_from_token=body.named, since=room.seq + 1, follows=body.follows,
+        role=body.role, name_from_token=body.named, since=room.seq + 1, follows=body.follows, schedules=body.schedules,
         successor_of=claimed.user_id if claimed is not None and old is None else "",
     )  # fmt: skip
     messages.append(_joined(room, user, name))
@@ -153,6 +153,7 @@ def _come_back(room: Room, member: Member, command: Command, body: Enter, name: 
         name_from_token=body.named,
         since=member.since if by_token else room.seq + 1,
         follows=body.follows,
+        schedules=body.schedules,
     )
     changes: dict[str, Any] = {MEMBER + member.user_id: back}
     messages: list[m.LoggedMessage] = []
@@ -283,6 +284,7 @@ def state_of(
     features: the abilities of the node, see `messages.features`.
     resumed, token: as in `greeting`.
     """
+    start = room.playback.moment(now)
     return m.RoomState(
         room_id=room.room_id,
         url=room.playback.url,
@@ -297,6 +299,7 @@ def state_of(
         server_time=int(now * 1000),
         protocol=m.PROTOCOL,
         features=features,
+        at=milliseconds(start) if start > now else None,
         token=token,
         resumed=resumed,
         gate=m.GateState(room.gate.position, list(room.gate.pending)) if room.gate else None,

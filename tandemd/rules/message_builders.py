@@ -18,10 +18,17 @@ def number_parts(*messages: m.LoggedMessage) -> tuple[m.LoggedMessage, ...]:
     return tuple(msgspec.structs.replace(message, part=(i, count)) for i, message in enumerate(messages, 1))
 
 
-def play_pause(room: Room, user: str, position: float, playing: bool, now: float) -> m.PlayPauseEvent:
+def milliseconds(seconds: float) -> float:
+    """Return a server time in ms with fractions, as messages carry it."""
+    return round(seconds * 1000, 3)
+
+
+def play_pause(
+    room: Room, user: str, position: float, playing: bool, at: float, *, scheduled: bool = False
+) -> m.PlayPauseEvent:
     """Return the PLAY_PAUSE of the room's next commit.
 
-    user: the actor. position: seconds of film at server time `now`.
+    user: the actor. position: seconds of film at server time `at`. scheduled: whether `at` is ahead.
     """
     return m.PlayPauseEvent(
         seq=room.seq + 1,
@@ -29,7 +36,8 @@ def play_pause(room: Room, user: str, position: float, playing: bool, now: float
         user_id=user,
         control="play" if playing else "pause",
         current_time=position,
-        timestamp=int(now * 1000),
+        timestamp=int(at * 1000),
+        at=milliseconds(at) if scheduled else None,
     )
 
 
@@ -65,9 +73,12 @@ def sync_message(room: Room, now: float) -> m.PlayPauseEvent | m.SeekPause:
     """Return a message that brings one player to the room's position. It belongs to no commit."""
     if room.gate is not None:
         return m.SeekPause(user_id=m.SERVER, current_time=room.gate.position, timestamp=int(now * 1000))
+    playback = room.playback
+    at = playback.moment(now)
     return m.PlayPauseEvent(
         user_id=m.SERVER,
-        control="play" if room.playback.playing else "pause",
-        current_time=room.playback.position_at(now),
-        timestamp=int(now * 1000),
+        control="play" if playback.playing else "pause",
+        current_time=playback.position_at(now),
+        timestamp=int(at * 1000),
+        at=milliseconds(at) if at > now else None,
     )

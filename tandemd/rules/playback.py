@@ -11,10 +11,10 @@ class Playback(Struct, frozen=True, gc=False):
     """The title of a room and its timeline.
 
     url: the title, or "" before the first one.
-    position: seconds into the title at server time `at` (seconds since 1970).
+    position: seconds into the title at server time `at` (seconds since 1970), which may be up to `lead.MAX_LEAD_SECONDS` ahead.
     rate: seconds of film per second while playing.
     known: whether a control or the host's player has set the position since the title was chosen.
-    control_at: server time of the last control by a member (or of the gate's opening); 0.0 before the first one.
+    control_at: server time at which the last control by a member (or the gate's opening) takes effect; 0.0 before the first one.
     titled_at: server time of the choice of the title; 0.0 before the first one.
     titled_seq, titled_by: seq of the commit that set the title, and the user id of the member that chose it.
     left_position, left_at: the position of the last title that a player showed, in seconds, when the members left it, and the
@@ -48,10 +48,14 @@ class Playback(Struct, frozen=True, gc=False):
             return self.position + (now - self.at) * self.rate
         return self.position
 
-    def controlled(self, position: float, playing: bool, now: float) -> "Playback":
-        """Return the timeline after a control by a member that may control it."""
+    def moment(self, now: float) -> float:
+        """Return the server time of `position_at(now)` for messages: `now`, or the start of a timeline that begins later."""
+        return self.at if self.at > now and self.playing else now
+
+    def controlled(self, position: float, playing: bool, at: float) -> "Playback":
+        """Return the timeline after a control by a member that may control it. at: server time at which it takes effect."""
         return replace(
-            self, position=position, at=now, playing=playing, known=True, control_at=now, held=False, unwatched=False
+            self, position=position, at=at, playing=playing, known=True, control_at=at, held=False, unwatched=False
         )
 
     def corrected(self, position: float, playing: bool, now: float) -> "Playback":

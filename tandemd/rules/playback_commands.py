@@ -10,9 +10,19 @@ from .. import messages as m
 from ..errors import ErrorCode, RequestError
 from . import hold
 from . import ready_gate as gates
-from .commands import Command, CorrectPlayback, Decision, HoldPlayback, StopAtEnd, StopUnwatched, Watching
+from .commands import (
+    Command,
+    CorrectPlayback,
+    Decision,
+    HoldPlayback,
+    MeasuredDelay,
+    StopAtEnd,
+    StopUnwatched,
+    Watching,
+)
 from .event_types import EventType
 from .gate import Gate
+from .lead import has_changed, lead
 from .message_builders import number_parts, play_pause, seek_pause, sync_message
 from .playback_authority import missed_title
 from .settings import RuleSettings
@@ -40,13 +50,14 @@ def control(room: Room, member: Member, body: m.PlayPause, now: float) -> Decisi
     position = body.current_time
     if position is None:
         position = room.gate.position if room.gate else room.playback.position_at(now)
-    changes: dict[str, Any] = {"playback": room.playback.controlled(position, playing, now)}
+    ahead = lead(room) if playing else 0.0
+    changes: dict[str, Any] = {"playback": room.playback.controlled(position, playing, now + ahead)}
     if room.gate is not None:
         changes["gate"] = None
     return Decision(
         EventType.PLAY_PAUSE,
         changes,
-        (play_pause(room, member.user_id, position, playing, now),),
+        (play_pause(room, member.user_id, position, playing, now + ahead, scheduled=ahead > 0),),
         {"control": body.control, "position": position},
         reschedule=room.gate is not None,
     )
@@ -156,16 +167,25 @@ def _make_known(room: Room, now: float) -> Decision:
 def watching(room: Room, body: Watching, now: float) -> Decision:
     """Note which members have begun or ceased to watch. The timeline goes on with the first one."""
     changes: dict[str, Any] = {}
-    for user, conn in body.members:
+    for number, (user, conn) in enumerate(body.members):
         member = room.members.get(user)
         if member is not None and member.conn == conn and member.watching != body.watching:
-            changes[MEMBER + user] = msgspec.structs.replace(member, watching=body.watching)
+            delay = (body.delays[number] if body.delays else 0) or member.delay
+            changes[MEMBER + user] = msgspec.structs.replace(member, watching=body.watching, delay=delay)
     if changes and body.watching and room.playback.unwatched:
         changes["playback"] = room.playback.watched_again(now, body.position)
     decision = Decision(changes=changes)
     if not body.watching and MEMBER + room.host in changes:
         return hold.release(room, decision, now)
     return decision
+
+
+def learn_delay(room: Room, command: Command, body: MeasuredDelay) -> Decision:
+    """Note the delay of a member that its node has measured."""
+    member = room.members.get(command.user)
+    if member is None or member.conn != command.conn or not has_changed(member.delay, body.delay):
+        return Decision()
+    return Decision(changes={MEMBER + command.user: msgspec.structs.replace(member, delay=body.delay)})
 
 
 def may_be_watched(room: Room) -> bool:

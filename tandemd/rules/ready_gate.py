@@ -16,6 +16,7 @@ from .. import messages as m
 from .commands import Decision
 from .event_types import EventType
 from .gate import Gate
+from .lead import lead
 from .message_builders import play_pause
 from .settings import MAX_MEMBERS_PER_COMMIT
 from .state import MEMBER, Room
@@ -65,10 +66,11 @@ def opens_at(gate: Gate, deadline: float, quorum: float, quorum_after: float) ->
     return gate.since + deadline
 
 
-def open_gate(room: Room, gate: Gate, now: float) -> Decision:
+def open_gate(room: Room, gate: Gate, now: float, leaving: Sequence[str] = ()) -> Decision:
     """Open a gate of the room; the film continues at the gate's position if it was playing.
 
     Pending members have missed the gate; at most `MAX_MEMBERS_PER_COMMIT` of them are counted.
+    leaving: user ids of members that the same decision removes.
     """
     decision = Decision(EventType.GATE_OPENED, {"gate": None}, (), _details(gate), reschedule=True)
     for user in gate.pending[:MAX_MEMBERS_PER_COMMIT]:
@@ -76,8 +78,9 @@ def open_gate(room: Room, gate: Gate, now: float) -> Decision:
         if late is not None and late.missed < MAX_MISSED_GATES:
             decision.changes[MEMBER + user] = msgspec.structs.replace(late, missed=late.missed + 1)
     if gate.resume:
-        decision.changes["playback"] = room.playback.controlled(gate.position, True, now)
-        decision.messages = (play_pause(room, m.SERVER, gate.position, True, now),)
+        ahead = lead(room, leaving)
+        decision.changes["playback"] = room.playback.controlled(gate.position, True, now + ahead)
+        decision.messages = (play_pause(room, m.SERVER, gate.position, True, now + ahead, scheduled=ahead > 0),)
     return decision
 
 
@@ -94,7 +97,7 @@ def without_members(room: Room, users: Sequence[str], decision: Decision, now: f
     if gate.pending:
         decision.changes["gate"] = gate
         return decision
-    opening = open_gate(room, gate, now)
+    opening = open_gate(room, gate, now, users)
     decision.changes.update(opening.changes)
     decision.messages += opening.messages
     return decision

@@ -119,6 +119,8 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     follows: whether the client follows the room also while the member is host.
     successor_of: user id of the host whose address and name the newcomer had; "" for none. See `identity.successor`.
     probed_at: server time at which the member's node was last asked to probe the connection; 0.0 for never.
+    schedules: whether the client starts its player at the time that PLAY_PAUSE names.
+    delay: the one-way delay of the connection in ms, as its node has measured it; 0 for not yet.
     """
 
     user_id: str
@@ -143,6 +145,8 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     follows: bool = False
     successor_of: str = ""
     probed_at: float = 0.0
+    schedules: bool = False
+    delay: int = 0
 
     @property
     def has_secret(self) -> bool:

@@ -203,4 +203,5 @@ class PendingJoin:
             named=bool(claims and claims.name),
             modern=join.keeps_token or join.id is not None or bool(join.nonce),
             follows=join.follows,
+            schedules=join.schedules,
         )

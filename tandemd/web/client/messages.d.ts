@@ -98,6 +98,11 @@ export interface ClientJoin {
    * @default false
    */
   follows?: boolean;
+  /**
+   * The client starts its player at `at` of PLAY_PAUSE.
+   * @default false
+   */
+  schedules?: boolean;
 }
 
 /** Leave the room for good. The last member to leave ends it. It also ends a JOIN that waits. */
@@ -408,6 +413,11 @@ export interface ServerRoomState {
   protocol: number;
   /** The abilities of the server; see [Features](#features). Ignore names that you do not know. */
   features: string[];
+  /**
+   * Only while a start is scheduled: the time on the server's clock at which the film starts, in ms with fractions.
+   * Until then it stands at `currentTime`, although `isPlaying` is true.
+   */
+  at?: number;
   /** A secret, if JOIN asked for one; send it in the next JOIN. */
   token?: string;
   /** In the answer to a `resume`, whether all missed messages came before this one. */
@@ -631,8 +641,13 @@ export interface ServerPlayPause {
   control: "pause" | "play";
   /** The film's position at `timestamp`, in seconds. */
   currentTime: number;
-  /** The server's clock. */
+  /** The server's clock; that of the start, if it is scheduled. */
   timestamp: number;
+  /**
+   * Only if the start is scheduled: the time on the server's clock at which the film starts, in ms with fractions. It
+   * may be up to 0.5 s ahead.
+   */
+  at?: number;
 }
 
 /** Go to this position, pause, and answer READY when the player could play. */
