@@ -43,7 +43,7 @@ class Limits:
     control_rate: Rate = key(
         rate(),
         "10/s, burst 60",
-        "PLAY_PAUSEs of one connection; the same for SEEK, READY, URL_CHANGE, REQUEST_SYNC, PLAYBACK_ACK, SYNC_RESPONSE.",
+        "PLAY_PAUSEs of one connection; the same for SEEK, SET_RATE, READY, URL_CHANGE, REQUEST_SYNC, PLAYBACK_ACK, SYNC_RESPONSE.",
     )
     chat_rate: Rate = key(rate(), "5/s, burst 30", "CHATs of one connection.")
     ping_rate: Rate = key(rate(), "5/s, burst 50", "PINGs of one connection.")

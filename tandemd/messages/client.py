@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from .fields import Count, Id, Nonce, Seconds, check_id
+from .fields import Count, Id, Nonce, Rate, Seconds, check_id
 
 
 class ClientMessage(
@@ -102,6 +102,17 @@ class Seek(ClientMessage, tag="SEEK", frozen=True, kw_only=True):
 
     current_time: Seconds
     is_playing: bool = False
+    seq: Count | None = None
+
+
+class SetRate(ClientMessage, tag="SET_RATE", frozen=True, kw_only=True):
+    """Play faster or slower for all members. A new title has rate 1 again.
+
+    rate: seconds of film per second.
+    seq: as in PLAY_PAUSE.
+    """
+
+    rate: Rate
     seq: Count | None = None
 
 
@@ -346,7 +357,7 @@ Relay = Offer | Answer | IceCandidate | PlaybackAck | SyncResponse
 """Messages from one member to one other, outside the room's log."""
 
 CLIENT_MESSAGES: tuple[type[ClientMessage], ...] = (
-    Join, Leave, Ping, PlayPause, Seek, Ready, HostHeartbeat, PositionUpdate, UrlChange, RequestSync, UpdateUsername,
+    Join, Leave, Ping, PlayPause, Seek, SetRate, Ready, HostHeartbeat, PositionUpdate, UrlChange, RequestSync, UpdateUsername,
     ToggleGuestControl, TransferHost, DelegateControl, LockRoom, Kick, Ban, Unban, Chat, Offer, Answer, IceCandidate,
     PlaybackAck, SyncResponse,
 )  # fmt: skip

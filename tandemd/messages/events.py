@@ -90,6 +90,7 @@ class PlayPauseEvent(SequencedMessage, tag="PLAY_PAUSE", frozen=True, kw_only=Tr
     timestamp: the server's clock; that of the start, if it is scheduled.
     at: only if the start is scheduled: the time on the server's clock at which the film starts, in ms with fractions. It may be
     up to 0.5 s ahead.
+    rate: the playback rate, if it is not 1.
     """
 
     user_id: str
@@ -97,6 +98,22 @@ class PlayPauseEvent(SequencedMessage, tag="PLAY_PAUSE", frozen=True, kw_only=Tr
     current_time: float
     timestamp: int
     at: float | None = None
+    rate: float | None = None
+
+
+class RateChanged(SequencedMessage, tag="RATE_CHANGED", frozen=True, kw_only=True):
+    """The film plays at another rate. It plays or stands as before.
+
+    userId: the member that did it; "server" when the last member has left whose client follows the room.
+    rate: seconds of film per second.
+    currentTime: the film's position at `at`, in seconds.
+    at: a time on the server's clock, in ms with fractions.
+    """
+
+    user_id: str
+    rate: float
+    current_time: float
+    at: float
 
 
 class SeekPause(SequencedMessage, tag="SEEK_PAUSE", frozen=True, kw_only=True):
@@ -130,7 +147,7 @@ class ChatMessage(SequencedMessage, tag="CHAT", frozen=True, kw_only=True):
 
 LoggedMessage = (
     UserJoined | UserLeft | LegacyLeave | HostChanged | GuestControl | ControlDelegated | RoomLocked | UsernameUpdated |
-    PlayPauseEvent | SeekPause | UrlChanged | ChatMessage
+    PlayPauseEvent | RateChanged | SeekPause | UrlChanged | ChatMessage
 )  # fmt: skip
 """The messages that commits carry."""
 

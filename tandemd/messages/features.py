@@ -13,6 +13,7 @@ FEATURES = {
     "gate": "a SEEK waits for the watching members: SEEK_PAUSE, READY, and `gate` in ROOM_STATE.",
     "invites": "invite codes: `/api/short-id`, `/api/room` and `/room`.",
     "moderation": "LOCK_ROOM, KICK, BAN, UNBAN, and the messages that they cause.",
+    "rate": "SET_RATE, RATE_CHANGED, and `rate` in ROOM_STATE, PLAY_PAUSE and HOST_HEARTBEAT.",
     "resume": "`resume` in JOIN: the server replays the messages that a member missed.",
     "scheduled-starts": "`schedules` in JOIN: PLAY_PAUSE, and ROOM_STATE until then, name the moment of a start in `at`.",
     "seq": "messages of changes have `seq` and `prev`; a control with `seq` cannot reach a title that its sender has not seen.",

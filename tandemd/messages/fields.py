@@ -39,6 +39,9 @@ MAX_SECONDS = 2**43
 Seconds = Annotated[float, Meta(ge=0, le=MAX_SECONDS)]
 """A position in a title, in seconds."""
 
+Rate = Annotated[float, Meta(ge=0.25, le=4)]
+"""A playback rate: seconds of film per second."""
+
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 """A whole number that JavaScript represents exactly."""
 

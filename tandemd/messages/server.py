@@ -12,6 +12,7 @@ from .events import (
     HostChanged,
     LegacyLeave,
     PlayPauseEvent,
+    RateChanged,
     RoomLocked,
     SeekPause,
     UrlChanged,
@@ -97,6 +98,7 @@ class RoomState(ServerMessage, tag="ROOM_STATE", frozen=True, kw_only=True):
     features: the abilities of the server; see [Features](#features). Ignore names that you do not know.
     at: only while a start is scheduled: the time on the server's clock at which the film starts, in ms with fractions. Until then
     it stands at `currentTime`, although `isPlaying` is true.
+    rate: the playback rate, if it is not 1.
     token: a secret, if JOIN asked for one; send it in the next JOIN.
     resumed: in the answer to a `resume`, whether all missed messages came before this one.
     gate: while a seek waits for members, its position and their user ids.
@@ -118,6 +120,7 @@ class RoomState(ServerMessage, tag="ROOM_STATE", frozen=True, kw_only=True):
     protocol: int
     features: tuple[str, ...]
     at: float | None = None
+    rate: float | None = None
     token: str | None = None
     resumed: bool | None = None
     gate: GateState | None = None
@@ -131,6 +134,7 @@ class Heartbeat(ServerMessage, tag="HOST_HEARTBEAT", frozen=True, kw_only=True):
     userId: always "server".
     seq: that of the state it was made from.
     timestamp: the server's clock.
+    rate: the playback rate, if it is not 1.
     """
 
     user_id: str
@@ -138,6 +142,7 @@ class Heartbeat(ServerMessage, tag="HOST_HEARTBEAT", frozen=True, kw_only=True):
     is_playing: bool
     timestamp: int
     seq: Count
+    rate: float | None = None
 
 
 class BanEntry(Struct, rename="camel", frozen=True, gc=False, omit_defaults=True):
@@ -200,6 +205,6 @@ class ServerRestart(ServerMessage, tag="SERVER_RESTART", frozen=True, kw_only=Tr
 
 SERVER_MESSAGES: tuple[type[ServerMessage], ...] = (
     RoomState, UserJoined, UserLeft, LegacyLeave, HostChanged, GuestControl, ControlDelegated, RoomLocked, UsernameUpdated,
-    PlayPauseEvent, SeekPause, UrlChanged, ChatMessage, Kicked, Bans, RoomClosed, Heartbeat, SyncResponseMessage, RelayedOffer,
-    RelayedAnswer, RelayedIceCandidate, RelayedPlaybackAck, Ack, Error, Pong, ServerRestart,
+    PlayPauseEvent, RateChanged, SeekPause, UrlChanged, ChatMessage, Kicked, Bans, RoomClosed, Heartbeat, SyncResponseMessage,
+    RelayedOffer, RelayedAnswer, RelayedIceCandidate, RelayedPlaybackAck, Ack, Error, Pong, ServerRestart,
 )  # fmt: skip

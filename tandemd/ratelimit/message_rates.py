@@ -47,6 +47,7 @@ _GROUPS: dict[type[m.ClientMessage], str] = {
     m.Answer: "description_rate",
     m.PlayPause: "control_rate",
     m.Seek: "control_rate",
+    m.SetRate: "control_rate",
     m.Ready: "control_rate",
     m.UrlChange: "control_rate",
     m.RequestSync: "control_rate",

@@ -41,6 +41,7 @@ FREQUENT_EVENTS = frozenset(
     (
         EventType.PLAY_PAUSE,
         EventType.SEEK,
+        EventType.RATE_CHANGED,
         EventType.GATE_OPENED,
         EventType.URL_CHANGE,
         EventType.CHAT,

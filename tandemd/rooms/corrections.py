@@ -107,4 +107,5 @@ class Corrections:
             is_playing=room.playback.playing,
             timestamp=int(room.playback.moment(now) * 1000),
             seq=room.seq,
+            rate=room.playback.unusual_rate,
         )

@@ -15,6 +15,7 @@ from ..rules.commands import Command, Decision
 from ..rules.engine import Rules
 from ..rules.permissions import PERMISSIONS, believes_it_controls
 from ..rules.playback_authority import newest_seen
+from ..rules.playback_commands import CONTROLS
 from ..rules.state import Room
 from .metrics import RoomMetrics
 from .playback_sync import PlaybackSync
@@ -49,12 +50,12 @@ class Dispatcher:
         self.handlers[m.PositionUpdate] = positions.position_received
         self.handlers[m.HostHeartbeat] = positions.position_received
         self.handlers[m.RequestSync] = self._request_sync
-        for control in (m.PlayPause, m.Seek, m.UrlChange):
+        for control in CONTROLS:
             self.handlers[control] = self._submit_control
         for kind in (m.Offer, m.Answer, m.IceCandidate, m.PlaybackAck, m.SyncResponse):
             self.handlers[kind] = self._relay
 
-    def _submit_control(self, session: Session, live: RoomReplica, message: m.PlayPause | m.Seek | m.UrlChange) -> None:
+    def _submit_control(self, session: Session, live: RoomReplica, message: m.ClientMessage) -> None:
         room = live.room
         seen = newest_seen(room.playback, room.seq, self._store.clock.now() - live.sync.titled_at, session.round_trip)
         self._submit_command(session, live, message, seen)

@@ -30,6 +30,7 @@ from ..rules.playback_authority import (
     FollowSettings,
     HostEvidence,
     Verdict,
+    allows_following,
     evidence_in_step,
     is_in_step,
     observe,
@@ -115,7 +116,7 @@ class PlaybackSync:
     def _observe_host(self, session: Session, live: RoomReplica, now: float) -> None:
         member, player, sync = live.room.members.get(session.user), session.player, live.sync
         playback = live.room.playback
-        if member is None or member.follows:
+        if member is None or member.follows or not allows_following(playback):
             if not playback.known and playback.url:
                 body = CorrectPlayback(playback.position, playback.playing)
                 live.commands.submit(QueuedCommand(Command(session.user, session.conn, body)))
@@ -181,7 +182,8 @@ class PlaybackSync:
         elif commit.event in _CONTROLS and not (commit.details or {}).get("followed"):
             # The host's own control is where its player is; after another member's, its player has to get there first.
             host = room.members.get(room.host)
-            followed = live.group.get(room.host) if host is not None and not host.follows else None
+            is_followed = host is not None and not host.follows and allows_following(room.playback)
+            followed = live.group.get(room.host) if is_followed else None
             sync.weigh(followed, HostEvidence(room.playback.titled_at, commit.user == room.host))
         sync.next_heartbeat_at = commit.at + self._settings.heartbeat
 
@@ -204,10 +206,10 @@ class PlaybackSync:
             self._expire_watchers(live, now)
 
     def _check_delays(self, live: RoomReplica, now: float) -> None:
-        """Have the room learn the delays of members that watch, once they have differed for a while."""
+        """Have the room learn the delays of members that watch and schedule, once they have differed for a while."""
         for session in live.group:
-            player = session.player
-            if not player.watching or (member := live.room.members.get(session.user)) is None or not member.watching:
+            player, member = session.player, live.room.members.get(session.user)
+            if member is None or not member.watching or not member.schedules:
                 continue
             measured = session.delay
             if not has_changed(member.delay, measured):
@@ -296,7 +298,7 @@ class PlaybackSync:
         ]
 
 
-_CONTROLS = frozenset((EventType.PLAY_PAUSE, EventType.SEEK))
+_CONTROLS = frozenset((EventType.PLAY_PAUSE, EventType.SEEK, EventType.RATE_CHANGED))
 _JOINS = frozenset((EventType.USER_JOINED, EventType.USER_REJOINED, EventType.USER_RESUMED))
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from .. import messages as m
 from ..errors import ErrorCode, RequestError
-from . import administration, hold, identity, join, membership, moderation, permissions, playback_commands
+from . import administration, hold, identity, join, membership, moderation, permissions, playback_commands, rate
 from . import ready_gate as gates
 from .commands import (
     Announce,
@@ -63,6 +63,7 @@ class Rules:
             m.Leave: self._leave,
             m.PlayPause: playback_commands.control,
             m.Seek: playback_commands.seek,
+            m.SetRate: rate.set_rate,
             m.Ready: functools.partial(playback_commands.ready, settings),
             m.UrlChange: functools.partial(playback_commands.change_title, titles),
             m.UpdateUsername: self._update_username,

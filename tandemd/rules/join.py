@@ -300,6 +300,7 @@ def state_of(
         protocol=m.PROTOCOL,
         features=features,
         at=milliseconds(start) if start > now else None,
+        rate=room.playback.unusual_rate,
         token=token,
         resumed=resumed,
         gate=m.GateState(room.gate.position, list(room.gate.pending)) if room.gate else None,

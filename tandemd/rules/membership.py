@@ -12,6 +12,7 @@ from .commands import Decision
 from .event_types import EventType
 from .hold import release
 from .message_builders import host_changed, number_parts, user_left
+from .rate import reset_unless_known
 from .ready_gate import without_members
 from .settings import MAX_MEMBERS_PER_COMMIT
 from .state import GUEST, MEMBER, Departed, Member, Moderation, Room
@@ -114,6 +115,7 @@ def remove(
     decision = without_members(room, users, decision, now)
     if room.host in users:
         decision = release(room, decision, now)
+    decision = reset_unless_known(room, others, decision, now)
     decision.messages = number_parts(*decision.messages)
     return decision
 

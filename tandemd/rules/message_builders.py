@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from .. import messages as m
+from .playback import Playback
 from .state import Room
 
 
@@ -38,6 +39,19 @@ def play_pause(
         current_time=position,
         timestamp=int(at * 1000),
         at=milliseconds(at) if scheduled else None,
+        rate=room.playback.unusual_rate,
+    )
+
+
+def rate_changed(room: Room, user: str, playback: Playback) -> m.RateChanged:
+    """Return the RATE_CHANGED of the room's next commit. user: the actor. playback: the timeline after it."""
+    return m.RateChanged(
+        seq=room.seq + 1,
+        prev=room.prev,
+        user_id=user,
+        rate=playback.rate,
+        current_time=playback.position,
+        at=milliseconds(playback.at),
     )
 
 
@@ -81,4 +95,5 @@ def sync_message(room: Room, now: float) -> m.PlayPauseEvent | m.SeekPause:
         current_time=playback.position_at(now),
         timestamp=int(at * 1000),
         at=milliseconds(at) if at > now else None,
+        rate=playback.unusual_rate,
     )

@@ -24,6 +24,7 @@ PERMISSIONS: dict[type[m.ClientMessage], Permission] = {
     m.Leave: Permission.MEMBER,
     m.PlayPause: Permission.CONTROLLER,
     m.Seek: Permission.CONTROLLER,
+    m.SetRate: Permission.CONTROLLER,
     m.UrlChange: Permission.CONTROLLER,
     m.HostHeartbeat: Permission.MEMBER,
     m.PositionUpdate: Permission.MEMBER,

@@ -42,6 +42,11 @@ class Playback(Struct, frozen=True, gc=False):
         """Return the same timeline of another title, or of none."""
         return self if url == self.url else replace(self, url=url)
 
+    @property
+    def unusual_rate(self) -> float | None:
+        """The rate as messages carry it: None for 1."""
+        return None if self.rate == 1.0 else self.rate
+
     def position_at(self, now: float) -> float:
         """Return the position in seconds at server time `now`; it never runs backwards from `position`."""
         if self.playing and now > self.at and not self.unwatched:
@@ -57,6 +62,11 @@ class Playback(Struct, frozen=True, gc=False):
         return replace(
             self, position=position, at=at, playing=playing, known=True, control_at=at, held=False, unwatched=False
         )
+
+    def rated(self, rate: float, now: float) -> "Playback":
+        """Return the timeline at another rate from now on, or from its start. The position is continuous."""
+        at = self.moment(now)
+        return replace(self, rate=rate, position=self.position_at(now), at=at, control_at=at)
 
     def corrected(self, position: float, playing: bool, now: float) -> "Playback":
         """Return the timeline as the host's player shows it, which is not a control."""

@@ -229,9 +229,21 @@ def missed_title(playback: Playback, user: str, seen: int | None) -> bool:
     return seen is not None and seen < playback.titled_seq and playback.titled_by != user
 
 
+def allows_following(playback: Playback) -> bool:
+    """Return whether the room follows the player of a host whose client does not follow the room.
+
+    At another rate than 1 it does not: such a client knows no rates, and its player would set all others back all the time. The
+    server guides it as a guest.
+    """
+    return playback.rate == 1.0
+
+
 def is_stalled(progress: float, elapsed: float, rate: float) -> bool:
-    """Return whether a player that says it plays makes too little progress, by two of its reports a few seconds apart."""
-    return 0.0 < elapsed <= 4 * FIRST_CORRECTION_SECONDS and abs(progress) < SLOWEST * rate * elapsed
+    """Return whether a player that says it plays makes too little progress, by two of its reports a few seconds apart.
+
+    rate: that of the room. A client that knows no rates plays at rate 1 in a faster room, which is no stall.
+    """
+    return 0.0 < elapsed <= 4 * FIRST_CORRECTION_SECONDS and abs(progress) < SLOWEST * min(rate, 1.0) * elapsed
 
 
 def correction_wait(sent: int) -> float:

@@ -24,12 +24,12 @@ from .event_types import EventType
 from .gate import Gate
 from .lead import has_changed, lead
 from .message_builders import number_parts, play_pause, seek_pause, sync_message
-from .playback_authority import missed_title
+from .playback_authority import allows_following, missed_title
 from .settings import RuleSettings
 from .state import MEMBER, Member, Room
 from .title_allowlist import TitleAllowlist, same_title
 
-CONTROLS = frozenset((m.PlayPause, m.Seek, m.UrlChange))
+CONTROLS = frozenset((m.PlayPause, m.Seek, m.SetRate, m.UrlChange))
 """The messages that are refused if their senders have not seen the present title."""
 
 
@@ -138,8 +138,8 @@ def follow_host(room: Room, command: Command, body: CorrectPlayback | HoldPlayba
     member = room.members.get(command.user)
     if member is None or member.conn != command.conn or command.user != room.host or room.gate is not None:
         return Decision()
-    if member.follows:
-        return _make_known(room, now)
+    if member.follows or not allows_following(room.playback):
+        return _make_known(room, now) if isinstance(body, CorrectPlayback) else Decision()
     if isinstance(body, HoldPlayback):
         return hold.hold(room, body, now)
     if room.playback.held and body.playing:

@@ -250,11 +250,14 @@ ODD_NUMBERS = (
     "true", '"5"', "[]", "{}", "01", "+1", ".5",
 )  # fmt: skip
 
+POSITIONS = ("currentTime", "targetTime", "duration")
+"""The fields with seconds of film."""
+
 
 def valid_fields(kind: type[Any]) -> dict[str, str]:
     """Return the JSON of a valid value for each field of a message, by its name on the wire."""
     values = {
-        str: '"https://films.example/"', float: "5.0", int: "5", bool: "true", m.SessionDescription: '{"type":"offer"}',
+        str: '"https://films.example/"', float: "2.5", int: "5", bool: "true", m.SessionDescription: '{"type":"offer"}',
         m.IceCandidateInit: '{"candidate":"c"}', m.Resume: '{"epoch":1,"seq":1}',
     }  # fmt: skip
     fields = {}
@@ -321,10 +324,10 @@ class OddValuesTests(SynchronousTestCase):
 
     def test_numbers(self) -> None:
         for kind in m.CLIENT_MESSAGES:
-            for name, valid in valid_fields(kind).items():
+            for name in valid_fields(kind):
                 for odd in ODD_NUMBERS:
                     outcome = self.check(kind, name, odd)
-                    if valid == "5.0" and odd not in ("null", "true", '"5"', "[]", "{}", "01", "+1", ".5"):
+                    if name in POSITIONS and odd not in ("null", "true", '"5"', "[]", "{}", "01", "+1", ".5"):
                         try:
                             value = float(odd)
                         except ValueError:

@@ -20,6 +20,7 @@ from tandemd.rules.commands import (
     Enter,
     HoldPlayback,
     Lost,
+    MeasuredDelay,
     NodeLost,
     Reattach,
     StalePinError,
@@ -28,6 +29,8 @@ from tandemd.rules.commands import (
     Watching,
 )
 from tandemd.rules.engine import commit_of
+from tandemd.rules.event_types import EventType
+from tandemd.rules.lead import MAX_LEAD_SECONDS
 from tandemd.rules.membership import MAX_DEPARTED_MEMBERS
 from tandemd.rules.permissions import PERMISSIONS, Permission
 from tandemd.rules.snapshot import dump, load
@@ -57,6 +60,7 @@ nonces = st.sampled_from(["", "n", "o"])
 bodies = st.one_of(
     st.builds(m.PlayPause, id=ids, control=st.sampled_from(["play", "pause"]), current_time=st.none() | positions),
     st.builds(m.Seek, id=ids, current_time=positions, is_playing=st.booleans()),
+    st.builds(m.SetRate, id=ids, rate=st.sampled_from([0.25, 1.0, 1.0, 1.5, 4.0])),
     st.builds(m.UrlChange, id=ids, url=st.sampled_from([TITLE, OTHER_TITLE, TITLE + "?trackId=1", "javascript:0"])),
     st.builds(m.UpdateUsername, id=ids, username=st.sampled_from(["New", "\x00", "x" * 100])),
     st.builds(m.Chat, id=ids, text=st.sampled_from(["hi", "x" * 2001])),
@@ -74,6 +78,8 @@ moderations = st.one_of(
 )
 
 LIMIT = 3
+NEW_CLIENTS = ("cid", "dee")
+"""Users whose clients follow the room, know rates and can schedule a start."""
 
 
 class RoomMachine(RuleBasedStateMachine):
@@ -150,6 +156,7 @@ class RoomMachine(RuleBasedStateMachine):
 
     def commit(self, commit: Commit) -> None:
         assert commit.seq == self.room.seq + 1
+        self.check_timeline(commit)
         count = len(commit.messages)
         for part, message in enumerate(commit.messages, 1):
             assert (message.seq, message.prev) == (commit.seq, self.last_messages)
@@ -170,6 +177,24 @@ class RoomMachine(RuleBasedStateMachine):
             assert not [x for x in self.room.members.values() if x.conn]
             self.replay()
             self.begin()
+
+    def check_timeline(self, commit: Commit) -> None:
+        """A start is never in the past, nor far ahead; a rate moves nothing; messages agree with the timeline."""
+        before, after = self.room.playback, commit.changes.get("playback")
+        if after is None:
+            return
+        assert self.now <= after.at <= self.now + MAX_LEAD_SECONDS
+        if after.at > self.now:
+            assert after.playing and after.position_at(self.now) == after.position
+            assert all(member.schedules for member in self.room.members.values() if member.watching)
+        if commit.event == EventType.RATE_CHANGED:
+            assert abs(after.position_at(self.now) - before.position_at(self.now)) < 1e-6
+            assert after.rate != before.rate and (after.playing == before.playing or before.held)
+        for message in commit.messages:
+            if isinstance(message, m.PlayPauseEvent):
+                assert (message.current_time, message.control) == (after.position, "play" if after.playing else "pause")
+                assert message.timestamp == int(after.at * 1000)
+                assert message.at == (round(after.at * 1000, 3) if after.at > self.now else None)
 
     def replay(self) -> None:
         """The log alone leads to the same room, also through a dump in the middle."""
@@ -231,7 +256,9 @@ class RoomMachine(RuleBasedStateMachine):
         size, known = len(self.room.members), user in self.room.members
         before, host = self.room.moderation, self.room.host
         role = self.roles.get(user, "")
-        decision = self.command(user, conn, Enter(name, address, pin, token, new_token, resume, "inv", role=role))
+        new = user in NEW_CLIENTS
+        enter = Enter(name, address, pin, token, new_token, resume, "inv", role=role, follows=new, schedules=new)
+        decision = self.command(user, conn, enter)
         if decision is None:
             return
         if not known:
@@ -293,9 +320,26 @@ class RoomMachine(RuleBasedStateMachine):
         if decision.commits:
             assert self.room.members[user].conn == conn
 
-    @rule(user=users, watching=st.booleans())
-    def watch(self, user: str, watching: bool) -> None:
-        self.command("", "", Watching(watching, ((user, self.conn_of(user, 0)),)))
+    @rule(user=users, watching=st.booleans(), delay=st.sampled_from([0, 25, 150, 500]))
+    def watch(self, user: str, watching: bool, delay: int = 0) -> None:
+        self.command("", "", Watching(watching, ((user, self.conn_of(user, 0)),), delays=(delay,)))
+
+    @rule(delay=st.sampled_from([25, 150, 500]))
+    def new_clients_alone(self, delay: int) -> None:
+        """Only members that can schedule watch, and one of them presses."""
+        for user in USERS:
+            self.watch(user, user in NEW_CLIENTS, delay)
+        self.command("", "", Watching(True, tuple((user, self.conn_of(user, 0)) for user in NEW_CLIENTS)))
+        if self.room.host:
+            self.command(self.room.host, self.conn_of(self.room.host, 0), m.PlayPause(control="play"))
+            for user in NEW_CLIENTS:
+                self.command(user, self.conn_of(user, 0), MeasuredDelay(delay))
+
+    @invariant()
+    def a_paused_room_never_moves(self) -> None:
+        playback = self.room.playback
+        if not playback.playing:
+            assert playback.position_at(self.now) == playback.position_at(self.now + 1000.0) == playback.position
 
     @rule(user=users, position=positions, playing=st.booleans())
     def follow(self, user: str, position: float, playing: bool) -> None:

@@ -31,9 +31,10 @@ class View:
         self.locked = state.locked
         self.controllers = set(state.controllers)
         self.waits = state.gate is not None
-        self.move(state.current_time, state.is_playing, state.server_time)
+        self.rate = state.rate or 1.0
+        self.move(state.current_time, state.is_playing, state.at or state.server_time)
 
-    def move(self, position: float, playing: bool, timestamp: int) -> None:
+    def move(self, position: float, playing: bool, timestamp: float) -> None:
         self.position, self.playing, self.at = position, playing, timestamp / 1000
 
     def receive(self, message: m.LoggedMessage) -> None:
@@ -53,13 +54,18 @@ class View:
                 self.locked = message.locked
             case m.PlayPauseEvent():
                 self.waits = False
+                self.rate = message.rate or 1.0
                 self.move(message.current_time, message.control == "play", message.timestamp)
+            case m.RateChanged():
+                self.rate = message.rate
+                self.move(message.current_time, self.playing, message.at)
             case m.SeekPause():
                 self.waits = True
                 self.move(message.current_time, False, message.timestamp)
             case m.UrlChanged():
                 if message.url != self.url:
                     self.waits = False
+                    self.rate = 1.0
                     self.move(0.0, False, 0)
                 self.url = message.url
 
@@ -75,8 +81,11 @@ class View:
         assert self.playing == state.is_playing, "whether the film plays"
         # No member sees where an unwatched film stands.
         position = (
-            state.current_time if room.playback.unwatched else self.position + max(0.0, now - self.at) * self.playing
+            state.current_time
+            if room.playback.unwatched
+            else self.position + max(0.0, now - self.at) * self.playing * self.rate
         )
+        assert self.rate == (state.rate or 1.0), "the rate"
         assert abs(position - state.current_time) < TIMESTAMP_SECONDS, "the position"
         # The end of a wait in a paused room changes nothing that a member sees.
         assert self.waits or state.gate is None, "the wait for all players"
@@ -100,7 +109,7 @@ class ToldMachine(RoomMachine):
             state = state_of(self.room, self.now, ())
             for view in self.views.values():
                 playing = view.playing if held is self.room.playback.held else state.is_playing
-                view.move(state.current_time, playing, state.server_time)
+                view.move(state.current_time, playing, state.at or state.server_time)
         return decision
 
     def commit(self, commit: Commit) -> None:

@@ -7,6 +7,7 @@ export interface ClientMessages {
   PING: ClientPing;
   PLAY_PAUSE: ClientPlayPause;
   SEEK: ClientSeek;
+  SET_RATE: ClientSetRate;
   READY: ClientReady;
   HOST_HEARTBEAT: ClientHostHeartbeat;
   POSITION_UPDATE: ClientPositionUpdate;
@@ -43,6 +44,7 @@ export interface ServerMessages {
   ROOM_LOCKED: ServerRoomLocked;
   USERNAME_UPDATED: ServerUsernameUpdated;
   PLAY_PAUSE: ServerPlayPause;
+  RATE_CHANGED: ServerRateChanged;
   SEEK_PAUSE: ServerSeekPause;
   URL_CHANGE: ServerUrlChange;
   CHAT: ServerChat;
@@ -146,6 +148,17 @@ export interface ClientSeek {
    * @default false
    */
   isPlaying?: boolean;
+  /** As in PLAY_PAUSE. */
+  seq?: number | null;
+}
+
+/** Play faster or slower for all members. A new title has rate 1 again. */
+export interface ClientSetRate {
+  type: "SET_RATE";
+  /** A counter of the client's, unique within the `nonce` of its JOIN; the answer is ACK or ERROR with the same id. */
+  id?: number | null;
+  /** Seconds of film per second. */
+  rate: number;
   /** As in PLAY_PAUSE. */
   seq?: number | null;
 }
@@ -418,6 +431,8 @@ export interface ServerRoomState {
    * Until then it stands at `currentTime`, although `isPlaying` is true.
    */
   at?: number;
+  /** The playback rate, if it is not 1. */
+  rate?: number;
   /** A secret, if JOIN asked for one; send it in the next JOIN. */
   token?: string;
   /** In the answer to a `resume`, whether all missed messages came before this one. */
@@ -648,6 +663,35 @@ export interface ServerPlayPause {
    * may be up to 0.5 s ahead.
    */
   at?: number;
+  /** The playback rate, if it is not 1. */
+  rate?: number;
+}
+
+/** The film plays at another rate. It plays or stands as before. */
+export interface ServerRateChanged {
+  type: "RATE_CHANGED";
+  /** The number of the change. It grows; not every number carries a message. Absent in a message to a single member. */
+  seq?: number;
+  /**
+   * The seq of the last change before it that carried messages; a client that has not seen that one missed a message.
+   * @default 0
+   */
+  prev?: number;
+  /** [which, of how many], from 1, if the change carries several messages. */
+  part?: [number, number];
+  /**
+   * True for a missed message, after a resume. Show it; do not let it drive the player.
+   * @default false
+   */
+  replayed?: boolean;
+  /** The member that did it; "server" when the last member has left whose client follows the room. */
+  userId: string;
+  /** Seconds of film per second. */
+  rate: number;
+  /** The film's position at `at`, in seconds. */
+  currentTime: number;
+  /** A time on the server's clock, in ms with fractions. */
+  at: number;
 }
 
 /** Go to this position, pause, and answer READY when the player could play. */
@@ -782,6 +826,8 @@ export interface ServerHostHeartbeat {
   timestamp: number;
   /** That of the state it was made from. */
   seq: number;
+  /** The playback rate, if it is not 1. */
+  rate?: number;
 }
 
 /** The film's position: the answer to REQUEST_SYNC, or the position of another member's player. */
