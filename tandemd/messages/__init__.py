@@ -33,12 +33,14 @@ from .client import (
     Seek,
     SessionDescription,
     SetRate,
+    Status,
     SyncResponse,
     ToggleGuestControl,
     TransferHost,
     Unban,
     UpdateUsername,
     UrlChange,
+    WaitForBuffering,
 )
 from .codec import decode, encode, explain, recover
 from .events import (
@@ -49,6 +51,7 @@ from .events import (
     HostChanged,
     LegacyLeave,
     LoggedMessage,
+    MemberStatus,
     PlayPauseEvent,
     RateChanged,
     RoomLocked,
@@ -57,9 +60,10 @@ from .events import (
     UserJoined,
     UserLeft,
     UsernameUpdated,
+    WaitForBufferingChanged,
 )
 from .features import FEATURES, PROTOCOL
-from .fields import MAX_SECONDS, SERVER, Count, Id, Seconds
+from .fields import MAX_SECONDS, SERVER, Count, Id, MemberState, Seconds
 from .relays import (
     RelayedAnswer,
     RelayedIceCandidate,
@@ -117,6 +121,8 @@ __all__ = [
     "LockRoom",
     "SequencedMessage",
     "LoggedMessage",
+    "MemberState",
+    "MemberStatus",
     "Offer",
     "Ping",
     "PROTOCOL",
@@ -147,6 +153,7 @@ __all__ = [
     "ServerRestart",
     "SessionDescription",
     "SetRate",
+    "Status",
     "SyncResponse",
     "SyncResponseMessage",
     "ToggleGuestControl",
@@ -159,6 +166,8 @@ __all__ = [
     "UserJoined",
     "UserLeft",
     "UsernameUpdated",
+    "WaitForBuffering",
+    "WaitForBufferingChanged",
     "decode",
     "encode",
     "explain",

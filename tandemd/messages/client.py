@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from .fields import Count, Id, Nonce, Rate, Seconds, check_id
+from .fields import Count, Id, MemberState, Nonce, Rate, Seconds, check_id
 
 
 class ClientMessage(
@@ -151,6 +151,24 @@ class PositionUpdate(ClientMessage, tag="POSITION_UPDATE", frozen=True, kw_only=
     url: Annotated[str, Meta(max_length=8192)] | None = None
     ended: bool = False
     duration: Seconds | None = None
+
+
+class Status(ClientMessage, tag="STATUS", frozen=True, kw_only=True):
+    """Tell the other members the sender's status. A member that has sent none since its JOIN, but for one with `resume`, watches.
+
+    status: "buffering" while the player waits for data, "away" while the member does not see the film, else "watching".
+    """
+
+    status: MemberState
+
+
+class WaitForBuffering(ClientMessage, tag="WAIT_FOR_BUFFERING", frozen=True, kw_only=True):
+    """Have the film wait for members that buffer, or not.
+
+    enabled: true to wait; a new room does not.
+    """
+
+    enabled: bool
 
 
 class UrlChange(ClientMessage, tag="URL_CHANGE", frozen=True, kw_only=True):
@@ -357,7 +375,7 @@ Relay = Offer | Answer | IceCandidate | PlaybackAck | SyncResponse
 """Messages from one member to one other, outside the room's log."""
 
 CLIENT_MESSAGES: tuple[type[ClientMessage], ...] = (
-    Join, Leave, Ping, PlayPause, Seek, SetRate, Ready, HostHeartbeat, PositionUpdate, UrlChange, RequestSync, UpdateUsername,
-    ToggleGuestControl, TransferHost, DelegateControl, LockRoom, Kick, Ban, Unban, Chat, Offer, Answer, IceCandidate,
-    PlaybackAck, SyncResponse,
+    Join, Leave, Ping, PlayPause, Seek, SetRate, Ready, HostHeartbeat, PositionUpdate, UrlChange, RequestSync, Status,
+    UpdateUsername, ToggleGuestControl, WaitForBuffering, TransferHost, DelegateControl, LockRoom, Kick, Ban, Unban, Chat, Offer,
+    Answer, IceCandidate, PlaybackAck, SyncResponse,
 )  # fmt: skip

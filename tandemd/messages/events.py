@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from .base import SequencedMessage
+from .fields import MemberState
 
 
 class UserJoined(SequencedMessage, tag="USER_JOINED", frozen=True, kw_only=True):
@@ -101,6 +102,25 @@ class PlayPauseEvent(SequencedMessage, tag="PLAY_PAUSE", frozen=True, kw_only=Tr
     rate: float | None = None
 
 
+class MemberStatus(SequencedMessage, tag="MEMBER_STATUS", frozen=True, kw_only=True):
+    """A member has another status.
+
+    status: as in STATUS.
+    """
+
+    user_id: str
+    status: MemberState
+
+
+class WaitForBufferingChanged(SequencedMessage, tag="WAIT_FOR_BUFFERING", frozen=True, kw_only=True):
+    """Whether the film waits for members that buffer.
+
+    enabled: true if it does.
+    """
+
+    enabled: bool
+
+
 class RateChanged(SequencedMessage, tag="RATE_CHANGED", frozen=True, kw_only=True):
     """The film plays at another rate. It plays or stands as before.
 
@@ -120,7 +140,7 @@ class SeekPause(SequencedMessage, tag="SEEK_PAUSE", frozen=True, kw_only=True):
     """Go to this position, pause, and answer READY when the player could play.
 
     userId: always "server", so that the sender of SEEK does the same.
-    by: the sender of SEEK.
+    by: the sender of SEEK; absent if the film waits for members that buffer.
     """
 
     user_id: str
@@ -147,7 +167,7 @@ class ChatMessage(SequencedMessage, tag="CHAT", frozen=True, kw_only=True):
 
 LoggedMessage = (
     UserJoined | UserLeft | LegacyLeave | HostChanged | GuestControl | ControlDelegated | RoomLocked | UsernameUpdated |
-    PlayPauseEvent | RateChanged | SeekPause | UrlChanged | ChatMessage
+    PlayPauseEvent | RateChanged | SeekPause | UrlChanged | ChatMessage | MemberStatus | WaitForBufferingChanged
 )  # fmt: skip
 """The messages that commits carry."""
 

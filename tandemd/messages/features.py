@@ -17,5 +17,6 @@ FEATURES = {
     "resume": "`resume` in JOIN: the server replays the messages that a member missed.",
     "scheduled-starts": "`schedules` in JOIN: PLAY_PAUSE, and ROOM_STATE until then, name the moment of a start in `at`.",
     "seq": "messages of changes have `seq` and `prev`; a control with `seq` cannot reach a title that its sender has not seen.",
+    "status": "STATUS, MEMBER_STATUS, and WAIT_FOR_BUFFERING of the host.",
 }
 """Each feature and its meaning. `app.settings.features_of` leaves out the features that the configuration turns off."""

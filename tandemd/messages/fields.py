@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -41,6 +41,9 @@ Seconds = Annotated[float, Meta(ge=0, le=MAX_SECONDS)]
 
 Rate = Annotated[float, Meta(ge=0.25, le=4)]
 """A playback rate: seconds of film per second."""
+
+MemberState = Literal["watching", "buffering", "away"]
+"""The status of a member, as its client says."""
 
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 """A whole number that JavaScript represents exactly."""

@@ -11,6 +11,7 @@ from .events import (
     GuestControl,
     HostChanged,
     LegacyLeave,
+    MemberStatus,
     PlayPauseEvent,
     RateChanged,
     RoomLocked,
@@ -19,8 +20,9 @@ from .events import (
     UserJoined,
     UserLeft,
     UsernameUpdated,
+    WaitForBufferingChanged,
 )
-from .fields import Count
+from .fields import Count, MemberState
 from .relays import RelayedAnswer, RelayedIceCandidate, RelayedOffer, RelayedPlaybackAck, SyncResponseMessage
 
 
@@ -67,11 +69,15 @@ class Error(ServerMessage, tag="ERROR", frozen=True, kw_only=True):
     limit: str | None = None
 
 
-class User(Struct, rename="camel", frozen=True, gc=False):
-    """A member, as others see it."""
+class User(Struct, rename="camel", frozen=True, gc=False, omit_defaults=True):
+    """A member, as others see it.
+
+    status: as in STATUS, if it is not "watching".
+    """
 
     user_id: str
     username: str | None
+    status: MemberState | None = None
 
 
 class GateState(Struct, rename="camel", frozen=True, gc=False):
@@ -104,6 +110,7 @@ class RoomState(ServerMessage, tag="ROOM_STATE", frozen=True, kw_only=True):
     gate: while a seek waits for members, its position and their user ids.
     locked: whether the room rejects newcomers.
     controllers: user ids of the members with delegated control.
+    waitForBuffering: whether the film waits for members that buffer.
     """
 
     room_id: str
@@ -126,6 +133,7 @@ class RoomState(ServerMessage, tag="ROOM_STATE", frozen=True, kw_only=True):
     gate: GateState | None = None
     locked: bool = False
     controllers: list[str] = []
+    wait_for_buffering: bool = False
 
 
 class Heartbeat(ServerMessage, tag="HOST_HEARTBEAT", frozen=True, kw_only=True):
@@ -205,6 +213,7 @@ class ServerRestart(ServerMessage, tag="SERVER_RESTART", frozen=True, kw_only=Tr
 
 SERVER_MESSAGES: tuple[type[ServerMessage], ...] = (
     RoomState, UserJoined, UserLeft, LegacyLeave, HostChanged, GuestControl, ControlDelegated, RoomLocked, UsernameUpdated,
+    MemberStatus, WaitForBufferingChanged,
     PlayPauseEvent, RateChanged, SeekPause, UrlChanged, ChatMessage, Kicked, Bans, RoomClosed, Heartbeat, SyncResponseMessage,
     RelayedOffer, RelayedAnswer, RelayedIceCandidate, RelayedPlaybackAck, Ack, Error, Pong, ServerRestart,
 )  # fmt: skip

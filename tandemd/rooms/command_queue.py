@@ -42,6 +42,8 @@ FREQUENT_EVENTS = frozenset(
         EventType.PLAY_PAUSE,
         EventType.SEEK,
         EventType.RATE_CHANGED,
+        EventType.BUFFERING,
+        EventType.WAIT_FOR_BUFFERING,
         EventType.GATE_OPENED,
         EventType.URL_CHANGE,
         EventType.CHAT,

@@ -15,7 +15,6 @@ from ..rules.commands import Command, Decision
 from ..rules.engine import Rules
 from ..rules.permissions import PERMISSIONS, believes_it_controls
 from ..rules.playback_authority import newest_seen
-from ..rules.playback_commands import CONTROLS
 from ..rules.state import Room
 from .metrics import RoomMetrics
 from .playback_sync import PlaybackSync
@@ -29,7 +28,9 @@ RELAY_BYTES = 256
 CONGESTED = RequestError(ErrorCode.RATE_LIMITED, "This member does not read what it is sent already.", 1000)
 NO_SUCH_MEMBER = RequestError(ErrorCode.NO_SUCH_MEMBER, "`to` is not a member of this room.")
 
-_CONVERSATION = frozenset((m.Chat, m.UpdateUsername, m.Offer, m.Answer, m.IceCandidate, m.PlaybackAck, m.SyncResponse))
+_CONVERSATION = frozenset(
+    (m.Chat, m.Status, m.UpdateUsername, m.Offer, m.Answer, m.IceCandidate, m.PlaybackAck, m.SyncResponse)
+)
 """Messages that may use only a part of a room's credit. The rest is left for controls and moderation."""
 
 
@@ -50,7 +51,7 @@ class Dispatcher:
         self.handlers[m.PositionUpdate] = positions.position_received
         self.handlers[m.HostHeartbeat] = positions.position_received
         self.handlers[m.RequestSync] = self._request_sync
-        for control in CONTROLS:
+        for control in (m.PlayPause, m.Seek, m.SetRate, m.UrlChange):
             self.handlers[control] = self._submit_control
         for kind in (m.Offer, m.Answer, m.IceCandidate, m.PlaybackAck, m.SyncResponse):
             self.handlers[kind] = self._relay

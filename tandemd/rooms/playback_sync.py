@@ -298,7 +298,7 @@ class PlaybackSync:
         ]
 
 
-_CONTROLS = frozenset((EventType.PLAY_PAUSE, EventType.SEEK, EventType.RATE_CHANGED))
+_CONTROLS = frozenset((EventType.PLAY_PAUSE, EventType.SEEK, EventType.BUFFERING, EventType.RATE_CHANGED))
 _JOINS = frozenset((EventType.USER_JOINED, EventType.USER_REJOINED, EventType.USER_RESUMED))
 
 

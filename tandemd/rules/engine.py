@@ -14,7 +14,18 @@ import msgspec
 
 from .. import messages as m
 from ..errors import ErrorCode, RequestError
-from . import administration, hold, identity, join, membership, moderation, permissions, playback_commands, rate
+from . import (
+    administration,
+    buffering,
+    hold,
+    identity,
+    join,
+    membership,
+    moderation,
+    permissions,
+    playback_commands,
+    rate,
+)
 from . import ready_gate as gates
 from .commands import (
     Announce,
@@ -66,6 +77,8 @@ class Rules:
             m.SetRate: rate.set_rate,
             m.Ready: functools.partial(playback_commands.ready, settings),
             m.UrlChange: functools.partial(playback_commands.change_title, titles),
+            m.Status: buffering.set_status,
+            m.WaitForBuffering: buffering.wait_for_buffering,
             m.UpdateUsername: self._update_username,
             m.ToggleGuestControl: self._toggle_guest_control,
             m.TransferHost: self._transfer_host,
@@ -153,6 +166,8 @@ class Rules:
             times.append(succession[0].lost_at + identity.TAKEOVER_SECONDS)
         if room.gate is not None:
             times.append(gate_opens_at(self.settings, room.gate))
+        if room.settings.wait_for_buffering and (closes_at := buffering.closes_at(room)):
+            times.append(closes_at)
         if room.empty_since:
             times.append(room.empty_since + self.settings.room_ttl)
         return min(times, default=0.0)
@@ -179,6 +194,8 @@ class Rules:
                 return membership.leave(room, member, "lost", now)
         if room.gate is not None and gate_opens_at(self.settings, room.gate) <= now:
             return gates.open_gate(room, room.gate, now)
+        if room.settings.wait_for_buffering and (decision := buffering.close_gate(room, now)) is not None:
+            return decision
         if room.empty_since and room.empty_since + self.settings.room_ttl <= now:
             return Decision(EventType.ROOM_EXPIRED, closes=True)
         return Decision()
@@ -236,7 +253,8 @@ def commit_of(room: Room, user: str, decision: Decision, now: float, rules: Rule
     room: the room that the decision was made for. user: the actor, "" for the server.
     """
     due = 0.0 if decision.closes else room.due
-    if decision.reschedule and not decision.closes:
+    # Nearly any change may begin or end the wait for a member that buffers.
+    if (decision.reschedule or (room.settings.wait_for_buffering and decision.changes)) and not decision.closes:
         after = room.copy()
         after.assign(decision.changes)
         due = rules.due(after)

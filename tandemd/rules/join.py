@@ -27,7 +27,7 @@ from .membership import with_departed
 from .message_builders import host_changed, milliseconds, number_parts, sync_message, user_left
 from .permissions import believes_it_controls
 from .settings import RuleSettings
-from .state import GUEST, HOST, MEMBER, Member, Room
+from .state import GUEST, HOST, MEMBER, WATCHING, Member, Room
 
 DEAD_CONNECTION_SECONDS = 60.0
 """Time for which a dead connection may stay unnoticed; the client missed the messages sent meanwhile."""
@@ -154,6 +154,8 @@ def _come_back(room: Room, member: Member, command: Command, body: Enter, name: 
         since=member.since if by_token else room.seq + 1,
         follows=body.follows,
         schedules=body.schedules,
+        status=member.status if body.resume and by_token else WATCHING,
+        status_at=member.status_at if body.resume and by_token else 0.0,
     )
     changes: dict[str, Any] = {MEMBER + member.user_id: back}
     messages: list[m.LoggedMessage] = []
@@ -292,7 +294,10 @@ def state_of(
         is_playing=room.playback.playing,
         host_user_id=room.host or None,
         guest_control_enabled=room.settings.guest_control,
-        users=[m.User(member.user_id, member.username) for member in room.members.values()],
+        users=[
+            m.User(member.user_id, member.username, None if member.status == WATCHING else member.status)
+            for member in room.members.values()
+        ],
         epoch=room.epoch,
         seq=room.seq,
         prev=room.prev,
@@ -306,4 +311,5 @@ def state_of(
         gate=m.GateState(room.gate.position, list(room.gate.pending)) if room.gate else None,
         locked=room.moderation.locked,
         controllers=list(room.moderation.delegates),
+        wait_for_buffering=room.settings.wait_for_buffering,
     )

@@ -21,6 +21,8 @@ class Playback(Struct, frozen=True, gc=False):
     server time of that. It is not always the previous title: members may choose several before the first one has loaded.
     held: whether the room is paused because the host's player stalls; it goes on with this player.
     unwatched: whether the timeline stands still, although it plays, because no member watches.
+    waits: user id and server time of each ready gate that closed since the last control because this member buffered; see
+    `buffering.MAX_WAITS`.
     """
 
     url: str = ""
@@ -37,6 +39,7 @@ class Playback(Struct, frozen=True, gc=False):
     left_at: float = 0.0
     held: bool = False
     unwatched: bool = False
+    waits: tuple[tuple[str, float], ...] = ()
 
     def with_url(self, url: str) -> "Playback":
         """Return the same timeline of another title, or of none."""
@@ -59,14 +62,18 @@ class Playback(Struct, frozen=True, gc=False):
 
     def controlled(self, position: float, playing: bool, at: float) -> "Playback":
         """Return the timeline after a control by a member that may control it. at: server time at which it takes effect."""
+        return self.gated(position, playing, at, ())
+
+    def gated(self, position: float, playing: bool, at: float, waits: tuple[tuple[str, float], ...]) -> "Playback":
+        """Return the timeline after the ready gate closes or opens without a control. at, waits: the new values."""
         return replace(
-            self, position=position, at=at, playing=playing, known=True, control_at=at, held=False, unwatched=False
-        )
+            self, position=position, at=at, playing=playing, known=True, control_at=at, held=False, unwatched=False, waits=waits,
+        )  # fmt: skip
 
     def rated(self, rate: float, now: float) -> "Playback":
         """Return the timeline at another rate from now on, or from its start. The position is continuous."""
         at = self.moment(now)
-        return replace(self, rate=rate, position=self.position_at(now), at=at, control_at=at)
+        return replace(self, rate=rate, position=self.position_at(now), at=at, control_at=at, waits=())
 
     def corrected(self, position: float, playing: bool, now: float) -> "Playback":
         """Return the timeline as the host's player shows it, which is not a control."""

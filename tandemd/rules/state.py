@@ -11,12 +11,12 @@ The rules see bans, delegates, answers and departed members as values of the roo
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from ..messages import LoggedMessage
+from ..messages import LoggedMessage, MemberState
 from .gate import Gate
 from .playback import Playback
 
@@ -32,6 +32,9 @@ DEPARTED = "x:"
 ANSWER = "r:"
 HOST, GUEST = "host", "guest"
 """Roles in signed tokens."""
+WATCHING: Final = "watching"
+BUFFERING: Final = "buffering"
+"""States of members; see `MemberState`."""
 PERSON_BYTES = 400
 """Approximate size of a member, a ban or a departed member in the state of a room."""
 MAX_RECENT_COMMANDS = 8
@@ -51,11 +54,13 @@ class RoomSettings(Struct, frozen=True, gc=False):
     guest_control: whether guests control the film.
     pin: None for a room without PIN.
     invite: the invite code in lower case.
+    wait_for_buffering: whether the ready gate closes for members that buffer.
     """
 
     guest_control: bool = False
     pin: Pin | None = None
     invite: str = ""
+    wait_for_buffering: bool = False
 
 
 class Ban(Struct, frozen=True, gc=False):
@@ -121,6 +126,7 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     probed_at: server time at which the member's node was last asked to probe the connection; 0.0 for never.
     schedules: whether the client starts its player at the time that PLAY_PAUSE names.
     delay: the one-way delay of the connection in ms, as its node has measured it; 0 for not yet.
+    status: as in STATUS. status_at: server time of the last change; 0.0 for none.
     """
 
     user_id: str
@@ -147,6 +153,8 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     probed_at: float = 0.0
     schedules: bool = False
     delay: int = 0
+    status: MemberState = WATCHING
+    status_at: float = 0.0
 
     @property
     def has_secret(self) -> bool:

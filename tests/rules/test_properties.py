@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
 from tandemd.errors import ERROR_MEANINGS, RequestError
+from tandemd.rules import buffering
 from tandemd.rules.commands import (
     Command,
     CorrectPlayback,
@@ -65,6 +66,8 @@ bodies = st.one_of(
     st.builds(m.UpdateUsername, id=ids, username=st.sampled_from(["New", "\x00", "x" * 100])),
     st.builds(m.Chat, id=ids, text=st.sampled_from(["hi", "x" * 2001])),
     st.builds(m.ToggleGuestControl, id=ids, enabled=st.booleans()),
+    st.builds(m.WaitForBuffering, id=ids, enabled=st.sampled_from([True, True, False])),
+    st.builds(m.Status, id=ids, status=st.sampled_from(["watching", "buffering", "buffering", "away"])),
     st.builds(m.TransferHost, id=ids, target_user_id=users),
     st.builds(m.DelegateControl, id=ids, target_user_id=users, enabled=st.sampled_from([True, True, False])),
 )
@@ -334,6 +337,33 @@ class RoomMachine(RuleBasedStateMachine):
             self.command(self.room.host, self.conn_of(self.room.host, 0), m.PlayPause(control="play"))
             for user in NEW_CLIENTS:
                 self.command(user, self.conn_of(user, 0), MeasuredDelay(delay))
+
+    @rule(status=st.sampled_from(["watching", "buffering", "buffering"]), ready=st.booleans())
+    def wait_for_some(self, status: Any, ready: bool) -> None:
+        """The room plays and waits for members that buffer. Without a control, that comes to an end."""
+        host = self.room.host
+        if not host:
+            return
+        self.command(host, self.conn_of(host, 0), m.WaitForBuffering(enabled=True))
+        for user in USERS:
+            self.watch(user, True)
+        self.command(host, self.conn_of(host, 0), m.PlayPause(control="play"))
+        for user in NEW_CLIENTS:
+            self.command(user, self.conn_of(user, 0), m.Status(status=status))
+        closed = 0
+        for _ in range(100):
+            if self.room.gate is None and not buffering.closes_at(self.room):
+                break
+            self.now = max(self.now, self.room.due)
+            gate = self.room.gate
+            self.do_due()
+            if gate is None and self.room.gate is not None:
+                closed += 1
+                for user in [*self.room.members] if ready else []:
+                    self.command(user, self.conn_of(user, 0), m.Ready(target_time=self.room.gate.position))
+        else:
+            raise AssertionError("the room never plays on")
+        assert closed <= buffering.MAX_WAITS * len(NEW_CLIENTS)
 
     @invariant()
     def a_paused_room_never_moves(self) -> None:

@@ -72,7 +72,7 @@ class RateTest(SynchronousTestCase):
 
     def test_pause_and_seek_keep_it(self) -> None:
         self.rate(2.0)
-        self.assertEqual(self.world.pause("ann").messages[0].rate, 2.0)  # type: ignore[union-attr]
+        self.assertEqual(self.world.pause("ann").messages[0].rate, 2.0)
         self.assertEqual(told(self.world.seek("ann", 500.0)), ["SEEK_PAUSE", "PLAY_PAUSE"])
         self.world.advance(10.0)
         self.assertEqual(self.world.position, 520.0)

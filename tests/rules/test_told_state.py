@@ -29,6 +29,8 @@ class View:
         self.url = state.url
         self.guest_control = state.guest_control_enabled
         self.locked = state.locked
+        self.statuses = {user.user_id: user.status for user in state.users}
+        self.wait_for_buffering = state.wait_for_buffering
         self.controllers = set(state.controllers)
         self.waits = state.gate is not None
         self.rate = state.rate or 1.0
@@ -41,8 +43,14 @@ class View:
         match message:
             case m.UserJoined() | m.UsernameUpdated():
                 self.names[message.user_id] = message.username
+                if isinstance(message, m.UserJoined):
+                    self.statuses[message.user_id] = None
+            case m.MemberStatus():
+                self.statuses[message.user_id] = None if message.status == "watching" else message.status
+            case m.WaitForBufferingChanged():
+                self.wait_for_buffering = message.enabled
             case m.UserLeft():
-                del self.names[message.user_id]
+                del self.names[message.user_id], self.statuses[message.user_id]
                 self.controllers.discard(message.user_id)
             case m.HostChanged():
                 self.host = message.host_user_id
@@ -72,6 +80,8 @@ class View:
     def check(self, room: Room, now: float) -> None:
         state = state_of(room, now, ())
         assert self.names == {user.user_id: user.username for user in state.users}, "a name or a member"
+        assert self.statuses == {user.user_id: user.status for user in state.users}, "a status"
+        assert self.wait_for_buffering == state.wait_for_buffering, "the wait for members that buffer"
         assert self.host == state.host_user_id, "the host"
         assert self.url == state.url, "the title"
         assert (self.guest_control, self.controllers) == (state.guest_control_enabled, set(state.controllers)), (

@@ -64,8 +64,8 @@ TRANSITIONS: dict[JoinState, frozenset[JoinState]] = {
 
 WITHDRAWING = frozenset(
     (
-        m.PlayPause, m.Seek, m.SetRate, m.UrlChange, m.Chat, m.UpdateUsername, m.ToggleGuestControl, m.TransferHost,
-        m.DelegateControl, m.LockRoom, m.Kick, m.Ban, m.Unban,
+        m.PlayPause, m.Seek, m.SetRate, m.UrlChange, m.Chat, m.UpdateUsername, m.ToggleGuestControl, m.WaitForBuffering,
+        m.TransferHost, m.DelegateControl, m.LockRoom, m.Kick, m.Ban, m.Unban,
     )
 )  # fmt: skip
 """Messages by which a person acts in a room. They end a waiting JOIN for another room, which would take the person out of it.

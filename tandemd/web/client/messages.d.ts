@@ -13,8 +13,10 @@ export interface ClientMessages {
   POSITION_UPDATE: ClientPositionUpdate;
   URL_CHANGE: ClientUrlChange;
   REQUEST_SYNC: ClientRequestSync;
+  STATUS: ClientStatus;
   UPDATE_USERNAME: ClientUpdateUsername;
   TOGGLE_GUEST_CONTROL: ClientToggleGuestControl;
+  WAIT_FOR_BUFFERING: ClientWaitForBuffering;
   TRANSFER_HOST: ClientTransferHost;
   DELEGATE_CONTROL: ClientDelegateControl;
   LOCK_ROOM: ClientLockRoom;
@@ -43,6 +45,8 @@ export interface ServerMessages {
   CONTROL_DELEGATED: ServerControlDelegated;
   ROOM_LOCKED: ServerRoomLocked;
   USERNAME_UPDATED: ServerUsernameUpdated;
+  MEMBER_STATUS: ServerMemberStatus;
+  WAIT_FOR_BUFFERING: ServerWaitForBuffering;
   PLAY_PAUSE: ServerPlayPause;
   RATE_CHANGED: ServerRateChanged;
   SEEK_PAUSE: ServerSeekPause;
@@ -229,6 +233,18 @@ export interface ClientRequestSync {
   id?: number | null;
 }
 
+/**
+ * Tell the other members the sender's status. A member that has sent none since its JOIN, but for one with `resume`,
+ * watches.
+ */
+export interface ClientStatus {
+  type: "STATUS";
+  /** A counter of the client's, unique within the `nonce` of its JOIN; the answer is ACK or ERROR with the same id. */
+  id?: number | null;
+  /** "buffering" while the player waits for data, "away" while the member does not see the film, else "watching". */
+  status: "away" | "buffering" | "watching";
+}
+
 /** Change the sender's name. */
 export interface ClientUpdateUsername {
   type: "UPDATE_USERNAME";
@@ -244,6 +260,15 @@ export interface ClientToggleGuestControl {
   /** A counter of the client's, unique within the `nonce` of its JOIN; the answer is ACK or ERROR with the same id. */
   id?: number | null;
   /** True to allow, false to forbid. */
+  enabled: boolean;
+}
+
+/** Have the film wait for members that buffer, or not. */
+export interface ClientWaitForBuffering {
+  type: "WAIT_FOR_BUFFERING";
+  /** A counter of the client's, unique within the `nonce` of its JOIN; the answer is ACK or ERROR with the same id. */
+  id?: number | null;
+  /** True to wait; a new room does not. */
   enabled: boolean;
 }
 
@@ -449,6 +474,11 @@ export interface ServerRoomState {
    * @default []
    */
   controllers?: string[];
+  /**
+   * Whether the film waits for members that buffer.
+   * @default false
+   */
+  waitForBuffering?: boolean;
 }
 
 /** A member joined, or came back with a reloaded page: offer a new video connection. */
@@ -630,6 +660,50 @@ export interface ServerUsernameUpdated {
   username: string;
 }
 
+/** A member has another status. */
+export interface ServerMemberStatus {
+  type: "MEMBER_STATUS";
+  /** The number of the change. It grows; not every number carries a message. Absent in a message to a single member. */
+  seq?: number;
+  /**
+   * The seq of the last change before it that carried messages; a client that has not seen that one missed a message.
+   * @default 0
+   */
+  prev?: number;
+  /** [which, of how many], from 1, if the change carries several messages. */
+  part?: [number, number];
+  /**
+   * True for a missed message, after a resume. Show it; do not let it drive the player.
+   * @default false
+   */
+  replayed?: boolean;
+  /** The member. */
+  userId: string;
+  /** As in STATUS. */
+  status: "away" | "buffering" | "watching";
+}
+
+/** Whether the film waits for members that buffer. */
+export interface ServerWaitForBuffering {
+  type: "WAIT_FOR_BUFFERING";
+  /** The number of the change. It grows; not every number carries a message. Absent in a message to a single member. */
+  seq?: number;
+  /**
+   * The seq of the last change before it that carried messages; a client that has not seen that one missed a message.
+   * @default 0
+   */
+  prev?: number;
+  /** [which, of how many], from 1, if the change carries several messages. */
+  part?: [number, number];
+  /**
+   * True for a missed message, after a resume. Show it; do not let it drive the player.
+   * @default false
+   */
+  replayed?: boolean;
+  /** True if it does. */
+  enabled: boolean;
+}
+
 /** Play or pause. */
 export interface ServerPlayPause {
   type: "PLAY_PAUSE";
@@ -718,7 +792,7 @@ export interface ServerSeekPause {
   /** The server's clock. */
   timestamp: number;
   /**
-   * The sender of SEEK.
+   * The sender of SEEK; absent if the film waits for members that buffer.
    * @default ""
    */
   by?: string;
@@ -996,6 +1070,8 @@ export interface User {
   userId: string;
   /** The name to show, or null. */
   username: string | null;
+  /** As in STATUS, if it is not "watching". */
+  status?: "away" | "buffering" | "watching";
 }
 
 /** The ready gate of a seek. */

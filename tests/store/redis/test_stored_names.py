@@ -94,9 +94,15 @@ WRITTEN: dict[str, Any] = {
         "left_at": 0.0,
         "held": False,
         "unwatched": False,
+        "waits": [],
     },
     "host": "anna",
-    "settings": {"guest_control": True, "pin": {"salt": "a1b2c3d4", "hash": "00ff00ff"}, "invite": "invite-1"},
+    "settings": {
+        "guest_control": True,
+        "pin": {"salt": "a1b2c3d4", "hash": "00ff00ff"},
+        "invite": "invite-1",
+        "wait_for_buffering": False,
+    },
     "gate": {
         "position": 62.5,
         "since": 1700000100.5,
@@ -168,9 +174,15 @@ FIELDS: dict[str, Any] = {
         "left_at": 0.0,
         "held": False,
         "unwatched": False,
+        "waits": [],
     },
     "host": "anna",
-    "settings": {"guest_control": True, "pin": {"salt": "a1b2c3d4", "hash": "00ff00ff"}, "invite": "invite-1"},
+    "settings": {
+        "guest_control": True,
+        "pin": {"salt": "a1b2c3d4", "hash": "00ff00ff"},
+        "invite": "invite-1",
+        "wait_for_buffering": False,
+    },
     "gate": {
         "position": 62.5,
         "since": 1700000100.5,
