@@ -260,13 +260,9 @@ def room(settings: CtlSettings, id: str) -> None:
         member["role"] = "host" if member["userId"] == details["hostUserId"] else ""
         member["joinedAt"], member["lostAt"] = moment(member["joinedAt"]), moment(member["lostAt"])
     columns = {
-        "userId": "MEMBER",
-        "username": "NAME",
-        "role": "ROLE",
-        "nodeId": "NODE",
-        "joinedAt": "JOINED",
-        "lostAt": "LOST",
-    }
+        "userId": "MEMBER", "username": "NAME", "role": "ROLE", "nodeId": "NODE", "joinedAt": "JOINED", "lostAt": "LOST",
+        "status": "STATUS", "delayMs": "DELAY MS", "errorMs": "AHEAD MS",
+    }  # fmt: skip
     table(members, columns)
 
 

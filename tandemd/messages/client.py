@@ -136,6 +136,7 @@ class HostHeartbeat(ClientMessage, tag="HOST_HEARTBEAT", frozen=True, kw_only=Tr
     url: ClassVar[None] = None
     ended: ClassVar[bool] = False
     duration: ClassVar[None] = None
+    at: ClassVar[None] = None
 
 
 class PositionUpdate(ClientMessage, tag="POSITION_UPDATE", frozen=True, kw_only=True):
@@ -144,6 +145,8 @@ class PositionUpdate(ClientMessage, tag="POSITION_UPDATE", frozen=True, kw_only=
     url: the title that the player shows; the server ignores positions in another one than the room's.
     ended: whether the player has played to the end of the title.
     duration: of the title in seconds, as far as the player knows it; absent for a live stream.
+    at: the time on the server's clock at which `currentTime` was read, in ms with fractions. A time that is more than 10 s from
+    the arrival counts as absent.
     """
 
     current_time: Seconds
@@ -151,6 +154,7 @@ class PositionUpdate(ClientMessage, tag="POSITION_UPDATE", frozen=True, kw_only=
     url: Annotated[str, Meta(max_length=8192)] | None = None
     ended: bool = False
     duration: Seconds | None = None
+    at: float | None = None
 
 
 class Status(ClientMessage, tag="STATUS", frozen=True, kw_only=True):

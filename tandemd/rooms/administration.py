@@ -16,6 +16,7 @@ from ..util.text import one_line
 from .queued_command import QueuedCommand
 from .registry import RoomRegistry
 from .replica import RoomReplica
+from .sync_figures import member_errors
 
 log = Logger()
 
@@ -103,6 +104,8 @@ class Administration:
         if room is None:
             return None
         now = self._store.clock.now()
+        live = self._registry.get(room_id)
+        errors = member_errors(live, now) if live is not None else {}
         return {
             "roomId": room.room_id,
             "uuid": room.room_uuid,
@@ -113,10 +116,12 @@ class Administration:
             "currentUrl": room.playback.url,
             "currentTime": round(room.playback.position_at(now), 3),
             "isPlaying": room.playback.playing,
+            "rate": room.playback.rate,
             "guestControl": room.settings.guest_control,
             "hasPin": room.settings.pin is not None,
             "invite": room.settings.invite,
             "locked": room.moderation.locked,
+            "waitForBuffering": room.settings.wait_for_buffering,
             "seekAwaits": list(room.gate.pending) if room.gate is not None else [],
             "members": [
                 {
@@ -126,6 +131,10 @@ class Administration:
                     "joinedAt": int(member.joined_at * 1000),
                     "lostAt": int(member.lost_at * 1000) if member.lost_at else None,
                     "watching": member.watching,
+                    "status": member.status,
+                    "delayMs": member.delay or None,
+                    # Only the node of the member's connection knows it.
+                    "errorMs": round(errors[member.user_id] * 1000) if member.user_id in errors else None,
                 }
                 for member in sorted(room.members.values(), key=lambda member: member.order)
             ],

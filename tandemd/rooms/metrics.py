@@ -12,6 +12,12 @@ DEFER_REASONS = (
 """Limits that defer a JOIN; most are keys of the configuration's section `limits`."""
 
 
+FIGURE_BOUNDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Seconds between players."""
+SETTLING, STEADY = "settling", "steady"
+"""The phases of `tandemd_sync_error_seconds`: within 2 s of a control, and later."""
+
+
 class RoomMetrics(MetricGroup):
     """Rooms, members, commands and commits of a node. rate_limited: see `LimitMetrics`."""
 
@@ -51,4 +57,15 @@ class RoomMetrics(MetricGroup):
         self.guest_resyncs = Counter("tandemd_guest_resyncs_total", "Position messages to a guest that was out of sync")
         self.guests_out_of_sync = Gauge(
             "tandemd_guests_out_of_sync", "Watching guests more than 2 s away from their room"
+        )
+        self.sync_error = Histogram(
+            "tandemd_sync_error_seconds",
+            "Distance of a watching member from its playing room, once a second; settling: within 2 s of a control",
+            "phase",
+            FIGURE_BOUNDS,
+        )
+        self.room_spread = Histogram(
+            "tandemd_room_spread_seconds",
+            "Distance between the first and the last of a room's watching members on this node, once a second",
+            bounds=FIGURE_BOUNDS,
         )

@@ -45,9 +45,12 @@ from .playback_settings import PlaybackSyncSettings
 from .queued_command import QueuedCommand
 from .replica import RoomReplica
 from .session import Session
+from .sync_figures import SyncFigures
 
 OUT_OF_SYNC_SECONDS = 2.0
 """Seconds; a player further from the room shows another scene than the others."""
+MEASURE_SECONDS = 1.0
+"""The time between two looks at the delays and errors of members."""
 DELAY_CHANGED_SECONDS = 5.0
 """How long a measured delay must differ from the one that the room knows before the room learns it."""
 
@@ -69,6 +72,7 @@ class PlaybackSync:
         self._rooms = rooms
         self._metrics = metrics
         self._corrections = Corrections(clock, settings, metrics)
+        self._figures = SyncFigures(metrics)
 
     def position_received(
         self, session: Session, live: RoomReplica, message: m.PositionUpdate | m.HostHeartbeat
@@ -78,6 +82,7 @@ class PlaybackSync:
         if message.url is None or same_title(message.url, playback.url):
             player, now = session.player, self._clock.now()
             position, playing = message.current_time, message.is_playing
+            player.claimed_at = message.at
             if (
                 player.in_step_with is playback
                 and playing is playback.playing
@@ -195,9 +200,9 @@ class PlaybackSync:
         now, room, sync = self._clock.now(), live.room, live.sync
         if sync.new_watchers:
             self.begin(live)
-        if now >= sync.next_delay_check_at:
-            sync.next_delay_check_at = now + 1.0
+        if now >= sync.measured_at + MEASURE_SECONDS:
             self._check_delays(live, now)
+            self._figures.measure(live, now)
         if room.gate is None:
             if room.playback.playing and now >= sync.next_heartbeat_at:
                 sync.next_heartbeat_at = now + self._settings.heartbeat

@@ -19,6 +19,7 @@ class PlayerState:
     """The player of a session. Times are server times in seconds, positions are in seconds.
 
     position, playing, reported_at: its last report; 0.0 if it has sent none.
+    claimed_at: when the client read this position, in ms as it says; None if it does not.
     ended, duration, duration_since: whether it has ended, its duration (None: not known), and since when that is the same.
     watching: whether the room knows that the member watches.
     away_position, away_at: the last report before the member ceased to watch.
@@ -31,8 +32,8 @@ class PlayerState:
     """
 
     __slots__ = (
-        "position", "playing", "reported_at", "ended", "duration", "duration_since", "watching", "away_position", "away_at",
-        "in_step_with", "out_of_sync_since", "corrections_sent", "corrected_at", "compared_position", "compared_at",
+        "position", "playing", "reported_at", "claimed_at", "ended", "duration", "duration_since", "watching", "away_position",
+        "away_at", "in_step_with", "out_of_sync_since", "corrections_sent", "corrected_at", "compared_position", "compared_at",
         "delay_differs_since",
     )  # fmt: skip
 
@@ -40,6 +41,7 @@ class PlayerState:
         self.position = 0.0
         self.playing = False
         self.reported_at = 0.0
+        self.claimed_at: float | None = None
         self.ended = False
         self.duration: float | None = None
         self.duration_since = 0.0
@@ -95,16 +97,16 @@ class SyncState:
     titled_at: when the present title was sent to the members here.
     watched_at: when a member was last known to watch.
     new_watchers: sessions whose reports have begun, which the room does not know yet.
-    next_delay_check_at: when the delays of members are compared next.
+    measured_at: when the delays and errors of members were looked at last.
     """
 
     __slots__ = (
-        "host", "host_evidence", "new_watchers", "next_delay_check_at", "next_heartbeat_at", "titled_at", "watched_at",
+        "host", "host_evidence", "new_watchers", "measured_at", "next_heartbeat_at", "titled_at", "watched_at",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.next_heartbeat_at = 0.0
-        self.next_delay_check_at = 0.0
+        self.measured_at = 0.0
         self.host: Session | None = None
         self.host_evidence = HostEvidence()
         self.titled_at = 0.0
