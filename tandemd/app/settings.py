@@ -16,7 +16,7 @@ from ..archive.writer import WriterSettings
 from ..auth.authenticator import TokenAuthenticator
 from ..auth.keys import KeyFileError
 from ..config import Config, Limits
-from ..messages import FEATURES, PROTOCOL
+from ..messages import FEATURES, PROTOCOL, DriftPolicy
 from ..ratelimit import Bounds, MessageRates, SpendingRates
 from ..ratelimit.connections import ConnectionLimits
 from ..rooms.joining.limits import JoinLimits
@@ -92,7 +92,12 @@ def authenticator_of(config: Config, clock: IReactorTime) -> TokenAuthenticator 
 
 def rule_settings_of(config: Config) -> RuleSettings:
     """Return the settings of the rules."""
-    return from_sections(RuleSettings, config.rooms, limits_of(config))
+    return from_sections(RuleSettings, config.rooms, limits_of(config), drift_policy=drift_policy_of(config))
+
+
+def drift_policy_of(config: Config) -> DriftPolicy:
+    """Return the corrections that clients make to their players."""
+    return from_sections(DriftPolicy, config.sync)
 
 
 def rules_of(config: Config) -> Rules:

@@ -19,7 +19,7 @@ from .database_sections import Postgres, Redis
 from .declaration import ConfigKey, key, section
 from .limit_sections import Limits
 from .process_sections import AdminSettings, Log, Tls
-from .room_sections import Archive, Rooms
+from .room_sections import Archive, Rooms, Sync
 from .value_types import ENDPOINT, OPTIONAL_HOST, SWITCH, duration, text
 from .web_sections import Auth, TitleSettings, Web
 
@@ -34,6 +34,7 @@ __all__ = [
     "Postgres",
     "Redis",
     "Rooms",
+    "Sync",
     "TitleSettings",
     "Tls",
     "Web",
@@ -87,6 +88,7 @@ class Config:
     auth: Auth = section(Auth)
     titles: TitleSettings = section(TitleSettings)
     rooms: Rooms = section(Rooms)
+    sync: Sync = section(Sync)
     limits: Limits = section(Limits)
     archive: Archive = section(Archive)
     postgres: Postgres = section(Postgres)

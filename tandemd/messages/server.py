@@ -91,6 +91,20 @@ class GateState(Struct, rename="camel", frozen=True, gc=False):
     waiting_for: list[str]
 
 
+class DriftPolicy(Struct, rename="camel", frozen=True, gc=False):
+    """The corrections that a client makes to its own player.
+
+    jump: the distance from the film, in seconds, beyond which the player seeks.
+    steerFrom, steerUntil: the distances at which it begins and ends to catch up by its rate.
+    maxRate: the greatest factor of the rate for that; the smallest is `2 - maxRate`.
+    """
+
+    jump: float
+    steer_from: float
+    steer_until: float
+    max_rate: float
+
+
 class RoomState(ServerMessage, tag="ROOM_STATE", frozen=True, kw_only=True):
     """The whole state of the room: the answer to JOIN. It also comes before the ERROR `stale`, and after a repair of the room.
 
@@ -111,6 +125,7 @@ class RoomState(ServerMessage, tag="ROOM_STATE", frozen=True, kw_only=True):
     locked: whether the room rejects newcomers.
     controllers: user ids of the members with delegated control.
     waitForBuffering: whether the film waits for members that buffer.
+    sync: the server's policy for corrections.
     """
 
     room_id: str
@@ -134,6 +149,7 @@ class RoomState(ServerMessage, tag="ROOM_STATE", frozen=True, kw_only=True):
     locked: bool = False
     controllers: list[str] = []
     wait_for_buffering: bool = False
+    sync: DriftPolicy | None = None
 
 
 class Heartbeat(ServerMessage, tag="HOST_HEARTBEAT", frozen=True, kw_only=True):

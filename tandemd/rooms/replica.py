@@ -58,6 +58,7 @@ class RoomReplica:
     refuse_waiting: see `CommandQueue.refuse_waiting`.
     following: applies the commits of other nodes.
     features: the abilities of the node, for ROOM_STATE.
+    drift_policy: the corrections that clients make to their players, for ROOM_STATE.
     replay: the encoded messages for members that resume.
     meter, rows: the budgets of the room, and of its rows in the archive; None for no limit.
     closed: whether the replica is out of use.
@@ -81,6 +82,7 @@ class RoomReplica:
         self.waiting = PendingJoins()
         self.tail = CommitTail()
         self.features = rules.features
+        self.drift_policy = rules.settings.drift_policy
         self.replay = Replay(rules.titles.allows)
         self.meter: Meter | None = None
         self.rows: Meter | None = None
@@ -146,7 +148,8 @@ class RoomReplica:
 
     def send_state(self, session: Session) -> None:
         """Send a session the present state, after a command about an earlier one."""
-        for message in present_state(self.room, session.user, self._store.clock.now(), self.features):
+        now = self._store.clock.now()
+        for message in present_state(self.room, session.user, now, self.features, sync=self.drift_policy):
             session.send(text_frame(m.encode(message)))
 
     def since(self, after: Version) -> list[Commit] | None:

@@ -79,7 +79,8 @@ class StoreEventHandler:
     def reloaded(self, live: RoomReplica, room: Room | None) -> None:
         """Replace the room of a replica, and send ROOM_STATE to the sessions of its members. See `OrphanedSessionHandler`."""
         live.renew(room or self._registry.blank(live.room.room_id))
-        state = text_frame(m.encode(join.state_of(live.room, self._clock.now(), live.features)))
+        now = self._clock.now()
+        state = text_frame(m.encode(join.state_of(live.room, now, live.features, sync=live.drift_policy)))
         for session in list(live.group):
             member = live.room.members.get(session.user)
             if member is not None and member.conn not in (session.conn, ""):

@@ -230,6 +230,7 @@ def greeting(
     controls: bool,
     resumed: bool | None,
     token: str | None,
+    sync: m.DriftPolicy | None = None,
 ) -> list[m.ServerMessage]:
     """Return the messages to the joining member, in order. The commit of its JOIN has been applied.
 
@@ -238,9 +239,10 @@ def greeting(
     controls: whether the member may control the film.
     resumed: whether the member has received all missed messages; None if it did not ask for them.
     token: the new resume token, None for none.
+    sync: the corrections that clients make to their players.
     """
     playback = room.playback
-    state = state_of(room, now, features, resumed=resumed, token=token)
+    state = state_of(room, now, features, resumed=resumed, token=token, sync=sync)
     messages: list[m.ServerMessage] = [state]
     if user in room.moderation.delegates:
         messages.append(permissions.own_control(room, user))
@@ -264,12 +266,14 @@ def greeting(
     return messages
 
 
-def present_state(room: Room, user: str, now: float, features: tuple[str, ...]) -> list[m.ServerMessage]:
+def present_state(
+    room: Room, user: str, now: float, features: tuple[str, ...], *, sync: m.DriftPolicy | None = None
+) -> list[m.ServerMessage]:
     """Return the messages to a member whose command was about an earlier state of the room.
 
-    features: as in `state_of`.
+    features: as in `state_of`. sync: as in `greeting`.
     """
-    told: list[m.ServerMessage] = [state_of(room, now, features)]
+    told: list[m.ServerMessage] = [state_of(room, now, features, sync=sync)]
     if user == room.host and (bans := moderation.active(room.moderation, now)):
         told.append(moderation.bans_message(bans))
     if room.gate is not None or (user != room.host and room.playback.known):
@@ -279,12 +283,18 @@ def present_state(room: Room, user: str, now: float, features: tuple[str, ...]) 
 
 
 def state_of(
-    room: Room, now: float, features: tuple[str, ...], *, resumed: bool | None = None, token: str | None = None
+    room: Room,
+    now: float,
+    features: tuple[str, ...],
+    *,
+    resumed: bool | None = None,
+    token: str | None = None,
+    sync: m.DriftPolicy | None = None,
 ) -> m.RoomState:
     """Return the ROOM_STATE of the room at server time `now`.
 
     features: the abilities of the node, see `messages.features`.
-    resumed, token: as in `greeting`.
+    resumed, token, sync: as in `greeting`.
     """
     start = room.playback.moment(now)
     return m.RoomState(
@@ -312,4 +322,5 @@ def state_of(
         locked=room.moderation.locked,
         controllers=list(room.moderation.delegates),
         wait_for_buffering=room.settings.wait_for_buffering,
+        sync=sync,
     )

@@ -2,6 +2,8 @@
 
 from msgspec import Struct
 
+from ..messages import DriftPolicy
+
 MAX_MEMBERS_PER_COMMIT = 50
 """Members that one commit changes, so that its length is bounded."""
 
@@ -14,6 +16,7 @@ class RuleSettings(Struct, frozen=True):
     kick: duration of a kick.
     gate_deadline, gate_quorum_after: the longest pause after a seek, and the pause with a quorum.
     gate_quorum: the share of waiting members that are ready, 0 to 1.
+    drift_policy: the corrections that clients make to their players, for ROOM_STATE.
     members_per_room: at most. members_per_address: members of a room with the same address, at most; 0 for any number.
     """
 
@@ -28,3 +31,4 @@ class RuleSettings(Struct, frozen=True):
     members_per_address: int
     username_length: int
     chat_length: int
+    drift_policy: DriftPolicy

@@ -15,6 +15,7 @@ from tandemd.rooms.joining.limits import JoinLimits
 
 CONVERSIONS = (
     settings.rule_settings_of,
+    settings.drift_policy_of,
     settings.playback_sync_settings_of,
     settings.message_rates_of,
     settings.spending_rates_of,
@@ -26,7 +27,7 @@ CONVERSIONS = (
     settings.writer_settings_of,
 )
 NO_KEYS = {
-    "mail_seconds", "offer_seconds", "settle_seconds", "steer_after", "steer_drift", "bounds", "send_queue",
+    "mail_seconds", "offer_seconds", "settle_seconds", "steer_after", "steer_drift", "bounds", "send_queue", "drift_policy",
     "batch_commits", "stop_seconds", "queue_commits", "queue_bytes",
 }  # fmt: skip
 """Fields that are no configuration keys."""
@@ -35,7 +36,7 @@ NO_KEYS = {
 class Settings(SynchronousTestCase):
     def test_each_field_has_the_value_of_its_key(self) -> None:
         config = Config()
-        sections = (config, config.rooms, config.limits, config.redis, config.archive)
+        sections = (config, config.rooms, config.limits, config.redis, config.archive, config.sync)
         for convert in CONVERSIONS:
             converted = convert(config)
             for field in msgspec.structs.fields(converted):

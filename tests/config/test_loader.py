@@ -106,6 +106,9 @@ class Layers(ConfigTestCase):
                 "a",
                 "a" * 40,
                 "token",
+                "0.1",
+                "0.015",
+                "1.05",
             ):
                 if value is not None:
                     break

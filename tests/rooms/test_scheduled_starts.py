@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from tandemd.messages import DriftPolicy
 from tandemd.rooms.session import Session
-from tests.support.settings import playback_sync_settings
+from tests.support.settings import playback_sync_settings, rule_settings
 
-from ..support.fake_node import EPOCH, TITLE, Client, ServiceTestCase
+from ..support.fake_node import EPOCH, OTHER_TITLE, TITLE, Client, ServiceTestCase
 
 LEAD = 0.055
 """Seconds: links in memory have no delay, which counts as the shortest one, and a margin comes on top."""
@@ -108,6 +109,19 @@ class StartTest(StartTestCase):
         self.assertHas(self.the(ann.told(), "ROOM_STATE"), currentTime=100.0, isPlaying=True, at=at)
         self.world.advance(2.0)
         self.assertAlmostEqual(self.position(), 102.0 - LEAD, 3)
+
+
+class DriftPolicyTest(StartTestCase):
+    options = {"rules": rule_settings(drift_policy=DriftPolicy(0.75, 0.05, 0.01, 1.05))}
+
+    def test_every_state_has_the_policy_of_the_configuration(self) -> None:
+        policy = {"jump": 0.75, "steerFrom": 0.05, "steerUntil": 0.01, "maxRate": 1.05}
+        self.assertEqual(self.the(self.join("cid").told(), "ROOM_STATE")["sync"], policy)
+        seq = self.world.room().seq  # type: ignore[union-attr]
+        self.ann.send("DELEGATE_CONTROL", targetUserId="bob", enabled=True)
+        self.ann.send("URL_CHANGE", url=OTHER_TITLE)
+        stale = self.bob.send("PLAY_PAUSE", control="play", seq=seq)
+        self.assertEqual(self.the(stale, "ROOM_STATE")["sync"], policy)
 
 
 class DelayTest(StartTestCase):

@@ -186,6 +186,7 @@ class JoinGreeter:
             controls=believes_it_controls(live.room, member.user_id),
             resumed=is_resumed,
             token=token if is_issued else None,
+            sync=live.drift_policy,
         )
         for message in messages:
             if session.lagging and isinstance(message, m.RoomState):

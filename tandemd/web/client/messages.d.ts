@@ -210,6 +210,11 @@ export interface ClientPositionUpdate {
   ended?: boolean;
   /** Of the title in seconds, as far as the player knows it; absent for a live stream. */
   duration?: number | null;
+  /**
+   * The time on the server's clock at which `currentTime` was read, in ms with fractions. A time that is more than 10 s
+   * from the arrival counts as absent.
+   */
+  at?: number | null;
 }
 
 /** Change the title for all members; it starts at its beginning, paused. */
@@ -479,6 +484,8 @@ export interface ServerRoomState {
    * @default false
    */
   waitForBuffering?: boolean;
+  /** The server's policy for corrections. */
+  sync?: DriftPolicy;
 }
 
 /** A member joined, or came back with a reloaded page: offer a new video connection. */
@@ -1080,6 +1087,18 @@ export interface GateState {
   currentTime: number;
   /** User ids of the members that are not READY yet. */
   waitingFor: string[];
+}
+
+/** The corrections that a client makes to its own player. */
+export interface DriftPolicy {
+  /** The distance from the film, in seconds, beyond which the player seeks. */
+  jump: number;
+  /** The distances at which it begins and ends to catch up by its rate. */
+  steerFrom: number;
+  /** The distances at which it begins and ends to catch up by its rate. */
+  steerUntil: number;
+  /** The greatest factor of the rate for that; the smallest is `2 - maxRate`. */
+  maxRate: number;
 }
 
 /** A kick or a ban in force. */
