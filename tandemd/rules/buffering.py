@@ -57,7 +57,7 @@ def close_gate(room: Room, now: float) -> Decision | None:
     kept = [wait for wait in before.waits if wait[1] > now - WAITS_SECONDS or _count(room, wait[0]) >= MAX_WAITS]
     waits = (*kept, *((user, now) for user in users))[-MAX_KEPT_WAITS:]
     changes: dict[str, Any] = {
-        "playback": before.gated(position, False, now, waits),
+        "playback": before.controlled(position, False, now, waits),
         "gate": Gate(position, now, awaited_members(room), (), True),
     }
     details = {"position": position, "resume": True, "users": users[:MAX_WAITS]}

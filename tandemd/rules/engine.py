@@ -254,7 +254,7 @@ def commit_of(room: Room, user: str, decision: Decision, now: float, rules: Rule
     """
     due = 0.0 if decision.closes else room.due
     # Nearly any change may begin or end the wait for a member that buffers.
-    if (decision.reschedule or (room.settings.wait_for_buffering and decision.changes)) and not decision.closes:
+    if (decision.reschedule or room.settings.wait_for_buffering) and not decision.closes:
         after = room.copy()
         after.assign(decision.changes)
         due = rules.due(after)

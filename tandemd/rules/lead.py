@@ -25,8 +25,8 @@ def lead(room: Room, leaving: Collection[str] = ()) -> float:
     leaving: user ids of members that the same decision removes.
     """
     count = longest = 0
-    for user, member in room.members.items():
-        if member.watching and member.conn and user not in leaving:
+    for member in room.members.values():
+        if member.watching and member.conn and member.user_id not in leaving:
             if not member.schedules:
                 return 0.0
             count += 1

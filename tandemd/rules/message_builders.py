@@ -25,12 +25,13 @@ def milliseconds(seconds: float) -> float:
 
 
 def play_pause(
-    room: Room, user: str, position: float, playing: bool, at: float, *, scheduled: bool = False
+    room: Room, user: str, position: float, playing: bool, at: float, scheduled: bool = False
 ) -> m.PlayPauseEvent:
     """Return the PLAY_PAUSE of the room's next commit.
 
     user: the actor. position: seconds of film at server time `at`. scheduled: whether `at` is ahead.
     """
+    rate = room.playback.rate
     return m.PlayPauseEvent(
         seq=room.seq + 1,
         prev=room.prev,
@@ -39,7 +40,7 @@ def play_pause(
         current_time=position,
         timestamp=int(at * 1000),
         at=milliseconds(at) if scheduled else None,
-        rate=room.playback.unusual_rate,
+        rate=None if rate == 1.0 else rate,
     )
 
 

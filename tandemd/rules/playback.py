@@ -60,14 +60,17 @@ class Playback(Struct, frozen=True, gc=False):
         """Return the server time of `position_at(now)` for messages: `now`, or the start of a timeline that begins later."""
         return self.at if self.at > now and self.playing else now
 
-    def controlled(self, position: float, playing: bool, at: float) -> "Playback":
-        """Return the timeline after a control by a member that may control it. at: server time at which it takes effect."""
-        return self.gated(position, playing, at, ())
+    def controlled(
+        self, position: float, playing: bool, at: float, waits: tuple[tuple[str, float], ...] = ()
+    ) -> "Playback":
+        """Return the timeline after a control by a member that may control it, or after the ready gate closes or opens.
 
-    def gated(self, position: float, playing: bool, at: float, waits: tuple[tuple[str, float], ...]) -> "Playback":
-        """Return the timeline after the ready gate closes or opens without a control. at, waits: the new values."""
-        return replace(
-            self, position=position, at=at, playing=playing, known=True, control_at=at, held=False, unwatched=False, waits=waits,
+        at: server time at which it takes effect. waits: the new value; a control ends all of them.
+        """
+        # Not `replace`, which takes twice the time for so many fields.
+        return Playback(
+            self.url, position, at, playing, self.rate, True, at, self.titled_at, self.titled_seq, self.titled_by,
+            self.left_position, self.left_at, False, False, waits,
         )  # fmt: skip
 
     def rated(self, rate: float, now: float) -> "Playback":

@@ -57,7 +57,7 @@ def control(room: Room, member: Member, body: m.PlayPause, now: float) -> Decisi
     return Decision(
         EventType.PLAY_PAUSE,
         changes,
-        (play_pause(room, member.user_id, position, playing, now + ahead, scheduled=ahead > 0),),
+        (play_pause(room, member.user_id, position, playing, now + ahead, ahead > 0),),
         {"control": body.control, "position": position},
         reschedule=room.gate is not None,
     )

@@ -79,8 +79,8 @@ def open_gate(room: Room, gate: Gate, now: float, leaving: Sequence[str] = ()) -
             decision.changes[MEMBER + user] = msgspec.structs.replace(late, missed=late.missed + 1)
     if gate.resume:
         ahead = lead(room, leaving)
-        decision.changes["playback"] = room.playback.gated(gate.position, True, now + ahead, room.playback.waits)
-        decision.messages = (play_pause(room, m.SERVER, gate.position, True, now + ahead, scheduled=ahead > 0),)
+        decision.changes["playback"] = room.playback.controlled(gate.position, True, now + ahead, room.playback.waits)
+        decision.messages = (play_pause(room, m.SERVER, gate.position, True, now + ahead, ahead > 0),)
     return decision
 
 

@@ -1,4 +1,4 @@
-"""Holds and unwatched timelines with two nodes and a real Redis: the players of a room are on different nodes."""
+"""Timelines with two nodes and a real Redis: the players of a room are on different nodes."""
 
 from __future__ import annotations
 
@@ -113,3 +113,41 @@ class ClusterPlaybackTest(TwoNodesTestCase):
         await until(lambda: not timeline(here).unwatched and not timeline(there).unwatched)
         self.assertGreater(timeline(here).position, stood + 0.5)
         self.assertLessEqual(timeline(here).position, player.position)
+
+    async def test_starts_rates_and_status_across_nodes(self) -> None:
+        here, there = await self.nodes()
+        ann = await self.join(here, "ann", "127.0.0.2", follows=True, schedules=True)
+        await ann.hears("ROOM_STATE")
+        bob = await self.join(there, "bob", "127.0.0.3", follows=True, schedules=True)
+        await bob.hears("ROOM_STATE")
+        people = (ann, bob)
+        ann.wire.say({"type": "URL_CHANGE", "url": TITLE})
+        for person in people:
+            await person.hears("URL_CHANGE")
+            Player(self, person, 0.0)
+        await until(lambda: all(member.watching for member in next(iter(here.rooms.open)).room.members.values()))
+        ann.wire.say({"type": "PLAY_PAUSE", "control": "play", "currentTime": 100})
+        starts = [await person.hears("PLAY_PAUSE", userId="ann") for person in people]
+        self.assertEqual(starts[0], starts[1])
+        self.assertGreater(starts[0]["at"], 0)
+        self.assertEqual(timeline(here), timeline(there))
+        self.assertAlmostEqual(timeline(here).at, starts[0]["at"] / 1000, 5)
+        ann.wire.say({"type": "SET_RATE", "rate": 2})
+        for person in people:
+            self.assertEqual((await person.hears("RATE_CHANGED"))["rate"], 2)
+        self.assertEqual((timeline(here).rate, timeline(there).rate), (2, 2))
+        bob.wire.say({"type": "STATUS", "status": "buffering"})
+        for person in people:
+            await person.hears("MEMBER_STATUS", userId="bob", status="buffering")
+        # The node of the other member closes the gate as well, and only one of them can.
+        ann.wire.say({"type": "WAIT_FOR_BUFFERING", "enabled": True})
+        pauses = []
+        for person in people:
+            await person.hears("WAIT_FOR_BUFFERING", enabled=True)
+            pauses.append(await person.hears("SEEK_PAUSE"))
+        self.assertEqual(pauses[0], pauses[1])
+        for person in people:
+            person.wire.say({"type": "READY", "targetTime": pauses[0]["currentTime"]})
+        plays = [await person.hears("PLAY_PAUSE", userId="server", control="play") for person in people]
+        self.assertEqual(plays[0], plays[1])
+        self.assertEqual(plays[0]["rate"], 2)
