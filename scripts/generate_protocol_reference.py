@@ -265,7 +265,7 @@ def _range(kind: IntType | FloatType) -> str:
     if kind.ge is None or kind.le is None:
         return ""
     most = "2^53" if kind.le == 2**53 else f"{kind.le:.0f}"
-    return f", {kind.ge:.0f} to {most}"
+    return f", {kind.ge:g} to {most}"
 
 
 def _escape(text: str) -> str:

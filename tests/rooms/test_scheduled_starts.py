@@ -117,7 +117,7 @@ class DriftPolicyTest(StartTestCase):
     def test_every_state_has_the_policy_of_the_configuration(self) -> None:
         policy = {"jump": 0.75, "steerFrom": 0.05, "steerUntil": 0.01, "maxRate": 1.05}
         self.assertEqual(self.the(self.join("cid").told(), "ROOM_STATE")["sync"], policy)
-        seq = self.world.room().seq  # type: ignore[union-attr]
+        seq = self.world.room().seq
         self.ann.send("DELEGATE_CONTROL", targetUserId="bob", enabled=True)
         self.ann.send("URL_CHANGE", url=OTHER_TITLE)
         stale = self.bob.send("PLAY_PAUSE", control="play", seq=seq)
