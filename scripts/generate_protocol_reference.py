@@ -264,8 +264,14 @@ def _length(kind: StrType) -> str:
 def _range(kind: IntType | FloatType) -> str:
     if kind.ge is None or kind.le is None:
         return ""
-    most = "2^53" if kind.le == 2**53 else f"{kind.le:.0f}"
-    return f", {kind.ge:g} to {most}"
+    return f", {_bound(kind.ge)} to {_bound(kind.le)}"
+
+
+def _bound(value: float) -> str:
+    for power in (50, 53):
+        if abs(value) == 2**power:
+            return f"{'-' * (value < 0)}2^{power}"
+    return f"{value:.0f}" if value == int(value) else f"{value:g}"
 
 
 def _escape(text: str) -> str:

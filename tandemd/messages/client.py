@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from .fields import Count, Id, MemberState, Nonce, Rate, Seconds, check_id
+from .fields import Count, Id, MemberState, Milliseconds, Nonce, Rate, Seconds, check_id
 
 
 class ClientMessage(
@@ -74,10 +74,10 @@ class Leave(ClientMessage, tag="LEAVE", frozen=True, kw_only=True):
 class Ping(ClientMessage, tag="PING", frozen=True, kw_only=True):
     """Ask for a PONG; also before JOIN.
 
-    t0: any number, such as the client's clock; PONG returns it, with the server's clock.
+    t0: the client's clock in ms, from any beginning; PONG returns it, with the server's clock.
     """
 
-    t0: float | None = None
+    t0: Milliseconds | None = None
 
 
 class PlayPause(ClientMessage, tag="PLAY_PAUSE", frozen=True, kw_only=True):
@@ -154,7 +154,7 @@ class PositionUpdate(ClientMessage, tag="POSITION_UPDATE", frozen=True, kw_only=
     url: Annotated[str, Meta(max_length=8192)] | None = None
     ended: bool = False
     duration: Seconds | None = None
-    at: float | None = None
+    at: Milliseconds | None = None
 
 
 class Status(ClientMessage, tag="STATUS", frozen=True, kw_only=True):

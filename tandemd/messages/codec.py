@@ -141,7 +141,7 @@ _ERROR_TEXTS = (
     (r"`(?P<name>\w+)` is longer than (?P<most>\d+) bytes", "`{name}` is longer than {most} bytes"),
     (r"Expected `str` of length >= 1", "{field} is empty"),
     (r"Expected `str` of length <= (?P<most>\d+)", "{field} is longer than {most} characters"),
-    (r"Expected `(?:float|int)` >= (?P<least>[\d.]+?)(?:\.0)?", "{field} is less than {least}"),
+    (r"Expected `(?:float|int)` >= (?P<least>-?[\d.]+?)(?:\.0)?", "{field} is less than {least}"),
     (r"Expected `(?:float|int)` <= (?P<most>[\d.]+?)(?:\.0)?", "{field} is greater than {most}"),
     (r"Expected `(?P<kind>[^`]*)`, got `(?P<got>[^`]*)`", "{field} is {got}, not {kind}"),
     (r"Expected `(?P<kind>[^`]*)`", "{field} is not {kind}"),

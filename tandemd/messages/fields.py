@@ -42,6 +42,9 @@ Seconds = Annotated[float, Meta(ge=0, le=MAX_SECONDS)]
 Rate = Annotated[float, Meta(ge=0.25, le=4)]
 """A playback rate: seconds of film per second."""
 
+Milliseconds = Annotated[float, Meta(ge=-(2**50), le=2**50)]
+"""A time on any clock, in ms: some 35 000 years in both directions."""
+
 MemberState = Literal["watching", "buffering", "away"]
 """The status of a member, as its client says."""
 

@@ -260,13 +260,16 @@ SAYS: dict[type[m.ClientMessage], _Says] = {
     m.Ping: lambda party, mouth, number: {},
     m.PlayPause: lambda party, mouth, number: {"control": ("play", "pause")[number % 2], "currentTime": 5.0 + number},
     m.Seek: _at,
+    m.SetRate: lambda party, mouth, number: {"rate": (2.0, 1.0)[number % 2]},
     m.Ready: lambda party, mouth, number: {"targetTime": 7.0},
     m.HostHeartbeat: _at,
     m.PositionUpdate: _at,
     m.UrlChange: lambda party, mouth, number: {"url": f"{LONG_URL}{number % 10_000}"},
     m.RequestSync: lambda party, mouth, number: {},
+    m.Status: lambda party, mouth, number: {"status": ("buffering", "watching")[number % 2]},
     m.UpdateUsername: lambda party, mouth, number: {"username": f"{number % 10_000}{LONG_NAME}"},
     m.ToggleGuestControl: lambda party, mouth, number: {"enabled": bool(number % 2)},
+    m.WaitForBuffering: lambda party, mouth, number: {"enabled": not number % 2},
     m.TransferHost: lambda party, mouth, number: {"targetUserId": mouth.user},
     m.DelegateControl: lambda party, mouth, number: {
         "targetUserId": party.present[number // 2 % len(party.present)].user, "enabled": not number % 2,
@@ -400,6 +403,9 @@ BOUNDS: dict[type[m.ClientMessage], Cost] = {
         why="The ids of all who watch, in the hash and in the log; it is charged as long as it is.",
         lines=1200, each=30, stored=2 * (250 * _ID + 5000), row=420, told=1000, told_each=480,
     ),
+    m.SetRate: Cost(
+        why="As PLAY_PAUSE.", lines=1100, each=15, stored=10_000, row=430, told=1000, told_each=480,
+    ),
     m.Ready: Cost(why="One answer to the gate, whose members are counted.", lines=1100, each=14, stored=3400, told=150),
     m.HostHeartbeat: Cost(why="Kept by the session only; the room looks at it when it sweeps.", lines=130, told=100),
     m.PositionUpdate: Cost(why="As HOST_HEARTBEAT.", lines=130, told=100),
@@ -408,12 +414,16 @@ BOUNDS: dict[type[m.ClientMessage], Cost] = {
         lines=1200, each=15, stored=16_000, row=3400, told=1000, told_each=3100,
     ),
     m.RequestSync: Cost(why="One answer to the sender.", lines=300, told=600),
+    m.Status: Cost(why="The member's fields, and one message to all.", lines=1200, each=12, stored=4000, told=1000, told_each=330),
     m.UpdateUsername: Cost(
         why="The member's fields, and one message to all.",
         lines=1200, each=12, stored=4000, row=700, told=1000, told_each=690,
     ),
     m.ToggleGuestControl: Cost(
         why="One field, and one message to all.", lines=900, each=12, stored=3400, row=400, told=1000, told_each=90,
+    ),
+    m.WaitForBuffering: Cost(
+        why="As TOGGLE_GUEST_CONTROL.", lines=1200, each=12, stored=3400, row=400, told=1000, told_each=110,
     ),
     m.TransferHost: Cost(
         why="One field, one message to all, and BANS, up to 100, to the new host.", lines=1800, each=12, stored=4600, row=740,

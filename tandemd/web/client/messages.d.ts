@@ -123,7 +123,7 @@ export interface ClientPing {
   type: "PING";
   /** A counter of the client's, unique within the `nonce` of its JOIN; the answer is ACK or ERROR with the same id. */
   id?: number | null;
-  /** Any number, such as the client's clock; PONG returns it, with the server's clock. */
+  /** The client's clock in ms, from any beginning; PONG returns it, with the server's clock. */
   t0?: number | null;
 }
 
