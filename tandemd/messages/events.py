@@ -171,5 +171,5 @@ LoggedMessage = (
 )  # fmt: skip
 """The messages that commits carry."""
 
-GATHERED_MESSAGES = frozenset((UserJoined, UserLeft, LegacyLeave, UsernameUpdated, ChatMessage))
+GATHERED_MESSAGES = frozenset((UserJoined, UserLeft, LegacyLeave, UsernameUpdated, MemberStatus, ChatMessage))
 """Messages that move no player and change no permission, so that a large group may receive them a moment later."""
