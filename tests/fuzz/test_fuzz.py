@@ -174,7 +174,7 @@ class AnySequenceTest(SynchronousTestCase):
         """The decoder takes objects made from the declarations; else the test above would show little."""
         kinds = set()
 
-        @settings(max_examples=500, database=None, derandomize=True)
+        @settings(max_examples=1000, database=None, derandomize=True)
         @given(payloads())
         def count(payload: bytes) -> None:
             with contextlib.suppress(ValueError, RecursionError):
