@@ -231,6 +231,7 @@ class DaemonTests(DaemonTestCase):
     async def wss(self, daemon: Daemon) -> Client:
         factory: Any = WebSocketClientFactory(f"wss://localhost:{daemon.port}/ws", reactor=reactor)
         factory.protocol = Client
+        factory.setProtocolOptions(openHandshakeTimeout=PATIENCE_SECONDS)
         options = optionsForClientTLS("localhost", trustRoot=self.trust)
         endpoint = wrapClientTLS(options, HostnameEndpoint(reactor, "127.0.0.1", daemon.port))
         client = cast(Client, await endpoint.connect(factory))

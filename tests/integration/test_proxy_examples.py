@@ -83,6 +83,7 @@ class ProxyTestCase(RawTestCase):
         """Return a client that has joined a room through the proxy."""
         factory = WebSocketClientFactory(url, reactor=reactor)
         factory.protocol = Client
+        factory.setProtocolOptions(openHandshakeTimeout=PATIENCE_SECONDS)
         factory.noisy = False
         client: Any = await HostnameEndpoint(reactor, "127.0.0.1", port).connect(factory)
         await client.opened

@@ -76,6 +76,7 @@ class SocketTest(TestCase):
     async def connect(self) -> Waiting:
         factory = WebSocketClientFactory(f"ws://127.0.0.1:{self.port.getHost().port}/ws", reactor=reactor)
         factory.protocol = Client
+        factory.setProtocolOptions(openHandshakeTimeout=PATIENCE_SECONDS)
         client = cast(Client, await TCP4ClientEndpoint(reactor, "127.0.0.1", self.port.getHost().port).connect(factory))
         waiting = Waiting(client)
         opened: Deferred[None] = Deferred()

@@ -160,8 +160,7 @@ class WallTestCase(DaemonTestCase):
 
     async def healthy(self, daemon: Daemon, wall: Callable[[], float] = time.time) -> None:
         """The node is ready, and reports the truth."""
-        status, body = await self.get(f"http://127.0.0.1:{daemon.port}/health/ready")
-        self.assertEqual((status, json.loads(body)["status"]), (200, "ready"), body)
+        body = await self.until_ready(daemon)
         self.assertNotIn("warnings", json.loads(body))
         before = wall()
         told = json.loads((await self.get(f"http://127.0.0.1:{daemon.port}/status"))[1])

@@ -11,6 +11,7 @@ import signal
 import socket
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientPr
 from twisted.internet import error, protocol, reactor
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
@@ -270,10 +272,21 @@ class DaemonTestCase(TestCase):
         factory = WebSocketClientFactory(f"ws://127.0.0.1:{daemon.port}/ws", reactor=reactor)
         factory.protocol = Client
         factory.noisy = False
+        factory.setProtocolOptions(openHandshakeTimeout=PATIENCE_SECONDS)
         client = cast(Client, await HostnameEndpoint(reactor, host, daemon.port).connect(factory))
         self._clients.append(client)
         await client.opened
         return client
+
+    async def until_ready(self, daemon: Daemon) -> bytes:
+        """Wait until a daemon is ready, which one with Redis is not for moments of a busy machine; return its answer."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            status, body = await self.get(f"http://127.0.0.1:{daemon.port}/health/ready")
+            if status == 200:
+                return body
+            self.assertLess(time.monotonic(), end, body)
+            await deferLater(reactor, 0.05)
 
     def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Ask the archive."""

@@ -189,12 +189,12 @@ class NodeTests(DaemonTestCase):
         """Wait until readiness is given with a warning, or with '' without any."""
         end = time.monotonic() + PATIENCE_SECONDS
         while True:
+            # On a busy machine the node is not ready for a moment: it has waited for Redis too long.
             status, body = await self.get(f"http://127.0.0.1:{node.port}/health/ready")
-            self.assertEqual(status, 200, body)
             warnings = json.loads(body).get("warnings", [])
-            if any(of in warning for warning in warnings) if of else not warnings:
+            if status == 200 and (any(of in warning for warning in warnings) if of else not warnings):
                 return
-            self.assertLess(time.monotonic(), end, warnings)
+            self.assertLess(time.monotonic(), end, body)
             await deferLater(reactor, 0.05)
 
     async def test_short_full_and_well_again(self) -> None:

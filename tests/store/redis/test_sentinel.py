@@ -357,7 +357,7 @@ class FailoverTests(DaemonTestCase):
             told = [line for line in node.log if line["level"] in ("warn", "error", "critical")]
             self.assertLess(len(told), 60)
             self.assertNotIn("traceback", json.dumps(told))
-            self.assertEqual((await self.get(f"http://127.0.0.1:{node.port}/health/ready"))[0], 200)
+            await self.until_ready(node)
 
 
 class SplitBrainTests(DaemonTestCase):
