@@ -98,6 +98,8 @@ class Client:
             self.state = message
             self.at = (message["epoch"], message["seq"])
             self.host, self.guest_control = message["hostUserId"], message["guestControlEnabled"]
+            # An old client learns its title from URL_CHANGE only.
+            self.knows_title = self.knows_title or (not self.old and bool(message["url"]))
         elif kind in LOGGED and "seq" in message:
             self.at = self.told_to = (self.at[0], message["seq"])
         if kind == "HOST_CHANGED":

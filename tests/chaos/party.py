@@ -112,7 +112,8 @@ class Party:
             self._host_does(members, "URL_CHANGE", url=f"{TITLE}{self.unique()}")  # no command later has the same URL
         assert await self.clock.until(lambda: all(c.guest_control for c in self.clients)), "guests may not control"
         # The server refuses a control of a client that does not know the title yet.
-        assert await self.clock.until(lambda: all(c.knows_title for c in self.clients)), "not all know the title"
+        missing = lambda: [f"{c.user} at {c.at}" for c in self.clients if not c.knows_title]  # noqa: E731
+        assert await self.clock.until(lambda: not missing()), f"some do not know the title: {missing()}"
 
     def load(self) -> None:
         """Begin to do things all the time."""
