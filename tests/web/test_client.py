@@ -7,6 +7,7 @@ import os
 import random
 import re
 
+from twisted.internet.defer import ensureDeferred
 from twisted.trial.unittest import TestCase
 
 from tandemd import __version__
@@ -17,9 +18,9 @@ from ..support.patience import TEST_LIMIT_SECONDS
 
 CLIENT = ROOT / "tandemd/web/client"
 SCRIPTS = ROOT / "tests/web/client"
-WITH_DAEMON = ("cuts.mjs", "party.mjs")
+WITH_DAEMON = ("cuts.mjs", "party.mjs", "restart.mjs")
 NOT_TESTS = ("live.mjs", "support.mjs")
-CUTS = os.environ.get("TANDEMD_TEST_CUTS", "60")
+CUTS = os.environ.get("TANDEMD_TEST_CUTS", "40")
 """How many connections the test of lost connections cuts; 1000 take a minute or two."""
 
 
@@ -80,6 +81,21 @@ class DaemonTests(DaemonTestCase):
         output = await run_node(command, str(SCRIPTS / "cuts.mjs"), CUTS, seed, TANDEMD_URL=url)
         print(output)
         self.assertIn(f"CUTS {CUTS} ", output)
+
+    async def test_a_restart(self) -> None:
+        command = node_with_websocket()
+        first = await self.running(TANDEMD_LIMITS_ENABLED="false")
+        assert first.transport is not None
+        script = run_node(
+            command,
+            str(SCRIPTS / "restart.mjs"),
+            str(first.transport.pid),
+            TANDEMD_URL=f"ws://127.0.0.1:{first.port}/ws",
+        )
+        finished = ensureDeferred(script)
+        await first.ended()
+        await self.running(port=first.port, TANDEMD_LIMITS_ENABLED="false")
+        self.assertIn("RESTARTED", await finished)
 
     async def test_the_example_of_the_readme(self) -> None:
         command = node_with_websocket()

@@ -337,6 +337,7 @@ export class Party extends Emitter<{
   readonly mayControl: boolean;
   readonly pin: string;
   readonly playing: boolean;
+  readonly pending: boolean;
   readonly position: number;
   readonly memory: Memory;
   constructor(given: {

@@ -105,6 +105,11 @@ export class Party extends Emitter {
     return (this.#wanted ?? this.room.hold ?? this.room.timeline).playing;
   }
 
+  // Whether a control of ours is on its way.
+  get pending() {
+    return this.#pending > 0;
+  }
+
   // Where to show the film: a position just asked for, where the player is, or else where the room is.
   get position() {
     return this.#seeking ?? this.player?.position ?? this.room.positionAt(this.clock.now());

@@ -243,6 +243,12 @@ export class PlaybackController extends Emitter {
     let moves = Math.max(this.#timeline.at, soonest);
     const gap = Math.abs(this.#target(moves) - this.position);
     const { jump } = this.#corrections.policy;
+    if (this.#environment.isHidden()) {
+      // The timers of a hidden page are late by up to a second.
+      if (gap > jump) this.#jump(this.#target(soonest + this.#latencies.seekMs), false);
+      this.#play();
+      return;
+    }
     const seek = seeks < MAX_START_SEEKS && (gap > jump || (gap > START_EXACT && this.#latencies.seekMs <= QUICK_SEEK_MS));
     if (seek) {
       moves = Math.max(moves, soonest + this.#latencies.seekMs);

@@ -6,8 +6,7 @@ import assert from 'node:assert/strict';
 import { Proxy, party, until } from './live.mjs';
 
 const [cuts, seed] = process.argv.slice(2).map(Number);
-const WITHIN_MS = 300_000;
-const OPTIONS = { backOffMs: 5, backOffLimitMs: 100, commandWithinMs: WITHIN_MS, chatWithinMs: WITHIN_MS };
+const OPTIONS = { backOffMs: 5, backOffLimitMs: 100 };
 
 // mulberry32: the same numbers for the same seed.
 let state = seed;

@@ -80,9 +80,11 @@ export class LiveVideo extends EventTarget {
 
 let rooms = 0;
 
-// Return a party. options: of Party.
-export function party(userId, options = {}) {
-  return new Party({ url: URL_OF_SERVER, roomId: `room-${process.pid}-${rooms}`, userId, username: userId, ...options });
+// Return a party. given: for Party.
+export function party(userId, { options, ...given } = {}) {
+  const patient = { commandWithinMs: 5 * PATIENCE_MS, chatWithinMs: 5 * PATIENCE_MS, ...options };
+  const roomId = `room-${process.pid}-${rooms}`;
+  return new Party({ url: URL_OF_SERVER, roomId, userId, username: userId, options: patient, ...given });
 }
 
 // Return a host and a guest of a new room that are both in it, with a title.

@@ -12,7 +12,10 @@ test('two players play, seek and pause together', async (context) => {
   await ann.play();
   await until('both play', () => [ann, bob].every((one) => one.player.playing && one.position > 0.5));
   await until('both are in step', () => far(ann) < 0.1 && far(bob) < 0.1);
+  const pending = [];
+  ann.on('changed', () => pending.push(ann.pending));
   await ann.seek(1000);
+  assert.ok(pending.includes(true));
   await until('both go on behind the seek', () => [ann, bob].every((one) => one.player.playing && one.position > 1000.5));
   await ann.pause();
   await until('both stand still', () => [ann, bob].every((one) => !one.player.playing));

@@ -110,6 +110,16 @@ test('a player that learns of a start too late goes to where the room will be', 
   }
 });
 
+test('a player in a hidden page starts without waiting for a timer', async () => {
+  const document = Object.assign(new EventTarget(), { visibilityState: 'hidden' });
+  const { time, video, player } = watching({ seekMs: 40 }, { timeline: PAUSED }, { document });
+  await time.pass(1000);
+  player.follow({ ...PAUSED, at: time.now + 300, playing: true });
+  assert.equal(video.paused, false);
+  await time.pass(5000);
+  assert.ok(Math.abs(player.drift) < 0.03, `${player.drift}`);
+});
+
 test('a player that plays already waits for a start in the future', async () => {
   const { time, video, player } = watching({ seekMs: 40 });
   await time.pass(3000);
