@@ -1,6 +1,6 @@
 // The declarations of the client library. All times are milliseconds, all positions are seconds.
 
-import type { ClientMessage, ServerAck, ServerMessage } from './messages.js';
+import type { ClientMessage, DriftPolicy, ServerAck, ServerMessage } from './messages.js';
 
 export type * from './messages.js';
 
@@ -228,7 +228,7 @@ export class Room {
   readonly timeline: Timeline;
   readonly hold: { position: number; playing: boolean; begun: boolean; ready: boolean } | null;
   readonly waitForBuffering: boolean;
-  readonly sync: SyncPolicy | null;
+  readonly sync: DriftPolicy | null;
   readonly protocol: number;
   readonly features: Set<string>;
   readonly lines: Line[];
@@ -263,15 +263,7 @@ export interface Media {
   removeAttribute?(name: string): void;
 }
 
-/** In seconds; maxRate: a factor. See corrections.js. */
-export interface SyncPolicy {
-  jump: number;
-  steerFrom: number;
-  steerUntil: number;
-  maxRate: number;
-}
-
-export const SYNC_DEFAULTS: Readonly<SyncPolicy>;
+export const SYNC_DEFAULTS: Readonly<DriftPolicy>;
 
 export class PlaybackController extends Emitter<{
   intent: [control: 'play' | 'pause'];
@@ -293,8 +285,9 @@ export class PlaybackController extends Emitter<{
   readonly drift: number | null;
   readonly telling: boolean;
   readonly startMs: number;
+  readonly rate: number;
   readonly steerable: boolean;
-  set sync(policy: Partial<SyncPolicy> | null);
+  set sync(policy: Partial<DriftPolicy> | null);
   constructor(media: Media, given: { clock: { now(): number }; environment: Environment });
   close(): void;
   load(url: string | null): void;

@@ -147,6 +147,11 @@ export class PlaybackController extends Emitter {
     return this.#latencies.startMs;
   }
 
+  // The rate at which it plays, steering included.
+  get rate() {
+    return this.#media.playbackRate;
+  }
+
   // Whether the player can play a little faster or slower. If not, it is left alone below `jump`.
   get steerable() {
     return this.#steerable;

@@ -112,3 +112,50 @@ test('a film that plays goes on over a lost connection', async (context) => {
   assert.ok(bob.player.playing);
   await until('the guest is in step', () => far(bob) < 0.1);
 });
+
+test('all start at the moment that the server names', async (context) => {
+  const [ann, bob] = await pair(context);
+  const starts = [];
+  bob.on('message', ({ type, control, at }) => type === 'PLAY_PAUSE' && control === 'play' && starts.push(at));
+  // A member that watches tells positions, and only such a room schedules.
+  while (!starts.at(-1)) {
+    await ann.play();
+    await until('both play', () => [ann, bob].every((one) => one.player.playing && one.position > 0.2));
+    await ann.pause();
+    await until('both stand still', () => [ann, bob].every((one) => !one.player.playing));
+  }
+  assert.ok([ann, bob].every((one) => one.player.startMs < 200));
+});
+
+test('the room has a rate, and a new title has none', async (context) => {
+  const [ann, bob] = await pair(context);
+  await ann.play();
+  await ann.setRate(2);
+  await until('both play twice as fast', () => [ann, bob].every((one) => Math.abs(one.player.rate - 2) < 0.3));
+  await until('both are in step', () => far(ann) < 0.1 && far(bob) < 0.1);
+  await assert.rejects(bob.setRate(1), { name: 'CommandError', code: 'forbidden' });
+  await ann.show('https://www.netflix.com/watch/1');
+  await until('the new title', () => bob.room.url.includes('netflix') && bob.player.rate === 1);
+});
+
+test('members see who buffers, also after a lost connection', async (context) => {
+  const proxy = await Proxy.open();
+  context.after(() => proxy.close());
+  const video = new LiveVideo();
+  const [ann, bob] = await pair(context, { guest: { media: video, url: proxy.url, options: { backOffMs: 50 } } });
+  const seen = () => ann.room.statuses.get('bob') ?? 'watching';
+  await ann.play();
+  await until('both play', () => [ann, bob].every((one) => one.player.playing));
+  video.readyState = 2;
+  await until('the host sees it', () => seen() === 'buffering');
+  proxy.cut();
+  video.readyState = 4;
+  await until('the host sees the end', () => seen() === 'watching');
+  await ann.connection.command({ type: 'WAIT_FOR_BUFFERING', enabled: true });
+  await until('both know that the film waits', () => ann.room.waitForBuffering && bob.room.waitForBuffering);
+  const held = new Promise((resolve) => ann.on('changed', (what) => what === 'hold' && resolve()));
+  video.readyState = 2;
+  await held;
+  video.readyState = 4;
+  await until('the film goes on', () => [ann, bob].every((one) => one.room.hold === null && one.player.playing));
+});
