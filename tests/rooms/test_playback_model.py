@@ -34,12 +34,14 @@ EXAMPLES = int(os.environ.get("TANDEMD_MODEL_EXAMPLES", "25"))
 
 
 class Viewer:
-    """A player and its client. slow: seconds that a seek takes. follows: whether its client follows the room.
+    """A player and its client.
+
+    slow: seconds that a seek takes. follows: whether its client follows the room. schedules: whether it can start at a given time.
 
     set_backs: positions that the room has moved it back to. loading: how many seconds its seeks have taken.
     """
 
-    def __init__(self, world: World, user: str, *, slow: float = 0.0, follows: bool = False):
+    def __init__(self, world: World, user: str, *, slow: float = 0.0, follows: bool = False, schedules: bool = False):
         self.world = world
         self.user = user
         self.slow = slow
@@ -51,7 +53,8 @@ class Viewer:
         self.quiet_until = 0.0
         self.set_backs: list[float] = []
         self.loading = 0.0
-        self.client: Client = world.join(user, follows=follows)
+        self.starts_at = 0.0
+        self.client: Client = world.join(user, follows=follows, schedules=schedules)
         self.client.told()
 
     @property
@@ -63,7 +66,8 @@ class Viewer:
         if self.world.now < self.loading_until:
             self.loading += TICK
         elif self.playing and not self.stalled:
-            self.position = min(LENGTH, self.position + TICK)
+            played = min(TICK, max(0.0, self.world.now - self.starts_at))
+            self.position = min(LENGTH, self.position + played)
             # Players pause at their end.
             self.playing = not self.ended
 
@@ -82,6 +86,8 @@ class Viewer:
 
     def listen(self) -> None:
         for message in self.client.told():
+            if message["type"] == "PLAY_PAUSE":
+                self.starts_at = message.get("at", 0.0) / 1000
             handler = getattr(self, "_on_" + message["type"].lower(), None)
             if handler is not None and message.get("userId") != self.user:
                 handler(message)
@@ -123,8 +129,8 @@ class Host(Viewer):
     delayed: the reports that wait in the network; None if none waits. lies: the source of false reports.
     """
 
-    def __init__(self, world: World, user: str, *, follows: bool):
-        super().__init__(world, user, follows=follows)
+    def __init__(self, world: World, user: str, *, follows: bool, schedules: bool):
+        super().__init__(world, user, follows=follows, schedules=schedules)
         self.went_back = 0
         self.delayed: list[tuple[float, bool]] | None = None
         self.lies: random.Random | None = None
@@ -152,13 +158,16 @@ class Host(Viewer):
 
 
 class Party:
-    def __init__(self, world: World, *, follows: bool):
+    """host: "old" or "new"; "all new": the clients of the guests are new as well, and starts are scheduled."""
+
+    def __init__(self, world: World, host: str):
         self.world = world
-        self.host = Host(world, "ann", follows=follows)
+        new = host == "all new"
+        self.host = Host(world, "ann", follows=host != "old", schedules=new)
         self.guests = [
-            Viewer(world, "bob"),
-            Viewer(world, "cid", follows=True),
-            Viewer(world, "dan", slow=2.5),
+            Viewer(world, "bob", follows=new, schedules=new),
+            Viewer(world, "cid", follows=True, schedules=new),
+            Viewer(world, "dan", slow=2.5, follows=new, schedules=new),
         ]
         self.everyone = [self.host, *self.guests]
         self._ticks = 0
@@ -306,27 +315,27 @@ SINGLE_DISTURBANCES: tuple[tuple[Any, ...], ...] = (
 class ModelTest(ServiceTestCase):
     def test_a_single_disturbance(self) -> None:
         for step in SINGLE_DISTURBANCES:
-            for follows in (False, True):
-                self.play([step], follows, str)
+            for host in ("old", "new", "all new"):
+                self.play([step], host, str)
 
     def test_parties(self) -> None:
         @settings(
             max_examples=EXAMPLES, deadline=None, database=None, derandomize=True,
             suppress_health_check=list(HealthCheck),
         )  # fmt: skip
-        @given(disturbances, st.sampled_from((False, False, True)))
-        def play(steps: list[tuple[Any, ...]], follows: bool) -> None:
-            self.play(steps, follows, note)
+        @given(disturbances, st.sampled_from(("old", "old", "new", "all new")))
+        def play(steps: list[tuple[Any, ...]], host: str) -> None:
+            self.play(steps, host, note)
 
         play()
 
-    def play(self, steps: list[tuple[Any, ...]], follows: bool, log: Callable[[str], object]) -> None:
+    def play(self, steps: list[tuple[Any, ...]], host: str, log: Callable[[str], object]) -> None:
         reactor: Any = MemoryReactorClock()
         reactor.advance(EPOCH)
         self.patch(cast(Any, txaio).config, "loop", reactor)
         world = World(reactor)
         try:
-            party = Party(world, follows=follows)
+            party = Party(world, host)
             for name, *arguments in steps:
                 back = party.host.went_back
                 marks = [len(guest.set_backs) for guest in party.guests]
