@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator, Sequence
 from struct import Struct
 
 from ..errors import RequestError
@@ -18,12 +20,42 @@ FINAL_TEXT = 0x81
 
 def text_frame(payload: bytes) -> bytes:
     """Return a complete, unmasked text frame, as a server sends it."""
+    # `text_header`, inlined: the call would be a part of each message's cost.
     length = len(payload)
     if length < 126:
         return _SHORT[length] + payload
     if length < 65536:
         return _medium(FINAL_TEXT, 126, length) + payload
     return _long(FINAL_TEXT, 127, length) + payload
+
+
+def text_header(length: int) -> bytes:
+    """Return the header of a text frame. length: that of its payload."""
+    if length < 126:
+        return _SHORT[length]
+    if length < 65536:
+        return _medium(FINAL_TEXT, 126, length)
+    return _long(FINAL_TEXT, 127, length)
+
+
+class FrameParts(Iterator[bytes]):
+    """The parts of one frame, in order: for a long frame, parts of which many connections share.
+
+    is_begun: whether a part was taken, so that no other frame may come before the rest.
+    """
+
+    __slots__ = ("_parts", "is_begun", "length")
+
+    def __init__(self, parts: Sequence[bytes]):
+        self._parts = deque(parts)
+        self.length = sum(map(len, parts))
+        self.is_begun = False
+
+    def __next__(self) -> bytes:
+        if not self._parts:
+            raise StopIteration
+        self.is_begun = True
+        return self._parts.popleft()
 
 
 def next_boundary(frames: bytes, at: int) -> int:

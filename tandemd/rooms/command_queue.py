@@ -250,6 +250,8 @@ class CommandQueue:
                         if size < CHANGE_BYTES:
                             size = CHANGE_BYTES
                         deliveries = len(live.room.members) * len(commit.messages)
+                        if live.group.is_large:
+                            deliveries = live.deliveries_of(commit)
                         # Inlined `RoomReplica.charge`.
                         meter.charge(size, deliveries)
                         if session.meter is not None:

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from .. import messages as m
 from ..interfaces import IStore
-from ..messages.framing import text_frame
+from ..messages.framing import FrameParts, text_frame
 from ..ratelimit import Meter
 from ..rules import private_messages
 from ..rules.commands import Command, Due
@@ -28,12 +28,21 @@ from .player_state import SyncState
 from .queued_command import QueuedCommand
 from .replay import Replay
 from .session import Session
+from .user_list import LARGE_ROOM_MEMBERS, UserList
 
 SILENT = "silent"
 """The label of commits without event, in the metrics."""
 
 DUE_RETRY_SECONDS = 1.0
 """The shortest time until the next DUE, if the last one has not changed the due time."""
+
+
+LONG_STATE_BYTES = 64 * 1024
+"""The size of a ROOM_STATE beyond which its parts wait until the client has read what was sent before."""
+
+
+GATHERED_DELIVERIES = 25
+"""The cost of a gathered message, in deliveries: its bytes go to all members, but it shares the writes with others."""
 
 
 class OrphanedSessionHandler(Protocol):
@@ -95,6 +104,7 @@ class RoomReplica:
         self._commit_applied = commit_applied
         self._orphans = orphans
         self._users = 0
+        self._user_list: UserList | None = None
         self.commands = CommandQueue(self, rules, store, clock, metrics)
         self.submit = self.commands.submit
         self.refuse_waiting = self.commands.refuse_waiting
@@ -137,6 +147,7 @@ class RoomReplica:
         """Replace the room by another one with the same room id, or by one that was just loaded."""
         self._rules.drop_disallowed_title(room)
         self.room = room
+        self._user_list = None
         self.tail.clear()
         self._schedule()
 
@@ -146,11 +157,47 @@ class RoomReplica:
         if session.meter is not None:
             session.meter.charge(size, deliveries)
 
+    def deliveries_of(self, commit: Commit) -> int:
+        """Return the deliveries that a commit in a room with a large group is charged for."""
+        members = len(self.room.members)
+        return sum(
+            GATHERED_DELIVERIES if type(message) in m.GATHERED_MESSAGES else members for message in commit.messages
+        )
+
     def send_state(self, session: Session) -> None:
         """Send a session the present state, after a command about an earlier one."""
         now = self._store.clock.now()
-        for message in present_state(self.room, session.user, now, self.features, sync=self.drift_policy):
-            session.send(text_frame(m.encode(message)))
+        told = present_state(
+            self.room, session.user, now, self.features, sync=self.drift_policy, with_users=self.lists_users()
+        )
+        for message in told:
+            if isinstance(message, m.RoomState):
+                self.send_room_state(session, message)
+            else:
+                session.send(text_frame(m.encode(message)))
+
+    def lists_users(self) -> bool:
+        """Return whether the next ROOM_STATE for `send_room_state` must list the users. In a large room, the replica does."""
+        if len(self.room.members) <= LARGE_ROOM_MEMBERS:
+            self._user_list = None
+            return True
+        if self._user_list is None:
+            self._user_list = UserList(self.room.members.values())
+        return False
+
+    def send_room_state(self, session: Session, state: m.RoomState) -> None:
+        """Send a session a ROOM_STATE of the present version, made as `lists_users` demands."""
+        if self._user_list is not None:
+            frame = FrameParts(self._user_list.frame_parts(state))
+            if frame.length > LONG_STATE_BYTES:
+                session.stream(frame)
+            else:
+                session.send(b"".join(frame))
+        elif session.lagging:
+            # The encoding of this long message waits until the client reads.
+            session.stream(text_frame(m.encode(message)) for message in (state,))
+        else:
+            session.send(text_frame(m.encode(state)))
 
     def since(self, after: Version) -> list[Commit] | None:
         """Return the commits since a version. None if the tail does not reach back to it."""
@@ -173,6 +220,8 @@ class RoomReplica:
             for name in commit.changes:
                 if name[:2] == MEMBER:
                     self._reconcile(name[2:], commit, removed)
+                    if self._user_list is not None:
+                        self._user_list.update(name[2:], room.members.get(name[2:]))
             if removed and commit.event in private_messages.REMOVAL_EVENTS:
                 frames = _frames(private_messages.for_removed_members(room, commit))
                 for session in removed:

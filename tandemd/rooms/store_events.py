@@ -79,8 +79,9 @@ class StoreEventHandler:
     def reloaded(self, live: RoomReplica, room: Room | None) -> None:
         """Replace the room of a replica, and send ROOM_STATE to the sessions of its members. See `OrphanedSessionHandler`."""
         live.renew(room or self._registry.blank(live.room.room_id))
-        now = self._clock.now()
-        state = text_frame(m.encode(join.state_of(live.room, now, live.features, sync=live.drift_policy)))
+        state = join.state_of(
+            live.room, self._clock.now(), live.features, sync=live.drift_policy, with_users=live.lists_users()
+        )
         for session in list(live.group):
             member = live.room.members.get(session.user)
             if member is not None and member.conn not in (session.conn, ""):
@@ -88,7 +89,7 @@ class StoreEventHandler:
                 session.detached = True
                 continue
             if member is not None:
-                session.send(state)
+                live.send_room_state(session, state)
                 if session.user in live.room.moderation.delegates:
                     session.send(text_frame(m.encode(own_control(live.room, session.user))))
             if member is None or not member.conn:

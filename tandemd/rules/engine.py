@@ -161,7 +161,7 @@ class Rules:
 
     def due(self, room: Room) -> float:
         """Return the server time at which the room needs a `Due` command; 0.0 for never."""
-        times = [member.lost_at + self.settings.grace for member in room.members.values() if not member.conn]
+        times = [min(room.lost.values()) + self.settings.grace] if room.lost else []
         if (succession := identity.successor(room)) is not None:
             times.append(succession[0].lost_at + identity.TAKEOVER_SECONDS)
         if room.gate is not None:
@@ -189,9 +189,9 @@ class Rules:
     def _due(self, room: Room, now: float, floor: float) -> Decision:
         if (decision := identity.succeed(room, now, floor)) is not None:
             return decision
-        for member in room.members.values():
-            if not member.conn and max(member.lost_at, floor) + self.settings.grace <= now:
-                return membership.leave(room, member, "lost", now)
+        for user, lost_at in room.lost.items():
+            if max(lost_at, floor) + self.settings.grace <= now:
+                return membership.leave(room, room.members[user], "lost", now)
         if room.gate is not None and gate_opens_at(self.settings, room.gate) <= now:
             return gates.open_gate(room, room.gate, now)
         if room.settings.wait_for_buffering and (decision := buffering.close_gate(room, now)) is not None:

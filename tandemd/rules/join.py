@@ -79,11 +79,8 @@ def free_places(room: Room, settings: RuleSettings) -> int:
 
 def _check_crowd(room: Room, address: str, most: int) -> None:
     """Raise RequestError if an address, or its network, has `most` members in the room; for networks see `scopes`."""
-    for place, scope in enumerate(scopes(address)):
-        count = 0
-        for member in room.members.values():
-            theirs = scopes(member.address)
-            count += len(theirs) > place and theirs[place] == scope
+    for scope in scopes(address):
+        count = room.scope_counts.get(scope.name, 0)
         if count >= scope.times * most:
             raise RequestError(
                 ErrorCode.RATE_LIMITED, f"JOIN: your address already has {count} members in this room.", 5000
@@ -231,6 +228,7 @@ def greeting(
     resumed: bool | None,
     token: str | None,
     sync: m.DriftPolicy | None = None,
+    with_users: bool = True,
 ) -> list[m.ServerMessage]:
     """Return the messages to the joining member, in order. The commit of its JOIN has been applied.
 
@@ -240,9 +238,10 @@ def greeting(
     resumed: whether the member has received all missed messages; None if it did not ask for them.
     token: the new resume token, None for none.
     sync: the corrections that clients make to their players.
+    with_users: as in `state_of`.
     """
     playback = room.playback
-    state = state_of(room, now, features, resumed=resumed, token=token, sync=sync)
+    state = state_of(room, now, features, resumed=resumed, token=token, sync=sync, with_users=with_users)
     messages: list[m.ServerMessage] = [state]
     if user in room.moderation.delegates:
         messages.append(permissions.own_control(room, user))
@@ -267,19 +266,30 @@ def greeting(
 
 
 def present_state(
-    room: Room, user: str, now: float, features: tuple[str, ...], *, sync: m.DriftPolicy | None = None
+    room: Room,
+    user: str,
+    now: float,
+    features: tuple[str, ...],
+    *,
+    sync: m.DriftPolicy | None = None,
+    with_users: bool = True,
 ) -> list[m.ServerMessage]:
     """Return the messages to a member whose command was about an earlier state of the room.
 
-    features: as in `state_of`. sync: as in `greeting`.
+    features, with_users: as in `state_of`. sync: as in `greeting`.
     """
-    told: list[m.ServerMessage] = [state_of(room, now, features, sync=sync)]
+    told: list[m.ServerMessage] = [state_of(room, now, features, sync=sync, with_users=with_users)]
     if user == room.host and (bans := moderation.active(room.moderation, now)):
         told.append(moderation.bans_message(bans))
     if room.gate is not None or (user != room.host and room.playback.known):
         # For old clients, whose players ROOM_STATE does not move.
         told.append(sync_message(room, now))
     return told
+
+
+def user_of(member: Member) -> m.User:
+    """Return a member as others see it."""
+    return m.User(member.user_id, member.username, None if member.status == WATCHING else member.status)
 
 
 def state_of(
@@ -290,11 +300,12 @@ def state_of(
     resumed: bool | None = None,
     token: str | None = None,
     sync: m.DriftPolicy | None = None,
+    with_users: bool = True,
 ) -> m.RoomState:
     """Return the ROOM_STATE of the room at server time `now`.
 
     features: the abilities of the node, see `messages.features`.
-    resumed, token, sync: as in `greeting`.
+    resumed, token, sync: as in `greeting`. with_users: whether it lists the users; False if the caller adds them.
     """
     start = room.playback.moment(now)
     return m.RoomState(
@@ -304,10 +315,7 @@ def state_of(
         is_playing=room.playback.playing,
         host_user_id=room.host or None,
         guest_control_enabled=room.settings.guest_control,
-        users=[
-            m.User(member.user_id, member.username, None if member.status == WATCHING else member.status)
-            for member in room.members.values()
-        ],
+        users=[user_of(member) for member in room.members.values()] if with_users else [],
         epoch=room.epoch,
         seq=room.seq,
         prev=room.prev,

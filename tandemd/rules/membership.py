@@ -84,7 +84,7 @@ def remove(
     """
     users = [member.user_id for member in members]
     leavers = frozenset(users)
-    others = [other for other in room.members.values() if other.user_id not in leavers]
+    has_others = len(room.members) > len(leavers)
     by_host = reason if reason == "kicked" or reason == "banned" else None
     messages: list[m.LoggedMessage] = []
     for user in users:
@@ -95,11 +95,11 @@ def remove(
     if moderation is not room.moderation:
         changes["moderation"] = moderation
     if room.host in leavers:
-        host = elect_host(others)
+        host = elect_host([other for other in room.members.values() if other.user_id not in leavers])
         changes["host"] = host
-        if others:
+        if has_others:
             messages.append(host_changed(room, host))
-    if not others:
+    if not has_others:
         # The film stops at the last position that the last member saw.
         playback = room.playback
         changes["playback"] = playback.corrected(playback.position_at(members[-1].lost_at or now), False, now)
@@ -115,7 +115,7 @@ def remove(
     decision = without_members(room, users, decision, now)
     if room.host in users:
         decision = release(room, decision, now)
-    decision = reset_unless_known(room, others, decision, now)
+    decision = reset_unless_known(room, leavers, decision, now)
     decision.messages = number_parts(*decision.messages)
     return decision
 

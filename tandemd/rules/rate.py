@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
 import msgspec
 
@@ -29,13 +29,16 @@ def set_rate(room: Room, member: Member, body: m.SetRate, now: float) -> Decisio
     return Decision(EventType.RATE_CHANGED, {"playback": after}, messages, details)
 
 
-def reset_unless_known(room: Room, others: Sequence[Member], decision: Decision, now: float) -> Decision:
+def reset_unless_known(room: Room, leavers: Collection[str], decision: Decision, now: float) -> Decision:
     """Add the end of another rate than 1 to a decision that removes members, if no client that knows rates is left.
 
-    others: the members that stay. A client that follows the room knows rates; the old extension can neither show nor end one.
+    leavers: the user ids of these members. A client that follows the room knows rates; the old extension can neither show nor end one.
     """
     playback = decision.changes.get("playback", room.playback)
-    if playback.rate != 1.0 and not any(other.follows for other in others):
+    if playback.rate == 1.0:
+        return decision
+    others = [member for member in room.members.values() if member.user_id not in leavers]
+    if not any(other.follows for other in others):
         decision.changes["playback"] = after = playback.rated(1.0, now)
         if others:
             decision.messages += (rate_changed(room, m.SERVER, after),)

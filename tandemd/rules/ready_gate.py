@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -27,17 +28,21 @@ READY_TOLERANCE_SECONDS = 0.001
 MAX_MISSED_GATES = 2
 """Gates that open in a row without a member's READY; later gates do not wait for it until it sends READY again."""
 
+MAX_AWAITED_MEMBERS = 250
+"""Members for which a gate waits at most: a quorum of them says as much as one of thousands, and the gate is one field."""
+
 MAX_LATE_NAMES = 10
 """User ids of late members in the archive's record of a gate."""
 
 
 def awaited_members(room: Room) -> tuple[str, ...]:
-    """Return the user ids for which a gate that closes now would wait."""
-    return tuple(
+    """Return the user ids for which a gate that closes now would wait: in a large room, those with the longest presence."""
+    watching = (
         user
         for user, member in room.members.items()
         if member.watching and member.conn and member.missed < MAX_MISSED_GATES
     )
+    return tuple(islice(watching, MAX_AWAITED_MEMBERS))
 
 
 def mark_ready(gate: Gate, user: str) -> Gate:

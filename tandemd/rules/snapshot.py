@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from .gate import Gate
 from .playback import Playback
-from .state import Departed, Member, Moderation, Room, RoomSettings
+from .state import MEMBER, Departed, Member, Moderation, Room, RoomSettings
 
 
 class _Dump(Struct):
@@ -46,5 +46,5 @@ def load(room_uuid: str, room_id: str, created_at: float, epoch: int, seq: int, 
     for name in _Dump.__struct_fields__:
         if name != "members":
             setattr(room, name, getattr(dumped, name))
-    room.members = {member.user_id: member for member in dumped.members}
+    room.assign({MEMBER + member.user_id: member for member in dumped.members})
     return room

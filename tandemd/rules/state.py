@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from ..messages import LoggedMessage, MemberState
+from ..ratelimit.scopes import scopes
 from .gate import Gate
 from .playback import Playback
 
@@ -233,13 +234,15 @@ class Room:
     room_id: the name that clients chose.
     prev: seq of the last commit with messages.
     at: server time of the last commit.
+    lost: `lost_at` of the members without connection. scope_counts: the number of members by the name of a scope of their
+    address. `assign` keeps both, because rules that visited all members for each JOIN would make joining quadratic.
     empty_since: server time of the last member's departure; 0.0 while the room has members.
     due: server time at which the room needs a `Due` command; 0.0 for none.
     """
 
     __slots__ = (
         "at", "closed", "room_id", "created_at", "departed", "due", "empty_since", "epoch", "gate", "host", "room_uuid",
-        "members", "moderation", "playback", "prev", "seq", "settings",
+        "lost", "members", "moderation", "playback", "prev", "scope_counts", "seq", "settings",
     )  # fmt: skip
 
     def __init__(self, room_uuid: str, room_id: str, created_at: float, epoch: int, seq: int = 0):
@@ -256,6 +259,8 @@ class Room:
         self.gate: Gate | None = None
         self.moderation = _NO_MODERATION
         self.members: dict[str, Member] = {}
+        self.lost: dict[str, float] = {}
+        self.scope_counts: dict[str, int] = {}
         self.departed: tuple[Departed, ...] = ()
         self.empty_since = 0.0
         self.due = 0.0
@@ -276,6 +281,8 @@ class Room:
         other.gate = self.gate
         other.moderation = self.moderation
         other.members = dict(self.members)
+        other.lost = dict(self.lost)
+        other.scope_counts = dict(self.scope_counts)
         other.departed = self.departed
         other.empty_since = self.empty_since
         other.due = self.due
@@ -312,10 +319,26 @@ class Room:
                     setattr(self, name, value)
             elif not name.startswith(MEMBER):
                 self._assign_one(name[:2], name[2:], value)
-            elif value is None:
-                self.members.pop(name[2:], None)
             else:
-                self.members[name[2:]] = value
+                self._assign_member(name[2:], value)
+
+    def _assign_member(self, user: str, member: Member | None) -> None:
+        before = self.members.get(user)
+        if member is not None:
+            self.members[user] = member
+        elif before is not None:
+            del self.members[user]
+        if member is not None and not member.conn:
+            self.lost[user] = member.lost_at
+        elif before is not None and not before.conn:
+            del self.lost[user]
+        if before is not None and member is not None and before.address == member.address:
+            return
+        for who, change in ((before, -1), (member, 1)):
+            for scope in scopes(who.address) if who is not None else ():
+                self.scope_counts[scope.name] = self.scope_counts.get(scope.name, 0) + change
+                if not self.scope_counts[scope.name]:
+                    del self.scope_counts[scope.name]
 
     def _assign_one(self, kind: str, user: str, value: Any) -> None:
         before = self.moderation

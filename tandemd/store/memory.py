@@ -178,7 +178,7 @@ class MemoryStore:
         size = kept.log_bytes
         for commit in commits:
             data = encode_whole_commit(commit)
-            if len(data) > bounds.commit_bytes:
+            if len(data) > bounds.commit_bytes and not commit.closes:
                 done(TooLarge(len(encoded), len(data), bounds.commit_bytes))
                 return
             encoded.append(data)

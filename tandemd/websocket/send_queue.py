@@ -10,7 +10,7 @@ from msgspec import Struct
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from zope.interface import implementer
 
-from ..messages.framing import next_boundary
+from ..messages.framing import FrameParts, next_boundary
 
 CHUNK_BYTES = 64 * 1024
 """Bytes that the transport receives at once. It copies them; the queue does not. Each chunk that it takes is progress."""
@@ -88,7 +88,10 @@ class SendQueue:
                 self._overflow("output_bytes")
 
     def stream(self, pieces: Iterator[bytes]) -> None:
-        """Write pieces of whole frames. The iterator makes a piece once the transport has taken everything before it."""
+        """Write pieces of whole frames. The iterator makes a piece once the transport has taken everything before it.
+
+        pieces: their bytes do not count as waiting. `FrameParts` are the parts of one frame, and not cut.
+        """
         self._wait(pieces)
         self._feed()
 
@@ -110,6 +113,9 @@ class SendQueue:
     def finish_frame(self) -> None:
         """Give the transport the rest of the frame that it has received a part of."""
         head = self._waiting[0] if self._waiting else None
+        if self._waiting is not None and isinstance(head, FrameParts) and head.is_begun:
+            self._waiting.popleft()
+            self._write_all(head)
         if self._waiting is None or not isinstance(head, memoryview):
             return
         # A view belongs to a buffer of whole frames, of which the transport has received the beginning.
@@ -127,12 +133,31 @@ class SendQueue:
         self._transport.write(bytes(head[:rest]))
 
     def release(self) -> None:
-        """Give everything to the transport, because a close frame follows."""
+        """Give everything to the transport, because a close frame follows.
+
+        Of streams, it takes no more than may wait (`output_bytes`) and drops everything behind: the client resumes there.
+        """
+        self.finish_frame()
         waiting, self._waiting = self._waiting, None
-        self._size = 0
+        left, self._size = self._limits.output_bytes - self._size, 0
         for data in waiting or ():
-            for piece in (data,) if isinstance(data, memoryview) else data:
-                self._transport.write(bytes(piece))
+            if isinstance(data, memoryview):
+                self._transport.write(bytes(data))
+            elif isinstance(data, FrameParts):
+                left -= data.length
+                if left < 0:
+                    return
+                self._write_all(data)
+            else:
+                for piece in data:
+                    left -= len(piece)
+                    if left < 0:
+                        return
+                    self._transport.write(piece)
+
+    def _write_all(self, parts: FrameParts) -> None:
+        for part in parts:
+            self._transport.write(part)
 
     def _overflow(self, reason: str) -> None:
         self.finish_frame()
@@ -142,6 +167,12 @@ class SendQueue:
     def _feed(self) -> None:
         while self._waiting and not self.paused:
             data = self._waiting.popleft()
+            if isinstance(data, FrameParts):
+                part = next(data, None)
+                if part is not None:
+                    self._waiting.appendleft(data)
+                    self._transport.write(part)
+                continue
             if not isinstance(data, memoryview):
                 piece = next(data, None)
                 if piece is None:

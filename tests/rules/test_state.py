@@ -11,9 +11,11 @@ class RoomCopyTests(unittest.TestCase):
     def test_a_copy_has_every_attribute(self) -> None:
         room = Room("uuid", "room", 1.0, 2, 3)
         for name in Room.__slots__:
-            if name != "members":
+            if name not in ("members", "lost", "scope_counts"):
                 setattr(room, name, object())
         copy = room.copy()
         for name in Room.__slots__:
             self.assertEqual(getattr(copy, name), getattr(room, name), name)
         self.assertIsNot(copy.members, room.members)
+        self.assertIsNot(copy.lost, room.lost)
+        self.assertIsNot(copy.scope_counts, room.scope_counts)

@@ -187,14 +187,14 @@ class JoinGreeter:
             resumed=is_resumed,
             token=token if is_issued else None,
             sync=live.drift_policy,
+            with_users=live.lists_users(),
         )
         for message in messages:
-            if session.lagging and isinstance(message, m.RoomState):
-                # The encoding of this long message waits until the client reads.
-                session.stream(map(_frame, (message,)))
-            else:
+            if not isinstance(message, m.RoomState):
                 session.send(_frame(message))
-            if isinstance(message, m.RoomState) and decision.reply is not None:
+                continue
+            live.send_room_state(session, message)
+            if decision.reply is not None:
                 session.send(_frame(decision.reply))
         if command.pending.join.id is not None:
             session.send(_frame(m.Ack(id=command.pending.join.id, seq=command.seq)))

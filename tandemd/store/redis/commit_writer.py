@@ -64,7 +64,7 @@ class CommitWriter:
             return
         encoded = list(map(codec.encode_whole_commit, commits))
         for number, data in enumerate(encoded):
-            if len(data) > self._bounds.commit_bytes:
+            if len(data) > self._bounds.commit_bytes and not commits[number].closes:
                 done(TooLarge(number, len(data), self._bounds.commit_bytes))
                 return
         self._metrics.batch.observe(len(commits))
