@@ -1,7 +1,7 @@
 """One process of clients: raw sockets and epoll. It parses as little of the messages as possible.
 
-A program of its own: reads a Load as one line of JSON, joins its clients, says so, and for every further line (a number of
-seconds) loads the server for so long and writes its observations as one line of JSON.
+A program of its own: reads a Load as one line of JSON, joins its clients, says so, and for every further line (JSON:
+`seconds`, and changes of the Load) loads the server for so long and writes its observations as one line of JSON.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 CONNECTING = 64
 """How many connections are being made at a time."""
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds within which all clients must have joined."""
 
 DRAIN = 2.0
@@ -36,7 +36,7 @@ class Load:
 
     ports: of the nodes; clients are spread over them. first_room: number of the first of `rooms`. members: clients a room.
     kind: CHAT, PLAY_PAUSE or ICE_CANDIDATE. senders: a room. window: messages a sender has on the way. rate: messages a
-    second and room instead of a window; 0: none. positions: POSITION_UPDATEs a second of every client.
+    second and room, by its senders in turn, instead of a window; 0: none. positions: POSITION_UPDATEs a second of every client.
     remote: latency counts only where a message has come from another node.
     """
 
@@ -113,6 +113,8 @@ class Seen:
     closed: int = 0
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
+    arrivals: dict[float, tuple[float, float]] = field(default_factory=dict)
+    """The first and the last arrival of a message, by the time of sending."""
 
     def as_json(self) -> dict[str, Any]:
         ordered = sorted(self.latencies)
@@ -122,6 +124,7 @@ class Seen:
 
         return {
             **{name: getattr(self, name) for name in ("sent", "delivered", "positions", "errors", "closed", "seconds")},
+            "spread": round(1000 * max((last - first for first, last in self.arrivals.values()), default=0.0), 3),
             "p50": at(0.5), "p95": at(0.95), "p99": at(0.99), "max": at(1.0),
         }  # fmt: skip
 
@@ -218,8 +221,10 @@ class Crowd:
 
     # ---- the load
 
-    def run(self, seconds: float) -> Seen:
-        """Load the server for so long, then wait until all sent messages have arrived."""
+    def run(self, seconds: float, **changes: Any) -> Seen:
+        """Load the server for so long, then wait until all sent messages have arrived. changes: fields of the load."""
+        self.load = replace(self.load, **changes)
+        self._mark, self._stamp, self._end = MARKS[self.load.kind]
         load, self.seen = self.load, Seen()
         began = time.monotonic()
         end = began + seconds
@@ -259,7 +264,8 @@ class Crowd:
         while True:
             due = int((time.monotonic() - began) * load.rate * len(self.rooms))
             for number in range(sent, due):
-                self._say(self.rooms[number % len(self.rooms)].members[0])
+                turn, room = divmod(number, len(self.rooms))
+                self._say(self.rooms[room].members[turn % load.senders])
             sent = due
             yield
 
@@ -375,7 +381,9 @@ class Crowd:
         """Note how long the first message of a chunk, which has waited longest, has taken."""
         at = data.find(self._stamp, data.find(self._mark)) + len(self._stamp)
         sent = float(data[at : data.find(self._end, at)])
-        self.seen.latencies.append(1_000_000 + time.monotonic() % 1_000_000 - sent)
+        now = 1_000_000 + time.monotonic() % 1_000_000
+        self.seen.latencies.append(now - sent)
+        self.seen.arrivals[sent] = self.seen.arrivals.get(sent, (now, now))[0], now
 
 
 def main() -> None:
@@ -384,7 +392,7 @@ def main() -> None:
     crowd = Crowd(Load(**json.loads(sys.stdin.readline())))
     answer(crowd.join())
     for line in sys.stdin:
-        answer(crowd.run(float(line)).as_json())
+        answer(crowd.run(**json.loads(line)).as_json())
 
 
 def answer(what: dict[str, Any]) -> None:

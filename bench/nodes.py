@@ -113,12 +113,12 @@ class Loaders:
     def _answers(self) -> list[dict[str, Any]]:
         return [json.loads(process.stdout.readline()) for process in self._processes if process.stdout is not None]
 
-    def run(self, seconds: float) -> dict[str, float]:
-        """Load for so long; counts are sums, latencies (ms) those of the slowest process."""
+    def run(self, seconds: float, **changes: Any) -> dict[str, float]:
+        """Load for so long; counts are sums, latencies (ms) those of the slowest process. changes: fields of the load."""
         for process in self._processes:
-            self._tell(process, str(seconds))
+            self._tell(process, json.dumps({"seconds": seconds, **changes}))
         answers = self._answers()
-        slowest = ("p50", "p95", "p99", "max", "seconds")
+        slowest = ("p50", "p95", "p99", "max", "spread", "seconds")
         return {name: (max if name in slowest else sum)(answer[name] for answer in answers) for name in answers[0]}
 
     def stop(self) -> None:
@@ -129,13 +129,13 @@ class Loaders:
 
 
 @contextlib.contextmanager
-def nodes(stores: bool, count: int = 1) -> Iterator[Sequence[Node]]:
-    """Run nodes, by themselves or with a private Redis and PostgreSQL."""
+def nodes(stores: bool, count: int = 1, **settings: str) -> Iterator[Sequence[Node]]:
+    """Run nodes, by themselves or with a private Redis and PostgreSQL. settings: more environment variables."""
     directory = tempfile.mkdtemp(prefix="tandemd-bench-")
     started: list[Node] = []
     servers: list[Any] = []
     try:
-        environ = {}
+        environ = dict(settings)
         if stores:
             redis, postgresql = Redis(port=free_port()), PostgreSQL()
             servers += [redis, postgresql]
@@ -143,7 +143,7 @@ def nodes(stores: bool, count: int = 1) -> Iterator[Sequence[Node]]:
                 assert process is not None
                 os.sched_setaffinity(process.pid, OTHER_CORES)
             postgresql.create("tandemd")
-            environ = {
+            environ |= {
                 "REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(redis.port), "POSTGRES_HOST": postgresql.directory,
                 "POSTGRES_USER": "postgres", "POSTGRES_DB": "tandemd",
             }  # fmt: skip

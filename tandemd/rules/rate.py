@@ -32,7 +32,8 @@ def set_rate(room: Room, member: Member, body: m.SetRate, now: float) -> Decisio
 def reset_unless_known(room: Room, leavers: Collection[str], decision: Decision, now: float) -> Decision:
     """Add the end of another rate than 1 to a decision that removes members, if no client that knows rates is left.
 
-    leavers: the user ids of these members. A client that follows the room knows rates; the old extension can neither show nor end one.
+    leavers: the user ids of these members. A client that follows the room knows rates; the old extension can neither show nor
+    end one.
     """
     playback = decision.changes.get("playback", room.playback)
     if playback.rate == 1.0:

@@ -291,6 +291,13 @@ class BoundsContract:
         self.assertEqual(await self.log_bytes(store), before)
         self.assertIsNone(await hand.send(*hand.batch("a", "b")))
 
+    async def test_the_end_of_a_large_room_is_never_too_large(self) -> None:
+        """Its commit names each member, and nothing else could end the room."""
+        store, hand = await self.begin()
+        changes = {f"m:{'x' * 50}{number}": None for number in range(500)}
+        self.assertIsNone(await hand.send(hand.next(changes, closes=True)))
+        self.assertIsNone(await store.rooms.load("room"))
+
     async def test_a_mailbox_is_bounded_in_bytes(self) -> None:
         store, hand = await self.begin()
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
+from tandemd.config.schema import Limits
 from tandemd.errors import RequestError
+from tandemd.ratelimit.spending import RESERVED
 from tandemd.rooms.joining.pending_joins import RETRIES_PER_ITERATION
 from tandemd.rooms.session import Session
 from tandemd.rules.commands import Command, Enter, Lost, NodeLost
@@ -307,6 +309,55 @@ class RoomsTest(SynchronousTestCase):
                 costs.setdefault(name, []).append(node.cost(act)[1])
         for name, counts in costs.items():
             self.assertLess(max(counts), 1.2 * min(counts) + 100, f"{name}: {counts}")
+
+
+class LargeRoomTest(SynchronousTestCase):
+    """A JOIN, a line of chat and the loss of a connection visit no other members."""
+
+    def test_an_event_costs_nothing_for_other_members(self) -> None:
+        costs: dict[str, list[int]] = {}
+        for members in SIZES:
+            node = Node(self, rules=rule_settings(members_per_room=10_000))
+            sessions = [node.join(f"user {i}") for i in range(members)]
+            node.clock.advance(1.0)
+            node.settle()
+            for name, act in {
+                "chat": lambda node=node, sessions=sessions: node.rooms.receive(sessions[1], m.Chat(text="x")),
+                "join": lambda node=node: node.join("new"),
+                "lost": lambda node=node, sessions=sessions: node.rooms.closed(sessions[2]),
+                "leave": lambda node=node, sessions=sessions: node.rooms.receive(sessions[3], m.Leave()),
+            }.items():
+                costs.setdefault(name, []).append(node.cost(act)[1])
+        for name, counts in costs.items():
+            self.assertLess(max(counts), 1.2 * min(counts) + 100, f"{name}: {counts}")
+
+    def test_the_joins_of_a_moment_share_a_write(self) -> None:
+        node = Node(self, rules=rule_settings(members_per_room=10_000))
+        first = [node.join(f"user {i}") for i in range(1000)]
+        node.clock.advance(1.0)
+        node.settle()
+        written = [cast(Any, session._transport).told for session in first]
+        for i in range(100):
+            node.join(f"new {i}")
+            node.settle()
+        self.assertEqual([cast(Any, session._transport).told for session in first], written)
+        node.clock.advance(1.0)
+        node.settle()
+        self.assertEqual([cast(Any, session._transport).told for session in first], [count + 1 for count in written])
+
+    def test_a_room_of_thousands_may_play_after_its_joins(self) -> None:
+        """The joins do not use up the budget of the room."""
+        node = Node(self, limits=Limits(members_per_room=10_000), rules=rule_settings(members_per_room=10_000))
+        host = node.join("host")
+        for i in range(4000):
+            session = node.join(f"user {i}", address=f"10.0.{i >> 8}.{i & 255}")
+            self.assertIsNotNone(session.group)
+        node.clock.advance(1.0)
+        node.settle()
+        live = node.rooms.open.get("room")
+        assert live is not None and live.meter is not None
+        node.rooms.receive(host, m.UrlChange(url=TITLE))
+        self.assertEqual(live.meter.wait(RESERVED), 0.0)
 
 
 class MembersTest(SynchronousTestCase):

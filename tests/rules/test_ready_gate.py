@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd.rules.gate import Gate
-from tandemd.rules.ready_gate import mark_ready, opens_at, remove_members
+from tandemd.rules.ready_gate import MAX_AWAITED_MEMBERS, awaited_members, mark_ready, opens_at, remove_members
+from tandemd.rules.state import Member, Room
 
 
 def gate(awaited: int, ready: int) -> Gate:
@@ -34,6 +35,14 @@ class GateTests(SynchronousTestCase):
 
     def test_the_deadline_comes_first_if_it_is_shorter(self) -> None:
         self.assertEqual(opens_at(gate(1, 2), 1.0, 0.6, 2.0), 101.0)
+
+    def test_a_large_room_awaits_the_members_of_longest_presence(self) -> None:
+        room = Room("uuid", "room", 0.0, 1)
+        for number in range(MAX_AWAITED_MEMBERS + 50):
+            room.assign({f"m:u{number}": Member(f"u{number}", None, "conn", number, 0.0, watching=number != 3)})
+        awaited = awaited_members(room)
+        self.assertEqual(len(awaited), MAX_AWAITED_MEMBERS)
+        self.assertEqual((awaited[2:4], awaited[-1]), (("u2", "u4"), f"u{MAX_AWAITED_MEMBERS}"))
 
     def test_who_arrives_is_awaited_no_longer(self) -> None:
         self.assertEqual(mark_ready(gate(2, 0), "u0"), Gate(5.0, 100.0, ("u1",), ("u0",), True))

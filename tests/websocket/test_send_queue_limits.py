@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
-from tandemd.messages.framing import text_frame
+from tandemd.messages.framing import FrameParts, text_frame, text_header
 from tandemd.rooms.replay import Replay
 from tandemd.rules.state import Commit
 from tandemd.websocket.send_queue import CHUNK_BYTES, SendQueue, SendQueueLimits
@@ -114,6 +114,55 @@ class BacklogTests(SynchronousTestCase):
         self.backlog.release()
         self.assertEqual(len(self.transport.taken), 2 * CHUNK_BYTES + 33)
         self.assertTrue(self.transport.taken.endswith(b"end"))
+
+    def test_a_close_writes_no_more_of_streams_than_may_wait(self) -> None:
+        """Later frames would leave a gap."""
+        self.backlog.write(b"x" * 2 * CHUNK_BYTES)
+        self.backlog.write(b"y" * CHUNK_BYTES)
+        self.backlog.stream(self.pieces(20))
+        self.backlog.write(b"end")
+        self.backlog.release()
+        self.assertEqual(self.made, 3)
+        self.assertEqual(len(self.transport.taken), 5 * CHUNK_BYTES)
+        self.assertEqual((self.backlog._size, self.backlog._waiting), (0, None))
+
+    def long_frame(self) -> FrameParts:
+        parts = [bytes([number]) * CHUNK_BYTES for number in range(8)]
+        parts[0] = text_header(sum(map(len, parts))) + parts[0]
+        return FrameParts(parts)
+
+    def test_a_long_frame_is_taken_in_parts(self) -> None:
+        self.backlog.stream(self.long_frame())
+        self.backlog.write(b"end")
+        self.assertLess(len(self.transport.taken), 3 * CHUNK_BYTES)
+        self.backlog.write(b"x" * (SIZE - 3))
+        self.assertEqual(self.reasons, [], "its bytes do not count")
+        for _ in range(8):
+            self.transport.take()
+        self.assertEqual(self.transport.taken, b"".join(self.long_frame()) + b"end" + b"x" * (SIZE - 3))
+
+    def test_no_frame_comes_between_the_parts(self) -> None:
+        self.backlog.stream(self.long_frame())
+        self.backlog.write(b"end")
+        self.backlog.finish_frame()
+        self.assertEqual(self.transport.taken, b"".join(self.long_frame()))
+
+    def test_a_long_frame_that_has_not_begun_can_wait(self) -> None:
+        self.backlog.write(b"x" * 2 * CHUNK_BYTES)
+        self.backlog.stream(self.long_frame())
+        self.backlog.finish_frame()
+        self.assertEqual(len(self.transport.taken), 2 * CHUNK_BYTES)
+        self.backlog.write(b"end")
+        self.backlog.release()
+        self.assertEqual(
+            len(self.transport.taken), 2 * CHUNK_BYTES, "a close drops a frame that is too long, and the rest"
+        )
+
+    def test_a_close_completes_a_long_frame(self) -> None:
+        self.backlog.stream(self.long_frame())
+        self.backlog.write(b"end")
+        self.backlog.release()
+        self.assertEqual(self.transport.taken, b"".join(self.long_frame()) + b"end")
 
 
 class ReplayTests(SynchronousTestCase):
