@@ -148,7 +148,11 @@ class Limits:
         "256K",
         "Maximum size of the mailbox of a lost member; the server rejects further messages to it.",
     )
-    members_per_room: int = key(integer(1, 10_000), 250, "How many members a room may have.")
+    members_per_room: int = key(
+        integer(1, 10_000),
+        250,
+        "How many members a room may have. The list of users that each JOIN sends has some 70 bytes for each.",
+    )
     members_per_address: int = key(
         integer(1, 10_000), 100, "How many members of a room may have one address; further JOINs are deferred."
     )
