@@ -1,20 +1,23 @@
 """Connections to Redis that reconnect after a loss, and drop a server that does not answer.
 
-txredisapi opens the connection and implements the protocol. Its queue is not used, so that a command without a connection
-fails at once. Its login is not used, because it hides the reason of a failure.
+txredisapi implements the protocol. Its factory is not used: it retries on the global reactor, and queues commands without a
+connection, which fail at once here. Its login is not used, because it hides the reason of a failure.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from random import Random, SystemRandom
 from typing import Any
 
 import hiredis
 import txredisapi
+from twisted.application.internet import ClientService
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -24,6 +27,10 @@ from ...util.services import Periodic
 from .errors import RedisUnreachableError, WrongRoleError, describe, elsewhere
 from .scripts import NO_ARGUMENTS, SCRIPTS, Script
 
+RETRY_SECONDS, RETRY_FACTOR = (0.1, 0.7), 1.6
+"""Shortest and longest time until a lost connection is opened again. After a failover, all rooms wait for it."""
+RETRY_JITTER = 0.12
+"""The largest random part of these times, so that the nodes of a cluster do not retry together."""
 ANSWER_TIMEOUT_SECONDS = 3.0
 """Seconds after which a connection that does not answer is dropped."""
 ASK_AGAIN_SECONDS = 2.0
@@ -170,21 +177,21 @@ class _Subscription(_Replies, txredisapi.SubscriberProtocol):  # type: ignore[mi
         self.link.lost(self)
 
 
-class _Factory(txredisapi.RedisFactory):  # type: ignore[misc]
-    # After a failover, all rooms wait for this connection.
-    initialDelay, factor, maxDelay = 0.1, 1.6, 0.7
+class _Factory(Factory):
+    """Makes the protocol objects of one connection. They use its clock."""
+
+    noisy = False
 
     def __init__(self, link: RedisConnection, protocol: Any):
-        super().__init__(
-            "tandemd", None, 1, isLazy=True, charset=None, convertNumbers=False, replyTimeout=ANSWER_TIMEOUT_SECONDS
-        )  # fmt: skip
         self.link = link
         self.protocol = protocol
-        self.deferred.addErrback(lambda failure: None)
 
     def buildProtocol(self, addr: Any) -> Any:
-        protocol = super().buildProtocol(addr)
+        protocol: Any = self.protocol(charset=None, replyTimeout=ANSWER_TIMEOUT_SECONDS, convertNumbers=False)  # type: ignore[misc]
+        protocol.factory = self
         protocol.link = self.link
+        protocol.callLater = self.link.clock.callLater
+        self.link.attempts += 1
         return protocol
 
 
@@ -207,10 +214,13 @@ class RedisConnection:
     on_message: for a subscription, called with (kind, channel, payload) of each message.
     patience: seconds that an answer may take.
     options: "username", "password" and "dbid" (the number of the database), if needed; "where", the name of the server for
-    operators; "failover", whether the endpoint can lead to another server.
+    operators; "failover", whether the endpoint can lead to another server; "random", the source of randomness instead of the
+    system's.
     failure: the reason and the remedy while the connection is unusable, on one line for operators; else "".
     left: whether this side has dropped a connection that the server kept, to look for another master. The user resets it.
     permanent_failure: whether a retry is useless, because the server rejects the configuration.
+    attempts: connections since the last usable one.
+    retry_seconds: see `RETRY_SECONDS`.
     """
 
     _log = Logger()
@@ -228,7 +238,10 @@ class RedisConnection:
     ):
         self.name = name
         self.clock = clock
+        self.random: Random = options.get("random") or SystemRandom()
         self.reconnects = 0
+        self.attempts = 0
+        self.retry_seconds = RETRY_SECONDS
         self.where = options.get("where") or "Redis"
         self.failure = f"{self.where} has not answered yet"
         self.permanent_failure = False
@@ -240,20 +253,28 @@ class RedisConnection:
         self._down = down
         self._heard = heard
         self._patience = patience
-        self._factory = _Factory(self, _CommandProtocol if heard is None else _Subscription)
+        factory = _Factory(self, _CommandProtocol if heard is None else _Subscription)
+        self._service = ClientService(self._endpoint, factory, self._retry_seconds, clock)
         self._protocol: Any = None
         self._connected_at = 0.0
         self.left = False
         self._watch = Periodic(clock, 0.5, self._check, f"watching the connection for {name}")
 
     def start(self) -> None:
-        self._factory.startConnecting(self._endpoint)
+        self._service.startService()
         self._watch.start()
 
     def stop(self) -> Deferred[Any]:
         self._watch.stop()
         # In the next iteration, because the loss of this connection may be the reason for the stop.
-        return deferLater(self.clock, 0, self._factory.disconnect)
+        return deferLater(self.clock, 0, self._service.stopService)
+
+    def _retry_seconds(self, failures: int) -> float:
+        """Return the time until the next attempt. A connection that was never usable does not reset it."""
+        number = min(max(failures, self.attempts), 20)
+        first, longest = self.retry_seconds
+        delay = min(first * RETRY_FACTOR ** (number - 1), longest)
+        return delay * self.random.uniform(1.0 - RETRY_JITTER, 1.0 + RETRY_JITTER)
 
     @property
     def usable(self) -> bool:
@@ -325,6 +346,7 @@ class RedisConnection:
 
     def connected(self, protocol: Any) -> None:
         self._protocol = protocol
+        self.attempts = 0
         self._connected_at = self.clock.seconds()
         self.failure, self.permanent_failure = "", False
         self._said.clear()

@@ -162,7 +162,7 @@ class IncarnationTest(RestartTestCase):
         hand = await self.held(a)
         await self.save(a)
         await hand.say("only a knows")
-        a._gateway.link._factory.maxDelay = a._gateway.link._factory.initialDelay = 4.0  # it takes long to come back
+        a._gateway.link.retry_seconds = 4.0, 4.0  # it takes long to come back
         await self.restart(b, data="kept")
         late = await b.rooms.load("room")
         self.assertEqual(late.seq, hand.room.seq - 1)
