@@ -12,10 +12,13 @@ from twisted.internet.error import ReactorAlreadyInstalledError
 from twisted.internet.main import installReactor
 from twisted.python import usage
 
+from .app.environment import Environment
 from .app.log_observer import FORMATS, LineObserver, destination
 from .app.node import Node
 from .app.process_tuning import fit_to_fd_limit, preallocate_fd_table, raise_fd_limit
 from .app.root_service import RootService
+from .app.runtime_metrics import GcPause
+from .app.runtime_tuning import RuntimeTuning
 from .app.state_dir import claim
 from .app.systemd import SystemdNotifier
 from .archive.errors import ArchiveError
@@ -71,7 +74,9 @@ def makeService(options: Options) -> IService:
         if out is not None:
             observer = LineObserver(out, FORMATS[config.log.format], config.log.level, node=config.node_id)
         top = RootService(reactor, observer)
-        node = Node(config, reactor, top, time.time)
+        node = Node(config, reactor, top, Environment())
+        GcPause(reactor.seconds, node.metrics.process.gc_pause).setServiceParent(top)
+        RuntimeTuning().setServiceParent(top)
         SystemdNotifier(os.environ, reactor, os.getpid(), node.reload, always=node.reloads).setServiceParent(top)
         # All other faults have been found by now, so no start stops half-way.
         claim(config.state_dir)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -15,7 +14,6 @@ from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import Logger
 
 from ..archive.database import Database
-from ..archive.factory import dialect_of
 from ..archive.sql_archive import SQLArchive
 from ..archive.writer import ArchiveWriter
 from ..config import Config
@@ -27,6 +25,7 @@ from ..util.certificate_files import trusted_authorities
 from ..util.file_watcher import InvalidFileError
 from ..util.server_time import ServerTime
 from ..util.services import PeriodicService, StartupError
+from .environment import Environment
 from .metrics import NodeMetrics
 from .settings import bounds_of, redis_settings_of, writer_settings_of
 
@@ -62,27 +61,29 @@ class Backend(Protocol):
 
 
 def backend_of(
-    config: Config, reactor: Any, metrics: NodeMetrics, conn_prefix: str, wall: Callable[[], float] = time.time
+    config: Config, reactor: Any, metrics: NodeMetrics, conn_prefix: str, environment: Environment | None = None
 ) -> Backend:
     """Return the backend that the configuration selects. Raises StartupError.
 
-    conn_prefix: the beginning of connection names, "node/boot/". wall: the clock that a single node follows, in seconds since
-    1970.
+    conn_prefix: the beginning of connection names, "node/boot/". environment: None for the real process.
     """
+    environment = environment or Environment()
     if config.uses_redis:
-        return ClusterBackend(config, reactor, metrics, conn_prefix)
-    return SingleNodeBackend(config, reactor, metrics, wall)
+        return ClusterBackend(config, reactor, metrics, conn_prefix, environment)
+    return SingleNodeBackend(config, reactor, metrics, environment)
 
 
 class _Archived:
     """The archive of both backends."""
 
-    def __init__(self, config: Config, reactor: Any, metrics: NodeMetrics):
+    def __init__(self, config: Config, reactor: Any, metrics: NodeMetrics, environment: Environment):
         self._config = config
         self._reactor = reactor
         self._metrics = metrics.archive
-        self.database = Database(dialect_of(config), reactor, self._observe)
-        self.archive = SQLArchive(self.database)
+        self.database = Database(
+            environment.dialect(config), reactor, self._observe, thread_pool=environment.thread_pool
+        )
+        self.archive = SQLArchive(self.database, environment.wall)
         self._rooms: RoomService | None = None
 
     def _writer(self, now: Callable[[], float]) -> ArchiveWriter:
@@ -112,8 +113,9 @@ class _Archived:
 class SingleNodeBackend(_Archived):
     """Rooms in this process. The archive restores them after a restart."""
 
-    def __init__(self, config: Config, reactor: Any, metrics: NodeMetrics, wall: Callable[[], float]):
-        super().__init__(config, reactor, metrics)
+    def __init__(self, config: Config, reactor: Any, metrics: NodeMetrics, environment: Environment):
+        super().__init__(config, reactor, metrics, environment)
+        wall = environment.wall
         server_time = ServerTime(reactor)
         server_time.look(wall)
         self._following = PeriodicService(
@@ -153,15 +155,17 @@ class SingleNodeBackend(_Archived):
 class ClusterBackend(_Archived):
     """Rooms in Redis, for any number of nodes. The archive reads them from the journal in Redis."""
 
-    def __init__(self, config: Config, reactor: Any, metrics: NodeMetrics, conn_prefix: str):
+    def __init__(self, config: Config, reactor: Any, metrics: NodeMetrics, conn_prefix: str, environment: Environment):
         from ..store.redis.journal_consumer import JournalConsumer  # noqa: PLC0415  # only a node with Redis imports txredisapi
         from ..store.redis.spool import Quarantine, Spool  # noqa: PLC0415
         from ..store.redis.store import RedisStore  # noqa: PLC0415
 
-        super().__init__(config, reactor, metrics)
+        super().__init__(config, reactor, metrics, environment)
         endpoint, options = redis_of(config, reactor)
-        quarantine = Quarantine(os.path.join(config.state_dir, "journal.unreadable"), metrics.store)
-        spool = Spool(os.path.join(config.state_dir, "journal.spool"), quarantine, metrics.store)
+        options["random"] = environment.random
+        open_ = environment.open
+        quarantine = Quarantine(os.path.join(config.state_dir, "journal.unreadable"), metrics.store, open_)
+        spool = Spool(os.path.join(config.state_dir, "journal.spool"), quarantine, metrics.store, open_)
         self.store: RedisStore = RedisStore(
             reactor, endpoint, options, conn_prefix, redis_settings_of(config), self.archive, metrics.store, spool
         )

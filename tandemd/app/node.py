@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from autobahn.twisted.resource import WebSocketResource
@@ -27,11 +26,11 @@ from ..web.router import Root
 from ..websocket.factory import TandemFactory
 from .backends import backend_of
 from .clients import ClientFactory, ClientOrigins, ConnectionCounter
+from .environment import Environment
 from .listener import ConnectionDrain, Listener
 from .metrics import NodeMetrics
 from .node_status import NodeStatus
-from .runtime_metrics import GcPause, ReactorLag
-from .runtime_tuning import RuntimeTuning
+from .runtime_metrics import ReactorLag
 from .settings import (
     authenticator_of,
     connection_limits_of,
@@ -58,22 +57,23 @@ class Node:
 
     _log = Logger()
 
-    def __init__(self, config: Config, reactor: Any, service: OrderedMultiService, wall: Callable[[], float]):
+    def __init__(self, config: Config, reactor: Any, service: OrderedMultiService, environment: Environment):
         """reactor: as Twisted's interfaces describe it; its clock is monotonic, and all elapsed time is measured by it.
 
-        service: the parent of the node's services. wall: the wall clock in seconds since 1970, which may be set at any time.
+        service: the parent of the node's services.
         """
         self.service = service
         self._config = config
         self._reactor = reactor
-        self._wall = wall
+        self._environment = environment
+        self._wall = wall = environment.wall
         self._log_exposed_files()
-        self._conn_prefix = f"{config.node_id}/{secrets.token_hex(8)}/"
+        self._conn_prefix = f"{config.node_id}/{environment.random.randbytes(8).hex()}/"
         self.metrics = self._make_metrics()
         self._certificates = certificates_of(config, reactor, wall)
         self._authenticator = authenticator_of(config, reactor)
-        self._hasher = PinHasher(reactor)
-        self._backend = backend_of(config, reactor, self.metrics, self._conn_prefix, wall)
+        self._hasher = PinHasher(reactor, environment.thread_pool)
+        self._backend = backend_of(config, reactor, self.metrics, self._conn_prefix, environment)
         self._outbox = Outbox(reactor, self.metrics.rooms.deliveries)
         self._spending = Spending(reactor, spending_rates_of(config)) if config.limits.enabled else None
         self._rooms = self._make_rooms()
@@ -107,6 +107,7 @@ class Node:
             authenticator.authenticate if authenticator is not None else lambda join: None,
             join_limits_of(config),
             self._spending,
+            self._environment.random,
         )
 
     def _make_websockets(self) -> TandemFactory:
@@ -131,7 +132,7 @@ class Node:
             ConnectionCounter(self._limiter, self.metrics.connections).count,
             self.metrics.connections.connections_dropped,
             limits,
-            getattr(reactor, "websockets", None),
+            self._environment.random,
             lambda status: self.metrics.web.count(status, True),
         )
 
@@ -211,11 +212,9 @@ class Node:
         yield self._hasher
         yield self._rooms
         yield ReactorLag(self._reactor, self.metrics.process.reactor_lag)
-        yield GcPause(self._reactor.seconds, self.metrics.process.gc_pause)
         yield self._listener
         # Stops before the listener: during the drain the port still answers that the node is not ready.
         yield self._drain
-        yield RuntimeTuning()
 
     # ---- operation -------------------------------------------------------------------------------------------------
 

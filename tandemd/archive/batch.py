@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,8 +30,10 @@ class Batch:
 class BisectingBatch(Batch):
     """Finds rejected rows by bisection, and writes them to `dead_letters`."""
 
-    def __init__(self, dialect: Dialect, cursor: Cursor):
+    def __init__(self, dialect: Dialect, cursor: Cursor, at: float):
+        """at: the time of the batch, in seconds since 1970."""
         super().__init__(dialect, cursor)
+        self._at = at
         self._letters: list[Row] = []
 
     def put(self, table: str, statement: BulkStatement, row_of: Callable[[Any], Row], items: Sequence[Any]) -> None:
@@ -65,7 +66,7 @@ class BisectingBatch(Batch):
         self._cursor.execute("release savepoint tandemd_part")
 
     def _refused(self, table: str, content: Any, error: Exception) -> None:
-        at = records.timestamp(time.time())
+        at = records.timestamp(self._at)
         self._letters.append((table, records.dead_letter_text(content), records.plain(one_line(error)), at))
 
     def close(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -12,6 +11,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
 
 from .dialect import Cursor, DatabaseConnection, Dialect
 from .errors import ArchiveClosingError, DatabaseOverloadedError
@@ -47,9 +47,22 @@ class ConnectionPool(adbapi.ConnectionPool):
 
     connectionFactory = _PooledConnection
 
-    def __init__(self, dialect: Dialect, reactor: Any):
-        super().__init__(dialect.module, cp_reactor=reactor, cp_min=1, cp_max=dialect.connections, cp_name="archive")
+    def __init__(self, dialect: Dialect, reactor: Any, thread_pool: Callable[[int, int, str], ThreadPool] = ThreadPool):
         self._dialect = dialect
+        self._thread_pool = thread_pool
+        self._has_own_threads = False
+        super().__init__(dialect.module, cp_reactor=reactor, cp_min=1, cp_max=dialect.connections, cp_name="archive")
+        self._take_threads()
+
+    def _start(self) -> None:
+        self._take_threads()  # if the reactor runs, adbapi's constructor calls this
+        super()._start()
+
+    def _take_threads(self) -> None:
+        """Replace adbapi's threads, which have not started."""
+        if not self._has_own_threads:
+            self._has_own_threads = True
+            self.threadpool = self._thread_pool(self.min, self.max, "archive")
 
     def connect(self) -> DatabaseConnection:
         thread = self.threadID()
@@ -76,17 +89,20 @@ class Database(Service):
         *,
         at_most: int = 1000,
         stop_within: float = 10.0,
+        thread_pool: Callable[[int, int, str], ThreadPool] = ThreadPool,
     ):
         """dialect: the database, after `migrate`.
         observe: called after each transaction, on the reactor's thread.
         at_most: the limit of waiting and running transactions.
         stop_within: seconds that stopping waits for transactions.
+        thread_pool: makes the threads, from their smallest and largest number and their name.
         """
         self.dialect = dialect
         self._reactor = reactor
         self._observe = observe
         self._at_most = at_most
         self._stop_within = stop_within
+        self._thread_pool = thread_pool
         self._pool: ConnectionPool | None = None
         self._running = 0
         self._idle: Deferred[None] | None = None
@@ -98,7 +114,7 @@ class Database(Service):
         self._pool = self._open_pool()
 
     def _open_pool(self) -> ConnectionPool:
-        return ConnectionPool(self.dialect, self._reactor)
+        return ConnectionPool(self.dialect, self._reactor, self._thread_pool)
 
     def run(
         self, name: str, function: Callable[Concatenate[Cursor, P], T], *args: P.args, **keywords: P.kwargs
@@ -134,17 +150,17 @@ class Database(Service):
         return cast("Deferred[T]", attempt)
 
     def _submit(self, pool: ConnectionPool, name: str, call: Callable[[Cursor], Any]) -> Deferred[Any]:
-        submitted = time.perf_counter()
+        submitted = self._reactor.seconds()
         began = 0.0
 
         def interaction(cursor: Cursor) -> Any:
             nonlocal began
-            began = time.perf_counter()
+            began = self._reactor.seconds()
             self.dialect.begin(cursor)
             return call(cursor)
 
         def observe(result: Any) -> Any:
-            ended = time.perf_counter()
+            ended = self._reactor.seconds()
             self._observe(name, (began or ended) - submitted, ended - (began or ended))
             return result
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping
+from random import SystemRandom
 
 from ..messages import MAX_SECONDS
 from ..rules.playback import Playback
@@ -91,7 +92,7 @@ def rename_legacy_tables(cursor: Cursor) -> None:
 
 def import_legacy_rows(dialect: Dialect, cursor: Cursor) -> None:
     """Copy from the renamed tables to the new ones."""
-    now = time.time()
+    now, random = time.time(), SystemRandom()
     for statement in _CREATE_KEYS:
         cursor.execute(statement)
     cursor.execute(_SELECT_ROOMS)
@@ -104,7 +105,7 @@ def import_legacy_rows(dialect: Dialect, cursor: Cursor) -> None:
         # Some positions are NaN, which the comparison rejects too.
         known_position = position if 0 <= position <= MAX_SECONDS else 0.0
         room.playback = Playback(url, known_position, room.at, known=bool(url))
-        room.settings = RoomSettings(guest_control, invite=new_invite())
+        room.settings = RoomSettings(guest_control, invite=new_invite(random))
         if archived is not None:
             room.closed = True
             room.host = host or ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -57,8 +58,10 @@ class SQLArchive:
 
     log = Logger()
 
-    def __init__(self, database: Database):
+    def __init__(self, database: Database, wall: Callable[[], float] = time.time):
+        """wall: the wall clock in seconds since 1970, for rejected rows."""
         self._database = database
+        self._wall = wall
         self._dialect = dialect = database.dialect
         self._rooms = BulkStatement(dialect, len(records.ROOM_COLUMNS), UPSERT_ROOMS)
         self._users = BulkStatement(dialect, len(records.USER_COLUMNS), UPSERT_USERS)
@@ -162,7 +165,7 @@ class SQLArchive:
     def _write(
         self, cursor: Cursor, commits: Sequence[tuple[str, Commit]], snapshots: Sequence[Snapshot], carefully: bool
     ) -> None:
-        batch = (BisectingBatch if carefully else Batch)(self._dialect, cursor)
+        batch = BisectingBatch(self._dialect, cursor, self._wall()) if carefully else Batch(self._dialect, cursor)
         if snapshots:
             ordered = sorted(snapshots, key=_room_id)  # so that nodes lock the same rooms in the same order
             superseded = self._resolve_duplicate_ids(cursor, ordered)

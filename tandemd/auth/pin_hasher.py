@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from twisted.application import service
@@ -21,9 +22,10 @@ class PinHasher(service.Service):
 
     name = "hasher"
 
-    def __init__(self, reactor: Any):
+    def __init__(self, reactor: Any, thread_pool: Callable[[int, int, str], ThreadPool] = ThreadPool):
+        """thread_pool: makes the threads, from their smallest and largest number and their name."""
         self._reactor = reactor
-        self._pool = ThreadPool(0, 2, "pins")
+        self._pool = thread_pool(0, 2, "pins")
 
     def startService(self) -> None:
         super().startService()

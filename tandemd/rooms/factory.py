@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random, SystemRandom
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -43,23 +44,26 @@ def make_room_service(
     authenticate: Callable[[m.Join], Claims | None],
     limits: JoinLimits,
     spending: Spending | None = None,
+    random: Random | None = None,
 ) -> RoomService:
     """Return a room service.
 
     hash_pin: hashes a PIN with a salt, in a thread.
     authenticate: returns the claims of a JOIN's auth token, None if this server needs no token. Raises RequestError.
     spending: the budgets of rooms and addresses, None for no limit.
+    random: the source of tokens, invite codes and UUIDs; None for the system's.
     """
+    random = random or SystemRandom()
     replicas = ReplicaFactory(store, rules, clock, outbox, metrics, spending)
     slicer = TimeSlicer(clock)
-    registry = RoomRegistry(store, replicas.make, slicer)
+    registry = RoomRegistry(store, replicas.make, slicer, random)
     sync = PlaybackSync(store.clock, positions, lambda: registry, metrics)
-    limiter = JoinLimiter(store, limits, clock, metrics, lambda: len(registry))
+    limiter = JoinLimiter(store, limits, clock, metrics, lambda: len(registry), random)
     waits = JoinWaits(clock, rules.settings, store, limiter, metrics, slicer)
     directory = Directory(store, registry, clock, rules, limiter.invited)
     events = StoreEventHandler(store.clock, registry, waits, sync)
     departures = Departures(store, registry, metrics)
-    preparer = JoinPreparer(limiter, hash_pin, slicer)
+    preparer = JoinPreparer(limiter, hash_pin, slicer, random)
     joins = JoinController(store, registry, waits, limiter, preparer, authenticate, departures, metrics)
     replicas.attach(events, CommitObserver(registry, sync, directory, waits, departures))
     return RoomService(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
+from random import Random
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -22,12 +23,16 @@ log = Logger()
 
 
 class RoomRegistry:
-    """The open rooms of this node, by room id. make: makes a replica of a room that the store has returned."""
+    """The open rooms of this node, by room id.
 
-    def __init__(self, store: IStore, make: Callable[[Room], RoomReplica], slicer: TimeSlicer):
+    make: makes a replica of a room that the store has returned. random: the source of UUIDs.
+    """
+
+    def __init__(self, store: IStore, make: Callable[[Room], RoomReplica], slicer: TimeSlicer, random: Random):
         self._store = store
         self._make = make
         self._slicer = slicer
+        self._random = random
         self._live: dict[str, RoomReplica] = {}
         self._opening: dict[str, deque[tuple[Use, Failed]]] = {}
 
@@ -89,7 +94,7 @@ class RoomRegistry:
     def blank(self, room_id: str) -> Room:
         """Return a room that its first commit will create."""
         now = self._store.clock.now()
-        return Room(str(uuid.uuid4()), room_id, now, int(now * 1000))
+        return Room(str(uuid.UUID(bytes=self._random.randbytes(16), version=4)), room_id, now, int(now * 1000))
 
     def close_if_idle(self, live: RoomReplica) -> None:
         """Close a room that this node does not need any more."""

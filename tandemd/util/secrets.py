@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import secrets
+from random import Random
 
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -12,10 +12,13 @@ INVITE_LENGTH = 10
 """Characters of an invite code, as in the extension's input; 51 bits."""
 
 
-def new_token(room_id: str, user_id: str) -> str:
-    """Return a new resume token of 192 random bits. It contains room and member, so that a node can look them up."""
+def new_token(room_id: str, user_id: str, random: Random) -> str:
+    """Return a new resume token of 192 random bits. It contains room and member, so that a node can look them up.
+
+    random: `random.SystemRandom`, but in a simulation.
+    """
     name = base64.urlsafe_b64encode(f"{room_id}\x00{user_id}".encode()).decode().rstrip("=")
-    return f"{secrets.token_urlsafe(24)}.{name}"
+    return f"{base64.urlsafe_b64encode(random.randbytes(24)).decode()}.{name}"
 
 
 def token_owner(token: str) -> tuple[str, str] | None:
@@ -33,16 +36,16 @@ def hash_token(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def new_invite() -> str:
-    number, digits = secrets.randbelow(36**INVITE_LENGTH), []
+def new_invite(random: Random) -> str:
+    number, digits = random.randrange(36**INVITE_LENGTH), []
     for _ in range(INVITE_LENGTH):
         number, digit = divmod(number, 36)
         digits.append(_BASE36[digit])
     return "".join(digits)
 
 
-def new_salt() -> str:
-    return secrets.token_hex(16)
+def new_salt(random: Random) -> str:
+    return random.randbytes(16).hex()
 
 
 def hash_pin(pin: str, salt: str) -> str:

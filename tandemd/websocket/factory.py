@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random, SystemRandom
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory
@@ -59,7 +60,7 @@ class TandemFactory(WebSocketServerFactory):
         counted: Callable[[str, int | None, bool], None],
         dropped: LabeledCounter,
         limits: MessageLimits | None = None,
-        websockets: set[Any] | None = None,
+        random: Random | None = None,
         rejected: Callable[[int], object] = lambda status: None,
     ):
         """Make a factory.
@@ -68,7 +69,7 @@ class TandemFactory(WebSocketServerFactory):
         counted: is called with a client's address, the close code, and True after a connection was opened, False after its end.
         dropped: counts the connections that the server ends because their client does not read, answer or join.
         limits: the limits of all connections; `to_check` refreshes their clock.
-        websockets: the TCP transports of open connections, see `FairReactor.websockets`.
+        random: of the pings; None for the system's. A client that knew it could claim a short round trip.
         rejected: is called with the HTTP status of each handshake that is malformed.
         """
         super().__init__(server="tandemd", reactor=clock)
@@ -87,6 +88,7 @@ class TandemFactory(WebSocketServerFactory):
             allowNullOrigin=True,
         )
         self.protocol: Any = FastProtocol if settings.fast_path else PlainProtocol
+        websockets: set[Any] | None = getattr(clock, "websockets", None)  # of `FairReactor`
         self.websockets: set[Any] = websockets if websockets is not None else set()
         self.frame_bytes = settings.frame_bytes
         self.clock = clock
@@ -97,7 +99,8 @@ class TandemFactory(WebSocketServerFactory):
         self._queue_limits = settings.send_queue
         self._limits = limits
         self._join_timeout = settings.join_timeout
-        self._protocols: set[TandemProtocol] = set()
+        self._random = random or SystemRandom()
+        self._protocols: dict[TandemProtocol, None] = {}
         self._join_deadlines: dict[WebSocketTransport, float] = {}
         """When connections must have sent JOIN or PING, in the order of these times."""
         self._emptied: Deferred[None] | None = None
@@ -109,11 +112,11 @@ class TandemFactory(WebSocketServerFactory):
         """Begin a connection whose handshake has succeeded."""
         now = self.clock.seconds()
         connection = self._connect(protocol)
-        self._protocols.add(protocol)
+        self._protocols[protocol] = None
         self._counted(connection.session.address, None, True)
         transport = protocol.session_transport
         queue = SendQueue(protocol.transport, transport, self.clock, self._queue_limits)
-        protocol.begin(connection, queue, Keepalive(self.clock, transport), now)
+        protocol.begin(connection, queue, Keepalive(self.clock, transport, self._random), now)
         if self._join_timeout:
             self._join_deadlines[transport] = now + self._join_timeout
 
@@ -121,7 +124,7 @@ class TandemFactory(WebSocketServerFactory):
         self, protocol: TandemProtocol, code: int | None, connection: ClientConnection, opened_at: float
     ) -> None:
         """Forget a connection that has ended."""
-        self._protocols.discard(protocol)
+        self._protocols.pop(protocol, None)
         self._join_deadlines.pop(protocol.session_transport, None)
         self._counted(connection.session.address, code, False)
         log.debug(

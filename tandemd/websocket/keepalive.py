@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
+from random import Random
 from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -35,16 +35,19 @@ class Keepalive:
     Any pong is a sign of life. Only the pong of a ping with a random payload measures the round trip, so that no client can claim
     a shorter one.
 
+    random: of the payloads and of the times, so that the pings of connections made at once drift apart.
     quality: see `interfaces.PlayerStatus`.
     round_trips: the last round trips in seconds, oldest first; empty before the first pong.
     """
 
     __slots__ = (
-        "_clock", "_due", "_first_pings", "_payload", "_peer", "_pending_probes", "_sent", "_timer", "quality", "round_trips",
+        "_clock", "_due", "_first_pings", "_payload", "_peer", "_pending_probes", "_random", "_sent", "_timer", "quality",
+        "round_trips",
     )  # fmt: skip
 
-    def __init__(self, clock: IReactorTime, peer: Peer):
+    def __init__(self, clock: IReactorTime, peer: Peer, random: Random):
         self._clock = clock
+        self._random = random
         self._peer = peer
         self._sent = 0.0
         self._payload = b""
@@ -72,7 +75,7 @@ class Keepalive:
         # A pong may belong to an earlier ping, and a later ping extends no time limit.
         if not self._sent:
             self._sent = now
-            self._payload = random.getrandbits(32).to_bytes(4)
+            self._payload = self._random.getrandbits(32).to_bytes(4)
         self._peer.send_ping(self._payload)
 
     def answered(self, payload: bytes) -> None:
@@ -85,7 +88,7 @@ class Keepalive:
             self._first_pings -= 1
         if self._sent:
             self._sent = 0.0
-            self._due = now + random.uniform(*INTERVAL_SECONDS)
+            self._due = now + self._random.uniform(*INTERVAL_SECONDS)
         self._resolve_probes(True)
         if measures and self._first_pings > 0:
             self._ping(now)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
@@ -38,7 +40,7 @@ class PulseTest(TestCase):
         self.clock = Clock()
         self.clock.advance(1_700_000_000)
         self.peer = FakePeer()
-        self.pulse = Keepalive(self.clock, self.peer)
+        self.pulse = Keepalive(self.clock, self.peer, Random(1))
         self.said: list[bool] = []
 
     def run_for(self, seconds: int) -> None:

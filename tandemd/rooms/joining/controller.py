@@ -14,7 +14,6 @@ from ...messages.framing import error_frame
 from ...rules import identity
 from ...rules.commands import Command
 from ...rules.state import Pin
-from ...util import secrets
 from ..departures import Departures
 from ..metrics import RoomMetrics
 from ..registry import RoomRegistry
@@ -193,8 +192,8 @@ class JoinController:
             return
         pending.move(JoinState.SUBMITTED)
         session, join = pending.session, pending.join
-        token = secrets.new_token(live.room.room_id, join.user_id) if join.keeps_token else ""
-        body = pending.command_body(live.room, pin, token)
+        token = self._preparer.new_token(live.room, pending)
+        body = pending.command_body(pin, token, self._preparer.new_invite(live.room))
         command = Command(join.user_id, session.conn, body, join.nonce or "")
         live.submit(JoinCommand(self, command, pending, token, reservation))
 

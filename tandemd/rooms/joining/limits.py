@@ -6,10 +6,10 @@ The store counts all that protects rooms, for all nodes together. This module kn
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from math import ceil
+from random import Random
 
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
@@ -86,7 +86,10 @@ _REASONS = {
 
 
 class JoinLimiter:
-    """Grants JOINs, new rooms and PIN attempts, or defers them. rooms_here: returns the number of open rooms."""
+    """Grants JOINs, new rooms and PIN attempts, or defers them.
+
+    rooms_here: returns the number of open rooms. random: the source of the key that hides wrong PINs in memory.
+    """
 
     def __init__(
         self,
@@ -95,6 +98,7 @@ class JoinLimiter:
         clock: IReactorTime,
         metrics: RoomMetrics,
         rooms_here: Callable[[], int],
+        random: Random,
     ):
         self._store = store
         self._limits = limits
@@ -102,7 +106,7 @@ class JoinLimiter:
         self._metrics = metrics
         self._rooms_here = rooms_here
         self._joins = PerMinute(clock, "joins", limits.joins)
-        self._key = secrets.token_bytes(32)
+        self._key = random.randbytes(32)
         self._wrong: OrderedDict[tuple[str, bytes], None] = OrderedDict()
         self._arrivals: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
 

@@ -10,7 +10,7 @@ from ...errors import RequestError
 from ...interfaces import Claims
 from ...messages.framing import error_frame
 from ...rules.commands import Enter
-from ...rules.state import Pin, Room
+from ...rules.state import Pin
 from ...util import secrets
 from ..session import Session
 
@@ -183,11 +183,12 @@ class PendingJoin:
         """Have the room decide the JOIN again."""
         self._owner.resubmit(live, self)
 
-    def command_body(self, room: Room, pin: Pin | None, token: str) -> Enter:
+    def command_body(self, pin: Pin | None, token: str, invite: str) -> Enter:
         """Return the JOIN as input of the rules.
 
         pin: the hash of its PIN, None for none.
         token: the resume token to issue if the rules allow one, "" for none.
+        invite: the invite code of a room that it creates, "" for none.
         """
         claims, join = self.claims, self.join
         return Enter(
@@ -197,7 +198,7 @@ class PendingJoin:
             token=secrets.hash_token(join.token) if join.token else "",
             new_token=secrets.hash_token(token) if token else "",
             resume=join.resume is not None,
-            invite=secrets.new_invite() if room.seq == 0 else "",
+            invite=invite,
             id=join.id,
             role=claims.role if claims else "",
             named=bool(claims and claims.name),

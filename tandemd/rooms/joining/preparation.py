@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from random import Random
 
 from twisted.internet.defer import Deferred
 
@@ -62,15 +63,22 @@ class Reservation:
 
 
 class JoinPreparer:
-    """Prepares JOINs that create a room or have a PIN to compare.
+    """Prepares JOINs that create a room or have a PIN to compare, and makes their secrets.
 
-    hash_pin: hashes a PIN with a salt, in a thread.
+    hash_pin: hashes a PIN with a salt, in a thread. random: the source of the secrets.
     """
 
-    def __init__(self, limiter: JoinLimiter, hash_pin: Callable[[str, str], Deferred[Pin]], slicer: TimeSlicer):
+    def __init__(
+        self,
+        limiter: JoinLimiter,
+        hash_pin: Callable[[str, str], Deferred[Pin]],
+        slicer: TimeSlicer,
+        random: Random,
+    ):
         self.limiter = limiter
         self._hash_pin = hash_pin
         self._slicer = slicer
+        self._random = random
         self._hashing = LifoSemaphore()
         self._creations: dict[RoomReplica, list[Deferred[None]]] = {}
 
@@ -83,8 +91,17 @@ class JoinPreparer:
             return False
         member = room.members.get(join.user_id)
         return member is None or not identity.proves_identity(
-            member, pending.session.conn, join.nonce or "", pending.command_body(room, None, "")
+            member, pending.session.conn, join.nonce or "", pending.command_body(None, "", "")
         )
+
+    def new_token(self, room: Room, pending: PendingJoin) -> str:
+        """Return a new resume token for a JOIN, "" if its client keeps none."""
+        join = pending.join
+        return secrets.new_token(room.room_id, join.user_id, self._random) if join.keeps_token else ""
+
+    def new_invite(self, room: Room) -> str:
+        """Return the invite code for a room that the JOIN creates, "" for an existing one."""
+        return secrets.new_invite(self._random) if room.seq == 0 else ""
 
     async def reserve_creation(self, live: RoomReplica, pending: PendingJoin, reservation: Reservation) -> bool:
         """Reserve the creation of a new room. Return False if another JOIN has attempted it meanwhile.
@@ -116,7 +133,7 @@ class JoinPreparer:
         if not join.pin:
             return None
         if room.seq == 0:
-            return await self._hash(pending, secrets.new_salt(), None)
+            return await self._hash(pending, secrets.new_salt(self._random), None)
         pin = room.settings.pin
         if pin is None:
             return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 
 from twisted.internet.defer import DeferredList
@@ -90,7 +89,7 @@ class ClusterMembership:
             await self._link.call(b"ZREM", NODES, prefix.encode())
             self._counted.discard(prefix)
             return
-        random.shuffle(room_ids)  # other nodes do the same, in another order
+        self._gateway.random.shuffle(room_ids)  # other nodes do the same, in another order
         for start in range(0, len(room_ids), TAKEOVER_BATCH_ROOMS):
             some = room_ids[start : start + TAKEOVER_BATCH_ROOMS]
             noted = await DeferredList(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -71,6 +70,9 @@ class CommitWriter:
         _CommitAttempt(self, room, commits, encoded, done).send()
 
     # -- called by attempts
+
+    def new_batch_id(self) -> str:
+        return self._gateway.random.randbytes(8).hex()
 
     def submit(self, attempt: _CommitAttempt) -> None:
         gateway = self._gateway
@@ -296,7 +298,7 @@ class _CommitAttempt:
         self.commits = commits
         self.encoded = encoded
         self.done = done
-        self.batch = secrets.token_hex(8)
+        self.batch = through.new_batch_id()
         self.entries: list[bytes] = []
         self.incarnation = b""
         self.not_after = 0.0

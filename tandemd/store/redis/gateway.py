@@ -57,6 +57,7 @@ class RedisGateway:
 
     link: the connection; usable also without an incarnation.
     time: server time, steered to Redis' clock.
+    random: the source of ids.
     events: the receiver of other nodes' events.
     incarnation: the number that commits must name; None while Redis is unavailable.
     warning: a risk in the server's configuration, for operators; or "".
@@ -89,6 +90,7 @@ class RedisGateway:
         self.fatal = False
         self.stopping = False
         self.clock = clock
+        self.random = self.link.random
         self.tasks = tasks
         self.pressure = pressure
         self.events: IStoreEventHandler = NoEvents()

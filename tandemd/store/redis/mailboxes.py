@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
@@ -67,7 +66,8 @@ class Mailboxes:
         self, room_id: str, user_id: str, frame: bytes, done: Callable[[RequestError | None], None] = lambda error: None
     ) -> None:
         """See `IMailboxes.relay`."""
-        self._send(room_id, user_id, secrets.token_hex(MESSAGE_ID_BYTES // 2).encode() + frame, done)
+        id_ = self._gateway.random.randbytes(MESSAGE_ID_BYTES // 2).hex().encode()
+        self._send(room_id, user_id, id_ + frame, done)
 
     def _send(self, room_id: str, user_id: str, message: bytes, done: Callable[[RequestError | None], None]) -> None:
         def later(failure: Failure | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from random import SystemRandom
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -14,6 +15,9 @@ from tandemd.util.secrets import new_invite, new_token
 from ...support.fake_node import Client, HeldStore, ServiceTestCase, World
 
 RIGHT = "654321"
+
+
+RANDOM = SystemRandom()
 
 
 class JoinsTest(ServiceTestCase):
@@ -294,7 +298,12 @@ class StrangerTest(ServiceTestCase):
         return self.world.join(user, peer="6.6.6.6", **fields).told()
 
     def test_who_is_in_the_room_cannot_be_found_out(self) -> None:
-        for fields in ({}, {"pin": "000000"}, {"token": "x"}, {"token": new_token("room", "ann"), "pin": "000000"}):
+        for fields in (
+            {},
+            {"pin": "000000"},
+            {"token": "x"},
+            {"token": new_token("room", "ann", RANDOM), "pin": "000000"},
+        ):
             self.assertEqual(self.ask("ann", **fields), self.ask("nobody", **fields))
         self.assertEqual(self.ann.told(), [])
 
@@ -348,7 +357,8 @@ class StrangerTest(ServiceTestCase):
         store, load = self.world.store, self.world.store.load
         self.patch(store, "load", lambda code, **options: (loads.append(code), load(code, **options))[1])
         directory = self.world.server.rooms.directory
-        for token in (new_token("room", "ann"), new_token("room", "eve"), new_token("nowhere", "ann"), "x", ""):
+        owners = ("room", "ann"), ("room", "eve"), ("nowhere", "ann")
+        for token in (*(new_token(*owner, RANDOM) for owner in owners), "x", ""):
             self.assertIsNone(self.successResultOf(directory.room_for_token(token)))
         self.assertEqual(loads, [])
         cid = self.world.join("cid", peer="2.2.2.2", pin=RIGHT, keepsToken=True)
@@ -405,8 +415,8 @@ class SecretsTest(ServiceTestCase):
         self.assertNotIn(RIGHT, kept)
 
     def test_tokens_and_codes_are_long_and_never_the_same(self) -> None:
-        tokens = {new_token("room", "ann").partition(".")[0] for _ in range(1000)}
-        codes = {new_invite() for _ in range(1000)}
+        tokens = {new_token("room", "ann", RANDOM).partition(".")[0] for _ in range(1000)}
+        codes = {new_invite(RANDOM) for _ in range(1000)}
         self.assertEqual((len(tokens), len(codes)), (1000, 1000))
         self.assertEqual({len(token) for token in tokens}, {32})
         self.assertTrue(all(len(code) == 10 and code.isalnum() and code == code.lower() for code in codes))

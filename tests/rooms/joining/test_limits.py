@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from random import SystemRandom
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
@@ -28,7 +29,10 @@ class TwoNodesTest(RedisTestCase):
         stores = [await self.node("a/1/"), await self.node("b/1/")]
         self.room = room = Room(str(uuid.uuid4()), "room", 0.0, 1)
         room.settings = RoomSettings(pin=Pin("00", "11"), invite="abc")
-        a, b = (JoinLimiter(store, LIMITS, reactor, NodeMetrics("test", "node").rooms, lambda: 1) for store in stores)
+        a, b = (
+            JoinLimiter(store, LIMITS, reactor, NodeMetrics("test", "node").rooms, lambda: 1, SystemRandom())
+            for store in stores
+        )
         return a, b, room
 
     async def outcome(self, rations: JoinLimiter, address: str, came: float | None = None) -> str:
