@@ -72,7 +72,8 @@ class Client:
         self.port = port
         self.state = None
         wire = self.wire = Wire(
-            self.reactor, self._opened, lambda message: self._heard(wire, message), lambda code: self._lost(wire, code)
+            self.reactor, self._opened, lambda message: self._heard(wire, message), lambda code: self._lost(wire, code),
+            self.random,
         )  # fmt: skip
         endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", port, timeout=5, bindAddress=(self.address, 0))
         connectProtocol(endpoint, wire).addErrback(lambda failure: self._lost(wire, None))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ _decode = msgspec.json.decode
 
 class Wire(protocol.Protocol):
     """One connection. opened: called once it can be used. heard: with each message. lost: with the close code or None.
+    random: of the masks.
 
     `lost` is called once, also if it never opened.
     """
@@ -31,11 +32,13 @@ class Wire(protocol.Protocol):
         opened: Callable[[], None],
         heard: Callable[[Json], None],
         lost: Callable[[int | None], None],
+        random: Random,
     ):
         self._reactor = reactor
         self._opened = opened
         self._heard = heard
         self._lost = lost
+        self._random = random
         self._buffer = b""
         self._code: int | None = None
         self._timer: IDelayedCall | None = None
@@ -103,7 +106,7 @@ class Wire(protocol.Protocol):
     def _frame(self, first: int, payload: bytes) -> None:
         size = len(payload)
         head = bytes((first, 0x80 | size)) if size < 126 else bytes((first, 0xFE)) + size.to_bytes(2, "big")
-        mask = os.urandom(4)
+        mask = self._random.randbytes(4)
         masked = int.from_bytes(payload, "big") ^ int.from_bytes((mask * (size // 4 + 1))[:size], "big")
         assert self.transport is not None
         self.transport.write(head + mask + masked.to_bytes(size, "big"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
+from random import Random
 from typing import Any, cast
 
 import txaio
@@ -29,7 +30,7 @@ class Person:
         self.open: Deferred[None] = Deferred()
         self.closed = False
         self._waiting: tuple[Callable[[Json], bool], Deferred[Json]] | None = None
-        self.wire = Wire(reactor, lambda: self.open.callback(None), self._heard, self._lost)
+        self.wire = Wire(reactor, lambda: self.open.callback(None), self._heard, self._lost, Random(1))
 
     def _heard(self, message: Json) -> None:
         self.messages.append(message)

@@ -46,12 +46,12 @@ def until(what: str, condition: Callable[[], T], told: Told | None = None) -> T:
 
 async def eventually(reactor: Any, what: str, condition: Callable[[], T], told: Told | None = None) -> T:
     """Wait until a condition is true while a reactor runs, and return its value. Arguments and errors as in `until`."""
-    end = time.monotonic() + PATIENCE_SECONDS
+    end = reactor.seconds() + PATIENCE_SECONDS
     while True:
         value = condition()
         if value:
             return value
-        if time.monotonic() > end:
+        if reactor.seconds() > end:
             raise _given_up(what, told)
         await deferLater(reactor, INTERVAL_SECONDS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import tempfile
@@ -28,6 +29,7 @@ from .patience import TEST_LIMIT_SECONDS, eventually
 from .private_servers import Redis
 
 reactor = cast(Any, _reactor)
+_numbers = itertools.count(1)
 
 
 @implementer(IArchive)
@@ -139,7 +141,7 @@ class Hand:
     def __init__(self, store: Any, code: str, room: Room | None = None):
         self.store = store
         now = store.clock.now()
-        self.room = room or Room(str(uuid.uuid4()), code, now, int(now * 1000))
+        self.room = room or Room(str(uuid.UUID(int=next(_numbers), version=4)), code, now, int(now * 1000))
         self.log: list[Commit] = []
 
     def next(
