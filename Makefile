@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # In this mode the plugin is found by twistd; in pip's usual editable mode it is not.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable
 
-.PHONY: run test coverage chaos fuzz attacks check bench e2e browser screenshots site format clean deb image up lock audit
+.PHONY: run test coverage chaos simulate fuzz attacks check bench e2e browser screenshots site format clean deb image up lock audit
 
 run: ARGS ?= --log-format=text
 run: $(VENV)/installed
@@ -31,6 +31,12 @@ coverage: $(VENV)/installed-dev
 # ARGS: --seconds N --seed S. Many people, faults at random, for long.
 chaos: $(VENV)/installed-dev
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+# A cluster on simulated time, until a schedule fails or COUNT have passed. SEED: shows one again. SIZE: small or large. TRACE=1:
+# prints all that happened, which is the same each time.
+simulate: $(VENV)/installed-dev
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) $(if $(SIZE),--size $(SIZE)) \
+		$(if $(TRACE),--trace) $(ARGS)
 
 # ARGS: --target one|two, --seconds N (of a window) --rounds N --only TEXT --json FILE --exhaustion N (seconds).
 # LOAD: --target one|two, --seconds N, --only TYPE. Takes 90 minutes; needs nginx.

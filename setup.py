@@ -8,6 +8,8 @@ VERSION = re.search(r'^__version__ = "([^"]+)"', (HERE / "tandemd/__init__.py").
 README = HERE / "README.md"
 
 TEST = [
+    # A Redis in memory, for the simulation.
+    "fakeredis[lua]>=2.31",
     "hypothesis>=6.100",
     "jsonschema>=4.18",
     "schemathesis>=4,<5",

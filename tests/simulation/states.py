@@ -1,0 +1,26 @@
+"""States that schedules should reach."""
+
+from __future__ import annotations
+
+from .schedule import ON_CLIENTS, ON_DATABASE, ON_DISKS, ON_LINKS, ON_NODES, ON_REDIS
+
+INTERESTING = (
+    *(f"fault: {name}" for name in (*ON_NODES, *ON_REDIS, *ON_LINKS, *ON_DATABASE, *ON_CLIENTS, *ON_DISKS)),
+    "commit lost its race",
+    "commit waited or lost its answer",
+    "room caught up",
+    "subscription lost",
+    "node taken over",
+    "archive failed",
+    "memory refused",
+    "gate opened",
+    "database: commit reported as failed",
+    "node: its disk is full",
+    "log: archive_unavailable",
+    "log: journal_full",
+    "log: redis_data_replaced",
+    "log: redis_server_changed",
+    "log: redis_silent",
+    "log: redis_unusable",
+    "log: subscription_silent",
+)

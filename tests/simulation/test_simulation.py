@@ -1,0 +1,189 @@
+"""Schedules from fixed and from new seeds, the same trace twice, and the guard.
+
+`make simulate` runs more of them, and shows one again.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import secrets
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import tandemd
+
+from ..support.patience import TEST_LIMIT_SECONDS
+from .guard import RealityError, simulated
+from .minimise import minimised
+from .network import Network
+from .run import Result, run
+from .schedule import Fault, Schedule, large, small
+from .world import Machine, World
+
+FIXED_SEEDS = 40
+NEW_SEEDS = 10
+SAME_SEEDS = (3, 8, 17)
+"""Seeds that run twice here, and a third time in another process."""
+
+
+class SeedTests(SynchronousTestCase):
+    """All is well after the faults of each schedule."""
+
+    timeout = 2 * TEST_LIMIT_SECONDS
+
+    def hold(self, *schedules: Schedule) -> list[Result]:
+        """Fail if a schedule breaks an invariant."""
+        results = []
+        for schedule in schedules:
+            result = run(schedule)
+            self.assertEqual(
+                result.problems, [], f"{schedule.describe()}: make simulate SEED={schedule.seed} shows it again"
+            )
+            results.append(result)
+        return results
+
+    def test_fixed_seeds(self) -> None:
+        self.hold(*map(small, range(FIXED_SEEDS)))
+
+    def test_new_seeds(self) -> None:
+        first = random.SystemRandom().randrange(10**9)
+        print(f"from seed {first}")
+        self.hold(*map(small, range(first, first + NEW_SEEDS)))
+
+    def test_a_large_schedule(self) -> None:
+        self.hold(large(1))
+
+
+class TraceTests(SynchronousTestCase):
+    """A run is the same each time, also where hashes of texts differ."""
+
+    timeout = TEST_LIMIT_SECONDS
+
+    def test_the_same_trace_twice(self) -> None:
+        traces = {}
+        for seed in SAME_SEEDS:
+            one, two = run(small(seed), keeps_trace=True), run(small(seed), keeps_trace=True)
+            self.assertGreater(len(one.trace), 100)
+            self.assertEqual(one.trace, two.trace)
+            self.assertEqual(one.digest, two.digest)
+            traces[seed] = one
+        code = (
+            "import sys\nfrom tests.simulation.run import run\nfrom tests.simulation.schedule import small\n"
+            "for seed in map(int, sys.argv[1:]): print(run(small(seed), keeps_trace=True).digest)"
+        )
+        other = subprocess.run(
+            [sys.executable, "-c", code, *map(str, SAME_SEEDS)],
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=TEST_LIMIT_SECONDS,
+            env={**os.environ, "PYTHONHASHSEED": "7"},
+            cwd=Path(tandemd.__file__).parent.parent,
+        )
+        self.assertEqual(other.stdout.split(), [result.digest for result in traces.values()])
+
+
+class GuardTests(SynchronousTestCase):
+    """A simulation that asks the real world fails."""
+
+    def test_every_source_of_reality_raises(self) -> None:
+        world = World(1)
+        sources: tuple[tuple[Any, str, tuple[Any, ...]], ...] = (
+            (time, "time", ()),
+            (time, "monotonic", ()),
+            (os, "urandom", (1,)),
+            (secrets, "token_hex", (1,)),
+            (random, "random", ()),
+            (uuid, "uuid4", ()),
+            (threading.Thread(target=int), "start", ()),
+        )
+        with simulated(world, lambda: 0.0):
+            for owner, name, arguments in sources:
+                with self.assertRaises(RealityError):
+                    getattr(owner, name)(*arguments)
+        for owner, name, arguments in sources:
+            getattr(owner, name)(*arguments)
+
+    def test_tandemd_imports_modules_and_not_their_sources(self) -> None:
+        """A name like `from time import time` would be out of the guard's reach."""
+        found = [
+            f"{path}: {line}"
+            for path in Path(tandemd.__file__).parent.rglob("*.py")
+            for line in path.read_text(encoding="utf-8").splitlines()
+            if re.match(r"from (time|secrets|uuid|threading) import", line)
+            or (re.match(r"from random import", line) and not re.fullmatch(r"from random import [\w, ]*Random", line))
+        ]
+        self.assertEqual(found, [])
+
+
+class WorldTests(SynchronousTestCase):
+    """Time and machines."""
+
+    def setUp(self) -> None:
+        self.world = World(1)
+        self.seen: list[str] = []
+
+    def test_events_of_a_machine_keep_their_order(self) -> None:
+        machine, other = Machine(self.world, "a"), Machine(self.world, "b")
+        for number in range(10):
+            machine.callLater(1.0, self.seen.append, f"a{number}")
+            other.callLater(1.0, self.seen.append, f"b{number}")
+        self.world.pass_time(2.0)
+        self.assertEqual([name for name in self.seen if name[0] == "a"], [f"a{number}" for number in range(10)])
+        self.assertEqual(len(self.seen), 20)
+
+    def test_a_frozen_machine_goes_on_later_and_a_dead_one_never(self) -> None:
+        machine, other = Machine(self.world, "a"), Machine(self.world, "b")
+        machine.callLater(1.0, self.seen.append, "frozen")
+        other.callLater(1.0, self.seen.append, "dead")
+        machine.freeze()
+        other.kill()
+        self.world.pass_time(5.0)
+        self.assertEqual(self.seen, [])
+        machine.thaw()
+        self.world.pass_time(0.0)
+        self.assertEqual(self.seen, ["frozen"])
+
+    def test_a_call_is_moved_and_cancelled(self) -> None:
+        machine = Machine(self.world, "a")
+        moved, cancelled = (
+            machine.callLater(1.0, self.seen.append, "moved"),
+            machine.callLater(1.0, self.seen.append, ""),
+        )
+        moved.reset(3.0)
+        cancelled.cancel()
+        self.world.pass_time(2.0)
+        self.assertEqual(self.seen, [])
+        self.world.pass_time(2.0)
+        self.assertEqual(self.seen, ["moved"])
+        self.assertFalse(moved.active())
+
+    def test_an_error_is_a_problem(self) -> None:
+        Network(self.world)
+        Machine(self.world, "a").callLater(1.0, lambda: 1 / 0)
+        self.world.pass_time(2.0)
+        self.assertIn("ZeroDivisionError", self.world.problems[0])
+
+
+class MinimiseTests(SynchronousTestCase):
+    def test_what_does_not_matter_is_dropped(self) -> None:
+        schedule = large(5)
+        culprit = Fault("kill_node", 1.0, 1.0, 0)
+        schedule = Schedule(**{**_fields(schedule), "rounds": (*schedule.rounds, (schedule.rounds[0] + (culprit,)))})
+        fails = lambda it: any(culprit in round_ for round_ in it.rounds)  # noqa: E731
+        found = minimised(schedule, fails, most=1000)
+        self.assertEqual(found.rounds, ((culprit,),))
+        self.assertEqual([sum(room) for room in found.layout], [2])
+
+
+def _fields(schedule: Schedule) -> dict[str, Any]:
+    return {name: getattr(schedule, name) for name in schedule.__dataclass_fields__}
