@@ -163,8 +163,13 @@ class PlaybackSync:
             for session in live.group:
                 session.player.reported_at = max(session.player.reported_at, commit.at)
 
-    def room_reloaded(self, live: RoomReplica) -> None:
-        """Weigh the players from the beginning: the room may have another host, and know of other watchers."""
+    def room_reloaded(self, live: RoomReplica, has_new_title: bool) -> None:
+        """Weigh the players from the beginning: the room may have another host, and know of other watchers.
+
+        has_new_title: whether the members have learned of the title just now.
+        """
+        if has_new_title:
+            live.sync.titled_at = self._clock.now()
         live.sync.weigh(None, HostEvidence())
         for session in live.group:
             self._take_over_watching(live, session)

@@ -78,6 +78,7 @@ class StoreEventHandler:
 
     def reloaded(self, live: RoomReplica, room: Room | None) -> None:
         """Replace the room of a replica, and send ROOM_STATE to the sessions of its members. See `OrphanedSessionHandler`."""
+        titled_at = live.room.playback.titled_at
         live.renew(room or self._registry.blank(live.room.room_id))
         state = join.state_of(
             live.room, self._clock.now(), live.features, sync=live.drift_policy, with_users=live.lists_users()
@@ -94,7 +95,7 @@ class StoreEventHandler:
                     session.send(text_frame(m.encode(own_control(live.room, session.user))))
             if member is None or not member.conn:
                 self.reattach(live, session, member)
-        self._positions.room_reloaded(live)
+        self._positions.room_reloaded(live, live.room.playback.titled_at != titled_at)
         self._waits.retries.room_replaced(live)
 
     def reattach(self, live: RoomReplica, session: Session, member: Member | None) -> None:

@@ -274,6 +274,19 @@ class StaleControlTest(AuthorityTestCase):
         self.world.advance(60)
         self.refused(self.bob.send("PLAY_PAUSE", control="pause", currentTime=5003, seq=room.seq), "stale")
 
+    def test_a_title_that_comes_with_a_reload_is_as_new(self) -> None:
+        """The store may have another title than the replica, of commits that this node has not seen."""
+        rooms = self.world.server.rooms
+        live = next(iter(rooms.open))
+        for url, position in ((OTHER_TITLE, 0), (OTHER_TITLE, 3)):
+            room = live.room.copy()
+            if url != room.playback.url:
+                room.playback = room.playback.titled(url, self.world.now, seq=room.seq, by="ann")
+            rooms.others.reloaded(live, room)
+            self.bob.send("PLAY_PAUSE", control="play", currentTime=3)
+            self.assertEqual(live.room.playback.position_at(self.world.now), position)
+            self.world.advance(5)
+
 
 class CorrectionsTest(AuthorityTestCase):
     def corrections(self, position: Any, seconds: float) -> list[float]:
