@@ -42,8 +42,8 @@ def _show(result: Result, *, with_trace: bool) -> None:
 
 
 @implementer(ILogObserver)
-def _ignored(event: object) -> None:
-    pass
+def ignored(event: object) -> None:
+    """Drop an event of the log."""
 
 
 def _fails(schedule: Schedule) -> bool:
@@ -52,7 +52,7 @@ def _fails(schedule: Schedule) -> bool:
 
 def main() -> int:
     options = _arguments()
-    globalLogBeginner.beginLoggingTo([_ignored], redirectStandardIO=False, discardBuffer=True)
+    globalLogBeginner.beginLoggingTo([ignored], redirectStandardIO=False, discardBuffer=True)
     make = SIZES[options.size]
     first = options.seed if options.seed is not None else random.SystemRandom().randrange(10**9)
     count = options.count if options.count is not None else 1 if options.seed is not None else 10**9

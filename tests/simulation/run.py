@@ -24,6 +24,8 @@ from .world import Machine, ProblemError, StuckError, World
 
 WELL_SECONDS = 60.0
 """Seconds after the last fault of a round in which all must be well."""
+PROMPT_SECONDS = 3.0
+"""Seconds in which a message reaches all members in the end, when no fault is left."""
 RUN_SECONDS = 3600.0
 """Simulated seconds that a run may take."""
 
@@ -146,7 +148,8 @@ class Simulation:
         for stranger in self.strangers:
             stranger.stop()
         await self.party.quiet()
-        await self.party.settled("in the end")
+        await self._complete()
+        await self.party.settled("in the end", usable=PROMPT_SECONDS, old=PROMPT_SECONDS)
         await self.party.quiet()
         await self._complete()
         self._check()
