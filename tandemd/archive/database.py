@@ -54,9 +54,9 @@ class ConnectionPool(adbapi.ConnectionPool):
         super().__init__(dialect.module, cp_reactor=reactor, cp_min=1, cp_max=dialect.connections, cp_name="archive")
         self._take_threads()
 
-    def _start(self) -> None:
+    def start(self) -> None:
         self._take_threads()  # if the reactor runs, adbapi's constructor calls this
-        super()._start()
+        super().start()
 
     def _take_threads(self) -> None:
         """Replace adbapi's threads, which have not started."""
