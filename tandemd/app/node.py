@@ -22,6 +22,7 @@ from ..rooms.outbox import Outbox
 from ..rooms.service import RoomService
 from ..util.services import OrderedMultiService
 from ..web import Addresses, ConnectionLimiter, Cors, FastUpgrade, Quota, TandemSite, WebServices, root_resource
+from ..web.machine_addresses import reachable_hosts
 from ..web.router import Root
 from ..websocket.factory import TandemFactory
 from .backends import backend_of
@@ -178,6 +179,7 @@ class Node:
             lookups_refused=self.metrics.limits.lookups_refused,
             cors=self._cors,
             administration=self._make_administration(),
+            hosts=lambda: reachable_hosts(self._listener.address),
         )
         settings = web_settings_of(self._config, PAGE, CLIENT)
         return root_resource(settings, self.status, services, self._reactor, self._wall)

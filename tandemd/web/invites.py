@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from math import ceil
 from urllib.parse import quote
 
@@ -12,9 +13,10 @@ from twisted.web.http import Request
 from ..interfaces import IRooms
 from ..messages import Id
 from ..ratelimit.invite_lookups import InviteLookupLimiter
-from .client_addresses import Addresses
+from .client_addresses import Addresses, client_address
 from .client_config import ClientConfig
-from .requests import address_of, base_url
+from .machine_addresses import is_loopback
+from .requests import address_of, base_url, forwarded_for
 from .responses import NO_STORE, Endpoint, HttpError, Response, json_answer, text_answer
 
 ROOM_NOT_FOUND = "Room not found"
@@ -99,9 +101,12 @@ class Api(Endpoint):
 
     The second is for members of the room. Clients send the request beside their first JOIN, so that it waits for the JOIN.
 
+    /api/addresses: the hosts for links to this machine, for clients on this machine.
+
     invite_base_url: the beginning of links; empty: the URL by which the client reached this server.
     short_id_wait: the longest wait, in seconds.
     config: the answer of /api/config.
+    hosts: returns the hosts under which other machines may reach this one.
     """
 
     def __init__(
@@ -111,12 +116,14 @@ class Api(Endpoint):
         invite_base_url: str,
         short_id_wait: float,
         config: ClientConfig,
+        hosts: Callable[[], list[str]],
     ):
         self._codes = codes
         self._addresses = addresses
         self._invite_base_url = invite_base_url.rstrip("/")
         self._short_id_wait = short_id_wait
         self._config = json_answer(200, msgspec.to_builtins(config), ("Cache-Control", "private, max-age=60"))
+        self._hosts = hosts
 
     async def answer(self, request: Request, path: list[str]) -> Response:
         match path:
@@ -127,6 +134,11 @@ class Api(Endpoint):
                 return await self._short_id(request, room_id)
             case ["config"]:
                 return self._config
+            case ["addresses"]:
+                # A proxy on this machine forwards requests of others.
+                client = client_address(request.getClientAddress(), (), 0)
+                local = is_loopback(client) and not forwarded_for(request)
+                return json_answer(200, {"addresses": self._hosts() if local else []}, NO_STORE)
         raise HttpError(404, "Not found")
 
     async def _short_id(self, request: Request, room_id: str) -> Response:

@@ -215,6 +215,7 @@ class WebServices(Struct, frozen=True):
     lookups_refused: counts rejected look-ups of invite codes.
     cors: the web pages that may use the server.
     administration: the service behind /admin; None: none.
+    hosts: returns the hosts under which other machines may reach this one, see `machine_addresses.reachable_hosts`.
     """
 
     websocket: IResource
@@ -225,6 +226,7 @@ class WebServices(Struct, frozen=True):
     lookups_refused: Counter
     cors: Cors
     administration: IAdministration | None
+    hosts: Callable[[], list[str]]
 
 
 def root_resource(
@@ -243,7 +245,14 @@ def root_resource(
         "status": Status(settings.node_id, settings.version, status, services.rooms, wall, lookups, addresses),
         "room": RoomLink(codes, settings.redirect_target),
         "ws": Upgrade(),
-        "api": Api(codes, addresses, settings.invite_base_url, settings.short_id_wait, settings.client_config),
+        "api": Api(
+            codes,
+            addresses,
+            settings.invite_base_url,
+            settings.short_id_wait,
+            settings.client_config,
+            services.hosts,
+        ),
         "client": Page(settings.client_directory, settings.titles),
     }
     if services.administration is not None and settings.admin_token:

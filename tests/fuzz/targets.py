@@ -115,6 +115,7 @@ def _site(reactor: Any) -> FakeTransport:
         lookups_refused=Counter("refused", ""),
         cors=Cors(["https://www.netflix.com", "null"]),
         administration=None,
+        hosts=list,
     )
     settings = web_settings(page_directory=str(PAGE), client_directory=str(PAGE.parent / "client"), titles=("*",))
     root = root_resource(settings, FakeStatus([], []), services, reactor, reactor.seconds)

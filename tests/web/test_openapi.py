@@ -156,6 +156,7 @@ class RunningTest(DaemonTestCase):
         ask("/page/{file}", 404, file="none.js")
         ask("/client/{file}", 200, file="index.js")
         ask("/health/ready", 200)
+        ask("/api/addresses", 200)
         self.administer(base)
         return code
 

@@ -218,6 +218,7 @@ class WebTestCase(TestCase):
             "lookups_refused": Counter("refused", ""),
             "cors": Cors(),
             "administration": None,
+            "hosts": lambda: ["192.0.2.7", "film-box"],
         }
         for name in services.keys() & settings.keys():
             services[name] = settings.pop(name)
