@@ -50,7 +50,7 @@ ERROR_MEANINGS: dict[ErrorCode, str] = {
     ErrorCode.ROOM_FULL: "the room has as many members as it may have; the JOIN stays pending",
     ErrorCode.KICKED: "the host removed this user id from the room a short while ago",
     ErrorCode.BANNED: "the host has banned this user id, or newcomers from this address, for the life of the room",
-    ErrorCode.LOCKED: "the host has locked the room; the JOIN stays pending until it is unlocked",
+    ErrorCode.LOCKED: "the host has locked the room; the JOIN stays pending until it is unlocked, or the host lets it in",
     ErrorCode.BAD_URL: "this server does not allow the title's URL",
     ErrorCode.STALE: "the sender had not seen the present title of the room; ROOM_STATE comes first, with the present state",
     ErrorCode.FORGOTTEN: (

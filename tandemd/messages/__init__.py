@@ -9,6 +9,7 @@ fields, and `userId` in messages of clients except JOIN.
 from .base import SequencedMessage, ServerMessage
 from .client import (
     CLIENT_MESSAGES,
+    Admit,
     Answer,
     Ban,
     Chat,
@@ -83,6 +84,7 @@ from .server import (
     GateState,
     Heartbeat,
     Kicked,
+    Knock,
     Pong,
     RoomClosed,
     RoomState,
@@ -93,6 +95,7 @@ from .server import (
 __all__ = [
     "GATHERED_MESSAGES",
     "Ack",
+    "Admit",
     "Answer",
     "Ban",
     "Bans",
@@ -118,6 +121,7 @@ __all__ = [
     "Join",
     "Kick",
     "Kicked",
+    "Knock",
     "Leave",
     "LegacyLeave",
     "LockRoom",

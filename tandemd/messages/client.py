@@ -366,6 +366,20 @@ class Unban(ClientMessage, tag="UNBAN", frozen=True, kw_only=True):
         check_id("targetUserId", self.target_user_id)
 
 
+class Admit(ClientMessage, tag="ADMIT", frozen=True, kw_only=True):
+    """Answer a KNOCK: let one newcomer into the locked room, or reject its JOIN with the ERROR `forbidden`.
+
+    targetUserId: the user id of the KNOCK. Without a JOIN that waits under it, nothing happens.
+    admitted: true to let it in, false to reject it.
+    """
+
+    target_user_id: Id
+    admitted: bool
+
+    def __post_init__(self) -> None:
+        check_id("targetUserId", self.target_user_id)
+
+
 class Chat(ClientMessage, tag="CHAT", frozen=True, kw_only=True):
     """Send a chat message to all members.
 
@@ -380,6 +394,6 @@ Relay = Offer | Answer | IceCandidate | PlaybackAck | SyncResponse
 
 CLIENT_MESSAGES: tuple[type[ClientMessage], ...] = (
     Join, Leave, Ping, PlayPause, Seek, SetRate, Ready, HostHeartbeat, PositionUpdate, UrlChange, RequestSync, Status,
-    UpdateUsername, ToggleGuestControl, WaitForBuffering, TransferHost, DelegateControl, LockRoom, Kick, Ban, Unban, Chat, Offer,
-    Answer, IceCandidate, PlaybackAck, SyncResponse,
+    UpdateUsername, ToggleGuestControl, WaitForBuffering, TransferHost, DelegateControl, LockRoom, Kick, Ban, Unban, Admit, Chat,
+    Offer, Answer, IceCandidate, PlaybackAck, SyncResponse,
 )  # fmt: skip

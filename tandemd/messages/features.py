@@ -12,6 +12,7 @@ FEATURES = {
     "follows": "`follows` in JOIN: the player of a host follows the room.",
     "gate": "a SEEK waits for the watching members: SEEK_PAUSE, READY, and `gate` in ROOM_STATE.",
     "invites": "invite codes: `/api/short-id`, `/api/room` and `/room`.",
+    "knocks": "KNOCK and ADMIT: the host answers each newcomer at a locked room.",
     "moderation": "LOCK_ROOM, KICK, BAN, UNBAN, and the messages that they cause.",
     "rate": "SET_RATE, RATE_CHANGED, and `rate` in ROOM_STATE, PLAY_PAUSE and HOST_HEARTBEAT.",
     "resume": "`resume` in JOIN: the server replays the messages that a member missed.",

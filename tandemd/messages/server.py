@@ -207,6 +207,16 @@ class Kicked(ServerMessage, tag="KICKED", frozen=True, kw_only=True):
     retry_after_ms: Count | None = None
 
 
+class Knock(ServerMessage, tag="KNOCK", frozen=True, kw_only=True):
+    """A newcomer waits at the locked room. Only to the host, while it is connected. ADMIT answers it.
+
+    userId: the newcomer, who is no member.
+    """
+
+    user_id: str
+    username: str | None
+
+
 class RoomClosed(ServerMessage, tag="ROOM_CLOSED", frozen=True, kw_only=True):
     """The server's operator has ended the room. The connection is in no room now. USER_LEFT for each member follows.
 
@@ -230,6 +240,7 @@ class ServerRestart(ServerMessage, tag="SERVER_RESTART", frozen=True, kw_only=Tr
 SERVER_MESSAGES: tuple[type[ServerMessage], ...] = (
     RoomState, UserJoined, UserLeft, LegacyLeave, HostChanged, GuestControl, ControlDelegated, RoomLocked, UsernameUpdated,
     MemberStatus, WaitForBufferingChanged,
-    PlayPauseEvent, RateChanged, SeekPause, UrlChanged, ChatMessage, Kicked, Bans, RoomClosed, Heartbeat, SyncResponseMessage,
+    PlayPauseEvent, RateChanged, SeekPause, UrlChanged, ChatMessage, Kicked, Bans, Knock, RoomClosed, Heartbeat,
+    SyncResponseMessage,
     RelayedOffer, RelayedAnswer, RelayedIceCandidate, RelayedPlaybackAck, Ack, Error, Pong, ServerRestart,
 )  # fmt: skip

@@ -107,7 +107,7 @@ class CommitObserver:
                 self._directory.member_joined(live.room.room_id, member.address)
         elif not commit.event:
             self._departures.silent_commit_applied(live, commit)
-        if (commit.changes or commit.closes) and len(live.waiting):
+        if len(live.waiting):
             self._waits.commit_applied(live, commit)
 
 

@@ -251,7 +251,7 @@ class RoomReplica:
                 host.send(text_frame(m.encode(bans)))
         if room.due != self._timer_due or (room.due and room.due <= commit.at):
             self._schedule()
-        if commit.changes or commit.closes:
+        if commit.changes or commit.closes or commit.event in private_messages.NEWCOMER_EVENTS:
             self._commit_applied(self, commit)
 
     def _reconcile(self, user: str, commit: Commit, removed: list[Session]) -> None:

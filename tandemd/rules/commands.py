@@ -40,6 +40,7 @@ class Enter(Struct, frozen=True, gc=False):
     modern: whether the client has a proof of identity besides its address: it keeps a token, or sends an `id`.
     follows: whether the client follows the room also while its member is host.
     schedules: whether the client starts its player at the time that PLAY_PAUSE names.
+    admitted: whether the host has let this newcomer in, although the room is locked.
     """
 
     username: str | None
@@ -54,6 +55,7 @@ class Enter(Struct, frozen=True, gc=False):
     modern: bool = False
     follows: bool = False
     schedules: bool = False
+    admitted: bool = False
     id: int | None = None
 
 

@@ -87,6 +87,7 @@ class Rules:
             m.Kick: functools.partial(moderation.kick, settings),
             m.Ban: moderation.ban,
             m.Unban: moderation.unban,
+            m.Admit: moderation.admit,
             m.Chat: self._chat,
         }
 

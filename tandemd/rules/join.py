@@ -50,7 +50,7 @@ def enter(room: Room, command: Command, body: Enter, now: float, settings: RuleS
         return _come_back(room, member, command, body, name, now)
     # These checks come before identity_conflict: a client that could not join must not learn which members the room has.
     permissions.check_not_banned(room, user, body.address, now)
-    if room.moderation.locked:
+    if room.moderation.locked and not body.admitted:
         raise RequestError(ErrorCode.LOCKED, "JOIN: the host has locked this room.", 5000)
     claimed = claimed_host(room, body, name) if member is None else None
     successor = claimed if claimed is not None and is_known_dead(claimed, now) else None

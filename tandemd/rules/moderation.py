@@ -75,6 +75,14 @@ def lock(room: Room, member: Member, body: m.LockRoom, now: float) -> Decision:
     return Decision(EventType.ROOM_LOCKED, changes, (message,), {"locked": body.locked})
 
 
+def admit(room: Room, member: Member, body: m.Admit, now: float) -> Decision:
+    """Let one newcomer into a locked room, or reject its JOIN. The commit tells the node where the JOIN waits."""
+    if not room.moderation.locked or body.target_user_id in room.members:
+        return Decision()
+    event = EventType.NEWCOMER_ADMITTED if body.admitted else EventType.NEWCOMER_REFUSED
+    return Decision(event, details={"user": body.target_user_id})
+
+
 def delegate(room: Room, member: Member, body: m.DelegateControl, now: float) -> Decision:
     """Delegate control of the film to a member, or take it back. The delegation ends when the member leaves."""
     user, before = body.target_user_id, room.moderation

@@ -41,6 +41,7 @@ PERMISSIONS: dict[type[m.ClientMessage], Permission] = {
     m.Kick: Permission.HOST,
     m.Ban: Permission.HOST,
     m.Unban: Permission.HOST,
+    m.Admit: Permission.HOST,
     m.Offer: Permission.MEMBER,
     m.Answer: Permission.MEMBER,
     m.IceCandidate: Permission.MEMBER,

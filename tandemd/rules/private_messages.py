@@ -9,6 +9,8 @@ from .permissions import own_control
 from .state import MEMBER, Commit, Room
 
 REMOVAL_EVENTS = frozenset((EventType.USER_KICKED, EventType.USER_BANNED))
+NEWCOMER_EVENTS = frozenset((EventType.NEWCOMER_ADMITTED, EventType.NEWCOMER_REFUSED))
+"""Commits without a change of the room, about a JOIN that waits."""
 CONTROL_EVENTS = frozenset((EventType.GUEST_CONTROL, EventType.CONTROL_DELEGATED))
 
 

@@ -278,6 +278,7 @@ SAYS: dict[type[m.ClientMessage], _Says] = {
     m.Kick: lambda party, mouth, number: {"targetUserId": party.present[-1].user, "reason": LONG_REASON},
     m.Ban: lambda party, mouth, number: {**_stranger(party, mouth, number), "reason": LONG_REASON, "withMembers": "all"},
     m.Unban: _stranger,
+    m.Admit: lambda party, mouth, number: {**_stranger(party, mouth, number), "admitted": True},
     m.Chat: lambda party, mouth, number: {"text": LONG_TEXT},
     m.Offer: lambda party, mouth, number: {**_to(party, mouth, number), "offer": {"type": "offer", "sdp": LONG_SDP}},
     m.Answer: lambda party, mouth, number: {**_to(party, mouth, number), "answer": {"type": "answer", "sdp": LONG_SDP}},
@@ -444,6 +445,9 @@ BOUNDS: dict[type[m.ClientMessage], Cost] = {
     ),
     m.Unban: Cost(
         why="A bar less, and BANS, up to 100, to the host.", lines=4200, stored=3900, row=740, told=39_000,
+    ),
+    m.Admit: Cost(
+        why="The user id in the log of a locked room, and no message.", lines=1000, stored=2000, row=600, told=1000,
     ),
     m.Chat: Cost(
         why="The text in the log, and one message to all; its row has no text.",

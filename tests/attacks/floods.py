@@ -37,6 +37,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "KICK": {"targetUserId": "victim"},
     "BAN": {"targetUserId": "victim"},
     "UNBAN": {"targetUserId": "victim"},
+    "ADMIT": {"targetUserId": "victim", "admitted": True},
     "LOCK_ROOM": {"locked": True},
     "DELEGATE_CONTROL": {"targetUserId": "flooder0", "enabled": True},
 }

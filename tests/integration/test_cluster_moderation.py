@@ -122,6 +122,23 @@ class TwoNodesTest(TwoNodesTestCase):
         other.wire.say({"type": "JOIN", "roomId": "room", "userId": "rob"})
         await other.hears("ROOM_STATE")
 
+    async def test_a_newcomer_knocks_from_the_other_node(self) -> None:
+        here, there = await self.nodes()
+        ann = await self.join(here, "ann", "127.0.0.2")
+        await ann.hears("ROOM_STATE")
+        ann.wire.say({"type": "LOCK_ROOM", "locked": True})
+        await ann.hears("ROOM_LOCKED", locked=True)
+        for node, user, admitted in ((there, "bob", True), (there, "cid", False), (here, "dan", True)):
+            newcomer = await self.join(node, user, "127.0.0.3")
+            await newcomer.hears("ERROR", code="locked")
+            await ann.hears("KNOCK", userId=user)
+            ann.wire.say({"type": "ADMIT", "targetUserId": user, "admitted": admitted})
+            if admitted:
+                await newcomer.hears("ROOM_STATE", locked=True)
+                await ann.hears("USER_JOINED", userId=user)
+            else:
+                await newcomer.hears("ERROR", code="forbidden")
+
     async def test_a_newcomer_is_not_replayed_what_was_said_before_it_came(self) -> None:
         here, there = await self.nodes()
         ann = await self.join(here, "ann", "127.0.0.2")

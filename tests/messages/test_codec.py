@@ -343,7 +343,7 @@ class OddValuesTests(SynchronousTestCase):
 class IdTests(SynchronousTestCase):
     """Ids in all fields: bounded in bytes, and without invisible characters."""
 
-    def understood(self, **fields: str) -> bool:
+    def understood(self, **fields: str | bool) -> bool:
         try:
             m.decode(json.dumps(fields).encode())
         except ValueError:
@@ -356,6 +356,7 @@ class IdTests(SynchronousTestCase):
             self.understood(type="JOIN", roomId=word, userId="u"),
             self.understood(type="JOIN", roomId="r", userId=word),
             *(self.understood(type=kind, targetUserId=word) for kind in ("KICK", "BAN", "UNBAN", "TRANSFER_HOST")),
+            self.understood(type="ADMIT", targetUserId=word, admitted=True),
         }
 
     def test_bytes(self) -> None:

@@ -51,6 +51,7 @@ class CommitLengthTests(SynchronousTestCase):
         def lengths() -> list[int]:
             return [
                 self.length("ann", m.LockRoom(locked=True)),
+                self.length("ann", m.Admit(target_user_id="new", admitted=True)),
                 self.length("ann", m.LockRoom(locked=False)),
                 self.length("ann", m.DelegateControl(target_user_id="bob", enabled=True)),
                 self.length("ann", m.DelegateControl(target_user_id="bob", enabled=False)),

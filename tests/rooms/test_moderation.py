@@ -101,11 +101,76 @@ class KickTest(ServiceTestCase):
             ("BAN", {"targetUserId": "ann"}),
             ("UNBAN", {"targetUserId": "x"}),
             ("LOCK_ROOM", {"locked": True}),
+            ("ADMIT", {"targetUserId": "x", "admitted": True}),
             ("DELEGATE_CONTROL", {"targetUserId": "bob", "enabled": True}),
         ):
             self.refused(bob.send(kind, **fields), "forbidden")
             self.refused(stranger.send(kind, **fields), "not_joined")
         self.assertEqual(cid.told(), [])
+
+
+class KnockTest(ServiceTestCase):
+    """A newcomer at a locked room."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ann, self.bob = self.world.party("ann", "bob")
+        self.ann.send("LOCK_ROOM", locked=True)
+        self.bob.told()
+
+    def test_only_the_host_hears_it_once(self) -> None:
+        eve = self.world.join("eve")
+        self.refused(eve.told(), "locked")
+        self.assertEqual(self.ann.told(), [{"type": "KNOCK", "userId": "eve", "username": "Eve"}])
+        self.ann.send("TOGGLE_GUEST_CONTROL", enabled=True)
+        self.world.advance(30)
+        self.assertNotIn("KNOCK", [*self.ann.types(), *self.bob.types()])
+
+    def test_the_host_lets_one_in_and_the_room_stays_locked(self) -> None:
+        eve, dan = self.world.join("eve"), self.world.join("dan")
+        for newcomer in (eve, dan):
+            self.refused(newcomer.told(), "locked")
+        self.ann.told()
+        told = self.ann.send("ADMIT", targetUserId="eve", admitted=True)
+        self.assertTrue(self.the(eve.told(), "ROOM_STATE")["locked"])
+        self.assertHas(self.the([*told, *self.ann.told()], "USER_JOINED"), userId="eve")
+        self.assertEqual(dan.told(), [])
+        # It was let in once.
+        eve.send("LEAVE")
+        self.refused(self.world.join("eve").told(), "locked")
+
+    def test_the_host_refuses_one_that_may_knock_again(self) -> None:
+        eve = self.world.join("eve")
+        self.refused(eve.told(), "locked")
+        self.ann.told()
+        self.ann.send("ADMIT", targetUserId="eve", admitted=False)
+        self.refused(eve.told(), "forbidden")
+        self.ann.send("LOCK_ROOM", locked=False)
+        self.assertEqual(eve.told(), [])
+        self.ann.send("LOCK_ROOM", locked=True)
+        self.ann.told()
+        self.refused(eve.send("JOIN", userId="eve", roomId="room"), "locked")
+        self.assertEqual(self.ann.types(), ["KNOCK"])
+
+    def test_an_answer_for_no_one_changes_nothing(self) -> None:
+        for user in ("bob", "nowhere"):
+            for admitted in (True, False):
+                self.assertEqual(self.ann.send("ADMIT", targetUserId=user, admitted=admitted, id=None), [])
+        self.assertEqual(self.bob.told(), [])
+        self.refused(self.world.join("nowhere").told(), "locked")
+
+    def test_the_place_of_the_party_still_counts(self) -> None:
+        """An answer opens the lock, and nothing else: not a ban."""
+        eve = self.world.join("eve", peer="10.0.0.7")
+        self.refused(eve.told(), "locked")
+        self.ann.send("BAN", targetUserId="eve")
+        self.ann.send("ADMIT", targetUserId="eve", admitted=True)
+        self.refused(eve.told(), "banned")
+
+    def test_a_host_without_connection_hears_nothing(self) -> None:
+        self.ann.cut()
+        self.refused(self.world.join("eve").told(), "locked")
+        self.assertNotIn("KNOCK", self.bob.types())
 
 
 class BanTest(ServiceTestCase):

@@ -77,6 +77,7 @@ moderations = st.one_of(
     st.builds(m.Kick, id=ids, target_user_id=users, reason=st.sampled_from([None, "lost", "x" * 300])),
     st.builds(m.Ban, id=ids, target_user_id=users, by_address=st.booleans()),
     st.builds(m.Unban, id=ids, target_user_id=users),
+    st.builds(m.Admit, id=ids, target_user_id=users, admitted=st.booleans()),
     st.builds(m.Unban, id=ids, target_user_id=users),
 )
 

@@ -65,7 +65,7 @@ TRANSITIONS: dict[JoinState, frozenset[JoinState]] = {
 WITHDRAWING = frozenset(
     (
         m.PlayPause, m.Seek, m.SetRate, m.UrlChange, m.Chat, m.UpdateUsername, m.ToggleGuestControl, m.WaitForBuffering,
-        m.TransferHost, m.DelegateControl, m.LockRoom, m.Kick, m.Ban, m.Unban,
+        m.TransferHost, m.DelegateControl, m.LockRoom, m.Kick, m.Ban, m.Unban, m.Admit,
     )
 )  # fmt: skip
 """Messages by which a person acts in a room. They end a waiting JOIN for another room, which would take the person out of it.
@@ -92,6 +92,7 @@ class PendingJoin:
     join: the message.
     state: see `JoinState`; only `move`, `reject`, `finish` and `cancel` change it.
     claims: the claims of its auth token, None without one.
+    is_admitted: whether the host has let it into the locked room.
     is_counted: whether the rate limit of its address has counted it.
     is_notified: whether its client knows that it waits. Further reasons to wait are not sent.
     is_outage_reported: whether its client knows that the store cannot open the room.
@@ -101,6 +102,7 @@ class PendingJoin:
     __slots__ = (
         "_owner",
         "claims",
+        "is_admitted",
         "is_counted",
         "is_notified",
         "is_outage_reported",
@@ -117,6 +119,7 @@ class PendingJoin:
         self.join = join
         self.state = JoinState.RECEIVED
         self.claims: Claims | None = None
+        self.is_admitted = False
         self.is_counted = False
         self.is_notified = False
         self.is_outage_reported = False
@@ -205,4 +208,5 @@ class PendingJoin:
             modern=join.keeps_token or join.id is not None or bool(join.nonce),
             follows=join.follows,
             schedules=join.schedules,
+            admitted=self.is_admitted,
         )

@@ -83,6 +83,10 @@ class PendingJoins:
         self._remove(pending)
         return True
 
+    def newest(self, user: str) -> PendingJoin | None:
+        """Return the newest JOIN under a user id, or None."""
+        return next(reversed(self._by_user.get(user, {})), None)
+
     def make_ready(self, user: str) -> bool:
         """Mark the newest JOIN under a user id for a retry. Return whether one waits."""
         if user not in self._by_user:

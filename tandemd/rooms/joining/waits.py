@@ -7,9 +7,13 @@ from itertools import islice
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from ...errors import RequestError
+from ... import messages as m
+from ...errors import ErrorCode, RequestError
 from ...interfaces import IStore
-from ...messages.framing import error_frame
+from ...messages.framing import error_frame, text_frame
+from ...rules.display_names import clean_name
+from ...rules.event_types import EventType
+from ...rules.private_messages import NEWCOMER_EVENTS
 from ...rules.settings import RuleSettings
 from ...rules.state import Commit
 from ...util.time_slicer import FIRST_STEPS, TimeSlicer
@@ -22,6 +26,9 @@ from .queue import JoinQueue
 
 STORE_RETRY_MS = 2000
 """Milliseconds until a JOIN that the store has refused is retried, unless the refusal names a time."""
+
+REFUSED = RequestError(ErrorCode.FORBIDDEN, "JOIN: the host has not let you into the locked room.")
+"""The end of a JOIN that the host has refused with ADMIT."""
 
 REOPEN_SECONDS = 2.0
 """Seconds between two attempts to open rooms that could not be opened, each for `FIRST_STEPS` JOINs."""
@@ -40,6 +47,7 @@ class JoinWaits:
         slicer: TimeSlicer,
     ):
         self._clock = clock
+        self._settings = settings
         self._store = store
         self._limiter = limiter
         self._metrics = metrics
@@ -94,6 +102,8 @@ class JoinWaits:
         if not pending.is_notified:
             pending.session.send(error_frame(error, pending.join.id))
             pending.is_notified = True
+            if error.code == ErrorCode.LOCKED:
+                self._knock(live, pending)
         pending.move(JoinState.WAITING_FOR_CHANGE)
         line = LINES.get(error.code, STORE)
         live.waiting.add(pending, line)
@@ -104,8 +114,36 @@ class JoinWaits:
         pending.session.settled()
 
     def commit_applied(self, live: RoomReplica, commit: Commit) -> None:
-        """See `JoinRetries.commit_applied`."""
-        self.retries.commit_applied(live, commit)
+        """Carry out the host's answer to a KNOCK. For other commits see `JoinRetries.commit_applied`."""
+        if commit.event in NEWCOMER_EVENTS:
+            self._answer_knock(live, (commit.details or {})["user"], commit.event == EventType.NEWCOMER_ADMITTED)
+        else:
+            self.retries.commit_applied(live, commit)
+
+    def _knock(self, live: RoomReplica, pending: PendingJoin) -> None:
+        """Tell the host of a locked room about a newcomer."""
+        room = live.room
+        name = pending.claims.name if pending.claims is not None and pending.claims.name else pending.join.username
+        knock = m.Knock(user_id=pending.join.user_id, username=clean_name(name, self._settings.username_length))
+        frame = text_frame(m.encode(knock))
+        session = live.group.get(room.host)
+        if session is not None:
+            session.send(frame)
+        elif (host := room.members.get(room.host)) is not None and host.conn:
+            # The host's node takes it from the mailbox at once.
+            self._store.mailboxes.relay(room.room_id, room.host, frame, lambda error: None)
+
+    def _answer_knock(self, live: RoomReplica, user: str, admitted: bool) -> None:
+        pending = live.waiting.newest(user)
+        if pending is None:
+            return
+        if admitted:
+            pending.is_admitted = True
+            live.waiting.make_ready(user)
+            self.retries.schedule(live)
+        else:
+            pending.cancel()
+            pending.reject(REFUSED)
 
     # -- for a store that cannot open the room
 

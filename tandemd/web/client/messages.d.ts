@@ -23,6 +23,7 @@ export interface ClientMessages {
   KICK: ClientKick;
   BAN: ClientBan;
   UNBAN: ClientUnban;
+  ADMIT: ClientAdmit;
   CHAT: ClientChat;
   OFFER: ClientOffer;
   ANSWER: ClientAnswer;
@@ -54,6 +55,7 @@ export interface ServerMessages {
   CHAT: ServerChat;
   KICKED: ServerKicked;
   BANS: ServerBans;
+  KNOCK: ServerKnock;
   ROOM_CLOSED: ServerRoomClosed;
   HOST_HEARTBEAT: ServerHostHeartbeat;
   SYNC_RESPONSE: ServerSyncResponse;
@@ -345,6 +347,17 @@ export interface ClientUnban {
   id?: number | null;
   /** The user id of the kick or ban. */
   targetUserId: string;
+}
+
+/** Answer a KNOCK: let one newcomer into the locked room, or reject its JOIN with the ERROR `forbidden`. */
+export interface ClientAdmit {
+  type: "ADMIT";
+  /** A counter of the client's, unique within the `nonce` of its JOIN; the answer is ACK or ERROR with the same id. */
+  id?: number | null;
+  /** The user id of the KNOCK. Without a JOIN that waits under it, nothing happens. */
+  targetUserId: string;
+  /** True to let it in, false to reject it. */
+  admitted: boolean;
 }
 
 /** Send a chat message to all members. */
@@ -879,6 +892,15 @@ export interface ServerBans {
   type: "BANS";
   /** The kicks that have not ended, and all bans. */
   bans: BanEntry[];
+}
+
+/** A newcomer waits at the locked room. Only to the host, while it is connected. ADMIT answers it. */
+export interface ServerKnock {
+  type: "KNOCK";
+  /** The newcomer, who is no member. */
+  userId: string;
+  /** The name to show, or null. */
+  username: string | null;
 }
 
 /**

@@ -40,6 +40,7 @@ ACTS: list[Json] = [
     {"type": "KICK", "targetUserId": "bob"},
     {"type": "BAN", "targetUserId": "bob"},
     {"type": "UNBAN", "targetUserId": "bob"},
+    {"type": "ADMIT", "targetUserId": "bob", "admitted": True},
 ]
 REPORTS: list[Json] = [
     {"type": "POSITION_UPDATE", "currentTime": 5, "isPlaying": True},
