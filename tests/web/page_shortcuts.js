@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { plainKey, repeatsPress, seekSeconds, shortcut } from './shortcuts.js';
+import { KEYS, plainKey, repeatsPress, seekSeconds, shortcut } from './shortcuts.js';
 
 const BODY = { tagName: 'BODY' };
 const MODIFIERS = ['ctrlKey', 'altKey', 'metaKey', 'shiftKey'];
@@ -11,13 +11,30 @@ const MODIFIERS = ['ctrlKey', 'altKey', 'metaKey', 'shiftKey'];
 const press = (key, event = {}, place = {}) =>
   shortcut({ key, ...event }, { focused: BODY, overlaid: false, inParty: true, ...place });
 
-test('space and k play and pause, and no other key does', () => {
-  for (const key of [' ', 'k', 'K']) assert.equal(press(key), 'toggle', key);
-  for (const key of ['Enter', 'j', 'Spacebar', 'kk', '', 'Process', 'Dead', 'MediaPlayPause', undefined]) assert.equal(press(key), '', key);
+test('each key of the list has its command, and no other key has one', () => {
+  const pressed = { Space: ' ', '←': 'ArrowLeft', '→': 'ArrowRight', '↑': 'ArrowUp', '↓': 'ArrowDown' };
+  for (const { command, keys } of KEYS) {
+    for (const key of keys.flatMap((name) => pressed[name] ?? [name, name.toLowerCase()])) assert.equal(press(key), command, key);
+  }
+  const others = ['Enter', 'x', 'Spacebar', 'kk', 'Escape', '', 'Process', 'Dead', 'MediaPlayPause', undefined];
+  for (const key of others) assert.equal(press(key), '', key);
 });
 
-test('a held key counts once', () => {
-  for (const key of [' ', 'k']) assert.equal(press(key, { repeat: true }), '');
+test('the list of keys opens where ? needs Shift', () => {
+  assert.equal(press('?', { shiftKey: true }), 'help');
+  assert.equal(press('K', { shiftKey: true }), '');
+});
+
+test('a held key counts once, unless it moves a slider', () => {
+  for (const key of [' ', 'k', 'm', 'f', 'c', '?']) assert.equal(press(key, { repeat: true }), '');
+  for (const key of ['j', 'l', 'ArrowLeft', 'ArrowUp']) assert.notEqual(press(key, { repeat: true }), '');
+});
+
+test('a button of the player keeps only the keys that press it', () => {
+  const focused = { tagName: 'BUTTON', closest: () => ({}) };
+  for (const key of [' ', 'Enter']) assert.equal(press(key, {}, { focused }), '');
+  assert.equal(press('f', {}, { focused }), 'fullScreen');
+  assert.equal(press('f', {}, { focused: { tagName: 'BUTTON', closest: () => null } }), '');
 });
 
 test('keys with a modifier, of an input method, or already handled belong to others', () => {

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from html.parser import HTMLParser
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,8 @@ HERE = Path(__file__).parent.parent
 PAGE = HERE.parent / "tandemd/web/page"
 CLIENT = PAGE.parent / "client"
 MODULES = sorted([*PAGE.glob("*.js"), *CLIENT.glob("*.js")])
+TEXTS = sorted(PAGE.glob("texts/*.js"))
+ABILITIES = (PAGE / "browser.js", PAGE / "display.js", CLIENT / "environment.js")
 
 OPTIONAL = r"""(?x)
     \b(?:sessionStorage|localStorage|indexedDB|caches|cookie|navigator|mediaSession|clipboard|wakeLock|locks|serviceWorker)\b
@@ -28,6 +31,38 @@ OPTIONAL = r"""(?x)
     | [pP]opover(?:Target|:)|:popover|(?:show|hide|toggle)Popover|showModal|\bDate\.now\b|\bnew\ Date\(\)
 """
 """Abilities that a browser may lack or forbid: storage, locks, media keys, random numbers, and so on."""
+
+
+TEXT = r"""(?x)
+    ^[A-Z][a-z]+(?:\ |$) | [A-Za-z]+\ [a-z]+\ [a-z]+ | [a-z][.!?\u2026]$
+"""
+"""Words for people: a capitalised word, three words, or the end of a sentence."""
+KEY_NAMES = {"Enter", "End", "Escape", "Home", "Space", "Tab"}
+
+
+class TextFinder(HTMLParser):
+    """Collects the texts in a page itself, and the keys of its other texts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+        self.keys: set[str] = set()
+        self._tag = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._tag = tag
+        for name, value in attrs:
+            if name.startswith("data-t"):
+                self.keys.add(value or "")
+            elif name in ("aria-label", "title", "placeholder", "alt") and value:
+                self.found.add(value)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._tag = ""
+
+    def handle_data(self, data: str) -> None:
+        if data.strip() and self._tag not in ("title", "noscript"):
+            self.found.add(data.strip())
 
 
 class FilesTests(TestCase):
@@ -81,18 +116,37 @@ class FilesTests(TestCase):
             )
             self.assertNotRegex(module.read_text(), forbidden, module.name)
 
-    def test_only_one_module_touches_optional_abilities(self) -> None:
+    def test_few_modules_touch_optional_abilities(self) -> None:
         """Every use elsewhere would be one without a fallback. Comments may name them."""
         for module in MODULES:
-            if module in (PAGE / "browser.js", CLIENT / "environment.js"):
+            if module in ABILITIES:
                 continue
             code = re.sub(r"^\s*(//|/?\*).*$", "", module.read_text(), flags=re.MULTILINE)
-            self.assertEqual(re.findall(OPTIONAL, code), [], f"{module.name}: use browser.js or environment.js")
+            self.assertEqual(re.findall(OPTIONAL, code), [], f"{module.name}: use one of ABILITIES")
 
     def test_texts_name_the_acting_person(self) -> None:
-        for file in (PAGE / "index.html", *MODULES):
+        for file in (PAGE / "index.html", *MODULES, *TEXTS):
             code = re.sub(r"^\s*(//|/?\*).*$", "", file.read_text(), flags=re.MULTILINE)
             self.assertEqual(re.findall(r"(?i)\b(?:nobody|somebody|everybody|whoever)\b", code), [], file.name)
+
+    def test_texts_are_in_the_files_of_the_languages(self) -> None:
+        finder = TextFinder()
+        finder.feed(self.html)
+        noscript = "This page needs JavaScript to keep the players in step."
+        self.assertEqual(finder.found - {"tandem", "PIN", "0:00", "https://", "\u00b7" * 10, noscript}, set())
+        english = (PAGE / "texts/en.js").read_text()
+        known = set(re.findall(r"(?m)^  '?([\w.-]+)'?: ", english))
+        known |= {key.rpartition(".")[0] for key in known}
+        self.assertEqual(finder.keys - known, set())
+        for module in MODULES:
+            code = re.sub(r"(?m)^\s*(//|/?\*).*$", "", module.read_text())
+            self.assertEqual(set(re.findall(r"\bt\('([^']+)'", code)) - known, set(), module.name)
+            if module.parent == CLIENT:
+                # The texts of its errors are for programs: the page has its own for each code.
+                continue
+            code = re.sub(r"RangeError\('[^']*'\)", "", code)
+            literals = set(re.findall(r"'([^'\n]*)'", code))
+            self.assertEqual({each for each in literals - KEY_NAMES if re.search(TEXT, each)}, set(), module.name)
 
     def test_only_one_module_decides_about_keys(self) -> None:
         for module in MODULES:
@@ -132,6 +186,12 @@ class ModulesTests(TestCase):
 
     def test_shortcuts(self) -> None:
         self.run_with_modules("page_shortcuts.js")
+
+    def test_texts(self) -> None:
+        self.run_with_modules("page_texts.js")
+
+    def test_qr_code(self) -> None:
+        self.run_with_modules("page_qr_code.js")
 
     def test_without_abilities_of_browsers(self) -> None:
         self.run_with_modules("page_abilities.js")

@@ -74,11 +74,14 @@ class AbilitiesTests(BrowserTestCase):
         guest.wait_for_function(PLAYING)
         guest.wait_for_function("() => document.querySelector('video').currentTime > 0.5")
         self.say(guest, "hello", host)
+        host.click("#invite-open")
         host.click("#invite-copy")
         host.wait_for_selector('#notice[data-shown="true"]')
+        host.click("#invite-dialog .close")
         if host.is_visible("#fullscreen"):
             host.click("#fullscreen")
             host.evaluate("document.exitFullscreen?.().catch(() => {})")
+        host.click("#people-tab")
         host.click("#people li:last-child button")
         host.click("[role=menuitem] >> text=Let them control")
         guest.wait_for_selector('#app[data-control="true"]')
@@ -87,6 +90,7 @@ class AbilitiesTests(BrowserTestCase):
         if host.is_visible("#dismissal"):
             host.click("#dismissal-yes")
         guest.wait_for_function("() => document.querySelector('#start-error').textContent.includes('removed you')")
+        host.click("#settings-open")
         host.click("#leave")
         host.wait_for_selector('#app[data-screen="start"]')
         self.assertEqual(len(host.sent.of("LEAVE")), 1)

@@ -1,7 +1,9 @@
 // The question to the host before it removes a member.
 
 import { askInDialog, prepareDialog } from './browser.js';
-import { element, nameNode, say } from './dom.js';
+import { element, say } from './dom.js';
+import { t } from './language.js';
+import { isolated } from './text.js';
 
 export class Dismissal {
   #dialog = element('dismissal');
@@ -14,10 +16,10 @@ export class Dismissal {
   // The promise is resolved with {reason, byAddress}, or with null if the host has decided against it.
   async ask(name, banning) {
     const [title, text] = [element('dismissal-title'), element('dismissal-text')];
-    say(title, banning ? 'Ban ' : 'Kick ', nameNode(name), '?');
-    const until = banning ? 'cannot return during this party' : 'can return after some minutes';
-    say(text, nameNode(name), ` leaves the party at once and ${until}.`);
-    say(element('dismissal-yes'), banning ? 'Ban' : 'Kick');
+    const [what, whom] = [banning ? 'ban' : 'kick', { name: isolated(name) }];
+    say(title, t(`dismissal.${what}`, whom));
+    say(text, t(`dismissal.${what}Text`, whom));
+    say(element('dismissal-yes'), t(`dismissal.${what}Yes`));
     element('dismissal-address-row').hidden = !banning;
     element('dismissal-address').checked = true;
     const reason = element('dismissal-reason');

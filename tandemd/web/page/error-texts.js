@@ -1,40 +1,21 @@
-// Texts about a JOIN that waits or was rejected, and about a member that was removed: the reason, and the remedy.
+// Texts about commands that the server has rejected, a JOIN that waits or was rejected, and about a member that was removed: the
+// reason, and the remedy.
 
+import { hasText, t } from './language.js';
 import { isolated } from './text.js';
-
-const WAITING = {
-  room_full: 'The party is full. You will join as soon as a member leaves.',
-  locked: 'The host has locked the party. You will join as soon as the host unlocks it.',
-  identity_conflict:
-    'You are in this party with another connection. You will join when that one ends, usually within a minute.',
-  unavailable: 'The server cannot open the party at the moment. It keeps trying, and you will join then.',
-};
-
-const SHARED = 'All devices on your internet connection count together.';
-const KEEP_OPEN = 'Keep this page open: the server checks your PIN';
-const CORRECT = 'If your PIN was mistyped, correct it and try again.';
-const KEEPS_TRYING = 'Keep this page open: you will join';
-
-// By the limit of an ERROR with the code rate_limited.
-const LIMITED = {
-  pin_tries_per_address: (then) => `Too many wrong PINs came from your network. ${SHARED} ${KEEP_OPEN} ${then}. ${CORRECT}`,
-  pin_tries_per_room: (then) => `Too many wrong PINs were tried for this party. ${KEEP_OPEN} ${then}. ${CORRECT}`,
-  joins: (then) => `Too many guests joined from your network in the last minute. ${SHARED} ${KEEPS_TRYING} ${then}.`,
-  creations: (then) => `Too many parties were started from your network. ${SHARED} ${KEEPS_TRYING} ${then}.`,
-  rooms_per_address: () =>
-    `Your network has as many parties as this server allows. ${SHARED} ${KEEPS_TRYING} when one of them ends.`,
-  rooms_per_node: () => `The server has as many parties as it can hold. ${KEEPS_TRYING} when one of them ends.`,
-  pending_joins: () => `Too many guests from your network wait for this party. ${SHARED} ${KEEPS_TRYING} when one of them has joined.`,
-  members_per_address: () =>
-    `Too many members of this party come from your network. ${SHARED} ${KEEPS_TRYING} when one of them leaves.`,
-};
 
 // error: the ERROR of a JOIN that stays pending.
 export function waiting(error) {
-  if (error.code !== 'rate_limited') return WAITING[error.code] ?? error.message;
-  const then = error.retryAfterMs > 1000 ? `in about ${span(error.retryAfterMs)}` : 'in a moment';
-  const text = LIMITED[error.limit] ?? (() => `The server is busy. ${KEEPS_TRYING} ${then}.`);
-  return text(then);
+  const known = error.code === 'rate_limited' ? error.limit || 'busy' : error.code;
+  if (!hasText(`wait.${known}`)) return error.code === 'rate_limited' ? waiting({ ...error, limit: '' }) : problem(error.code, error.message);
+  const then = error.retryAfterMs > 1000 ? t('time.in', { time: span(error.retryAfterMs) }) : t('time.soon');
+  return t(`wait.${known}`, { then });
+}
+
+// Return the text about a rejected command. fallback: the server's or the client's own words.
+export function problem(code, fallback) {
+  const key = [`error.${code}`, `out.${code}`].find(hasText);
+  return key ? t(key) : t('error.other', { message: fallback });
 }
 
 // Whether another PIN may end the wait for a JOIN.
@@ -45,15 +26,7 @@ export function waitsForPin(error) {
 // How long a wait is, in words.
 export function span(ms) {
   const [seconds, minutes] = [Math.max(1, Math.ceil(ms / 1000)), Math.ceil(ms / 60_000)];
-  if (seconds < 60) return seconds === 1 ? '1 second' : `${seconds} seconds`;
-  return minutes === 1 ? '1 minute' : `${minutes} minutes`;
-}
-
-// Return an error as of a JOIN for a message that removes a member. message: KICKED or ROOM_CLOSED.
-export function sentOut(message) {
-  const code = message.type === 'ROOM_CLOSED' ? 'closed' : message.banned ? 'banned' : 'kicked';
-  const { reason, retryAfterMs } = message;
-  return { code, reason, retryAfterMs, wasIn: true, message: 'You are no longer in the party.' };
+  return seconds < 60 ? t('time.seconds', { n: seconds }) : t('time.minutes', { n: minutes });
 }
 
 // Whether another try with the same link may succeed.
@@ -62,38 +35,36 @@ export function mayRetry(error) {
 }
 
 /*
- * error: {code, message, retryAfterMs} of an ERROR, or the result of `sentOut`. pin: the PIN of the JOIN. ticket: the
- * Ticket of the JOIN, or null. now: the server's time in ms since 1970; null if it is unknown.
+ * error: a RoomError of the client library. pin: the PIN of the JOIN. ticket: the Ticket of the JOIN, or null. now: the server's time in ms since 1970; null if it is unknown.
  */
 export function refusal(error, { pin, ticket, now }) {
-  const reason = error.reason ? ` The reason given: “${isolated(error.reason)}”` : '';
+  const sentences = [refused(error, { pin, ticket, now })];
+  if (error.code === 'kicked' && error.retryAfterMs) sentences.push(t('out.back', { time: span(error.retryAfterMs) }));
+  if (error.reason) sentences.push(t('out.reason', { reason: isolated(error.reason) }));
+  return sentences.join(' ');
+}
+
+function refused(error, { pin, ticket, now }) {
   switch (error.code) {
     case 'bad_pin':
-      return pin
-        ? 'This is not the PIN of this party. Ask the host for it: the number of tries is limited.'
-        : 'This party has a PIN. Ask the host for it.';
-    case 'kicked': {
-      const back = error.retryAfterMs ? ` You can come back in ${span(error.retryAfterMs)}.` : '';
-      return `The host has removed you from the party.${back}${reason}`;
-    }
+      return t(pin ? 'out.wrongPin' : 'out.needsPin');
+    case 'kicked':
+    case 'closed':
+      return t(`out.${error.code}`);
     case 'banned':
       // To a newcomer the server does not say which of the two it is.
-      return error.wasIn
-        ? `The host has banned you from this party.${reason}`
-        : 'The host has banned you or your internet address from this party.';
-    case 'closed':
-      return `The operator of the server has ended this party.${reason}`;
+      return t(error.wasIn ? 'out.banned' : 'out.bannedOrAddress');
+    case 'forbidden':
+      return t('out.refused');
     case 'unauthorized':
       return unauthorized(error, ticket, now);
   }
-  return error.message;
+  return problem(error.code, error.message);
 }
 
 function unauthorized(error, ticket, now) {
-  if (!ticket) return 'This server requires a personal link. Ask the person who invited you for yours.';
-  if (!ticket.readable) return DAMAGED;
-  if (now !== null && ticket.expiresAt <= now) return 'Your link has expired. Ask the person who sent it for a new one.';
-  return `Your link is not valid for this party. Ask the person who sent it for a new one. (The server says: ${error.message})`;
+  if (!ticket) return t('out.needsLink');
+  if (!ticket.readable) return t('out.damaged');
+  if (now !== null && ticket.expiresAt <= now) return t('out.expired');
+  return t('out.otherParty', { message: error.message });
 }
-
-export const DAMAGED = 'Your link is damaged. Ask the person who sent it for a new one.';

@@ -1,6 +1,9 @@
 // The host's commands. Every promise is resolved when the room has accepted or rejected the command; problem(text, code)
 // reports a rejection.
 
+import { problem } from './error-texts.js';
+import { t } from './language.js';
+
 export class Hosting {
   #connection;
   #problem;
@@ -40,11 +43,15 @@ export class Hosting {
     return this.#ask({ type: 'UNBAN', targetUserId: userId });
   }
 
+  // Answer a newcomer at the locked room.
+  admit(userId, admitted) {
+    return this.#ask({ type: 'ADMIT', targetUserId: userId, admitted });
+  }
+
   #ask(message) {
     return this.#connection.command(message).catch((error) => {
-      const gone = error.code === 'no_such_member';
-      const late = message.type === 'UNBAN' ? 'They may join already.' : 'They have left already.';
-      this.#problem(gone ? late : error.message, error.code);
+      if (error.code === 'no_such_member') this.#problem(t(message.type === 'UNBAN' ? 'people.alreadyIn' : 'people.alreadyGone'));
+      else this.#problem(error.code === 'forbidden' ? t('error.hostOnly') : problem(error.code, error.message));
     });
   }
 }

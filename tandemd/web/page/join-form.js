@@ -1,12 +1,13 @@
 // The first screen: a name, and a party to start or to join.
 
 import { parsedAddress } from './browser.js';
-import { DAMAGED, mayRetry, refusal, waiting, waitsForPin } from './error-texts.js';
-import { randomWord } from './identity.js';
-import { CLIP } from './room-controller.js';
 import { element, say, showScreen } from './dom.js';
-import { webAddress } from './text.js';
+import { mayRetry, refusal, waiting, waitsForPin } from './error-texts.js';
+import { randomWord } from './identity.js';
+import { t } from './language.js';
+import { CLIP } from './room-controller.js';
 import { serverUrl } from './server-url.js';
+import { webAddress } from './text.js';
 
 export class Start {
   #identity;
@@ -14,7 +15,8 @@ export class Start {
   #begin;
   #retry = null;
 
-  // invited: {roomId, pin} of the link that brought us here, each may be ''. begin(options): a Party's options.
+  // invited: {roomId, pin, revives} of the link that brought us here; roomId and pin may be ''; revives: whether to start a
+  // party of this id. begin(options): a Party's options.
   constructor(identity, invited, begin) {
     this.#identity = identity;
     this.#invited = invited;
@@ -28,11 +30,12 @@ export class Start {
       event.preventDefault();
       this.#submit();
     });
-    if (invited.roomId) this.#welcome(ticket);
+    element('mode').hidden = Boolean(invited.roomId);
+    if (invited.roomId && !invited.revives) this.#welcome(ticket);
     this.#mode();
     showScreen('start');
     (element('name').value ? element('start-button') : element('name')).focus();
-    if (ticket && !ticket.readable) this.complain(DAMAGED);
+    if (ticket && !ticket.readable) this.complain(t('out.damaged'));
   }
 
   get #joining() {
@@ -41,21 +44,19 @@ export class Start {
 
   #welcome(ticket) {
     element('mode-join').checked = true;
-    element('mode').hidden = true;
     // A token is seldom used together with a PIN.
     element('pin-field').hidden = Boolean(ticket);
-    element('start-title').textContent = ticket?.hosts ? 'Your party.' : 'You are invited.';
-    element('start-text').textContent = ticket?.hosts
-      ? 'You are its host. Enter your name to join.'
-      : 'A friend has invited you to a watch party. Enter your name to join.';
+    const whose = ticket?.hosts ? 'yours' : 'invited';
+    say(element('start-title'), t(`start.${whose}`));
+    say(element('start-text'), t(`start.${whose}Text`));
   }
 
   #mode() {
     const joining = this.#joining;
     element('create-fields').hidden = joining;
     element('join-fields').hidden = !joining || Boolean(this.#invited.roomId);
-    element('pin-hint').textContent = joining ? 'Only if the party has a PIN.' : 'Guests need this PIN to join.';
-    element('start-button').textContent = joining ? 'Join the party' : 'Start the party';
+    say(element('pin-hint'), t(joining ? 'start.pinJoin' : 'start.pinCreate'));
+    say(element('start-button'), t(joining ? 'start.join' : 'start.create'));
     this.complain('');
   }
 
@@ -71,7 +72,7 @@ export class Start {
 
   // The JOIN waits at the server, and the person may change name and PIN meanwhile. retry(name, pin): sends another JOIN.
   waits(error, retry) {
-    this.#offer(retry, { label: 'Try again', pin: waitsForPin(error) });
+    this.#offer(retry, { label: t('start.again'), pin: waitsForPin(error) });
     say(element('start-error'), '');
     say(element('start-wait'), waiting(error));
   }
@@ -80,12 +81,22 @@ export class Start {
   refused(error, retry, now) {
     const { ticket } = this.#identity;
     const pin = error.code === 'bad_pin';
-    this.#offer(retry, { label: pin ? 'Join the party' : mayRetry(error) ? 'Try again' : '', pin });
+    this.#offer(retry, { label: pin ? t('start.join') : mayRetry(error) ? t('start.again') : '', pin });
     if (!pin) {
-      say(element('start-title'), 'You are not in the party.');
+      say(element('start-title'), t('start.out'));
       say(element('start-text'), '');
     }
     this.complain(refusal(error, { pin: element('pin').value.trim(), ticket, now }));
+  }
+
+  // The link led to no party. roomId: the room that it names.
+  ended(roomId) {
+    const other = element('start-other');
+    other.href = serverUrl(`?room=${encodeURIComponent(roomId)}&new=1`);
+    say(other, t('start.revive'));
+    this.#offer(null, { label: '', pin: false });
+    say(element('start-title'), t('start.ended'));
+    say(element('start-text'), t('start.endedText'));
   }
 
   // Show the form for another try. label: of its button, '' if no try helps. pin: whether another PIN may help.
@@ -104,7 +115,7 @@ export class Start {
     if (pin) {
       element('pin-field').hidden = false;
       element('pin-optional').hidden = true;
-      say(element('pin-hint'), 'The host sees the PIN below the invite link.');
+      say(element('pin-hint'), t('start.pinWhere'));
       // A wait must not take the focus from the text that the person corrects.
       if (document.activeElement !== element('name')) element('pin').focus();
       element('pin').select();
@@ -142,31 +153,30 @@ export class Start {
 
   #newRoom() {
     const url = element('start-url').value.trim();
-    if (url && !webAddress(url)) {
-      throw new Error('The video needs its whole address, with https:// before it.');
-    }
-    return { roomId: `room_${randomWord(16)}`, url: webAddress(url) || CLIP };
+    if (url && !webAddress(url)) throw new Error(t('start.noAddress'));
+    return { roomId: this.#invited.roomId || `room_${randomWord(16)}`, url: webAddress(url) || CLIP };
   }
 
   // The room of the link that brought us here, or of the code or link that was typed.
   async #wantedRoom() {
     if (this.#invited.roomId) return this.#invited.roomId;
     const typed = element('code').value.trim();
-    if (!typed) throw new Error('Type the invite code or paste the link.');
+    if (!typed) throw new Error(t('start.noCode'));
     let code = typed;
     if (/^https?:\/\//i.test(typed)) {
       const link = parsedAddress(typed);
       const room = link?.searchParams.get('room') ?? link?.searchParams.get('tandemRoom');
       if (room) return room;
       const [, linked, pin] = link?.pathname.match(/\/room\/([0-9a-z]+)(?:\/([0-9]+))?\/?$/i) ?? [];
-      if (!linked) throw new Error('This is not the link of a party. Check it, or ask for the invite code.');
+      if (!linked) throw new Error(t('start.noLink'));
       code = linked;
       element('pin').value ||= pin ?? '';
     }
     const answer = await fetch(serverUrl(`api/room/${encodeURIComponent(code)}`)).catch(() => null);
-    if (answer?.ok) return (await answer.json()).roomId;
-    if (answer?.status === 404) throw new Error('No party has this code. Check it, or ask for the link.');
-    if (answer?.status === 429) throw new Error('Too many codes tried. Wait a minute, then try again.');
-    throw new Error('The server cannot be reached. Try again in a moment.');
+    if (answer?.status === 404) throw new Error(t('start.unknownCode'));
+    if (answer?.status === 429) throw new Error(t('start.tooManyCodes'));
+    const found = answer?.ok ? await answer.json().catch(() => null) : null;
+    if (typeof found?.roomId !== 'string') throw new Error(t('start.unreachable'));
+    return found.roomId;
   }
 }

@@ -1,12 +1,14 @@
 // The start of the page: the identity, the link, and then the party itself.
 
-import { replaceAddress } from './browser.js';
-import { Identity } from './identity.js';
-import { Party } from './room-controller.js';
-import { waiting } from './error-texts.js';
-import { element, hideNotice, showConnection, showNotice, showScreen } from './dom.js';
-import { Start } from './join-form.js';
 import { tokenIn } from './auth-token.js';
+import { replaceAddress } from './browser.js';
+import { preferredLanguages } from './display.js';
+import { element, hideNotice, showConnection, showNotice, showScreen } from './dom.js';
+import { problem, waiting } from './error-texts.js';
+import { Identity } from './identity.js';
+import { Start } from './join-form.js';
+import { chooseLanguage, t, translatePage } from './language.js';
+import { Party } from './room-controller.js';
 import { PartyView } from './room-view.js';
 import { serverUrl } from './server-url.js';
 
@@ -22,7 +24,8 @@ function run(identity, invited) {
     party = new Party(element('video'), identity, options, {
       state: (state, error) => entered(state, error),
       changed: (what) => view?.changed(what),
-      problem: (text) => showNotice(text),
+      knock: (message) => view?.knock(message),
+      problem: (text, code) => showNotice(code ? problem(code, text) : text),
     });
     view = new PartyView(party);
     address(options.roomId);
@@ -32,15 +35,26 @@ function run(identity, invited) {
 
   const retry = (name, pin) => party.retry(name, pin);
 
+  // Whether the JOIN has created the room although the person was invited to one.
+  function isDead() {
+    const { room, ticket } = party;
+    return Boolean(invited.roomId) && !invited.revives && !ticket && room.seq === 1 && room.users.size === 1;
+  }
+
   function entered(state, error) {
     showConnection(state);
+    view?.changed('connection');
     switch (state) {
       case 'connected':
         hideNotice();
-        if (element('party').hidden) {
-          showScreen('party');
-          element('play').focus({ preventScroll: true });
+        if (!element('party').hidden) break;
+        if (isDead()) {
+          party.leave();
+          start.ended(invited.roomId);
+          break;
         }
+        showScreen('party');
+        element('play').focus({ preventScroll: true });
         break;
       case 'connecting':
       case 'joining':
@@ -48,7 +62,7 @@ function run(identity, invited) {
         break;
       case 'waiting':
         if (element('party').hidden) start.waits(error, retry);
-        else showNotice(waiting(error), { label: 'Try again', run: () => party.connection.join() });
+        else showNotice(waiting(error), { label: t('start.again'), run: () => party.connection.join() });
         break;
       case 'refused':
         hideNotice();
@@ -57,8 +71,8 @@ function run(identity, invited) {
         break;
       case 'elsewhere':
         party.rest();
-        showNotice('This party is open in another tab.', {
-          label: 'Continue here',
+        showNotice(t('party.elsewhere'), {
+          label: t('party.continueHere'),
           run: () => party.connection.join(),
         });
         break;
@@ -78,6 +92,8 @@ function run(identity, invited) {
   }
 }
 
+await chooseLanguage(preferredLanguages());
+translatePage();
 const identity = new Identity();
 const query = new URLSearchParams(location.search);
 const asked = query.get('room') ?? query.get('tandemRoom') ?? '';
@@ -92,4 +108,4 @@ if (token) {
 // Another link, opened in this tab.
 addEventListener('hashchange', () => tokenIn(location.hash) && location.reload());
 await identity.claim();
-run(identity, { roomId: identity.ticket?.roomId || asked, pin: query.get('pin') ?? '' });
+run(identity, { roomId: identity.ticket?.roomId || asked, pin: query.get('pin') ?? '', revives: query.has('new') });

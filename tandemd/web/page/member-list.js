@@ -1,9 +1,11 @@
 // The members with their permissions, and the host's actions for each.
 
 import { Dismissal } from './confirm-dialog.js';
-import { Menu } from './menu.js';
+import { element, label, made, madeButton, nameNode, say } from './dom.js';
 import { span } from './error-texts.js';
-import { element, made, nameNode, say } from './dom.js';
+import { t } from './language.js';
+import { Menu } from './menu.js';
+import { isolated } from './text.js';
 
 const DOTS = 'M5 10a2 2 0 1 0 0 4 2 2 0 0 0 0-4zm7 0a2 2 0 1 0 0 4 2 2 0 0 0 0-4zm7 0a2 2 0 1 0 0 4 2 2 0 0 0 0-4z';
 const SVG = 'http://www.w3.org/2000/svg';
@@ -22,17 +24,19 @@ function dots() {
 // One line of the list.
 class Person {
   line = made('li', 'person');
-  menu = made('button', 'icon');
+  menu = madeButton('icon');
   #name = nameNode('', 'person-name');
   #tags = {
-    you: made('span', 'tag', 'you'),
-    host: made('span', 'tag host', 'host'),
-    controls: made('span', 'tag', 'may control'),
+    you: made('span', 'tag', t('people.you')),
+    host: made('span', 'tag host', t('people.host')),
+    controls: made('span', 'tag', t('people.controls')),
+    buffering: made('span', 'tag', t('people.buffering')),
+    away: made('span', 'tag', t('people.away')),
+    reconnecting: made('span', 'tag', t('people.reconnecting')),
   };
 
   constructor(userId) {
     this.line.dataset.user = userId;
-    this.menu.type = 'button';
     this.menu.append(dots());
     this.line.append(this.#name, ...Object.values(this.#tags), this.menu);
   }
@@ -42,7 +46,7 @@ class Person {
     for (const [tag, node] of Object.entries(this.#tags)) node.hidden = !tags[tag];
     this.line.dataset.host = String(tags.host);
     this.menu.hidden = !hasMenu;
-    this.menu.setAttribute('aria-label', `Actions for ${name}`);
+    label(this.menu, t('people.actions', { name: isolated(name) }));
   }
 }
 
@@ -55,51 +59,29 @@ export class People {
 
   constructor(party) {
     this.#party = party;
-    const { hosting } = party;
-    this.#switch('guest-control', (on) => hosting.letGuestsControl(on));
-    this.#switch('lock', (on) => hosting.lock(on));
     // A kick ends by itself.
     setInterval(() => this.#barred(), BARRED_EVERY_MS);
   }
 
   changed() {
-    const { me, room, host, ticket } = this.#party;
+    const { room } = this.#party;
     const before = document.activeElement;
     this.#list();
     this.#barred();
     say(element('people-count'), String(room.users.size));
-    element('locked-tag').hidden = !room.locked;
-    element('lock').checked = room.locked;
-    element('lock-row').hidden = !host;
-    element('guest-control').checked = room.guestControl;
-    element('guest-control').disabled = !host;
-    element('rename-form').hidden = Boolean(ticket?.name);
-    say(element('who-controls'), this.#whoControls());
     const focus = document.activeElement;
     const lost = focus === document.body || !focus.getClientRects().length;
     // The element with the focus may be gone.
-    if (before !== document.body && lost) element('people-title').focus({ preventScroll: true });
-    if (focus !== element('rename')) element('rename').value = room.users.get(me) ?? '';
+    if (before !== document.body && lost) this.#focus();
   }
 
-  #switch(id, act) {
-    element(id).onchange = async (event) => {
-      await act(event.target.checked);
-      // Refused, the switch goes back.
-      this.changed();
-    };
-  }
-
-  #whoControls() {
-    const { me, room, host } = this.#party;
-    if (host) return 'You are the host: you control the film.';
-    if (room.guestControl) return 'All members control the film.';
-    if (room.controllers.has(me)) return 'You control the film too.';
-    return room.hostId ? 'The host controls the film.' : 'The host controls the film, and is not here yet.';
+  #focus() {
+    const title = element('people-title');
+    (title.getClientRects().length ? title : element('people-tab')).focus({ preventScroll: true });
   }
 
   #list() {
-    const { me, room, host } = this.#party;
+    const { me, room, host, connection } = this.#party;
     const list = element('people');
     for (const [userId, person] of this.#persons) {
       if (room.users.has(userId)) continue;
@@ -111,10 +93,18 @@ export class People {
     [...room.users.keys()].forEach((userId, at) => {
       const person = this.#persons.get(userId) ?? this.#newcomer(userId);
       const isHost = userId === room.hostId;
-      const tags = { you: userId === me, host: isHost, controls: !isHost && room.controllers.has(userId) };
+      const status = room.statuses.get(userId);
+      const tags = {
+        you: userId === me,
+        host: isHost,
+        controls: !isHost && room.controllers.has(userId),
+        buffering: status === 'buffering',
+        away: status === 'away',
+        reconnecting: userId === me && connection.state !== 'connected',
+      };
       const hasMenu = host && userId !== me;
       if (!hasMenu) this.#menu.closeAt(person.menu);
-      person.show(room.name(userId), tags, hasMenu);
+      person.show(room.users.get(userId) || t('guest'), tags, hasMenu);
       if (list.children[at] !== person.line) list.insertBefore(person.line, list.children[at] ?? null);
     });
   }
@@ -130,19 +120,19 @@ export class People {
     const { room, hosting } = this.#party;
     const controls = room.controllers.has(userId);
     return [
-      { label: 'Make host', run: () => hosting.makeHost(userId) },
+      { label: t('people.makeHost'), run: () => hosting.makeHost(userId) },
       {
-        label: controls ? 'Take control of the film away' : 'Let them control the film',
+        label: t(controls ? 'people.takeControl' : 'people.giveControl'),
         run: () => hosting.letControl(userId, !controls),
       },
-      { label: 'Kick…', run: () => this.#sendOut(userId, false) },
-      { label: 'Ban…', run: () => this.#sendOut(userId, true) },
+      { label: t('people.kick'), run: () => this.#sendOut(userId, false) },
+      { label: t('people.ban'), run: () => this.#sendOut(userId, true) },
     ];
   }
 
   async #sendOut(userId, banning) {
     const { room, hosting } = this.#party;
-    const sure = await this.#dismissal.ask(room.name(userId), banning);
+    const sure = await this.#dismissal.ask(room.users.get(userId) || t('guest'), banning);
     if (!sure) return;
     if (banning) hosting.ban(userId, sure.reason, sure.byAddress);
     else hosting.kick(userId, sure.reason);
@@ -154,8 +144,8 @@ export class People {
     const now = clock.now();
     const barred = host ? room.bans.filter(({ until }) => !until || until > now) : [];
     const lines = barred.map(({ userId, username, until, byAddress }) => {
-      const also = byAddress ? 'banned, and newcomers from the same address' : 'banned';
-      return { userId, name: username || 'Guest', how: until ? `for ${span(until - now)}` : also };
+      const forGood = t(byAddress ? 'people.barredAddress' : 'people.barredForGood');
+      return { userId, name: username || t('guest'), how: until ? t('people.barredFor', { time: span(until - now) }) : forGood };
     });
     const shown = JSON.stringify(lines);
     if (shown === this.#shownBarred) return;
@@ -166,7 +156,9 @@ export class People {
     element('barred-list').replaceChildren(...lines.map((line) => this.#barredLine(line)));
     if (focused) {
       const buttons = [...element('barred-list').querySelectorAll('[data-let-in]')];
-      (buttons.find((button) => button.dataset.letIn === focused) ?? element('people-title')).focus();
+      const same = buttons.find((button) => button.dataset.letIn === focused);
+      if (same) same.focus();
+      else this.#focus();
     }
   }
 
@@ -174,10 +166,9 @@ export class People {
     const item = made('li', 'person');
     const who = made('p', 'barred-who');
     who.append(nameNode(name), ' ', made('span', 'hint', how));
-    const button = made('button', 'small', 'Let in');
-    button.type = 'button';
+    const button = madeButton('small', t('people.letIn'));
     button.dataset.letIn = userId;
-    button.setAttribute('aria-label', `Let ${name} in again`);
+    button.setAttribute('aria-label', t('people.letInName', { name: isolated(name) }));
     button.onclick = () => this.#party.hosting.letIn(userId);
     item.append(who, button);
     return item;

@@ -1,7 +1,7 @@
 // A menu that opens at a button. Arrow keys go through it; Escape, Tab and a click elsewhere close it.
 
 import { Popover } from './browser.js';
-import { element, made } from './dom.js';
+import { element, madeButton } from './dom.js';
 import { plainKey } from './shortcuts.js';
 
 const GAP = 4;
@@ -45,8 +45,7 @@ export class Menu {
   #fill(button) {
     this.#button = button;
     const items = this.#choices.get(button)().map(({ label, run }) => {
-      const item = made('button', '', label);
-      item.type = 'button';
+      const item = madeButton('', label);
       item.tabIndex = -1;
       item.setAttribute('role', 'menuitem');
       item.onclick = () => {

@@ -3,6 +3,7 @@
 import { Party as ClientParty } from '../client/index.js';
 import { environment } from './browser.js';
 import { Hosting } from './host-actions.js';
+import { t } from './language.js';
 import { webAddress } from './text.js';
 import { serverUrl } from './server-url.js';
 
@@ -10,14 +11,9 @@ import { serverUrl } from './server-url.js';
 export const CLIP = 'https://tandemd.invalid/clip';
 const CLIP_FILE = serverUrl('page/clip.mp4');
 
-const COMMAND_PROBLEMS = {
-  forbidden: 'The host controls the film.',
-  stale: 'Another member has chosen a new title meanwhile.',
-};
-
 /*
  * options: {roomId, pin, name, url}; url: the title for a room that this page creates, '' for none.
- * events: state(connectionState, error), changed(what) with what Room.apply says, problem(text, code).
+ * events: state(connectionState, error), changed(what) with what Room.apply says, problem(text, code), knock(message) for a KNOCK.
  */
 export class Party extends ClientParty {
   #identity;
@@ -37,12 +33,14 @@ export class Party extends ClientParty {
       source: (url) => (url === CLIP ? CLIP_FILE : webAddress(url) || null),
       memory,
       environment,
+      options: { nameless: t('guest') },
     });
     this.#identity = identity;
     this.#options = options;
     this.#events = events;
     this.hosting = new Hosting(this.connection, events.problem);
     this.on('problem', (error) => this.#complain(error));
+    this.on('message', (message) => message.type === 'KNOCK' && events.knock(message));
     this.on('changed', (what) => this.#changed(what));
     this.on('state', (state, error) => this.#entered(state, error));
     environment.onMediaKeys({ play: () => this.intend('play'), pause: () => this.intend('pause') });
@@ -72,7 +70,7 @@ export class Party extends ClientParty {
   }
 
   #complain(error) {
-    this.#events.problem(COMMAND_PROBLEMS[error.code] ?? error.message, error.code);
+    this.#events.problem(error.message, error.code);
   }
 
   #changed(what) {
