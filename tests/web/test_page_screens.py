@@ -75,6 +75,15 @@ class LayoutTests(BrowserTestCase):
         host.keyboard.press("Enter")
         host.wait_for_selector("#chat .said")
 
+    def test_a_reaction_shows_over_the_film(self) -> None:
+        host, guest = self.party()
+        guest.click("#react")
+        guest.wait_for_function("() => document.activeElement.getAttribute('role') === 'menuitem'")
+        guest.keyboard.press("ArrowRight")
+        guest.keyboard.press("Enter")
+        host.wait_for_selector("#reactions-shown .reaction", state="attached")
+        host.wait_for_selector("#chat .said-text >> text=\U0001f60d")
+
     def test_chat_that_was_not_seen_is_counted(self) -> None:
         host, guest = self.party()
         host.click("#people-tab")
@@ -272,6 +281,37 @@ class KnockTests(BrowserTestCase):
         host.wait_for_selector("#knocks", state="hidden")
         eve.click("#start-button")
         host.wait_for_selector("#knocks-badge >> text=1")
+
+
+class TabsTests(BrowserTestCase):
+    """A12: two tabs of one member, where the browser cannot tell them apart."""
+
+    def test_the_way_back_stays(self) -> None:
+        context = self.chromium.new_context()
+        self.addCleanup(context.close)
+        no_locks = "delete Navigator.prototype.locks;"
+        first = self.join(self.open_in(context, script=no_locks), "Ann")
+        memory = first.evaluate("JSON.stringify({...sessionStorage})")
+        copied = f"{no_locks} for (const [key, value] of Object.entries({memory})) sessionStorage.setItem(key, value);"
+        second = self.open_in(context, f"/?room={room_of(first)}", copied)
+        loser = None
+        # Each tab takes over when it speaks, until one of them has been taken over twice within a minute.
+        for page in [first, second] * 10:
+            page.wait_for_selector('#app:is([data-state="connected"], [data-state="elsewhere"])')
+            if page.get_attribute("#app", "data-state") == "elsewhere":
+                loser = page
+                break
+            page.fill("#chat-text", "me")
+            page.press("#chat-text", "Enter")
+            page.wait_for_selector("#chat-sending", state="hidden")
+        assert loser is not None
+        loser.wait_for_selector("#notice-action >> text=Continue here")
+        loser.fill("#chat-text", "lost")
+        loser.press("#chat-text", "Enter")
+        loser.wait_for_selector("#chat-sending", state="hidden")
+        self.assertEqual(loser.input_value("#chat-text"), "lost")
+        loser.click("#notice-action")
+        loser.wait_for_selector(CONNECTED)
 
 
 class LinkTests(BrowserTestCase):

@@ -1,9 +1,9 @@
 // The chat: the lines of the room, the ones that are still on their way, and reactions over the film.
 
-import { Popover } from './browser.js';
-import { element, label, made, madeButton, nameNode, say, showNotice } from './dom.js';
+import { element, made, nameNode, say, showNotice } from './dom.js';
 import { problem } from './error-texts.js';
 import { t } from './language.js';
+import { Menu } from './menu.js';
 import { isolated } from './text.js';
 
 const REACTIONS = ['😂', '😍', '😮', '😢', '👏', '👍'];
@@ -33,7 +33,6 @@ export class ChatView {
   // Lines that the tab remembers from before a reload: they are seen.
   #skip;
   #unread = 0;
-  #popover;
 
   // isShown(): whether the person can see the chat.
   constructor(party, isShown) {
@@ -130,27 +129,8 @@ export class ChatView {
   // -- reactions: lines of one emoji, which old clients show as such
 
   #reactions() {
-    const menu = element('reactions');
-    this.#popover = new Popover(menu, {
-      opening: (button) => {
-        const { top, left } = button.getBoundingClientRect();
-        menu.style.bottom = `${innerHeight - top + 4}px`;
-        menu.style.left = `${Math.max(4, Math.min(left, innerWidth - 270))}px`;
-      },
-      toggled: (open) => open && menu.firstElementChild.focus({ preventScroll: true }),
-    });
-    this.#popover.attach(element('react'));
-    element('react').setAttribute('aria-haspopup', 'menu');
-    for (const emoji of REACTIONS) {
-      const button = madeButton('icon', emoji);
-      button.setAttribute('role', 'menuitem');
-      button.onclick = () => {
-        this.#popover.close();
-        this.#send(emoji);
-      };
-      menu.append(button);
-    }
-    label(element('react'), t('chat.react'));
+    const choices = REACTIONS.map((label) => ({ label, run: () => this.#send(label) }));
+    new Menu('reactions').attach(element('react'), () => choices);
   }
 
   #float(emoji) {

@@ -25,6 +25,11 @@ export async function toggleFloating(video) {
   }
 }
 
+// Whether this page fills the screen. Fallback: it does not.
+export function isFullScreen() {
+  return Boolean(document.fullscreenElement);
+}
+
 // -- dialogs. Fallback: a box over the page, which is not modal.
 
 export function openDialog(dialog) {

@@ -2,7 +2,7 @@
 
 import { canFillScreen, stored, store, toggleFullScreen } from './browser.js';
 import { connectDialog } from './dialogs.js';
-import { canFloat, toggleFloating } from './display.js';
+import { canFloat, isFullScreen, toggleFloating } from './display.js';
 import { element, label, made, say } from './dom.js';
 import { problem } from './error-texts.js';
 import { t } from './language.js';
@@ -29,6 +29,8 @@ export class FilmView {
   #dragging = false;
   #shownUrl = null;
   #idleTimer = 0;
+  // Whether the last touch has shown the controls.
+  #woke = false;
   #titleDialog;
 
   // chatKey(): the person wants to write.
@@ -40,7 +42,7 @@ export class FilmView {
     this.#keys(chatKey);
     this.#titleForm();
     for (const type of ['pointermove', 'pointerdown', 'keydown', 'focusin']) {
-      document.addEventListener(type, () => this.#busy(), { passive: true });
+      document.addEventListener(type, () => this.#busy(type), { passive: true });
     }
     setInterval(() => this.#moving(), MOVING_EVERY_MS);
   }
@@ -55,7 +57,10 @@ export class FilmView {
     const party = this.#party;
     const toggle = () => this.#inRoom && party.toggle();
     element('play').onclick = toggle;
-    this.#video.onclick = toggle;
+    this.#video.onclick = (event) => {
+      // A tap on the film shows the controls that have hidden.
+      if (event.pointerType !== 'touch' || !this.#woke) toggle();
+    };
     element('join-playback').onclick = () => party.player.unblock();
     element('pip').onclick = () => toggleFloating(this.#video);
     element('fullscreen').onclick = () => toggleFullScreen(this.#app, this.#video);
@@ -165,8 +170,9 @@ export class FilmView {
   }
 
   // In full screen the controls hide, until the person moves.
-  #busy() {
+  #busy(type) {
     clearTimeout(this.#idleTimer);
+    if (type === 'pointerdown') this.#woke = this.#app.dataset.idle === 'true' && isFullScreen();
     this.#app.dataset.idle = 'false';
     this.#idleTimer = setTimeout(() => {
       this.#app.dataset.idle = String(this.#party.playing);

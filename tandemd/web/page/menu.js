@@ -56,10 +56,12 @@ export class Menu {
     });
     this.#menu.replaceChildren(...items);
     this.#menu.setAttribute('aria-label', button.getAttribute('aria-label'));
-    const { top, bottom, right } = button.getBoundingClientRect();
+    const { top, bottom, left, right } = button.getBoundingClientRect();
     this.#openedAt = top;
     const above = bottom > innerHeight * 0.6;
-    this.#menu.style.right = `${document.documentElement.clientWidth - right}px`;
+    const atStart = right < innerWidth / 2;
+    this.#menu.style.left = atStart ? `${left}px` : 'auto';
+    this.#menu.style.right = atStart ? 'auto' : `${document.documentElement.clientWidth - right}px`;
     this.#menu.style.top = above ? 'auto' : `${bottom + GAP}px`;
     this.#menu.style.bottom = above ? `${innerHeight - top + GAP}px` : 'auto';
   }
@@ -72,7 +74,8 @@ export class Menu {
   #key(event) {
     const items = [...this.#menu.children];
     const at = items.indexOf(document.activeElement);
-    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: -1 }[plainKey(event)];
+    const next = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[plainKey(event)];
+    const to = next ? at + next : { Home: 0, End: -1 }[plainKey(event)];
     if (event.key === 'Tab') this.#popover.close();
     if (to === undefined) return;
     event.preventDefault();
