@@ -374,8 +374,8 @@ class BadInputTests(BrowserTestCase):
         self.goes_on(host)
 
     def test_odd_names_and_lines(self) -> None:
-        names = ["a" + "\u0301" * 48, "\u05e9\u05dc\u05d5\u05dd!", "\u202eevil", "\U0001f600" * 25]
-        host = self.join(self.open(), names[0])
+        names = ["a" + "\u0301" * 48, "\u05e9\u05dc\u05d5\u05dd!", "\u202eevil", "\U0001f600" * 50]
+        host = self.join(self.open(viewport={"width": 390, "height": 844}), names[0])
         for name in names[1:]:
             guest = self.join(self.open(f"/?room={room_of(host)}"), name)
             guest.evaluate(
@@ -386,6 +386,7 @@ class BadInputTests(BrowserTestCase):
         host.click("#people-tab")
         for row in host.locator("#people .person").all():
             self.assertLess(row.bounding_box()["height"], 60)
+        self.assertTrue(host.evaluate(VISIBLE, "#people li:last-child button"))
         self.assertEqual(
             host.evaluate("getComputedStyle(document.querySelectorAll('.person-name')[1]).direction"), "rtl"
         )
