@@ -108,7 +108,8 @@ export class Room {
     if (!Array.isArray(state.users) || !Number.isFinite(state.currentTime) || !Number.isFinite(state.seq)) {
       throw new ProtocolError('The server has sent a ROOM_STATE that cannot be understood.');
     }
-    const lost = state.resumed === false && state.epoch === this.epoch && state.prev > this.seq;
+    // After a restart the room has a new epoch and replays nothing, but its numbers go on.
+    const lost = state.resumed === false && this.epoch > 0 && state.prev > this.seq;
     this.id = state.roomId;
     this.url = state.url;
     this.hostId = state.hostUserId;

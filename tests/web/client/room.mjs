@@ -81,6 +81,21 @@ test('messages are taken in once, and a hole is found', () => {
   assert.equal(room.lines.length, 4);
 });
 
+test('a member that came back is told if lines are missing', () => {
+  for (const [state, gaps] of [
+    [{ resumed: false, prev: 9, seq: 9 }, 1],
+    [{ resumed: false, prev: 9, seq: 9, epoch: 2 }, 1],
+    [{ resumed: false, prev: 5, seq: 8, epoch: 2 }, 0],
+    [{ resumed: true, prev: 9, seq: 9 }, 0],
+    [{ prev: 9, seq: 9 }, 0],
+  ]) {
+    const room = entered();
+    room.apply({ ...STATE, ...state });
+    assert.equal(room.lines.filter(({ kind }) => kind === 'gap').length, gaps, JSON.stringify(state));
+  }
+  assert.deepEqual(entered({ resumed: false, prev: 5 }).lines, []);
+});
+
 test('the timeline has a rate, and may begin in the future', () => {
   const room = entered({ isPlaying: true, currentTime: 10, serverTime: 1000, rate: 2 });
   assert.equal(room.positionAt(2000), 12);
