@@ -134,14 +134,17 @@ def _ping(stream: socket.socket, netloc: str, path: str) -> float:
     payload = b'{"type":"PING"}'
     # The mask is zero: the message is no secret.
     stream.sendall(bytes((0x81, 0x80 | len(payload))) + b"\0\0\0\0" + payload)
-    while len(rest) < 2 or len(rest) < 2 + (rest[1] & 0x7F):
-        rest += _read(stream)
-    answer = rest[2 : 2 + (rest[1] & 0x7F)]
+    head = b"\x89"
+    while head == b"\x89":  # a ping of the server
+        while len(rest) < 2 or len(rest) < 2 + (rest[1] & 0x7F):
+            rest += _read(stream)
+        end = 2 + (rest[1] & 0x7F)
+        head, answer, rest = rest[:1], rest[2:end], rest[end:]
     try:
         kind = json.loads(answer)["type"]
     except (ValueError, KeyError, TypeError):
         kind = None
-    if rest[0] != 0x81 or kind != "PONG":
+    if head != b"\x81" or kind != "PONG":
         raise ProbeError(f"PING is answered with {answer[:100]!r}")
     seconds = time.monotonic() - began
     stream.sendall(bytes((0x88, 0x80)) + b"\0\0\0\0")

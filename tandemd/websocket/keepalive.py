@@ -14,6 +14,8 @@ TIMEOUT_SECONDS = 20.0
 """Time within which the pong must arrive."""
 PROBE_SECONDS = 5.0
 """The same for a probe."""
+FIRST_PING_SECONDS = 1.0
+"""The shortest time between the handshake and the first ping. Simple clients expect their answer first."""
 FIRST_PINGS = 3
 """Pings of a new connection that follow at once on the pong of the one before, because they measure the round trip."""
 KEPT_ROUND_TRIPS = 10
@@ -56,8 +58,7 @@ class Keepalive:
         self._timer: IDelayedCall | None = None
         self.quality = "unknown"
         self.round_trips: tuple[float, ...] = ()
-        # The first check pings.
-        self._due = clock.seconds()
+        self._due = clock.seconds() + FIRST_PING_SECONDS
 
     def check(self, now: float) -> None:
         """Ping if a ping is due, or drop the connection if a pong is overdue. To be called about once a second."""

@@ -130,9 +130,10 @@ class DelayTest(StartTestCase):
         self.assertEqual((self.delay("ann"), self.delay("bob")), (25, 25))
 
     def test_a_slow_link_is_measured(self) -> None:
+        self.report(100.0, False)
         cid = self.join("cid")
         cid.link.frozen = True
-        self.world.advance(1.4)
+        self.world.advance(2.4)
         cid.link.frozen = False
         self.world.advance(0.1)
         cid.say("POSITION_UPDATE", currentTime=100.0, isPlaying=False)
