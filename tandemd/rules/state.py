@@ -234,8 +234,7 @@ class Room:
     room_id: the name that clients chose.
     prev: seq of the last commit with messages.
     at: server time of the last commit.
-    lost: `lost_at` of the members without connection. scope_counts: the number of members by the name of a scope of their
-    address. `assign` keeps both, because rules that visited all members for each JOIN would make joining quadratic.
+    lost: `lost_at` of the lost members. scope_counts: members by scope of their address. So a JOIN need not visit all members.
     empty_since: server time of the last member's departure; 0.0 while the room has members.
     due: server time at which the room needs a `Due` command; 0.0 for none.
     """
@@ -324,21 +323,25 @@ class Room:
 
     def _assign_member(self, user: str, member: Member | None) -> None:
         before = self.members.get(user)
-        if member is not None:
-            self.members[user] = member
-        elif before is not None:
-            del self.members[user]
-        if member is not None and not member.conn:
-            self.lost[user] = member.lost_at
-        elif before is not None and not before.conn:
+        old = before.address if before is not None else ""
+        new = member.address if member is not None else ""
+        if old != new:
+            self._count_address(old, -1)
+            self._count_address(new, 1)
+        if before is not None and not before.conn:
             del self.lost[user]
-        if before is not None and member is not None and before.address == member.address:
+        if member is None:
+            self.members.pop(user, None)
             return
-        for who, change in ((before, -1), (member, 1)):
-            for scope in scopes(who.address) if who is not None else ():
-                self.scope_counts[scope.name] = self.scope_counts.get(scope.name, 0) + change
-                if not self.scope_counts[scope.name]:
-                    del self.scope_counts[scope.name]
+        self.members[user] = member
+        if not member.conn:
+            self.lost[user] = member.lost_at
+
+    def _count_address(self, address: str, change: int) -> None:
+        for scope in scopes(address):
+            self.scope_counts[scope.name] = count = self.scope_counts.get(scope.name, 0) + change
+            if not count:
+                del self.scope_counts[scope.name]
 
     def _assign_one(self, kind: str, user: str, value: Any) -> None:
         before = self.moderation

@@ -360,8 +360,10 @@ class RoomMachine(RuleBasedStateMachine):
             self.do_due()
             if gate is None and self.room.gate is not None:
                 closed += 1
+                # The gate opens before the last of them if it does not wait for all.
+                position = self.room.gate.position
                 for user in [*self.room.members] if ready else []:
-                    self.command(user, self.conn_of(user, 0), m.Ready(target_time=self.room.gate.position))
+                    self.command(user, self.conn_of(user, 0), m.Ready(target_time=position))
         else:
             raise AssertionError("the room never plays on")
         assert closed <= buffering.MAX_WAITS * len(NEW_CLIENTS)
