@@ -12,7 +12,11 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --config-setti
 .PHONY: run test coverage chaos simulate fuzz attacks check bench e2e browser screenshots site format clean deb image up lock audit
 
 run: ARGS ?= --log-format=text
+# Without a configuration file, members may show any https URL, unless TANDEMD_TITLES_ALLOWED names others. VIDEOS: a directory
+# with films for the party page.
 run: $(VENV)/installed
+	$(if $(filter -c% --config%,$(ARGS)),,TANDEMD_TITLES_ALLOWED="$${TANDEMD_TITLES_ALLOWED:-https://*}") \
+	$(if $(VIDEOS),TANDEMD_WEB_VIDEOS_DIR='$(subst ','\'',$(VIDEOS))') \
 	$(BIN)/twistd --nodaemon --pidfile= tandemd $(ARGS)
 
 # TESTS: names of modules. SEED: for a random order, of modules and within them; `random` for any. BUSY: so many processes

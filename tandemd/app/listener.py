@@ -20,6 +20,7 @@ from .. import __version__
 from ..config import Config
 from ..config.endpoints import tls_endpoint
 from ..metrics import Gauge
+from ..rules.title_allowlist import any_schemes
 from ..util.services import StartupError
 from ..util.sweeper import Sweeper
 from ..util.text import one_line
@@ -144,6 +145,23 @@ class Listener(service.Service):
             page=page, node=self._config.node_id, version=__version__, state_dir=self._config.state_dir,
         )  # fmt: skip
         self._log.info("ready: clients connect to {socket}", event="ready", socket=socket)
+        self._log_films()
+
+    def _log_films(self) -> None:
+        """Log which films members may show, if it is more than a list."""
+        schemes = any_schemes(self._config.titles.allowed)
+        if schemes:
+            self._log.info(
+                "films: members may show any {schemes} URL; titles.allowed limits this",
+                event="titles_any",
+                schemes=" or ".join(sorted(schemes, reverse=True)),
+            )
+        if self._config.videos_path:
+            self._log.info(
+                "films: the party page offers those in {directory}",
+                event="videos_offered",
+                directory=self._config.videos_path,
+            )
 
     def _shared(self) -> bool:
         """Whether other processes may receive connections to this port."""

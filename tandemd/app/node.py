@@ -21,7 +21,19 @@ from ..rooms.factory import make_room_service
 from ..rooms.outbox import Outbox
 from ..rooms.service import RoomService
 from ..util.services import OrderedMultiService
-from ..web import Addresses, ConnectionLimiter, Cors, FastUpgrade, Quota, TandemSite, WebServices, root_resource
+from ..web import (
+    Addresses,
+    ConnectionLimiter,
+    Cors,
+    FastUpgrade,
+    Quota,
+    TandemSite,
+    VideoDirectory,
+    VideoReader,
+    VideoThreads,
+    WebServices,
+    root_resource,
+)
 from ..web.machine_addresses import reachable_hosts
 from ..web.router import Root
 from ..websocket.factory import TandemFactory
@@ -34,6 +46,7 @@ from .node_status import NodeStatus
 from .runtime_metrics import ReactorLag
 from .settings import (
     authenticator_of,
+    check_videos_dir,
     connection_limits_of,
     join_limits_of,
     message_rates_of,
@@ -74,6 +87,7 @@ class Node:
         self._certificates = certificates_of(config, reactor, wall)
         self._authenticator = authenticator_of(config, reactor)
         self._hasher = PinHasher(reactor, environment.thread_pool)
+        self._videos = VideoThreads(reactor, environment.thread_pool) if config.web.videos_dir else None
         self._backend = backend_of(config, reactor, self.metrics, self._conn_prefix, environment)
         self._outbox = Outbox(reactor, self.metrics.rooms.deliveries)
         self._spending = Spending(reactor, spending_rates_of(config)) if config.limits.enabled else None
@@ -180,9 +194,17 @@ class Node:
             cors=self._cors,
             administration=self._make_administration(),
             hosts=lambda: reachable_hosts(self._listener.address),
+            videos=self._make_videos(),
         )
         settings = web_settings_of(self._config, PAGE, CLIENT)
         return root_resource(settings, self.status, services, self._reactor, self._wall)
+
+    def _make_videos(self) -> VideoReader | None:
+        if self._videos is None:
+            return None
+        directory = self._config.videos_path
+        check_videos_dir(directory)
+        return VideoReader(VideoDirectory(directory), self._videos.run_read, self._videos.run_list)
 
     def _make_administration(self) -> Administration:
         return Administration(
@@ -212,6 +234,8 @@ class Node:
             yield self._certificates
         yield from self._backend.services(self._rooms)
         yield self._hasher
+        if self._videos is not None:
+            yield self._videos
         yield self._rooms
         yield ReactorLag(self._reactor, self.metrics.process.reactor_lag)
         yield self._listener

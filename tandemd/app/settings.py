@@ -22,9 +22,11 @@ from ..ratelimit.connections import ConnectionLimits
 from ..rooms.joining.limits import JoinLimits
 from ..rooms.playback_settings import PlaybackSyncSettings
 from ..rules.engine import Rules
+from ..rules.local_titles import LOCAL_ORIGIN
 from ..rules.settings import RuleSettings
-from ..rules.title_allowlist import CLIP_URL, TitleAllowlist
+from ..rules.title_allowlist import TitleAllowlist
 from ..store.redis.settings import RedisSettings
+from ..util.directories import unreadable_directory
 from ..util.services import StartupError
 from ..web.client_config import ClientConfig, ClientLimits
 from ..web.settings import WebSettings
@@ -107,7 +109,7 @@ def rules_of(config: Config) -> Rules:
 
 def title_allowlist_of(config: Config) -> TitleAllowlist:
     """Return the allow-list of titles."""
-    return TitleAllowlist(config.titles.allowed, config.limits.url_length)
+    return TitleAllowlist(config.titles.allowed, config.limits.url_length, bool(config.web.videos_dir))
 
 
 def features_of(config: Config) -> tuple[str, ...]:
@@ -191,8 +193,17 @@ def web_settings_of(config: Config, page_directory: str, client_directory: str) 
         version=__version__,
         page_directory=page_directory,
         client_directory=client_directory,
-        # The node serves its own clip.
-        titles=[url for url in config.titles.allowed if url != CLIP_URL],
+        # These titles are on no other server.
+        titles=[url for url in config.titles.allowed if not url.startswith(LOCAL_ORIGIN)],
         admin_token=config.admin.token,
         client_config=client_config_of(config),
     )
+
+
+def check_videos_dir(path: str) -> None:
+    """Raise StartupError unless this process can list the directory."""
+    fault = unreadable_directory(path)
+    if fault:
+        raise StartupError(
+            f"web.videos_dir: {path}: {fault}; name a directory that this user can read, or remove the key"
+        )

@@ -113,6 +113,12 @@ class Config:
         return bool(self.redis.host or self.redis.url or self.redis.sentinels)
 
     @property
+    def videos_path(self) -> str:
+        """The absolute path of the directory with films; "" for none."""
+        path = self.web.videos_dir
+        return os.path.abspath(os.path.expanduser(path)) if path else ""
+
+    @property
     def sqlite_path(self) -> str:
         """The absolute path of the SQLite file."""
         return os.path.join(self.state_dir, self.archive.sqlite_file)

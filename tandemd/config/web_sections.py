@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..rules.title_allowlist import CLIP_URL
+from ..rules.local_titles import CLIP_URL, FILE_URL
 from ..rules.title_allowlist import TitleAllowlist as AllowedTitles
 from .declaration import key
 from .value_types import choice, duration, origin, proxies, text, texts, url, without_scheme
@@ -58,6 +58,18 @@ class Web:
     short_id_wait: float = key(
         duration("0s", "30s"), "2s", "How long a request for a room's invite code waits for the creation of the room."
     )
+    videos_dir: str = key(
+        text("the path of a directory"),
+        "",
+        "A directory with films that the party page offers, and serves at /videos. ~ is the home directory. The server "
+        "follows no symbolic links in it, and serves no hidden files. Empty: no such films.",
+    )
+    videos_access: str = key(
+        choice("anyone", "members"),
+        "anyone",
+        "anyone: each client that reaches the server may list and load the films of videos_dir. members: only members of a "
+        "room. Use members together with auth.mode: token, because with auth.mode: open each client may start a room.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +103,16 @@ class TitleSettings:
 
     allowed: tuple[str, ...] = key(
         texts(
-            "origins such as https://www.netflix.com, URLs with a path that a title's must begin with, or *",
+            "origins such as https://www.netflix.com, URLs with a path that a title's must begin with, https://* or *",
             title,
             least=1,
         ),
-        [*(f"https://www.netflix.com/{path}" for path in ("watch", "title", "browse", "latest", "search")), CLIP_URL],
+        [
+            *(f"https://www.netflix.com/{path}" for path in ("watch", "title", "browse", "latest", "search")),
+            CLIP_URL,
+            FILE_URL,
+        ],
         "URLs of titles that a room may show: origins (https://www.netflix.com), URLs whose path begins the title's path, "
-        f"or * for any http or https URL. {CLIP_URL} stands for the party page's own clip.",
+        f"https://* for any https URL, or * for any http or https URL. {CLIP_URL} stands for the party page's own clip, "
+        f"{FILE_URL} for files of which each member opens its own copy. `make run` sets https://* unless you name others.",
     )

@@ -19,6 +19,7 @@ from ..archive.factory import dialect_of
 from ..auth.keys import KeyFileError, read_keys
 from ..config import Config
 from ..config.endpoints import local_address, tls_endpoint
+from ..util.directories import unreadable_directory
 from ..util.file_watcher import InvalidFileError
 from .output import shown
 
@@ -48,6 +49,24 @@ def check_files(config: Config) -> Iterator[Finding]:
     yield from _keys(config)
     yield from _database(config)
     yield from _redis_authorities(config)
+    yield from _videos(config)
+
+
+def _videos(config: Config) -> Iterator[Finding]:
+    path = config.videos_path
+    if not path:
+        return
+    fault = unreadable_directory(path)
+    if fault:
+        yield Finding("problem", f"web.videos_dir: {path}: {fault}", "name a directory that the daemon's user can read")
+    else:
+        yield Finding("ok", f"web.videos_dir: {path}")
+    if config.web.videos_access == "members" and config.auth.mode == "open":
+        yield Finding(
+            "warning",
+            "web.videos_access: with auth.mode open, each client can start a room and so become a member",
+            "set auth.mode to token",
+        )
 
 
 def _state_directory(path: str) -> Finding:

@@ -6,38 +6,46 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from ..errors import ErrorCode, RequestError
+from .local_titles import VIDEOS_URL, local_form
 from .title_urls import TitleUrl, parse_title
 
-CLIP_URL = "https://tandemd.invalid/clip"
-"""The page's own clip, on any host name of the server. The URL leads to no other place."""
+_ANY = {"*": ("https", "http"), "https://*": ("https",), "http://*": ("http",)}
+"""Entries for all URLs, and the schemes that they allow."""
 
 
 class TitleAllowlist:
     """Decide which titles rooms may show.
 
-    allowed: origins ("https://www.netflix.com"), URLs with a path that the title's path must begin with, or "*" for all.
+    allowed: origins ("https://www.netflix.com"), URLs with a path that the title's path must begin with, "https://*" for
+    all https URLs, or "*" for all.
     max_length: of a title's URL, in characters.
+    videos: whether the server has films of its own (`web.videos_dir`). They need no entry, and no entry allows them otherwise.
     Raises ValueError that names an invalid entry.
     """
 
-    def __init__(self, allowed: Sequence[str], max_length: int = 2048):
+    def __init__(self, allowed: Sequence[str], max_length: int = 2048, videos: bool = False):
         self._max_length = max_length
-        self._any = "*" in allowed
+        self._videos = videos
+        self._any = any_schemes(allowed)
         self._prefixes = [(url.origin, url.path.rstrip("/")) for url in map(_entry, allowed) if url is not None]
-        self.entries: tuple[str, ...] = ("*",) if self._any else tuple(map("".join, self._prefixes))
-        """The list for clients: "*" for all titles, or origins, some with the beginning of a path, as browsers write URLs."""
+        self.entries = self._entries()
+        """The list for clients: "*" for all titles, "https://*" for all https URLs, or origins, some with the beginning of a path,
+        as browsers write URLs."""
 
     def check(self, url: str) -> str:
         """Return the URL in its one form, see `title_urls`. Raise RequestError with the code BAD_URL unless it is allowed."""
         if len(url) > self._max_length:
             raise self._too_long()
         try:
-            title = parse_title(url)
+            title = local_form(parse_title(url))
         except ValueError as error:
             raise RequestError(ErrorCode.BAD_URL, str(error)) from None
         if len(str(title)) > self._max_length:
             raise self._too_long()
-        if not self._any and not any(
+        if str(title).startswith(VIDEOS_URL + "/"):
+            if not self._videos:
+                raise RequestError(ErrorCode.BAD_URL, "This server has no films of its own (web.videos_dir).")
+        elif not self._any_of(title.origin) and not any(
             title.origin == origin and _below(title.path, path) for origin, path in self._prefixes
         ):
             raise RequestError(ErrorCode.BAD_URL, "This server does not allow this title (titles.allowed).")
@@ -50,6 +58,14 @@ class TitleAllowlist:
         except RequestError:
             return False
         return True
+
+    def _entries(self) -> tuple[str, ...]:
+        any_entries = ["*"] if len(self._any) > 1 else [f"{scheme}://*" for scheme in self._any]
+        prefixes = [origin + path for origin, path in self._prefixes if not self._any_of(origin)]
+        return (*any_entries, *prefixes, *([VIDEOS_URL] if self._videos else ()))
+
+    def _any_of(self, origin: str) -> bool:
+        return origin.partition(":")[0] in self._any
 
     def _too_long(self) -> RequestError:
         return RequestError(
@@ -67,15 +83,20 @@ def same_title(one: str, other: str) -> bool:
 
 def _untracked(url: str) -> tuple[str, list[str], str]:
     with suppress(ValueError):
-        url = str(parse_title(url))
+        url = str(local_form(parse_title(url)))
     address, hash_, fragment = url.partition("#")
     path, mark, query = address.partition("?")
     kept = [pair for pair in query.split("&") if not pair.startswith("trackId=")]
     return path, kept if mark else [], hash_ + fragment
 
 
+def any_schemes(allowed: Sequence[str]) -> set[str]:
+    """Return the schemes of which the entries allow all URLs: "http", "https", both or none."""
+    return {scheme for entry in allowed for scheme in _ANY.get(entry, ())}
+
+
 def _entry(text: str) -> TitleUrl | None:
-    if text == "*":
+    if text in _ANY:
         return None
     try:
         url = parse_title(text)
@@ -83,7 +104,7 @@ def _entry(text: str) -> TitleUrl | None:
         url = None
     if url is None or url.rest:
         raise ValueError(
-            f"{text!r} is neither an origin such as 'https://www.netflix.com', nor the beginning of a URL, nor '*'"
+            f"{text!r} is neither an origin such as 'https://www.netflix.com', nor the beginning of a URL, nor 'https://*' or '*'"
         )
     return url
 

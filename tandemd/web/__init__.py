@@ -8,6 +8,8 @@ from .fast_upgrade import FastUpgrade
 from .router import WebServices, root_resource
 from .settings import WebSettings
 from .site import TandemSite
+from .video_files import VideoDirectory
+from .video_reader import VideoReader, VideoThreads
 
 __all__ = [
     "Addresses",
@@ -17,6 +19,9 @@ __all__ = [
     "Quota",
     "FastUpgrade",
     "TandemSite",
+    "VideoDirectory",
+    "VideoReader",
+    "VideoThreads",
     "WebServices",
     "WebSettings",
     "client_address",

@@ -16,7 +16,7 @@ from ..interfaces import IAdministration
 from ..messages import Id, replace_lone_surrogates
 from ..ratelimit.buckets import PerMinute
 from .client_addresses import Addresses
-from .requests import address_of, forwarded_for, has_bearer
+from .requests import address_of, argument, forwarded_for, has_bearer
 from .responses import NO_STORE, Endpoint, HttpError, Response, json_answer
 
 log = Logger()
@@ -74,7 +74,7 @@ class AdminApi(Endpoint):
             case ["v1", "node"] if not post:
                 return json_answer(200, self._administration.node(), NO_STORE)
             case ["v1", "rooms"] if not post:
-                after = _argument(request, b"after", "")
+                after = argument(request, b"after", "")
                 return json_answer(200, {"rooms": await self._administration.rooms(after, _limit(request))}, NO_STORE)
             case ["v1", "rooms", room_id] if not post:
                 return _found(await self._administration.room(_room_id(room_id)))
@@ -128,17 +128,8 @@ def _room_id(written: str) -> str:
         raise HttpError(400, f"Malformed room id: {error}") from None
 
 
-def _argument(request: Request, name: bytes, default: str) -> str:
-    """Return an argument of the query."""
-    try:
-        values: list[bytes] = (request.args or {}).get(name, [default.encode()])
-        return values[-1].decode()
-    except UnicodeDecodeError:
-        raise HttpError(400, f"{name.decode()}: the value is not UTF-8.") from None
-
-
 def _limit(request: Request) -> int:
-    written = _argument(request, b"limit", "100")
+    written = argument(request, b"limit", "100")
     if not re.fullmatch(r"[0-9]{1,4}", written, re.ASCII) or not 1 <= int(written) <= MAX_LIMIT:
         raise HttpError(400, f"limit: write a number from 1 to {MAX_LIMIT}.")
     return int(written)

@@ -24,6 +24,13 @@ class FileRange(Struct, frozen=True):
     offset: int
     size: int
 
+    def send(self, request: Request) -> None:
+        """See `responses.Body`."""
+        PartSender(request, self).start()
+
+    def close(self) -> None:
+        """See `responses.Body`."""
+
 
 @implementer(IPushProducer)
 class PartSender:

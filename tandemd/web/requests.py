@@ -51,6 +51,15 @@ def has_bearer(request: Request, token: str) -> bool:
     return hmac.compare_digest(shown, right)
 
 
+def argument(request: Request, name: bytes, default: str) -> str:
+    """Return the last value of an argument of the query. Raise HttpError 400 if it is not UTF-8."""
+    try:
+        values: list[bytes] = (request.args or {}).get(name, [default.encode()])
+        return values[-1].decode()
+    except UnicodeDecodeError:
+        raise HttpError(400, f"{name.decode()}: the value is not UTF-8.") from None
+
+
 def forwarded_for(request: Request) -> list[str]:
     """Return the values of X-Forwarded-For, in order."""
     return [value.decode("latin-1") for value in request.requestHeaders.getRawHeaders(b"X-Forwarded-For", [])]
@@ -61,12 +70,17 @@ def address_of(request: Request, addresses: Addresses) -> str:
     return addresses.rule(request.getClientAddress(), forwarded_for(request))
 
 
+def is_secure(request: Request, addresses: Addresses) -> bool:
+    """Say whether the client uses https, perhaps to a trusted proxy."""
+    return request.isSecure() or addresses.secure(header(request, b"X-Forwarded-Proto"))
+
+
 def base_url(request: Request, addresses: Addresses) -> str:
     """Return the beginning of the URL by which the client reached this server, such as "https://party.example.org".
 
     Raise HttpError 400 if the Host header is missing or malformed.
     """
-    scheme = "https" if request.isSecure() or addresses.secure(header(request, b"X-Forwarded-Proto")) else "http"
+    scheme = "https" if is_secure(request, addresses) else "http"
     host = header(request, b"Host")
     if not HOST.fullmatch(host):
         raise HttpError(400, "The Host header is missing or is no host name.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from http import HTTPStatus
 from math import ceil
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -16,7 +16,6 @@ from twisted.web.http import Request
 
 from ..errors import ErrorCode, RequestError
 from ..ratelimit.connections import Rejection
-from .file_range import FileRange, PartSender
 
 log = Logger()
 
@@ -33,11 +32,25 @@ _STATUS = {
 }
 
 
+class Body(Protocol):
+    """The body of a response that is sent as fast as the client reads it."""
+
+    @property
+    def size(self) -> int:
+        """The size in bytes."""
+
+    def send(self, request: Request) -> None:
+        """Write the body, finish the request, and close the body. The size is not 0."""
+
+    def close(self) -> None:
+        """Release files, because the body will not be sent."""
+
+
 class Response(Struct, frozen=True):
     """A response. `ResponseWriter` adds Content-Length."""
 
     status: int
-    body: bytes | FileRange = b""
+    body: bytes | Body = b""
     content_type: str = ""
     headers: tuple[tuple[str, str], ...] = ()
 
@@ -145,9 +158,11 @@ class ResponseWriter:
 
     def send(self, answer: Response) -> None:
         """Send a response, unless the client has disconnected."""
-        if self._gone:
-            return
         body, request = answer.body, self._request
+        if self._gone:
+            if not isinstance(body, bytes):
+                body.close()
+            return
         request.setResponseCode(answer.status, HTTPStatus(answer.status).phrase.encode())
         for name, value in answer.headers:
             request.responseHeaders.addRawHeader(name, value)
@@ -157,16 +172,18 @@ class ResponseWriter:
             request.setHeader(b"Connection", b"close")
         if answer.content_type:
             request.setHeader(b"Content-Type", answer.content_type.encode())
-        size = body.size if isinstance(body, FileRange) else len(body)
+        size = len(body) if isinstance(body, bytes) else body.size
         if answer.status not in (204, 304):
             request.setHeader(b"Content-Length", b"%d" % size)
-        if request.method == b"HEAD" or not size:
+        if isinstance(body, bytes):
+            if request.method != b"HEAD" and body:
+                request.write(body)
             request.finish()
-        elif isinstance(body, FileRange):
-            PartSender(request, body).start()
+        elif request.method == b"HEAD" or not size:
+            body.close()
+            request.finish()
         else:
-            request.write(body)
-            request.finish()
+            body.send(request)
 
 
 def rejection_answer(rejection: Rejection) -> Response:

@@ -28,6 +28,8 @@ from .responses import Endpoint, HttpError, Response, ResponseWriter, rejection_
 from .settings import WebSettings
 from .static_files import Page
 from .status import Status
+from .video_reader import VideoReader
+from .videos import MembersOnly, Videos
 
 if TYPE_CHECKING:
     from .site import TandemChannel
@@ -216,6 +218,7 @@ class WebServices(Struct, frozen=True):
     cors: the web pages that may use the server.
     administration: the service behind /admin; None: none.
     hosts: returns the hosts under which other machines may reach this one, see `machine_addresses.reachable_hosts`.
+    videos: the films of the server; None: none.
     """
 
     websocket: IResource
@@ -227,6 +230,7 @@ class WebServices(Struct, frozen=True):
     cors: Cors
     administration: IAdministration | None
     hosts: Callable[[], list[str]]
+    videos: VideoReader | None = None
 
 
 def root_resource(
@@ -257,6 +261,9 @@ def root_resource(
     }
     if services.administration is not None and settings.admin_token:
         endpoints["admin"] = AdminApi(services.administration, settings.admin_token, addresses, clock)
+    if services.videos is not None:
+        only = MembersOnly(services.rooms, lookups, addresses, clock) if settings.videos_access == "members" else None
+        endpoints["videos"] = Videos(services.videos, only)
     page = Page(settings.page_directory, settings.titles)
     return Root(
         services.websocket,

@@ -29,6 +29,7 @@ class WebSettings(Struct, frozen=True):
     redirect_target: str
     invite_base_url: str
     short_id_wait: float
+    videos_access: str
     code_lookups: int
     code_lookups_total: int
     admin_token: str

@@ -41,6 +41,8 @@ class TandemChannel(HTTPChannel):
     _first = True
     _over = False
     _moved = False
+    unread_seconds = READ_SECONDS
+    """Time within which the client must read the next part of the present response."""
     _unread: IDelayedCall | None = None
     _abort_call: IDelayedCall | None = None
     site: TandemSite
@@ -105,7 +107,7 @@ class TandemChannel(HTTPChannel):
     def pauseProducing(self) -> None:
         super().pauseProducing()
         if self._unread is None:
-            self._unread = self.callLater(READ_SECONDS, self._give_up)
+            self._unread = self.callLater(self.unread_seconds, self._give_up)
 
     def resumeProducing(self) -> None:
         self._stop_waiting()

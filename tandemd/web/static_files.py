@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from email.utils import parsedate_to_datetime
 
 from msgspec import Struct
 from twisted.python.filepath import FilePath, InsecurePath
-from twisted.web.http import Request, datetimeToString
+from twisted.web.http import Request
 
+from ..rules.title_allowlist import any_schemes
 from .cors import origin_of
 from .file_range import FileRange
+from .file_responses import FileVersion, file_response
 from .requests import HOST, header
 from .responses import Endpoint, HttpError, Response
 
@@ -42,13 +43,13 @@ TYPES = {
 }
 
 POLICY = (
-    "default-src 'self'; media-src 'self'%s blob:; connect-src 'self'%s; "
+    "default-src 'self'; media-src 'self'%s blob:; connect-src 'self'%s%s; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-"""It names the sites of the titles, and this server's WebSocket, because some browsers do not include it in 'self'."""
+"""It names the sites of the titles, for films and for the question why a film does not play; and this server's WebSocket,
+because some browsers do not include it in 'self'."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
-_RANGE = re.compile(r"bytes=(?:(?P<first>[0-9]{1,18})-(?P<last>[0-9]{0,18})|-(?P<suffix>[0-9]{1,18}))")
 _NOT_FOUND = "Not found"
 
 
@@ -74,8 +75,11 @@ class Page(Endpoint):
 
     def __init__(self, directory: str, titles: Sequence[str] = ("*",)):
         """Serve a directory. titles: `titles.allowed`, the sites from which the page may play."""
-        sites = ["https:", "http:"] if "*" in titles else sorted({origin_of(url) for url in titles} - {""})
-        self._media = "".join(f" {site}" for site in sites)
+        schemes = any_schemes(titles)
+        sites = sorted({origin_of(url) for url in titles if url.partition(":")[0].lower() not in schemes} - {""})
+        self._media = "".join(
+            f" {site}" for site in [*(f"{scheme}:" for scheme in sorted(schemes, reverse=True)), *sites]
+        )
         self._root = FilePath(os.path.realpath(directory))
         self._read: dict[str, File] = {}
 
@@ -112,58 +116,15 @@ class Page(Endpoint):
         return file
 
     def _answer(self, request: Request, name: str, file: File) -> Response:
-        size = len(file.data)
-        modified = datetimeToString(file.modified).decode()
+        kind = TYPES.get(os.path.splitext(name)[1].lower(), "application/octet-stream")
         headers = (
-            ("ETag", file.tag),
-            ("Last-Modified", modified),
             # Browsers keep the file but ask whether it has changed, so that they see a new release at once.
             ("Cache-Control", "no-cache"),
-            ("Content-Security-Policy", POLICY % (self._media, _websockets(header(request, b"Host")))),
-            ("Accept-Ranges", "bytes"),
+            ("Content-Security-Policy", POLICY % (self._media, _websockets(header(request, b"Host")), self._media)),
         )
-        if _unchanged(request, file.tag, file.modified):
-            return Response(304, headers=headers)
-        kind = TYPES.get(os.path.splitext(name)[1].lower(), "application/octet-stream")
-        wanted = _range(request, size) if header(request, b"If-Range") in ("", file.tag, modified) else None
-        if wanted is None:
-            return Response(200, FileRange(file.data, 0, size), kind, headers)
-        first, count = wanted
-        if not count:
-            return Response(416, headers=(*headers, ("Content-Range", f"bytes */{size}")))
-        content_range = ("Content-Range", f"bytes {first}-{first + count - 1}/{size}")
-        return Response(206, FileRange(file.data, first, count), kind, (*headers, content_range))
+        version = FileVersion(len(file.data), file.tag, file.modified, kind)
+        return file_response(request, version, lambda offset, size: FileRange(file.data, offset, size), headers)
 
 
 def _websockets(host: str) -> str:
     return f" ws://{host} wss://{host}" if HOST.fullmatch(host) else ""
-
-
-def _unchanged(request: Request, tag: str, modified: int) -> bool:
-    """Say whether the client has this version of the file."""
-    tags = header(request, b"If-None-Match")
-    if tags:
-        return tags == "*" or tag in [entry.strip().removeprefix("W/") for entry in tags.split(",")]
-    since = header(request, b"If-Modified-Since")
-    try:
-        return bool(since) and parsedate_to_datetime(since).timestamp() >= modified
-    except (ValueError, OverflowError):
-        return False
-
-
-def _range(request: Request, size: int) -> tuple[int, int] | None:
-    """Return offset and size of the requested part. The size is 0 if the part lies outside of the file.
-
-    Return None for a request without a single range of bytes. By HTTP, the response is the whole file then.
-    """
-    match = _RANGE.fullmatch(header(request, b"Range"))
-    if match is None:
-        return None
-    if match["suffix"] is not None:
-        count = min(int(match["suffix"]), size)
-        return size - count, count
-    first = int(match["first"])
-    last = int(match["last"]) if match["last"] else max(first, size - 1)
-    if last < first:
-        return None
-    return first, max(0, min(last, size - 1) - first + 1)

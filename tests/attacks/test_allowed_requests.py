@@ -5,6 +5,7 @@ Generated from docs/openapi.yaml, which `test_openapi` compares with the router:
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -19,6 +20,7 @@ from ..rooms.test_administration import FakeAdministration
 from ..support.fake_node import Server
 from ..web.test_openapi import described
 from ..web.test_router import Reply, WebTestCase, head
+from ..web.test_videos import tree, videos
 from .allowed import CROWDS, LONG_ID, LONG_REASON, Cost, Mouth, encoded, kept, lines
 
 TOKEN = "t" * 32
@@ -58,6 +60,8 @@ BOUNDS: dict[str, Cost] = {
         why="As /, in pieces that are made as they are read; its length is the file's.", lines=750, told=260_000
     ),
     "/client/{file}": Cost(why="As /page/{file}.", lines=750, told=260_000),
+    "/videos/": Cost(why="A directory, in a thread: some 60 lines an entry, and 0.1 kB.", lines=1500, told=2000),
+    "/videos/{film}": Cost(why="Read in threads, in pieces as they are sent.", lines=1200, told=260_000),
 }
 """The allowed cost of one request. A new path needs a line here: these are about 1.5 times the measured cost."""
 
@@ -71,6 +75,7 @@ class RequestTest(WebTestCase):
         super().setUp()
         self.node = Server(self.reactor, limits=Limits())
         self.node.start()
+        self.films = tree(Path(self.mktemp()).resolve())
         self.addCleanup(self.node.stop)
         self.members = [Mouth(self.node, ROOM, f"{LONG_ID}{at}", "192.0.2.1", at) for at in range(MEMBERS)]
         for member in self.members:
@@ -87,14 +92,20 @@ class RequestTest(WebTestCase):
     def renew(self) -> None:
         """Begin with a site that has had no request."""
         self.serve(
-            rooms=self.node.rooms.directory, administration=FakeAdministration(ROOM), admin_token=TOKEN,
+            videos=videos(self.films), rooms=self.node.rooms.directory, administration=FakeAdministration(ROOM), admin_token=TOKEN,
             metrics_text=self.node.metrics.render, short_id_wait=0.0,
         )  # fmt: skip
 
     def asking(self, path: str) -> tuple[bytes, str]:
         """Return a request to a path, and its method."""
         real = path
-        for name, value in {"{code}": self.code, "{roomId}": ROOM, "{pin}": "123456", "{file}": "clip.mp4"}.items():
+        for name, value in {
+            "{code}": self.code,
+            "{roomId}": ROOM,
+            "{pin}": "123456",
+            "{file}": "clip.mp4",
+            "{film}": "A%20Film.mp4",
+        }.items():
             real = real.replace(name, value)
         method = "POST" if "post" in described()[path] else "GET"
         body = b'{"text": "x"}' if path.endswith("announce") else b""

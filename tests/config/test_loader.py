@@ -16,7 +16,8 @@ from tandemd.config import Config, ConfigError, load
 from tandemd.config.reference import page, yaml_file
 from tandemd.config.schema import keys
 from tandemd.config.value_types import duration, size
-from tandemd.rules.title_allowlist import CLIP_URL, TitleAllowlist
+from tandemd.rules.local_titles import CLIP_URL
+from tandemd.rules.title_allowlist import TitleAllowlist
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -109,6 +110,7 @@ class Layers(ConfigTestCase):
                 "0.1",
                 "0.015",
                 "1.05",
+                "members",
             ):
                 if value is not None:
                     break

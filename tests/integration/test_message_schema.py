@@ -15,7 +15,7 @@ from twisted.web.http_headers import Headers
 
 from scripts.generate_protocol_reference import MARK, tag_of
 from tandemd import messages as m
-from tandemd.rules.title_allowlist import CLIP_URL
+from tandemd.rules.local_titles import CLIP_URL
 
 from ..support.daemon_process import ROOT, Client, Daemon, DaemonTestCase
 from ..support.message_schema import SCHEMA, faults

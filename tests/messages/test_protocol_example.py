@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tandemd.rules.title_allowlist import CLIP_URL
+from tandemd.rules.local_titles import CLIP_URL
 
 from ..support.fake_node import OTHER_TITLE, TITLE, Client, ServiceTestCase
 

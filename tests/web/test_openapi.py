@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import schemathesis
@@ -25,6 +26,7 @@ from ..rooms.test_administration import FakeAdministration
 from ..support.daemon_process import ROOT, DaemonTestCase
 from ..support.patience import PATIENCE_SECONDS, TEST_LIMIT_SECONDS
 from .test_router import CODE, ROOM, WebTestCase
+from .test_videos import tree, videos
 
 DESCRIPTION = ROOT / "docs/openapi.yaml"
 METHODS = {"get", "head", "options"}
@@ -61,7 +63,12 @@ def words() -> set[str]:
 class RouteTest(WebTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.serve(administration=FakeAdministration(ROOM), admin_token=TOKEN, code_lookups=0)
+        self.serve(
+            administration=FakeAdministration(ROOM),
+            admin_token=TOKEN,
+            code_lookups=0,
+            videos=videos(tree(Path(self.mktemp()).resolve())),
+        )
         self.rooms.invite = lambda code, address, wait: succeed(self.rooms.invites.get(code))
 
     def test_every_method_of_every_path(self) -> None:
@@ -69,7 +76,7 @@ class RouteTest(WebTestCase):
             self.assertIn(set(operations) - {"parameters"}, (METHODS, ACTING), path)
 
     def test_what_is_described_is_there(self) -> None:
-        values = {"{code}": CODE, "{roomId}": ROOM, "{pin}": "123456", "{file}": "app.js"}
+        values = {"{code}": CODE, "{roomId}": ROOM, "{pin}": "123456", "{file}": "app.js", "{film}": "A%20Film.mp4"}
         for path, operations in described().items():
             real = path
             for name, value in values.items():
@@ -92,11 +99,11 @@ class RouteTest(WebTestCase):
             text = "/" + "/".join(path)
             if self.request(text).status != 404:
                 self.assertTrue(any(one.fullmatch(text) for one in templates), f"{text} is not described")
-            elif len(path) == 1 and path[0] not in ("api", "page", "room"):
+            elif len(path) == 1 and path[0] not in ("api", "page", "room", "videos"):
                 # No path is below an absent one; those three are absent by themselves.
                 continue
             # Below the page are files, which have tests of their own.
-            if len(path) < 3 and path[0] != "page":
+            if len(path) < 3 and path[0] not in ("page", "videos"):
                 pending += [[*path, part] for part in parts]
         self.assertGreater(tried, 1000)
 
@@ -108,7 +115,10 @@ class RunningTest(DaemonTestCase):
 
     async def test_it_keeps_to_its_description(self) -> None:
         daemon = await self.running(
-            TANDEMD_WEB_SHORT_ID_WAIT="0s", TANDEMD_LIMITS_ENABLED="false", TANDEMD_ADMIN_TOKEN=TOKEN
+            TANDEMD_WEB_SHORT_ID_WAIT="0s",
+            TANDEMD_LIMITS_ENABLED="false",
+            TANDEMD_ADMIN_TOKEN=TOKEN,
+            TANDEMD_WEB_VIDEOS_DIR=str(tree(self.home)),
         )
         client = await self.connect(daemon)
         token = (await client.join("room 1", "ann", username="Ann", keepsToken=True))["token"]
@@ -155,6 +165,13 @@ class RunningTest(DaemonTestCase):
         ask("/page/{file}", 416, {"Range": "bytes=9999999-"}, file="main.js")
         ask("/page/{file}", 404, file="none.js")
         ask("/client/{file}", 200, file="index.js")
+        self.assertEqual(len(ask("/videos/", 200).json()["films"]), 3)
+        film = "A Film.mp4"
+        tag = ask("/videos/{film}", 200, film=film).headers["etag"][0]
+        ask("/videos/{film}", 304, {"If-None-Match": tag}, film=film)
+        ask("/videos/{film}", 206, {"Range": "bytes=0-9"}, film=film)
+        ask("/videos/{film}", 416, {"Range": "bytes=9999999-"}, film=film)
+        ask("/videos/{film}", 404, film="link.mp4")
         ask("/health/ready", 200)
         ask("/api/addresses", 200)
         self.administer(base)

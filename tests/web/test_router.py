@@ -219,6 +219,7 @@ class WebTestCase(TestCase):
             "cors": Cors(),
             "administration": None,
             "hosts": lambda: ["192.0.2.7", "film-box"],
+            "videos": None,
         }
         for name in services.keys() & settings.keys():
             services[name] = settings.pop(name)
@@ -1040,7 +1041,7 @@ class PageTests(WebTestCase):
         for directive in (
             "default-src 'self'",
             "media-src 'self' https: http: blob:",
-            "connect-src 'self' ws://party.example wss://party.example",
+            "connect-src 'self' ws://party.example wss://party.example https: http:",
             "frame-ancestors 'none'",
         ):
             self.assertIn(directive, policy)
@@ -1051,7 +1052,10 @@ class PageTests(WebTestCase):
         self.serve(titles=("https://www.netflix.com/watch", "https://www.netflix.com/title", "http://films.example:81"))
         policy = self.request("/", Host="x;script-src *").headers["Content-Security-Policy"].split("; ")
         self.assertIn("media-src 'self' http://films.example:81 https://www.netflix.com blob:", policy)
-        self.assertIn("connect-src 'self'", policy)
+        self.assertIn("connect-src 'self' http://films.example:81 https://www.netflix.com", policy)
+        self.serve(titles=("https://*", "https://films.example", "http://films.example:81"))
+        policy = self.request("/").headers["Content-Security-Policy"].split("; ")
+        self.assertIn("media-src 'self' https: http://films.example:81 blob:", policy)
 
     def test_types(self) -> None:
         for name, kind in {
