@@ -13,6 +13,8 @@ import msgspec
 from twisted.trial.unittest import SkipTest, TestCase
 
 from tandemd import messages as m
+from tandemd.rules.local_titles import FILE_URL
+from tandemd.rules.title_allowlist import TitleAllowlist
 
 from ..support.patience import PATIENCE_SECONDS
 
@@ -192,6 +194,14 @@ class ModulesTests(TestCase):
 
     def test_qr_code(self) -> None:
         self.run_with_modules("page_qr_code.js")
+
+    def test_films(self) -> None:
+        output = self.run_with_modules("page_films.js")
+        found = re.search(r"TITLES (\[.*\])", output)
+        assert found is not None, output
+        titles = TitleAllowlist([FILE_URL])
+        for title in json.loads(found[1]):
+            self.assertEqual(titles.check(title), title, "the server writes it in another form")
 
     def test_without_abilities_of_browsers(self) -> None:
         self.run_with_modules("page_abilities.js")

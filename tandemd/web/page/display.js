@@ -51,3 +51,35 @@ export function closeDialog(dialog) {
   dialog.removeAttribute('open');
   dialog.dispatchEvent(new Event('close'));
 }
+
+// -- films of other sites
+
+const ANSWER_WITHIN_MS = 10_000;
+
+/*
+ * Ask for the first byte of a film. Returns {status}, 0 if the site does not let this page see the status; null if the site
+ * cannot be reached. Fallback for browsers that cannot end a request: the whole film is requested.
+ */
+export async function asked(address) {
+  for (const mode of ['cors', 'no-cors']) {
+    let abort = null;
+    let limit = 0;
+    try {
+      abort = new AbortController();
+      limit = setTimeout(() => abort.abort(), ANSWER_WITHIN_MS);
+    } catch {
+      // The answer may take any time.
+    }
+    try {
+      const headers = mode === 'cors' ? { Range: 'bytes=0-0' } : {};
+      const answer = await fetch(address, { mode, headers, cache: 'no-store', signal: abort?.signal });
+      return { status: answer.status };
+    } catch {
+      // The site is out of reach, or does not allow the first mode.
+    } finally {
+      clearTimeout(limit);
+      abort?.abort();
+    }
+  }
+  return null;
+}

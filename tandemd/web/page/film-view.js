@@ -6,9 +6,9 @@ import { canFloat, isFullScreen, toggleFloating } from './display.js';
 import { element, label, made, say } from './dom.js';
 import { problem } from './error-texts.js';
 import { t } from './language.js';
-import { CLIP } from './room-controller.js';
 import { KEYS, listenToKeys, seekSeconds } from './shortcuts.js';
 import { shownAddress, webAddress } from './text.js';
+import { CLIP, parsedTitle } from './titles.js';
 
 const MOVING_EVERY_MS = 250;
 const IDLE_AFTER_MS = 3000;
@@ -233,7 +233,6 @@ export class FilmView {
   #note(player, room) {
     if (!room.id) return '';
     if (!room.url) return t(this.#party.mayControl ? 'film.choose' : 'film.hostChooses');
-    if (player.failed) return t('film.failed');
     if (room.hold?.playing && room.hold.ready) return t('film.waiting');
     return player.stalled && !player.blocked ? t('film.loading') : '';
   }
@@ -250,12 +249,14 @@ export class FilmView {
     const link = element('title-link');
     if (this.#shownUrl === url) return;
     this.#shownUrl = url;
-    const known = url && url !== CLIP;
+    const { kind, name } = parsedTitle(url);
+    const known = kind === 'web';
     link.hidden = !known;
     // Any member may have set the room's title: only an address that the browser opens as a web page becomes a link.
     if (known && webAddress(url)) link.href = webAddress(url);
     else link.removeAttribute('href');
     link.textContent = known ? shownAddress(url) : '';
-    say(element('title-name'), url === CLIP ? t('film.clip') : url ? '' : t('film.none'));
+    element('title-name').dir = 'auto';
+    say(element('title-name'), kind === 'clip' ? t('film.clip') : url ? name : t('film.none'));
   }
 }

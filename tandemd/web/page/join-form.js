@@ -5,21 +5,23 @@ import { element, say, showScreen } from './dom.js';
 import { mayRetry, refusal, waiting, waitsForPin } from './error-texts.js';
 import { randomWord } from './identity.js';
 import { t } from './language.js';
-import { CLIP } from './room-controller.js';
 import { serverUrl } from './server-url.js';
 import { webAddress } from './text.js';
+import { CLIP } from './titles.js';
 
 export class Start {
   #identity;
   #invited;
+  #films;
   #begin;
   #retry = null;
 
   // invited: {roomId, pin, revives} of the link that brought us here; roomId and pin may be ''; revives: whether to start a
-  // party of this id. begin(options): a Party's options.
-  constructor(identity, invited, begin) {
+  // party of this id. films: the Films of the page. begin(options): a Party's options.
+  constructor(identity, invited, films, begin) {
     this.#identity = identity;
     this.#invited = invited;
+    this.#films = films;
     this.#begin = begin;
     const { ticket } = identity;
     element('name').value = ticket?.name || identity.name;
@@ -152,8 +154,10 @@ export class Start {
   }
 
   #newRoom() {
-    const url = element('start-url').value.trim();
+    const url = this.#films.chosen;
     if (url && !webAddress(url)) throw new Error(t('start.noAddress'));
+    const refusal = url && this.#films.refusal(url);
+    if (refusal) throw new Error(refusal);
     return { roomId: this.#invited.roomId || `room_${randomWord(16)}`, url: webAddress(url) || CLIP };
   }
 

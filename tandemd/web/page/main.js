@@ -5,6 +5,7 @@ import { replaceAddress } from './browser.js';
 import { preferredLanguages } from './display.js';
 import { element, hideNotice, showConnection, showNotice, showScreen } from './dom.js';
 import { problem, waiting } from './error-texts.js';
+import { Films } from './films.js';
 import { Identity } from './identity.js';
 import { Start } from './join-form.js';
 import { chooseLanguage, t, translatePage } from './language.js';
@@ -18,20 +19,26 @@ function address(roomId) {
 }
 
 function run(identity, invited) {
+  const films = new Films();
   let party = null;
   let view = null;
   const begin = (options) => {
     party = new Party(element('video'), identity, options, {
       state: (state, error) => entered(state, error),
-      changed: (what) => view?.changed(what),
+      changed: (what) => {
+        view?.changed(what);
+        films.changed();
+      },
+      source: (url) => films.source(url),
       knock: (message) => view?.knock(message),
       problem: (text, code) => showNotice(code ? problem(code, text) : text),
     });
+    films.attach(party);
     view = new PartyView(party);
     address(options.roomId);
     party.start();
   };
-  const start = new Start(identity, invited, begin);
+  const start = new Start(identity, invited, films, begin);
 
   const retry = (name, pin) => party.retry(name, pin);
 

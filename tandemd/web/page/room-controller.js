@@ -1,19 +1,15 @@
-// A party of this page: the party of the client library, with the identity of this tab, the clip, and the problems as texts.
+// A party of this page: the party of the client library, with the identity of this tab, and the problems as texts.
 
 import { Party as ClientParty } from '../client/index.js';
 import { environment } from './browser.js';
 import { Hosting } from './host-actions.js';
 import { t } from './language.js';
-import { webAddress } from './text.js';
 import { serverUrl } from './server-url.js';
-
-// Stands for the clip of whatever server the page came from.
-export const CLIP = 'https://tandemd.invalid/clip';
-const CLIP_FILE = serverUrl('page/clip.mp4');
 
 /*
  * options: {roomId, pin, name, url}; url: the title for a room that this page creates, '' for none.
- * events: state(connectionState, error), changed(what) with what Room.apply says, problem(text, code), knock(message) for a KNOCK.
+ * events: source(url), the address from which the player loads a title, or null; state(connectionState, error), changed(what)
+ * with what Room.apply says, problem(text, code), knock(message) for a KNOCK.
  */
 export class Party extends ClientParty {
   #identity;
@@ -30,7 +26,7 @@ export class Party extends ClientParty {
       pin: options.pin || memory.pin,
       auth: identity.ticket?.token,
       media: video,
-      source: (url) => (url === CLIP ? CLIP_FILE : webAddress(url) || null),
+      source: events.source,
       memory,
       environment,
       options: { nameless: t('guest') },
