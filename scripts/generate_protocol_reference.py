@@ -67,7 +67,7 @@ LEGACY_TEXT = (
     "forms of other messages: a SYNC_RESPONSE whose `fromUserId` is not `server`, and a GUEST_CONTROL without `seq`."
 )
 
-SERVER_OBJECTS: tuple[type[Struct], ...] = (m.User, m.GateState, m.DriftPolicy, m.BanEntry)
+SERVER_OBJECTS: tuple[type[Struct], ...] = (m.User, m.IceServer, m.GateState, m.DriftPolicy, m.BanEntry)
 """Objects that only messages of the server have."""
 
 OBJECTS: tuple[type[Struct], ...] = (m.Resume, m.SessionDescription, m.IceCandidateInit, *SERVER_OBJECTS)

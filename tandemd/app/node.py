@@ -48,6 +48,7 @@ from .settings import (
     authenticator_of,
     check_videos_dir,
     connection_limits_of,
+    ice_servers_of,
     join_limits_of,
     message_rates_of,
     playback_sync_settings_of,
@@ -86,6 +87,7 @@ class Node:
         self.metrics = self._make_metrics()
         self._certificates = certificates_of(config, reactor, wall)
         self._authenticator = authenticator_of(config, reactor)
+        self._ice_servers = ice_servers_of(config, reactor, environment.wall)
         self._hasher = PinHasher(reactor, environment.thread_pool)
         self._videos = VideoThreads(reactor, environment.thread_pool) if config.web.videos_dir else None
         self._backend = backend_of(config, reactor, self.metrics, self._conn_prefix, environment)
@@ -123,6 +125,7 @@ class Node:
             join_limits_of(config),
             self._spending,
             self._environment.random,
+            self._ice_servers.servers_for,
         )
 
     def _make_websockets(self) -> TandemFactory:
@@ -232,6 +235,7 @@ class Node:
             yield self._authenticator
         if self._certificates is not None:
             yield self._certificates
+        yield self._ice_servers
         yield from self._backend.services(self._rooms)
         yield self._hasher
         if self._videos is not None:
@@ -247,14 +251,15 @@ class Node:
     @property
     def reloads(self) -> bool:
         """Whether `reload` has files to read."""
-        return self._certificates is not None or self._authenticator is not None
+        return self._certificates is not None or self._authenticator is not None or self._ice_servers.has_files
 
     def reload(self) -> None:
-        """Read the files again that may change while the node runs: TLS certificate and keys of auth tokens."""
+        """Read the files again that may change while the node runs: TLS certificate, keys of auth tokens, TURN secret."""
         if self._certificates is not None:
             self._certificates.reload()
         if self._authenticator is not None:
             self._authenticator.reload()
+        self._ice_servers.reload()
 
     def _set_drained(self, undo: bool) -> int:
         """Close the node to clients, or open it again if `undo`. Return the number of open connections."""
@@ -269,7 +274,7 @@ class Node:
         return self.metrics.render()
 
     def _log_exposed_files(self) -> None:
-        for text in exposed(self._config.state_dir, self._config.auth.keys):
+        for text in exposed(self._config.state_dir, self._config.auth.keys, self._config.calls.turn_secret_file):
             self._log.warn("{text}", event="file_exposed", text=text)
 
     def _show_certificate_expiry(self) -> None:

@@ -6,6 +6,7 @@ A setting has the name of its configuration key, and its default is declared the
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
@@ -14,6 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from .. import __version__
 from ..archive.writer import WriterSettings
 from ..auth.authenticator import TokenAuthenticator
+from ..auth.ice_servers import IceServerProvider, IceServerSettings, TurnSecretError
 from ..auth.keys import KeyFileError
 from ..config import Config, Limits
 from ..messages import FEATURES, PROTOCOL, DriftPolicy
@@ -90,6 +92,14 @@ def authenticator_of(config: Config, clock: IReactorTime) -> TokenAuthenticator 
         return TokenAuthenticator(auth.keys, auth.audience, auth.leeway, clock)
     except KeyFileError as error:
         raise StartupError(f"auth.keys: {error}") from None
+
+
+def ice_servers_of(config: Config, clock: IReactorTime, wall: Callable[[], float]) -> IceServerProvider:
+    """Return the provider of ICE servers. wall: see `IceServerProvider`. Raises StartupError."""
+    try:
+        return IceServerProvider(from_sections(IceServerSettings, config.calls), clock, wall)
+    except TurnSecretError as error:
+        raise StartupError(f"calls.turn_secret_file: {error}") from None
 
 
 def rule_settings_of(config: Config) -> RuleSettings:

@@ -12,10 +12,10 @@ from ..util.services import StartupError
 _REMEDY = "choose another directory with state_dir (TANDEMD_STATE_DIR, --state-dir)"
 
 
-def exposed(state_dir: str, keys: Iterable[str]) -> list[str]:
+def exposed(state_dir: str, keys: Iterable[str], turn_secret: str = "") -> list[str]:
     """Return secret files that other users of the machine can read or replace, as texts with the remedy.
 
-    keys: paths of files, or of directories with `*.secret` files.
+    keys: paths of files, or of directories with `*.secret` files. turn_secret: the path of a file, "" for none.
     """
     texts = []
     if _mode(state_dir) & 0o077:
@@ -30,6 +30,11 @@ def exposed(state_dir: str, keys: Iterable[str]) -> list[str]:
     for path in secrets:
         if path.endswith(".secret") and _mode(path) & 0o006:
             texts.append(f"auth.keys: every user may read or write {path}, and so sign tokens; run chmod o-rwx {path}")
+    if _mode(turn_secret) & 0o006:
+        texts.append(
+            f"calls.turn_secret_file: every user may read or write {turn_secret}, and so use the TURN server; "
+            f"run chmod o-rwx {turn_secret}"
+        )
     return texts
 
 

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
 
+from .call_sections import Calls
 from .schema import Config, ConfigKey, Redis, keys, sections
 from .value_types import WrongItemError
 
@@ -247,8 +248,24 @@ def _check(config: Config, values: _Layer) -> None:
             f"{values['tls.certificate'].source}: `port` names a certificate too ({config.port.partition(':')[0]}:); "
             "write only the number there, or remove this key"
         )
+    _check_calls(config.calls, values)
     if config.rooms.gate_quorum_after > config.rooms.gate_deadline:
         raise ConfigError("rooms.gate_quorum_after is longer than rooms.gate_deadline: make it shorter")
+
+
+def _check_calls(calls: Calls, values: _Layer) -> None:
+    turn = [server for server in calls.ice_servers if server.is_turn]
+    if not calls.turn_secret_file:
+        for server in turn:
+            if server.username is None:
+                raise ConfigError(
+                    f"{values['calls.ice_servers'].source}: {server.urls[0]} needs a username and a credential; set both, "
+                    "or calls.turn_secret_file"
+                )
+    if calls.relay_only and not turn:
+        raise ConfigError(
+            f"{values['calls.relay_only'].source}: calls.ice_servers has no TURN server to relay calls; add one"
+        )
 
 
 def _resolve(config: Config, environ: Mapping[str, str], hostname: str) -> Config:

@@ -15,6 +15,7 @@ from typing import Any
 
 from twisted.internet.endpoints import quoteStringArgument
 
+from .call_sections import Calls
 from .database_sections import Postgres, Redis
 from .declaration import ConfigKey, key, section
 from .limit_sections import Limits
@@ -27,6 +28,7 @@ __all__ = [
     "AdminSettings",
     "Archive",
     "Auth",
+    "Calls",
     "Config",
     "ConfigKey",
     "Limits",
@@ -87,6 +89,7 @@ class Config:
     web: Web = section(Web)
     auth: Auth = section(Auth)
     titles: TitleSettings = section(TitleSettings)
+    calls: Calls = section(Calls)
     rooms: Rooms = section(Rooms)
     sync: Sync = section(Sync)
     limits: Limits = section(Limits)

@@ -16,6 +16,7 @@ from twisted.plugin import getPlugins
 
 from ..archive.errors import ArchiveError
 from ..archive.factory import dialect_of
+from ..auth.ice_servers import TurnSecretError, needs_credential, read_turn_secret
 from ..auth.keys import KeyFileError, read_keys
 from ..config import Config
 from ..config.endpoints import local_address, tls_endpoint
@@ -47,6 +48,7 @@ def check_files(config: Config) -> Iterator[Finding]:
     yield from _endpoint(config)
     yield from _tls(config)
     yield from _keys(config)
+    yield from _turn_secret(config)
     yield from _database(config)
     yield from _redis_authorities(config)
     yield from _videos(config)
@@ -151,6 +153,26 @@ def _keys(config: Config) -> Iterator[Finding]:
             yield Finding("ok", f"auth.keys: {', '.join(sorted(keys))}")
     elif auth.keys:
         yield Finding("warning", "auth.keys: auth.mode is open, so no token is checked", "set auth.mode to token")
+
+
+def _turn_secret(config: Config) -> Iterator[Finding]:
+    path = config.calls.turn_secret_file
+    if not path:
+        return
+    try:
+        read_turn_secret(path)
+    except TurnSecretError as error:
+        subject, _, remedy = str(error).rpartition("; ")
+        yield Finding("problem", f"calls.turn_secret_file: {subject}", remedy)
+        return
+    if any(needs_credential(server) for server in config.calls.ice_servers):
+        yield Finding("ok", f"calls.turn_secret_file: {path}")
+    else:
+        yield Finding(
+            "warning",
+            "calls.turn_secret_file: no server in calls.ice_servers uses it",
+            "add a turn: URL without username and credential there, or remove it",
+        )
 
 
 def _database(config: Config) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Base classes of the messages of the server."""
+"""Base classes of messages."""
 
 from __future__ import annotations
 
@@ -7,6 +7,19 @@ from typing import ClassVar
 from msgspec import Struct
 
 from .fields import Count
+
+
+class ClientMessage(
+    Struct, tag_field="type", rename="camel", frozen=True, gc=False, omit_defaults=True, kw_only=True
+):  # fmt: skip
+    """Every message of a client may carry this field.
+
+    id: a counter of the client's, unique within the `nonce` of its JOIN; the answer is ACK or ERROR with the same id.
+    """
+
+    legacy: ClassVar[bool] = False
+    """Whether only the old extension sends it. A new client does not need it."""
+    id: Count | None = None
 
 
 class ServerMessage(

@@ -4,23 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
+from .base import ClientMessage
+from .calls import Answer, Call, IceCandidate, Offer, RequestIceServers
 from .fields import Count, Id, MemberState, Milliseconds, Nonce, Rate, Seconds, check_id
-
-
-class ClientMessage(
-    Struct, tag_field="type", rename="camel", frozen=True, gc=False, omit_defaults=True, kw_only=True
-):  # fmt: skip
-    """Every message of a client may carry this field.
-
-    id: a counter of the client's, unique within the `nonce` of its JOIN; the answer is ACK or ERROR with the same id.
-    """
-
-    legacy: ClassVar[bool] = False
-    """Whether only the old extension sends it. A new client does not need it."""
-    id: Count | None = None
 
 
 class Resume(Struct, rename="camel", frozen=True, gc=False):
@@ -48,6 +36,7 @@ class Join(ClientMessage, tag="JOIN", frozen=True, kw_only=True):
     nonce: a random word for this run of the client. `id`s are unique within it, or within the connection without one.
     follows: the client follows the room also while its member is host. Its player never moves the room.
     schedules: the client starts its player at `at` of PLAY_PAUSE.
+    calls: the client makes video calls, and sends CALL: ROOM_STATE then brings `iceServers`.
     """
 
     room_id: Id
@@ -61,6 +50,7 @@ class Join(ClientMessage, tag="JOIN", frozen=True, kw_only=True):
     nonce: Nonce | None = None
     follows: bool = False
     schedules: bool = False
+    calls: bool = False
 
     def __post_init__(self) -> None:
         check_id("roomId", self.room_id)
@@ -204,59 +194,6 @@ class SyncResponse(ClientMessage, tag="SYNC_RESPONSE", frozen=True, kw_only=True
     url: Annotated[str, Meta(max_length=8192)] = ""
 
 
-class SessionDescription(Struct, frozen=True, gc=False):
-    """A WebRTC session description.
-
-    type: as in RTCSessionDescription.
-    sdp: the same.
-    """
-
-    type: Literal["offer", "answer", "pranswer", "rollback"]
-    sdp: str = ""
-
-
-class IceCandidateInit(Struct, rename="camel", frozen=True, gc=False, omit_defaults=True):
-    """A WebRTC ICE candidate.
-
-    candidate, sdpMid, sdpMLineIndex, usernameFragment: as in RTCIceCandidate.
-    """
-
-    candidate: str = ""
-    sdp_mid: str | None = msgspec.field(default=None, name="sdpMid")
-    sdp_m_line_index: Annotated[int, Meta(ge=0, le=65535)] | None = msgspec.field(default=None, name="sdpMLineIndex")
-    username_fragment: str | None = None
-
-
-class Offer(ClientMessage, tag="OFFER", frozen=True, kw_only=True):
-    """A WebRTC offer to one member.
-
-    to: the receiver's user id.
-    """
-
-    to: Id
-    offer: SessionDescription
-
-
-class Answer(ClientMessage, tag="ANSWER", frozen=True, kw_only=True):
-    """A WebRTC answer to one member.
-
-    to: the receiver's user id.
-    """
-
-    to: Id
-    answer: SessionDescription
-
-
-class IceCandidate(ClientMessage, tag="ICE_CANDIDATE", frozen=True, kw_only=True):
-    """A WebRTC candidate to one member; null ends the list.
-
-    to: the receiver's user id.
-    """
-
-    to: Id
-    candidate: IceCandidateInit | None
-
-
 class PlaybackAck(ClientMessage, tag="PLAYBACK_ACK", frozen=True, kw_only=True):
     """Tell one member that its play or pause has been carried out.
 
@@ -395,5 +332,5 @@ Relay = Offer | Answer | IceCandidate | PlaybackAck | SyncResponse
 CLIENT_MESSAGES: tuple[type[ClientMessage], ...] = (
     Join, Leave, Ping, PlayPause, Seek, SetRate, Ready, HostHeartbeat, PositionUpdate, UrlChange, RequestSync, Status,
     UpdateUsername, ToggleGuestControl, WaitForBuffering, TransferHost, DelegateControl, LockRoom, Kick, Ban, Unban, Admit, Chat,
-    Offer, Answer, IceCandidate, PlaybackAck, SyncResponse,
+    Offer, Answer, IceCandidate, PlaybackAck, SyncResponse, Call, RequestIceServers,
 )  # fmt: skip

@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Struct
 
 from ..errors import ErrorCode
-from .client import CLIENT_MESSAGES, ClientMessage
+from .base import ClientMessage
+from .client import CLIENT_MESSAGES
 from .fields import Seconds
 from .repair import MAX_ID, find_id, replace_lone_surrogates
 from .server import Error

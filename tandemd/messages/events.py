@@ -9,10 +9,14 @@ from .fields import MemberState
 
 
 class UserJoined(SequencedMessage, tag="USER_JOINED", frozen=True, kw_only=True):
-    """A member joined, or came back with a reloaded page: offer a new video connection."""
+    """A member joined, or came back with a reloaded page.
+
+    inCall: false if its client sends CALL; else offer it a new video connection.
+    """
 
     user_id: str
     username: str | None
+    in_call: bool | None = None
 
 
 class UserLeft(SequencedMessage, tag="USER_LEFT", frozen=True, kw_only=True):
@@ -165,11 +169,23 @@ class ChatMessage(SequencedMessage, tag="CHAT", frozen=True, kw_only=True):
     timestamp: int
 
 
+class MemberCall(SequencedMessage, tag="MEMBER_CALL", frozen=True, kw_only=True):
+    """A member has joined or left the call. Members in the call offer a connection to one that joins.
+
+    joined: true if it takes part now. A USER_JOINED of the member ends its part, too.
+    """
+
+    user_id: str
+    joined: bool
+
+
 LoggedMessage = (
     UserJoined | UserLeft | LegacyLeave | HostChanged | GuestControl | ControlDelegated | RoomLocked | UsernameUpdated |
-    PlayPauseEvent | RateChanged | SeekPause | UrlChanged | ChatMessage | MemberStatus | WaitForBufferingChanged
+    PlayPauseEvent | RateChanged | SeekPause | UrlChanged | ChatMessage | MemberStatus | WaitForBufferingChanged | MemberCall
 )  # fmt: skip
 """The messages that commits carry."""
 
-GATHERED_MESSAGES = frozenset((UserJoined, UserLeft, LegacyLeave, UsernameUpdated, MemberStatus, ChatMessage))
+GATHERED_MESSAGES = frozenset(
+    (UserJoined, UserLeft, LegacyLeave, UsernameUpdated, MemberCall, MemberStatus, ChatMessage)
+)
 """Messages that move no player and change no permission, so that a large group may receive them a moment later."""

@@ -8,6 +8,7 @@ PROTOCOL = 1
 FEATURES = {
     "ack": "the server answers a command that has an `id` with ACK or ERROR, and never applies it twice.",
     "auth": "a JOIN needs a signed token in `auth`.",
+    "calls": "CALL and MEMBER_CALL, `inCall` in `users`, and `iceServers` for clients with `calls` in JOIN.",
     "delegation": "DELEGATE_CONTROL, CONTROL_DELEGATED, and `controllers` in ROOM_STATE.",
     "follows": "`follows` in JOIN: the player of a host follows the room.",
     "gate": "a SEEK waits for the watching members: SEEK_PAUSE, READY, and `gate` in ROOM_STATE.",

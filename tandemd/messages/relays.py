@@ -7,16 +7,8 @@ from typing import ClassVar, Literal
 import msgspec
 
 from .base import ServerMessage
-from .client import (
-    Answer,
-    IceCandidate,
-    IceCandidateInit,
-    Offer,
-    PlaybackAck,
-    Relay,
-    SessionDescription,
-    SyncResponse,
-)
+from .calls import Answer, IceCandidate, IceCandidateInit, Offer, SessionDescription
+from .client import PlaybackAck, Relay, SyncResponse
 from .fields import Count
 
 

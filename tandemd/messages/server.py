@@ -11,6 +11,7 @@ from .events import (
     GuestControl,
     HostChanged,
     LegacyLeave,
+    MemberCall,
     MemberStatus,
     PlayPauseEvent,
     RateChanged,
@@ -73,11 +74,13 @@ class User(Struct, rename="camel", frozen=True, gc=False, omit_defaults=True):
     """A member, as others see it.
 
     status: as in STATUS, if it is not "watching".
+    inCall: whether it takes part in the call; absent if its client sends no CALL.
     """
 
     user_id: str
     username: str | None
     status: MemberState | None = None
+    in_call: bool | None = None
 
 
 class GateState(Struct, rename="camel", frozen=True, gc=False):
@@ -105,6 +108,23 @@ class DriftPolicy(Struct, rename="camel", frozen=True, gc=False):
     max_rate: float
 
 
+class IceServer(Struct, rename="camel", frozen=True, gc=False, omit_defaults=True):
+    """A STUN or TURN server, as in RTCIceServer.
+
+    urls: its URLs: stun:, turn: or turns:.
+    username, credential: of a TURN server.
+    """
+
+    urls: list[str]
+    username: str | None = None
+    credential: str | None = None
+
+    @property
+    def is_turn(self) -> bool:
+        """Whether one of the URLs is that of a TURN server."""
+        return any(url.startswith("turn") for url in self.urls)
+
+
 class RoomState(ServerMessage, tag="ROOM_STATE", frozen=True, kw_only=True):
     """The whole state of the room: the answer to JOIN. It also comes before the ERROR `stale`, and after a repair of the room.
 
@@ -126,6 +146,7 @@ class RoomState(ServerMessage, tag="ROOM_STATE", frozen=True, kw_only=True):
     controllers: user ids of the members with delegated control.
     waitForBuffering: whether the film waits for members that buffer.
     sync: the server's policy for corrections.
+    iceServers, iceServersTtlMs, relayOnly: as in ICE_SERVERS; only in the answer to a JOIN with `calls`.
     """
 
     room_id: str
@@ -150,6 +171,22 @@ class RoomState(ServerMessage, tag="ROOM_STATE", frozen=True, kw_only=True):
     controllers: list[str] = []
     wait_for_buffering: bool = False
     sync: DriftPolicy | None = None
+    ice_servers: list[IceServer] | None = None
+    ice_servers_ttl_ms: Count | None = None
+    relay_only: bool = False
+
+
+class IceServers(ServerMessage, tag="ICE_SERVERS", frozen=True, kw_only=True):
+    """The STUN and TURN servers of calls: the answer to REQUEST_ICE_SERVERS.
+
+    iceServers: for RTCConfiguration; may be empty.
+    iceServersTtlMs: milliseconds for which the credentials open new connections; absent if they do not expire.
+    relayOnly: whether the operator wants calls to use TURN only, so that members do not learn each other's addresses.
+    """
+
+    ice_servers: list[IceServer]
+    ice_servers_ttl_ms: Count | None = None
+    relay_only: bool = False
 
 
 class Heartbeat(ServerMessage, tag="HOST_HEARTBEAT", frozen=True, kw_only=True):
@@ -239,8 +276,7 @@ class ServerRestart(ServerMessage, tag="SERVER_RESTART", frozen=True, kw_only=Tr
 
 SERVER_MESSAGES: tuple[type[ServerMessage], ...] = (
     RoomState, UserJoined, UserLeft, LegacyLeave, HostChanged, GuestControl, ControlDelegated, RoomLocked, UsernameUpdated,
-    MemberStatus, WaitForBufferingChanged,
-    PlayPauseEvent, RateChanged, SeekPause, UrlChanged, ChatMessage, Kicked, Bans, Knock, RoomClosed, Heartbeat,
-    SyncResponseMessage,
-    RelayedOffer, RelayedAnswer, RelayedIceCandidate, RelayedPlaybackAck, Ack, Error, Pong, ServerRestart,
+    MemberStatus, WaitForBufferingChanged, MemberCall, PlayPauseEvent, RateChanged, SeekPause, UrlChanged, ChatMessage, Kicked,
+    Bans, Knock, RoomClosed, Heartbeat, SyncResponseMessage, RelayedOffer, RelayedAnswer, RelayedIceCandidate,
+    RelayedPlaybackAck, IceServers, Ack, Error, Pong, ServerRestart,
 )  # fmt: skip

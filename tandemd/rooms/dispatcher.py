@@ -43,14 +43,23 @@ class Dispatcher:
     handlers: the handler of each type of message but JOIN and PING. It raises RequestError for an immediate refusal.
     """
 
-    def __init__(self, store: IStore, metrics: RoomMetrics, positions: PlaybackSync):
+    def __init__(
+        self,
+        store: IStore,
+        metrics: RoomMetrics,
+        positions: PlaybackSync,
+        ice_servers: Callable[[str], m.IceServers],
+    ):
+        """ice_servers: returns the ICE servers of a member, by its user id."""
         self._store = store
         self._metrics = metrics
         self._positions = positions
+        self._ice_servers = ice_servers
         self.handlers: dict[type[m.ClientMessage], Handler] = dict.fromkeys(PERMISSIONS, self._submit_command)
         self.handlers[m.PositionUpdate] = positions.position_received
         self.handlers[m.HostHeartbeat] = positions.position_received
         self.handlers[m.RequestSync] = self._request_sync
+        self.handlers[m.RequestIceServers] = self._request_ice_servers
         for control in (m.PlayPause, m.Seek, m.SetRate, m.UrlChange):
             self.handlers[control] = self._submit_control
         for kind in (m.Offer, m.Answer, m.IceCandidate, m.PlaybackAck, m.SyncResponse):
@@ -74,6 +83,11 @@ class Dispatcher:
 
     def _request_sync(self, session: Session, live: RoomReplica, message: m.RequestSync) -> None:
         live.submit(SyncCommand(Command(session.user, session.conn, message), session, self._store.clock))
+
+    def _request_ice_servers(self, session: Session, live: RoomReplica, message: m.RequestIceServers) -> None:
+        session.send(text_frame(m.encode(self._ice_servers(session.user))))
+        if message.id is not None:
+            session.send(text_frame(m.encode(m.Ack(id=message.id, seq=live.room.seq))))
 
     def _relay(self, session: Session, live: RoomReplica, message: m.Relay) -> None:
         meter, sender = live.meter, session.meter

@@ -19,6 +19,7 @@ from .departures import Departures
 from .directory import Directory
 from .dispatcher import Dispatcher
 from .joining.controller import JoinController
+from .joining.credentials import JoinCredentials
 from .joining.limits import JoinLimiter, JoinLimits
 from .joining.preparation import JoinPreparer
 from .joining.waits import JoinWaits
@@ -45,6 +46,7 @@ def make_room_service(
     limits: JoinLimits,
     spending: Spending | None = None,
     random: Random | None = None,
+    ice_servers: Callable[[str], m.IceServers] = lambda user: m.IceServers(ice_servers=[]),
 ) -> RoomService:
     """Return a room service.
 
@@ -52,6 +54,7 @@ def make_room_service(
     authenticate: returns the claims of a JOIN's auth token, None if this server needs no token. Raises RequestError.
     spending: the budgets of rooms and addresses, None for no limit.
     random: the source of tokens, invite codes and UUIDs; None for the system's.
+    ice_servers: returns the ICE servers of a member, by its user id.
     """
     random = random or SystemRandom()
     replicas = ReplicaFactory(store, rules, clock, outbox, metrics, spending)
@@ -64,13 +67,14 @@ def make_room_service(
     events = StoreEventHandler(store.clock, registry, waits, sync)
     departures = Departures(store, registry, metrics)
     preparer = JoinPreparer(limiter, hash_pin, slicer, random)
-    joins = JoinController(store, registry, waits, limiter, preparer, authenticate, departures, metrics)
+    credentials = JoinCredentials(authenticate, ice_servers)
+    joins = JoinController(store, registry, waits, limiter, preparer, credentials, departures, metrics)
     replicas.attach(events, CommitObserver(registry, sync, directory, waits, departures))
     return RoomService(
         registry,
         events,
         joins,
-        Dispatcher(store, metrics, sync),
+        Dispatcher(store, metrics, sync, ice_servers),
         departures,
         sync,
         directory,

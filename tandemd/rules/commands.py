@@ -41,6 +41,7 @@ class Enter(Struct, frozen=True, gc=False):
     follows: whether the client follows the room also while its member is host.
     schedules: whether the client starts its player at the time that PLAY_PAUSE names.
     admitted: whether the host has let this newcomer in, although the room is locked.
+    calls: whether the client says by CALL whether it takes part in the call.
     """
 
     username: str | None
@@ -56,6 +57,7 @@ class Enter(Struct, frozen=True, gc=False):
     follows: bool = False
     schedules: bool = False
     admitted: bool = False
+    calls: bool = False
     id: int | None = None
 
 

@@ -17,6 +17,7 @@ from ..errors import ErrorCode, RequestError
 from . import (
     administration,
     buffering,
+    calls,
     hold,
     identity,
     join,
@@ -89,6 +90,7 @@ class Rules:
             m.Unban: moderation.unban,
             m.Admit: moderation.admit,
             m.Chat: self._chat,
+            m.Call: calls.call,
         }
 
     def decide(self, room: Room, command: Command, now: float) -> Decision:

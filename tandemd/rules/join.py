@@ -109,8 +109,9 @@ def _admit(room: Room, command: Command, body: Enter, name: str | None, claimed:
         identity_proven=body.id is not None, nonce=command.nonce,
         role=body.role, name_from_token=body.named, since=room.seq + 1, follows=body.follows, schedules=body.schedules,
         successor_of=claimed.user_id if claimed is not None and old is None else "",
+        in_call=_not_in_call(body),
     )  # fmt: skip
-    messages.append(_joined(room, user, name))
+    messages.append(_joined(room, user, name, body))
     if old is not None or _becomes_host(room, body.role):
         changes["host"] = user
         messages.append(host_changed(room, user))
@@ -153,6 +154,8 @@ def _come_back(room: Room, member: Member, command: Command, body: Enter, name: 
         schedules=body.schedules,
         status=member.status if body.resume and by_token else WATCHING,
         status_at=member.status_at if body.resume and by_token else 0.0,
+        # A reloaded page has lost its connections to the others.
+        in_call=member.in_call if body.resume and by_token else _not_in_call(body),
     )
     changes: dict[str, Any] = {MEMBER + member.user_id: back}
     messages: list[m.LoggedMessage] = []
@@ -167,7 +170,7 @@ def _come_back(room: Room, member: Member, command: Command, body: Enter, name: 
     skip = ""
     if not (body.resume and by_token):
         skip = member.user_id
-        messages = [_joined(room, member.user_id, back.username)]
+        messages = [_joined(room, member.user_id, back.username, body)]
         if host == member.user_id:
             messages.append(host_changed(room, host))
     event = EventType.USER_RESUMED if body.resume and by_token else EventType.USER_REJOINED
@@ -201,8 +204,13 @@ def _earlier(member: Member, address: str) -> tuple[str, ...]:
     return tuple(other for other in others if other)[:MAX_EARLIER_ADDRESSES]
 
 
-def _joined(room: Room, user: str, name: str | None) -> m.UserJoined:
-    return m.UserJoined(seq=room.seq + 1, prev=room.prev, user_id=user, username=name)
+def _joined(room: Room, user: str, name: str | None, body: Enter) -> m.UserJoined:
+    return m.UserJoined(seq=room.seq + 1, prev=room.prev, user_id=user, username=name, in_call=_not_in_call(body))
+
+
+def _not_in_call(body: Enter) -> bool | None:
+    """Return the `in_call` of a member that comes in: old clients do not say whether they take part."""
+    return False if body.calls else None
 
 
 def _check_pin(room: Room, body: Enter) -> None:
@@ -229,6 +237,7 @@ def greeting(
     token: str | None,
     sync: m.DriftPolicy | None = None,
     with_users: bool = True,
+    ice: m.IceServers | None = None,
 ) -> list[m.ServerMessage]:
     """Return the messages to the joining member, in order. The commit of its JOIN has been applied.
 
@@ -239,9 +248,10 @@ def greeting(
     token: the new resume token, None for none.
     sync: the corrections that clients make to their players.
     with_users: as in `state_of`.
+    ice: the ICE servers of the member, None if its client did not ask for them.
     """
     playback = room.playback
-    state = state_of(room, now, features, resumed=resumed, token=token, sync=sync, with_users=with_users)
+    state = state_of(room, now, features, resumed=resumed, token=token, sync=sync, with_users=with_users, ice=ice)
     messages: list[m.ServerMessage] = [state]
     if user in room.moderation.delegates:
         messages.append(permissions.own_control(room, user))
@@ -289,7 +299,8 @@ def present_state(
 
 def user_of(member: Member) -> m.User:
     """Return a member as others see it."""
-    return m.User(member.user_id, member.username, None if member.status == WATCHING else member.status)
+    status = None if member.status == WATCHING else member.status
+    return m.User(member.user_id, member.username, status, member.in_call)
 
 
 def state_of(
@@ -301,11 +312,12 @@ def state_of(
     token: str | None = None,
     sync: m.DriftPolicy | None = None,
     with_users: bool = True,
+    ice: m.IceServers | None = None,
 ) -> m.RoomState:
     """Return the ROOM_STATE of the room at server time `now`.
 
     features: the abilities of the node, see `messages.features`.
-    resumed, token, sync: as in `greeting`. with_users: whether it lists the users; False if the caller adds them.
+    resumed, token, sync, ice: as in `greeting`. with_users: whether it lists the users; False if the caller adds them.
     """
     start = room.playback.moment(now)
     return m.RoomState(
@@ -331,4 +343,7 @@ def state_of(
         controllers=list(room.moderation.delegates),
         wait_for_buffering=room.settings.wait_for_buffering,
         sync=sync,
+        ice_servers=ice.ice_servers if ice is not None else None,
+        ice_servers_ttl_ms=ice.ice_servers_ttl_ms if ice is not None else None,
+        relay_only=ice is not None and ice.relay_only,
     )

@@ -47,6 +47,8 @@ PERMISSIONS: dict[type[m.ClientMessage], Permission] = {
     m.IceCandidate: Permission.MEMBER,
     m.PlaybackAck: Permission.MEMBER,
     m.SyncResponse: Permission.MEMBER,
+    m.Call: Permission.MEMBER,
+    m.RequestIceServers: Permission.MEMBER,
 }
 
 _HOST, _CONTROLLER, MEMBER = Permission.HOST, Permission.CONTROLLER, Permission.MEMBER

@@ -124,6 +124,7 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     missed: gates in a row that opened without the member's READY.
     follows: whether the client follows the room also while the member is host.
     successor_of: user id of the host whose address and name the newcomer had; "" for none. See `identity.successor`.
+    in_call: whether the member takes part in the call; None if its client does not say.
     probed_at: server time at which the member's node was last asked to probe the connection; 0.0 for never.
     schedules: whether the client starts its player at the time that PLAY_PAUSE names.
     delay: the one-way delay of the connection in ms, as its node has measured it; 0 for not yet.
@@ -156,6 +157,7 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     delay: int = 0
     status: MemberState = WATCHING
     status_at: float = 0.0
+    in_call: bool | None = None
 
     @property
     def has_secret(self) -> bool:

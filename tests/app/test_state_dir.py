@@ -29,6 +29,9 @@ class ExposedTests(SynchronousTestCase):
                 found = exposed(str(self.home), keys)
                 self.assertEqual(len(found), count, (oct(state), oct(secret)))
                 self.assertTrue(all("chmod" in text for text in found))
+            turn = exposed("", [], str(self.secret))
+            self.assertEqual(len(turn), secret & 0o006 > 0)
+            self.assertTrue(all("calls.turn_secret_file" in text and "chmod" in text for text in turn))
 
     def test_what_is_not_there_or_no_secret(self) -> None:
         public = self.home / "b.pem"

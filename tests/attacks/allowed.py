@@ -287,6 +287,8 @@ SAYS: dict[type[m.ClientMessage], _Says] = {
     m.SyncResponse: lambda party, mouth, number: {
         **_to(party, mouth, number), **_at(party, mouth, number), "url": LONG_URL
     },
+    m.Call: lambda party, mouth, number: {"joined": not number % 2},
+    m.RequestIceServers: lambda party, mouth, number: {},
 }  # fmt: skip
 """The most expensive message of each type. number: how many of this type the connection has sent before."""
 
@@ -461,5 +463,9 @@ BOUNDS: dict[type[m.ClientMessage], Cost] = {
     m.IceCandidate: Cost(why="As OFFER.", lines=300, told=1800, kept=6144),
     m.PlaybackAck: Cost(why="As OFFER.", lines=300, told=1200, kept=6144),
     m.SyncResponse: Cost(why="As OFFER; longer URLs than the server allows are left out.", lines=320, told=1300, kept=6144),
+    m.Call: Cost(
+        why="The member's fields, and one message to all.", lines=1000, each=12, stored=4000, told=1000, told_each=430,
+    ),
+    m.RequestIceServers: Cost(why="One answer to the sender; a credential for each TURN server.", lines=200, told=300),
 }  # fmt: skip
 """The allowed cost of each type. A new type needs a line here, measured in `tests.test_allowed`: about 1.5 times that."""

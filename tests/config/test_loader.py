@@ -16,6 +16,7 @@ from tandemd.config import Config, ConfigError, load
 from tandemd.config.reference import page, yaml_file
 from tandemd.config.schema import keys
 from tandemd.config.value_types import duration, size
+from tandemd.messages import IceServer
 from tandemd.rules.local_titles import CLIP_URL
 from tandemd.rules.title_allowlist import TitleAllowlist
 
@@ -74,6 +75,28 @@ class Proxies(ConfigTestCase):
             self.assertIn("a whole number from 0 to 10 or unknown", said)
 
 
+class IceServers(ConfigTestCase):
+    def test_urls_and_accounts(self):
+        stun, turn = IceServer(urls=["stun:s:3478"]), IceServer(urls=["turn:t", "turns:[::1]:5349?transport=tcp"])
+        own = IceServer(urls=["turn:o"], username="u", credential="c")
+        text = """
+            calls:
+              turn_secret_file: s
+              ice_servers:
+                - stun:s:3478
+                - urls: [turn:t, "turns:[::1]:5349?transport=tcp"]
+                - {urls: turn:o, username: u, credential: c}
+        """
+        self.assertEqual(self.load(text).calls.ice_servers, (stun, turn, own))
+        self.assertEqual(self.load(TANDEMD_CALLS_ICE_SERVERS="stun:s:3478, stun:b").calls.ice_servers[0], stun)
+        json = '[{"urls": "turn:o", "username": "u", "credential": "c"}]'
+        self.assertEqual(self.load(TANDEMD_CALLS_ICE_SERVERS=json).calls.ice_servers, (own,))
+
+    def test_an_error_does_not_show_the_credential(self):
+        said = self.refused('calls: {ice_servers: [{urls: "turn:o", credential: hush}]}')
+        self.assertNotIn("hush", said)
+
+
 class Layers(ConfigTestCase):
     def test_file_then_environment_then_command_line(self):
         text = "rooms: {grace: 10s}"
@@ -83,6 +106,7 @@ class Layers(ConfigTestCase):
 
     def test_each_key_has_an_environment_name_of_its_path(self):
         other = {
+            "calls.ice_servers": "stun:a",
             "host": "127.0.0.1",
             "log.level": "warn",
             "log.format": "text",
@@ -120,9 +144,11 @@ class Layers(ConfigTestCase):
                 except ValueError:
                     continue
             own = "TANDEMD_" + key.path.upper().replace(".", "_")
-            # Variables of Kubernetes are not ours; Redis is not used alone, and neither is a key of TLS.
+            # Variables of Kubernetes are not ours. Redis, a key of TLS and calls by relays only need other keys, too.
             name = key.env[0] if own.startswith("TANDEMD_PORT") else own
-            config = self.load(**({"TANDEMD_POSTGRES_HOST": "db", "TANDEMD_TLS_CERTIFICATE": "c"} | {name: value}))
+            others = {"TANDEMD_POSTGRES_HOST": "db", "TANDEMD_TLS_CERTIFICATE": "c"}
+            others |= {"TANDEMD_CALLS_ICE_SERVERS": "turn:t", "TANDEMD_CALLS_TURN_SECRET_FILE": "s"}
+            config = self.load(**(others | {name: value}))
             found = config
             for part in key.path.split("."):
                 found = getattr(found, part)

@@ -71,6 +71,19 @@ class ValueTests(CheckTestCase):
             ({"tls": {"key": "k.pem"}}, "tls.key", "tls.certificate"),
             ({"postgres": {"password": 123}}, "postgres.password", "quotes"),
             ({"node_id": "a b"}, "node_id", "letters"),
+            ({"calls": {"ice_servers": "example.org"}}, "calls.ice_servers", "stun:HOST:3478"),
+            ({"calls": {"ice_servers": ["stun:"]}}, "calls.ice_servers", "'stun:'"),
+            ({"calls": {"ice_servers": ["turn:t:99999"]}}, "calls.ice_servers", "'turn:t:99999'"),
+            ({"calls": {"ice_servers": ["https://t"]}}, "calls.ice_servers", "'https://t'"),
+            ({"calls": {"ice_servers": [{"url": "stun:s"}]}}, "calls.ice_servers", "not 'url'"),
+            ({"calls": {"ice_servers": [{"urls": []}]}}, "calls.ice_servers", "no URL"),
+            ({"calls": {"ice_servers": [{"urls": "turn:t", "username": "u"}]}}, "calls.ice_servers", "both"),
+            ({"calls": {"ice_servers": [{"urls": "turn:t", "username": "u", "credential": 5}]}}, "calls.ice_servers", "quotes"),
+            ({"calls": {"ice_servers": [{"urls": "stun:s", "username": "u", "credential": "c"}]}}, "calls.ice_servers", "STUN"),
+            ({"calls": {"ice_servers": ["turn:t"]}}, "calls.ice_servers", "calls.turn_secret_file"),
+            ({"calls": {"ice_servers": ["stun:s"] * 9}}, "calls.ice_servers", "at most 8"),
+            ({"calls": {"turn_ttl": "10s"}}, "calls.turn_ttl", "from 1m to 7d"),
+            ({"calls": {"relay_only": True}}, "calls.relay_only", "calls.ice_servers"),
         ):  # fmt: skip
             for command in ("check-config", "doctor"):
                 result = self.ctl(content, command)
@@ -189,6 +202,17 @@ class FileTests(CheckTestCase):
         ):
             self.assertFound({"auth": {"mode": "token", "keys": names}}, "auth.keys", "problem", said)
         self.assertFound({"auth": {"keys": [str(short)]}}, "auth.keys", "warning", "open")
+
+    def test_secret_of_the_turn_servers(self) -> None:
+        short, good = self.home / "short", self.home / "good"
+        short.write_text("short")
+        good.write_text("s" * 40)
+        for path, said in (("/nope", "/nope"), (str(short), "has 5 bytes"), (str(self.home), "Is a directory")):
+            calls = {"ice_servers": ["turn:t"], "turn_secret_file": path}
+            self.assertFound({"calls": calls}, "calls.turn_secret_file", "problem", said)
+        unused = {"ice_servers": ["stun:s"], "turn_secret_file": str(good)}
+        self.assertFound({"calls": unused}, "calls.turn_secret_file", "warning", "no server")
+        self.assertEqual(self.found({"calls": {**unused, "ice_servers": ["stun:s", "turn:t"]}}, "check-config"), {})
 
     def test_state_directory(self) -> None:
         plain = self.home / "plain"

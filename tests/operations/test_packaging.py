@@ -119,13 +119,14 @@ class SummaryTests(SynchronousTestCase):
             (skipped + "3 passed, 0 failed, 2 skipped\n", 1),
         )
 
-    def test_without_browser_caddy_and_node_the_others_count(self):
+    def test_without_browser_caddy_node_and_coturn_the_others_count(self):
         skipped = "SKIPPED 1 of tests.test_a.ATest: no browser: install Chromium\n"
         skipped += "SKIPPED 1 of tests.test_b.BTest: no caddy: name it\n"
         skipped += "SKIPPED 1 of tests.test_c.CTest: no node: install Node.js 20.10 or newer\n"
-        output = skipped + "3 passed, 0 failed, 3 skipped\n"
+        skipped += "SKIPPED 1 of tests.test_d.DTest: no coturn: install it\n"
+        output = skipped + "3 passed, 0 failed, 4 skipped\n"
         self.assertEqual(self.run_it((output, 0)), (output, 0))
-        more = skipped + "SKIPPED 1 of tests.test_b.BTest: there is no nginx\n3 passed, 0 failed, 4 skipped\n"
+        more = skipped + "SKIPPED 1 of tests.test_b.BTest: there is no nginx\n3 passed, 0 failed, 5 skipped\n"
         self.assertEqual(self.run_it((more, 0)), (more, 1))
 
     def test_failed_with_the_causes(self):

@@ -71,6 +71,8 @@ EXPECTED: dict[type[m.ClientMessage], tuple[str, ...]] = {
     m.IceCandidate:       (N,     _,    _,        _,       _,   D,       D,    _,    _),
     m.PlaybackAck:        (N,     _,    _,        _,       _,   D,       D,    _,    _),
     m.SyncResponse:       (N,     _,    _,        _,       _,   D,       D,    _,    _),
+    m.Call:               (N,     _,    _,        _,       _,   D,       D,    _,    _),
+    m.RequestIceServers:  (N,     _,    _,        _,       _,   D,       D,    _,    _),
 }  # fmt: skip
 
 EXAMPLES: dict[type[m.ClientMessage], dict[str, Any]] = {
@@ -102,6 +104,8 @@ EXAMPLES: dict[type[m.ClientMessage], dict[str, Any]] = {
     m.IceCandidate: {"to": "other", "candidate": {"candidate": "c", "sdpMid": "0", "sdpMLineIndex": 0}},
     m.PlaybackAck: {"to": "other", "control": "play"},
     m.SyncResponse: {"to": "other", "currentTime": 5, "isPlaying": True, "url": TITLE},
+    m.Call: {"joined": True},
+    m.RequestIceServers: {},
 }
 
 

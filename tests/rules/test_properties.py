@@ -65,6 +65,7 @@ bodies = st.one_of(
     st.builds(m.UrlChange, id=ids, url=st.sampled_from([TITLE, OTHER_TITLE, TITLE + "?trackId=1", "javascript:0"])),
     st.builds(m.UpdateUsername, id=ids, username=st.sampled_from(["New", "\x00", "x" * 100])),
     st.builds(m.Chat, id=ids, text=st.sampled_from(["hi", "x" * 2001])),
+    st.builds(m.Call, id=ids, joined=st.booleans()),
     st.builds(m.ToggleGuestControl, id=ids, enabled=st.booleans()),
     st.builds(m.WaitForBuffering, id=ids, enabled=st.sampled_from([True, True, False])),
     st.builds(m.Status, id=ids, status=st.sampled_from(["watching", "buffering", "buffering", "away"])),
@@ -261,7 +262,9 @@ class RoomMachine(RuleBasedStateMachine):
         before, host = self.room.moderation, self.room.host
         role = self.roles.get(user, "")
         new = user in NEW_CLIENTS
-        enter = Enter(name, address, pin, token, new_token, resume, "inv", role=role, follows=new, schedules=new)
+        enter = Enter(
+            name, address, pin, token, new_token, resume, "inv", role=role, follows=new, schedules=new, calls=new
+        )
         decision = self.command(user, conn, enter)
         if decision is None:
             return

@@ -31,6 +31,7 @@ class View:
         self.locked = state.locked
         self.statuses = {user.user_id: user.status for user in state.users}
         self.wait_for_buffering = state.wait_for_buffering
+        self.in_call = {user.user_id: user.in_call for user in state.users}
         self.controllers = set(state.controllers)
         self.waits = state.gate is not None
         self.rate = state.rate or 1.0
@@ -41,10 +42,14 @@ class View:
 
     def receive(self, message: m.LoggedMessage) -> None:
         match message:
-            case m.UserJoined() | m.UsernameUpdated():
+            case m.UserJoined():
                 self.names[message.user_id] = message.username
-                if isinstance(message, m.UserJoined):
-                    self.statuses[message.user_id] = None
+                self.statuses[message.user_id] = None
+                self.in_call[message.user_id] = message.in_call
+            case m.UsernameUpdated():
+                self.names[message.user_id] = message.username
+            case m.MemberCall():
+                self.in_call[message.user_id] = message.joined
             case m.MemberStatus():
                 self.statuses[message.user_id] = None if message.status == "watching" else message.status
             case m.WaitForBufferingChanged():
@@ -52,6 +57,7 @@ class View:
             case m.UserLeft():
                 del self.names[message.user_id], self.statuses[message.user_id]
                 self.controllers.discard(message.user_id)
+                del self.in_call[message.user_id]
             case m.HostChanged():
                 self.host = message.host_user_id
             case m.GuestControl():
@@ -82,6 +88,7 @@ class View:
         assert self.names == {user.user_id: user.username for user in state.users}, "a name or a member"
         assert self.statuses == {user.user_id: user.status for user in state.users}, "a status"
         assert self.wait_for_buffering == state.wait_for_buffering, "the wait for members that buffer"
+        assert self.in_call == {user.user_id: user.in_call for user in state.users}, "the call"
         assert self.host == state.host_user_id, "the host"
         assert self.url == state.url, "the title"
         assert (self.guest_control, self.controllers) == (state.guest_control_enabled, set(state.controllers)), (

@@ -29,7 +29,7 @@ from tandemd.app.settings import connection_limits_of, features_of, join_limits_
 from tandemd.config import Config
 from tandemd.config.schema import Limits
 from tandemd.interfaces import Claims, CommitResult, IStore
-from tandemd.messages import Join
+from tandemd.messages import IceServers, Join
 from tandemd.metrics import LabeledCounter
 from tandemd.ratelimit import MessageLimits, Spending
 from tandemd.rooms.factory import make_room_service
@@ -155,6 +155,7 @@ class Server:
         protocol: ProtocolSettings | None = None,
         limits: Limits | None = None,
         vouch: Callable[[Join], Claims | None] = lambda join: None,
+        ice_servers: Callable[[str], IceServers] = lambda user: IceServers(ice_servers=[]),
     ):
         self.boot = boot
         self.journal: list[tuple[str, Commit]] = []
@@ -174,6 +175,7 @@ class Server:
             vouch,
             join_limits() if limits is None else join_limits_of(Config(limits=limits)),
             self.spending,
+            ice_servers=ice_servers,
         )
         self.dropped = LabeledCounter("dropped", "", "reason")
         """Why connections were ended whose clients did not read, did not answer or wanted nothing."""

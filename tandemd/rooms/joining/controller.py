@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from ... import messages as m
 from ...errors import INTERNAL, ErrorCode, RequestError
-from ...interfaces import Claims, IStore
+from ...interfaces import IStore
 from ...messages.framing import error_frame
 from ...rules import identity
 from ...rules.commands import Command
@@ -19,6 +17,7 @@ from ..metrics import RoomMetrics
 from ..registry import RoomRegistry
 from ..replica import RoomReplica
 from ..session import Session
+from .credentials import JoinCredentials
 from .greeter import JoinGreeter
 from .join_command import JoinCommand
 from .limits import JoinDeferredError, JoinLimiter
@@ -33,10 +32,7 @@ PENDING = frozenset((ErrorCode.IDENTITY_CONFLICT, ErrorCode.ROOM_FULL, ErrorCode
 
 
 class JoinController:
-    """Carries out the transitions of pending JOINs. docs/architecture.md draws them.
-
-    authenticate: returns the claims of a JOIN's auth token, None if this server needs no token. Raises RequestError.
-    """
+    """Carries out the transitions of pending JOINs. docs/architecture.md draws them."""
 
     def __init__(
         self,
@@ -45,7 +41,7 @@ class JoinController:
         waits: JoinWaits,
         limiter: JoinLimiter,
         preparer: JoinPreparer,
-        authenticate: Callable[[m.Join], Claims | None],
+        credentials: JoinCredentials,
         departures: Departures,
         metrics: RoomMetrics,
     ):
@@ -53,11 +49,11 @@ class JoinController:
         self._waits = waits
         self._limiter = limiter
         self._preparer = preparer
-        self._authenticate = authenticate
+        self._authenticate = credentials.authenticate
         self._departures = departures
         self._metrics = metrics
         self._clock = store.clock
-        self._greeter = JoinGreeter(store, departures, self.submit, metrics)
+        self._greeter = JoinGreeter(store, departures, self.submit, metrics, credentials.ice_servers)
 
     def close(self) -> None:
         """Stop all retries."""

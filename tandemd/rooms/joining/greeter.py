@@ -35,7 +35,11 @@ REPLAY_SHARE = 0.5
 
 
 class JoinGreeter:
-    """Greets members. submit: has the room decide a JOIN again, whose member was taken for lost meanwhile."""
+    """Greets members.
+
+    submit: has the room decide a JOIN again, whose member was taken for lost meanwhile.
+    ice_servers: returns the ICE servers of a member, by its user id.
+    """
 
     def __init__(
         self,
@@ -43,8 +47,10 @@ class JoinGreeter:
         departures: Departures,
         submit: Callable[[RoomReplica, PendingJoin], None],
         metrics: RoomMetrics,
+        ice_servers: Callable[[str], m.IceServers],
     ):
         self._metrics = metrics
+        self._ice_servers = ice_servers
         self._store = store
         self._departures = departures
         self._submit = submit
@@ -188,6 +194,7 @@ class JoinGreeter:
             token=token if is_issued else None,
             sync=live.drift_policy,
             with_users=live.lists_users(),
+            ice=self._ice_servers(member.user_id) if command.pending.join.calls else None,
         )
         for message in messages:
             if not isinstance(message, m.RoomState):

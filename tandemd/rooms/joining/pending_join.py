@@ -209,4 +209,5 @@ class PendingJoin:
             follows=join.follows,
             schedules=join.schedules,
             admitted=self.is_admitted,
+            calls=join.calls,
         )

@@ -30,6 +30,8 @@ export interface ClientMessages {
   ICE_CANDIDATE: ClientIceCandidate;
   PLAYBACK_ACK: ClientPlaybackAck;
   SYNC_RESPONSE: ClientSyncResponse;
+  CALL: ClientCall;
+  REQUEST_ICE_SERVERS: ClientRequestIceServers;
 }
 
 /** A message of a client. */
@@ -48,6 +50,7 @@ export interface ServerMessages {
   USERNAME_UPDATED: ServerUsernameUpdated;
   MEMBER_STATUS: ServerMemberStatus;
   WAIT_FOR_BUFFERING: ServerWaitForBuffering;
+  MEMBER_CALL: ServerMemberCall;
   PLAY_PAUSE: ServerPlayPause;
   RATE_CHANGED: ServerRateChanged;
   SEEK_PAUSE: ServerSeekPause;
@@ -63,6 +66,7 @@ export interface ServerMessages {
   ANSWER: ServerAnswer;
   ICE_CANDIDATE: ServerIceCandidate;
   PLAYBACK_ACK: ServerPlaybackAck;
+  ICE_SERVERS: ServerIceServers;
   ACK: ServerAck;
   ERROR: ServerError;
   PONG: ServerPong;
@@ -111,6 +115,11 @@ export interface ClientJoin {
    * @default false
    */
   schedules?: boolean;
+  /**
+   * The client makes video calls, and sends CALL: ROOM_STATE then brings `iceServers`.
+   * @default false
+   */
+  calls?: boolean;
 }
 
 /** Leave the room for good. The last member to leave ends it. It also ends a JOIN that waits. */
@@ -437,6 +446,22 @@ export interface ClientSyncResponse {
   url?: string;
 }
 
+/** Tell the members whether the sender takes part in the call. A JOIN without `resume` ends its part. */
+export interface ClientCall {
+  type: "CALL";
+  /** A counter of the client's, unique within the `nonce` of its JOIN; the answer is ACK or ERROR with the same id. */
+  id?: number | null;
+  /** True if it does. */
+  joined: boolean;
+}
+
+/** Ask for the STUN and TURN servers of calls, with new credentials. The answer is ICE_SERVERS. */
+export interface ClientRequestIceServers {
+  type: "REQUEST_ICE_SERVERS";
+  /** A counter of the client's, unique within the `nonce` of its JOIN; the answer is ACK or ERROR with the same id. */
+  id?: number | null;
+}
+
 /**
  * The whole state of the room: the answer to JOIN. It also comes before the ERROR `stale`, and after a repair of the
  * room.
@@ -499,9 +524,18 @@ export interface ServerRoomState {
   waitForBuffering?: boolean;
   /** The server's policy for corrections. */
   sync?: DriftPolicy;
+  /** As in ICE_SERVERS; only in the answer to a JOIN with `calls`. */
+  iceServers?: IceServer[];
+  /** As in ICE_SERVERS; only in the answer to a JOIN with `calls`. */
+  iceServersTtlMs?: number;
+  /**
+   * As in ICE_SERVERS; only in the answer to a JOIN with `calls`.
+   * @default false
+   */
+  relayOnly?: boolean;
 }
 
-/** A member joined, or came back with a reloaded page: offer a new video connection. */
+/** A member joined, or came back with a reloaded page. */
 export interface ServerUserJoined {
   type: "USER_JOINED";
   /** The number of the change. It grows; not every number carries a message. Absent in a message to a single member. */
@@ -522,6 +556,8 @@ export interface ServerUserJoined {
   userId: string;
   /** The name to show, or null. */
   username: string | null;
+  /** False if its client sends CALL; else offer it a new video connection. */
+  inCall?: boolean;
 }
 
 /** A member left: remove it, and drop its video connection. */
@@ -722,6 +758,29 @@ export interface ServerWaitForBuffering {
   replayed?: boolean;
   /** True if it does. */
   enabled: boolean;
+}
+
+/** A member has joined or left the call. Members in the call offer a connection to one that joins. */
+export interface ServerMemberCall {
+  type: "MEMBER_CALL";
+  /** The number of the change. It grows; not every number carries a message. Absent in a message to a single member. */
+  seq?: number;
+  /**
+   * The seq of the last change before it that carried messages; a client that has not seen that one missed a message.
+   * @default 0
+   */
+  prev?: number;
+  /** [which, of how many], from 1, if the change carries several messages. */
+  part?: [number, number];
+  /**
+   * True for a missed message, after a resume. Show it; do not let it drive the player.
+   * @default false
+   */
+  replayed?: boolean;
+  /** The member. */
+  userId: string;
+  /** True if it takes part now. A USER_JOINED of the member ends its part, too. */
+  joined: boolean;
 }
 
 /** Play or pause. */
@@ -1009,6 +1068,20 @@ export interface ServerPlaybackAck {
   control?: "pause" | "play";
 }
 
+/** The STUN and TURN servers of calls: the answer to REQUEST_ICE_SERVERS. */
+export interface ServerIceServers {
+  type: "ICE_SERVERS";
+  /** For RTCConfiguration; may be empty. */
+  iceServers: IceServer[];
+  /** Milliseconds for which the credentials open new connections; absent if they do not expire. */
+  iceServersTtlMs?: number;
+  /**
+   * Whether the operator wants calls to use TURN only, so that members do not learn each other's addresses.
+   * @default false
+   */
+  relayOnly?: boolean;
+}
+
 /** The server has applied the command with this id, and will not apply it again. */
 export interface ServerAck {
   type: "ACK";
@@ -1101,6 +1174,18 @@ export interface User {
   username: string | null;
   /** As in STATUS, if it is not "watching". */
   status?: "away" | "buffering" | "watching";
+  /** Whether it takes part in the call; absent if its client sends no CALL. */
+  inCall?: boolean;
+}
+
+/** A STUN or TURN server, as in RTCIceServer. */
+export interface IceServer {
+  /** Its URLs: stun:, turn: or turns:. */
+  urls: string[];
+  /** Of a TURN server. */
+  username?: string;
+  /** Of a TURN server. */
+  credential?: string;
 }
 
 /** The ready gate of a seek. */

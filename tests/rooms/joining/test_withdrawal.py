@@ -54,6 +54,8 @@ REPORTS: list[Json] = [
     {"type": "ICE_CANDIDATE", "to": "bob", "candidate": None},
     {"type": "PLAYBACK_ACK", "to": "bob"},
     {"type": "SYNC_RESPONSE", "to": "bob", "currentTime": 5, "isPlaying": True},
+    {"type": "CALL", "joined": True},
+    {"type": "REQUEST_ICE_SERVERS"},
 ]
 LEAVE: Json = {"type": "LEAVE"}
 OTHER_JOIN: Json = {"type": "JOIN", "roomId": "C", "userId": "me"}
