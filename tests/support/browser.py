@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,10 +44,10 @@ def _playwright() -> Any:
     return playwright
 
 
-def _start(environ: dict[str, str]) -> tuple[Node, Any]:
+def _start(environ: dict[str, str], arguments: Sequence[str]) -> tuple[Node, Any]:
     """Return a node and a Chromium that end with the process. Raises SkipTest."""
     program, playwright = find_chromium(), _playwright()
-    chromium = playwright.chromium.launch(executable_path=program, args=OPTIONS)
+    chromium = playwright.chromium.launch(executable_path=program, args=[*OPTIONS, *arguments])
     atexit.register(chromium.close)
     home = Path(tempfile.mkdtemp(prefix="tandemd-browser-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
@@ -105,19 +106,20 @@ class Node:
 class BrowserTestCase(TestCase):
     """Tests with one Chromium and one node for the class. Each test has contexts, that is browsers without history, of its own.
 
-    environ: the node's environment.
+    environ: the node's environment. arguments: more arguments of Chromium.
     node, chromium: the node and the browser.
     """
 
     timeout = TEST_LIMIT_SECONDS
     environ: dict[str, str] = {}
+    arguments: Sequence[str] = ()
     node: Node
     chromium: Any
 
     def setUp(self) -> None:
         cls = type(self)
         if "chromium" not in cls.__dict__:
-            cls.node, cls.chromium = _start(cls.environ)
+            cls.node, cls.chromium = _start(cls.environ, cls.arguments)
 
     def open(self, path: str = "/", script: str = "", **options: Any) -> Any:
         """Return a page of a new context, after its modules have run. script: runs before them.

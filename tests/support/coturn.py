@@ -65,9 +65,15 @@ class Coturn:
         assert SECRET_LINE in kept
         kept.remove(SECRET_LINE)
         (home / "turnserver.conf").write_text("\n".join([*kept, *lines, ""]))
+        self._command = [program, "-c", str(home / "turnserver.conf")]
+        self._home = home
+        self.start()
+
+    def start(self) -> None:
+        """Start the process, and wait until it answers."""
         self._process = subprocess.Popen(
-            [program, "-c", str(home / "turnserver.conf")],
-            cwd=home,
+            self._command,
+            cwd=self._home,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - it is one system call

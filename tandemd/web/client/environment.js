@@ -187,4 +187,30 @@ export class Environment {
     }
     return () => ends.forEach((end) => end());
   }
+
+  // -- calls. Fallback: `canCall` is false, or `mediaDevices` is null, as on http pages, which have no camera.
+
+  get canCall() {
+    return typeof this.#ability('RTCPeerConnection') === 'function' && typeof this.#ability('MediaStream') === 'function';
+  }
+
+  openPeerConnection(configuration) {
+    return new (this.#ability('RTCPeerConnection'))(configuration);
+  }
+
+  newMediaStream() {
+    return new (this.#ability('MediaStream'))();
+  }
+
+  get mediaDevices() {
+    return this.#ability('navigator')?.mediaDevices ?? null;
+  }
+
+  // Call listener when the network is back, or is another one. Returns a function that ends this. Fallback: it is never called.
+  onNetwork(listener) {
+    const target = this.#ability('window');
+    if (typeof target?.addEventListener !== 'function') return () => {};
+    target.addEventListener('online', listener);
+    return () => target.removeEventListener('online', listener);
+  }
 }

@@ -94,6 +94,11 @@ export class Environment {
   onMediaKeys(handlers: Record<string, () => void>): void;
   isHidden(): boolean;
   onReturn(listener: () => void): End;
+  readonly canCall: boolean;
+  readonly mediaDevices: MediaDevices | null;
+  openPeerConnection(configuration: RTCConfiguration): RTCPeerConnection;
+  newMediaStream(): MediaStream;
+  onNetwork(listener: () => void): End;
 }
 
 // -- events
@@ -149,6 +154,7 @@ export interface JoinFields {
   auth?: string;
   resume?: Version;
   schedules?: boolean;
+  calls?: boolean;
 }
 
 export class Connection extends Emitter<{
@@ -343,6 +349,7 @@ export class Party extends Emitter<{
     media?: Media;
     source?: ((url: string) => string | null) | null;
     memory?: Partial<Memory>;
+    calls?: boolean;
     environment?: Environment;
     options?: Partial<PartyOptions & ConnectionOptions>;
   });
@@ -362,4 +369,86 @@ export class Party extends Emitter<{
   say(text: string): Promise<ServerAck>;
   rename(username: string): Promise<ServerAck>;
   intend(control: 'play' | 'pause'): void;
+}
+
+// -- calls
+
+/** A camera or microphone that cannot be used. */
+export class CallError extends TandemError {
+  readonly code: 'denied' | 'no_device' | 'busy' | 'insecure' | 'failed';
+  readonly device: Device;
+  constructor(code: string, device: Device, message: string, options?: ErrorOptions);
+}
+
+export type Device = 'camera' | 'microphone';
+
+export interface CallOptions {
+  video: MediaTrackConstraints;
+  audio: MediaTrackConstraints;
+  maxPeers: number;
+  relayOnly: boolean;
+  iceServersWithinMs: number;
+  levelEveryMs: number;
+  speakingLevel: number;
+  speakingMs: number;
+  connectWithinMs: number;
+  connectLimitMs: number;
+  recoverWithinMs: number;
+  courtesyMs: number;
+}
+
+export const CALL_DEFAULTS: Readonly<CallOptions>;
+
+/** Sends in order, also over lost connections; a promise is rejected if that was not possible. */
+export interface Signalling {
+  send(type: string, fields: object): Promise<unknown> | void;
+  on(type: string, listener: (message: any) => void): End | void;
+}
+
+export function signallingOf(party: Party): Signalling;
+
+/** The picture and the sound of another member. */
+export interface CallTile {
+  userId: string;
+  stream: MediaStream;
+  state: 'connecting' | 'connected' | 'reconnecting';
+  camera: boolean;
+  microphone: boolean;
+  muted: boolean;
+}
+
+export class Call extends Emitter<{
+  changed: [];
+  members: [];
+  speaking: [userId: string, speaking: boolean];
+  problem: [error: CallError];
+  trouble: [userId: string, error: Error];
+}> {
+  readonly state: 'out' | 'joining' | 'in';
+  readonly supported: boolean;
+  readonly hasRelay: boolean;
+  readonly camera: boolean;
+  readonly microphone: boolean;
+  readonly stream: MediaStream | undefined;
+  readonly members: ReadonlyMap<string, boolean | undefined>;
+  readonly speaking: ReadonlySet<string>;
+  readonly tiles: CallTile[];
+  constructor(given: {
+    signalling: Signalling;
+    self: string;
+    options?: Partial<CallOptions>;
+    environment?: Environment;
+  });
+  join(options?: { camera?: boolean; microphone?: boolean }): Promise<void>;
+  leave(): void;
+  end(): void;
+  close(): void;
+  setCamera(on: boolean): Promise<void>;
+  setMicrophone(on: boolean): Promise<void>;
+  useDevice(device: Device, id: string): Promise<void>;
+  devices(device: Device): Promise<{ id: string; label: string }[]>;
+  deviceId(device: Device): string;
+  mute(userId: string, muted: boolean): void;
+  networkChanged(): void;
+  stats(userId: string): Promise<object[]>;
 }

@@ -1,5 +1,6 @@
 // The client library of tandemd. See README.md.
 
+export { CALL_DEFAULTS, Call, CallError, signallingOf } from './calls.js';
 export { ServerClock } from './clock.js';
 export { CONNECTION_DEFAULTS, Connection } from './connection.js';
 export { SYNC_DEFAULTS } from './corrections.js';

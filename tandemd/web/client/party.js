@@ -35,6 +35,7 @@ export class Party extends Emitter {
   #environment;
   #options;
   #member;
+  #calls;
   #source;
   #pending = 0;
   // {playing}: what we have asked for and not been told yet.
@@ -52,14 +53,15 @@ export class Party extends Emitter {
    * url: of the server's /ws. roomId, userId; username, pin, auth: as in JOIN, '' for none. media: see PlaybackController;
    * without it, the program follows `room.positionAt(clock.now())` by itself. source(url): returns the address of the file
    * that the player loads for a title, or null for none; null instead of a function leaves the loading to the program.
-   * memory: the `memory` of an earlier run. environment: an Environment.
+   * memory: the `memory` of an earlier run. calls: whether the program makes calls, see Call. environment: an Environment.
    * options: see PARTY_DEFAULTS and CONNECTION_DEFAULTS.
    */
-  constructor({ url, roomId, userId, username, pin, auth, media, source, memory, environment, options }) {
+  constructor({ url, roomId, userId, username, pin, auth, media, source, memory, calls, environment, options }) {
     super();
     this.#environment = environment ?? new Environment();
     this.#options = { ...PARTY_DEFAULTS, ...options };
     this.#member = { roomId, userId, username, pin, auth };
+    this.#calls = calls;
     this.#source = source === undefined ? (title) => title || null : source;
     this.clock = new ServerClock(this.#environment);
     this.room = new Room(memory, this.#options.nameless);
@@ -285,6 +287,7 @@ export class Party extends Emitter {
     this.room.expectState();
     const { roomId, userId, username, pin, auth } = this.#member;
     const join = { roomId, userId, resume: this.room.version, schedules: this.player ? true : undefined };
+    if (this.#calls) join.calls = true;
     if (username) join.username = username;
     if (pin) join.pin = pin;
     if (auth) join.auth = auth;
