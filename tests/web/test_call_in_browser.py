@@ -328,3 +328,32 @@ class RelayTests(CallTestCase):
             return ways;
         }""")
         return [list(way) for way in found]
+
+
+class PageTests(CallTestCase):
+    """The call on the party page."""
+
+    def test_two_pages(self) -> None:
+        ann, bob = self.party()
+        for page in (ann, bob):
+            page.click("#call-join")
+            page.wait_for_selector('#app[data-call="in"]')
+        for page, name in ((ann, "Bob"), (bob, "Ann")):
+            page.wait_for_function(
+                """name => [...document.querySelectorAll('.call-tile')].some((tile) =>
+                    tile.querySelector('.call-name').textContent === name && tile.querySelector('video').videoWidth > 0)""",
+                arg=name,
+            )
+        bob.click('.call-tile:has-text("Ann") .call-mute')
+        bob.wait_for_selector('.call-tile[data-microphone="false"]:has-text("Ann")')
+        for device in ("camera", "microphone"):
+            ann.click(f"#call-{device}")
+            bob.wait_for_selector(f'.call-tile[data-{device}="false"]:has-text("Ann")')
+        ann.click("#call-devices")
+        ann.wait_for_function("() => document.querySelectorAll('#call-camera-device option').length > 0")
+        ann.keyboard.press("Escape")
+        bob.click("#people-tab")
+        bob.wait_for_selector("#people li:first-child >> text=in the call")
+        ann.click("#call-leave")
+        bob.wait_for_function("() => document.querySelectorAll('.call-tile').length === 1")
+        ann.wait_for_selector("#call .hint >> text=1 person is in the call")

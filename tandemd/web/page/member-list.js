@@ -32,6 +32,7 @@ class Person {
     controls: made('span', 'tag', t('people.controls')),
     buffering: made('span', 'tag', t('people.buffering')),
     away: made('span', 'tag', t('people.away')),
+    inCall: made('span', 'tag', t('people.inCall')),
     reconnecting: made('span', 'tag', t('people.reconnecting')),
   };
 
@@ -52,13 +53,16 @@ class Person {
 
 export class People {
   #party;
+  #isInCall;
   #menu = new Menu('member-menu');
   #dismissal = new Dismissal();
   #persons = new Map();
   #shownBarred = '';
 
-  constructor(party) {
+  // isInCall(userId): whether a member takes part in the call.
+  constructor(party, isInCall) {
     this.#party = party;
+    this.#isInCall = isInCall;
     // A kick ends by itself.
     setInterval(() => this.#barred(), BARRED_EVERY_MS);
   }
@@ -100,6 +104,7 @@ export class People {
         controls: !isHost && room.controllers.has(userId),
         buffering: status === 'buffering',
         away: status === 'away',
+        inCall: this.#isInCall(userId),
         reconnecting: userId === me && connection.state !== 'connected',
       };
       const hasMenu = host && userId !== me;

@@ -28,6 +28,7 @@ export class Party extends ClientParty {
       media: video,
       source: events.source,
       memory,
+      calls: true,
       environment,
       options: { nameless: t('guest') },
     });

@@ -1,6 +1,7 @@
 // What a party looks like: puts its state into the page's elements, and what is clicked there into the party.
 
 import { isHidden, onReturn } from './browser.js';
+import { CallView } from './call-view.js';
 import { ChatView } from './chat-view.js';
 import { element } from './dom.js';
 import { FilmView } from './film-view.js';
@@ -19,12 +20,14 @@ export class PartyView {
   #settings;
   #chat;
   #invite;
+  #call;
 
   constructor(party) {
     this.#party = party;
     const panels = new Panels(() => this.#chat?.seen());
     this.#film = new FilmView(party, () => panels.write());
-    this.#people = new People(party);
+    this.#people = new People(party, (userId) => this.#call.has(userId));
+    this.#call = new CallView(party, () => this.#people.changed());
     this.#knocks = new KnocksView(party);
     this.#settings = new SettingsView(party);
     this.#chat = new ChatView(party, () => !isHidden() && panels.isChatShown());
