@@ -42,6 +42,8 @@ BOUNDS: dict[str, Cost] = {
     "/health/ready": Cost(why="Reasons and warnings, a few.", lines=550, told=700),
     "/metrics": Cost(why="Rendered once a second at most.", lines=1300, told=16_000),
     "/status": Cost(why="With a member's token its room: all members, 450 bytes each.", lines=3000, told=75_000),
+    "/api/config": Cost(why="Constants, encoded once.", lines=1300, told=2000),
+    "/api/addresses": Cost(why="Hosts of the machine, told to clients on it only.", lines=1300, told=1500),
     "/api/room/{code}": _FOUND,
     "/api/short-id/{roomId}": _FOUND,
     "/room/{code}": _FOUND,
