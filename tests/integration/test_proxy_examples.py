@@ -159,7 +159,8 @@ class BelowAPathTests(ProxyTestCase):
             self.assertTrue(url.startswith(base), url)
             found.add(url)
             # Elements resolve against the page, imports against their module, and serverUrl against the server.
-            written = re.findall(r"""(?:href|src)="([^"#]+)"|from '(\.[^']+)'|serverUrl\('(page/[^']*)'""", text)
+            pattern = r"""(?:href|src)="([^"#]+)"|(?:from |import\()'(\.[^']+)'|serverUrl\('(page/[^']*)'"""
+            written = re.findall(pattern, text)
             for element, module, server in written:
                 target = urljoin(base, server) if server else urljoin(url, element or module)
                 if target not in found | set(waiting) and target.startswith(f"http://127.0.0.1:{port}"):

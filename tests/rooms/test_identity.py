@@ -161,8 +161,9 @@ class HostUnderAnotherIdTest(ServiceTestCase):
 
     def test_the_host_answers(self) -> None:
         ann = self.join("ann")
+        before = ann.pings
         self.join("other")
-        self.assertEqual(ann.pings, 1)
+        self.assertGreater(ann.pings, before)
         self.world.advance(100)
         self.assertHas(self.the(self.world.join("bob").told(), "ROOM_STATE"), hostUserId="ann")
 

@@ -76,7 +76,11 @@ export class Party extends Emitter {
     this.connection.on('message', (message) => this.#received(message));
     this.connection.on('problem', (error) => this.emit('problem', error));
     if (media) this.#play(media);
-    this.connection.on('state', (state, error) => this.emit('state', state, error));
+    this.connection.on('state', (state, error) => {
+      // A ROOM_STATE comes before the connection counts as connected, and what changed while it was lost is told then.
+      if (state === 'connected' && this.player) this.#tellStatus();
+      this.emit('state', state, error);
+    });
   }
 
   #play(media) {
