@@ -194,7 +194,7 @@ class ClusterBackend(_Archived):
 
 def redis_of(config: Config, reactor: Any) -> tuple[IStreamClientEndpoint, dict[str, Any]]:
     """Return the endpoint of Redis and the other arguments of `RedisConnection`. Raises StartupError."""
-    from ..store.redis.connection import login  # noqa: PLC0415  # only a node with Redis imports txredisapi
+    from ..store.redis.login import login  # noqa: PLC0415  # only a node with Redis imports txredisapi
     from ..store.redis.sentinel import SentinelEndpoint  # noqa: PLC0415
 
     redis = config.redis

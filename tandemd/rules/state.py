@@ -11,6 +11,7 @@ The rules see bans, delegates, answers and departed members as values of the roo
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -227,6 +228,7 @@ class Commit(CommitFields[Any], frozen=True, gc=False, array_like=True):
 
 
 _NO_PLAYBACK, _NO_SETTINGS, _NO_MODERATION = Playback(), RoomSettings(), Moderation()
+_by_time = attrgetter("at", "user_id")
 
 
 class Room:
@@ -389,14 +391,6 @@ class Room:
         """Sort bans, delegates and departed members after their fields were assigned in any order."""
         before = self.moderation
         self.moderation = Moderation(
-            before.locked, tuple(sorted(before.delegates)), tuple(sorted(before.bans, key=_ban_order))
+            before.locked, tuple(sorted(before.delegates)), tuple(sorted(before.bans, key=_by_time))
         )
-        self.departed = tuple(sorted(self.departed, key=_departure_order))
-
-
-def _ban_order(ban: Ban) -> tuple[float, str]:
-    return ban.at, ban.user_id
-
-
-def _departure_order(departed: Departed) -> tuple[float, str]:
-    return departed.at, departed.user_id
+        self.departed = tuple(sorted(self.departed, key=_by_time))

@@ -14,13 +14,14 @@ from ...interfaces import CommitResult, Conflict, TooLarge, Unavailable
 from ...ratelimit.size_limits import ENDED_LOG, Bounds
 from ...rules.state import MEMBER, Commit, Room
 from . import codec, scripts
-from .connection import DisconnectedError, RedisError, answers
+from .connection import DisconnectedError, RedisError
 from .errors import full, is_server_unusable
 from .gateway import COMMAND_TIMEOUT_SECONDS, RedisGateway
 from .journal import Journal
 from .keys import DUE, INVITES, JOURNAL, STORE, ended_key, log_key, mail_key, places_key, room_key
 from .memory_pressure import SHORT_LOG_BYTES, SHORT_LOG_COMMITS
 from .metrics import StoreMetrics
+from .replies import answers
 
 CONFLICTS_BEFORE_TURN = 5
 """Consecutive conflicts in a room after which a node reserves the room."""

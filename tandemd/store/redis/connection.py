@@ -7,7 +7,7 @@ connection, which fail at once here. Its login is not used, because it hides the
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from random import Random, SystemRandom
 from typing import Any
 
@@ -25,6 +25,7 @@ from zope.interface import implementer
 
 from ...util.services import Periodic
 from .errors import RedisUnreachableError, WrongRoleError, describe, elsewhere
+from .login import login
 from .scripts import NO_ARGUMENTS, SCRIPTS, Script
 
 RETRY_SECONDS, RETRY_FACTOR = (0.1, 0.7), 1.6
@@ -389,32 +390,7 @@ class RedisConnection:
             self._log.failure("redis: {link}: failed to handle a message", event="redis_message_failed", link=self.name)
 
 
-async def answers(asked: Sequence[Deferred[Any]]) -> list[Any]:
-    """Return the answers to several commands. Raises the first failure, after all answers."""
-    failures: list[Exception] = []
-    results = []
-    for answer in asked:
-        try:
-            results.append(await answer)
-        except (DisconnectedError, RedisError) as error:
-            failures.append(error)
-    if failures:
-        raise failures[0]
-    return results
-
-
 def _first(failure: Failure) -> Failure:
     failure.trap(defer.FirstError)
     first: Failure = failure.value.subFailure  # type: ignore[union-attr]
     return first
-
-
-def login(options: dict[str, Any]) -> list[tuple[bytes, ...]]:
-    """Return the first commands of a connection. options: see `RedisConnection`."""
-    commands: list[tuple[bytes, ...]] = []
-    if options.get("password"):
-        words = [options["username"], options["password"]] if options.get("username") else [options["password"]]
-        commands.append((b"AUTH", *(word.encode() for word in words)))
-    if options.get("dbid"):
-        commands.append((b"SELECT", b"%d" % options["dbid"]))
-    return commands

@@ -11,10 +11,11 @@ from twisted.python.failure import Failure
 
 from ...rules.state import Room
 from . import scripts
-from .connection import DisconnectedError, RedisError, answers
+from .connection import DisconnectedError, RedisError
 from .gateway import RedisGateway
 from .keys import JOURNAL, STORE
 from .metrics import StoreMetrics
+from .replies import answers
 from .spool import MAX_KEPT_ENTRIES, Entry, Spool
 
 MOVE_BATCH_ENTRIES = 2000

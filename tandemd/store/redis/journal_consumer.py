@@ -18,9 +18,10 @@ from ...util.services import Tasks
 from ...util.text import one_line
 from ...util.write_pacing import WritePacing
 from . import codec, scripts
-from .connection import DisconnectedError, RedisConnection, RedisError, answers
+from .connection import DisconnectedError, RedisConnection, RedisError
 from .keys import JOURNAL, STORE, room_key
 from .metrics import StoreMetrics
+from .replies import answers
 from .spool import Quarantine, line_of
 
 GROUP = b"archive"

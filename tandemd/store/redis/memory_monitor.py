@@ -7,10 +7,11 @@ from collections.abc import Callable
 from twisted.logger import Logger
 
 from . import scripts
-from .connection import DisconnectedError, RedisError, answers
+from .connection import DisconnectedError, RedisError
 from .gateway import RedisGateway, info
 from .keys import log_key, room_key
 from .memory_pressure import SHORT_LOG_BYTES, SHORT_LOG_COMMITS
+from .replies import answers
 from .reseeding import BATCH_ROOMS
 
 LOOK_SECONDS = 2.0

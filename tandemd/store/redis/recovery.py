@@ -8,11 +8,12 @@ from twisted.logger import Logger
 from ...interfaces import IArchive
 from . import codec, scripts
 from .cluster_membership import ClusterMembership
-from .connection import DisconnectedError, RedisError, answers
+from .connection import DisconnectedError, RedisError
 from .gateway import RedisGateway
 from .journal import Journal
 from .journal_consumer import ABANDONED_MILLISECONDS
 from .keys import COMPLETING, JOURNAL, STORE
+from .replies import answers
 from .reseeding import RoomReseeder
 from .room_store import RedisRoomStore
 

@@ -8,8 +8,9 @@ from twisted.internet.defer import Deferred
 
 from ...rules.state import Commit, Room
 from . import codec, scripts
-from .connection import RedisConnection, answers
+from .connection import RedisConnection
 from .keys import DUE, INVITES, NODES, ended_key, log_key, places_key, room_key
+from .replies import answers
 
 BATCH_ROOMS = 50
 """Rooms offered before the first answer, so that other commands get their turn."""

@@ -14,9 +14,10 @@ from ...util.coroutines import returns_deferred
 from . import codec, scripts
 from .cluster_membership import ClusterMembership
 from .commit_writer import CommitWriter
-from .connection import DisconnectedError, RedisError, answers
+from .connection import DisconnectedError, RedisError
 from .gateway import RedisGateway, unavailable
 from .keys import DUE, INVITES, STORE, log_key, room_key
+from .replies import answers
 from .reseeding import RoomReseeder
 from .subscription import Subscription
 

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 from twisted.internet.endpoints import UNIXClientEndpoint
 
-from tandemd.store.redis.connection import DisconnectedError, RedisConnection, RedisError, answers
+from tandemd.store.redis.connection import DisconnectedError, RedisConnection, RedisError
+from tandemd.store.redis.replies import answers
 
 from ...support.redis_nodes import RedisTestCase, reactor, until
 

@@ -15,9 +15,9 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 
 from tandemd.interfaces import Unavailable
-from tandemd.store.redis.connection import login
 from tandemd.store.redis.errors import RedisUnreachableError
 from tandemd.store.redis.journal_consumer import JournalConsumer
+from tandemd.store.redis.login import login
 from tandemd.store.redis.sentinel import SENTINEL_TIMEOUT_SECONDS, SentinelEndpoint
 from tandemd.store.redis.spool import Quarantine
 
