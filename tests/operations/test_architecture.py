@@ -143,3 +143,25 @@ class ImportTests(SynchronousTestCase):
         }
         self.assertEqual(users - JSON_USERS, set())
         self.assertEqual(JSON_USERS - users, set(), "no longer needed in JSON_USERS")
+
+
+MOST_MODULE_LINES = 400
+MOST_FUNCTION_LINES = 60
+MOST_CONSTRUCTOR_ARGUMENTS = 8
+
+
+class SizeTests(SynchronousTestCase):
+    """The limits of CONTRIBUTING.md for modules, functions and constructors."""
+
+    def test_modules_functions_and_constructors(self) -> None:
+        for path in sorted((ROOT / "tandemd").rglob("*.py")):
+            name, text = path.relative_to(ROOT).as_posix(), path.read_text()
+            self.assertLessEqual(text.count("\n"), MOST_MODULE_LINES, name)
+            for node in ast.walk(ast.parse(text)):
+                if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    continue
+                length = (node.end_lineno or 0) - node.lineno + 1
+                self.assertLessEqual(length, MOST_FUNCTION_LINES, f"{name}: {node.name}")
+                if node.name == "__init__":
+                    count = len(node.args.args) + len(node.args.kwonlyargs) - 1
+                    self.assertLessEqual(count, MOST_CONSTRUCTOR_ARGUMENTS, f"{name}:{node.lineno}")
