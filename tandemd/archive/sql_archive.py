@@ -238,7 +238,7 @@ class SQLArchive:
         cursor.execute(SELECT_OPEN)
         rooms = self._load(cursor.fetchall())
         for room in rooms:
-            room.epoch = max(room.epoch + 1, int(now * 1000))
+            room.former_epoch, room.epoch = room.epoch, max(room.epoch + 1, int(now * 1000))
             cursor.execute(self._renew, (room.epoch, room.room_uuid, room.epoch))
         return rooms
 

@@ -241,11 +241,12 @@ class Room:
     lost: `lost_at` of the lost members. scope_counts: members by scope of their address. So a JOIN need not visit all members.
     empty_since: server time of the last member's departure; 0.0 while the room has members.
     due: server time at which the room needs a `Due` command; 0.0 for none.
+    former_epoch: the epoch before this one, if a node has restored the room at its start; else 0. Copies do not have it.
     """
 
     __slots__ = (
-        "at", "closed", "room_id", "created_at", "departed", "due", "empty_since", "epoch", "gate", "host", "room_uuid",
-        "lost", "members", "moderation", "playback", "prev", "scope_counts", "seq", "settings",
+        "at", "closed", "room_id", "created_at", "departed", "due", "empty_since", "epoch", "former_epoch", "gate", "host",
+        "room_uuid", "lost", "members", "moderation", "playback", "prev", "scope_counts", "seq", "settings",
     )  # fmt: skip
 
     def __init__(self, room_uuid: str, room_id: str, created_at: float, epoch: int, seq: int = 0):
@@ -253,6 +254,7 @@ class Room:
         self.room_id = room_id
         self.created_at = created_at
         self.epoch = epoch
+        self.former_epoch = 0
         self.seq = seq
         self.prev = 0
         self.at = created_at

@@ -39,12 +39,19 @@ MAILBOX_FRAMES = 200
 
 
 class _Kept:
-    """A stored room. log: its last commits, encoded, because objects would be several times as large."""
+    """A stored room.
 
-    __slots__ = ("log", "log_bytes", "mail", "room")
+    log: its last commits, encoded, because objects would be several times as large.
+    former_epoch, former_seqs: the epoch before a restart, and its versions since the last message, oldest and newest. A member that
+    has seen one of them has missed nothing before the restart. 0 without a restart.
+    """
+
+    __slots__ = ("former_epoch", "former_seqs", "log", "log_bytes", "mail", "room")
 
     def __init__(self, room: Room):
         self.room = room
+        self.former_epoch = room.former_epoch
+        self.former_seqs = (room.prev, room.seq) if room.former_epoch else (1, 0)
         self.log: deque[bytes] = deque()
         self.log_bytes = 0
         self.mail: dict[str, _Mailbox] = {}
@@ -211,9 +218,15 @@ class MemoryStore:
 
     def replay(self, room_id: str, after: Version) -> Deferred[Sequence[Commit] | None]:
         kept = self._rooms.get(room_id)
-        if kept is None or after[0] != kept.room.epoch or after[1] > kept.room.seq:
+        if kept is None:
             return defer.succeed(None)
-        missed = kept.room.seq - after[1]
+        epoch, seq = after
+        first, last = kept.former_seqs
+        if epoch == kept.former_epoch and first <= seq <= last:
+            seq = last  # the numbers go on in the next epoch
+        elif epoch != kept.room.epoch or seq > kept.room.seq:
+            return defer.succeed(None)
+        missed = kept.room.seq - seq
         if missed > len(kept.log):
             return defer.succeed(None)
         found = list(islice(kept.log, len(kept.log) - missed, None))

@@ -199,6 +199,22 @@ class ComingBack(DaemonTestCase):
         await self.assert_back(token)
         self.assertEqual(self.query("""select * from "room_events" where "event_type" = 'USER_LEFT'"""), [])
 
+    async def test_a_line_of_the_first_one_back_reaches_the_second(self) -> None:
+        """No member misses a message because it comes back later than another."""
+        self.daemon = await self.running()
+        ann, bob = await self.connect(self.daemon), await self.connect(self.daemon)
+        first = await ann.join("evening", "ann", keepsToken=True)
+        second = await bob.join("evening", "bob", keepsToken=True)
+        await ann.do("CHAT", text="before")
+        seen = {"epoch": second["epoch"], "seq": (await bob.hear("CHAT", text="before"))["seq"]}
+        await self.again(signal.SIGTERM)
+        ann, bob = await self.connect(self.daemon), await self.connect(self.daemon)
+        await ann.join("evening", "ann", token=first["token"], keepsToken=True, resume=seen)
+        await ann.do("CHAT", text="you are late")
+        state = await bob.join("evening", "bob", token=second["token"], keepsToken=True, resume=seen)
+        self.assertTrue(state["resumed"])
+        self.assertEqual([m["text"] for m in bob.messages.seen if m["type"] == "CHAT"], ["you are late"])
+
     async def test_a_kill_costs_what_is_not_yet_written_and_no_more(self) -> None:
         """How long that is, tests/archive/test_writer.py shows, in simulated time."""
         ann, _, _ = await self.party(TANDEMD_LIMITS_CHAT_RATE="9999/s, burst 9999")

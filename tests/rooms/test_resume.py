@@ -458,11 +458,21 @@ class RestartTest(ServiceTestCase):
         self.assertNotIn("LEAVE", bob.types())
 
     def test_resume_from_before(self) -> None:
-        """The log is gone, and the numbers restart."""
+        """The numbers go on, so a member that has missed nothing before the restart receives the messages after it."""
         self.restart()
-        ann = self.world.join(
-            "ann", peer="9.9.9.9", token=self.state["token"], resume={"epoch": self.state["epoch"], "seq": 5}
-        )
+        bob = self.world.join("bob")
+        bob.send("CHAT", text="hello")
+        resume = {"epoch": self.state["epoch"], "seq": 5}
+        ann = self.world.join("ann", peer="9.9.9.9", token=self.state["token"], resume=resume)
+        told = ann.told()
+        self.assertEqual(self.the(told, "CHAT")["text"], "hello")
+        self.assertHas(self.the(told, "ROOM_STATE"), resumed=True, hostUserId="ann")
+
+    def test_resume_from_before_with_a_gap(self) -> None:
+        """The log of before is gone."""
+        self.restart()
+        resume = {"epoch": self.state["epoch"], "seq": 4}
+        ann = self.world.join("ann", peer="9.9.9.9", token=self.state["token"], resume=resume)
         self.assertHas(self.the(ann.told(), "ROOM_STATE"), resumed=False, hostUserId="ann")
 
     def test_command_ids_are_remembered(self) -> None:

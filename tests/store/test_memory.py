@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
@@ -318,6 +319,37 @@ class MemoryStoreTest(StoreContract, TestCase):
         # The log is gone, and a node that knows only the old numbers cannot commit.
         self.assertIsNone(self.wait(restarted.replay("room", room.version)))
         self.assertEqual(self.commit(room, commits_for(room, {"host": "eve"})), Conflict(again.version))
+
+    def restarted(self, room: Room) -> Room:
+        """Restart the store with a room, and return the room in its new epoch."""
+        again = room.copy()
+        again.former_epoch, again.epoch = room.epoch, room.epoch + 5
+        self.store = MemoryStore(self.clock, LOG_LENGTH, self.journalled, bounds())
+        self.store.restore([again])
+        return self.present()
+
+    def present(self) -> Room:
+        """Return the room of the store."""
+        found = self.load()
+        assert found is not None
+        return found
+
+    def test_replay_across_a_restart(self) -> None:
+        """A member that had all messages before the restart receives those after it; any other does not know."""
+        before = self.create()
+        self.commit(before, commits_for(before, {"host": "eve"}))
+        seen = self.present().version
+        [silent] = commits_for(self.present(), {"host": "ann"})
+        self.commit(self.present(), [msgspec.structs.replace(silent, messages=())])
+        room = self.restarted(self.present())
+        self.commit(room, commits := commits_for(room, {"host": "bob"}, {"host": "cyd"}))
+        for after in (seen, (seen[0], room.seq)):
+            self.assertEqual(self.wait(self.store.rooms.replay("room", after)), commits)
+        for after in ((seen[0], seen[1] - 1), (seen[0], room.seq + 1), (seen[0] - 1, seen[1]), (seen[0] + 1, seen[1])):
+            self.assertIsNone(self.wait(self.store.rooms.replay("room", after)), after)
+        # After another restart, this one's log is gone as well.
+        self.restarted(self.present())
+        self.assertIsNone(self.wait(self.store.rooms.replay("room", seen)))
 
     def test_restored_rooms_of_a_later_time(self) -> None:
         """The wall clock was set back between two runs: server time continues from the stored one, and approaches it."""

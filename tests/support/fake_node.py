@@ -471,12 +471,13 @@ class World:
         self.down = False
         self.server = Server(self.reactor, boot=f"boot{self._boots}", **self.options)
         now = int(self.now * 1000)
-        self.server.start(
-            [
-                snapshot.load(r.room_uuid, r.room_id, r.created_at, max(r.epoch + 1, now), r.seq, snapshot.dump(r))
-                for r in rooms
-            ]
-        )
+        restored = []
+        for r in rooms:
+            epoch = max(r.epoch + 1, now)
+            room = snapshot.load(r.room_uuid, r.room_id, r.created_at, epoch, r.seq, snapshot.dump(r))
+            room.former_epoch = r.epoch
+            restored.append(room)
+        self.server.start(restored)
 
     def close(self) -> None:
         """End everything, so that nothing is left behind."""

@@ -108,7 +108,7 @@ export class Room {
     if (!Array.isArray(state.users) || !Number.isFinite(state.currentTime) || !Number.isFinite(state.seq)) {
       throw new ProtocolError('The server has sent a ROOM_STATE that cannot be understood.');
     }
-    // After a restart the room has a new epoch and replays nothing, but its numbers go on.
+    // The server may not have the missed messages any more. After a restart the room has a new epoch, but its numbers go on.
     const lost = state.resumed === false && this.epoch > 0 && state.prev > this.seq;
     this.id = state.roomId;
     this.url = state.url;
