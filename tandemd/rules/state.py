@@ -241,7 +241,7 @@ class Room:
     lost: `lost_at` of the lost members. scope_counts: members by scope of their address. So a JOIN need not visit all members.
     empty_since: server time of the last member's departure; 0.0 while the room has members.
     due: server time at which the room needs a `Due` command; 0.0 for none.
-    former_epoch: the epoch before this one, if a node has restored the room at its start; else 0. Copies do not have it.
+    former_epoch: the epoch before this one, if a node has restored the room at its start; else 0.
     """
 
     __slots__ = (
@@ -278,6 +278,7 @@ class Room:
     def copy(self) -> Room:
         """Return an independent room at the same version. Both share the values, which are immutable."""
         other = Room(self.room_uuid, self.room_id, self.created_at, self.epoch, self.seq)
+        other.former_epoch = self.former_epoch
         other.prev = self.prev
         other.at = self.at
         other.playback = self.playback
