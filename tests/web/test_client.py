@@ -19,7 +19,7 @@ from ..support.patience import TEST_LIMIT_SECONDS
 CLIENT = ROOT / "tandemd/web/client"
 SCRIPTS = ROOT / "tests/web/client"
 WITH_DAEMON = ("cuts.mjs", "party.mjs", "restart.mjs")
-NOT_TESTS = ("live.mjs", "support.mjs")
+NOT_TESTS = ("fake_globals.mjs", "live.mjs", "support.mjs")
 CUTS = os.environ.get("TANDEMD_TEST_CUTS", "40")
 """How many connections the test of lost connections cuts; 1000 take a minute or two."""
 

@@ -169,7 +169,8 @@ class ModulesTests(TestCase):
         home = Path(self.mktemp())
         for directory in (PAGE, CLIENT):
             shutil.copytree(directory, home / directory.name)
-        shutil.copy(HERE / "web" / script, home / "page")
+        for file in (script, "client/fake_globals.mjs"):
+            shutil.copy(HERE / "web" / file, home / "page")
         (home / "package.json").write_text('{"type": "module"}')
         done = subprocess.run(
             [node, script], cwd=home / "page", capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
