@@ -247,7 +247,7 @@ class Kicked(ServerMessage, tag="KICKED", frozen=True, kw_only=True):
 class Knock(ServerMessage, tag="KNOCK", frozen=True, kw_only=True):
     """A newcomer waits at the locked room. Only to the host, while it is connected. ADMIT answers it.
 
-    userId: the newcomer, who is no member.
+    userId: the newcomer, not yet a member.
     """
 
     user_id: str

@@ -956,7 +956,7 @@ export interface ServerBans {
 /** A newcomer waits at the locked room. Only to the host, while it is connected. ADMIT answers it. */
 export interface ServerKnock {
   type: "KNOCK";
-  /** The newcomer, who is no member. */
+  /** The newcomer, not yet a member. */
   userId: string;
   /** The name to show, or null. */
   username: string | null;
