@@ -102,7 +102,7 @@ class CaddyTests(ProxyTestCase):
     async def test_party(self) -> None:
         caddy = os.environ.get("TANDEMD_TEST_CADDY") or shutil.which("caddy")
         if caddy is None:
-            raise SkipTest("no caddy: name it in TANDEMD_TEST_CADDY")
+            raise SkipTest("no caddy: install the package caddy, or name the program in TANDEMD_TEST_CADDY")
         daemon = await self.running(TANDEMD_WEB_TRUSTED_PROXIES="1")
         port, home = free_port(), pathlib.Path(self.mktemp()).absolute()
         home.mkdir()
