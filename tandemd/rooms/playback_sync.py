@@ -32,6 +32,7 @@ from ..rules.playback_authority import (
     Verdict,
     allows_following,
     evidence_in_step,
+    followed_position,
     is_in_step,
     observe,
 )
@@ -140,11 +141,12 @@ class PlaybackSync:
             self._corrections.correct(session, live, now)
             return
         wanted: CorrectPlayback | HoldPlayback
+        position = followed_position(sync.host_evidence, playback, now)
         if verdict is Verdict.HOLD:
-            wanted = HoldPlayback(player.position)
+            wanted = HoldPlayback(position)
         else:
-            wanted = CorrectPlayback(player.position, player.playing)
-            if playback.known:
+            wanted = CorrectPlayback(position, player.playing)
+            if playback.known and sync.host_evidence.trusted:
                 self._metrics.host_drift.observe(abs(drift(playback, player.position, now)))
         live.commands.submit(QueuedCommand(Command(session.user, session.conn, wanted)))
 

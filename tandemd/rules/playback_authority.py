@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import Enum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from .playback import LEFTOVER_SECONDS, Playback, drift
 
@@ -20,6 +21,9 @@ REPORT_GAP_SECONDS = 3.0
 """The most time between two reports that are compared. Players are silent while they seek, and after controls."""
 STALL_SECONDS = 1.5
 """How long a playing player may make no progress before the room waits for it."""
+NEAR_SECONDS = 3.0
+"""By how much a player that stalls may differ from the timeline and hold the room where the player stands. Reports are ignored
+for `FollowSettings.control_quiet` after a control, so a player that has stalled since then is that far behind."""
 STALL_REPORTS = 2
 """How many reports in a row must show that: a single one may have been late."""
 LATE_SECONDS = 0.6
@@ -71,7 +75,7 @@ class Verdict(Enum):
 
     NOTHING = "the report says nothing new, or nothing reliable"
     FOLLOW = "the timeline moves to the report"
-    HOLD = "the player stalls: the room is paused where it stands"
+    HOLD = "the player stalls: the room is paused"
     GUIDE = "the player has not been in step: it is corrected as a guest is"
 
 
@@ -165,10 +169,28 @@ def observe(
     if not trusted and playback.known:
         trusted = playing == playback.playing and abs(off) <= IN_STEP_SECONDS
         if not trusted:
-            return HostEvidence(playback.titled_at, False, position, playing, now, position, now), Verdict.GUIDE
+            after = HostEvidence(playback.titled_at, False, position, playing, now, position, now)
+            if not playback.held:
+                return after, Verdict.GUIDE
+            # A correction would pause it in earnest. The room goes on as soon as it moves, and then the player is corrected.
+            reliable = motion(before, position, playing, now, playback.rate) in (Motion.MOVING, Motion.STANDING)
+            return after, Verdict.FOLLOW if reliable else Verdict.NOTHING
     moves = motion(before, position, playing, now, playback.rate)
     after = _evidence(before, playback, position, playing, now, moves)
-    return after, _weigh(before, after, playback, settings, moves, off)
+    verdict = _weigh(before, after, playback, settings, moves, off)
+    if verdict is Verdict.HOLD and abs(drift(playback, after.moved_position, after.moved_at)) > NEAR_SECONDS:
+        after = replace(after, trusted=False)
+    return after, verdict
+
+
+def followed_position(evidence: HostEvidence, playback: Playback, now: float) -> float:
+    """Return the position at which the room goes on or stands after FOLLOW or HOLD, in seconds.
+
+    evidence: with the report. The room stays where it is if the player is not to be believed: it stood still where no motion
+    has led, as at the beginning after its page was loaded again.
+    """
+    believed = evidence.trusted or not playback.known
+    return evidence.position if believed else playback.position_at(now)
 
 
 def _evidence(

@@ -124,6 +124,73 @@ class StalledHostTest(AuthorityTestCase):
         self.assertAlmostEqual(self.position, 110, 1)
 
 
+class VanishedHostTest(AuthorityTestCase):
+    """The player of the host jumps to a place where it does not move, and says that it plays: a page loaded again, an ad."""
+
+    def stall(self, begin: float, end: float, spot: float = 0.0) -> Any:
+        """A player that plays from 100 s on, stands at `spot` between two times, and plays on from there."""
+        return lambda t: (100 + t if t < begin else spot + max(0.0, t - end), True)
+
+    def at(self, begin: float, end: float, spot: float = 0.0) -> Any:
+        """The same of a client that reports its 0 as well, and goes where HOST_HEARTBEAT says."""
+        told_at: list[tuple[float, float]] = []
+
+        def report(t: float) -> tuple[float, bool]:
+            for message in self.ann.told("HOST_HEARTBEAT"):
+                told_at.append((t, message["currentTime"]))
+            if told_at:
+                return told_at[-1][1] + t - told_at[-1][0], True
+            return self.stall(begin, end, spot)(t)
+
+        return report
+
+    def test_the_others_stand_still_with_their_host(self) -> None:
+        for spot in (0.0, 20.0, 3000.0):
+            told = self.let_play((self.ann, self.stall(6, 60, spot)), (self.bob, self.in_step), seconds=20)
+            ((at, pause),) = [(at, m) for at, m in told if m["type"] == "PLAY_PAUSE"]
+            self.assertHas(pause, userId="server", control="pause")
+            self.assertAlmostEqual(pause["currentTime"], 100 + at, 0, "where the room stands")
+            self.assertEqual([m for when, m in told if when > at], [])
+            self.setUp()
+
+    def test_they_go_on_with_it(self) -> None:
+        told = self.let_play((self.ann, self.at(6, 12)), (self.bob, self.in_step), seconds=24)
+        pause, play = (m for _, m in told if m["type"] == "PLAY_PAUSE")
+        self.assertHas(play, userId="server", control="play", currentTime=pause["currentTime"])
+        self.assertEqual([m for _, m in told if m["currentTime"] < 100], [])
+        self.assertAlmostEqual(self.position, play["currentTime"] + 11.5, 0)
+
+    def test_its_own_client_is_told_neither(self) -> None:
+        self.let_play((self.ann, self.stall(6, 12)), seconds=12)
+        self.assertEqual(self.ann.told(), [])
+        self.let_play((self.ann, self.stall(0, 0)), seconds=4)
+        self.assertEqual(set(self.ann.types()), {"HOST_HEARTBEAT"}, "it is brought in step")
+
+    def test_it_is_followed_again_when_it_has_been_in_step(self) -> None:
+        self.let_play((self.ann, self.at(6, 12)), seconds=24)
+        self.let_play((self.ann, self.in_step), seconds=2)
+        self.let_play((self.ann, lambda t: (60 + t, True)), seconds=2)
+        self.assertAlmostEqual(self.position, 62, 0)
+
+    def test_one_that_shows_its_beginning_paused_pauses_the_room_where_it_is(self) -> None:
+        self.let_play((self.ann, self.stall(6, 60)), seconds=12)
+        stood = self.position
+        self.let_play((self.ann, lambda t: (0.0, False)), seconds=2)
+        self.assertEqual((self.position, self.film.playing, self.film.held), (stood, False, False))
+
+    def test_a_joiner_stands_with_the_others(self) -> None:
+        self.let_play((self.ann, self.stall(2, 60)), seconds=8)
+        state = self.the(self.world.join("dan").told(), "ROOM_STATE")
+        self.assertHas(state, isPlaying=False)
+        self.assertAlmostEqual(state["currentTime"], 104, 0)
+
+    def test_the_film_goes_on_without_a_host_that_is_gone(self) -> None:
+        self.let_play((self.ann, self.stall(2, 60)), seconds=8)
+        stood = self.position
+        self.ann.cut()
+        self.assertHas(self.the(self.bob.told(), "PLAY_PAUSE"), userId="server", control="play", currentTime=stood)
+
+
 class FollowingHostTest(AuthorityTestCase):
     """The host's client follows the room."""
 

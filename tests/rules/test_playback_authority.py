@@ -9,12 +9,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd.rules.playback import LEFTOVER_SECONDS, Playback
 from tandemd.rules.playback_authority import (
+    NEAR_SECONDS,
     FollowSettings,
     HostEvidence,
     Motion,
     Verdict,
     continues_old_title,
     correction_wait,
+    followed_position,
     missed_title,
     motion,
     newest_seen,
@@ -93,6 +95,30 @@ class ObserveTests(SynchronousTestCase):
         held = PLAYING.held_at(102.0, START)
         reports = [(0.5, 102.0, True), (1.0, 102.0, True), (1.5, 102.1, True), (2.0, 102.6, True)]
         self.assertEqual(verdicts(held, *reports)[0], [Verdict.NOTHING] * 3 + [Verdict.FOLLOW])
+
+    def test_a_stall_where_no_motion_has_led_holds_the_room_where_it_is(self) -> None:
+        """The page of the host was loaded again, or shows an advertisement: it stands at 0 and says that it plays."""
+        for spot in (0.0, 40.0, 3000.0):
+            reports = [(i / 2, 100.0 + i / 2 if i < 4 else spot, True) for i in range(9)]
+            found, evidence = verdicts(PLAYING, *reports)
+            self.assertEqual(found, [Verdict.NOTHING] * 7 + [Verdict.HOLD, Verdict.GUIDE])
+            self.assertEqual(followed_position(evidence, PLAYING, START + 4), 104.0)
+
+    def test_a_stall_after_a_control_holds_the_room_where_the_player_is(self) -> None:
+        control = PLAYING.controlled(500.0, True, START)
+        found, evidence = verdicts(control, *[(i / 2, 500.0, True) for i in range(9)])
+        self.assertEqual(found[-1], Verdict.HOLD)
+        self.assertEqual(followed_position(evidence, control, START + 4), 500.0)
+
+    def test_such_a_player_is_not_followed_when_it_moves(self) -> None:
+        held, distrusted = PLAYING.held_at(104.0, START), HostEvidence(PLAYING.titled_at)
+        for playing in (True, False):
+            reports = [(0.5, 0.0, playing), (1.0, 0.5 * playing, playing)]
+            found, evidence = verdicts(held, *reports, evidence=distrusted)
+            self.assertEqual(found, [Verdict.NOTHING, Verdict.FOLLOW], "the room goes on, or is paused")
+            self.assertEqual(followed_position(evidence, held, START + 1), 104.0)
+        found, _ = verdicts(replace(PLAYING, position=104.0), (0.5, 0.5, True), (1.0, 1.0, True), evidence=evidence)
+        self.assertEqual(set(found), {Verdict.GUIDE})
 
     def test_a_held_room_stays_paused_for_a_player_that_is_paused(self) -> None:
         held = PLAYING.held_at(102.0, START)
@@ -222,6 +248,8 @@ class Properties(SynchronousTestCase):
                 self.assertIn(motion(before, position, plays, now, 1.0), (Motion.MOVING, Motion.STANDING))
                 self.assertTrue(before.trusted)
             elif verdict is Verdict.HOLD:
+                if abs(position - playback.position_at(now)) > NEAR_SECONDS + now - before.moved_at:
+                    self.assertEqual(followed_position(evidence, playback, now), playback.position_at(now))
                 self.assertTrue(before.trusted and plays and playing)
                 self.assertLess(position - before.moved_position, 0.5 * (now - before.moved_at))
             elif verdict is Verdict.GUIDE:
