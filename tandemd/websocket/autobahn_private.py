@@ -51,6 +51,9 @@ class ServerProtocol(WebSocketServerProtocol):
     def before_close_frame(self) -> None:
         """Hook: a close frame follows. The connection is still open."""
 
+    def message_too_long(self) -> None:
+        """Hook: the client has sent a message, or announced one, that is too long. The connection closes."""
+
     def handshake_rejected(self, status: int) -> None:
         """Hook: Autobahn answers the handshake with an HTTP error."""
 
@@ -111,6 +114,8 @@ class ServerProtocol(WebSocketServerProtocol):
 
     def sendCloseFrame(self, *args: Any, **kwargs: Any) -> None:
         if self.state == OPEN:
+            if kwargs.get("code") == CloseCode.MESSAGE_TOO_BIG and not kwargs["isReply"]:
+                self.message_too_long()
             self.before_close_frame()
         super().sendCloseFrame(*args, **kwargs)
 

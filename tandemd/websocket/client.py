@@ -124,6 +124,12 @@ class ClientConnection:
             log.failure("failed to handle {kind}", event="message_failed", kind=tag)
             self.session.send(error_frame(INTERNAL, message.id))
 
+    def message_too_long(self, frame_bytes: int) -> None:
+        """Answer a message of more than `frame_bytes`. The connection closes, so that its `id` is never read."""
+        self._metrics.refused[ErrorCode.BAD_MESSAGE] += 1
+        text = f"This message is too long: a message may have {frame_bytes} bytes at most (limits.frameBytes of /api/config)."
+        self.session.send(error_frame(RequestError(ErrorCode.BAD_MESSAGE, text), None))
+
     def _join(self, join: m.Join) -> None:
         self.has_sent_join_or_ping = True
         self.joining = True

@@ -134,6 +134,10 @@ class TandemProtocol(ServerProtocol):
         if self.connection is not None and self.state == OPEN:
             self.connection.control_frame_received()
 
+    def message_too_long(self) -> None:
+        if self.connection is not None:
+            self.connection.message_too_long(self.factory.frame_bytes)
+
     def before_close_frame(self) -> None:
         """Write the answers to earlier messages, because nothing can follow a close frame."""
         queue = self.session_transport.queue

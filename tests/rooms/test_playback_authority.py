@@ -137,10 +137,10 @@ class VanishedHostTest(AuthorityTestCase):
 
         def report(t: float) -> tuple[float, bool]:
             for message in self.ann.told("HOST_HEARTBEAT"):
-                told_at.append((t, message["currentTime"]))
+                told_at.append((t, float(message["currentTime"])))
             if told_at:
                 return told_at[-1][1] + t - told_at[-1][0], True
-            return self.stall(begin, end, spot)(t)
+            return self.stall(begin, end, spot)(t)  # type: ignore[no-any-return]
 
         return report
 

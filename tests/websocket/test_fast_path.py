@@ -95,6 +95,9 @@ class Heard:
     def control_frame_received(self) -> None:
         pass
 
+    def message_too_long(self, frame_bytes: int) -> None:
+        pass
+
     def closed(self) -> None:
         self.ended += 1
 

@@ -331,6 +331,12 @@ class AnythingTest(WireTestCase):
 
 
 class FrameTest(WireTestCase):
+    def assertTooLong(self) -> None:
+        """One ERROR names the limit. Then the connection ends."""
+        error = self.refused(self.ann.told(), "bad_message")
+        self.assertIn("65536 bytes at most (limits.frameBytes", error["message"])
+        self.assertEnded(1009)
+
     def test_binary(self) -> None:
         self.ann.raw(frame(BINARY, PLAY))
         self.assertEnded(1003)
@@ -338,18 +344,23 @@ class FrameTest(WireTestCase):
     def test_too_long(self) -> None:
         """B39: a megabyte was passed on to all members."""
         self.ann.raw(frame(TEXT, b'{"type":"CHAT","text":"' + b"x" * 65536 + b'"}'))
-        self.assertEnded(1009)
+        self.assertTooLong()
 
     def test_too_long_in_fragments(self) -> None:
         self.ann.raw(frame(TEXT, b'{"type":"CHAT","text":"', fin=False))
         for _ in range(70):
             self.ann.raw(frame(CONTINUATION, b"x" * 1000, fin=False))
-        self.assertEnded(1009)
+        self.assertTooLong()
+
+    def test_a_close_frame_of_the_client_is_no_message(self) -> None:
+        self.ann.raw(frame(CLOSE, (1009).to_bytes(2, "big")))
+        self.assertEqual(self.ann.types(), [])
+        self.assertTrue(self.ann.closed)
 
     def test_announced_only(self) -> None:
         """Nothing is kept for a length that was only announced."""
         self.ann.raw(b"\x81\xff" + (2**40).to_bytes(8, "big") + b"\0\0\0\0")
-        self.assertEnded(1009)
+        self.assertTooLong()
 
     def test_as_long_as_allowed(self) -> None:
         payload = b'{"type":"PING","x":"'

@@ -619,7 +619,7 @@ class SocketTest(TestCase):
             "without a mask": (0, 0, 1002),
             "reserved bits": (0, 0, 1002),
             "wrong UTF-8": (0, 0, 1007),
-            "too long": (0, 0, 1009),
+            "too long": (1, 0, 1009),  # an ERROR
             "binary": (0, 0, 1003),
             "a close": (0, 0, 1000),
             "an assigned close": (0, 0, 1000),
