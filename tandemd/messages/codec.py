@@ -54,7 +54,8 @@ _MIN_SECONDS = -1.0
 def recover(payload: bytes, error: Exception) -> ClientMessage | Error:
     """Return the message in a frame that `decode` rejected with `error`, or the ERROR for the frame.
 
-    The repair replaces lone surrogates, and positions a little before 0. `decode` itself stays as fast as it is.
+    The repair replaces lone surrogates, positions a little before 0, and whole numbers that are written with a fraction (7.0).
+    `decode` itself stays as fast as it is.
     """
     repaired = replace_lone_surrogates(payload)
     try:
@@ -63,20 +64,32 @@ def recover(payload: bytes, error: Exception) -> ClientMessage | Error:
                 return decode(repaired)  # type: ignore[no-any-return]
             except (ValueError, RecursionError) as other:
                 error = other
-        if isinstance(error, msgspec.ValidationError) and str(error).startswith("Expected `float` >= 0"):
-            return _decode_clamped(repaired)
+        if isinstance(error, msgspec.ValidationError) and _ODD_NUMBER.match(str(error)):
+            return _decode_with_usual_numbers(repaired)
     except (ValueError, RecursionError) as other:
         error = other
     return explain(repaired, error)
 
 
-def _decode_clamped(payload: bytes) -> ClientMessage:
+_ODD_NUMBER = re.compile(r"Expected `float` >= 0|Expected `int(?: \| null)?`, got `float`")
+"""msgspec's error texts for numbers that can be repaired."""
+
+
+def _decode_with_usual_numbers(payload: bytes) -> ClientMessage:
     values = msgspec.json.decode(payload)
-    for name in _POSITION_FIELDS & values.keys():
-        value = values[name]
-        if type(value) in (int, float) and _MIN_SECONDS < value < 0:
+    for name, value in values.items():
+        if name in _POSITION_FIELDS and type(value) in (int, float) and _MIN_SECONDS < value < 0:
             values[name] = 0.0
+        else:
+            values[name] = _whole(value)
     return msgspec.convert(values, _MESSAGE)  # type: ignore[no-any-return]
+
+
+def _whole(value: Any) -> Any:
+    """Return a number without fraction, such as 7.0, as an int, also in the objects of a message; other values as they are."""
+    if type(value) is dict:
+        return {name: _whole(inner) for name, inner in value.items()}
+    return int(value) if type(value) is float and value.is_integer() and abs(value) <= MAX_ID else value
 
 
 def explain(payload: bytes, error: Exception) -> Error:
@@ -89,7 +102,9 @@ def explain(payload: bytes, error: Exception) -> Error:
             message=f"A message is one JSON object, but {_fault(outer)}.",
             id=find_id(payload),
         )
-    id_ = envelope.id if type(envelope.id) is int and 0 <= envelope.id <= MAX_ID else None
+    id_ = _whole(envelope.id)
+    if type(id_) is not int or not 0 <= id_ <= MAX_ID:
+        id_ = None
     if not isinstance(envelope.type, str):
         return Error(code=ErrorCode.BAD_MESSAGE, message="A message needs a `type`, which is a string.", id=id_)
     if envelope.type not in _TYPES:

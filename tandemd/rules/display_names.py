@@ -17,14 +17,19 @@ def clean_name(name: str | None, length: int) -> str | None:
 def clean_line(text: str | None, length: int) -> str | None:
     """Return a text on one line, without invisible and unreadable characters, cut to `length` characters.
 
-    A letter keeps at most `text.MAX_MARKS` combining marks. Return None if no visible character remains.
+    A letter keeps at most `text.MAX_MARKS` combining marks. Return None if no visible character remains. A joiner after a
+    virama stays, also at the end: in Malayalam and other scripts it chooses the form of the letter. So do the tags of a flag.
     """
     if text is None:
         return None
     readable = _UNREADABLE.sub("", text[: 4 * length])
-    shown = " ".join("".join(c if _is_shown(c) or c in JOINERS else " " for c in readable).split())
-    shown = limit_marks(shown)[:length].strip(" " + JOINERS)
-    visible = any(_is_shown(c) and not c.isspace() and c not in _BLANK for c in shown)
+    parts = _FLAG.split(readable)  # every second part is a flag
+    parts[::2] = ["".join(c if _is_shown(c) or c in JOINERS else " " for c in part) for part in parts[::2]]
+    cut = limit_marks(" ".join("".join(parts).split()))[:length].lstrip(" " + JOINERS).rstrip(_TAGS)
+    shown = cut.rstrip(" " + JOINERS)
+    if shown and unicodedata.combining(shown[-1]) == _VIRAMA_CLASS and cut[len(shown) : len(shown) + 1].strip():
+        shown = cut[: len(shown) + 1]
+    visible = any(_is_shown(c) and unicodedata.category(c)[0] not in "MZ" and c not in _BLANK for c in shown)
     return shown if visible else None
 
 
@@ -69,6 +74,11 @@ _LOOKS_LIKE = str.maketrans(
 )
 """Letters and signs that look like a Latin letter of the server's name."""
 
+_FLAG = re.compile("(\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f)")
+"""The emoji of the flag of a part of a country, such as Wales: a black flag, the code of the part in tags, and their end."""
+_TAGS = "".join(map(chr, (*range(0xE0030, 0xE003A), *range(0xE0061, 0xE007B))))
+_VIRAMA_CLASS = 9
+"""The combining class of viramas in Unicode."""
 _UNREADABLE = re.compile("[\ud800-\udfff\ufffd]")
 """Lone surrogates, and the character that stands for one."""
 _FILLERS = "\u115f\u1160\u2800\u3164\uffa0"

@@ -162,18 +162,22 @@ class TandemRequest(Request):
     def gotLength(self, length: int | None) -> None:
         self.content = BytesIO()
         if length is not None and length > MAX_BODY_BYTES:
-            self._refuse()
+            self._refuse(413, b"Content Too Large")
 
     def handleContentChunk(self, data: bytes) -> None:
         if self._refused:
             return
         self._received += len(data)
         if self._received > MAX_BODY_BYTES:
-            self._refuse()
+            self._refuse(413, b"Content Too Large")
         else:
             super().handleContentChunk(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        hosts = self.requestHeaders.getRawHeaders(b"Host", [])
+        if not self._refused and (len(hosts) > 1 or (not hosts and version == b"HTTP/1.1")):
+            # RFC 9112, section 3.2.
+            self._refuse(400, b"Bad Request", b"HTTP/1.1 needs one Host header.\n")
         if not self._refused:
             self.channel.complete()
             target = origin_form(path)
@@ -186,10 +190,13 @@ class TandemRequest(Request):
         self.channel.site.responded(self.code, wants_websocket(self))
         super().finish()
 
-    def _refuse(self) -> None:
+    def _refuse(self, status: int, phrase: bytes, text: bytes = b"") -> None:
         self._refused = True
-        self.channel.site.responded(413, False)
-        self.channel.write(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        self.channel.site.responded(status, False)
+        self.channel.write(
+            b"HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s"
+            % (status, phrase, len(text), text)
+        )
         self.channel.loseConnection()
 
 

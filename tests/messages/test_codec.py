@@ -16,6 +16,14 @@ from tandemd import messages as m
 from tandemd.errors import ERROR_MEANINGS
 
 
+def understood(payload: bytes) -> Any:
+    """Return the message in a frame, repaired if need be."""
+    try:
+        return m.decode(payload)
+    except ValueError as error:
+        return m.recover(payload, error)
+
+
 def refusal(payload: bytes) -> m.Error:
     """Return the ERROR for an invalid frame."""
     try:
@@ -118,6 +126,19 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(refusal(b'{"type":"SEEK","id":7}').id, 7)
         for id_ in (b"-1", b"1.5", b"true", b'"7"', b"9007199254740993", b"[]"):
             self.assertIsNone(refusal(b'{"type":"SEEK","id":' + id_ + b"}").id)
+
+    def test_a_whole_number_may_have_a_fraction(self) -> None:
+        """Lua, and some encoders of other languages, write 7.0 for 7."""
+        for number in (b"7.0", b"7e0", b"0.7e1", b"7.000"):
+            self.assertEqual(refusal(b'{"type":"SEEK","id":' + number + b"}").id, 7)
+            command = understood(b'{"type":"PLAY_PAUSE","control":"pause","id":%s,"seq":%s}' % (number, number))
+            self.assertEqual((command.id, command.seq), (7, 7))
+        join = understood(b'{"type":"JOIN","roomId":"r","userId":"u","resume":{"epoch":2.0,"seq":3.0},"id":1.0}')
+        self.assertEqual(join.resume, m.Resume(epoch=2, seq=3))
+        chat = understood(b'{"type":"CHAT","id":-0.0,"text":"half \\ud83d"}')
+        self.assertEqual((chat.id, chat.text), (0, "half \ufffd"))
+        for number in (b"7.5", b"-7.0", b"1e300", b"9007199254740994.0"):
+            self.assertIsNone(refusal(b'{"type":"PING","id":' + number + b"}").id, number)
 
     def test_the_id_comes_back_from_what_is_no_json(self) -> None:
         """Exactly one answer comes to a message with an id, and carries it. Otherwise the client waits for ever."""

@@ -74,6 +74,34 @@ class ChatTextTests(SynchronousTestCase):
         for name in ("Cy \ud83d", "Cy \ufffd", "C\udc00y"):
             self.assertEqual(clean_line(name, 50), "Cy")
 
+    def test_scripts_that_need_marks_and_joiners_keep_them(self) -> None:
+        for name in (
+            "\u0e01\u0e38\u0e49\u0e07 \u0e17\u0e35\u0e48\u0e23\u0e31\u0e01",  # Thai
+            "\u0936\u094d\u0930\u0940\u0915\u0943\u0937\u094d\u0923",  # Hindi
+            "\u0645\u064f\u062d\u064e\u0645\u0651\u064e\u062f\u064c",  # Arabic
+            "\u05d1\u05bc\u05b0\u05e8\u05b5\u05d0\u05e9\u05c1\u05b4\u0596\u05d9\u05ea",  # Hebrew
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian
+            "\u0d38\u0d41\u0d30\u0d47\u0d37\u0d28\u0d4d\u200d",  # Malayalam, with a joiner at the end
+            "\u0dc1\u0dca\u200d\u0dbb\u0dd3",  # Sinhala
+            "Nguye\u0302\u0303n", "\u0f56\u0f66\u0f92\u0fb2\u0f74\u0f56\u0f66",
+            "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466", "\U0001f3f3\ufe0f\u200d\U0001f308", "1\ufe0f\u20e3",
+            "\U0001f3f4\U000e0067\U000e0062\U000e0077\U000e006c\U000e0073\U000e007f Wales",
+        ):  # fmt: skip
+            self.assertEqual(clean_name(name, 50), name, ascii(name))
+
+    def test_joiners_and_tags_without_a_place_go(self) -> None:
+        flag = "\U0001f3f4\U000e0067\U000e0062\U000e0077"
+        for name, shown in (
+            ("Bob\u200d", "Bob"), ("\u200dBob \u200c", "Bob"), ("\u0d28\u0d4d \u200d", "\u0d28\u0d4d"),
+            ("Bob\U000e0062", "Bob"), (flag, flag[0]), ("Bob" + flag, "Bob" + flag[0]),
+            ("\U0001f3f4\U000e0067\U000e0062\U000e0077\U000e006c\U000e0073\U000e007f"[:5], flag[0]),
+        ):  # fmt: skip
+            self.assertEqual(clean_name(name, 50), shown, ascii(name))
+        whole = flag + "\U000e006c\U000e0073\U000e007f"
+        self.assertEqual(clean_name("x" * 46 + whole, 50), "x" * 46 + flag[0])
+        for name in ("\u0301\u0301", "\u0301", "\u0903", "\u200d", "\ufe0f"):
+            self.assertIsNone(clean_name(name, 50), ascii(name))
+
     def test_blanks_in_names_are_spaces(self) -> None:
         """A name with a blank at its end looks like the name without it."""
         for name in ("Bob\u3164", "\u2800Bob", "Bob\uffa0\u115f "):

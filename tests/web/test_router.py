@@ -938,6 +938,44 @@ class MethodTests(WebTestCase):
             self.assertTrue(client.closed)
 
 
+class HostHeaderTests(WebTestCase):
+    """RFC 9112, section 3.2: a server answers each HTTP/1.1 request without or with several Host headers with 400."""
+
+    def ask(self, *lines: str) -> tuple[int, bool]:
+        client, pump = self.connect()
+        client.transport.write("\r\n".join((*lines, "", "")).encode())
+        pump.flush()
+        return Reply(client.data).status, client.closed
+
+    def test_exactly_one(self) -> None:
+        for target in ("/health", "http://x/health", "/ws"):
+            first = f"GET {target} HTTP/1.1"
+            self.assertEqual(self.ask(first), (400, True))
+            self.assertEqual(self.ask(first, "Host: a", "Host: a"), (400, True))
+            self.assertEqual(self.ask(first, "Host: a", "X: y", "host: b"), (400, True))
+            self.assertEqual(self.ask(first, "Host: a"), (426 if target == "/ws" else 200, False))
+
+    def test_the_answer_says_so(self) -> None:
+        client, pump = self.connect()
+        client.transport.write(b"GET /health HTTP/1.1\r\n\r\nGET /health HTTP/1.1\r\n\r\n")
+        pump.flush()
+        self.assertEqual(Reply(client.data).body, b"HTTP/1.1 needs one Host header.\n")
+        self.assertEqual(client.data.count(b"HTTP/1.1 "), 2, "the status line of one answer, and its text")
+
+    def test_http_1_0_has_none(self) -> None:
+        self.assertEqual(self.ask("GET /health HTTP/1.0")[0], 200)
+
+    def test_handshakes(self) -> None:
+        upgrade = (
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            f"Sec-WebSocket-Key: {'A' * 22}==",
+            "Sec-WebSocket-Version: 13",
+        )
+        self.assertEqual(self.ask("GET /ws HTTP/1.1", *upgrade), (400, True))
+        self.assertEqual(self.ask("GET /ws HTTP/1.1", "Host: a", "Host: b", *upgrade), (400, True))
+
+
 class BadPathTests(WebTestCase):
     def test_unknown(self) -> None:
         for path in (
