@@ -64,7 +64,7 @@ TRANSITIONS: dict[JoinState, frozenset[JoinState]] = {
 
 WITHDRAWING = frozenset(
     (
-        m.PlayPause, m.Seek, m.SetRate, m.UrlChange, m.Chat, m.UpdateUsername, m.ToggleGuestControl, m.WaitForBuffering,
+        m.PlayPause, m.Seek, m.SetRate, m.UrlChange, m.Chat, m.UpdateUsername, m.Call, m.ToggleGuestControl, m.WaitForBuffering,
         m.TransferHost, m.DelegateControl, m.LockRoom, m.Kick, m.Ban, m.Unban, m.Admit,
     )
 )  # fmt: skip

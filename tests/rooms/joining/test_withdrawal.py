@@ -32,6 +32,7 @@ ACTS: list[Json] = [
     {"type": "URL_CHANGE", "url": TITLE},
     {"type": "CHAT", "text": "x"},
     {"type": "UPDATE_USERNAME", "username": "Me"},
+    {"type": "CALL", "joined": True},
     {"type": "TOGGLE_GUEST_CONTROL", "enabled": True},
     {"type": "WAIT_FOR_BUFFERING", "enabled": True},
     {"type": "TRANSFER_HOST", "targetUserId": "bob"},
@@ -54,7 +55,6 @@ REPORTS: list[Json] = [
     {"type": "ICE_CANDIDATE", "to": "bob", "candidate": None},
     {"type": "PLAYBACK_ACK", "to": "bob"},
     {"type": "SYNC_RESPONSE", "to": "bob", "currentTime": 5, "isPlaying": True},
-    {"type": "CALL", "joined": True},
     {"type": "REQUEST_ICE_SERVERS"},
 ]
 LEAVE: Json = {"type": "LEAVE"}
