@@ -107,7 +107,7 @@ class PlaybackSync:
         if player.in_step_with is not None:
             if sync.host is session:
                 sync.host_evidence = evidence_in_step(
-                    player.in_step_with, player.position, player.playing, player.reported_at
+                    sync.host_evidence, player.in_step_with, player.position, player.playing, player.reported_at
                 )
             player.in_step_with = None
         player.position = position
@@ -130,6 +130,8 @@ class PlaybackSync:
             return
         if sync.host is not session:
             sync.weigh(session, HostEvidence())
+        if player.duration is not None and player.position > player.duration + PAST_END_SECONDS:
+            return  # No player is there: the position or the duration is wrong.
         sync.host_evidence, verdict = observe(
             sync.host_evidence, playback, player.position, player.playing, now, self._follow_settings
         )

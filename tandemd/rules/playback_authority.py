@@ -36,6 +36,10 @@ UNSEEN_TITLE_SECONDS = 0.5
 LEAST_ROUND_TRIP_SECONDS = 0.002
 """The round trip of a connection before it is measured, and the least one: in a data centre."""
 
+JUMP_AGAIN_SECONDS, JUMP_STEADY_SECONDS = 30.0, 3.0
+"""How long after the room has followed a jump of the player the next jump needs more evidence, and how long the player must move
+without a jump for that. Two pages of one member that report in turn would move the room to and fro."""
+
 LEFTOVER_MARGIN_SECONDS = 2.0
 """By how much such a report may differ from the old timeline."""
 LEFTOVER_FASTEST = 1.25
@@ -88,6 +92,8 @@ class HostEvidence(Struct, frozen=True, gc=False):
     moved_position, moved_at: the last report with progress, while the player plays; `moved_at` is 0.0 without one.
     still_reports: the number of reports since then, which show no progress.
     mismatch_since: since when it plays in a paused room, or the other way round; 0.0: it does not.
+    steady_since: since when its reports fit each other; `at` if the last one did not fit.
+    jump_followed_at: when the room followed a jump of it last; 0.0: never.
     """
 
     titled_at: float = 0.0
@@ -99,6 +105,8 @@ class HostEvidence(Struct, frozen=True, gc=False):
     moved_at: float = 0.0
     still_reports: int = 0
     mismatch_since: float = 0.0
+    steady_since: float = 0.0
+    jump_followed_at: float = 0.0
 
 
 def motion(before: HostEvidence, position: float, playing: bool, now: float, rate: float) -> Motion:
@@ -144,9 +152,14 @@ def is_in_step(
     )
 
 
-def evidence_in_step(playback: Playback, position: float, playing: bool, now: float) -> HostEvidence:
+def evidence_in_step(
+    before: HostEvidence, playback: Playback, position: float, playing: bool, now: float
+) -> HostEvidence:
     """Return the evidence after a report of a trusted host in step: its player has moved or stood as the room has."""
-    return HostEvidence(playback.titled_at, True, position, playing, now, position, now)
+    jump_followed_at = before.jump_followed_at
+    return HostEvidence(
+        playback.titled_at, True, position, playing, now, position, now, jump_followed_at=jump_followed_at
+    )
 
 
 def observe(
@@ -157,7 +170,7 @@ def observe(
     before: the evidence so far; that for another title is dropped.
     """
     if is_in_step(before, playback, position, playing, now, settings):
-        return evidence_in_step(playback, position, playing, now), Verdict.NOTHING
+        return evidence_in_step(before, playback, position, playing, now), Verdict.NOTHING
     if before.titled_at != playback.titled_at:
         before = HostEvidence(playback.titled_at)
     trusted = before.trusted
@@ -180,6 +193,13 @@ def observe(
     verdict = _weigh(before, after, playback, settings, moves, off)
     if verdict is Verdict.HOLD and abs(drift(playback, after.moved_position, after.moved_at)) > NEAR_SECONDS:
         after = replace(after, trusted=False)
+    if verdict is Verdict.FOLLOW and abs(off) > NEAR_SECONDS and playback.known and after.trusted:
+        is_another = after.jump_followed_at <= after.steady_since
+        if is_another and now < min(
+            after.jump_followed_at + JUMP_AGAIN_SECONDS, after.steady_since + JUMP_STEADY_SECONDS
+        ):
+            return after, Verdict.NOTHING
+        after = replace(after, jump_followed_at=now)
     return after, verdict
 
 
@@ -200,15 +220,29 @@ def _evidence(
     trusted, since = before.trusted or playback.known, 0.0
     if playback.known and playing != playback.playing and moves is not Motion.STALLED and moves is not Motion.JUMPED:
         since = before.mismatch_since or now
+    reliable = moves is Motion.MOVING or moves is Motion.STANDING
+    steady_since = (before.steady_since or before.at) if reliable else now
     if moves is Motion.STALLED or moves is Motion.JUMPED:
         progress = position - before.moved_position
         # A late report is weighed with the next ones, since the last progress.
         if -PAUSED_PROGRESS_SECONDS <= progress < SLOWEST * playback.rate * (now - before.moved_at):
             return HostEvidence(
                 playback.titled_at, trusted, position, playing, now,
-                before.moved_position, before.moved_at, before.still_reports + 1, since,
+                before.moved_position, before.moved_at, before.still_reports + 1, since, now, before.jump_followed_at,
             )  # fmt: skip
-    return HostEvidence(playback.titled_at, trusted, position, playing, now, position, now, 0, since)
+    return HostEvidence(
+        playback.titled_at,
+        trusted,
+        position,
+        playing,
+        now,
+        position,
+        now,
+        0,
+        since,
+        steady_since,
+        before.jump_followed_at,
+    )
 
 
 def _weigh(

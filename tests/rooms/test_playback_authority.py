@@ -124,6 +124,130 @@ class StalledHostTest(AuthorityTestCase):
         self.assertAlmostEqual(self.position, 110, 1)
 
 
+class LyingHostTest(AuthorityTestCase):
+    """The player of the host says what no player does. The others see the film go on."""
+
+    def tell(self, position: Any, seconds: float = 20.0) -> list[float]:
+        """Return the positions that bob is told, as distances from the film that goes on."""
+        told = self.let_play((self.ann, position), (self.bob, self.in_step), seconds=seconds)
+        return [round(message["currentTime"] - 100 - at, 1) for at, message in told]
+
+    def test_what_is_no_motion_moves_nothing(self) -> None:
+        lies = {
+            "backwards": lambda t: (100 - t, True),
+            "slowly backwards": lambda t: (100 - t / 10, True),
+            "more than double the rate": lambda t: (100 + 2.2 * t, True),
+            "paused, and moves": lambda t: (100 + t, False),
+            "plays and pauses in turn": lambda t: (100 + t, int(t * 2) % 2 == 0),
+            "another place each time": lambda t: (1000 * (int(t * 2) % 3) + t, True),
+            "two pages, one at its beginning": lambda t: (100 + t if int(t * 2) % 2 else 0.5, bool(int(t * 2) % 2)),
+            "two pages that play": lambda t: (t + (100 if int(t * 2) % 2 else 5000), True),
+        }
+        for name, position in lies.items():
+            self.assertEqual(set(self.tell(position)), {0.0}, name)
+            self.assertTrue(self.film.playing, name)
+            self.setUp()
+
+    def test_two_titles_in_turn(self) -> None:
+        def report(t: float) -> None:
+            old = int(t * 2) % 2
+            self.report(self.ann, t + (5000 if old else 100), url=OTHER_TITLE if old else TITLE)
+
+        self.assertEqual(set(self.tell(report)), {0.0})
+
+    def test_a_position_beyond_its_own_duration(self) -> None:
+        def report(t: float) -> None:
+            self.report(self.ann, 1e9 + t if t else 100, duration=120.0)
+
+        self.assertEqual(set(self.tell(report)), {0.0})
+
+    def test_two_places_in_turn_do_not_loop(self) -> None:
+        for turn in (1.0, 2.0):
+            told = self.tell(lambda t, turn=turn: (t + (100 if int(t / turn) % 2 else 900), True), 40.0)
+            moves = [b for a, b in zip(told, told[1:], strict=False) if abs(a - b) > 1]
+            self.assertLessEqual(len(moves), 2, told)
+            self.setUp()
+
+    def test_a_rate_that_it_does_not_say(self) -> None:
+        """Up to double the rate it is motion: the room goes with the host."""
+        told = self.let_play((self.ann, lambda t: (100 + 1.5 * t, True)), (self.bob, self.in_step), seconds=20)
+        positions = [message["currentTime"] for _, message in told]
+        self.assertEqual(positions, sorted(positions))
+        self.assertAlmostEqual(self.position, 129.5, 0)
+
+
+class StallAndMoreTest(AuthorityTestCase):
+    """Something happens while the host stalls at 102 s."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ann.send("TOGGLE_GUEST_CONTROL", enabled=True)
+        self.let_play((self.ann, lambda t: (100 + min(t, 2), True)), (self.bob, self.in_step), seconds=6)
+        self.assertTrue(self.film.held)
+        self.forget()
+
+    def stalled(self, elapsed: float) -> tuple[float, bool]:
+        return 102, True
+
+    def play_on(self, seconds: float = 8.0) -> list[tuple[str, str | None]]:
+        told = self.let_play(
+            (self.ann, self.stalled), (self.bob, self.in_step), (self.cid, self.in_step), seconds=seconds
+        )
+        return [(m["type"], m.get("control")) for _, m in told if m["type"] != "HOST_HEARTBEAT"]
+
+    def test_a_takeover(self) -> None:
+        self.ann.send("TRANSFER_HOST", targetUserId="bob")
+        self.assertEqual(self.play_on(), [("PLAY_PAUSE", "play")])
+        self.assertAlmostEqual(self.position, 110, 0)
+
+    def test_a_pause_of_the_host(self) -> None:
+        self.ann.send("PLAY_PAUSE", control="pause", currentTime=102)
+        self.assertEqual(self.play_on(), [("PLAY_PAUSE", "pause")])
+        self.assertEqual((self.position, self.film.playing, self.film.held), (102, False, False))
+
+    def test_a_pause_of_a_guest(self) -> None:
+        self.bob.send("PLAY_PAUSE", control="pause", currentTime=102)
+        self.assertHas(self.the(self.ann.told(*FILM), "PLAY_PAUSE"), control="pause")
+        self.let_play((self.ann, lambda t: (102, False)), (self.bob, self.in_step), seconds=8)
+        self.assertEqual((self.position, self.film.playing, self.film.held), (102, False, False))
+
+    def test_a_guest_that_plays_on_without_the_host(self) -> None:
+        self.bob.send("PLAY_PAUSE", control="play", currentTime=102)
+        self.bob.told()
+        self.assertEqual(self.play_on(), [])
+        self.assertAlmostEqual(self.position, 110, 0)
+
+    def test_a_new_title(self) -> None:
+        self.ann.send("URL_CHANGE", url=OTHER_TITLE)
+        self.play_on(4)
+        self.let_play((self.ann, lambda t: (1 + t, True)), (self.bob, self.in_step), seconds=6)
+        self.assertEqual(self.film.playing, True)
+        self.assertAlmostEqual(self.position, 7, 0)
+
+    def test_the_page_of_the_host_is_loaded_again(self) -> None:
+        self.ann.send("JOIN", userId="ann", roomId="room", username=None)
+        told = self.let_play(
+            (self.ann, lambda t: (102 + t, True) if t > 4 else None), (self.bob, self.in_step), seconds=12
+        )
+        self.assertEqual([m["control"] for _, m in told if m["type"] == "PLAY_PAUSE"], ["play"])
+        self.assertAlmostEqual(self.position, 114, 0)
+
+    def test_silence(self) -> None:
+        told = self.let_play((self.bob, self.in_step), (self.cid, self.in_step), seconds=20)
+        self.assertEqual([m["control"] for _, m in told if m["type"] == "PLAY_PAUSE"], ["play"])
+        self.assertTrue(self.film.playing)
+
+    def test_a_gate(self) -> None:
+        self.ann.send("SEEK", currentTime=500, isPlaying=True)
+        for client in (self.bob, self.cid):
+            client.send("READY", targetTime=500)
+        self.let_play((self.ann, lambda t: (500, True)), seconds=12)
+        self.assertEqual((self.position, self.film.held), (500, True), "the host stalls there, too")
+        told = self.let_play((self.ann, lambda t: (500 + t, True)), (self.bob, self.in_step), seconds=6)
+        self.assertEqual([m["control"] for _, m in told if m["type"] == "PLAY_PAUSE"], ["play"])
+        self.assertAlmostEqual(self.position, 506, 0)
+
+
 class VanishedHostTest(AuthorityTestCase):
     """The player of the host jumps to a place where it does not move, and says that it plays: a page loaded again, an ad."""
 

@@ -154,6 +154,29 @@ class ObserveTests(SynchronousTestCase):
         found, _ = verdicts(NEW, (3.0, 1200.0, True), (3.5, 1200.5, True))
         self.assertEqual(found, [Verdict.NOTHING, Verdict.FOLLOW])
 
+    def test_a_second_jump_needs_more_evidence(self) -> None:
+        """Two pages of one member that report in turn moved the room to and fro."""
+
+        def follow(reports: list[tuple[float, float]]) -> list[float]:
+            playback, evidence, followed = PLAYING, TRUSTED, []
+            for at, position in reports:
+                now = START + at
+                evidence, verdict = observe(evidence, playback, position, True, now, FollowSettings())
+                if verdict is Verdict.FOLLOW:
+                    followed.append(at)
+                    playback = playback.corrected(followed_position(evidence, playback, now), True, now)
+            return followed
+
+        times = [i / 2 for i in range(80)]
+        for turn in (1, 2, 3):
+            in_turn = [(at, at + (900 if int(at / turn) % 2 else 100)) for at in times]
+            self.assertLessEqual(len(follow(in_turn)), 2, turn)
+        self.assertEqual(follow([(at, at + (100 if at < 2 else 900)) for at in times]), [2.5], "a jump")
+        twice = [(at, at + (100 if at < 2 else 900 if at < 6 else 500)) for at in times]
+        self.assertEqual(follow(twice), [2.5, 9.0], "and another one")
+        later = [(at, at + (100 if at < 2 else 900 if at < 35 else 500)) for at in times]
+        self.assertEqual(follow(later), [2.5, 35.5], "much later")
+
     def test_reports_right_after_a_control_are_older_than_it(self) -> None:
         control = PLAYING.controlled(500.0, True, START)
         found, _ = verdicts(control, (0.5, 102.0, True), (1.0, 102.5, True), (1.5, 103.0, True))
