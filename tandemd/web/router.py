@@ -263,7 +263,7 @@ def root_resource(
         endpoints["admin"] = AdminApi(services.administration, settings.admin_token, addresses, clock)
     if services.videos is not None:
         only = MembersOnly(services.rooms, lookups, addresses, clock) if settings.videos_access == "members" else None
-        endpoints["videos"] = Videos(services.videos, only)
+        endpoints["videos"] = Videos(services.videos, addresses, only)
     page = Page(settings.page_directory, settings.titles)
     return Root(
         services.websocket,

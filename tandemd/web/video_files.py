@@ -142,7 +142,7 @@ class VideoDirectory:
             self._index = self._walk()
             self._indexed_at = self._seconds()
         index, complete = self._index
-        wanted = words.casefold().split()
+        wanted = set(words.casefold().split())
         found = [film for folded, film in index if all(word in folded for word in wanted)]
         return FilmList("", [], found[:MAX_FOUND], complete and len(found) <= MAX_FOUND)
 

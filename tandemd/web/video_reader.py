@@ -15,6 +15,7 @@ from twisted.python.threadpool import ThreadPool
 from twisted.web.http import Request
 from zope.interface import implementer
 
+from ..util.fair_queue import FairQueue
 from .file_range import CHUNK_BYTES
 from .video_files import FilmList, OpenVideo, VideoDirectory
 
@@ -28,6 +29,10 @@ READ_BYTES = 64 * 1024
 UNREAD_SECONDS = 120.0
 """Time within which a client must read the next part of a film. Players stop reading while they have enough, or are paused;
 after that time they continue with another request."""
+
+
+MAX_WAITING_LISTS = 30
+"""Lists and searches of one address that wait for the thread; a school class opens the page at once."""
 
 
 class VideoThreads(service.Service):
@@ -66,15 +71,17 @@ class VideoReader:
     def __init__(self, directory: VideoDirectory, run_read: Run, run_list: Run):
         self._directory = directory
         self._run_read = run_read
-        self._run_list = run_list
+        self._lists = FairQueue(run_list, MAX_WAITING_LISTS)
 
-    def list_directory(self, path: Sequence[str]) -> Deferred[FilmList]:
-        """See `VideoDirectory.list_directory`."""
-        return self._run_list(self._directory.list_directory, path)
+    async def list_directory(self, path: Sequence[str], address: str) -> FilmList:
+        """See `VideoDirectory.list_directory`. address: the client's; addresses take turns. Raise QueueFullError."""
+        found: FilmList = await self._lists.call(address, self._directory.list_directory, path)
+        return found
 
-    def search(self, words: str) -> Deferred[FilmList]:
-        """See `VideoDirectory.search`."""
-        return self._run_list(self._directory.search, words)
+    async def search(self, words: str, address: str) -> FilmList:
+        """See `VideoDirectory.search`. address: the client's; addresses take turns. Raise QueueFullError."""
+        found: FilmList = await self._lists.call(address, self._directory.search, words)
+        return found
 
     def open(self, path: Sequence[str]) -> Deferred[OpenVideo]:
         """See `VideoDirectory.open`. A file that opens after the cancellation of the result is closed."""

@@ -7,6 +7,7 @@ from twisted.web.http import Request
 
 from ..interfaces import IRooms
 from ..ratelimit.invite_lookups import InviteLookupLimiter
+from ..util.lifo_semaphore import QueueFullError
 from .client_addresses import Addresses
 from .file_responses import file_response
 from .invites import raise_if_limited
@@ -72,8 +73,9 @@ class Videos(Endpoint):
     members: admits requests; None admits all.
     """
 
-    def __init__(self, reader: VideoReader, members: MembersOnly | None):
+    def __init__(self, reader: VideoReader, addresses: Addresses, members: MembersOnly | None):
         self._reader = reader
+        self._addresses = addresses
         self._members = members
 
     async def answer(self, request: Request, path: list[str]) -> Response:
@@ -91,7 +93,11 @@ class Videos(Endpoint):
             raise HttpError(400, f"search: write {MAX_SEARCH_CHARS} characters at most.")
         if words and path:
             raise HttpError(400, "search: use it with /videos/ only.")
-        found = await (self._reader.search(words) if words else self._reader.list_directory(path))
+        address = address_of(request, self._addresses)
+        try:
+            found = await (self._reader.search(words, address) if words else self._reader.list_directory(path, address))
+        except QueueFullError:
+            raise HttpError(429, "Too many lists of films wait; try again in 1 s.", 1) from None
         return json_answer(200, found, NO_STORE, *headers)
 
     async def _film(self, request: Request, path: list[str]) -> Response:

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd.web.video_files import MAX_FOUND, MAX_LISTED, VideoDirectory
-from tandemd.web.video_reader import READ_BYTES, UNREAD_SECONDS, VideoReader
+from tandemd.web.video_reader import MAX_WAITING_LISTS, READ_BYTES, UNREAD_SECONDS, VideoReader
 
 from ..support.daemon_process import DaemonTestCase
 from ..support.patience import PATIENCE_SECONDS
@@ -340,6 +341,48 @@ class ListTests(VideosTestCase):
         self.assertEqual(self.request("/videos/Series/?search=x").status, 400)
         self.assertEqual(self.request("/videos/?search=%FF").status, 400)
         self.assertEqual(self.request("/videos/?search=" + "x" * 101).status, 400)
+
+    def test_one_address_does_not_delay_the_lists_of_others(self) -> None:
+        """The thread for lists takes the addresses in turn, and no work of clients that have gone."""
+        listed: list[str] = []
+        working: list[Callable[[], None]] = []
+
+        def later(function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+            result: Deferred[Any] = Deferred()
+            listed.append(str(arguments[0]))
+            working.append(lambda: result.callback(function(*arguments)))
+            return result
+
+        self.serve(videos=VideoReader(VideoDirectory(str(self.films)), execute, later))
+        flooder, other = (IPv4Address("TCP", address, 1) for address in ("192.0.2.1", "198.51.100.1"))
+        refused = []
+        for number in range(2 * MAX_WAITING_LISTS):
+            client, pump = self.connect(flooder)
+            client.transport.write(head(f"/videos/?search=a{number}"))
+            pump.flush()
+            if number % 2:
+                client.transport.loseConnection()
+            else:
+                refused.append((client, pump))
+        for number in range(MAX_WAITING_LISTS):
+            client, pump = self.connect(flooder)
+            client.transport.write(head(f"/videos/?search=b{number}"))
+            refused.append((client, pump))
+            pump.flush()
+        client, pump = self.connect(other)
+        client.transport.write(head("/videos/?search=film"))
+        pump.flush()
+        for _ in range(3):
+            working.pop()()
+        pump.flush()
+        self.assertEqual(listed[2], "film", listed)
+        self.assertIn(b"A Film.mp4", client.data)
+        while working:
+            working.pop()()
+        self.assertEqual(len(listed), 2 + MAX_WAITING_LISTS, listed)
+        for _, pump in refused:
+            pump.flush()
+        self.assertEqual(sum(b" 429 " in client.data for client, _ in refused), len(refused) - MAX_WAITING_LISTS - 1)
 
 
 class MembersTests(VideosTestCase):
