@@ -153,6 +153,12 @@ MOST_CONSTRUCTOR_ARGUMENTS = 8
 class SizeTests(SynchronousTestCase):
     """The limits of CONTRIBUTING.md for modules, functions and constructors."""
 
+    def test_modules_of_the_page_and_the_client_library(self) -> None:
+        found = sorted((ROOT / "tandemd/web").rglob("*.js"))
+        self.assertGreater(len(found), 40)
+        for path in found:
+            self.assertLessEqual(path.read_text().count("\n"), MOST_MODULE_LINES, path.relative_to(ROOT).as_posix())
+
     def test_modules_functions_and_constructors(self) -> None:
         for path in sorted((ROOT / "tandemd").rglob("*.py")):
             name, text = path.relative_to(ROOT).as_posix(), path.read_text()

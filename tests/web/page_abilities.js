@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 
 import * as browser from './browser.js';
+import { canFillScreen, toggleFullScreen } from './display.js';
 import { Identity } from './identity.js';
 import { STORAGES, define, throws, working } from './fake_globals.mjs';
 
@@ -94,8 +95,8 @@ test('full screen: standard, prefixed, of videos only, refused, and missing', as
   ];
   for (const [document, box, video, expected] of cases) {
     define(context, 'document', document);
-    assert.equal(browser.canFillScreen(video), expected);
-    await browser.toggleFullScreen(box, video);
+    assert.equal(canFillScreen(video), expected);
+    await toggleFullScreen(box, video);
   }
   assert.deepEqual(asked, ['box', 'prefixed', 'video', 'end']);
 });

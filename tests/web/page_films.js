@@ -1,7 +1,8 @@
 // The modules about films that need no browser: titles, subtitles, and what is known against a film.
 
 import assert from 'node:assert/strict';
-import { endingOf, isSeekable, obstacle } from './film-problems.js';
+import { endingOf, obstacle } from './film-obstacles.js';
+import { isSeekable } from './film-problems.js';
 import { difference } from './local-file.js';
 import { subtitleText, webVtt } from './subtitles.js';
 import { CLIP, fileTitle, isAllowed, parsedTitle, videoTitle, VIDEOS } from './titles.js';

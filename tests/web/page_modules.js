@@ -5,8 +5,12 @@ import test from 'node:test';
 
 import { Hosting } from './host-actions.js';
 import { refusal, span, waiting } from './error-texts.js';
+import { chooseLanguage } from './language.js';
 import { Ticket, tokenIn } from './auth-token.js';
 import { isolated, shownAddress, webAddress } from './text.js';
+
+globalThis.document = { documentElement: {} };
+await chooseLanguage(['en']);
 
 function signed(claims) {
   return `head.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.sign`;

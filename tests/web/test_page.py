@@ -23,7 +23,7 @@ PAGE = HERE.parent / "tandemd/web/page"
 CLIENT = PAGE.parent / "client"
 MODULES = sorted([*PAGE.glob("*.js"), *CLIENT.glob("*.js")])
 TEXTS = sorted(PAGE.glob("texts/*.js"))
-ABILITIES = (PAGE / "browser.js", PAGE / "display.js", CLIENT / "environment.js")
+ABILITIES = (PAGE / "browser.js", PAGE / "display.js", PAGE / "overlays.js", CLIENT / "environment.js")
 
 OPTIONAL = r"""(?x)
     \b(?:sessionStorage|localStorage|indexedDB|caches|cookie|navigator|mediaSession|clipboard|wakeLock|locks|serviceWorker)\b

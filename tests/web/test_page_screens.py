@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.resources
-import json
 import re
 from typing import Any
 
@@ -12,8 +11,6 @@ from twisted.trial.unittest import SkipTest
 from ..support.browser import BrowserTestCase, room_of
 
 SIZES = ((390, 844), (844, 390), (820, 1180), (1280, 800))
-MOST_BYTES = 300_000
-"""The files that a browser loads for a party in German, without the film: uncompressed, and with their comments."""
 
 CONNECTED = '#app[data-screen="party"][data-state="connected"]'
 RESTARTED = '#app[data-state="connected"] #banner[hidden]'
@@ -440,23 +437,3 @@ class BadInputTests(BrowserTestCase):
             page.keyboard.press("Escape")
             self.goes_on(page)
             page.context.close()
-
-
-class SizeTests(BrowserTestCase):
-    """The page is small, and asks its own server only."""
-
-    def test_files_of_a_party(self) -> None:
-        page = self.open(locale="de-DE")
-        sizes: dict[str, int] = {}
-
-        def loaded(response: Any) -> None:
-            if response.ok and not response.url.endswith(".mp4"):
-                sizes[response.url] = len(response.body())
-
-        page.on("requestfinished", lambda request: loaded(request.response()))
-        page.reload()
-        self.join(page, "Ann")
-        page.click("#invite-open")
-        page.wait_for_selector("#invite-qr svg")
-        self.assertEqual([url for url in sizes if not url.startswith(self.node.url)], [])
-        self.assertLess(sum(sizes.values()), MOST_BYTES, json.dumps(sizes, indent=1))

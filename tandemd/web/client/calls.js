@@ -1,9 +1,10 @@
 // The call of a room: voice and video from member to member. The server relays the negotiation only.
 
+import { CallDevices } from './call-devices.js';
 import { CallPeer, PEER_DEFAULTS } from './call-peer.js';
+import { Speakers } from './call-speakers.js';
 import { Emitter } from './emitter.js';
 import { Environment } from './environment.js';
-import { TandemError } from './errors.js';
 
 export const CALL_DEFAULTS = Object.freeze({
   ...PEER_DEFAULTS,
@@ -24,26 +25,6 @@ export const CALL_DEFAULTS = Object.freeze({
 
 // Credentials that end within this time are not used for a new connection.
 const EXPIRY_MARGIN_MS = 60_000;
-const DEVICES = { camera: 'videoinput', microphone: 'audioinput' };
-const KINDS = { camera: 'video', microphone: 'audio' };
-const FAULTS = {
-  NotAllowedError: ['denied', 'The browser does not allow the page to use it.'],
-  SecurityError: ['denied', 'The browser does not allow the page to use it.'],
-  NotFoundError: ['no_device', 'This computer has none, or it is not connected.'],
-  OverconstrainedError: ['no_device', 'The chosen device is not connected.'],
-  NotReadableError: ['busy', 'Another program uses it, or it is faulty.'],
-};
-
-/*
- * A camera or microphone that cannot be used. device: 'camera' or 'microphone'. Codes: "denied" by the user or the browser,
- * "no_device", "busy", "insecure" (the page is not https), "failed".
- */
-export class CallError extends TandemError {
-  constructor(code, device, message, options) {
-    super(code, `${device}: ${message}`, options);
-    this.device = device;
-  }
-}
 
 // Return the signalling of a Party, for Call.
 export function signallingOf(party) {
@@ -54,6 +35,7 @@ export function signallingOf(party) {
       return type === 'ICE_CANDIDATE' ? party.connection.send(message) : party.connection.command(message);
     },
     on: (type, listener) => party.on('message', (message) => message.type === type && listener(message)),
+    members: () => party.room.inCall,
   };
 }
 
@@ -64,31 +46,25 @@ export function signallingOf(party) {
  */
 export class Call extends Emitter {
   state = 'out';
-  // Whether the own camera and microphone are on.
-  camera = false;
-  microphone = false;
-  // The own picture and sound, sent to all.
-  stream;
-  // By user id, whether the member is in the call; undefined for a client that does not say, such as the old extension.
+  // As `inCall` of Room.
   members = new Map();
-  // The ids of the members that speak.
-  speaking = new Set();
   #signalling;
   #self;
   #options;
   #environment;
   #peers = new Map();
   #muted = new Set();
-  #chosen = {};
+  #devices;
   #ice = null;
   #asked = null;
   #levels;
-  #spoke = new Map();
+  #speakers;
   #unlisten = [];
 
   /*
-   * signalling: {send(type, fields), on(type, listener)}. send sends in order, also over a lost connection, and may return a
-   * promise that is rejected if it could not. self: the own user id. options: see CALL_DEFAULTS.
+   * signalling: {send(type, fields), on(type, listener), members()}. send sends in order, also over a lost connection, and may
+   * return a promise that is rejected if it could not. members returns the members at present, as in `members`; without it,
+   * they are known from the next ROOM_STATE on. self: the own user id. options: see CALL_DEFAULTS.
    * environment: an Environment.
    */
   constructor({ signalling, self, options = {}, environment = new Environment() }) {
@@ -97,6 +73,14 @@ export class Call extends Emitter {
     this.#self = self;
     this.#options = { ...CALL_DEFAULTS, ...options };
     this.#environment = environment;
+    this.members = new Map(signalling.members?.());
+    this.#devices = new CallDevices(environment, this.#options, {
+      replaced: (kind, track) => Promise.all([...this.#peers.values()].map((peer) => peer.replace(kind, track))),
+      changed: () => this.emit('changed'),
+      lost: () => this.#flagsChanged(),
+      problem: (error) => this.emit('problem', error),
+    });
+    this.#speakers = new Speakers(this.#options, (userId, speaking) => this.emit('speaking', userId, speaking));
     const listen = (type, handler) => this.#unlisten.push(signalling.on(type, handler));
     listen('ROOM_STATE', (message) => this.#state(message));
     listen('ICE_SERVERS', (message) => this.#serversCame(message));
@@ -110,6 +94,25 @@ export class Call extends Emitter {
   // Whether this browser can make calls.
   get supported() {
     return this.#environment.canCall;
+  }
+
+  // Whether the own camera and microphone are on.
+  get camera() {
+    return this.#devices.on.camera;
+  }
+
+  get microphone() {
+    return this.#devices.on.microphone;
+  }
+
+  // The own picture and sound, sent to all; undefined before the first call.
+  get stream() {
+    return this.#devices.stream;
+  }
+
+  // The ids of the members that speak.
+  get speaking() {
+    return this.#speakers.speaking;
   }
 
   // Whether the server has named a TURN server, without which `relayOnly` lets no connection open.
@@ -129,10 +132,10 @@ export class Call extends Emitter {
   async join({ camera = true, microphone = true } = {}) {
     if (this.state !== 'out') return;
     this.state = 'joining';
-    this.stream ??= this.#environment.newMediaStream();
+    this.#devices.begin();
     this.emit('changed');
-    if (microphone) await this.#turnOn('microphone');
-    if (camera) await this.#turnOn('camera');
+    if (microphone) await this.#devices.turn('microphone', true);
+    if (camera) await this.#devices.turn('camera', true);
     await this.#configuration();
     if (this.state !== 'joining') return;
     this.#levels = this.#environment.setInterval(() => this.#measure(), this.#options.levelEveryMs);
@@ -179,23 +182,17 @@ export class Call extends Emitter {
 
   // Use another camera or microphone. device: 'camera' or 'microphone'; id: a deviceId, '' for the default.
   async useDevice(device, id) {
-    this.#chosen[device] = id;
-    if (this.state === 'out' || !this[device]) return;
-    this.#stop(device);
-    await this.#turnOn(device);
-    this.#flagsChanged();
+    if (await this.#devices.choose(device, id)) this.#flagsChanged();
   }
 
   // Return the devices of a kind: {id, label}. The labels are empty until the browser allows the page to use one.
-  async devices(device) {
-    const found = (await this.#environment.mediaDevices?.enumerateDevices?.()) ?? [];
-    const wanted = found.filter(({ kind }) => kind === DEVICES[device]);
-    return wanted.map(({ deviceId, label }) => ({ id: deviceId, label }));
+  devices(device) {
+    return this.#devices.list(device);
   }
 
   // The id of the device that is in use, '' for none.
   deviceId(device) {
-    return this.#track(KINDS[device])?.getSettings().deviceId ?? '';
+    return this.#devices.id(device);
   }
 
   // Silence a member here. The others go on hearing it.
@@ -225,7 +222,7 @@ export class Call extends Emitter {
       connect: async () => this.#environment.openPeerConnection(await this.#configuration()),
       configuration: () => this.#configuration(),
       send: (type, fields) => this.#signalling.send(type, fields),
-      track: (kind) => this.#track(kind),
+      track: (kind) => this.#devices.track(kind),
       newStream: () => this.#environment.newMediaStream(),
       get stream() {
         return call.stream;
@@ -245,10 +242,6 @@ export class Call extends Emitter {
     const { servers = [], relayOnly = false } = this.#ice ?? {};
     const policy = relayOnly || this.#options.relayOnly ? 'relay' : 'all';
     return { iceServers: servers, iceTransportPolicy: policy, bundlePolicy: 'max-bundle' };
-  }
-
-  #track(kind) {
-    return this.stream?.getTracks().find((track) => track.kind === kind) ?? null;
   }
 
   // -- the room
@@ -343,15 +336,15 @@ export class Call extends Emitter {
   #drop(userId) {
     this.#peers.get(userId)?.close();
     this.#peers.delete(userId);
-    this.#say(userId, false);
+    this.#speakers.forget(userId);
   }
 
   #end() {
     this.#environment.clearInterval(this.#levels);
     for (const userId of [...this.#peers.keys()]) this.#drop(userId);
-    this.#say(this.#self, false);
-    for (const device of Object.keys(DEVICES)) this.#stop(device);
+    this.#speakers.forget(this.#self);
     this.state = 'out';
+    this.#devices.end();
     this.emit('changed');
   }
 
@@ -386,59 +379,7 @@ export class Call extends Emitter {
   // -- camera and microphone
 
   async #turn(device, on) {
-    if (this.state === 'out' || this[device] === on) return;
-    if (on) await this.#turnOn(device);
-    else this.#stop(device);
-    this.#flagsChanged();
-  }
-
-  async #turnOn(device) {
-    const kind = KINDS[device];
-    try {
-      const track = await this.#open(device, kind);
-      if (this.state === 'out') {
-        track.stop();
-        return;
-      }
-      this.#stop(device);
-      track.onended = () => this.#lost(device, track);
-      this.stream.addTrack(track);
-      this[device] = true;
-      await Promise.all([...this.#peers.values()].map((peer) => peer.replace(kind, track)));
-    } catch (error) {
-      const [code, text] = FAULTS[error.name] ?? ['failed', error.message];
-      const problem = error instanceof CallError ? error : new CallError(code, device, text, { cause: error });
-      this.emit('problem', problem);
-    }
-    this.emit('changed');
-  }
-
-  async #open(device, kind) {
-    const devices = this.#environment.mediaDevices;
-    if (!devices?.getUserMedia) throw new CallError('insecure', device, 'Browsers allow it on https pages only.');
-    const id = this.#chosen[device];
-    const wanted = { ...this.#options[kind], ...(id ? { deviceId: { exact: id } } : {}) };
-    const [track] = (await devices.getUserMedia({ [kind]: wanted })).getTracks();
-    return track;
-  }
-
-  #stop(device) {
-    const kind = KINDS[device];
-    const track = this.#track(kind);
-    this[device] = false;
-    if (!track) return;
-    track.onended = null;
-    track.stop();
-    this.stream.removeTrack(track);
-    for (const peer of this.#peers.values()) peer.replace(kind, null);
-  }
-
-  // The device was unplugged, or its permission was taken back.
-  #lost(device, track) {
-    if (this.#track(KINDS[device]) !== track) return;
-    this.#stop(device);
-    this.emit('problem', new CallError('no_device', device, 'It was disconnected.'));
-    this.#flagsChanged();
+    if (await this.#devices.turn(device, on)) this.#flagsChanged();
   }
 
   #flagsChanged() {
@@ -450,22 +391,9 @@ export class Call extends Emitter {
 
   async #measure() {
     const now = this.#environment.elapsedMs();
-    for (const peer of this.#peers.values()) this.#heard(peer.userId, peer.muted ? 0 : peer.takeLevel(), now);
+    for (const peer of this.#peers.values()) this.#speakers.heard(peer.userId, peer.muted ? 0 : peer.takeLevel(), now);
     const [peer] = this.#peers.values();
     const own = this.microphone ? ((await peer?.ownLevel()) ?? 0) : 0;
-    if (this.state === 'in') this.#heard(this.#self, own, now);
-  }
-
-  #heard(userId, level, now) {
-    if (level > this.#options.speakingLevel) this.#spoke.set(userId, now);
-    this.#say(userId, now - (this.#spoke.get(userId) ?? -Infinity) < this.#options.speakingMs);
-  }
-
-  #say(userId, speaking) {
-    if (!speaking && !this.#peers.has(userId)) this.#spoke.delete(userId);
-    if (this.speaking.has(userId) === speaking) return;
-    if (speaking) this.speaking.add(userId);
-    else this.speaking.delete(userId);
-    this.emit('speaking', userId, speaking);
+    if (this.state === 'in') this.#speakers.heard(this.#self, own, now);
   }
 }

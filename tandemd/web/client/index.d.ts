@@ -231,6 +231,7 @@ export class Room {
   readonly bans: Ban[];
   readonly users: Map<string, string | null>;
   readonly statuses: Map<string, MemberStatus>;
+  readonly inCall: ReadonlyMap<string, boolean | undefined>;
   readonly timeline: Timeline;
   readonly hold: { position: number; playing: boolean; begun: boolean; ready: boolean } | null;
   readonly waitForBuffering: boolean;
@@ -403,6 +404,7 @@ export const CALL_DEFAULTS: Readonly<CallOptions>;
 export interface Signalling {
   send(type: string, fields: object): Promise<unknown> | void;
   on(type: string, listener: (message: any) => void): End | void;
+  members?(): ReadonlyMap<string, boolean | undefined>;
 }
 
 export function signallingOf(party: Party): Signalling;

@@ -1,6 +1,7 @@
 // The client library of tandemd. See README.md.
 
-export { CALL_DEFAULTS, Call, CallError, signallingOf } from './calls.js';
+export { CallError } from './call-devices.js';
+export { CALL_DEFAULTS, Call, signallingOf } from './calls.js';
 export { ServerClock } from './clock.js';
 export { CONNECTION_DEFAULTS, Connection } from './connection.js';
 export { SYNC_DEFAULTS } from './corrections.js';

@@ -27,6 +27,8 @@ export class Room {
   users = new Map();
   // 'watching', 'buffering' or 'away' by user id, as far as the members have said it.
   statuses = new Map();
+  // Whether each member is in the call, by user id; undefined for a client that does not say, such as the old extension.
+  inCall = new Map();
   // Where the film is: `position` in seconds at server time `at` in ms, which may be in the future.
   timeline = STOPPED;
   // While a seek waits for all members: {position, playing, begun, ready}; playing: whether the film goes on
@@ -120,6 +122,7 @@ export class Room {
     this.bans = [];
     this.users = new Map(state.users.map((user) => [user.userId, user.username]));
     this.statuses = new Map(state.users.filter((user) => user.status).map((user) => [user.userId, user.status]));
+    this.inCall = new Map(state.users.map((user) => [user.userId, user.inCall]));
     this.timeline = filmOf(state, state.isPlaying, state.serverTime);
     this.hold = state.gate ? { position: state.gate.currentTime, playing: true, begun: false, ready: false } : null;
     this.waitForBuffering = Boolean(state.waitForBuffering);
@@ -147,6 +150,7 @@ export class Room {
       case 'USER_JOINED': {
         const back = this.users.has(message.userId);
         this.users.set(message.userId, message.username);
+        this.inCall.set(message.userId, message.inCall);
         if (!back) this.#line('joined', message.userId);
         return 'people';
       }
@@ -155,10 +159,14 @@ export class Room {
         this.#line('left', message.userId, { reason: message.reason });
         this.users.delete(message.userId);
         this.statuses.delete(message.userId);
+        this.inCall.delete(message.userId);
         this.controllers.delete(message.userId);
         return 'people';
       case 'USERNAME_UPDATED':
         this.users.set(message.userId, message.username);
+        return 'people';
+      case 'MEMBER_CALL':
+        this.inCall.set(message.userId, message.joined);
         return 'people';
       case 'MEMBER_STATUS':
         this.statuses.set(message.userId, message.status);

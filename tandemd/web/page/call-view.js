@@ -1,6 +1,6 @@
-// The call on the page: a button to join it, then the members' tiles, and buttons for camera, microphone and devices.
+// The call on the page: the members' tiles, and buttons for camera, microphone and devices.
 
-import { Call, signallingOf } from '../client/index.js';
+import { Call, signallingOf } from '../client/calls.js';
 import { environment, store, stored } from './browser.js';
 import { connectDialog } from './dialogs.js';
 import { element, label, made, madeButton, nameNode, say, showNotice } from './dom.js';
@@ -10,7 +10,6 @@ import { isolated } from './text.js';
 const SVG = 'http://www.w3.org/2000/svg';
 const MEMORY = 'tandem.call';
 const PATHS = {
-  call: 'M3 6a2 2 0 0 1 2-2h9a2 2 0 0 1 2 2v3.2l5-3v11.6l-5-3V18a2 2 0 0 1-2 2H5a2 2 0 0 1-2-2z',
   leave: 'M12 8c4.4 0 8 1.6 10 4l-2.4 3.6-4.3-1.5v-2.6a12 12 0 0 0-6.6 0v2.6l-4.3 1.5L2 12c2-2.4 5.6-4 10-4z',
   microphone: 'M12 3a3 3 0 0 1 3 3v5a3 3 0 0 1-6 0V6a3 3 0 0 1 3-3zM6 10h2v1a4 4 0 0 0 8 0v-1h2v1a6 6 0 0 1-5 5.9V21h-2v-4.1A6 6 0 0 1 6 11z',
   camera: 'M3 6a2 2 0 0 1 2-2h9a2 2 0 0 1 2 2v3.2l5-3v11.6l-5-3V18a2 2 0 0 1-2 2H5a2 2 0 0 1-2-2z',
@@ -84,25 +83,22 @@ export class CallView {
   #party;
   #call;
   #tiles = new Map();
-  #out = made('div', 'call-out');
-  #hint = made('p', 'hint');
   #list = made('ul', 'call-tiles');
   #bar = made('div', 'call-bar');
-  #join = madeButton('small', t('call.join'));
+  #join = element('call-join');
   #leave = iconButton('call-leave', 'leave');
   #toggles = { microphone: iconButton('call-microphone', 'microphone'), camera: iconButton('call-camera', 'camera') };
   #selects = {};
   #relay;
   #memory = { camera: true, microphone: true, devices: {}, relayOnly: false, ...stored('browser', MEMORY) };
 
-  // party: the Party of the client library, whose call this is. members(): other members take part than before.
-  constructor(party, members) {
+  // party: the Party of the client library, whose call this is.
+  constructor(party) {
     this.#party = party;
     const { relayOnly } = this.#memory;
     this.#call = new Call({ signalling: signallingOf(party), self: party.me, options: { relayOnly }, environment });
     this.#build();
     this.#call.on('changed', () => this.changed());
-    this.#call.on('members', members);
     this.#call.on('speaking', (userId, speaking) => this.#speaks(userId, speaking));
     this.#call.on('problem', (error) => this.#complain(error));
     party.on('state', (state) => ['refused', 'elsewhere', 'offline'].includes(state) && this.#call.end());
@@ -111,17 +107,8 @@ export class CallView {
     this.changed();
   }
 
-  // Whether a member is in the call.
-  has(userId) {
-    return this.#call.members.get(userId) === true;
-  }
-
   #build() {
     const home = element('call');
-    this.#join.id = 'call-join';
-    this.#join.prepend(icon('call'));
-    this.#join.onclick = () => this.#enter();
-    this.#out.append(this.#join, this.#hint);
     this.#list.setAttribute('aria-label', t('call.members'));
     const devices = iconButton('call-devices', 'devices');
     label(devices, t('call.devices'));
@@ -135,9 +122,10 @@ export class CallView {
     this.#bar.setAttribute('aria-label', t('call.title'));
     this.#bar.append(...Object.values(this.#toggles), devices, this.#leave);
     for (const [device, button] of Object.entries(this.#toggles)) button.onclick = () => this.#toggle(device);
-    home.append(this.#out, this.#list, this.#bar);
+    home.append(this.#list, this.#bar);
     element('app').append(this.#dialog());
-    connectDialog('call-dialog', 'call-devices', () => this.#listDevices());
+    const { open } = connectDialog('call-dialog', 'call-devices', () => this.#listDevices());
+    devices.onclick = open;
   }
 
   #dialog() {
@@ -201,7 +189,8 @@ export class CallView {
     store('browser', MEMORY, this.#memory);
   }
 
-  async #enter() {
+  // Join the call.
+  async enter() {
     const { camera, microphone, devices } = this.#memory;
     for (const [device, id] of Object.entries(devices)) this.#call.useDevice(device, id);
     this.#join.disabled = true;
@@ -234,11 +223,8 @@ export class CallView {
     const isIn = call.state !== 'out';
     const { room, me } = this.#party;
     element('app').dataset.call = call.state;
-    element('call').hidden = !call.supported;
-    this.#out.hidden = isIn;
+    element('call-out').hidden = isIn;
     this.#list.hidden = this.#bar.hidden = !isIn;
-    const others = [...call.members].filter(([userId, inCall]) => inCall && userId !== me).map(([userId]) => userId);
-    say(this.#hint, others.length ? t('call.there', { n: others.length }) : '');
     for (const [device, button] of Object.entries(this.#toggles)) {
       button.setAttribute('aria-pressed', String(call[device]));
       label(button, t(`call.${call[device] ? 'off' : 'on'}.${device}`));

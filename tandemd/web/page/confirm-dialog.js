@@ -1,6 +1,6 @@
 // The question to the host before it removes a member.
 
-import { askInDialog, prepareDialog } from './browser.js';
+import { askInDialog, prepareDialog } from './overlays.js';
 import { element, say } from './dom.js';
 import { t } from './language.js';
 import { isolated } from './text.js';

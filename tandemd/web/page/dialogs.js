@@ -1,16 +1,18 @@
-// The dialogs of the page and the buttons that open and close them.
+// The dialogs of the page, and how they close.
 
-import { closeDialog, openDialog } from './display.js';
+import { closeDialog, openDialog } from './overlays.js';
 import { element, keepNotice } from './dom.js';
 
-// Connect a dialog with its buttons. opening(): called before it opens.
+/*
+ * Connect a dialog with the buttons that close it. opener: the id of the button to which the focus returns. opening(): called
+ * before it opens.
+ */
 export function connectDialog(id, opener, opening = () => {}) {
   const dialog = element(id);
   const open = () => {
     opening();
     openDialog(dialog);
   };
-  element(opener).onclick = open;
   for (const button of dialog.querySelectorAll('.close')) button.onclick = () => closeDialog(dialog);
   // A click beside the box.
   dialog.addEventListener('click', (event) => {

@@ -1,11 +1,23 @@
-// The optional abilities of browsers that only the page's looks need. Each may be missing, forbidden, or throw. See browser.js.
+// The optional abilities of browsers that only a party needs. Each may be missing, forbidden, or throw. See browser.js.
 
-// Return the languages of the person, the best first. Fallback: none.
-export function preferredLanguages() {
+// -- full screen. Some browsers know it under another name, some for videos only, some not at all.
+
+export function canFillScreen(video) {
+  return Boolean(document.fullscreenEnabled || document.webkitFullscreenEnabled || video.webkitSupportsFullscreen);
+}
+
+// Show a box, or only its video, on the whole screen, or end that. Fallback: nothing happens.
+export async function toggleFullScreen(box, video) {
   try {
-    return [...navigator.languages];
+    if (document.fullscreenElement ?? document.webkitFullscreenElement) {
+      await (document.exitFullscreen ?? document.webkitExitFullscreen).call(document);
+    } else if (box.requestFullscreen ?? box.webkitRequestFullscreen) {
+      await (box.requestFullscreen ?? box.webkitRequestFullscreen).call(box);
+    } else {
+      video.webkitEnterFullscreen();
+    }
   } catch {
-    return [];
+    // The browser or the person has refused.
   }
 }
 
@@ -28,28 +40,6 @@ export async function toggleFloating(video) {
 // Whether this page fills the screen. Fallback: it does not.
 export function isFullScreen() {
   return Boolean(document.fullscreenElement);
-}
-
-// -- dialogs. Fallback: a box over the page, which is not modal.
-
-export function openDialog(dialog) {
-  if (dialog.open) return;
-  if (typeof dialog.showModal === 'function') {
-    dialog.showModal();
-    return;
-  }
-  dialog.hidden = false;
-  dialog.setAttribute('open', '');
-  dialog.querySelector('[autofocus]')?.focus();
-}
-
-export function closeDialog(dialog) {
-  if (typeof dialog.showModal === 'function') {
-    dialog.close();
-    return;
-  }
-  dialog.removeAttribute('open');
-  dialog.dispatchEvent(new Event('close'));
 }
 
 // -- films of other sites

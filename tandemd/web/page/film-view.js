@@ -1,26 +1,18 @@
 // The film and its controls: buttons, sliders, keys, and the texts about where the film is.
 
-import { canFillScreen, stored, store, toggleFullScreen } from './browser.js';
-import { connectDialog } from './dialogs.js';
-import { canFloat, isFullScreen, toggleFloating } from './display.js';
-import { element, label, made, say } from './dom.js';
-import { problem } from './error-texts.js';
+import { stored, store } from './browser.js';
+import { canFillScreen, canFloat, isFullScreen, toggleFloating, toggleFullScreen } from './display.js';
+import { element, label, say } from './dom.js';
 import { t } from './language.js';
-import { KEYS, listenToKeys, seekSeconds } from './shortcuts.js';
+import { clock } from './numbers.js';
+import { listenToKeys, seekSeconds } from './shortcuts.js';
 import { shownAddress, webAddress } from './text.js';
-import { CLIP, parsedTitle } from './titles.js';
+import { parsedTitle } from './titles.js';
 
 const MOVING_EVERY_MS = 250;
 const IDLE_AFTER_MS = 3000;
 const VOLUME_STEP = 10;
 const FAR_SECONDS = 0.5;
-
-function clock(seconds) {
-  const whole = Math.max(0, Math.floor(seconds));
-  const [h, m, s] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60), whole % 60];
-  const two = (n) => String(n).padStart(2, '0');
-  return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
-}
 
 export class FilmView {
   #party;
@@ -31,7 +23,6 @@ export class FilmView {
   #idleTimer = 0;
   // Whether the last touch has shown the controls.
   #woke = false;
-  #titleDialog;
 
   // chatKey(): the person wants to write.
   constructor(party, chatKey) {
@@ -40,7 +31,6 @@ export class FilmView {
     this.#seekBar();
     this.#volume();
     this.#keys(chatKey);
-    this.#titleForm();
     for (const type of ['pointermove', 'pointerdown', 'keydown', 'focusin']) {
       document.addEventListener(type, () => this.#busy(type), { passive: true });
     }
@@ -124,13 +114,6 @@ export class FilmView {
 
   #keys(chatKey) {
     const on = element('keys-on');
-    const { open } = connectDialog('keys-dialog', 'keys-open');
-    for (const { keys, text } of KEYS) {
-      const names = keys.map((key) => made('kbd', '', key === 'Space' ? t('keys.space') : key));
-      const term = made('dt');
-      term.append(...names.flatMap((name) => [name, ' ']));
-      element('keys-list').append(term, made('dd', '', t(text)));
-    }
     on.checked = stored('browser', 'tandem.keys') !== false;
     on.onchange = () => store('browser', 'tandem.keys', on.checked);
     listenToKeys(document, () => !element('party').hidden, () => on.checked, {
@@ -142,31 +125,8 @@ export class FilmView {
       mute: () => element('mute').click(),
       fullScreen: () => element('fullscreen').click(),
       chat: chatKey,
-      help: open,
+      help: () => element('keys-open').click(),
     });
-  }
-
-  #titleForm() {
-    const complain = (text) => say(element('title-error'), text);
-    this.#titleDialog = connectDialog('film-dialog', 'film-open', () => complain(''));
-    element('title-form').addEventListener('submit', (event) => {
-      event.preventDefault();
-      const address = webAddress(element('title-url').value.trim());
-      if (address) this.#show(address);
-      else complain(t('film.badAddress'));
-    });
-    element('title-clip').onclick = () => this.#show(CLIP);
-  }
-
-  #show(url) {
-    say(element('title-error'), '');
-    this.#party.show(url).then(
-      () => {
-        element('title-url').value = '';
-        this.#titleDialog.close();
-      },
-      (error) => say(element('title-error'), problem(error.code, error.message)),
-    );
   }
 
   // In full screen the controls hide, until the person moves.

@@ -1,207 +1,106 @@
-// Where the films of a party come from: web addresses, the server, or files of this computer. It asks for what is missing,
-// and says why a film does not play.
+// The film of the party: where this page takes it from, what is missing for it, and why it does not play.
 
-import { element, made, say, showNotice } from './dom.js';
-import { listVideos, onDrop, onFile, shownBytes, VideoList, videoAddress } from './film-chooser.js';
-import { diagnosis, endingOf, isSeekable, obstacle, Recovery } from './film-problems.js';
+import { element, say, showNotice } from './dom.js';
+import { diagnosis, isSeekable, Recovery } from './film-problems.js';
+import { onFile } from './film-sources.js';
 import { t } from './language.js';
-import { LocalFiles } from './local-file.js';
-import { serverUrl } from './server-url.js';
-import { Subtitles } from './subtitles.js';
-import { isolated, shownAddress, webAddress } from './text.js';
-import { parsedTitle, VIDEOS } from './titles.js';
-
-const CLIP_FILE = serverUrl('page/clip.mp4');
-const OWN = 'own';
-const START = () => element('start-film-problem');
-const DIALOG = () => element('film-problem');
-
-// Seconds as 1:02:03.
-function clock(seconds) {
-  const whole = Math.round(seconds);
-  const two = (n) => String(n).padStart(2, '0');
-  const [h, m, s] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60), whole % 60];
-  return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
-}
-
-// The server's allow-list of titles, null if it is unknown.
-async function allowedTitles() {
-  try {
-    const answer = await fetch(serverUrl('api/config'));
-    const { titles } = await answer.json();
-    return Array.isArray(titles) && titles.every((entry) => typeof entry === 'string') ? titles : null;
-  } catch {
-    return null;
-  }
-}
+import { whenLoaded } from './lazy.js';
+import { clock, shownBytes } from './numbers.js';
+import { listVideos } from './server-films.js';
+import { isolated, webAddress } from './text.js';
+import { parsedTitle } from './titles.js';
 
 export class Films {
   #video = element('video');
-  #party = null;
-  #entries = null;
-  #files = new LocalFiles();
-  #subtitles = new Subtitles(element('video'));
+  #party;
+  #sources;
   #recovery;
-  #list;
   #shownUrl = '';
   // The title for which the person has closed a warning.
   #accepted = '';
   #reloads = 0;
   // The title of which the film was loaded again after the server had seen the member's token.
   #admittedFor = '';
-  // The own file of the subtitles, or paths of the server's: {label, load()}.
-  #choices = new Map();
+  // The SubtitleChoice, once there is a choice.
+  #subtitles = null;
 
-  constructor() {
+  // party: may change until the first `changed`. sources: the FilmSources of the page.
+  constructor(party, sources) {
+    this.#party = party;
+    this.#sources = sources;
     this.#recovery = new Recovery(this.#video, {
       diagnose: (hasPlayed) => this.#diagnose(hasPlayed),
       reload: () => this.#reload(),
       changed: () => this.changed(),
     });
-    this.#list = new VideoList(() => this.#token);
-    this.#buttons();
-    this.#forgetSubtitles();
-    onDrop({ file: (file) => this.#dropped(file), link: (address) => this.#linked(address) });
-    for (const type of ['loadedmetadata', 'durationchange', 'emptied']) {
-      this.#video.addEventListener(type, () => this.changed());
-    }
-    this.#configure();
-  }
-
-  async #configure() {
-    this.#entries = await allowedTitles();
-    const offered = Boolean(this.#entries?.includes(VIDEOS));
-    for (const button of [element('start-videos'), element('film-videos')]) button.hidden = !offered;
-    if (this.#entries?.includes('https://*') || this.#entries?.includes('*')) {
-      say(element('start-url-hint'), t('films.anyAddress'));
-    }
-    this.#check();
-  }
-
-  // Return why the server or the browser will not play a title, as a sentence; '' if nothing is known against it.
-  refusal(url) {
-    const reason = obstacle(url, this.#entries, this.#video);
-    return reason ? this.#reason(reason, url) : '';
-  }
-
-  // The title in the form of the start screen, '' for none.
-  get chosen() {
-    const input = element('start-url');
-    return input.dataset.title || input.value.trim();
-  }
-
-  // The resume token of this member, '' before a party.
-  get #token() {
-    return this.#party?.connection.token ?? '';
-  }
-
-  // Return the address from which the player loads a title, null for none.
-  source(url) {
-    const title = parsedTitle(url);
-    switch (title.kind) {
-      case 'clip':
-        return CLIP_FILE;
-      case 'video':
-        return videoAddress(title.path);
-      case 'file':
-        return this.#files.addressFor(url);
-      case 'web':
-        return webAddress(url);
-    }
-    return null;
-  }
-
-  // A party begins.
-  attach(party) {
-    this.#party = party;
-  }
-
-  // The party or the player has changed.
-  changed() {
-    if (!this.#party) return;
-    const { url } = this.#party.room;
-    if (url !== this.#shownUrl) {
-      this.#shownUrl = url;
-      this.#recovery.reset();
-      this.#forgetSubtitles();
-      if (parsedTitle(url).kind === 'video') this.#enterVideos(url);
-    }
-    this.#showPrompt(url);
-  }
-
-  // -- choosing
-
-  #buttons() {
-    const open = (chosen, complain) => (file) => this.#openFile(file, (title) => chosen(title, file.name), complain);
-    const chosenForStart = (title, name) => this.#chooseForStart(title, name);
-    onFile(element('start-file'), element('start-file-input'), open(chosenForStart, (text) => this.#complain(START, text)));
-    onFile(element('film-file'), element('film-file-input'), open((title) => this.#show(title), (text) => this.#complain(DIALOG, text)));
     onFile(element('film-copy'), element('film-copy-input'), (file) => this.#openCopy(file));
+    onFile(element('film-file'), element('film-file-input'), (file) => this.#showFile(file));
     onFile(element('subtitles-file'), element('subtitles-file-input'), (file) => this.#ownSubtitles(file));
-    element('start-videos').onclick = () => this.#list.open((title, path) => chosenForStart(title, path.split('/').at(-1)));
-    element('film-videos').onclick = () => this.#list.open((title) => this.#show(title));
     element('film-again').onclick = () => this.#recovery.again();
     element('film-accept').onclick = () => {
       this.#accepted = this.#shownUrl;
       this.changed();
     };
-    element('subtitles').onchange = () => this.#choose(element('subtitles').value);
-    element('start-url').addEventListener('input', () => {
-      delete element('start-url').dataset.title;
-      this.#check();
-    });
-  }
-
-  #complain(place, text) {
-    say(place(), text);
-  }
-
-  // Say before the party starts whether the server allows its film.
-  #check() {
-    this.#complain(START, this.refusal(this.chosen));
-  }
-
-  #chooseForStart(title, name) {
-    const input = element('start-url');
-    input.value = name;
-    input.dataset.title = title;
-    this.#check();
-  }
-
-  // Measure a file and call chosen(title), or complain(text) if the browser cannot play it.
-  async #openFile(file, chosen, complain) {
-    complain('');
-    let title;
-    try {
-      title = await this.#files.titleOf(file);
-    } catch {
-      complain(t('films.badFile', { name: isolated(file.name) }));
-      return;
+    for (const type of ['loadedmetadata', 'durationchange', 'emptied']) {
+      this.#video.addEventListener(type, () => this.changed());
     }
-    chosen(title);
   }
 
-  #show(title) {
-    const text = this.refusal(title);
-    this.#complain(DIALOG, text);
+  // Takes what is dropped on the page. See StartFilm.
+  get dropTarget() {
+    return { file: (file) => this.#dropped(file), link: (address) => this.#linked(address) };
+  }
+
+  // The resume token of this member, '' before the party.
+  get token() {
+    return this.#party.connection.token ?? '';
+  }
+
+  // The party or the player has changed.
+  changed() {
+    const { url } = this.#party.room;
+    if (url !== this.#shownUrl) {
+      this.#shownUrl = url;
+      this.#recovery.reset();
+      this.#subtitles?.forget();
+      if (parsedTitle(url).kind === 'video') this.#enterVideos(url);
+    }
+    this.#showPrompt(url);
+  }
+
+  // Have the room show a title, if nothing is known against it. The problem is told in the dialog.
+  show(title) {
+    const complain = (text) => say(element('film-problem'), text);
+    const text = this.#sources.refusal(title);
+    complain(text);
     if (text) return;
     this.#party.show(title).then(
       () => element('film-dialog').open && element('film-dialog').querySelector('.close').click(),
-      (error) => this.#complain(DIALOG, error.message),
+      (error) => complain(error.message),
     );
+  }
+
+  // -- files and links
+
+  async #showFile(file) {
+    say(element('film-problem'), '');
+    try {
+      const files = await this.#sources.openFiles();
+      this.show(await files.titleOf(file));
+    } catch (error) {
+      const text = this.#sources.fileProblem(error, file);
+      if (element('film-dialog').open) say(element('film-problem'), text);
+      else showNotice(text);
+    }
   }
 
   #dropped(file) {
     if (/\.(vtt|srt)$/i.test(file.name)) {
-      if (this.#party) this.#ownSubtitles(file);
-      return;
-    }
-    if (element('party').hidden) {
-      this.#openFile(file, (title) => this.#chooseForStart(title, file.name), (text) => this.#complain(START, text));
-    } else if (parsedTitle(this.#shownUrl).kind === 'file' && !this.#files.addressFor(this.#shownUrl)) {
+      this.#ownSubtitles(file);
+    } else if (parsedTitle(this.#shownUrl).kind === 'file' && !this.#sources.addressFor(this.#shownUrl)) {
       this.#openCopy(file);
     } else if (this.#party.mayControl) {
-      this.#openFile(file, (title) => this.#show(title), (text) => text && showNotice(text));
+      this.#showFile(file);
     } else {
       showNotice(t('error.forbidden'));
     }
@@ -210,26 +109,19 @@ export class Films {
   #linked(address) {
     const url = webAddress(address);
     if (!url) return;
-    if (element('party').hidden) {
-      element('start-url').value = url;
-      element('start-url').dispatchEvent(new Event('input'));
-    } else if (!this.#party.mayControl) {
-      showNotice(t('error.forbidden'));
-    } else {
-      const text = this.refusal(url);
-      if (text) showNotice(text);
-      else this.#party.show(url).catch((error) => showNotice(error.message));
-    }
+    const text = this.#party.mayControl ? this.#sources.refusal(url) : t('error.forbidden');
+    if (text) showNotice(text);
+    else this.#party.show(url).catch((error) => showNotice(error.message));
   }
 
-  // -- the member's own copy
-
+  // The member's own copy of the film.
   async #openCopy(file) {
     const url = this.#shownUrl;
     try {
-      await this.#files.openFor(url, file);
-    } catch {
-      showNotice(t('films.badFile', { name: isolated(file.name) }));
+      const files = await this.#sources.openFiles();
+      await files.openFor(url, file);
+    } catch (error) {
+      showNotice(this.#sources.fileProblem(error, file));
       return;
     }
     this.#accepted = '';
@@ -242,31 +134,48 @@ export class Films {
     const { url } = this.#party.room;
     if (parsedTitle(url).kind === 'video') await this.#enterVideos(url);
     this.#reloads += 1;
-    this.#party.player.load(this.#freshSource(url));
+    this.#party.player.load(this.#freshAddress(url));
     this.#party.player.follow(this.#party.room.timeline);
     this.changed();
   }
 
   // Browsers keep what they have of a film by its address, also damaged data. The server ignores the query.
-  #freshSource(url) {
+  #freshAddress(url) {
     const isOurs = ['clip', 'video'].includes(parsedTitle(url).kind);
-    return isOurs ? `${this.source(url)}?again=${this.#reloads}` : this.source(url);
+    const address = this.#sources.addressFor(url);
+    return isOurs ? `${address}?again=${this.#reloads}` : address;
   }
 
   // Show the server the member's token, where it requires one, and find the subtitles beside the film.
   async #enterVideos(url) {
     const { path } = parsedTitle(url);
     const directory = path.split('/').slice(0, -1).join('/');
-    const token = this.#token;
+    const { token } = this;
     try {
       // The first list is the one that admits the player.
       const top = await listVideos({ token });
       const { films } = directory ? await listVideos({ directory, token }) : top;
-      const film = films.find((one) => one.path === path);
-      if (url === this.#shownUrl) this.#offerSubtitles(film?.subtitles ?? []);
+      const found = films.find((one) => one.path === path)?.subtitles ?? [];
+      if (found.length) this.#withSubtitles((choice) => url === this.#shownUrl && choice.offer(found));
     } catch {
       // The film itself shows the same problem.
     }
+  }
+
+  // -- subtitles
+
+  #withSubtitles(use) {
+    whenLoaded(
+      () => import('./subtitle-choice.js'),
+      ({ SubtitleChoice }) => {
+        this.#subtitles ??= new SubtitleChoice(this.#video);
+        use(this.#subtitles);
+      },
+    );
+  }
+
+  #ownSubtitles(file) {
+    this.#withSubtitles((choice) => choice.takeFile(file));
   }
 
   // -- what the person should know
@@ -285,11 +194,11 @@ export class Films {
   #state(url) {
     const title = parsedTitle(url);
     const { state } = this.#recovery;
-    if (title.kind === 'file' && !this.#files.addressFor(url)) return { text: this.#request(title), buttons: ['film-copy'] };
+    if (title.kind === 'file' && !this.#sources.addressFor(url)) return { text: this.#request(title), buttons: ['film-copy'] };
     if (state === 'retrying') return { text: t('films.retrying'), buttons: [] };
     if (state) {
       const own = title.kind === 'file' ? ['film-copy'] : [];
-      return { text: this.#reason(state, url), buttons: ['film-again', ...own] };
+      return { text: this.#sources.reason(state, url), buttons: ['film-again', ...own] };
     }
     if (url && this.#accepted !== url) {
       const text = this.#warning(url, title);
@@ -304,7 +213,7 @@ export class Films {
   }
 
   #warning(url, { kind, duration }) {
-    const differs = kind === 'file' ? this.#files.differenceFor(url) : null;
+    const differs = kind === 'file' ? this.#sources.files?.differenceFor(url) : null;
     if (differs?.seconds) {
       const values = { here: clock(duration + differs.seconds), there: clock(duration) };
       return t(differs.seconds > 0 ? 'films.longer' : 'films.shorter', values);
@@ -322,60 +231,7 @@ export class Films {
       await this.#reload();
       return 'retrying';
     }
-    return diagnosis({
-      url,
-      address: this.source(url),
-      entries: this.#entries,
-      video: this.#video,
-      files: this.#files,
-      hasPlayed,
-    });
-  }
-
-  #reason(reason, url) {
-    const site = shownAddress(url).split('/')[0];
-    const ending = endingOf(parsedTitle(url).name || url);
-    return t(`films.${reason}`, { site: isolated(site), ending: ending ? ` (.${ending})` : '' });
-  }
-
-  // -- subtitles
-
-  #forgetSubtitles() {
-    this.#subtitles.hide();
-    this.#choices.clear();
-    this.#fillSubtitles('');
-  }
-
-  #fillSubtitles(chosen) {
-    const option = (value, text) => Object.assign(made('option', '', text), { value });
-    const options = [...this.#choices].map(([value, { label }]) => option(value, label));
-    element('subtitles').replaceChildren(option('', t('films.noSubtitles')), ...options);
-    element('subtitles').value = chosen;
-  }
-
-  #offerSubtitles(paths) {
-    for (const path of paths) {
-      const load = async () => (await fetch(videoAddress(path))).arrayBuffer();
-      this.#choices.set(path, { label: path.split('/').at(-1), load });
-    }
-    this.#fillSubtitles(element('subtitles').value);
-  }
-
-  #ownSubtitles(file) {
-    this.#choices.set(OWN, { label: file.name, load: () => file.arrayBuffer() });
-    this.#fillSubtitles(OWN);
-    this.#choose(OWN);
-  }
-
-  async #choose(key) {
-    const [choice, url] = [this.#choices.get(key), this.#shownUrl];
-    this.#subtitles.hide();
-    if (!choice) return;
-    const bytes = await choice.load().catch(() => null);
-    if (url !== this.#shownUrl) return;
-    if (bytes && this.#subtitles.show(bytes, choice.label)) return;
-    this.#choices.delete(key);
-    this.#fillSubtitles('');
-    showNotice(t('films.badSubtitles', { name: isolated(choice.label) }));
+    const { entries, files } = this.#sources;
+    return diagnosis({ url, address: this.#sources.addressFor(url), entries, video: this.#video, files, hasPlayed });
   }
 }

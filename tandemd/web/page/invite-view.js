@@ -14,11 +14,16 @@ export class InviteView {
   // Addresses of this computer that other devices may reach; null before the server was asked.
   #hosts = null;
 
+  #dialog = connectDialog('invite-dialog', 'invite-open', () => this.#opening());
+
   constructor(party) {
     this.#party = party;
-    connectDialog('invite-dialog', 'invite-open', () => this.#opening());
     element('invite-copy').onclick = () => this.#copy();
     element('invite-host').onchange = () => this.#link();
+  }
+
+  open() {
+    this.#dialog.open();
   }
 
   // The room has changed.
@@ -58,6 +63,7 @@ export class InviteView {
   }
 
   async #opening() {
+    this.changed();
     this.#draw();
     if (this.#hosts || !ONLY_HERE.test(new URL(serverUrl()).hostname)) return;
     const answer = await fetch(serverUrl('api/addresses')).catch(() => null);

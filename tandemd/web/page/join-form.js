@@ -12,16 +12,16 @@ import { CLIP } from './titles.js';
 export class Start {
   #identity;
   #invited;
-  #films;
+  #film;
   #begin;
   #retry = null;
 
   // invited: {roomId, pin, revives} of the link that brought us here; roomId and pin may be ''; revives: whether to start a
-  // party of this id. films: the Films of the page. begin(options): a Party's options.
-  constructor(identity, invited, films, begin) {
+  // party of this id. film: the StartFilm. begin(options): begins the party with a Party's options; its promise is rejected if that fails.
+  constructor(identity, invited, film, begin) {
     this.#identity = identity;
     this.#invited = invited;
-    this.#films = films;
+    this.#film = film;
     this.#begin = begin;
     const { ticket } = identity;
     element('name').value = ticket?.name || identity.name;
@@ -65,6 +65,12 @@ export class Start {
   complain(text) {
     say(element('start-wait'), '');
     say(element('start-error'), text);
+  }
+
+  // The party could not begin. The person may try again.
+  failed(error) {
+    this.complain(error.message);
+    element('start-button').disabled = false;
   }
 
   // A JOIN is under way.
@@ -146,17 +152,16 @@ export class Start {
     }
     try {
       const options = this.#joining ? { roomId: await this.#wantedRoom(), url: '' } : this.#newRoom();
-      this.#begin({ ...options, name, pin });
+      await this.#begin({ ...options, name, pin });
     } catch (error) {
-      this.complain(error.message);
-      button.disabled = false;
+      this.failed(error);
     }
   }
 
   #newRoom() {
-    const url = this.#films.chosen;
+    const url = this.#film.title;
     if (url && !webAddress(url)) throw new Error(t('start.noAddress'));
-    const refusal = url && this.#films.refusal(url);
+    const refusal = this.#film.refusal();
     if (refusal) throw new Error(refusal);
     return { roomId: this.#invited.roomId || `room_${randomWord(16)}`, url: webAddress(url) || CLIP };
   }

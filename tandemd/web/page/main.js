@@ -1,101 +1,34 @@
-// The start of the page: the identity, the link, and then the party itself.
+// The start of the page: the identity, the link, and the form. The party is loaded when it begins.
 
 import { tokenIn } from './auth-token.js';
-import { replaceAddress } from './browser.js';
-import { preferredLanguages } from './display.js';
-import { element, hideNotice, showConnection, showNotice, showScreen } from './dom.js';
-import { problem, waiting } from './error-texts.js';
-import { Films } from './films.js';
+import { preferredLanguages, replaceAddress } from './browser.js';
+import { element } from './dom.js';
+import { FilmSources } from './film-sources.js';
 import { Identity } from './identity.js';
 import { Start } from './join-form.js';
 import { chooseLanguage, t, translatePage } from './language.js';
-import { Party } from './room-controller.js';
-import { PartyView } from './room-view.js';
-import { serverUrl } from './server-url.js';
+import { loadStyle } from './lazy.js';
+import { StartFilm } from './start-film.js';
 
-function address(roomId) {
-  // The PIN must not stay where it is seen and copied.
-  replaceAddress(serverUrl(roomId ? `?room=${encodeURIComponent(roomId)}` : ''));
-}
+const PARTY_STYLES = ['party.css', 'films.css'];
 
 function run(identity, invited) {
-  const films = new Films();
-  let party = null;
-  let view = null;
-  const begin = (options) => {
-    party = new Party(element('video'), identity, options, {
-      state: (state, error) => entered(state, error),
-      changed: (what) => {
-        view?.changed(what);
-        films.changed();
-      },
-      source: (url) => films.source(url),
-      knock: (message) => view?.knock(message),
-      problem: (text, code) => showNotice(code ? problem(code, text) : text),
+  const sources = new FilmSources(element('video'));
+  const film = new StartFilm(sources);
+  const begin = async (options) => {
+    const parts = [import('./party-page.js'), ...PARTY_STYLES.map(loadStyle)];
+    const [{ PartyPage }] = await Promise.all(parts).catch(() => {
+      throw new Error(t('start.unreachable'));
     });
-    films.attach(party);
-    view = new PartyView(party);
-    address(options.roomId);
-    party.start();
+    return new PartyPage({ identity, invited, start, film, sources }, options);
   };
-  const start = new Start(identity, invited, films, begin);
-
-  const retry = (name, pin) => party.retry(name, pin);
-
-  // Whether the JOIN has created the room although the person was invited to one.
-  function isDead() {
-    const { room, ticket } = party;
-    return Boolean(invited.roomId) && !invited.revives && !ticket && room.seq === 1 && room.users.size === 1;
-  }
-
-  function entered(state, error) {
-    showConnection(state);
-    view?.changed('connection');
-    switch (state) {
-      case 'connected':
-        hideNotice();
-        if (!element('party').hidden) break;
-        if (isDead()) {
-          party.leave();
-          start.ended(invited.roomId);
-          break;
-        }
-        showScreen('party');
-        element('play').focus({ preventScroll: true });
-        break;
-      case 'connecting':
-      case 'joining':
-        start.busy();
-        break;
-      case 'waiting':
-        if (element('party').hidden) start.waits(error, retry);
-        else showNotice(waiting(error), { label: t('start.again'), run: () => party.connection.join() });
-        break;
-      case 'refused':
-        hideNotice();
-        if (!element('party').hidden) party.rest();
-        start.refused(error, retry, party.clock.known ? party.clock.now() : null);
-        break;
-      case 'elsewhere':
-        party.rest();
-        showNotice(t('party.elsewhere'), {
-          label: t('party.continueHere'),
-          run: () => party.connection.join(),
-        });
-        break;
-    }
-  }
-
-  element('leave').onclick = () => {
-    party.leave();
-    location.assign(serverUrl());
-  };
+  const start = new Start(identity, invited, film, begin);
 
   // A reload: this tab was in the party already.
   const memory = invited.roomId ? identity.recall(invited.roomId) : {};
   if (memory.token) {
-    element('start-button').disabled = true;
-    begin({ roomId: invited.roomId, pin: '', name: identity.name, url: '' });
+    start.busy();
+    begin({ roomId: invited.roomId, pin: '', name: identity.name, url: '' }).catch((error) => start.failed(error));
   }
 }
 
@@ -106,7 +39,7 @@ const query = new URLSearchParams(location.search);
 const asked = query.get('room') ?? query.get('tandemRoom') ?? '';
 const token = tokenIn(location.hash);
 if (token) {
-  // It must not stay where it is seen and copied either.
+  // It must not stay where it is seen and copied.
   replaceAddress(location.pathname + location.search);
   identity.take(token);
 } else {

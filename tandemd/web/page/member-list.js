@@ -1,9 +1,9 @@
 // The members with their permissions, and the host's actions for each.
 
-import { Dismissal } from './confirm-dialog.js';
 import { element, label, made, madeButton, nameNode, say } from './dom.js';
 import { span } from './error-texts.js';
 import { t } from './language.js';
+import { whenLoaded } from './lazy.js';
 import { Menu } from './menu.js';
 import { isolated } from './text.js';
 
@@ -53,16 +53,13 @@ class Person {
 
 export class People {
   #party;
-  #isInCall;
   #menu = new Menu('member-menu');
-  #dismissal = new Dismissal();
+  #dismissal = null;
   #persons = new Map();
   #shownBarred = '';
 
-  // isInCall(userId): whether a member takes part in the call.
-  constructor(party, isInCall) {
+  constructor(party) {
     this.#party = party;
-    this.#isInCall = isInCall;
     // A kick ends by itself.
     setInterval(() => this.#barred(), BARRED_EVERY_MS);
   }
@@ -104,7 +101,7 @@ export class People {
         controls: !isHost && room.controllers.has(userId),
         buffering: status === 'buffering',
         away: status === 'away',
-        inCall: this.#isInCall(userId),
+        inCall: room.inCall.get(userId) === true,
         reconnecting: userId === me && connection.state !== 'connected',
       };
       const hasMenu = host && userId !== me;
@@ -135,12 +132,16 @@ export class People {
     ];
   }
 
-  async #sendOut(userId, banning) {
-    const { room, hosting } = this.#party;
-    const sure = await this.#dismissal.ask(room.users.get(userId) || t('guest'), banning);
-    if (!sure) return;
-    if (banning) hosting.ban(userId, sure.reason, sure.byAddress);
-    else hosting.kick(userId, sure.reason);
+  #sendOut(userId, banning) {
+    const use = async ({ Dismissal }) => {
+      this.#dismissal ??= new Dismissal();
+      const { room, hosting } = this.#party;
+      const sure = await this.#dismissal.ask(room.users.get(userId) || t('guest'), banning);
+      if (!sure) return;
+      if (banning) hosting.ban(userId, sure.reason, sure.byAddress);
+      else hosting.kick(userId, sure.reason);
+    };
+    whenLoaded(() => import('./confirm-dialog.js'), use);
   }
 
   // The kicked and banned users, which only the host is told.

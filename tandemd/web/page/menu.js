@@ -1,6 +1,6 @@
 // A menu that opens at a button. Arrow keys go through it; Escape, Tab and a click elsewhere close it.
 
-import { Popover } from './browser.js';
+import { Popover } from './overlays.js';
 import { element, madeButton } from './dom.js';
 import { plainKey } from './shortcuts.js';
 

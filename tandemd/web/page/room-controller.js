@@ -1,6 +1,6 @@
 // A party of this page: the party of the client library, with the identity of this tab, and the problems as texts.
 
-import { Party as ClientParty } from '../client/index.js';
+import { Party as ClientParty } from '../client/party.js';
 import { environment } from './browser.js';
 import { Hosting } from './host-actions.js';
 import { t } from './language.js';

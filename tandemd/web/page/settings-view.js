@@ -12,6 +12,10 @@ export class SettingsView {
     this.#party = party;
     const { hosting } = party;
     const dialog = connectDialog('settings-dialog', 'settings-open');
+    this.open = () => {
+      this.changed();
+      dialog.open();
+    };
     this.#switch('guest-control', (on) => hosting.letGuestsControl(on));
     this.#switch('lock', (on) => hosting.lock(on));
     element('rename-form').addEventListener('submit', (event) => {
@@ -31,7 +35,6 @@ export class SettingsView {
   // The room has changed.
   changed() {
     const { me, room, host, ticket } = this.#party;
-    element('locked-tag').hidden = !room.locked;
     element('lock').checked = room.locked;
     element('lock-row').hidden = !host;
     element('guest-control').checked = room.guestControl;

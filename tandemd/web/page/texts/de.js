@@ -39,6 +39,8 @@ export default {
   'start.tooManyCodes': 'Zu viele Codes versucht. Warte eine Minute und versuche es dann noch einmal.',
   'start.unreachable': 'Der Server ist nicht erreichbar. Versuche es gleich noch einmal.',
 
+  'part.missing': 'Dieser Teil der Seite konnte nicht geladen werden: Der Server ist nicht erreichbar. Versuche es gleich noch einmal.',
+
   'connection.offline': 'Nicht verbunden',
   'connection.connecting': 'Verbindet…',
   'connection.joining': 'Tritt bei…',

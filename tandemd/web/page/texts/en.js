@@ -42,6 +42,8 @@ export default {
   'start.tooManyCodes': 'Too many codes tried. Wait a minute, then try again.',
   'start.unreachable': 'The server cannot be reached. Try again in a moment.',
 
+  'part.missing': 'This part of the page could not be loaded: the server cannot be reached. Try again in a moment.',
+
   'connection.offline': 'Not connected',
   'connection.connecting': 'Connecting…',
   'connection.joining': 'Joining…',

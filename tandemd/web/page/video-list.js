@@ -1,52 +1,14 @@
-// The ways to choose a film other than its address: a file of this computer, a film of the server, or a file dropped on the
-// page.
+// The dialog with the films of the server.
 
 import { connectDialog } from './dialogs.js';
 import { element, made, madeButton, say } from './dom.js';
 import { t } from './language.js';
-import { serverUrl } from './server-url.js';
+import { shownBytes } from './numbers.js';
+import { listVideos } from './server-films.js';
 import { videoTitle } from './titles.js';
 
 const SEARCH_AFTER_MS = 250;
-const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
 
-// A number of bytes for people.
-export function shownBytes(bytes) {
-  const power = Math.min(UNITS.length - 1, Math.floor(Math.log10(Math.max(1, bytes)) / 3));
-  const value = bytes / 1000 ** power;
-  return `${value.toLocaleString(document.documentElement.lang, { maximumFractionDigits: value < 10 ? 1 : 0 })} ${UNITS[power]}`;
-}
-
-const escaped = (path) => path.split('/').map(encodeURIComponent).join('/');
-
-// The address of a film of the server, or of its subtitles.
-export const videoAddress = (path) => serverUrl(`videos/${escaped(path)}`);
-
-/*
- * Return the list of a directory of the server, or of a search.
- * token: a member's, '' for none: the server may require it. Rejected with an Error that has the HTTP status.
- */
-export async function listVideos({ directory = '', search = '', token = '' }) {
-  const query = search ? `?search=${encodeURIComponent(search)}` : '';
-  const path = directory && !search ? `${escaped(directory)}/` : '';
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
-  const answer = await fetch(serverUrl(`videos/${path}${query}`), { headers });
-  if (!answer.ok) throw Object.assign(new Error(`HTTP ${answer.status}`), { status: answer.status });
-  return answer.json();
-}
-
-// Connect a button with its input for a file of this computer. chosen(file).
-export function onFile(button, input, chosen) {
-  button.onclick = () => input.click();
-  input.onchange = () => {
-    const [file] = input.files;
-    if (file) chosen(file);
-    // So that the same file can be chosen again.
-    input.value = '';
-  };
-}
-
-// The dialog with the films of the server.
 export class VideoList {
   #dialog;
   #token;
@@ -138,21 +100,4 @@ export class VideoList {
     this.#dialog.close();
     this.#chosen(videoTitle(path), path);
   }
-}
-
-/*
- * Listen for files and links that are dropped on the page. file(file), link(address): called with the first of them.
- */
-export function onDrop({ file, link }) {
-  const kinds = ['files', 'text/uri-list'];
-  const wanted = (event) => [...(event.dataTransfer?.types ?? [])].some((type) => kinds.includes(type.toLowerCase()));
-  document.addEventListener('dragover', (event) => wanted(event) && event.preventDefault());
-  document.addEventListener('drop', (event) => {
-    // Text fields take links by themselves.
-    if (!wanted(event) || event.target.closest?.('input, textarea')) return;
-    event.preventDefault();
-    const [dropped] = event.dataTransfer.files;
-    if (dropped) file(dropped);
-    else link(event.dataTransfer.getData('text/uri-list').split('\n').find((line) => line && !line.startsWith('#'))?.trim() ?? '');
-  });
 }
