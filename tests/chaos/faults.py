@@ -100,7 +100,7 @@ async def slow_redis(stage: Stage) -> None:
     for way in ("requests", "replies"):
         for subscriptions in (False, True):
             proxy.slow(way, 0.15, 0.2, subscriptions=subscriptions)
-    await stage.wait(stage.random.uniform(5, 30) if stage.long else 5)
+    await stage.wait(stage.random.uniform(5, 30) if stage.long else 2.5)
     proxy.let_go()
 
 
@@ -108,7 +108,7 @@ async def late_answers(stage: Stage) -> None:
     """A node hears of others' changes long before it gets Redis' answers."""
     proxy = stage.node().proxy
     proxy.slow("replies", 0.15)
-    await stage.wait(stage.random.uniform(5, 30) if stage.long else 5)
+    await stage.wait(stage.random.uniform(5, 30) if stage.long else 2.5)
     proxy.let_go()
 
 
@@ -116,7 +116,7 @@ async def late_news(stage: Stage) -> None:
     """A node gets Redis' answers long before it hears of others' changes."""
     proxy = stage.node().proxy
     proxy.slow("replies", 0.3, 0.3, subscriptions=True)
-    await stage.wait(stage.random.uniform(5, 30) if stage.long else 5)
+    await stage.wait(stage.random.uniform(5, 30) if stage.long else 2.5)
     proxy.let_go()
 
 

@@ -19,7 +19,7 @@ from tandemd.interfaces import CommitResult, IRoomStore, IStoreEventHandler, Sna
 from tandemd.rules.state import Commit, Room
 from tandemd.store.redis.store import RedisStore
 
-from ..support.patience import TEST_LIMIT_SECONDS
+from ..support.patience import PATIENCE_SECONDS, TEST_LIMIT_SECONDS
 from ..support.private_servers import Redis
 from .checker import Checker, History
 from .client import Client, NewClient
@@ -452,7 +452,8 @@ class RelayTests(TestCase):
 class NodeTests(CheckerTestCase):
     """A node dies, with a member that never comes back, and is started again."""
 
-    async def _restarted_as(self, prefix: str, *, host: bool = False) -> list[str]:
+    async def _restarted_as(self, prefix: str, *, host: bool = False, within: float = PATIENCE_SECONDS) -> list[str]:
+        """Return the objections. within: fair seconds in which the others are told that the member has left, if they ever are."""
         await self.scene(grace=1.0, layout=((4, 0),))
         self.party.rest()
         gone = next(
@@ -477,7 +478,7 @@ class NodeTests(CheckerTestCase):
         left = lambda: all(  # noqa: E731
             any(m["type"] == "USER_LEFT" and m["userId"] == gone.user for m in c.history.heard()) for c in others
         )
-        await self.party.clock.until(left)
+        await self.party.clock.until(left, within)
         return await self.judge()
 
     async def test_with_a_boot_of_its_own(self) -> None:
@@ -491,7 +492,7 @@ class NodeTests(CheckerTestCase):
         self.assertIn(others[0].host, [client.user for client in others])
 
     async def test_with_the_boot_of_the_one_that_died(self) -> None:
-        self.assertSeen(await self._restarted_as("a/1/"), "is gone for long")
+        self.assertSeen(await self._restarted_as("a/1/", within=5.0), "is gone for long")
 
 
 class ArchiveTests(CheckerTestCase):

@@ -27,7 +27,8 @@ from .patience import PATIENCE_SECONDS, TEST_LIMIT_SECONDS, until, wait_for_end
 from .private_servers import die_with_parent
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+"""In order of preference: the headless shell has the same engine, and a page costs it 0.8 s of CPU, instead of 2.2 s."""
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required"]
 VIEW = {"width": 1280, "height": 800}
 

@@ -80,7 +80,9 @@ class AbilitiesTests(BrowserTestCase):
         host.click("#invite-dialog .close")
         if host.is_visible("#fullscreen"):
             host.click("#fullscreen")
-            host.evaluate("document.exitFullscreen?.().catch(() => {})")
+            if "requestFullscreen" not in script:
+                host.wait_for_function("() => document.fullscreenElement")
+                host.evaluate("document.exitFullscreen()")
         host.click("#people-tab")
         host.click("#people li:last-child button")
         host.click("[role=menuitem] >> text=Let them control")
