@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg2
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 
 from ..support.daemon_process import Daemon
@@ -113,8 +114,7 @@ class Cluster:
             await node.proxy.start()
         first, *others = self.nodes
         await first.start()
-        for node in others:
-            await node.start()
+        await gatherResults([Deferred.fromCoroutine(node.start()) for node in others])
 
     async def stop(self) -> None:
         """End everything."""
