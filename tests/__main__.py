@@ -305,7 +305,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests", description="Run the suite.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="what to run, such as test_rules; everything without")
     parser.add_argument(
-        "-j", "--jobs", type=int, default=4, help="modules at once (default: 4: they wait more than they work)"
+        "-j",
+        "--jobs",
+        type=int,
+        help="modules at once (default: 5, as they wait more than they work, and 4 with --busy)",
     )
     parser.add_argument(
         "--seed", default="", help="run modules, classes and tests in an order made from this; `random` for any"
@@ -322,6 +325,7 @@ def main() -> int:
         "--kept", default=str(KEPT), metavar="DIR", help="for the files of failures (default: _trial_temp_failed)"
     )
     options = parser.parse_args()
+    options.jobs = options.jobs or (4 if options.busy else 5)
     names = [name.removeprefix("tests.") for name in options.names] or _module_names()
     seed = str(random.randrange(1, 1_000_000)) if options.seed == "random" else options.seed
     if seed and not seed.isdecimal():
