@@ -136,15 +136,6 @@ class RoomSessions:
         session.pending_frames = [(0, frame) for frame in merged(self.pending, session)]
         self._be_ahead(session)
 
-    def sessions_behind(self) -> tuple[Collection[Session], Collection[Session]]:
-        """Return the sessions that have yet to receive all pending frames, and the others, which then have them as their own."""
-        ahead = self.ahead
-        for session in ahead:
-            self.take(session)
-            session.ahead = 0
-        self.ahead = {}
-        return [session for session in self._sessions.values() if session not in ahead], ahead
-
     def timer_fired(self) -> None:
         """Write the gathered frames."""
         self._timer = None
@@ -225,15 +216,21 @@ class Outbox:
         sessions, self._sessions = self._sessions, []
         count = 0
         for group in groups:
-            if group.ahead:
-                members, others = group.sessions_behind()
-                sessions += others
-            else:
-                members = tuple(group.members())
             frames, group.pending = group.pending, []
             group.is_due = False
             if group.is_large:
                 group.stop_gathering()
+            if group.ahead:
+                ahead, group.ahead = group.ahead, {}
+                members = [session for session in group.members() if session not in ahead]
+                for session in ahead:
+                    own = merged(frames, session)
+                    session.ahead = 0
+                    if own:
+                        count += len(own)
+                        _write(session, own[0] if len(own) == 1 else b"".join(own))
+            else:
+                members = list(group.members())
             joined = frames[0] if len(frames) == 1 else b"".join(frames)
             size = len(joined)
             for session in members:
@@ -254,16 +251,14 @@ class Outbox:
                     session.write_rest(memoryview(joined)[sent:])
             count += len(frames) * len(members)
         for session in sessions:
-            own = session.pending_frames
-            if own:
+            if session.pending_frames:
                 own_group = session.group
                 if own_group is not None and own_group.pending:
                     own_group.take(session)
-                    own = session.pending_frames
-                session.pending_frames = []
+                extras, session.pending_frames = session.pending_frames, []
                 session.relayed = 0
-                count += len(own)
-                _write(session, own[0][1] if len(own) == 1 else b"".join([frame for _, frame in own]))
+                count += len(extras)
+                _write(session, extras[0][1] if len(extras) == 1 else b"".join([frame for _, frame in extras]))
         self._deliveries.value += count
 
 
@@ -280,13 +275,17 @@ def _write(session: Session, data: bytes) -> None:
         session.write(data)
 
 
-def merged(frames: list[bytes], session: Session) -> Iterable[bytes]:
-    """Yield those frames of a group that a session has yet to receive, with its own frames in their places between them."""
+def merged(frames: list[bytes], session: Session) -> list[bytes]:
+    """Return those frames of a group that a session has yet to receive, with its own frames in their places between them."""
     own, session.pending_frames = session.pending_frames, []
     session.relayed = 0
     at = session.ahead
+    if not own:
+        return frames[at:]
+    found: list[bytes] = []
     for position, frame in own:
-        yield from frames[at:position]
-        at = max(at, position)
-        yield frame
-    yield from frames[at:]
+        if position > at:
+            found += frames[at:position]
+            at = position
+        found.append(frame)
+    return found + frames[at:] if at < len(frames) else found

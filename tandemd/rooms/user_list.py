@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from .. import messages as m
 from ..messages.framing import text_header
-from ..rules.join import user_of
+from ..rules.join import users_of
 from ..rules.state import Member
 
 LARGE_ROOM_MEMBERS = 100
@@ -49,7 +49,7 @@ class UserList:
         if member is None:
             self._remove(user_id)
             return
-        user = user_of(member)
+        (user,) = users_of((member,))
         if self._users.get(user_id) != user:
             self._users[user_id] = user
             block = self._block_of.get(user_id) or self._last_block()

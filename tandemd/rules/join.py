@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -104,14 +105,15 @@ def _admit(room: Room, command: Command, body: Enter, name: str | None, claimed:
         if old.user_id in room.moderation.delegates:
             changes["moderation"] = room.moderation.without(old.user_id)
         messages += user_left(room, old.user_id)
+    in_call = _not_in_call(body)
     changes[MEMBER + user] = Member(
         user, name, command.conn, order, now, address=body.address, token=body.new_token,
         identity_proven=body.id is not None, nonce=command.nonce,
         role=body.role, name_from_token=body.named, since=room.seq + 1, follows=body.follows, schedules=body.schedules,
         successor_of=claimed.user_id if claimed is not None and old is None else "",
-        in_call=_not_in_call(body),
+        in_call=in_call,
     )  # fmt: skip
-    messages.append(_joined(room, user, name, body))
+    messages.append(_joined(room, user, name, in_call))
     if old is not None or _becomes_host(room, body.role):
         changes["host"] = user
         messages.append(host_changed(room, user))
@@ -120,7 +122,11 @@ def _admit(room: Room, command: Command, body: Enter, name: str | None, claimed:
     if room.seq == 0:
         changes["settings"] = msgspec.structs.replace(room.settings, pin=body.pin, invite=body.invite)
     details = {"username": name} if old is None else {"username": name, "was": old.user_id}
-    decision = Decision(EventType.USER_JOINED, changes, number_parts(*messages), details, skip=user, reschedule=True)
+    # Most newcomers begin and end no wait. A look for the next one would copy the room.
+    reschedule = claimed is not None or "host" in changes or room.empty_since != 0.0
+    decision = Decision(
+        EventType.USER_JOINED, changes, number_parts(*messages), details, skip=user, reschedule=reschedule
+    )
     # A host from a token replaces an elected guest, for whose player the room no longer waits.
     return release(room, decision, now) if "host" in changes else decision
 
@@ -170,7 +176,7 @@ def _come_back(room: Room, member: Member, command: Command, body: Enter, name: 
     skip = ""
     if not (body.resume and by_token):
         skip = member.user_id
-        messages = [_joined(room, member.user_id, back.username, body)]
+        messages = [_joined(room, member.user_id, back.username, _not_in_call(body))]
         if host == member.user_id:
             messages.append(host_changed(room, host))
     event = EventType.USER_RESUMED if body.resume and by_token else EventType.USER_REJOINED
@@ -204,8 +210,8 @@ def _earlier(member: Member, address: str) -> tuple[str, ...]:
     return tuple(other for other in others if other)[:MAX_EARLIER_ADDRESSES]
 
 
-def _joined(room: Room, user: str, name: str | None, body: Enter) -> m.UserJoined:
-    return m.UserJoined(seq=room.seq + 1, prev=room.prev, user_id=user, username=name, in_call=_not_in_call(body))
+def _joined(room: Room, user: str, name: str | None, in_call: bool | None) -> m.UserJoined:
+    return m.UserJoined(seq=room.seq + 1, prev=room.prev, user_id=user, username=name, in_call=in_call)
 
 
 def _not_in_call(body: Enter) -> bool | None:
@@ -297,10 +303,12 @@ def present_state(
     return told
 
 
-def user_of(member: Member) -> m.User:
-    """Return a member as others see it."""
-    status = None if member.status == WATCHING else member.status
-    return m.User(member.user_id, member.username, status, member.in_call)
+def users_of(members: Iterable[Member]) -> list[m.User]:
+    """Return members as others see them."""
+    return [
+        m.User(member.user_id, member.username, None if member.status == WATCHING else member.status, member.in_call)
+        for member in members
+    ]
 
 
 def state_of(
@@ -327,7 +335,7 @@ def state_of(
         is_playing=room.playback.playing,
         host_user_id=room.host or None,
         guest_control_enabled=room.settings.guest_control,
-        users=[user_of(member) for member in room.members.values()] if with_users else [],
+        users=users_of(room.members.values()) if with_users else [],
         epoch=room.epoch,
         seq=room.seq,
         prev=room.prev,

@@ -330,24 +330,26 @@ class Room:
 
     def _assign_member(self, user: str, member: Member | None) -> None:
         before = self.members.get(user)
-        old = before.address if before is not None else ""
-        new = member.address if member is not None else ""
-        if old != new:
-            self._count_address(old, -1)
-            self._count_address(new, 1)
-        if before is not None and not before.conn:
-            del self.lost[user]
+        if before is not None:
+            if not before.conn:
+                del self.lost[user]
+            if member is None or member.address != before.address:
+                self._count_address(before.address, -1)
         if member is None:
             self.members.pop(user, None)
             return
+        if before is None or member.address != before.address:
+            self._count_address(member.address, 1)
         self.members[user] = member
         if not member.conn:
             self.lost[user] = member.lost_at
 
     def _count_address(self, address: str, change: int) -> None:
         for scope in scopes(address):
-            self.scope_counts[scope.name] = count = self.scope_counts.get(scope.name, 0) + change
-            if not count:
+            count = self.scope_counts.get(scope.name, 0) + change
+            if count:
+                self.scope_counts[scope.name] = count
+            else:
                 del self.scope_counts[scope.name]
 
     def _assign_one(self, kind: str, user: str, value: Any) -> None:
