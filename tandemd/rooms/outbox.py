@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ..metrics import Counter
+from ..util.time_slicer import TimeSlicer
 from .session import Session
 
 if TYPE_CHECKING:
@@ -163,6 +164,7 @@ class Outbox:
         self._groups: list[RoomSessions] = []
         self._sessions: list[Session] = []
         self._scheduled = False
+        self._slicer = TimeSlicer(clock)
 
     def group_is_due(self, group: RoomSessions) -> None:
         """Write the pending frames of a group at the end of this reactor iteration."""
@@ -181,6 +183,13 @@ class Outbox:
             self._schedule()
         group = session.group
         session.pending_frames.append((len(group.pending) if group is not None else 0, frame))
+
+    def stream(self, sessions: Iterable[Session], pieces: Iterable[bytes]) -> None:
+        """Send the same long output to sessions that have left their group, in slices of time.
+
+        A session that is in a group again before its turn does not receive it.
+        """
+        self._slicer.run(_stream(sessions, pieces))
 
     def take(self, session: Session, group: RoomSessions) -> None:
         """Send a session the pending frames of its group, at the end of this reactor iteration."""
@@ -260,6 +269,13 @@ class Outbox:
                 count += len(extras)
                 _write(session, extras[0][1] if len(extras) == 1 else b"".join([frame for _, frame in extras]))
         self._deliveries.value += count
+
+
+def _stream(sessions: Iterable[Session], pieces: Iterable[bytes]) -> Iterator[None]:
+    for session in sessions:
+        if session.group is None and not session.gone:
+            session.stream(iter(pieces))
+        yield
 
 
 def _write(session: Session, data: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from ..rules.join import present_state
 from ..rules.state import MEMBER, Commit, Member, Room, Version
 from .command_queue import CommandQueue
 from .commit_tail import MAX_BYTES, CommitTail, size_of_changes
+from .departure_frames import DepartureFrames
 from .joining.pending_joins import PendingJoins
 from .log_follower import LogFollower
 from .metrics import RoomMetrics
@@ -209,9 +210,6 @@ class RoomReplica:
         """Move to the version of a commit, and send its messages to the members here."""
         room = self.room
         room.apply(commit)
-        if commit.closes and commit.event == EventType.ROOM_CLOSED:
-            # The sessions leave the group below.
-            self.group.send(_frames(private_messages.for_closed_room(commit)))
         self._metrics.commits[commit.event or SILENT] += 1
         size = 0
         if commit.changes:
@@ -222,10 +220,8 @@ class RoomReplica:
                     self._reconcile(name[2:], commit, removed)
                     if self._user_list is not None:
                         self._user_list.update(name[2:], room.members.get(name[2:]))
-            if removed and commit.event in private_messages.REMOVAL_EVENTS:
-                frames = _frames(private_messages.for_removed_members(room, commit))
-                for session in removed:
-                    session.send(frames)
+            if removed:
+                self._tell_removed(removed, commit)
         group = self.group
         for message in commit.messages:
             frame = text_frame(m.encode(message))
@@ -276,6 +272,25 @@ class RoomReplica:
             session.detached = member is not None
             removed.append(session)
 
+    def _tell_removed(self, removed: list[Session], commit: Commit) -> None:
+        """Tell sessions why their members were removed, and let old clients take all members from their screens."""
+        if commit.event == EventType.ROOM_CLOSED:
+            notice = private_messages.for_closed_room(commit)
+            users = [name[2:] for name in commit.changes]
+        elif commit.event in private_messages.REMOVAL_EVENTS:
+            notice = private_messages.for_removed_members(commit)
+            users = list(self.room.members)
+        else:
+            return
+        frames = text_frame(m.encode(notice))
+        departures = DepartureFrames(users)
+        if len(departures) <= 1:
+            frames += b"".join(departures)
+        for session in removed:
+            session.send(frames)
+        if len(departures) > 1:
+            self.group.outbox.stream(removed, departures)
+
     # -- due time
 
     def _schedule(self, min_delay: float = 0.0) -> None:
@@ -295,7 +310,3 @@ class RoomReplica:
         finally:
             if self.room.due and self._timer is None and not self.room.closed:
                 self._schedule(DUE_RETRY_SECONDS)
-
-
-def _frames(messages: Iterable[m.ServerMessage]) -> bytes:
-    return b"".join(text_frame(m.encode(message)) for message in messages)

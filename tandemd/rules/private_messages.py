@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from .. import messages as m
 from . import moderation
 from .event_types import EventType
 from .permissions import own_control
-from .state import MEMBER, Commit, Room
+from .state import Commit, Room
 
 REMOVAL_EVENTS = frozenset((EventType.USER_KICKED, EventType.USER_BANNED))
 NEWCOMER_EVENTS = frozenset((EventType.NEWCOMER_ADMITTED, EventType.NEWCOMER_REFUSED))
@@ -14,37 +16,35 @@ NEWCOMER_EVENTS = frozenset((EventType.NEWCOMER_ADMITTED, EventType.NEWCOMER_REF
 CONTROL_EVENTS = frozenset((EventType.GUEST_CONTROL, EventType.CONTROL_DELEGATED))
 
 
-def for_removed_members(room: Room, commit: Commit) -> list[m.ServerMessage]:
-    """Return the messages for the sessions of members that a commit has kicked or banned.
+def for_removed_members(commit: Commit) -> m.ServerMessage:
+    """Return the message for the sessions of members that a commit has kicked or banned.
 
     Their connections stay open, because old clients reconnect at once after a close. Old clients do not know KICKED either, so
-    that they get a departure of each other member.
+    that they get the `departures` of the other members.
     """
     details = commit.details or {}
     until = details.get("until")
-    messages: list[m.ServerMessage] = [
-        m.Kicked(
-            by=commit.user,
-            banned=until is None,
-            reason=details.get("why"),
-            retry_after_ms=None if until is None else int((until - commit.at) * 1000),
-        )
-    ]
-    for user in room.members:
-        messages += [m.LegacyLeave(user_id=user), m.UserLeft(user_id=user)]
-    return messages
+    return m.Kicked(
+        by=commit.user,
+        banned=until is None,
+        reason=details.get("why"),
+        retry_after_ms=None if until is None else int((until - commit.at) * 1000),
+    )
 
 
-def for_closed_room(commit: Commit) -> list[m.ServerMessage]:
-    """Return the messages for the members of a room that an administrator has closed.
+def for_closed_room(commit: Commit) -> m.ServerMessage:
+    """Return the message for the members of a room that an administrator has closed.
 
-    As with KICKED, connections stay open, and old clients get a departure of each member.
+    As with KICKED, connections stay open, and old clients get the `departures` of all members.
     """
-    messages: list[m.ServerMessage] = [m.RoomClosed(reason=(commit.details or {}).get("why"))]
-    for name in commit.changes:
-        user = name.removeprefix(MEMBER)
-        messages += [m.LegacyLeave(user_id=user), m.UserLeft(user_id=user)]
-    return messages
+    return m.RoomClosed(reason=(commit.details or {}).get("why"))
+
+
+def departures(users: Iterable[str]) -> Iterator[m.ServerMessage]:
+    """Yield the departures of members, for clients that have no part in the room any more."""
+    for user in users:
+        yield m.LegacyLeave(user_id=user)
+        yield m.UserLeft(user_id=user)
 
 
 def for_controllers(room: Room, commit: Commit) -> dict[str, m.ServerMessage]:

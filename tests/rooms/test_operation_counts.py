@@ -19,8 +19,9 @@ from tandemd.config.schema import Limits
 from tandemd.errors import RequestError
 from tandemd.ratelimit.spending import RESERVED
 from tandemd.rooms.joining.pending_joins import RETRIES_PER_ITERATION
+from tandemd.rooms.queued_command import QueuedCommand
 from tandemd.rooms.session import Session
-from tandemd.rules.commands import Command, Enter, Lost, NodeLost
+from tandemd.rules.commands import Close, Command, Enter, Lost, NodeLost
 from tandemd.rules.engine import Rules, commit_of
 from tandemd.rules.state import Room
 from tests.support.settings import rule_settings
@@ -50,18 +51,22 @@ def operations(act: Callable[[], object]) -> int:
 
 
 class SilentWire:
-    """A connection whose client is there and says nothing. told: the written frames."""
+    """A connection whose client is there, says nothing, and reads no more than the first piece of what comes in pieces.
+
+    told: the written frames. streams: what came in pieces.
+    """
 
     def __init__(self) -> None:
         self.told = 0
         self.probed = 0
+        self.streams: list[Iterator[bytes]] = []
 
     def write(self, data: bytes) -> None:
         self.told += 1
 
     def stream(self, pieces: Iterator[bytes]) -> None:
-        for piece in pieces:
-            self.write(piece)
+        self.write(next(pieces))
+        self.streams.append(pieces)
 
     def close(self, code: int, reason: str) -> None:
         """Nothing."""
@@ -120,15 +125,19 @@ class Node:
 
     def settle(self) -> list[int]:
         """Let the reactor turn until all is done; return how many JOINs were decided in each turn."""
+        return self.turns(lambda: self.decided)
+
+    def turns(self, count: Callable[[], int]) -> list[int]:
+        """Let the reactor turn until all is done; return by how much a count grows in each turn."""
         turns = [0]
         while due := [call for call in self.clock.calls if call.getTime() <= self.clock.seconds()]:
-            before = self.decided
+            before = count()
             for call in due:
                 if call.active():
                     self.clock.calls.remove(call)
                     call.called = 1
                     call.func(*call.args, **call.kw)
-            turns.append(self.decided - before)
+            turns.append(count() - before)
         return turns
 
     def cost(self, act: Callable[[], object]) -> tuple[int, int]:
@@ -312,16 +321,27 @@ class RoomsTest(SynchronousTestCase):
 
 
 class LargeRoomTest(SynchronousTestCase):
-    """A JOIN, a line of chat and the loss of a connection visit no other members."""
+    """A JOIN, a line of chat, a kick and the loss of a connection visit no other members. Longer work is done in slices."""
+
+    def full(self, members: int) -> tuple[Node, list[Session]]:
+        """Return a room with so many members, and their sessions. The first is host."""
+        node = Node(self, rules=rule_settings(members_per_room=10_001))
+        sessions = [node.join(f"user {i}") for i in range(members)]
+        node.clock.advance(1.0)
+        node.settle()
+        return node, sessions
+
+    def streams(self, session: Session) -> list[Iterator[bytes]]:
+        return cast(SilentWire, session._transport).streams
 
     def test_an_event_costs_nothing_for_other_members(self) -> None:
         costs: dict[str, list[int]] = {}
-        for members in SIZES:
-            node = Node(self, rules=rule_settings(members_per_room=10_000))
-            sessions = [node.join(f"user {i}") for i in range(members)]
-            node.clock.advance(1.0)
-            node.settle()
+        for members in (*SIZES, 10_000):
+            node, sessions = self.full(members)
             for name, act in {
+                "kick": lambda node=node, sessions=sessions: node.rooms.receive(
+                    sessions[0], m.Kick(target_user_id="user 4")
+                ),
                 "chat": lambda node=node, sessions=sessions: node.rooms.receive(sessions[1], m.Chat(text="x")),
                 "join": lambda node=node: node.join("new"),
                 "lost": lambda node=node, sessions=sessions: node.rooms.closed(sessions[2]),
@@ -329,7 +349,36 @@ class LargeRoomTest(SynchronousTestCase):
             }.items():
                 costs.setdefault(name, []).append(node.cost(act)[1])
         for name, counts in costs.items():
-            self.assertLess(max(counts), 1.2 * min(counts) + 100, f"{name}: {counts}")
+            # The first block of the departures has all members of a room of 250, but it is no longer in a room of 10 000.
+            self.assertLess(max(counts), 1.2 * counts[0] + 100, f"{name}: {counts}")
+
+    def test_a_kick_tells_the_departure_of_each_member(self) -> None:
+        node, sessions = self.full(1000)
+        before = len(self.streams(sessions[4]))
+        node.rooms.receive(sessions[0], m.Kick(target_user_id="user 4"))
+        node.settle()
+        (rest,) = self.streams(sessions[4])[before:]
+        self.assertEqual(b"".join(rest).count(b"USER_LEFT"), 1000 - 1 - 256)
+
+    def test_the_end_of_a_room_is_told_in_slices(self) -> None:
+        costs = []
+        for members in (1000, 4000):
+            node, sessions = self.full(members)
+            live = node.rooms.open.get("room")
+            assert live is not None
+            before = sum(map(len, map(self.streams, sessions)))
+            close = QueuedCommand(Command("", "", Close("admin", None)))
+            costs.append(operations(lambda live=live, close=close: live.submit(close)))
+            again = node.join("user 1")
+            node.rooms.join(sessions[-1], m.Join(room_id="room", user_id="last", username="last"))
+            node.clock.rate = 0.001
+            told = node.turns(lambda sessions=sessions: sum(map(len, map(self.streams, sessions))))
+            self.assertLessEqual(max(told), 16)
+            # The one that has joined again has a new room on its screen.
+            after = sum(map(len, map(self.streams, sessions)))
+            self.assertEqual(after - before, members - 1)
+            self.assertIsNotNone(again.group)
+        self.assertLess(costs[1], 5 * costs[0])
 
     def test_the_joins_of_a_moment_share_a_write(self) -> None:
         node = Node(self, rules=rule_settings(members_per_room=10_000))
