@@ -111,25 +111,35 @@ class Bench:
 
     def large_room(self) -> None:
         """One room of 4000: its joins, a line of chat a second from 50 members, and how long a play takes to the last."""
+        self._large_room("large room", stores=False, count=1)
+
+    def large_room_cluster(self) -> None:
+        """The same with the members on two nodes, with Redis and PostgreSQL."""
+        self._large_room("large room, two nodes", stores=True, count=2)
+
+    def _large_room(self, name: str, *, stores: bool, count: int) -> None:
         members = 500 if self._quick else 4000
         for number in range(self._repeat):
-            with nodes(stores=False, TANDEMD_LIMITS_MEMBERS_PER_ROOM="10000") as (node,):
-                before = node.cpu
-                load = Load([node.port], f"large{number}", rooms=1, members=members, senders=50, rate=50.0)
-                with loaders(load, node) as crowd:
-                    self._add("large room: CPU a join", 1e6 * (node.cpu - before) / members, "us", LOWER)
-                    self._add("large room: joined", crowd.joined / crowd.join_seconds, "/s", HIGHER)
+            with nodes(stores, count, TANDEMD_LIMITS_MEMBERS_PER_ROOM="10000") as running:
+
+                def cpu(running: Sequence[Node] = running) -> float:
+                    return sum(node.cpu for node in running)
+
+                before = cpu()
+                ports = [node.port for node in running]
+                load = Load(ports, f"large{number}", rooms=1, members=members, senders=50, rate=50.0)
+                with loaders(load, *running) as crowd:
+                    self._add(f"{name}: CPU a join", 1e6 * (cpu() - before) / members, "us", LOWER)
+                    self._add(f"{name}: joined", crowd.joined / crowd.join_seconds, "/s", HIGHER)
                     crowd.run(1.0)
-                    before = node.cpu
+                    before = cpu()
                     seen = crowd.run(self._seconds)
-                    self._add(
-                        "large room: CPU of 50 chats a second", 100 * (node.cpu - before) / seen["seconds"], "%", LOWER
-                    )
-                    self._add("large room: chats delivered", seen["delivered"] / seen["sent"] / members, "", HIGHER)
-                    self._add("large room: chat p99", seen["p99"], "ms", LOWER)
+                    self._add(f"{name}: CPU of 50 chats a second", 100 * (cpu() - before) / seen["seconds"], "%", LOWER)
+                    self._add(f"{name}: chats delivered", seen["delivered"] / seen["sent"] / members, "", HIGHER)
+                    self._add(f"{name}: chat p99", seen["p99"], "ms", LOWER)
                     seen = crowd.run(self._seconds, kind="PLAY_PAUSE", rate=2.0, senders=1)
-                    self._add("large room: play, first to last", seen["spread"], "ms", LOWER)
-                    self._add("large room: play, p50", seen["p50"], "ms", LOWER)
+                    self._add(f"{name}: play, first to last", seen["spread"], "ms", LOWER)
+                    self._add(f"{name}: play, p50", seen["p50"], "ms", LOWER)
 
     def start(self) -> None:
         """From the start of the process to ready."""
@@ -259,7 +269,7 @@ def main(arguments: Sequence[str]) -> int:
         "--quick", action="store_true", help="a minute: shows that everything works, more than how fast"
     )
     parser.add_argument(
-        "--only", action="append", help="a part: embedded, with_stores, large_room, start, users; may be repeated"
+        "--only", action="append", help="a part: embedded, with_stores, large_room, large_room_cluster, start, users; may be repeated"
     )
     parser.add_argument("--output", default="bench.json", help="where to write the figures (default: %(default)s)")
     parser.add_argument(
@@ -275,6 +285,7 @@ def main(arguments: Sequence[str]) -> int:
         "embedded": bench.embedded,
         "with_stores": bench.with_stores,
         "large_room": bench.large_room,
+        "large_room_cluster": bench.large_room_cluster,
         "start": bench.start,
         "users": bench.users,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Literal
 
 import msgspec
@@ -50,10 +51,9 @@ def lose_connection(room: Room, user: str, conn: str, now: float, since: float) 
 
 def lose_node(room: Room, prefix: str, now: float) -> Decision:
     """Begin the grace period of the members whose connections begin with `prefix`, `MAX_MEMBERS_PER_COMMIT` at a time."""
-    lost = [member for member in room.members.values() if member.conn and member.conn.startswith(prefix)]
-    if not lost:
-        return Decision()
-    return lose_connections(room, lost[:MAX_MEMBERS_PER_COMMIT], EventType.NODE_LOST, now)
+    lost = (member for member in room.members.values() if member.conn and member.conn.startswith(prefix))
+    some = list(islice(lost, MAX_MEMBERS_PER_COMMIT))
+    return lose_connections(room, some, EventType.NODE_LOST, now) if some else Decision()
 
 
 def reattach(room: Room, member: Member, conn: str) -> Decision:

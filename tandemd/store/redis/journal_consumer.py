@@ -41,17 +41,23 @@ Read = Sequence[tuple[bytes, dict[bytes, bytes]]]
 
 
 class Held(Struct):
-    """A room with unwritten state: its commits, the members that they change, ids and bytes of their entries."""
+    """A room with unwritten state: its commits, the members that they change, ids and bytes of their entries.
+
+    ended: whether the room has ended.
+    """
 
     room_id: str
     commits: list[Commit] = []
     users: set[str] = set()
     entries: list[tuple[bytes, int]] = []
+    ended: bool = False
 
-    @property
-    def ended(self) -> bool:
-        """Whether the room has ended."""
-        return any(commit.closes for commit in self.commits)
+    def add(self, later: Held) -> None:
+        """Append later commits of the room."""
+        self.commits += later.commits
+        self.users |= later.users
+        self.entries += later.entries
+        self.ended = self.ended or later.ended
 
 
 class JournalConsumer(service.Service):
@@ -251,25 +257,26 @@ class JournalConsumer(service.Service):
             commits.append((room_uuid, commit))
             room = found.get(room_uuid)
             if room is None:
-                had = self._held.get(room_uuid) or Held(room_id)
-                room = found[room_uuid] = Held(room_id, [*had.commits], {*had.users}, [*had.entries])
+                room = found[room_uuid] = Held(room_id)
             room.commits.append(commit)
+            room.ended = room.ended or commit.closes
             room.users.update(name[2:] for name in commit.changes if name.startswith(MEMBER))
             room.entries.append(entry)
         self._quarantine.keep(unreadable, "the journal in Redis")
-        held = {**self._held, **found}
-        now = self._clock.seconds()
-        due = {
-            room_uuid: room for room_uuid, room in held.items() if self._pacing.due_at(room_uuid) <= now or room.ended
-        }
+        due = self._due(found)
         rooms = await self._rooms(due)
         await self._archive.write(commits, [Snapshot(room, frozenset(due[room.room_uuid].users)) for room in rooms])
         if commits:
             self._metrics.archive_batch.observe(len(commits))
         self._pacing.written((room.room_uuid, room.weight()) for room in rooms if not room.closed)
-        self._held = {room_uuid: room for room_uuid, room in held.items() if room_uuid not in due}
-        for room in due.values():
+        for room_uuid, room in due.items():
+            self._held.pop(room_uuid, None)
             done += room.entries
+        for room_uuid, room in found.items():
+            if room_uuid in self._held:
+                self._held[room_uuid].add(room)
+            elif room_uuid not in due:
+                self._held[room_uuid] = room
         for first in range(0, len(done), BATCH_ENTRIES):
             piece = done[first : first + BATCH_ENTRIES]
             ids, sizes = [id_ for id_, _ in piece], [b"%d" % size for _, size in piece]
@@ -283,6 +290,20 @@ class JournalConsumer(service.Service):
                 *ids,
                 *sizes,
             )
+
+    def _due(self, found: dict[str, Held]) -> dict[str, Held]:
+        """Return the rooms whose state must be written now, with what was held of them. found: what was just read."""
+        now = self._clock.seconds()
+        due: dict[str, Held] = {}
+        for room_uuid in {**self._held, **found}:
+            new = found.get(room_uuid)
+            if self._pacing.due_at(room_uuid) <= now or (new is not None and new.ended):
+                # A copy, because a write that fails leaves what is held as it is. A batch that holds more copies nothing.
+                had = [room for room in (self._held.get(room_uuid), new) if room is not None]
+                due[room_uuid] = whole = Held(had[0].room_id)
+                for room in had:
+                    whole.add(room)
+        return due
 
     async def _rooms(self, due: dict[str, Held]) -> list[Room]:
         """Return each room from Redis; without it, from the archive and the entries."""
