@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.task import LoopingCall
 
+from tandemd.rules import lead
 from tandemd.rules.playback import Playback
 
 from ..chaos.small import SmallNode
@@ -151,3 +152,95 @@ class ClusterPlaybackTest(TwoNodesTestCase):
         plays = [await person.hears("PLAY_PAUSE", userId="server", control="play") for person in people]
         self.assertEqual(plays[0], plays[1])
         self.assertEqual(plays[0]["rate"], 2)
+
+
+class ScheduledStartTest(TwoNodesTestCase):
+    """What happens between the press and the start, which lies an hour ahead here, so that no test depends on the speed of the machine."""
+
+    async def party(self) -> tuple[SmallNode, SmallNode, Person, Person]:
+        """Return two nodes with a member each, whose clients schedule. The host is on the first one; its film stands at 100 s."""
+        self.patch(lead, "MARGIN_SECONDS", 3600.0)
+        self.patch(lead, "MAX_LEAD_SECONDS", 3600.0)
+        here, there = await self.nodes()
+        ann = await self.join(here, "ann", "127.0.0.2", follows=True, schedules=True)
+        await ann.hears("ROOM_STATE")
+        bob = await self.join(there, "bob", "127.0.0.3", follows=True, schedules=True)
+        await bob.hears("ROOM_STATE")
+        ann.wire.say({"type": "URL_CHANGE", "url": TITLE})
+        ann.wire.say({"type": "TOGGLE_GUEST_CONTROL", "enabled": True})
+        for person in (ann, bob):
+            await person.hears("GUEST_CONTROL", enabled=True)
+            await self.watches(here, person, "ann" if person is ann else "bob")
+        return here, there, ann, bob
+
+    async def watches(self, node: SmallNode, person: Person, user: str) -> None:
+        Player(self, person, 0.0)
+        await until(lambda: next(iter(node.rooms.open)).room.members[user].watching)
+
+    async def start(self, here: SmallNode, there: SmallNode, ann: Person, bob: Person) -> float:
+        """Press play. Return the time on the server's clock at which the film starts, in ms, the same for all."""
+        ann.wire.say({"type": "PLAY_PAUSE", "control": "play", "currentTime": 100})
+        starts = [await person.hears("PLAY_PAUSE", userId="ann", control="play") for person in (ann, bob)]
+        self.assertEqual(starts[0], starts[1])
+        self.assertEqual(timeline(here), timeline(there))
+        self.assertAlmostEqual(timeline(here).at, starts[0]["at"] / 1000, 3)
+        at: float = starts[0]["at"]
+        return at
+
+    async def test_joins_takeovers_and_the_end_of_a_node_move_no_start(self) -> None:
+        here, there, ann, bob = await self.party()
+        at = await self.start(here, there, ann, bob)
+        scheduled = {"currentTime": 100.0, "isPlaying": True, "at": at}
+        for node, user, address, fields in (
+            (there, "cid", "127.0.0.4", {"schedules": True}),
+            (here, "old", "127.0.0.5", {}),
+            (here, "bob", "127.0.0.3", {"follows": True, "schedules": True}),
+        ):
+            person = await self.join(node, user, address, **fields)
+            await person.hears("ROOM_STATE", **scheduled)
+            self.assertAlmostEqual(timeline(node).at, at / 1000, 3)
+        await here.crash()
+        ann = await self.join(there, "ann", "127.0.0.2", follows=True, schedules=True)
+        await ann.hears("ROOM_STATE", **scheduled)
+        after = timeline(there)
+        self.assertAlmostEqual(after.at, at / 1000, 3)
+        self.assertEqual(after.position_at(after.at - 1.0), 100.0)
+        self.assertEqual(after.position_at(after.at + 5.0), 105.0)
+
+    async def test_controls_between_press_and_start(self) -> None:
+        here, there, ann, bob = await self.party()
+        people = (ann, bob)
+        at = await self.start(here, there, ann, bob)
+        bob.wire.say({"type": "PLAY_PAUSE", "control": "pause"})
+        pauses = [await person.hears("PLAY_PAUSE", userId="bob", control="pause") for person in people]
+        self.assertEqual(pauses[0], pauses[1])
+        self.assertEqual((pauses[0]["currentTime"], pauses[0].get("at")), (100.0, None))
+        for node in (here, there):
+            self.assertEqual(timeline(node).position_at(at / 1000 + 5.0), 100.0)
+
+        await self.start(here, there, ann, bob)
+        bob.wire.say({"type": "SEEK", "currentTime": 500, "isPlaying": True})
+        seeks = [await person.hears("SEEK_PAUSE") for person in people]
+        self.assertEqual(seeks[0], seeks[1])
+        for node in (here, there):
+            self.assertEqual(timeline(node).position_at(at / 1000 + 60.0), 500.0)
+        for person in people:
+            person.wire.say({"type": "READY", "targetTime": 500})
+        starts = [await person.hears("PLAY_PAUSE", userId="server", control="play") for person in people]
+        self.assertEqual(starts[0], starts[1])
+        self.assertEqual(starts[0]["currentTime"], 500.0)
+        self.assertGreater(starts[0]["at"], at)
+        self.assertEqual(timeline(here), timeline(there))
+
+    async def test_an_old_client_on_either_node_ends_the_lead(self) -> None:
+        here, there, ann, bob = await self.party()
+        await self.start(here, there, ann, bob)
+        old = await self.join(there, "old", "127.0.0.5")
+        await old.hears("ROOM_STATE")
+        await self.watches(here, old, "old")
+        ann.wire.say({"type": "PLAY_PAUSE", "control": "pause", "currentTime": 100})
+        ann.wire.say({"type": "PLAY_PAUSE", "control": "play", "currentTime": 100})
+        for person in (ann, bob, old):
+            await person.hears("PLAY_PAUSE", userId="ann", control="pause")
+            self.assertNotIn("at", await person.hears("PLAY_PAUSE", userId="ann", control="play"))
+        self.assertEqual(timeline(here), timeline(there))

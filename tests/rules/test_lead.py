@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given
@@ -9,7 +10,15 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
-from tandemd.rules.commands import CorrectPlayback, Decision, MeasuredDelay, StopAtEnd, StopUnwatched, Watching
+from tandemd.rules.commands import (
+    CorrectPlayback,
+    Decision,
+    MeasuredDelay,
+    NodeLost,
+    StopAtEnd,
+    StopUnwatched,
+    Watching,
+)
 from tandemd.rules.engine import commit_of
 from tandemd.rules.join import greeting, state_of
 from tandemd.rules.lead import (
@@ -224,3 +233,62 @@ class ScheduledStartTest(SynchronousTestCase):
         expected = position + max(0.0, world.now - at)
         self.assertAlmostEqual(world.position, expected, 4)
         self.assertGreaterEqual(world.room.playback.moment(world.now), world.now)
+
+
+def is_here(world: World, user: str) -> bool:
+    member = world.room.members.get(user)
+    return member is not None and bool(member.conn)
+
+
+BETWEEN: dict[str, Callable[[World], object]] = {
+    "a new client joins": lambda world: world.join("new", follows=True, schedules=True),
+    "an old client joins": lambda world: (world.join("old"), world.watch("old")),
+    "another connection takes over": lambda world: world.join("b", node="m", schedules=True),
+    "a connection is lost": lambda world: world.lose("b"),
+    "the host is lost": lambda world: world.lose("a"),
+    "the node dies": lambda world: world.do("", NodeLost("n/")),
+    "a member leaves": lambda world: world.leave("c") if is_here(world, "c") else None,
+    "a delay is learnt": lambda world: world.do("b", MeasuredDelay(500)),
+    "a player reports where it stands": lambda world: world.do("a", CorrectPlayback(100.0, False)),
+    "the watchers are seen again": lambda world: world.watch("b"),
+}
+"""Events between the press and the start that are no control."""
+
+
+class BetweenPressAndStartTest(SynchronousTestCase):
+    @given(st.lists(st.tuples(st.sampled_from(sorted(BETWEEN)), st.floats(0.0, 0.2)), max_size=8))
+    def test_the_start_stays_where_it_is(self, events: list[tuple[str, float]]) -> None:
+        world = party(25, 150, 500)
+        world.play("a", 100.0)
+        at = world.room.playback.at
+        for name, seconds in events:
+            if world.now + seconds >= at:
+                break
+            world.now += seconds
+            BETWEEN[name](world)
+            playback = world.room.playback
+            self.assertEqual((playback.at, playback.position, playback.playing), (at, 100.0, True), name)
+            self.assertEqual(world.position, 100.0)
+            state = state_of(world.room, world.now, ())
+            self.assertEqual((state.at, state.current_time), (round(at * 1000, 3), 100.0))
+        self.assertEqual(world.room.playback.position_at(at + 3.0), 103.0)
+
+    @given(st.lists(st.sampled_from(sorted(BETWEEN)), max_size=4), st.floats(0.0, 0.4), st.booleans())
+    def test_a_control_ends_it_at_once(self, events: list[str], later: float, seeks: bool) -> None:
+        """A paused room never moves, and a seek waits for its own gate."""
+        world = party(25, 150, 500)
+        world.join("d", follows=True, schedules=True)
+        world.play("a", 100.0)
+        world.do("a", m.DelegateControl(target_user_id="d", enabled=True))
+        for name in events:
+            BETWEEN[name](world)
+        world.now += later
+        where = 500.0 if seeks else 100.0
+        if is_here(world, "d"):
+            world.seek("d", 500.0) if seeks else world.pause("d")
+            # Without a member to wait for, the gate opens at once.
+            playback = world.room.playback
+            self.assertEqual(playback.playing, seeks and world.room.gate is None)
+            self.assertEqual(world.position, where)
+            if not playback.playing:
+                self.assertEqual(playback.position_at(world.now + 60.0), where)
