@@ -269,7 +269,9 @@ def main(arguments: Sequence[str]) -> int:
         "--quick", action="store_true", help="a minute: shows that everything works, more than how fast"
     )
     parser.add_argument(
-        "--only", action="append", help="a part: embedded, with_stores, large_room, large_room_cluster, start, users; may be repeated"
+        "--only",
+        action="append",
+        help="a part: embedded, with_stores, large_room, large_room_cluster, start, users; may be repeated",
     )
     parser.add_argument("--output", default="bench.json", help="where to write the figures (default: %(default)s)")
     parser.add_argument(

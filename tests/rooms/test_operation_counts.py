@@ -23,7 +23,7 @@ from tandemd.rooms.queued_command import QueuedCommand
 from tandemd.rooms.session import Session
 from tandemd.rules.commands import Close, Command, Enter, Lost, NodeLost
 from tandemd.rules.engine import Rules, commit_of
-from tandemd.rules.state import Room
+from tandemd.rules.state import Commit, Room
 from tests.support.settings import rule_settings
 
 from ..support.fake_node import EPOCH, TITLE, HeldStore, Server
@@ -348,9 +348,30 @@ class LargeRoomTest(SynchronousTestCase):
                 "leave": lambda node=node, sessions=sessions: node.rooms.receive(sessions[3], m.Leave()),
             }.items():
                 costs.setdefault(name, []).append(node.cost(act)[1])
+            for name, commits in self.commits_of_another_node(node).items():
+                costs.setdefault(name, []).append(
+                    node.cost(lambda node=node, commits=commits: node.rooms.others.committed("room", commits))[1]
+                )
         for name, counts in costs.items():
             # The first block of the departures has all members of a room of 250, but it is no longer in a room of 10 000.
             self.assertLess(max(counts), 1.2 * counts[0] + 100, f"{name}: {counts}")
+
+    def commits_of_another_node(self, node: Node) -> dict[str, list[Commit]]:
+        """Return commits that follow on the state of the room, as pub/sub brings them. They come in the order of the names."""
+        live = node.rooms.open.get("room")
+        assert live is not None
+        room, rules, now = live.room.copy(), make_rules(members_per_room=20_000), node.clock.rightNow
+        commits: dict[str, list[Commit]] = {}
+        for name, body in {
+            "join on another node": Enter("Far", "address of far"),
+            "chat from another node": m.Chat(text="x"),
+            "loss on another node": Lost(),
+        }.items():
+            command = Command("far", "other/boot/1", body)
+            commit = commit_of(room, "far", rules.decide(room, command, now), now, rules)
+            room.apply(commit)
+            commits[name] = [commit]
+        return commits
 
     def test_a_kick_tells_the_departure_of_each_member(self) -> None:
         node, sessions = self.full(1000)
