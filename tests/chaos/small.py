@@ -113,12 +113,12 @@ class SmallNode:
         spool = Spool(path + "spool", quarantine, metrics.store)
         self.store = make(reactor, endpoint, {}, prefix, settings, kept, metrics.store, spool)
         self.consumer = JournalConsumer(reactor, endpoint, {}, prefix, kept, metrics.store, quarantine)
-        self._outbox = Outbox(reactor, metrics.rooms.deliveries)
+        self.outbox = Outbox(reactor, metrics.rooms.deliveries)
         self.rooms = make_room_service(
             self.store,
             Rules(rule_settings(grace=grace), TitleAllowlist(["https://www.netflix.com"])),
             reactor,
-            self._outbox,
+            self.outbox,
             metrics.rooms,
             lambda pin, salt: succeed(Pin(salt, pin)),
             playback_sync_settings(),
@@ -140,7 +140,7 @@ class SmallNode:
         self._numbers += 1
         assert protocol.transport is not None
         peer = protocol.transport.getPeer()
-        session = Session(f"{self.prefix}{self._numbers}", peer.host, protocol.session_transport, self._outbox)
+        session = Session(f"{self.prefix}{self._numbers}", peer.host, protocol.session_transport, self.outbox)
         return ClientConnection(session, self.rooms, self.store.clock, self.metrics.connections)
 
     async def start(self) -> None:
