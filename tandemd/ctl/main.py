@@ -256,7 +256,12 @@ def room(settings: CtlSettings, id: str) -> None:
     details["createdAt"] = moment(details["createdAt"])
     facts(details)
     click.echo()
+    # A node of an older version does not say which one it is.
+    node_id = details.get("answeredBy")
+    elsewhere = {member["nodeId"] for member in members} - {node_id, None} if node_id else set()
     for member in members:
+        if member["nodeId"] in elsewhere:
+            member["errorMs"] = f"on {member['nodeId']}"
         member["role"] = "host" if member["userId"] == details["hostUserId"] else ""
         member["joinedAt"], member["lostAt"] = moment(member["joinedAt"]), moment(member["lostAt"])
     columns = {
@@ -264,6 +269,11 @@ def room(settings: CtlSettings, id: str) -> None:
         "status": "STATUS", "delayMs": "DELAY MS", "errorMs": "AHEAD MS",
     }  # fmt: skip
     table(members, columns)
+    if elsewhere:
+        names = ", ".join(shown(name) for name in sorted(elsewhere))
+        click.echo(
+            f"Positions of players stay on the node of their connection: for AHEAD MS, ask {names} too.", err=True
+        )
 
 
 @main.command()

@@ -107,6 +107,7 @@ class Administration:
         live = self._registry.get(room_id)
         errors = member_errors(live, now) if live is not None else {}
         return {
+            "answeredBy": self._about().get("nodeId"),
             "roomId": room.room_id,
             "uuid": room.room_uuid,
             "epoch": room.epoch,

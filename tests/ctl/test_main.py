@@ -252,10 +252,18 @@ class TwoNodesTests(TandemctlTestCase):
         await eve.join("elsewhere", "eve")
         while len((await self.ctl(one, "--json", "rooms")).json) < 2:
             pass  # the archive is a moment behind
-        members = (await self.ctl(one, "--json", "room", "party")).json["members"]
+        room = (await self.ctl(one, "--json", "room", "party")).json
+        self.assertEqual(room["answeredBy"], "one")
         self.assertEqual(
-            [(member["userId"], member["nodeId"]) for member in members], [("ann", "one"), ("bob", "other")]
+            [(member["userId"], member["nodeId"], member["errorMs"]) for member in room["members"]],
+            [("ann", "one", None), ("bob", "other", None)],
         )
+        run = await self.ctl(one, "room", "party")
+        (ann_row,) = [line for line in run.output.splitlines() if line.startswith("ann ")]
+        (bob_row,) = [line for line in run.output.splitlines() if line.startswith("bob ")]
+        self.assertFalse(ann_row.endswith("on one"))
+        self.assertTrue(bob_row.endswith("on other"), bob_row)
+        self.assertIn("ask other too", run.errors)
         self.assertEqual((await self.ctl(one, "--json", "announce", "Good night")).json, {"rooms": 2})
         for client in (ann, bob, eve):
             self.assertEqual((await client.hear("CHAT", userId="server"))["text"], "Good night")
