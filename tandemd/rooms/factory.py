@@ -60,7 +60,7 @@ def make_room_service(
     replicas = ReplicaFactory(store, rules, clock, outbox, metrics, spending)
     slicer = TimeSlicer(clock)
     registry = RoomRegistry(store, replicas.make, slicer, random)
-    sync = PlaybackSync(store.clock, positions, lambda: registry, metrics)
+    sync = PlaybackSync(store.clock, positions, lambda: registry, metrics, slicer)
     limiter = JoinLimiter(store, limits, clock, metrics, lambda: len(registry), random)
     waits = JoinWaits(clock, rules.settings, store, limiter, metrics, slicer)
     directory = Directory(store, registry, clock, rules, limiter.invited)

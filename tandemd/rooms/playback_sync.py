@@ -5,7 +5,7 @@ Positions stay on the node. They are by far the most frequent messages, so one c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from .. import messages as m
 from ..interfaces import IClusterClock, PlayerStatus
@@ -40,6 +40,7 @@ from ..rules.playback_commands import may_be_watched
 from ..rules.settings import MAX_MEMBERS_PER_COMMIT
 from ..rules.state import Commit
 from ..rules.title_allowlist import same_title
+from ..util.time_slicer import TimeSlicer
 from .corrections import Corrections
 from .metrics import RoomMetrics
 from .playback_settings import PlaybackSyncSettings
@@ -57,7 +58,7 @@ DELAY_CHANGED_SECONDS = 5.0
 
 
 class PlaybackSync:
-    """Weighs the positions of members' players. rooms: returns the rooms that are open here."""
+    """Weighs the positions of members' players. rooms: returns the rooms that are open here. slicer: for rooms of thousands."""
 
     def __init__(
         self,
@@ -65,8 +66,10 @@ class PlaybackSync:
         settings: PlaybackSyncSettings,
         rooms: Callable[[], Iterable[RoomReplica]],
         metrics: RoomMetrics,
+        slicer: TimeSlicer,
     ):
         self._clock = clock
+        self._slicer = slicer
         self._settings = settings
         self._drift = settings.drift
         self._follow_settings = FollowSettings(settings.drift, settings.play_state_after, settings.control_quiet)
@@ -208,10 +211,10 @@ class PlaybackSync:
         """
         now, room, sync = self._clock.now(), live.room, live.sync
         if sync.new_watchers:
-            self.begin(live)
+            self._slicer.run(self._begin(live))
         if now >= sync.measured_at + MEASURE_SECONDS:
             self._check_delays(live, now)
-            self._figures.measure(live, now)
+            self._slicer.run(self._figures.measure(live, now))
         if room.gate is None:
             if room.playback.playing and now >= sync.next_heartbeat_at:
                 sync.next_heartbeat_at = now + self._settings.heartbeat
@@ -268,13 +271,17 @@ class PlaybackSync:
         return True
 
     def begin(self, live: RoomReplica) -> None:
-        """Have the room know who has begun to watch: one command for all of them, since a party begins together."""
+        """Have the room know at once who has begun to watch: one command for all of them, since a party begins together."""
+        for _ in self._begin(live):
+            pass
+
+    def _begin(self, live: RoomReplica) -> Iterator[None]:
         began, live.sync.new_watchers = live.sync.new_watchers, []
         sessions = [session for session in began if session.player.watching]
         playback, position = live.room.playback, None
         if playback.unwatched and sessions:
             position = max(session.player.position_if_played_on(playback) for session in sessions)
-        _watch(live, True, sessions, position)
+        yield from _watch(live, True, sessions, position)
 
     def _expire_watchers(self, live: RoomReplica, now: float) -> None:
         # Players are silent while a gate is closed and for a moment afterwards.
@@ -285,7 +292,7 @@ class PlaybackSync:
         if ceased:
             for session in ceased:
                 session.player.went_away()
-            _watch(live, False, ceased)
+            self._slicer.run(_watch(live, False, ceased))
 
     def out_of_sync_count(self) -> int:
         """Return how many guests here watch, and whose last report was further from the room than `OUT_OF_SYNC_SECONDS`."""
@@ -316,11 +323,16 @@ _CONTROLS = frozenset((EventType.PLAY_PAUSE, EventType.SEEK, EventType.BUFFERING
 _JOINS = frozenset((EventType.USER_JOINED, EventType.USER_REJOINED, EventType.USER_RESUMED))
 
 
-def _watch(live: RoomReplica, watching: bool, sessions: Iterable[Session], position: float | None = None) -> None:
-    # The rules ignore sessions that have left the room, or speak for another member now.
-    watchers = list(sessions)
+def _watch(
+    live: RoomReplica, watching: bool, watchers: Sequence[Session], position: float | None = None
+) -> Iterator[None]:
+    """Have the room know who watches, or ceases to. Each step is a command.
+
+    The rules ignore sessions that have left the room meanwhile, or speak for another member.
+    """
     for start in range(0, len(watchers), MAX_MEMBERS_PER_COMMIT):
         some = watchers[start : start + MAX_MEMBERS_PER_COMMIT]
         members = tuple((session.user, session.conn) for session in some)
         delays = tuple(session.delay for session in some) if watching else ()
         live.commands.submit(QueuedCommand(Command("", "", Watching(watching, members, position, delays))))
+        yield

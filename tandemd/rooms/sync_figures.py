@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ..rules.sync_error import has_error, is_settling, read_at, sync_error
 from .metrics import SETTLING, STEADY, RoomMetrics
 from .replica import RoomReplica
 from .session import Session
+
+STEP_SESSIONS = 64
+"""Sessions that one step measures."""
 
 RECENT_SECONDS = 5.0
 """The age up to which a report says where a player is."""
@@ -17,14 +22,21 @@ class SyncFigures:
     def __init__(self, metrics: RoomMetrics):
         self._metrics = metrics
 
-    def measure(self, live: RoomReplica, now: float) -> None:
-        """Count the errors of the members here that have reported since the last call, and the spread of their room."""
+    def measure(self, live: RoomReplica, now: float) -> Iterator[None]:
+        """Count the errors of the members here that have reported since the last call, and the spread of their room, in steps.
+
+        A control between two steps ends it.
+        """
         since, live.sync.measured_at = live.sync.measured_at, now
         playback = live.room.playback
         if live.room.gate is not None or not has_error(playback):
             return
         least, greatest, count = 0.0, 0.0, 0
-        for session in live.group:
+        for number, session in enumerate(list(live.group), 1):
+            if number % STEP_SESSIONS == 0:
+                yield
+                if live.room.playback is not playback:
+                    return
             player = session.player
             if not player.watching or player.reported_at <= since or player.ended:
                 continue

@@ -35,12 +35,13 @@ class UserList:
     memory until its client has read it. So the list consists of blocks, and a change of a member makes one of them again.
     """
 
-    __slots__ = ("_block_of", "_blocks", "_users")
+    __slots__ = ("_block_of", "_blocks", "_joined", "_users")
 
     def __init__(self, members: Iterable[Member]):
         self._users: dict[str, m.User] = {}
         self._block_of: dict[str, _Block] = {}
         self._blocks: list[_Block] = []
+        self._joined: list[bytes] = []
         for member in members:
             self.update(member.user_id, member)
 
@@ -56,6 +57,7 @@ class UserList:
             self._block_of[user_id] = block
             block.users[user_id] = m.encode(user)
             block.joined = b""
+            self._joined = []
 
     def _last_block(self) -> _Block:
         """Return the block for a new member."""
@@ -69,6 +71,7 @@ class UserList:
         block = self._block_of.pop(user_id)
         del block.users[user_id]
         block.joined = b""
+        self._joined = []
         if not block.users:
             self._blocks.remove(block)
             if self._blocks:
@@ -89,12 +92,16 @@ class UserList:
         """Return the parts of the frame of a ROOM_STATE, with these users in place of its empty list."""
         # JSON strings escape quotes, so that only the field itself matches.
         before, _, after = m.encode(state).partition(_EMPTY_LIST)
-        parts = [before + _EMPTY_LIST[:-1]]
+        if not self._joined:
+            self._joined = self._join_blocks()
+        parts = [before + _EMPTY_LIST[:-1], *self._joined, _EMPTY_LIST[-1:] + after]
+        parts[0] = text_header(sum(map(len, parts))) + parts[0]
+        return parts
+
+    def _join_blocks(self) -> list[bytes]:
+        """Return the parts of the list between its brackets."""
         for block in self._blocks:
             if not block.joined:
                 users = b",".join(block.users.values())
                 block.joined = users if block is self._blocks[0] else b"," + users
-            parts.append(block.joined)
-        parts.append(_EMPTY_LIST[-1:] + after)
-        parts[0] = text_header(sum(map(len, parts))) + parts[0]
-        return parts
+        return [block.joined for block in self._blocks]

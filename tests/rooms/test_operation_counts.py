@@ -401,6 +401,20 @@ class LargeRoomTest(SynchronousTestCase):
             self.assertIsNotNone(again.group)
         self.assertLess(costs[1], 5 * costs[0])
 
+    def test_members_that_begin_to_watch_together_do_so_in_slices(self) -> None:
+        node, sessions = self.full(4000)
+        live = node.rooms.open.get("room")
+        assert live is not None
+        node.rooms.receive(sessions[0], m.UrlChange(url=TITLE))
+        for session in sessions:
+            node.rooms.positions.position_received(session, live, m.PositionUpdate(current_time=1.0, is_playing=False))
+        node.settle()
+        node.clock.rate = 0.001
+        node.clock.advance(1.0)
+        commits = node.turns(lambda: live.room.seq)
+        self.assertLessEqual(max(commits), 16)
+        self.assertTrue(all(member.watching for member in live.room.members.values()))
+
     def test_the_joins_of_a_moment_share_a_write(self) -> None:
         node = Node(self, rules=rule_settings(members_per_room=10_000))
         first = [node.join(f"user {i}") for i in range(1000)]
