@@ -155,7 +155,7 @@ class ClusterPlaybackTest(TwoNodesTestCase):
 
 
 class ScheduledStartTest(TwoNodesTestCase):
-    """What happens between the press and the start, which lies an hour ahead here: no test depends on the speed of the machine."""
+    """Events between the press and the start, which lies an hour ahead here: no test depends on the speed of the machine."""
 
     async def party(self) -> tuple[SmallNode, SmallNode, Person, Person]:
         """Return two nodes with a member each, whose clients schedule. The host is on the first one; its film stands at 100 s."""

@@ -51,9 +51,9 @@ def operations(act: Callable[[], object]) -> int:
 
 
 class SilentWire:
-    """A connection whose client is there, says nothing, and reads no more than the first piece of what comes in pieces.
+    """A connection whose client is there, says nothing, and reads only the first piece of a stream.
 
-    told: the written frames. streams: what came in pieces.
+    told: the written frames. streams: the rests of the streams.
     """
 
     def __init__(self) -> None:

@@ -292,13 +292,13 @@ class JournalConsumer(service.Service):
             )
 
     def _due(self, found: dict[str, Held]) -> dict[str, Held]:
-        """Return the rooms whose state must be written now, with what was held of them. found: what was just read."""
+        """Return the rooms whose state must be written now, with all unwritten commits. found: the rooms just read."""
         now = self._clock.seconds()
         due: dict[str, Held] = {}
         for room_uuid in {**self._held, **found}:
             new = found.get(room_uuid)
             if self._pacing.due_at(room_uuid) <= now or (new is not None and new.ended):
-                # A copy, because a write that fails leaves what is held as it is. A batch that holds more copies nothing.
+                # A copy, because a failed write must not change the held room.
                 had = [room for room in (self._held.get(room_uuid), new) if room is not None]
                 due[room_uuid] = whole = Held(had[0].room_id)
                 for room in had:
