@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable
-from socket import IPPROTO_TCP, SO_REUSEPORT, SOL_SOCKET, TCP_NOTSENT_LOWAT
+from socket import IPPROTO_TCP, SO_REUSEPORT, SOL_SOCKET, TCP_NOTSENT_LOWAT, gaierror
 from typing import Any
 
 from twisted.application import service
@@ -88,6 +89,19 @@ class ConnectionDrain(service.Service):
         return self._factory.drain(0.0, CLOSE_TIMEOUT_SECONDS)
 
 
+def _remedy(cause: object) -> str:
+    """Return the remedy for an error of the system that prevents listening."""
+    number = getattr(cause, "errno", None)
+    if isinstance(cause, gaierror) or number == errno.EADDRNOTAVAIL:
+        return "set `host` (HOST) to an address of this machine, or to 0.0.0.0"
+    if number == errno.EACCES:
+        return (
+            "choose a `port` (PORT, --port) from 1024 on, or give the daemon the right to lower ones "
+            "(docs/deployment.md, TLS without a proxy)"
+        )
+    return "stop what listens there, or choose another `port` (PORT, --port) or `host` (HOST)"
+
+
 class Listener(service.Service):
     """Accepts connections, and logs the address. Raises StartupError if Twisted does not understand `port`."""
 
@@ -128,10 +142,8 @@ class Listener(service.Service):
             self._port = await self._endpoint.listen(self._factory)
         except (CannotListenError, OSError) as error:
             cause = getattr(error, "socketError", error)
-            raise StartupError(
-                f"cannot listen on {self._config.endpoint}: {getattr(cause, 'strerror', None) or cause}; stop what "
-                "listens there, or choose another `port` (PORT, --port) or `host` (HOST)"
-            ) from error
+            reason = getattr(cause, "strerror", None) or cause
+            raise StartupError(f"cannot listen on {self._config.endpoint}: {reason}; {_remedy(cause)}") from error
         if self._shared() and not self._config.uses_redis:
             raise StartupError(
                 f"port: {self._config.port!r}: other processes may have this port too (SO_REUSEPORT), and each would have "

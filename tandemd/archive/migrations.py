@@ -117,7 +117,7 @@ def _apply(dialect: Dialect, cursor: Cursor, wanted: Sequence[Migration]) -> lis
     if needed > known:
         raise MigrationError(
             f"{dialect.where} has schema {max(present)}, which needs a tandemd that knows schema {needed}; this one "
-            f"knows {known}: install the newer tandemd again, or restore a backup from before the upgrade"
+            f"knows {known}; install the newer tandemd again, or restore a backup from before the upgrade"
         )
     missing = [migration for migration in wanted if migration.number not in present]
     for migration in missing:
@@ -139,7 +139,7 @@ def _inspect(dialect: Dialect, cursor: Cursor) -> bool:
     for table in ("rooms", "users", "room_events", "dead_letters"):
         if dialect.columns(cursor, table):
             raise MigrationError(
-                f'{dialect.where} has a table "{table}" that is not tandemd\'s: give tandemd an empty database'
+                f'{dialect.where} has a table "{table}" that is not tandemd\'s; give tandemd an empty database'
             )
     return False
 
@@ -150,8 +150,8 @@ def _run(dialect: Dialect, cursor: Cursor, migration: Migration) -> None:
             cursor.execute(dialect.sql(statement))
         except dialect.error as error:
             raise MigrationError(
-                f"{migration.name} cannot be applied to {dialect.where}: {one_line(error)}; "
-                "the database is as it was before"
+                f"{migration.name} cannot be applied to {dialect.where}: {one_line(error)} (the database is as it was "
+                "before); check the user's rights, and what else is in it"
             ) from error
     row = migration.number, migration.name, migration.compatible, timestamp(time.time())
     cursor.execute(dialect.sql(INSERT_APPLIED), row)

@@ -77,14 +77,19 @@ def load_with_sources(
     config = _build({path: _parse(declared[path], value) for path, value in values.items()})
     _check(config, values)
     config = _resolve(config, environ, socket.gethostname() if hostname is None else hostname)
-    return config, [_written(key, values.get(key.path), config) for key in keys()]
+    found = {
+        "node_id": "the host name",
+        "state_dir": "STATE_DIRECTORY" if environ.get("STATE_DIRECTORY") else "the current directory",
+    }
+    return config, [_written(key, values.get(key.path), config, found) for key in keys()]
 
 
-def _written(key: ConfigKey, value: _SourcedValue | None, config: Config) -> WrittenValue:
+def _written(key: ConfigKey, value: _SourcedValue | None, config: Config, found: Mapping[str, str]) -> WrittenValue:
+    """found: the sources of the keys that `_resolve` fills in."""
     if value is not None:
         return WrittenValue(key, value.value, value.source.removesuffix(f": {key.path}"))
-    if key.path in ("node_id", "state_dir"):
-        return WrittenValue(key, getattr(config, key.path), "the machine" if key.path == "node_id" else "the start")
+    if key.path in found:
+        return WrittenValue(key, getattr(config, key.path), found[key.path])
     return WrittenValue(key, key.default, DEFAULT)
 
 
@@ -112,7 +117,8 @@ def _from_yaml(path: str, declared: Mapping[str, ConfigKey]) -> _Layer:
         raise ConfigError(f"{path}: is not UTF-8 at byte {error.start}; save it as UTF-8") from None
     except yaml.MarkedYAMLError as error:
         where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigError(f"{path}{where}: {error.problem or 'is not YAML'}; correct the YAML there") from None
+        remedy = "indent with spaces, not with tabs" if "'\\t'" in (error.problem or "") else "correct the YAML there"
+        raise ConfigError(f"{path}{where}: {error.problem or 'is not YAML'}; {remedy}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: is not YAML: {' '.join(str(error).split())}; correct the file") from None
     layer: _Layer = {}

@@ -16,7 +16,7 @@ from ..archive.migrations import migrate
 from ..config import Config
 from ..util.text import one_line
 from .client import NodeUnreachableError, Trust, fetch
-from .file_checks import RENEWAL_SECONDS, Finding, check_files, check_port
+from .file_checks import RENEWAL_SECONDS, Finding, archive_fault, check_files, check_port
 from .probes import ProbeError, RedisConnection, certificate_ends, master, redis_connection, websocket
 
 MAX_CLOCK_SKEW_SECONDS = 0.5
@@ -60,7 +60,8 @@ def _archive(config: Config) -> Iterator[Finding]:
     try:
         missing = migrate(dialect, dry_run=True)
     except ArchiveError as error:
-        yield Finding("problem", f"{key}: {error}", "check that the server runs, and the name, user and password")
+        if config.uses_postgres:  # of a file, check_files has reported it
+            yield archive_fault(key, error)
         return
     if missing:
         yield Finding(

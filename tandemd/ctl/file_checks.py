@@ -16,6 +16,7 @@ from twisted.plugin import getPlugins
 
 from ..archive.errors import ArchiveError
 from ..archive.factory import dialect_of
+from ..archive.migrations import migrate
 from ..auth.ice_servers import TurnSecretError, needs_credential, read_turn_secret
 from ..auth.keys import KeyFileError, read_keys
 from ..config import Config
@@ -46,6 +47,7 @@ def check_files(config: Config) -> Iterator[Finding]:
     """Check all that a start would reject, as far as it needs no server, and keys without effect."""
     yield _state_directory(config.state_dir)
     yield from _endpoint(config)
+    yield from _host(config)
     yield from _tls(config)
     yield from _keys(config)
     yield from _turn_secret(config)
@@ -110,6 +112,31 @@ def _endpoint(config: Config) -> Iterator[Finding]:
         )
     elif kind in ("tcp", "tcp6", "ssl") and not re.search(r"(?:^|:)(?:port=)?\d+(?::|$)", endpoint):
         yield Finding("problem", f"port: {config.port!r} has no port number", "write one, such as tcp:4001")
+
+
+def _host(config: Config) -> Iterator[Finding]:
+    address = local_address(config)
+    if address is None or not address.is_chosen:
+        return
+    try:
+        _bind(address.host, 0)
+    except socket.gaierror as error:
+        yield Finding(
+            "problem", f"host: {address.host} is no address: {error.strerror}", "set host to one of this machine"
+        )
+    except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            yield Finding(
+                "problem", f"host: {address.host} is no address of this machine", "set host to one, or to 0.0.0.0"
+            )
+
+
+def _bind(host: str, port: int) -> None:
+    """Bind a socket to an address and close it. Raises OSError."""
+    family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(place)
 
 
 def _tls(config: Config) -> Iterator[Finding]:
@@ -177,9 +204,23 @@ def _turn_secret(config: Config) -> Iterator[Finding]:
 
 def _database(config: Config) -> Iterator[Finding]:
     try:
-        dialect_of(config)
+        dialect = dialect_of(config)
     except ArchiveError as error:
         yield Finding("problem", f"postgres: {error}", "correct postgres.url (DATABASE_URL)")
+        return
+    if not config.uses_postgres and os.path.exists(config.sqlite_path):
+        try:
+            migrate(dialect, dry_run=True)
+        except ArchiveError as error:
+            yield archive_fault("archive.sqlite_file", error)
+
+
+def archive_fault(key: str, error: ArchiveError) -> Finding:
+    """Report an error of the database, whose text has the remedy at its end."""
+    subject, _, remedy = str(error).rpartition("; ")
+    return Finding(
+        "problem", f"{key}: {subject or remedy}", remedy if subject else "correct the installation of tandemd"
+    )
 
 
 def _redis_authorities(config: Config) -> Iterator[Finding]:
@@ -207,27 +248,20 @@ def check_port(config: Config) -> Iterator[Finding]:
         return
     where = f"{address.host}:{address.port}"
     try:
-        family, kind, protocol, _, place = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(place)
-    except socket.gaierror as error:
-        yield Finding(
-            "problem", f"host: {address.host} is no address: {error.strerror}", "set host to one of this machine"
-        )
+        _bind(address.host, address.port)
+    except socket.gaierror:
+        pass  # check_files has reported it
     except OSError as error:
         match error.errno:
             case errno.EADDRINUSE:
                 yield Finding("problem", f"port: another program listens on {where}", "stop it, or choose another port")
-            case errno.EADDRNOTAVAIL:
-                yield Finding(
-                    "problem", f"host: {address.host} is no address of this machine", "set host to one, or to 0.0.0.0"
-                )
             case errno.EACCES:
                 yield Finding(
                     "warning",
                     f"port: this user may not listen on {where}",
                     "run this as the daemon's user; docs/deployment.md says how a daemon gets ports below 1024",
                 )
+            case errno.EADDRNOTAVAIL:
+                pass  # as above
             case _:
                 yield Finding("problem", f"port: {where}: {error.strerror}", "choose another port or host")

@@ -146,7 +146,7 @@ def _done(settings: CtlSettings, answer: Any, text: str) -> None:
 # ---- configuration and servers
 
 
-@main.command()
+@main.command(short_help="Check the configuration, and print each value.")
 @click.pass_obj
 def check_config(settings: CtlSettings) -> None:
     """Check the configuration and the files that it names, and print the written value of each key and its source."""
@@ -190,7 +190,7 @@ def migrate(settings: CtlSettings, dry_run: bool) -> None:
     _done(settings, {"applied": applied, "dryRun": dry_run}, text)
 
 
-@main.command()
+@main.command(short_help="Find faults of servers, files and access.")
 @click.argument("public_url", metavar="[URL]", required=False)
 @click.pass_obj
 def doctor(settings: CtlSettings, public_url: str | None) -> None:
@@ -385,7 +385,7 @@ def node(settings: CtlSettings) -> None:
         facts(details)
 
 
-@main.command()
+@main.command(short_help="Send the node's clients to other nodes.")
 @click.option("--undo", is_flag=True, help="Accept clients again.")
 @click.option("--force", is_flag=True, help="Even if no other node can accept them.")
 @click.pass_obj
@@ -397,7 +397,7 @@ def drain(settings: CtlSettings, undo: bool, force: bool) -> None:
     _done(settings, answer, text)
 
 
-@main.command()
+@main.command(short_help="Print the completion for a shell.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the completion for a shell: eval "$(tandemctl completion bash)"."""

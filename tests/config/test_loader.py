@@ -265,6 +265,8 @@ class WrongValues(ConfigTestCase):
         self.assertIn("the file must contain keys", self.refused("- 1"))
         self.assertIn("rooms must contain keys", self.refused("rooms: 5"))
         self.assertIn("line 2: port is given twice", self.refused("port: 1\nport: 2\n"))
+        self.assertIn(", line 2: ", self.refused("rooms:\n\tgrace: 45s\n"))
+        self.assertIn("; indent with spaces", self.refused("rooms:\n\tgrace: 45s\n"))
         self.assertIn("is not YAML", self.refused("node_id: 2026-99-99"))
         path = self.mktemp()
         Path(path).write_bytes(b"node_id: \xff")

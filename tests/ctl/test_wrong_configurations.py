@@ -250,18 +250,20 @@ class FileTests(CheckTestCase):
 
     def test_database_that_is_none(self) -> None:
         (self.home / "state/tandemd.sqlite").write_bytes(b"this is no database, and longer than a header" * 100)
-        found = self.found({}, "doctor")
-        self.assertIn("problem", [one["level"] for what, one in found.items() if what.startswith("archive")], found)
+        self.assertFound({}, "archive.sqlite_file", "problem", "restore a backup")
+        self.assertFound({"archive": {"sqlite_file": str(self.home)}}, "archive.sqlite_file", "problem", str(self.home))
+
+    def test_addresses_of_other_machines(self) -> None:
+        for host, said in (("203.0.113.1", "no address of this machine"), ("no-such-host.invalid", "no address")):
+            self.assertFound({"host": host, "port": 1}, "host", "problem", said)
 
     def test_ports(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             taken.settimeout(60)
             port = taken.getsockname()[1]
-            for host, said in (("203.0.113.1", "no address of this machine"), ("no-such-host.invalid", "no address")):
-                # In doctor, a network without a route answers a request in its own way.
-                findings = list(check_port(load(None, {"HOST": host, "PORT": str(port)}, {})))
-                self.assertEqual([one.level for one in findings], ["problem"], host)
-                self.assertIn(said, findings[0].subject)
+            findings = list(check_port(load(None, {"HOST": "127.0.0.1", "PORT": str(port)}, {})))
+            self.assertEqual([one.level for one in findings], ["problem"])
+            self.assertIn("another program", findings[0].subject)
             # A listener that accepts nothing is there, and no node.
             taken.listen(0)
             self.patch_timeout()

@@ -358,6 +358,14 @@ class Refused(DaemonTestCase):
         await self.running()
         await self.says(f"state_dir: {self.state} is in use by another tandemd; stop that one, or .*")
 
+    async def test_the_host_is_another_machine(self) -> None:
+        daemon = self.start("--port", "tcp:0:interface=203.0.113.1")
+        self.assertEqual(await daemon.ended(), 1)
+        (line,) = daemon.log
+        self.assertRegex(
+            line["message"], "^cannot start: cannot listen on tcp:.*; set `host` .* of this machine, or to 0"
+        )
+
     async def test_another_has_the_port(self) -> None:
         port = (await self.running()).port
         self.state = self.home / "other"
