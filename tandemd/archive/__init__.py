@@ -4,4 +4,6 @@ migrations -> schema/*.sql       before the reactor runs
 database -> dialect              transactions in threads, for sqlite and postgresql
 sql_archive -> rows, statements  IArchive in SQL
 writer                           batches from the memory store
+
+May import: interfaces, config, rules, messages, metrics, util.
 """

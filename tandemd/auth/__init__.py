@@ -1,4 +1,7 @@
-"""Authentication of JOINs by signed tokens (JWT), with `auth.mode: token`, and PIN hashing."""
+"""Proofs of identity: signed tokens of JOINs (`auth.mode: token`), hashes of PINs, credentials for TURN servers.
+
+May import: interfaces, rules, messages, errors, util.
+"""
 
 from .authenticator import TokenAuthenticator
 from .keys import KeyFileError, VerificationKey, read_keys

@@ -4,6 +4,8 @@ The declarations are the protocol reference: `docs/protocol.md` is generated fro
 the purpose of the message; a line `name: text` in it describes a field. Field names are camelCase on the wire. Times in
 messages are seconds of film, except timestamps: milliseconds since 1970 of server time. The server ignores undeclared
 fields, and `userId` in messages of clients except JOIN.
+
+May import: errors.
 """
 
 from .base import ClientMessage, SequencedMessage, ServerMessage

@@ -1,4 +1,7 @@
-"""Limits of connections, rooms and addresses. The package knows neither HTTP nor WebSocket, and takes the clock as an argument."""
+"""Limits of connections, rooms and addresses. The package knows neither HTTP nor WebSocket, and takes the clock as an argument.
+
+May import: messages, metrics, errors.
+"""
 
 from .message_rates import MessageLimits, MessageRates, Rate
 from .penalties import Penalties

@@ -1,1 +1,4 @@
-"""Where rooms are kept: their version, fields and log, by compare-and-set. No rules in here."""
+"""Storage of open rooms: version, fields and log, changed by compare-and-set. The stores know no rules.
+
+May import: interfaces, rules, ratelimit, metrics, errors, util.
+"""

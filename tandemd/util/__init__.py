@@ -1,1 +1,4 @@
-"""Helpers for Twisted that know nothing of tandemd."""
+"""Helpers for Twisted that know nothing of tandemd.
+
+May import: no other package.
+"""

@@ -1,4 +1,7 @@
-"""HTTP on the port of the WebSocket: health, metrics, status, invite links, administration and the party page."""
+"""HTTP on the port of the WebSocket: health, metrics, status, invite links, administration and the party page.
+
+May import: websocket, interfaces, rules, ratelimit, messages, metrics, errors, util.
+"""
 
 from ..ratelimit.connections import ConnectionLimiter, ConnectionLimits
 from .client_addresses import Addresses, client_address

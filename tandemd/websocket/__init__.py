@@ -1,1 +1,4 @@
-"""One WebSocket connection: frames in, messages out, flow control, keepalive."""
+"""One WebSocket connection: frames in, messages out, flow control, keepalive.
+
+May import: rooms, interfaces, rules, ratelimit, messages, metrics, errors, util.
+"""

@@ -50,9 +50,30 @@ def imported(tree: ast.Module) -> set[str]:
     return names
 
 
+def imported_packages(path: str, tree: ast.Module) -> set[str]:
+    """Return the names below tandemd/ that a module imports. path: of the module, below tandemd/."""
+    package = path.split("/")[:-1]
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1] + (node.module.split(".") if node.module else [])
+            names |= {base[0]} if base else {alias.name for alias in node.names}
+    return names
+
+
 class ArchitectureTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+
+    def test_packages_import_what_their_docstrings_name(self) -> None:
+        for package in PACKAGES - {"app"}:
+            line = ast.get_docstring(ast.parse((ROOT / f"tandemd/{package}/__init__.py").read_text())) or ""
+            (line,) = re.findall(r"^May import: ([^.;]+)", line, re.MULTILINE)
+            actual: set[str] = set()
+            for path, tree in modules():
+                if path.startswith(f"{package}/"):
+                    actual |= imported_packages(path, tree) - {package, "__version__"}
+            self.assertLessEqual(actual, set(line.split(", ")), f"name it in tandemd/{package}/__init__.py")
 
     def test_every_module_that_it_names_exists(self) -> None:
         named = {name for name in MODULE.findall(self.text) if name.partition("/")[0] in PACKAGES}
