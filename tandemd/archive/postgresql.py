@@ -79,8 +79,9 @@ class PostgreSQL(Dialect):
             try:
                 apply(connection)
             except psycopg2.Error as error:
+                reason = error.diag.message_primary or one_line(error)
                 raise ArchiveError(
-                    f"cannot use {self.where}: {one_line(error)}; check the user's rights, and what else is in it"
+                    f"cannot use {self.where}: {reason}; check the user's rights, and what else is in it"
                 ) from error
 
     def connect(self) -> DatabaseConnection:

@@ -382,7 +382,8 @@ def node(settings: CtlSettings) -> None:
     if settings.json:
         as_json(details)
     else:
-        facts(details)
+        clocks = {name: moment(details[name] * 1000) for name in ("time", "storeTime")}
+        facts({**details, "uptime": f"{details['uptime']:.0f} s", **clocks})
 
 
 @main.command(short_help="Send the node's clients to other nodes.")

@@ -153,6 +153,7 @@ class OneNodeTests(TandemctlTestCase):
         status, body = await self.get(ready)
         self.assertEqual((status, json.loads(body)["reasons"]), (503, ["the node was drained by an administrator"]))
         self.assertTrue((await self.ctl(daemon, "--json", "node")).json["drained"])
+        self.assertRegex((await self.ctl(daemon, "node")).output, r"storeTime +20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ")
         await self.ctl(daemon, "drain", "--undo")
         self.assertEqual((await self.get(ready))[0], 200)
         # No member was told that she left.
