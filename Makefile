@@ -129,6 +129,7 @@ site: $(VENV)/installed
 	$(BIN)/mkdocs build --quiet
 	npm install --silent --no-save --prefix $(VENV)/mermaid mermaid@11 && \
 		cp $(VENV)/mermaid/node_modules/mermaid/dist/mermaid.min.js site/javascripts/ || echo "without npm the diagrams stay text"
+	@echo "the website is in site/: open site/index.html"
 
 $(VENV)/installed: setup.py pyproject.toml
 	@echo "Installing what tandemd needs into $(VENV), about 60 MB; half a minute or a few"

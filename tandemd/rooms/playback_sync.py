@@ -52,7 +52,7 @@ from .sync_figures import SyncFigures
 OUT_OF_SYNC_SECONDS = 2.0
 """Seconds; a player further from the room shows another scene than the others."""
 MEASURE_SECONDS = 1.0
-"""The time between two looks at the delays and errors of members."""
+"""The interval at which the delays and errors of members are checked."""
 DELAY_CHANGED_SECONDS = 5.0
 """How long a measured delay must differ from the one that the room knows before the room learns it."""
 
@@ -81,7 +81,7 @@ class PlaybackSync:
     def position_received(
         self, session: Session, live: RoomReplica, message: m.PositionUpdate | m.HostHeartbeat
     ) -> None:
-        """Take in the position of a member's player."""
+        """Process the position of a member's player."""
         playback = live.room.playback
         if message.url is None or same_title(message.url, playback.url):
             player, now = session.player, self._clock.now()
@@ -271,7 +271,7 @@ class PlaybackSync:
         return True
 
     def begin(self, live: RoomReplica) -> None:
-        """Have the room know at once who has begun to watch: one command for all of them, since a party begins together."""
+        """Tell the room which members have begun to watch: one command for all, because a party begins together."""
         for _ in self._begin(live):
             pass
 

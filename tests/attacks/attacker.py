@@ -1,4 +1,4 @@
-"""One attack, in a process of its own and with a lower priority: it must not take the processor from whom it attacks.
+"""One attack, in a process of its own and with a lower priority, so that it does not take the processor from its target.
 
 usage: python -m tests.attacks.attacker NAME HOST PORT NUMBER SECONDS TIMEOUT PROXIED. Says "begun", then the outcome.
 """

@@ -1,4 +1,4 @@
-"""More allowed messages than any honest client would send: each type of message, one after another."""
+"""Floods of allowed messages: each type, faster than a well-behaved client sends it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Too much, in one piece or in many: the cost of a connection before any of its messages is understood."""
+"""Excess bytes, in one frame or in many: the cost of a connection before one of its messages is decoded."""
 
 from __future__ import annotations
 

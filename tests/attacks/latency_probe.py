@@ -1,4 +1,4 @@
-"""A room beside the attacked one, in which people talk; and how long it takes until they are heard."""
+"""A room beside the attacked one: its members chat, and the delay of their messages is measured."""
 
 from __future__ import annotations
 

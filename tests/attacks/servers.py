@@ -1,4 +1,4 @@
-"""The targets: one node, or two behind nginx with a Redis and a PostgreSQL of their own. All of it processes."""
+"""The targets: one node, or two behind nginx with a private Redis and PostgreSQL. All are processes."""
 
 from __future__ import annotations
 

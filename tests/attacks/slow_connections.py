@@ -1,4 +1,4 @@
-"""Connections that never become any, and requests that never end."""
+"""Connections without a handshake, and requests that never end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTTP: guessing, smuggling, and files that are none of the page's."""
+"""HTTP: guessed paths, smuggled requests, and files outside of the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients that note everything they say and are told: one that uses all of the protocol, and the one that is out there."""
+"""Clients that record all their messages: one that uses the whole protocol, and a model of the extension."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nodes, Redis and PostgreSQL as processes, and the ways in which they fail."""
+"""Nodes, Redis and PostgreSQL as processes, and their failures."""
 
 from __future__ import annotations
 

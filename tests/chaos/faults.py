@@ -1,4 +1,4 @@
-"""Faults: each begins, lasts, and ends; afterwards all must be well in time."""
+"""Faults: each begins, lasts and ends; afterwards the cluster must recover in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Members in rooms, their random commands, and the check that all is well again."""
+"""Members in rooms, their random commands, and the check that they are in step again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stands between a node and Redis, so that single connections can fail in every way."""
+"""A proxy between a node and Redis, so that single connections can fail in every way."""
 
 from __future__ import annotations
 

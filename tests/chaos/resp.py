@@ -1,4 +1,4 @@
-"""Asking a Redis one thing, without any client library. Blocks."""
+"""One command to a Redis server, without a client library. Blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of every run: everything gets into the archive, and all that was seen is checked."""
+"""The end of each run: the archive catches up, and the histories are checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nodes without a process of their own: the store, the rooms and the WebSocket, with pieces that can be exchanged."""
+"""Nodes without a process of their own: store, rooms and WebSocket, with replaceable parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Three nodes, Redis and PostgreSQL as processes, and everything that happens to them; no client loses anything.
+"""Three nodes, Redis and PostgreSQL as processes, under all faults; no client loses a message.
 
 `make chaos` does this for long, with more people and faults at random.
 """

@@ -1,4 +1,4 @@
-"""The daemon as its users meet it: processes of its own, and WebSocket clients that connect to them."""
+"""The daemon in separate processes, and WebSocket clients that connect to it."""
 
 from __future__ import annotations
 

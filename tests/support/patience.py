@@ -1,4 +1,4 @@
-"""How long the tests wait, and how they do it.
+"""The time limit of the tests, and the ways to wait within it.
 
 A test waits for an event, never for a duration. PATIENCE_SECONDS is no measure of how fast anything is: it only says when
 an event is given up that does not come any more, and it is generous because the machine may be busy.

@@ -1,4 +1,4 @@
-"""Clients that write bytes, to a daemon that is a process of its own."""
+"""Clients that write bytes, to a daemon in a separate process."""
 
 from __future__ import annotations
 

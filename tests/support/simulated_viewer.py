@@ -1,4 +1,4 @@
-"""A viewer: a player, and a connection with a delay that is made again whenever it is lost."""
+"""A viewer: a player, and a connection with a delay that reconnects after each loss."""
 
 from __future__ import annotations
 
