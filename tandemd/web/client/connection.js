@@ -1,4 +1,4 @@
-// The WebSocket: opened again whenever it is lost, with the room joined again, and every command carried out once.
+// The WebSocket: reconnects after a loss, joins the room again, and has every command carried out once.
 
 import { CommandQueue } from './commands.js';
 import { Emitter } from './emitter.js';

@@ -1,4 +1,4 @@
-// A party: the room's messages move the player, and what the person does goes to the room.
+// A party: applies the room's messages to the player, and sends the person's acts to the room.
 
 import { ServerClock } from './clock.js';
 import { Connection } from './connection.js';

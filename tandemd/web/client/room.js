@@ -1,4 +1,4 @@
-// A room as its messages tell of it. Holds no element and no socket.
+// The state of a room, built from its messages. Uses no element and no socket.
 
 import { ProtocolError } from './errors.js';
 
