@@ -13,6 +13,7 @@ import runpy
 from collections.abc import Iterator
 from typing import Any
 
+import yaml
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tandemd.app.listener import CLOSE_TIMEOUT_SECONDS
@@ -354,6 +355,18 @@ class SecurityTests(KubernetesTestCase):
             notes = overlay.one("Ingress")["metadata"]["annotations"]
             for side in ("read", "send"):
                 self.assertGreaterEqual(int(notes[f"nginx.ingress.kubernetes.io/proxy-{side}-timeout"]), 3600)
+
+    def test_the_ingress_publishes_all_other_paths(self) -> None:
+        """Those of docs/openapi.yaml: without the client library, for example, the party page does not start."""
+        documented = yaml.safe_load((ROOT / "docs/openapi.yaml").read_text())["paths"]
+        public = {path for path in documented if not path.startswith(("/metrics", "/admin", "/health/ready"))}
+        self.assertLessEqual({"/", "/ws", "/client/{file}"}, public)
+        for _, overlay in self.overlays():
+            (rule,) = overlay.one("Ingress")["spec"]["rules"]
+            for path in public:
+                ways = {way["path"] for way in rule["http"]["paths"] if way["pathType"] == "Prefix"}
+                exact = {way["path"] for way in rule["http"]["paths"]}
+                self.assertTrue(path in exact or any(path.startswith(f"{way}/") for way in ways), path)
 
 
 class LabelTests(KubernetesTestCase):
