@@ -5,6 +5,7 @@ import { environment, store, stored } from './browser.js';
 import { connectDialog } from './dialogs.js';
 import { element, label, made, madeButton, nameNode, say, showNotice } from './dom.js';
 import { t } from './language.js';
+import { shownName } from './names.js';
 import { isolated } from './text.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
@@ -248,7 +249,7 @@ export class CallView {
         this.#tiles.set(userId, tile);
         this.#list.append(tile.line);
       }
-      const name = userId === this.#party.me ? t('people.you') : room.users.get(userId) || t('guest');
+      const name = userId === this.#party.me ? t('people.you') : shownName(room.users.get(userId), userId);
       tile.show(name, state);
     }
   }

@@ -4,6 +4,7 @@ import { element, made, nameNode, say, showNotice } from './dom.js';
 import { problem } from './error-texts.js';
 import { t } from './language.js';
 import { Menu } from './menu.js';
+import { shownName } from './names.js';
 import { isolated } from './text.js';
 
 const REACTIONS = ['😂', '😍', '😮', '😢', '👏', '👍'];
@@ -105,13 +106,15 @@ export class ChatView {
   }
 
   #line(line) {
-    if (line.kind !== 'chat') return made('p', 'note', t(noteKey(line), { name: isolated(line.name || t('guest')) }));
     const from = line.userId;
+    // Without a member, as for a gap, the note has no name.
+    const name = from ? shownName(line.name, from) : '';
+    if (line.kind !== 'chat') return made('p', 'note', t(noteKey(line), { name: isolated(name) }));
     // Only the server has this user id; the name alone would prove nothing.
     const announced = from === 'server';
     const item = made('div', announced ? 'said announced' : from === this.#party.me ? 'said mine' : 'said');
     // No line of a member has this label, whatever the member's name is.
-    const sender = announced ? made('span', 'tag host', t('chat.announcement')) : nameNode(line.name || t('guest'));
+    const sender = announced ? made('span', 'tag host', t('chat.announcement')) : nameNode(name);
     const head = made('p', 'said-by');
     const at = new Date(line.at);
     head.append(sender, ' ');

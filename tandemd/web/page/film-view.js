@@ -54,6 +54,8 @@ export class FilmView {
     element('join-playback').onclick = () => party.player.unblock();
     element('pip').onclick = () => toggleFloating(this.#video);
     element('fullscreen').onclick = () => toggleFullScreen(this.#app, this.#video);
+    element('film-replay').onclick = () => this.#inRoom && party.control('play');
+    element('film-next').onclick = () => element('film-open').click();
     element('banner-retry').onclick = () => party.connection.join();
   }
 
@@ -163,6 +165,19 @@ export class FilmView {
     say(element('screen-note'), this.#note(player, room));
     say(element('who-controls'), this.#whoControls());
     this.#title(room.url);
+    this.#end(player, room);
+  }
+
+  // The film has ended here, and nothing else moves the room.
+  #end(player, room) {
+    const over = Boolean(room.url) && player.loaded && player.ended && !room.hold && !this.#party.pending;
+    const { mayControl } = this.#party;
+    const box = element('film-over');
+    // The button that has the focus goes away with it.
+    if (!over && box.contains(document.activeElement)) element('play').focus({ preventScroll: true });
+    box.hidden = !over;
+    say(element('film-over-text'), over ? t(mayControl ? 'film.over' : 'film.overForGuest') : '');
+    for (const id of ['film-replay', 'film-next']) element(id).hidden = !mayControl;
   }
 
   #moving() {

@@ -29,6 +29,11 @@ export class Hosting {
     return this.#ask({ type: 'LOCK_ROOM', locked });
   }
 
+  // Whether the film waits for members that buffer.
+  waitForBuffering(enabled) {
+    return this.#ask({ type: 'WAIT_FOR_BUFFERING', enabled });
+  }
+
   kick(userId, reason) {
     return this.#ask({ type: 'KICK', targetUserId: userId, reason });
   }

@@ -2,6 +2,7 @@
 
 import { element, made, madeButton, nameNode, say, showNotice } from './dom.js';
 import { t } from './language.js';
+import { shownName } from './names.js';
 import { isolated } from './text.js';
 
 export class KnocksView {
@@ -14,7 +15,7 @@ export class KnocksView {
 
   // message: a KNOCK. The same newcomer may knock again.
   knock({ userId, username }) {
-    const name = username || t('guest');
+    const name = shownName(username, userId);
     this.#lines.get(userId)?.remove();
     const line = made('li', 'person');
     const who = made('p', 'barred-who');

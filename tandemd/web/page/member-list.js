@@ -5,6 +5,7 @@ import { span } from './error-texts.js';
 import { t } from './language.js';
 import { whenLoaded } from './lazy.js';
 import { Menu } from './menu.js';
+import { shownName } from './names.js';
 import { isolated } from './text.js';
 
 const DOTS = 'M5 10a2 2 0 1 0 0 4 2 2 0 0 0 0-4zm7 0a2 2 0 1 0 0 4 2 2 0 0 0 0-4zm7 0a2 2 0 1 0 0 4 2 2 0 0 0 0-4z';
@@ -106,7 +107,7 @@ export class People {
       };
       const hasMenu = host && userId !== me;
       if (!hasMenu) this.#menu.closeAt(person.menu);
-      person.show(room.users.get(userId) || t('guest'), tags, hasMenu);
+      person.show(shownName(room.users.get(userId), userId), tags, hasMenu);
       if (list.children[at] !== person.line) list.insertBefore(person.line, list.children[at] ?? null);
     });
   }
@@ -136,7 +137,7 @@ export class People {
     const use = async ({ Dismissal }) => {
       this.#dismissal ??= new Dismissal();
       const { room, hosting } = this.#party;
-      const sure = await this.#dismissal.ask(room.users.get(userId) || t('guest'), banning);
+      const sure = await this.#dismissal.ask(shownName(room.users.get(userId), userId), banning);
       if (!sure) return;
       if (banning) hosting.ban(userId, sure.reason, sure.byAddress);
       else hosting.kick(userId, sure.reason);
@@ -151,7 +152,7 @@ export class People {
     const barred = host ? room.bans.filter(({ until }) => !until || until > now) : [];
     const lines = barred.map(({ userId, username, until, byAddress }) => {
       const forGood = t(byAddress ? 'people.barredAddress' : 'people.barredForGood');
-      return { userId, name: username || t('guest'), how: until ? t('people.barredFor', { time: span(until - now) }) : forGood };
+      return { userId, name: shownName(username, userId), how: until ? t('people.barredFor', { time: span(until - now) }) : forGood };
     });
     const shown = JSON.stringify(lines);
     if (shown === this.#shownBarred) return;

@@ -3,7 +3,6 @@
 import { Party as ClientParty } from '../client/party.js';
 import { environment } from './browser.js';
 import { Hosting } from './host-actions.js';
-import { t } from './language.js';
 import { serverUrl } from './server-url.js';
 
 /*
@@ -30,7 +29,8 @@ export class Party extends ClientParty {
       memory,
       calls: true,
       environment,
-      options: { nameless: t('guest') },
+      // The views name the members without a name.
+      options: { nameless: '' },
     });
     this.#identity = identity;
     this.#options = options;
@@ -64,6 +64,11 @@ export class Party extends ClientParty {
 
   seek(position) {
     return super.seek(position).catch((error) => this.#complain(error));
+  }
+
+  // The rate of the film, for all members.
+  changeRate(rate) {
+    return super.setRate(rate).catch((error) => this.#complain(error));
   }
 
   #complain(error) {

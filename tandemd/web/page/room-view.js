@@ -16,6 +16,7 @@ export class PartyView {
   #people;
   #knocks = null;
   #chat;
+  #settings;
   // The parts that are shown when the room changes, besides the film.
   #parts;
 
@@ -26,11 +27,16 @@ export class PartyView {
     this.#film = new FilmView(party, () => panels.write());
     this.#people = new People(party);
     this.#chat = new ChatView(party, () => !isHidden() && panels.isChatShown());
+    this.#settings = onFirstClick(
+      'settings-open',
+      () => import('./settings-view.js'),
+      ({ SettingsView }) => new SettingsView(party),
+    );
     this.#parts = [
       this.#people,
       this.#chat,
       new CallButton(party),
-      onFirstClick('settings-open', () => import('./settings-view.js'), ({ SettingsView }) => new SettingsView(party)),
+      this.#settings,
       onFirstClick('invite-open', () => import('./invite-view.js'), ({ InviteView }) => new InviteView(party)),
     ];
     onFirstClick('film-open', () => import('./film-dialog.js'), ({ FilmDialog }) => new FilmDialog(party, films, browse));
@@ -53,6 +59,7 @@ export class PartyView {
   // what: as in Party's event `changed`.
   changed(what) {
     this.#film.changed();
+    if (what === 'timeline') this.#settings.changed();
     if (what === 'player' || what === 'timeline' || what === 'hold') return;
     const { room } = this.#party;
     element('app').dataset.room = room.id;
