@@ -1,4 +1,4 @@
-"""A party on the page in Chromium: what the host sets for all, names of members, and the end of a film."""
+"""A party on the page in Chromium: settings of the host, names of members, and the end of a film."""
 
 from __future__ import annotations
 
