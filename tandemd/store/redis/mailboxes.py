@@ -28,17 +28,18 @@ MAX_DELIVERED_IDS = 1000
 class _Mailbox:
     """A mailbox that this node reads.
 
-    delivered: ids of delivered messages that may still be in Redis.
+    delivered: ids of delivered messages that may still be in Redis. leaving: those that the current read removes.
     takers: calls of `take_mail` that wait for its messages.
     again: read once more.
     busy: a read is under way.
     dropped: messages of the current read are obsolete.
     """
 
-    __slots__ = ("again", "busy", "dropped", "delivered", "takers")
+    __slots__ = ("again", "busy", "dropped", "delivered", "leaving", "takers")
 
     def __init__(self) -> None:
-        self.delivered: set[bytes] = set()
+        self.delivered: dict[bytes, None] = {}
+        self.leaving: tuple[bytes, ...] = ()
         self.takers: list[Deferred[Sequence[bytes]]] = []
         self.again = False
         self.busy = False
@@ -102,10 +103,15 @@ class Mailboxes:
 
     def announced(self, room_id: str, publication: bytes) -> None:
         """Handle the announcement of a message in a subscribed room."""
-        name, _, message = publication.partition(b"\x00")
-        user_id = name.decode()
-        # It is read again: a JOIN of a fresh page may have dropped it, or another node may have delivered it.
-        if self._is_here(room_id, user_id) and message[:MESSAGE_ID_BYTES] not in self._delivered:
+        user, _, message = publication.partition(b"\x00")
+        user_id = user.decode()
+        box = self._boxes.get((room_id, user_id))
+        name = message[:MESSAGE_ID_BYTES]
+        if box is not None and name in box.delivered and name not in box.leaving:
+            return  # the next read removes it
+        # It is read again: a JOIN of a fresh page may have dropped it, or another node may have delivered it. If this node has
+        # delivered it, this is a copy, put there because the answer to the first attempt was lost, and the read removes it.
+        if self._is_here(room_id, user_id):
             self._read(room_id, user_id)
 
     def deliver_all(self, room_id: str, users: Sequence[str]) -> None:
@@ -150,7 +156,7 @@ class Mailboxes:
             while box.again or (box.delivered and not box.dropped):
                 box.again = False
                 takers, box.takers = box.takers, []
-                names = tuple(box.delivered)
+                names = box.leaving = tuple(box.delivered)
                 try:
                     messages = await self._gateway.link.run(
                         scripts.READ_MAILBOX,
@@ -166,7 +172,9 @@ class Mailboxes:
                     for taker in takers:
                         taker.errback(unavailable())
                     return
-                box.delivered.difference_update(names)
+                for name in names:
+                    box.delivered.pop(name, None)
+                box.leaving = ()
                 self._deliver(room_id, user_id, box, [] if box.dropped else messages, takers)
         finally:
             box.busy = False
@@ -197,7 +205,7 @@ class Mailboxes:
     def _is_new(self, box: _Mailbox, message: bytes) -> bool:
         """Return whether this node has not delivered the message before, and mark it as delivered."""
         name = message[:MESSAGE_ID_BYTES]
-        box.delivered.add(name)
+        box.delivered[name] = None
         if name in self._delivered:
             return False
         self._delivered[name] = None

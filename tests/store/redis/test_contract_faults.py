@@ -238,6 +238,19 @@ class LostLetterTest(RedisTestCase):
         self.assertEqual(await b.mailboxes.take_mail("room", "bob"), [])
         self.assertEqual([text for _, _, text in b.follower.letters], [b"letter", b"next"])
 
+    async def test_a_copy_of_a_delivered_letter_is_removed(self) -> None:
+        """The sender puts it there again if it has lost the answer to its first attempt. Another node would deliver it."""
+        a, b, _, _ = await self.party()
+        message = b"0123456789abcdefletter"
+        a.mailboxes._send("room", "bob", message, lambda error: None)
+        await until(lambda: b.follower.letters)
+        while await self.waiting(a):
+            pass
+        a.mailboxes._send("room", "bob", message, lambda error: None)
+        while await self.waiting(a):
+            pass
+        self.assertEqual([text for _, _, text in b.follower.letters], [b"letter"])
+
     async def test_removal_is_made_up_for_who_is_gone(self) -> None:
         """No other member gets it from the mailbox."""
         a, b, proxy, _ = await self.party()
