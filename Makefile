@@ -37,10 +37,11 @@ chaos: $(VENV)/installed-dev
 	$(BIN)/python -m tests.chaos $(ARGS)
 
 # A cluster on simulated time, until a schedule fails or COUNT have passed. SEED: shows one again. SIZE: small or large. TRACE=1:
-# prints all that happened, which is the same each time.
+# prints all that happened, which is the same each time. JOBS: processes. RESUME: a file that keeps the next seed. ARGS: other
+# options, such as --twice.
 simulate: $(VENV)/installed-dev
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) $(if $(SIZE),--size $(SIZE)) \
-		$(if $(TRACE),--trace) $(ARGS)
+		$(if $(TRACE),--trace) $(if $(JOBS),--jobs $(JOBS)) $(if $(RESUME),--resume $(RESUME)) $(ARGS)
 
 # ARGS: --target one|two, --seconds N (of a window) --rounds N --only TEXT --json FILE --exhaustion N (seconds).
 # LOAD: --target one|two, --seconds N, --only TYPE. Takes 90 minutes; needs nginx.

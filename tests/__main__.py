@@ -38,6 +38,7 @@ KEPT = ROOT / "_trial_temp_failed"
 """Where the output and the log of modules with failures are kept."""
 LONGEST_FIRST = (
     "web.test_page_screens",
+    "simulation.test_simulation",
     "chaos.test_chaos",
     "attacks.test_attacks",
     "chaos.test_slow_links",

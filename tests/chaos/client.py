@@ -79,6 +79,9 @@ class Client:
         connectProtocol(endpoint, wire).addErrback(lambda failure: self._lost(wire, None))
 
     def _opened(self) -> None:
+        if self.stopped and self.wire is not None:
+            self.wire.cut()
+            return
         self.history.add(self.reactor.seconds(), "open", self.port)
         self.opened()
 
@@ -156,6 +159,8 @@ class NewClient(Client):
         self.acked: set[int] = set()
         self.answered = 0
         """How many commands got an ACK."""
+        self.tells_ready = True
+        """Whether it answers the ready gate."""
         self._ids = 0
         self._nonce = f"{self.random.getrandbits(64):x}"
         self._repeats = False
@@ -187,13 +192,13 @@ class NewClient(Client):
         kind = message["type"]
         if kind == "ROOM_STATE":
             self.token = message.get("token") or self.token
-            if message.get("gate") is not None:
+            if message.get("gate") is not None and self.tells_ready:
                 self.say("READY", targetTime=message["gate"]["currentTime"])
             if self._repeats:
                 self._repeats = False
                 for body in list(self.unanswered.values()):
                     self.say(**body)
-        elif kind == "SEEK_PAUSE" and not message.get("replayed"):
+        elif kind == "SEEK_PAUSE" and not message.get("replayed") and self.tells_ready:
             self.say("READY", targetTime=message["currentTime"])
         elif kind == "ACK":
             if self.unanswered.pop(message["id"], None) is not None:

@@ -26,6 +26,7 @@ class FairClock:
     """
 
     TICK = 0.05
+    POLL = 0.01
 
     def __init__(self, reactor: Any):
         self.now = 0.0
@@ -53,7 +54,7 @@ class FairClock:
         while not condition():
             if self.now > end:
                 return False
-            await deferLater(self._reactor, 0.01)
+            await deferLater(self._reactor, self.POLL)
         return True
 
 
@@ -68,12 +69,13 @@ class Party:
         seed: int,
         rate: float = 3.0,
         kinds: dict[str, int] | None = None,
+        clock: FairClock | None = None,
     ):
-        """rate: commands a second in each room. kinds: their shares, if not the default ones."""
+        """rate: commands a second in each room. kinds: their shares, if not the default ones. clock: of all limits."""
         self.reactor = reactor
         self.seed = seed
         self.random = random.Random(seed)
-        self.clock = FairClock(reactor)
+        self.clock = clock or FairClock(reactor)
         self.clients: list[Client] = []
         self.rooms: dict[str, list[Client]] = {}
         self.reports: list[str] = []

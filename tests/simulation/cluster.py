@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
+import errno
 import functools
 import os
 import shutil
@@ -23,9 +24,12 @@ from tandemd.util.services import OrderedMultiService
 from .database import Database, SimulatedSQLite, Threads
 from .network import Delays, Network, Side
 from .redis import Redis
+from .sentinel import Sentinel
 from .world import Machine, World
 
 FIRST_PORT = 4001
+REDIS_PORTS = 6379, 6380
+SENTINEL_PORTS = 26379, 26380, 26381
 START_LIMIT_SECONDS = 60.0
 
 
@@ -40,7 +44,8 @@ def _home() -> str:
 class SimulatedNode:
     """One node: a process that can be killed, frozen and started again, always with the same name and port.
 
-    accepts: whether a load balancer sends clients to it.
+    accepts: whether a load balancer sends clients to it. disk_error: the error of its state directory, if it has one.
+    rate, wall_offset: of its clocks, see `Machine`.
     """
 
     def __init__(self, cluster: Cluster, number: int, config: Config):
@@ -49,7 +54,9 @@ class SimulatedNode:
         self.cluster = cluster
         self.accepts = False
         self.boots = 0
-        self.disk_full = False
+        self.disk_error: OSError | None = None
+        self.rate = 1.0
+        self.wall_offset = 0.0
         self.machine: Machine | None = None
         self.state_dir = os.path.join(cluster.directory, self.name)
         self.config = dataclasses.replace(config, node_id=self.name, port=f"tcp:{self.port}", state_dir=self.state_dir)
@@ -61,9 +68,12 @@ class SimulatedNode:
         return self.machine is not None
 
     def _open(self, path: str, mode: str = "r", **options: Any) -> Any:
-        if self.disk_full and "a" in mode:
-            self.cluster.world.cover("node: its disk is full")
-            raise OSError(28, "No space left on device")
+        error = self.disk_error
+        if self.machine is not None and self.machine.out_of_files:
+            error = OSError(errno.EMFILE, "Too many open files")
+        if error is not None and ("a" in mode or error.errno not in (errno.ENOSPC, errno.EROFS)):
+            self.cluster.world.cover(f"node: {error.strerror}")
+            raise error
         if "a" in mode:
             os.makedirs(os.path.dirname(path), exist_ok=True)  # few runs need it
         return open(path, mode, **options)
@@ -72,7 +82,8 @@ class SimulatedNode:
         """Start it, and wait until it accepts clients."""
         world = self.cluster.world
         self.boots += 1
-        machine = self.machine = Machine(world, self.name)
+        machine = self.machine = Machine(world, self.name, self.rate)
+        machine.wall_offset = self.wall_offset
         environment = Environment(
             wall=machine.wall,
             random=world.random(f"{self.name} {self.boots}"),
@@ -144,7 +155,9 @@ def _is_subscription(side: Side) -> bool:
 class Cluster:
     """Some nodes with a Redis and an archive. count: 1 without Redis for a single node in memory."""
 
-    def __init__(self, world: World, count: int, config: Config, *, uses_redis: bool = True):
+    def __init__(
+        self, world: World, count: int, config: Config, *, uses_redis: bool = True, uses_sentinels: bool = False
+    ):
         self.world = world
         self.network = Network(world)
         self.network.delays = self._delays
@@ -153,17 +166,38 @@ class Cluster:
         self.redis_delays = Delays(0.0002, 0.0008, 0.02)
         self.client_delays = 0.005, 0.08
         self.redis_machine = Machine(world, "redis")
-        self.redis = Redis(world, self.redis_machine)
-        if uses_redis:
-            config = dataclasses.replace(config, redis=dataclasses.replace(config.redis, host=self.redis.address))
+        self.redis = Redis(world, self.redis_machine, REDIS_PORTS[0] if uses_sentinels else "/redis")
+        self.sentinels: list[Sentinel] = []
+        self._former: Redis | None = None
+        self._failovers = 0
+        if uses_sentinels:
+            self.sentinels = [Sentinel(world, port, REDIS_PORTS[0]) for port in SENTINEL_PORTS]
+            written = tuple(sentinel.written for sentinel in self.sentinels)
+            config = dataclasses.replace(config, redis=dataclasses.replace(config.redis, sentinels=written))
+        elif uses_redis:
+            config = dataclasses.replace(config, redis=dataclasses.replace(config.redis, host=str(self.redis.address)))
         self.nodes = [SimulatedNode(self, number, config) for number in range(count)]
 
     def _delays(self, address: int | str, peer: str) -> Delays:
-        if isinstance(address, str):
+        if isinstance(address, str) or address in (*REDIS_PORTS, *SENTINEL_PORTS):
             return self.redis_delays
         random = self.network.random
         low, high = self.client_delays
         return Delays(random.uniform(low, high), random.choice((0.0, 0.005, 0.03)), 0.05)
+
+    def fail_over(self, random: Random) -> None:
+        """Start the replica as the master, with the data of the last `Redis.keep`. The former master becomes a replica."""
+        former = self.redis.address
+        (address,) = (port for port in REDIS_PORTS if port != former)
+        if self._former is not None:
+            self._former.stop()
+        self.redis.start(self.redis.older(), address)
+        self._former = Redis(self.world, Machine(self.world, f"replica {former}"), former)
+        self._former.role = [b"slave", b"10.0.0.1", address, b"connected", 0]
+        self._failovers += 1
+        for sentinel in self.sentinels:
+            seconds = random.choice((0.0, 0.1, 1.0, 3.0))
+            self.world.outside.callLater(seconds, sentinel.learn, 1 + self._failovers, address)
 
     def end(self) -> None:
         """Release all that the run has taken from the real world."""

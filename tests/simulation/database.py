@@ -66,7 +66,7 @@ class Database:
 
     away: it cannot be reached. locked: transactions wait, and fail after a while. full: no transaction can write.
     fails: the share of statements that fail, so that a batch is begun and not committed. lost: the share of commits that
-    are reported as failed although they are not.
+    are reported as failed although they are not. slow: seconds that transactions of a machine take.
     """
 
     def __init__(self, world: World):
@@ -78,7 +78,9 @@ class Database:
         self.fails = 0.0
         self.lost = 0.0
         self.seconds = 0.002, 0.01
+        self.slow: dict[str, float] = {}
         self.transactions = 0
+        self._versions: dict[str, tuple[int, int]] = {}
         self._random = world.random("database")
         self._connection = sqlite3.connect(
             ":memory:", isolation_level=None, check_same_thread=False, factory=_Connection
@@ -94,8 +96,8 @@ class Database:
             raise sqlite3.OperationalError("unable to open database file")
         return self._connection
 
-    def duration(self) -> float:
-        return self._random.uniform(*self.seconds)
+    def duration(self, machine: Machine) -> float:
+        return self.slow.get(machine.name, 0.0) + self._random.uniform(*self.seconds)
 
     def before(self, statement: str) -> None:
         """Raise the error of a fault before a statement."""
@@ -110,9 +112,19 @@ class Database:
 
     def committed(self) -> None:
         self.transactions += 1
+        self._check_versions()
         if self.lost and self._random.random() < self.lost:
             self.world.cover("database: commit reported as failed")
             raise sqlite3.OperationalError("disk I/O error")
+
+    def _check_versions(self) -> None:
+        """No older row of a room replaces a newer one."""
+        cursor = sqlite3.Connection.cursor(self._connection)
+        for uuid, epoch, seq in cursor.execute('select "id", "epoch", "seq" from "rooms"'):
+            version = epoch, seq
+            if version < self._versions.get(uuid, version):
+                self.world.problem(f"the archive has {uuid} at {version}, and had it at {self._versions[uuid]}")
+            self._versions[uuid] = version
 
     def read(self) -> tuple[list[Row], list[RoomRow]]:
         """Return the events and rooms that the archive has."""
@@ -174,7 +186,7 @@ class Threads:
         self._work.append((done, lambda: function(*args, **keywords), end))
         if not self._is_running:
             self._is_running = True
-            self._machine.callLater(self._database.duration(), self._run)
+            self._machine.callLater(self._database.duration(self._machine), self._run)
 
     def _run(self) -> None:
         if not self._work:
@@ -190,7 +202,7 @@ class Threads:
             result, worked = function(), True
         except Exception:
             result, worked = Failure(), False
-        self._machine.callLater(database.duration(), self._answer, done, worked, result)
+        self._machine.callLater(database.duration(self._machine), self._answer, done, worked, result)
 
     def _answer(self, done: Callable[[bool, Any], None] | None, worked: bool, result: Any) -> None:
         if done is not None:

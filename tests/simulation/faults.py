@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any, cast
 
 from twisted.internet.task import deferLater
 
-from ..chaos.client import NewClient, OldClient
+from ..chaos.client import Client, NewClient, OldClient
 from ..chaos.party import Party
 from .cluster import Cluster, SimulatedNode
 from .network import Delays, Side
@@ -20,13 +21,20 @@ LONG_SECONDS = 13.0
 
 
 class Stage:
-    """Where faults happen."""
+    """Where faults happen.
+
+    gone: the clients that have gone for good. going_on: the number of faults that have begun and not ended.
+    quiet_since: when the last fault has ended.
+    """
 
     def __init__(self, world: World, cluster: Cluster, party: Party):
         self.world = world
         self.cluster = cluster
         self.party = party
         self.random = world.random("faults")
+        self.gone: list[Client] = []
+        self.going_on = 0
+        self.quiet_since = 0.0
 
     async def wait(self, seconds: float) -> None:
         await deferLater(cast(Any, self.world.outside), seconds)
@@ -36,7 +44,10 @@ class Stage:
         await self.wait(fault.at)
         self.world.note("fault", f"{fault} begins")
         self.world.cover(f"fault: {fault.name}")
+        self.going_on += 1
         await _FAULTS[fault.name](self, fault)
+        self.going_on -= 1
+        self.quiet_since = self.world.now
         self.world.note("fault", f"{fault.name} ends")
 
     async def start_nodes(self) -> None:
@@ -120,6 +131,16 @@ async def restart_redis_older(stage: Stage, fault: Fault) -> None:
 
 async def restart_redis_empty(stage: Stage, fault: Fault) -> None:
     await _restart(stage, fault, dict)
+
+
+async def fail_over(stage: Stage, fault: Fault) -> None:
+    """The master is lost, and a replica with slightly older data takes its place."""
+    redis = stage.cluster.redis
+    redis.keep()
+    await stage.wait(stage.random.uniform(0.0, 0.3))
+    redis.stop()
+    await stage.wait(fault.seconds / 4)
+    stage.cluster.fail_over(stage.random)
 
 
 async def stop_redis(stage: Stage, fault: Fault) -> None:
@@ -263,6 +284,15 @@ async def database_loses_answers(stage: Stage, fault: Fault) -> None:
     await _database(stage, fault, "lost", 0.5, 0.0)
 
 
+async def slow_database(stage: Stage, fault: Fault) -> None:
+    """The transactions of one node take so long that others take its entries over."""
+    node = stage.node(fault)
+    if node is not None:
+        stage.cluster.database.slow[node.name] = stage.random.choice((0.3, 3.0, 7.0))
+        await stage.wait(max(fault.seconds, 2.0))
+        del stage.cluster.database.slow[node.name]
+
+
 # -- clients
 
 
@@ -307,17 +337,73 @@ async def leave_and_return(stage: Stage, fault: Fault) -> None:
                 client.opened()
 
 
+async def desert(stage: Stage, fault: Fault) -> None:
+    """A client goes away for good."""
+    some = [
+        client
+        for client in stage.party.clients
+        if client.joined and client.host != client.user and len(stage.party.rooms[client.room]) > 2
+    ]
+    for client in stage.random.sample(some, min(1, len(some))):
+        stage.party.rooms[client.room].remove(client)
+        client.stop()
+        client.history.stays = False
+        client.history.add(client.reactor.seconds(), "lost", None)
+        if isinstance(client, NewClient):
+            client.unanswered.clear()
+        stage.gone.append(client)
+
+
 # -- disks
 
 
-async def fill_disk(stage: Stage, fault: Fault) -> None:
+async def _break_disk(stage: Stage, fault: Fault, number: int, text: str) -> None:
     node = stage.node(fault)
     if node is not None:
-        node.disk_full = True
+        node.disk_error = OSError(number, text)
         stage.cluster.database.away = True
         await stage.wait(min(fault.seconds, 4.0))
         stage.cluster.database.away = False
-        node.disk_full = False
+        node.disk_error = None
+
+
+async def fill_disk(stage: Stage, fault: Fault) -> None:
+    await _break_disk(stage, fault, errno.ENOSPC, "No space left on device")
+
+
+async def remount_read_only(stage: Stage, fault: Fault) -> None:
+    """The state directory can be read, and not be written."""
+    await _break_disk(stage, fault, errno.EROFS, "Read-only file system")
+
+
+async def break_disk(stage: Stage, fault: Fault) -> None:
+    """No file of the state directory can be opened."""
+    await _break_disk(stage, fault, errno.EIO, "Input/output error")
+
+
+# -- limits and clocks of a process
+
+
+async def exhaust_files(stage: Stage, fault: Fault) -> None:
+    """A node can open no more files: it accepts no connection, and its new connections fail."""
+    node = stage.node(fault)
+    machine = node.machine if node is not None else None
+    if machine is not None:
+        machine.out_of_files = True
+        for side in stage.client_sides(stage.random, 2):
+            side.cut()
+        await stage.wait(min(fault.seconds, 4.0))
+        machine.out_of_files = False
+
+
+async def step_wall_clock(stage: Stage, fault: Fault) -> None:
+    """The wall clock of a node is set."""
+    node = stage.node(fault)
+    if node is not None and node.machine is not None:
+        step = stage.random.choice((-86400.0, -3600.0, -5.0, -0.2, 0.2, 5.0, 3600.0, 86400.0))
+        node.wall_offset += step
+        node.machine.wall_offset += step
+        await stage.wait(1.0)
 
 
 _FAULTS: dict[str, Callable[[Stage, Fault], Awaitable[None]]] = {
@@ -327,6 +413,7 @@ _FAULTS: dict[str, Callable[[Stage, Fault], Awaitable[None]]] = {
         restart_redis_empty, stop_redis, pause_redis, flush_scripts, fill_redis, empty_redis, step_redis_clock, slow_redis,
         cut_redis, lose_replies, stall_requests, stall_replies, stall_news, black_hole, kill_subscriptions, refuse_redis,
         database_away, database_locked, database_full, database_fails, database_loses_answers, cut_clients, mute_clients,
-        deafen_clients, restart_worker, leave_and_return, fill_disk,
+        deafen_clients, restart_worker, leave_and_return, desert, fill_disk, remount_read_only, break_disk, exhaust_files,
+        step_wall_clock, fail_over, slow_database,
     )
 }  # fmt: skip

@@ -3,11 +3,13 @@
 This module alone replaces names of the standard library and of other libraries, while a simulation runs:
 
 - Every source of reality raises `RealityError`.
+- Constants of tandemd have the values of the schedule, for example small batches.
 - Libraries that take the time or the event loop from a global get those of the world: fakeredis, Twisted's logger, Autobahn.
 """
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import random
@@ -17,7 +19,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -84,8 +86,13 @@ def _forbidden(name: str) -> Callable[..., Any]:
 
 
 @contextmanager
-def simulated(world: World, redis_time: Callable[[], float]) -> Iterator[None]:
-    """Run the code within without access to the real world. redis_time: the clock of Redis, in seconds since 1970."""
+def simulated(
+    world: World, redis_time: Callable[[], float], constants: Sequence[tuple[str, str, float]] = ()
+) -> Iterator[None]:
+    """Run the code within without access to the real world. redis_time: the clock of Redis, in seconds since 1970.
+
+    constants: modules, and the names and values of their constants in this run.
+    """
     replaced: list[tuple[Any, str, Any]] = []
 
     def replace(owner: Any, name: str, value: Any) -> None:
@@ -110,6 +117,8 @@ def simulated(world: World, redis_time: Callable[[], float]) -> Iterator[None]:
         for name in names:
             if hasattr(owner, name):
                 replace(owner, name, _forbidden(f"{getattr(owner, '__name__', owner)}.{name}"))
+    for module_name, name, value in constants:
+        replace(importlib.import_module(module_name), name, value)
     globalLogPublisher.addObserver(log)
     try:
         yield

@@ -26,6 +26,14 @@ def _shorter(schedule: Schedule) -> Iterator[Schedule]:
         for room in ((new - 1, old), (new, old - 1)):
             if min(room) >= 0 and sum(room) > 1:
                 yield replace(schedule, layout=(*schedule.layout[:number], room, *schedule.layout[number + 1 :]))
+    if schedule.constants:
+        yield replace(schedule, constants=())
+        for index in range(len(schedule.constants) if len(schedule.constants) > 1 else 0):
+            yield replace(schedule, constants=schedule.constants[:index] + schedule.constants[index + 1 :])
+    plain = {"vacates": False, "silent_share": 0.0, "wall_error": 0.0, "drift": 0.0}
+    for name, value in plain.items():
+        if getattr(schedule, name) != value:
+            yield replace(schedule, **{name: value})
     if schedule.strangers:
         yield replace(schedule, strangers=schedule.strangers - 1)
     if schedule.seconds > 1.0:

@@ -1,4 +1,4 @@
-"""python -m tests.simulation.mutants [--most N] [NAME ...]: deliberate mistakes, and how many seeds find each.
+"""python -m tests.simulation.mutants [--most N] [--jobs N] [NAME ...]: deliberate mistakes, and how many seeds find each.
 
 A mutant is one wrong line in the code of the nodes. The simulation must find it within `MOST_SEEDS` schedules.
 """
@@ -7,30 +7,33 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import multiprocessing
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.logger import globalLogBeginner
 
 from tandemd.archive import sql_archive, statements
 from tandemd.interfaces import Conflict
 from tandemd.rooms.departures import Departures
 from tandemd.rooms.joining.greeter import JoinGreeter
 from tandemd.rooms.log_follower import LogFollower
+from tandemd.rooms.registry import RoomRegistry
 from tandemd.rooms.store_events import StoreEventHandler
+from tandemd.rules import membership, ready_gate
 from tandemd.rules.state import Commit
-from tandemd.store.redis import scripts
+from tandemd.store.redis import mailboxes, scripts
 from tandemd.store.redis.commit_writer import CommitWriter
 from tandemd.store.redis.journal import Journal
 from tandemd.store.redis.journal_consumer import JournalConsumer
 from tandemd.store.redis.mailboxes import Mailboxes
 from tandemd.store.redis.room_store import RedisRoomStore
 from tandemd.store.redis.spool import Spool
+from tandemd.util.server_time import ServerTime
 
-from .__main__ import ignored
+from .__main__ import quiet
 from .run import run
 from .schedule import LOSSES, ON_DATABASE, RENEWALS, Schedule, small
 
@@ -165,6 +168,36 @@ def _forgets_spool(read: Callable[..., Any]) -> Callable[..., Any]:
     return wrong
 
 
+def _steps(self: Any) -> None:
+    """Server time takes the time of its reference at once."""
+    here = self._seconds()
+    self._from = self._turn = here
+    self._rate, self._base = 1.0, here + self._reference
+    self._turn_base = self._base
+
+
+def _ends_grace_early(right: Callable[..., Any]) -> Callable[..., Any]:
+    def wrong(room: Any, members: Any, event: Any, now: float, since: float = 0.0) -> Any:
+        return right(room, members, event, now, now - 25.0)
+
+    return wrong
+
+
+def _never_opens(gate: Any, *limits: float) -> float:
+    return gate.since + 1e6 if gate.pending else float(gate.since)
+
+
+def _skips_copies(announced: Callable[..., None]) -> Callable[..., None]:
+    """The announcement of a message that was delivered is ignored, so that a copy of it stays."""
+
+    def wrong(self: Any, room_id: str, publication: bytes) -> None:
+        message = publication.partition(b"\x00")[2]
+        if message[: mailboxes.MESSAGE_ID_BYTES] not in self._delivered:
+            announced(self, room_id, publication)
+
+    return wrong
+
+
 MUTANTS: dict[str, Mutant] = {
     # of the checker's own tests
     "publications are dropped": _wrapped(
@@ -231,12 +264,22 @@ MUTANTS: dict[str, Mutant] = {
     "mail is not taken at a resume": lambda: _replaced(
         Mailboxes, "take_mail", lambda self, room_id, user_id: succeed([])
     ),
+    "a copy of a delivered relay stays in the mailbox": _wrapped(Mailboxes, "announced", _skips_copies),
+    # for the checks of all times
+    "a gate has no deadline": lambda: _replaced(ready_gate, "opens_at", _never_opens),
+    "a grace period ends 25 s early": _wrapped(membership, "lose_connections", _ends_grace_early),
+    "server time steps": lambda: _replaced(ServerTime, "_steer", _steps),
+    "rooms stay open": lambda: _replaced(RoomRegistry, "close_if_idle", lambda self, live: None),
 }
 
 
 NEEDS: dict[str, Callable[[Schedule], object]] = {
-    "an older dump keeps its incarnation": lambda it: "restart_redis_older" in it.names(),
+    "an older dump keeps its incarnation": lambda it: it.names() & {"restart_redis_older", "fail_over"},
     "a trimmed log counts as no news": lambda it: it.log_length < 100 and it.nodes > 1 and it.names(),
+    "rooms stay open": lambda it: it.vacates,
+    "commit: members that leave keep their mailbox": lambda it: it.vacates and it.nodes > 1,
+    "server time steps": lambda it: it.names() & {"step_redis_clock", "step_wall_clock", "restart_node"},
+    "a gate has no deadline": lambda it: it.silent_share,
     "an older row replaces a newer one": lambda it: it.nodes > 1 and it.names().intersection(ON_DATABASE),
     "load: a restored room keeps its epoch": lambda it: it.names() & RENEWALS,
     "reseed: an older replica wins": lambda it: it.names() & LOSSES,
@@ -247,6 +290,11 @@ NEEDS: dict[str, Callable[[Schedule], object]] = {
     "consumer: a batch that failed is dropped": lambda it: it.nodes > 1 and it.names().intersection(ON_DATABASE),
 }
 """Schedules that can find a mutant; the others are counted, but not run."""
+
+
+def _measured(task: tuple[str, int]) -> tuple[str, tuple[int, str] | None]:
+    name, most = task
+    return name, seeds_until_found(name, most)
 
 
 def seeds_until_found(name: str, most: int = MOST_SEEDS) -> tuple[int, str] | None:
@@ -264,19 +312,19 @@ def seeds_until_found(name: str, most: int = MOST_SEEDS) -> tuple[int, str] | No
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants", description=__doc__)
     parser.add_argument("--most", type=int, default=MOST_SEEDS, help="schedules for each")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("names", nargs="*", help="words in the names of mutants; all without any")
     options = parser.parse_args()
-    globalLogBeginner.beginLoggingTo([ignored], redirectStandardIO=False, discardBuffer=True)
+    quiet()
     missed = 0
-    for name in MUTANTS:
-        if options.names and not any(word in name for word in options.names):
-            continue
-        found = seeds_until_found(name, options.most)
-        if found is None:
-            missed += 1
-            print(f"| {name} | not within {options.most} | |", flush=True)
-        else:
-            print(f"| {name} | {found[0]} | {' '.join(found[1].split())[:100]} |", flush=True)
+    chosen = [name for name in MUTANTS if not options.names or any(word in name for word in options.names)]
+    with multiprocessing.get_context("fork").Pool(options.jobs) as pool:
+        for name, found in pool.imap_unordered(_measured, [(name, options.most) for name in chosen]):
+            if found is None:
+                missed += 1
+                print(f"| {name} | not within {options.most} | |", flush=True)
+            else:
+                print(f"| {name} | {found[0]} | {' '.join(found[1].split())[:100]} |", flush=True)
     return 1 if missed else 0
 
 

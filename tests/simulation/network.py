@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import (
+    ConnectError,
     ConnectionAborted,
     ConnectionDone,
     ConnectionLost,
@@ -24,6 +25,8 @@ from .world import Call, Machine, World
 
 WINDOW_BYTES = 64 * 1024
 """Bytes of one direction that are on their way or not read yet."""
+ACCEPT_SECONDS = 0.1
+"""Time between two attempts of a process without free file descriptors to accept connections."""
 BUFFER_BYTES = 64 * 1024
 """Unsent bytes from which on a producer is paused."""
 
@@ -83,7 +86,25 @@ class Port:
         self.machine = machine
         self.address = address
         self.factory = factory
+        self._pending: list[Side] = []
         machine.ports[self] = None
+
+    def accept(self, side: Side) -> None:
+        """Accept a connection, when the process may open one more file."""
+        if not self.machine.out_of_files:
+            side.accept(self.factory)
+        elif self.machine.ports.get(self, 0) is None:
+            self._pending.append(side)
+            if len(self._pending) == 1:
+                self.machine.callLater(ACCEPT_SECONDS, self._accept_pending)
+
+    def _accept_pending(self) -> None:
+        if self.machine.out_of_files:
+            self.machine.callLater(ACCEPT_SECONDS, self._accept_pending)
+            return
+        pending, self._pending = self._pending, []
+        for side in pending:
+            side.accept(self.factory)
 
     def startListening(self) -> None:
         pass
@@ -119,7 +140,9 @@ class Connector:
         factory.doStart()
         factory.startedConnecting(self)
         world = network.world
-        if not self._over and address not in network.blocked:
+        if machine.out_of_files:
+            machine.callLater(0, self._fail, ConnectError(24, "Too many open files"))
+        elif not self._over and address not in network.blocked:
             world.outside.callLater(self._delays.draw(network.random), self._arrive)
 
     def _arrive(self) -> None:
@@ -136,7 +159,7 @@ class Connector:
         far.names = near.names[1], near.names[0]
         port.machine.sides[far] = None
         self._machine.sides[near] = None
-        port.machine.callLater(0, far.accept, port.factory)
+        port.machine.callLater(0, port.accept, far)
         self._machine.callLater(delay, self._connected, near)
 
     def _connected(self, side: Side) -> None:
@@ -207,6 +230,7 @@ class Side:
         self._unsent = bytearray()
         self._on_the_way = 0
         self._last_arrival = 0.0
+        self._arriving = 0
         self._withheld: list[tuple[str, bytes]] = []
         self._inbox = bytearray()
         self._end: Exception | None = None
@@ -248,11 +272,13 @@ class Side:
     def _dispatch(self, now: float, kind: str, data: bytes) -> None:
         arrival = max(self._last_arrival, now + self.delays.draw(self._network.random))
         self._last_arrival = arrival
+        self._arriving += 1
         # The kernel of the peer receives, also while its process is frozen.
         self._network.world.outside.callLater(arrival - now, self._arrive, kind, data)
 
     def _arrive(self, kind: str, data: bytes) -> None:
         peer = self.peer
+        self._arriving -= 1
         if self.held:
             self._withheld.append((kind, data))
             return
@@ -264,6 +290,12 @@ class Side:
         if kind == "data":
             self._network.on_bytes(data)
             peer._inbox += data
+            world, machine = self._network.world, peer.machine
+            is_last = not self._arriving or self._last_arrival > world.now
+            if is_last and peer.connected and not peer._scheduled and not peer._paused and not machine.frozen:
+                world.current = machine
+                peer._read()
+                return
         elif kind == "end":
             peer._end = peer._end or ConnectionDone()
         else:

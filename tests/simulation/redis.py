@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
@@ -88,6 +89,8 @@ class _Plan:
 
 
 _PLANS: dict[tuple[str, int], _Plan] = {}
+_COMMANDS: dict[bytes, tuple[str, Any]] = {}
+"""Names and signatures of the commands that have no subcommands, by the words for them."""
 _PLAIN = frozenset((bytes, int, type(None), SimpleString, SimpleError, NoResponse))
 
 
@@ -106,11 +109,11 @@ class _Socket(FakeSocket):
 
     def execute(self, fields: list[bytes]) -> Any:
         """Return the answer to a command; NoResponse for none yet."""
-        name, arguments = extract_command(fields)
         server = self._server
         self._has_written = False
+        name = ""
         try:
-            function, signature = self._name_to_func(name)
+            name, function, signature, arguments = self._looked_up(fields)
             if self._redis.full and name in NEED_MEMORY:
                 raise SimpleError(OOM)
             now = self._redis.time()
@@ -122,6 +125,17 @@ class _Socket(FakeSocket):
             if name == "xreadgroup" and error.value.startswith(msgs.XGROUP_KEY_NOT_FOUND_MSG[:40]):
                 return SimpleError("NOGROUP No such key or consumer group in XREADGROUP with GROUP option")
             return error
+
+    def _looked_up(self, words: list[bytes]) -> tuple[str, Any, Any, list[bytes]]:
+        """Return the name of a command, its function, signature and arguments."""
+        known = _COMMANDS.get(words[0])
+        if known is not None:
+            return known[0], getattr(self, known[1].func_name), known[1], words[1:]
+        name, arguments = extract_command(words)
+        function, signature = self._name_to_func(name)
+        if " " not in name:
+            _COMMANDS[words[0]] = name, signature
+        return name, function, signature, arguments
 
     def _run_command(self, func: Any, sig: Any, args: list[Any], from_script: bool) -> Any:
         """Do as fakeredis, without keyspace notifications, and with the types of arguments looked up once."""
@@ -141,7 +155,8 @@ class _Socket(FakeSocket):
         except SimpleError as error:
             found = error
         for item in items:
-            item.writeback(remove_empty_val=msgs.FLAG_LEAVE_EMPTY_VAL not in sig.flags)
+            if item._modified or item._expireat_modified:
+                item.writeback(remove_empty_val=msgs.FLAG_LEAVE_EMPTY_VAL not in sig.flags)
         return found
 
     def _blocking(
@@ -165,9 +180,9 @@ class _Socket(FakeSocket):
 
     def eval(self, script: bytes, numkeys: int, *keys_and_args: bytes) -> Any:
         server = cast(Any, self._server)
-        sha = hashlib.sha1(script).hexdigest().encode()
+        sha = _sha(script)
         server.script_cache[sha] = script
-        lua = self._get_server_runtime(self._server)
+        lua = _Runtime.lua if hasattr(server, "_lua_runtime") else self._get_server_runtime(self._server)
         function = _Runtime.compiled.get(sha)
         if function is None:
             function = _Runtime.compiled[sha] = lua.compile(script)
@@ -184,6 +199,11 @@ class _Socket(FakeSocket):
             self._script_resp = None
         return self._convert_lua_result(result, nested=False)
 
+    def script_load(self, *args: bytes) -> bytes:
+        (script,) = args
+        self._server.script_cache[_sha(script)] = script
+        return _sha(script)
+
     def evalsha(self, sha1: bytes, numkeys: int, *keys_and_args: bytes) -> Any:
         script = self._server.script_cache.get(sha1)
         if script is None:
@@ -191,8 +211,8 @@ class _Socket(FakeSocket):
         return self.eval(script, numkeys, *keys_and_args)
 
     def _lua_redis_call(self, lua_runtime: Any, expected_globals: set[Any], op: bytes, *args: Any) -> Any:
-        name, arguments = extract_command([op, *map(_convert_redis_arg, args)])
-        function, signature = self._name_to_func(name)
+        words = [op, *[arg if type(arg) is bytes else _convert_redis_arg(arg) for arg in args]]
+        name, function, signature, arguments = self._looked_up(words)
         if name in NEED_MEMORY:
             if self._redis.full and not self._has_written:
                 raise SimpleError(OOM)
@@ -200,6 +220,8 @@ class _Socket(FakeSocket):
         elif name in FREE_MEMORY:
             self._has_written = True
         result = self._run_command(function, signature, arguments, True)
+        if type(result) is bytes or type(result) is int:
+            return result
         return self._convert_redis_result(lua_runtime, result)
 
     def _lua_redis_pcall(self, lua_runtime: Any, expected_globals: set[Any], op: bytes, *args: Any) -> Any:
@@ -209,6 +231,11 @@ class _Socket(FakeSocket):
             return lua_runtime.table_from({b"err": error.value.encode()})  # fakeredis makes an object of Python of it
         except AttributeError:  # fakeredis reads a group of a key that is no stream
             return lua_runtime.table_from({b"err": msgs.WRONGTYPE_MSG.encode()})
+
+
+@functools.cache
+def _sha(script: bytes) -> bytes:
+    return hashlib.sha1(script).hexdigest().encode()
 
 
 class _Runtime:
@@ -322,7 +349,7 @@ class Redis(Factory):
     noisy = False
     protocol = _Connection  # type: ignore[assignment]
 
-    def __init__(self, world: World, machine: Machine, address: str = "/redis"):
+    def __init__(self, world: World, machine: Machine, address: int | str = "/redis"):
         self.world = world
         self.machine = machine
         self.address = address
@@ -336,6 +363,7 @@ class Redis(Factory):
         self._kept: dict[bytes, Any] = {}
         self._dirty = False
         self._port: Any = None
+        self.role: list[Any] = [b"master", 0, []]
         self.server: FakeServer
         self.start({})
 
@@ -345,8 +373,9 @@ class Redis(Factory):
 
     # -- life
 
-    def start(self, data: dict[bytes, Any]) -> None:
-        """Start with some data."""
+    def start(self, data: dict[bytes, Any], address: int | str = "") -> None:
+        """Start with some data. address: its new address, if it has one."""
+        self.address = address or self.address
         self.server = FakeServer(version=(7,))
         self.server.subscribers = cast(Any, defaultdict(_Subscribers))
         self.server.psubscribers = cast(Any, defaultdict(_Subscribers))
@@ -411,7 +440,7 @@ class Redis(Factory):
         if name == b"INFO":
             answer: Any = self._info()
         elif name == b"ROLE":
-            answer = [b"master", 0, []]
+            answer = self.role
         else:
             answer = socket.execute(words)
         self.on_command(words, answer)
@@ -428,7 +457,7 @@ class Redis(Factory):
         used, most = (2_000_000, 1_000_000) if self.full else (1_000_000, 0)
         return (
             f"redis_version:7.2.4\r\nrun_id:{self.run_id}\r\nuptime_in_seconds:{int(self.time() - self._started)}\r\n"
-            f"cluster_enabled:0\r\nused_memory:{used}\r\nmaxmemory:{most}\r\nmaxmemory_policy:noeviction\r\n"
+            f"cluster_enabled:0\r\nmin_slaves_good_slaves:1\r\nused_memory:{used}\r\nmaxmemory:{most}\r\nmaxmemory_policy:noeviction\r\n"
         ).encode()
 
     def _changed(self) -> None:

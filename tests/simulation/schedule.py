@@ -18,15 +18,39 @@ ON_LINKS = (
     "slow_redis", "cut_redis", "lose_replies", "stall_requests", "stall_replies", "stall_news", "black_hole",
     "kill_subscriptions", "refuse_redis",
 )  # fmt: skip
-ON_DATABASE = ("database_away", "database_locked", "database_full", "database_fails", "database_loses_answers")
-ON_CLIENTS = ("cut_clients", "mute_clients", "deafen_clients", "restart_worker", "leave_and_return")
-ON_DISKS = ("fill_disk",)
-LOSSES = frozenset(("restart_redis_older", "restart_redis_empty", "empty_redis"))
+ON_DATABASE = (
+    "database_away", "database_locked", "database_full", "database_fails", "database_loses_answers", "slow_database",
+)  # fmt: skip
+ON_CLIENTS = ("cut_clients", "mute_clients", "deafen_clients", "restart_worker", "leave_and_return", "desert")
+ON_DISKS = ("fill_disk", "remount_read_only", "break_disk")
+ON_PROCESSES = ("exhaust_files", "step_wall_clock")
+GROUPS = ON_NODES, (*ON_REDIS, "fail_over"), ON_DATABASE, (*ON_DISKS, *ON_DATABASE)
+"""Of each of them, a round has one fault."""
+LOSSES = frozenset(("restart_redis_older", "restart_redis_empty", "empty_redis", "fail_over"))
 """Faults after which Redis lacks data."""
 RENEWALS = LOSSES | {"restart_redis_complete"}
 """Faults after which rooms have a new epoch."""
-ALONE = ("restart_node", "stop_redis", *ON_CLIENTS, *ON_DATABASE)
+ALONE = ("restart_node", "stop_redis", *ON_CLIENTS, *ON_DATABASE, *ON_PROCESSES)
 """Faults that a single node survives without loss, as far as it has the part."""
+
+VACANT_SECONDS = 5.0
+"""How long rooms are kept without members, if all clients leave."""
+SHORT_GRACE_SECONDS = 15.0
+"""A grace period that ends during a run. Then faults are short, so that clients are back before."""
+CONSTANTS = (
+    ("tandemd.archive.writer", "MAX_RETRY_SECONDS", (1.0,)),
+    ("tandemd.rooms.command_queue", "MAX_BATCH_COMMANDS", (1, 2)),
+    ("tandemd.rooms.commit_tail", "MAX_COMMITS", (1, 5)),
+    ("tandemd.rooms.log_follower", "MAX_EARLY_COMMITS", (1, 3)),
+    ("tandemd.store.redis.cluster_membership", "TAKEOVER_BATCH_ROOMS", (1,)),
+    ("tandemd.store.redis.journal", "MOVE_BATCH_ENTRIES", (7,)),
+    ("tandemd.store.redis.journal_consumer", "BATCH_ENTRIES", (1, 7)),
+    ("tandemd.store.redis.reseeding", "BATCH_ROOMS", (1,)),
+    ("tandemd.store.redis.room_store", "DUE_BATCH_ROOMS", (1,)),
+    ("tandemd.store.redis.spool", "WRITE_BATCH_ENTRIES", (1, 3)),
+    ("tandemd.store.redis.subscription", "COMPARE_BATCH_ROOMS", (1,)),
+)
+"""Limits in the code of a node: modules, names, and values that make rare paths common."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +74,9 @@ class Schedule:
     layout: for each room (new clients, old clients). strangers: clients that are no part of the party.
     rate: commands a second in each room. joins: of an address in a minute.
     rounds: faults that happen together; after each round all must be well.
+    sentinels: whether nodes find Redis through sentinels. drift: how much faster or slower the nodes' clocks run, at most.
+    wall_error: seconds by which their wall clocks are wrong, at most. silent_share: of new clients that never say READY.
+    vacates: whether all clients leave in the end, and all that was kept for them must go. constants: see `CONSTANTS`.
     """
 
     seed: int
@@ -67,6 +94,12 @@ class Schedule:
     redis_jitter: float
     strangers: int
     joins: int
+    sentinels: bool
+    drift: float
+    wall_error: float
+    silent_share: float
+    vacates: bool
+    constants: tuple[tuple[str, str, float], ...]
 
     def config(self) -> Config:
         """Return the configuration of the nodes."""
@@ -76,7 +109,12 @@ class Schedule:
             fast_path=self.fast_path,
             drain_seconds=self.drain_seconds,
             limits=dataclasses.replace(default.limits, joins=self.joins),
-            rooms=dataclasses.replace(default.rooms, grace=self.grace, log_length=self.log_length),
+            rooms=dataclasses.replace(
+                default.rooms,
+                grace=self.grace,
+                log_length=self.log_length,
+                room_ttl=VACANT_SECONDS if self.vacates else default.rooms.room_ttl,
+            ),
             redis=dataclasses.replace(default.redis, journal_length=self.journal_length),
         )
 
@@ -89,14 +127,16 @@ class Schedule:
             f"seed {self.seed}: {self.nodes} nodes, rooms {self.layout}, {self.rate:.1f} commands/s, {self.seconds:.1f} s,"
             f" grace {self.grace:.0f} s, log {self.log_length}, journal {self.journal_length}, fast path {self.fast_path},"
             f" clients {self.client_delays[0]:.3f}-{self.client_delays[1]:.3f} s, Redis +{self.redis_jitter:.4f} s,"
-            f" {self.strangers} strangers, {self.joins} joins a minute:"
+            f" {self.strangers} strangers, {self.joins} joins a minute, sentinels {self.sentinels}, drift {self.drift},"
+            f" wall clocks {self.wall_error:.0f} s, {self.silent_share} never ready, all leave {self.vacates},"
+            f" {', '.join(f'{name} {value}' for _, name, value in self.constants) or 'usual limits'}:"
             f" {rounds}"
         )
 
 
 def small(seed: int) -> Schedule:
     """Return a short schedule with few clients."""
-    return _make(seed, Random(f"{seed} schedule"), (2, 5), (4.0, 8.0), (1, 1, 2))
+    return _make(seed, Random(f"{seed} schedule"), (2, 5), (2.0, 4.0), (1, 1, 1, 2))
 
 
 def large(seed: int) -> Schedule:
@@ -113,15 +153,17 @@ def _make(
         count = random.randint(*people)
         old = random.choice((0, 0, count // 3, count // 2, count))
         layout.append((count - old, old))
+    grace = random.choice((SHORT_GRACE_SECONDS, 30.0, 45.0, 90.0))
+    sentinels = nodes > 1 and random.random() < 0.25
     return Schedule(
         seed=seed,
         nodes=nodes,
         layout=tuple(layout),
-        rate=random.choice((1.0, 3.0, 8.0)),
+        rate=random.choice((1.0, 3.0, 6.0)),
         seconds=random.uniform(*seconds),
-        rounds=tuple(_round(random, nodes) for _ in range(random.choice(rounds))),
-        grace=random.choice((30.0, 45.0, 90.0)),
-        log_length=random.choice((20, 100, 1000)),
+        rounds=tuple(_round(random, nodes, grace, sentinels) for _ in range(random.choice(rounds))),
+        grace=grace,
+        log_length=random.choice((3, 20, 1000, 1000)),
         journal_length=random.choice((20, 200_000, 200_000)),
         drain_seconds=random.choice((0.0, 1.0, 4.0)),
         fast_path=random.random() < 0.7,
@@ -129,27 +171,39 @@ def _make(
         redis_jitter=random.choice((0.0005, 0.002, 0.02)),
         strangers=random.choice((0, 0, 2, 4)),
         joins=random.choice((600, 600, 20)),
+        sentinels=sentinels,
+        drift=random.choice((0.0, 0.0002, 0.01)),
+        wall_error=random.choice((0.0, 0.0, 5.0, 86400.0)),
+        silent_share=random.choice((0.0, 0.0, 0.5)),
+        vacates=grace == SHORT_GRACE_SECONDS and random.random() < 0.5,
+        constants=tuple(
+            (module, name, random.choice(values)) for module, name, values in CONSTANTS if random.random() < 0.25
+        ),
     )
 
 
-def _round(random: Random, nodes: int) -> tuple[Fault, ...]:
+def _round(random: Random, nodes: int, grace: float, sentinels: bool) -> tuple[Fault, ...]:
     """Return faults that may happen together: the architecture states which combinations may lose something."""
     if nodes == 1:
-        names = [random.choice(ALONE[0:1] + ALONE[2:])]
+        names = random.sample([ALONE[0], *ALONE[2:]], random.choice((1, 1, 2)))
     else:
-        pool = [*ON_NODES, *ON_REDIS, *ON_LINKS, *ON_DATABASE, *ON_CLIENTS, *ON_DISKS]
-        names = random.sample(pool, random.choice((0, 1, 1, 1, 2, 3)))
+        pool = [*ON_NODES, *ON_REDIS, *ON_LINKS, *ON_DATABASE, *ON_CLIENTS, *ON_DISKS, *ON_PROCESSES]
+        pool += ["fail_over"] * 4 if sentinels else []  # such schedules are about it
+        names = random.sample(pool, random.choice((0, 1, 1, 2, 2, 3, 4)))
     if LOSSES.intersection(names):
         # A loss in a node and in Redis within the same second is a stated limit.
         names = [name for name in names if name not in ON_NODES]
-    if "fill_disk" in names:
+    if not {*ON_DISKS, "exhaust_files"}.isdisjoint(names):
         # The memory of a node whose disk takes nothing is lost with it.
         names = [name for name in names if name not in ON_NODES]
-    redis = [name for name in names if name in ON_REDIS]
-    database = [name for name in names if name in ON_DATABASE]
-    nodes_ = [name for name in names if name in ON_NODES]
-    names = [name for name in names if name not in (*redis[1:], *database[1:], *nodes_[1:])]
+    kept: list[str] = []
+    for name in names:
+        group = next((group for group in GROUPS if name in group), ())
+        if not any(other in group for other in kept):
+            kept.append(name)
+    durations = (0.3, 1.0, 2.5) if grace == SHORT_GRACE_SECONDS else (0.3, 1.0, 2.5, 5.0, 8.0)
+    # With an odd number, a frozen node is not frozen for longer than that.
+    odd = 1 if grace == SHORT_GRACE_SECONDS else 0
     return tuple(
-        Fault(name, random.uniform(0.0, 2.0), random.choice((0.3, 1.0, 2.5, 5.0, 8.0)), random.randrange(1000))
-        for name in names
+        Fault(name, random.uniform(0.0, 2.0), random.choice(durations), random.randrange(1000) | odd) for name in kept
     )

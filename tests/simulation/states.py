@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from .schedule import ON_CLIENTS, ON_DATABASE, ON_DISKS, ON_LINKS, ON_NODES, ON_REDIS
+from .schedule import ON_CLIENTS, ON_DATABASE, ON_DISKS, ON_LINKS, ON_NODES, ON_PROCESSES, ON_REDIS
 
 INTERESTING = (
-    *(f"fault: {name}" for name in (*ON_NODES, *ON_REDIS, *ON_LINKS, *ON_DATABASE, *ON_CLIENTS, *ON_DISKS)),
+    *(
+        f"fault: {name}"
+        for name in (*ON_NODES, *ON_REDIS, "fail_over", *ON_LINKS, *ON_DATABASE, *ON_CLIENTS, *ON_DISKS, *ON_PROCESSES)
+    ),
     "commit lost its race",
     "commit waited or lost its answer",
     "room caught up",
@@ -15,7 +18,13 @@ INTERESTING = (
     "memory refused",
     "gate opened",
     "database: commit reported as failed",
-    "node: its disk is full",
+    "node: No space left on device",
+    "node: Read-only file system",
+    "node: Input/output error",
+    "node: Too many open files",
+    "gate waited for its deadline",
+    "grace period ended",
+    "all clients left",
     "log: archive_unavailable",
     "log: journal_full",
     "log: redis_data_replaced",

@@ -26,6 +26,7 @@ class Stranger:
         self._wire: Wire | None = None
         self._call: Call | None = None
         self._ids = 0
+        self._stopped = False
         self._tokens: dict[str, str] = {}
         self._later()
 
@@ -34,6 +35,7 @@ class Stranger:
         self._call = self._machine.callLater(pause, self._act)
 
     def stop(self) -> None:
+        self._stopped = True
         if self._call is not None and self._call.active():
             self._call.cancel()
         wire, self._wire = self._wire, None
@@ -73,6 +75,9 @@ class Stranger:
         wire.say({"type": kind, **fields})
 
     def _join(self, wire: Wire) -> None:
+        if self._stopped:
+            wire.cut()
+            return
         room, user = self.random.choice(self._rooms), self.random.choice(self._users)
         fields: dict[str, Any] = {"userId": user, "roomId": room, "username": user}
         if self.random.random() < 0.5:

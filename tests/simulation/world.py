@@ -13,9 +13,10 @@ from collections.abc import Callable, Coroutine
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IHostnameResolver, IReactorPluggableNameResolver, IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -49,7 +50,7 @@ class Call:
         self._state = ""
 
     def getTime(self) -> float:
-        return self.time - self.machine.world.now + self.machine.seconds()
+        return self.machine.time_at(self.time)
 
     def active(self) -> bool:
         return not self._state
@@ -65,17 +66,11 @@ class Call:
 
     def reset(self, seconds: float) -> None:
         self._check()
-        self.machine.world.push(self, self.machine.world.now + seconds)
+        self.machine.world.push(self, self.machine.world.now + seconds / self.machine.rate)
 
     def delay(self, seconds: float) -> None:
         self._check()
-        self.machine.world.push(self, self.time + seconds)
-
-    def run(self) -> None:
-        function = self.function
-        self._state, self.function = "called", None
-        if function is not None:
-            function(*self.args, **self.keywords)
+        self.machine.world.push(self, self.time + seconds / self.machine.rate)
 
 
 class World:
@@ -140,7 +135,8 @@ class World:
         """Put an event into the queue, or move it."""
         call.time = time
         self._count += 1
-        heapq.heappush(self._queue, (time, call.machine.order(time), self._count, call))
+        # The place among machines with an event at this time: random, and always the same.
+        heapq.heappush(self._queue, (time, hash((call.machine.salt, time)), self._count, call))
 
     def step(self, limit: float = math.inf) -> bool:
         """Let the next event happen. Return False if none is due until `limit`."""
@@ -150,25 +146,23 @@ class World:
             machine = call.machine
             if call.function is None or call.time != time or machine.dead:
                 continue
-            if not machine.frozen:
-                self._happen(time, call)
-                return True
-            machine.backlog.append(call)
+            if machine.frozen:
+                machine.backlog.append(call)
+                continue
+            if time > self.now:
+                self.now = time
+            self.events += 1
+            self.current = machine
+            function, call.function, call._state = call.function, None, "called"
+            try:
+                function(*call.args, **call.keywords)
+            except Exception:
+                failure = Failure()
+                self.problem(f"{machine.name}: {failure.getTraceback()}")
+            finally:
+                self.current = self.outside
+            return True
         return False
-
-    def _happen(self, time: float, call: Call) -> None:
-        machine = call.machine
-        if time > self.now:
-            self.now = time
-        self.events += 1
-        self.current = machine
-        try:
-            call.run()
-        except Exception:
-            failure = Failure()
-            self.problem(f"{machine.name}: {failure.getTraceback()}")
-        finally:
-            self.current = self.outside
 
     def run(self, work: Coroutine[Any, Any, Any], limit: float, most_events: int = 5_000_000) -> Any:
         """Let time pass until the work is done, and return its result. limit: seconds of simulated time."""
@@ -197,40 +191,70 @@ class World:
         self.now = max(self.now, end)
 
 
-@implementer(IReactorTime)
+@implementer(IHostnameResolver)
+class _Addresses:
+    """Resolves addresses to themselves."""
+
+    def resolveHostName(
+        self,
+        receiver: Any,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Any = None,
+        transportSemantics: str = "TCP",
+    ) -> Any:
+        receiver.resolutionBegan(self)
+        receiver.addressResolved(IPv4Address("TCP", hostName, portNumber))
+        receiver.resolutionComplete()
+        return self
+
+    def cancel(self) -> None:
+        pass
+
+
+@implementer(IReactorTime, IReactorPluggableNameResolver)
 class Machine:
     """A process on a machine, as its reactor: it has a clock and events of its own, and can be frozen and killed.
 
-    drift: seconds on its clock since it was made, for each second of simulated time, minus 1.
-    wall_offset: error of its wall clock.
+    rate: seconds on its clocks for each second of simulated time.
+    wall_offset: seconds by which its wall clock was wrong in the beginning.
+    out_of_files: whether the process has reached its limit of open files.
+    salt: decides about the order of events of different machines at the same time.
     """
 
     running = True
 
-    def __init__(self, world: World, name: str):
+    def __init__(self, world: World, name: str, rate: float = 1.0):
         self.world = world
         self.name = name
+        self.rate = rate
+        self.out_of_files = False
+        self.nameResolver = _Addresses()
         self.dead = False
         self.frozen = False
         self.backlog: list[Call] = []
         self.wall_offset = 0.0
         self._uptime = world.random(f"uptime {name}").uniform(100.0, 1e6) if name != "world" else 0.0
-        self._salt = world.random(f"order {name}").getrandbits(60)
+        self.salt = world.random(f"order {name}").getrandbits(60)
         self.sides: dict[Any, None] = {}
         self.ports: dict[Any, None] = {}
 
     # IReactorTime
 
     def seconds(self) -> float:
-        return self.world.now + self._uptime
+        return self.world.now * self.rate + self._uptime
+
+    def time_at(self, time: float) -> float:
+        """Return the machine's time at a simulated time."""
+        return time * self.rate + self._uptime
 
     def callLater(  # type: ignore[override]  # Twisted's parameter is called `callable`
         self, delay: float, function: Callable[..., object], *args: Any, **keywords: Any
     ) -> Call:
-        if delay < 0:
-            delay = 0.0
-        call = Call(self, 0.0, function, args, keywords)
-        self.world.push(call, self.world.now + delay)
+        world = self.world
+        time = world.now + delay / self.rate if delay > 0 else world.now
+        call = Call(self, time, function, args, keywords)
+        world.push(call, time)
         return call
 
     def getDelayedCalls(self) -> list[Call]:
@@ -253,6 +277,10 @@ class Machine:
     def stop(self) -> None:
         self.world.problem(f"{self.name}: the node stops by itself")
 
+    def installNameResolver(self, resolver: Any) -> Any:
+        before, self.nameResolver = self.nameResolver, resolver
+        return before
+
     # IReactorTCP, IReactorUNIX
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
@@ -268,11 +296,7 @@ class Machine:
 
     def wall(self) -> float:
         """Return the time of the machine's wall clock, in seconds since 1970."""
-        return EPOCH + self.world.now + self.wall_offset
-
-    def order(self, time: float) -> int:
-        """Return the place of this machine among the machines with an event at a time: random, and always the same."""
-        return hash((self._salt, time))
+        return EPOCH + self.world.now * self.rate + self.wall_offset
 
     def kill(self) -> None:
         """End the process at once. Its sockets are closed by the kernel, or stay silent until the peers notice."""

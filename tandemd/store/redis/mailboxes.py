@@ -28,7 +28,7 @@ MAX_DELIVERED_IDS = 1000
 class _Mailbox:
     """A mailbox that this node reads.
 
-    delivered: ids of delivered messages that may still be in Redis. leaving: those that the current read removes.
+    delivered: ids of delivered messages that may still be in Redis. leaving: the ids that the current read removes.
     takers: calls of `take_mail` that wait for its messages.
     again: read once more.
     busy: a read is under way.
