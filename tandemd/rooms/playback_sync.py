@@ -5,7 +5,7 @@ Positions stay on the node. They are by far the most frequent messages, so one c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from .. import messages as m
 from ..interfaces import IClusterClock, PlayerStatus
@@ -15,17 +15,18 @@ from ..rules.commands import (
     CorrectPlayback,
     HoldPlayback,
     MeasuredDelay,
+    ReportEnd,
     StopAtEnd,
     StopUnwatched,
     Watching,
 )
 from ..rules.event_types import EventType
-from ..rules.film_end import PAST_END_SECONDS, EndReport, film_end
+from ..rules.film_end import PAST_END_SECONDS, EndReport, end_to_share, film_end, reports_of_all_nodes
 from ..rules.hold import HELD
 from ..rules.lead import has_changed
 from ..rules.message_builders import sync_message
 from ..rules.permissions import believes_it_controls
-from ..rules.playback import drift
+from ..rules.playback import KnownEnd, drift
 from ..rules.playback_authority import (
     FollowSettings,
     HostEvidence,
@@ -36,7 +37,7 @@ from ..rules.playback_authority import (
     is_in_step,
     observe,
 )
-from ..rules.playback_commands import may_be_watched
+from ..rules.playback_commands import is_watching, may_be_watched
 from ..rules.settings import MAX_MEMBERS_PER_COMMIT
 from ..rules.state import Commit
 from ..rules.title_allowlist import same_title
@@ -250,25 +251,49 @@ class PlaybackSync:
 
     def _ended(self, live: RoomReplica, now: float) -> bool:
         """Say whether the timeline is past the end of the film; if so, have it stop there."""
-        room = live.room
-        if not any(session.player.ended or session.player.duration is not None for session in live.group):
+        room, playback = live.room, live.room.playback
+        if not playback.ends and not any(s.player.ended or s.player.duration is not None for s in live.group):
             return False
-        reports = [
-            EndReport(
+        sessions = [s for s in live.group if s.player.watching and s.player.reported_at > playback.control_at]
+        here = {
+            session.user: EndReport(
                 session.player.position,
                 session.player.ended,
                 session.player.duration or 0.0,
                 now - session.player.duration_since,
                 believes_it_controls(room, session.user),
             )
-            for session in live.group
-            if session.player.watching and session.player.reported_at > room.playback.control_at
-        ]
-        end = film_end(reports, sum(member.watching for member in room.members.values()))
+            for session in sessions
+        }
+        watching = sum(member.watching for member in room.members.values())
+        if watching == len(here):
+            end = film_end(list(here.values()), watching)
+        else:
+            known = [known for known in playback.ends if is_watching(room, known.user)]
+            self._share_ends(live, here, sessions, known, now)
+            reports = reports_of_all_nodes(here, known, lambda user: believes_it_controls(room, user), now)
+            end = film_end(reports, watching)
         if not end or room.playback.position_at(now) < end + PAST_END_SECONDS:
             return False
         live.commands.submit(QueuedCommand(Command("", "", StopAtEnd(end))))
         return True
+
+    def _share_ends(
+        self,
+        live: RoomReplica,
+        here: Mapping[str, EndReport],
+        sessions: Iterable[Session],
+        known: Sequence[KnownEnd],
+        now: float,
+    ) -> None:
+        """Have the other nodes know the end of the title as players here do: one or two, as long as they agree."""
+        known, position = list(known), live.room.playback.position_at(now)
+        for session in sessions:
+            share = end_to_share(here[session.user], known, session.user, position)
+            if share is not None:
+                known.append(share)
+                body = ReportEnd(share.kind, share.end)
+                live.commands.submit(QueuedCommand(Command(session.user, session.conn, body)))
 
     def begin(self, live: RoomReplica) -> None:
         """Tell the room which members have begun to watch: one command for all, because a party begins together."""

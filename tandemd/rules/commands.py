@@ -121,6 +121,14 @@ class MeasuredDelay(Struct, frozen=True, gc=False):
     id: int | None = None
 
 
+class ReportEnd(Struct, frozen=True, gc=False):
+    """Tell the other nodes the knowledge of the member's player about the end of the title. kind, end: see `playback.KnownEnd`."""
+
+    kind: Literal["ended", "duration", "further"]
+    end: float
+    id: int | None = None
+
+
 class CorrectPlayback(Struct, frozen=True, gc=False):
     """Move the timeline to the host's player. position: seconds of film."""
 

@@ -42,6 +42,7 @@ from .commands import (
     NodeLost,
     Probe,
     Reattach,
+    ReportEnd,
     StopAtEnd,
     StopUnwatched,
     Watching,
@@ -150,6 +151,8 @@ class Rules:
                 return playback_commands.watching(room, body, now)
             case MeasuredDelay():
                 return playback_commands.learn_delay(room, command, body)
+            case ReportEnd():
+                return playback_commands.learn_end(room, command, body, now)
             case CorrectPlayback() | HoldPlayback():
                 return playback_commands.follow_host(room, command, body, now)
             case StopUnwatched():

@@ -1,10 +1,25 @@
 """The timeline of a room: the position of its title as a function of server time."""
 
+from typing import Literal, NamedTuple
+
 from msgspec import Struct
 from msgspec.structs import replace
 
 LEFTOVER_SECONDS = 15.0
 """How long after a new title reports may still come from the player of the old one."""
+
+
+class KnownEnd(NamedTuple):
+    """The knowledge of a member's player about the end of the title, for the nodes of other members.
+
+    kind: "ended": it has ended there. "duration": the title is so long. "further": it is there, or its title is so long, which
+    refutes an end before. end: in seconds of film. at: server time of the commit.
+    """
+
+    user: str
+    kind: Literal["ended", "duration", "further"]
+    end: float
+    at: float
 
 
 class Playback(Struct, frozen=True, gc=False):
@@ -23,6 +38,7 @@ class Playback(Struct, frozen=True, gc=False):
     unwatched: whether the timeline stands still, although it plays, because no member watches.
     waits: user id and server time of each ready gate that closed since the last control because this member buffered; see
     `buffering.MAX_WAITS`.
+    ends: the knowledge of players on several nodes about the end of the title, since the last control; see `film_end`.
     """
 
     url: str = ""
@@ -40,6 +56,7 @@ class Playback(Struct, frozen=True, gc=False):
     held: bool = False
     unwatched: bool = False
     waits: tuple[tuple[str, float], ...] = ()
+    ends: tuple[KnownEnd, ...] = ()
 
     def with_url(self, url: str) -> "Playback":
         """Return the same timeline of another title, or of none."""

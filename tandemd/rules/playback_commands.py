@@ -16,14 +16,17 @@ from .commands import (
     Decision,
     HoldPlayback,
     MeasuredDelay,
+    ReportEnd,
     StopAtEnd,
     StopUnwatched,
     Watching,
 )
 from .event_types import EventType
+from .film_end import MAX_KNOWN_ENDS
 from .gate import Gate
 from .lead import has_changed, lead
 from .message_builders import number_parts, play_pause, seek_pause, sync_message
+from .playback import KnownEnd
 from .playback_authority import allows_following, missed_title
 from .settings import RuleSettings
 from .state import MEMBER, Member, Room
@@ -186,6 +189,22 @@ def learn_delay(room: Room, command: Command, body: MeasuredDelay) -> Decision:
     if member is None or member.conn != command.conn or not has_changed(member.delay, body.delay):
         return Decision()
     return Decision(changes={MEMBER + command.user: msgspec.structs.replace(member, delay=body.delay)})
+
+
+def learn_end(room: Room, command: Command, body: ReportEnd, now: float) -> Decision:
+    """Note the knowledge of a member's player about the end of the title, for the other nodes."""
+    member, playback = room.members.get(command.user), room.playback
+    if member is None or member.conn != command.conn or not member.watching or not playback.playing:
+        return Decision()
+    others = [known for known in playback.ends if known.user != command.user]
+    ends = (*others[1 - MAX_KNOWN_ENDS :], KnownEnd(command.user, body.kind, body.end, now))
+    return Decision(changes={"playback": msgspec.structs.replace(playback, ends=ends)})
+
+
+def is_watching(room: Room, user: str) -> bool:
+    """Return whether a member watches."""
+    member = room.members.get(user)
+    return member is not None and member.watching
 
 
 def may_be_watched(room: Room) -> bool:

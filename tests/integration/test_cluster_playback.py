@@ -19,9 +19,15 @@ REPORT_SECONDS = 0.5
 
 
 class Player:
-    """A player that reports twice a second and plays on, unless it is `stalled`."""
+    """A player that reports twice a second and plays on, unless it is `stalled`.
 
-    def __init__(self, case: TwoNodesTestCase, person: Person, position: float):
+    end: where it ends, in seconds; 0.0: nowhere. duration: as it says.
+    """
+
+    def __init__(
+        self, case: TwoNodesTestCase, person: Person, position: float, *, end: float = 0.0, duration: float = 0.0
+    ):
+        self.end, self.duration = end, duration
         self._person = person
         self._position = position
         self._since: float | None = _now()
@@ -40,7 +46,12 @@ class Player:
         self._since = _now()
 
     def _report(self) -> None:
-        self._person.wire.say({"type": "POSITION_UPDATE", "currentTime": self.position, "isPlaying": True})
+        ended = self.end > 0 and self.position >= self.end
+        fields = {"duration": self.duration} if self.duration else {}
+        position = min(self.position, self.end or self.duration or self.position)
+        self._person.wire.say(
+            {"type": "POSITION_UPDATE", "currentTime": position, "isPlaying": not ended, "ended": ended, **fields}
+        )
 
 
 def _now() -> float:
@@ -114,6 +125,41 @@ class ClusterPlaybackTest(TwoNodesTestCase):
         await until(lambda: not timeline(here).unwatched and not timeline(there).unwatched)
         self.assertGreater(timeline(here).position, stood + 0.5)
         self.assertLessEqual(timeline(here).position, player.position)
+
+    async def test_the_end_of_the_film(self) -> None:
+        """A member that may control the film, or two on different nodes, know the end; one that plays on refutes it."""
+        here, there = await self.nodes()
+        ann = await self.join(here, "ann", "127.0.0.2", follows=True)
+        await ann.hears("ROOM_STATE")
+        bob = await self.join(there, "bob", "127.0.0.3", follows=True)
+        await bob.hears("ROOM_STATE")
+        ann.wire.say({"type": "URL_CHANGE", "url": TITLE})
+
+        async def play_to(end: float) -> None:
+            ann.wire.say({"type": "PLAY_PAUSE", "control": "play", "currentTime": end - 3})
+            await bob.hears("PLAY_PAUSE", userId="ann", currentTime=end - 3)
+
+        async def stops_at(end: float) -> None:
+            for person in (ann, bob):
+                await person.hears("PLAY_PAUSE", userId="server", control="pause", currentTime=end)
+            await until(lambda: not timeline(here).playing and not timeline(there).playing)
+
+        await play_to(100)
+        players = [Player(self, ann, 97.0, end=100), Player(self, bob, 97.0, end=100)]
+        await stops_at(100)
+        for player in players:
+            player.reports.stop()
+        await play_to(200)
+        players = [Player(self, ann, 197.0, end=200), Player(self, bob, 197.0)]
+        while (await bob.hears("HOST_HEARTBEAT"))["currentTime"] < 208:
+            self.assertTrue(timeline(here).playing, "the film is longer for the other member")
+        await until(lambda: {known.kind for known in timeline(here).ends} == {"ended", "further"})
+        for player in players:
+            player.reports.stop()
+        await play_to(300)
+        for person in (ann, bob):
+            Player(self, person, 297.0, duration=300)
+        await stops_at(300)
 
     async def test_starts_rates_and_status_across_nodes(self) -> None:
         here, there = await self.nodes()

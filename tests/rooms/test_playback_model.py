@@ -425,13 +425,13 @@ class ModelTest(ServiceTestCase):
         try:
             party = Party(world, host)
             for name, *arguments in steps:
-                host = party.host
-                back = host.went_back
+                acting = party.host
+                back = acting.went_back
                 marks = {viewer.user: (len(viewer.set_backs), len(viewer.told_back)) for viewer in party.everyone}
                 getattr(party, name)(*arguments)
                 party.pass_time(SETTLED_WITHIN)
                 log(f"{world.now - EPOCH:.2f} {name} {arguments} {party.film}")
-                self.assert_well(party, host.went_back - back, marks)
+                self.assert_well(party, acting.went_back - back, marks)
             slow = party.guests[-1]
             before = slow.loading
             party.pass_time(60)

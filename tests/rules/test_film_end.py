@@ -7,8 +7,16 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd import messages as m
-from tandemd.rules.commands import StopAtEnd
-from tandemd.rules.film_end import AGREEMENT_SECONDS, SETTLED_SECONDS, EndReport, film_end
+from tandemd.rules.commands import ReportEnd, StopAtEnd
+from tandemd.rules.film_end import (
+    AGREEMENT_SECONDS,
+    SETTLED_SECONDS,
+    EndReport,
+    end_to_share,
+    film_end,
+    reports_of_all_nodes,
+)
+from tandemd.rules.playback import KnownEnd
 
 from ..support.rules_fixture import TITLE, World, told
 
@@ -67,6 +75,76 @@ class FilmEndTests(SynchronousTestCase):
         if end:
             self.assertLessEqual(max(report.position for report in reports), end + AGREEMENT_SECONDS)
             self.assertTrue(any(report.end == end for report in reports))
+
+
+class SeveralNodesTests(SynchronousTestCase):
+    """Each node knows the players that are connected to it, and the ends that all nodes were told."""
+
+    def judge(self, nodes: list[dict[str, EndReport]], *, position: float = 5401.0, rounds: int = 3) -> float:
+        """Return the end that a node finds, if each node looks every 3 s and tells the others. "host" may control."""
+        known: list[KnownEnd] = []
+        self.shared = known
+        watching = sum(map(len, nodes))
+        for number in range(rounds):
+            now = 3.0 * number
+            for here in nodes:
+                told = list(known)
+                for user, report in here.items():
+                    share = end_to_share(report, told, user, position)
+                    if share is not None:
+                        told.append(share._replace(at=now))
+                known[:] = told
+                end = film_end(reports_of_all_nodes(here, known, "host".__eq__, now), watching)
+                if end:
+                    return end
+        return 0.0
+
+    def test_players_of_two_nodes_agree(self) -> None:
+        self.assertEqual(self.judge([{"a": ENDED}, {"b": ENDED}]), 5400.0)
+        self.assertEqual(self.judge([{"a": SAYS_DURATION}, {"b": SAYS_DURATION}]), 5400.0)
+        self.assertEqual(self.judge([{"a": ENDED, "x": EndReport(9.0)}, {"b": SAYS_DURATION}]), 5400.0)
+        self.assertEqual(self.judge([{"host": CONTROLLER}, {"b": EndReport(5390.0)}]), 5400.0)
+        self.assertEqual(self.judge([{"a": EndReport(9.0)}, {"host": CONTROLLER}]), 5400.0)
+
+    def test_one_guest_is_not_enough(self) -> None:
+        self.assertEqual(self.judge([{"a": ENDED}, {"b": EndReport(5390.0)}]), 0.0)
+        self.assertEqual(self.judge([{"a": SAYS_DURATION}, {"b": EndReport(5390.0)}]), 0.0)
+
+    def test_a_player_of_another_node_refutes_it(self) -> None:
+        for further in (EndReport(5401.0), EndReport(5399.0, duration=6000.0)):
+            self.assertEqual(self.judge([{"host": CONTROLLER, "a": ENDED}, {"b": further}]), 0.0)
+            self.assertEqual(self.judge([{"b": further}, {"host": CONTROLLER, "a": ENDED}]), 0.0)
+
+    def test_two_that_go_on_are_no_end(self) -> None:
+        """They are at the same place because they are in step."""
+        self.assertEqual(self.judge([{"host": CONTROLLER}, {"b": EndReport(5403.0), "c": EndReport(5403.0)}]), 0.0)
+
+    def test_little_is_told(self) -> None:
+        crowd = {f"u{number}": SAYS_DURATION for number in range(1000)}
+        self.judge([crowd, {"b": SAYS_DURATION}], position=5380.0)
+        self.assertEqual(self.shared, [], "long before the end")
+        self.judge([crowd, {"b": EndReport(5390.0)}], position=5395.0)
+        self.assertEqual(len(self.shared), 2)
+        self.judge([{f"u{number}": CONTROLLER for number in range(1000)}, {"b": EndReport(5403.0)}])
+        self.assertLessEqual(len(self.shared), 5)
+
+    def test_the_room_forgets_it_at_a_control(self) -> None:
+        world = World()
+        world.join_all("host", "guest", watching=True)
+        world.do("host", m.UrlChange(url=TITLE))
+        world.play("host", 5390.0)
+        world.do("guest", ReportEnd("duration", 5400.0))
+        world.do("guest", ReportEnd("ended", 5400.0))
+        (known,) = world.room.playback.ends
+        self.assertEqual((known.user, known.kind, known.end), ("guest", "ended", 5400.0))
+        for number in range(20):
+            world.do("host", ReportEnd("duration", 5400.0 + number))
+        self.assertEqual(len(world.room.playback.ends), 2)
+        self.assertFalse(world.decide("stranger", ReportEnd("ended", 1.0)).commits)
+        world.watch("guest", False)
+        self.assertFalse(world.do("guest", ReportEnd("ended", 1.0)).commits)
+        world.play("host", 0.0)
+        self.assertEqual(world.room.playback.ends, ())
 
 
 class StopTests(SynchronousTestCase):
