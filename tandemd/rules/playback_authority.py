@@ -179,6 +179,9 @@ def observe(
     if now - playback.control_at < settings.control_quiet:
         return HostEvidence(playback.titled_at, trusted), Verdict.NOTHING
     off = drift(playback, position, now)
+    if before.at and now - before.at > REPORT_GAP_SECONDS and abs(off) > NEAR_SECONDS:
+        # Old clients say nothing while their player is at 0, as a page that loads again. It begins where it likes.
+        trusted = False
     if not trusted and playback.known:
         trusted = playing == playback.playing and abs(off) <= IN_STEP_SECONDS
         if not trusted:

@@ -296,6 +296,17 @@ class VanishedHostTest(AuthorityTestCase):
         self.let_play((self.ann, lambda t: (60 + t, True)), seconds=2)
         self.assertAlmostEqual(self.position, 62, 0)
 
+    def test_one_that_is_silent_at_its_beginning(self) -> None:
+        """As the extension is: it reports no 0. The film goes on for the others, and the player is brought back."""
+        told = self.let_play(
+            (self.ann, lambda t: (100 + t, True) if t < 4 else (t - 8, True) if t > 8 else None), (self.bob, self.in_step),
+            seconds=14,
+        )  # fmt: skip
+        self.assertEqual({m["type"] for _, m in told}, {"HOST_HEARTBEAT"})
+        self.assertEqual(self.film.playing, True)
+        self.assertAlmostEqual(self.position, 114, 0)
+        self.assertTrue(self.ann.told("HOST_HEARTBEAT"))
+
     def test_one_that_shows_its_beginning_paused_pauses_the_room_where_it_is(self) -> None:
         self.let_play((self.ann, self.stall(6, 60)), seconds=12)
         stood = self.position

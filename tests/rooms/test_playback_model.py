@@ -436,6 +436,8 @@ class ModelTest(ServiceTestCase):
             before = slow.loading
             party.pass_time(60)
             self.assertLess(slow.loading - before, 20, "corrections let a slow player play")
+        except AssertionError as error:
+            raise AssertionError(f"{error}, in a party with {host!r} and {steps}") from error
         finally:
             world.close()
 

@@ -110,6 +110,14 @@ class ObserveTests(SynchronousTestCase):
         self.assertEqual(found[-1], Verdict.HOLD)
         self.assertEqual(followed_position(evidence, control, START + 4), 500.0)
 
+    def test_a_player_that_was_silent_and_is_elsewhere_is_brought_back(self) -> None:
+        """Old clients report no position of 0: the page was loaded again, and plays from its beginning."""
+        before = [(i / 2, 100.0 + i / 2, True) for i in range(4)]
+        elsewhere = [(8.0 + i / 2, 0.5 + i / 2, True) for i in range(4)]
+        self.assertEqual(verdicts(PLAYING, *before, *elsewhere)[0], [Verdict.NOTHING] * 4 + [Verdict.GUIDE] * 4)
+        near = [(8.0 + i / 2, 106.0 + i / 2, True) for i in range(2)]
+        self.assertEqual(verdicts(PLAYING, *before, *near)[0], [Verdict.NOTHING] * 5 + [Verdict.FOLLOW])
+
     def test_such_a_player_is_not_followed_when_it_moves(self) -> None:
         held, distrusted = PLAYING.held_at(104.0, START), HostEvidence(PLAYING.titled_at)
         for playing in (True, False):
@@ -276,7 +284,7 @@ class Properties(SynchronousTestCase):
                 self.assertTrue(before.trusted and plays and playing)
                 self.assertLess(position - before.moved_position, 0.5 * (now - before.moved_at))
             elif verdict is Verdict.GUIDE:
-                self.assertFalse(before.trusted)
+                self.assertFalse(evidence.trusted)
 
     @given(st.integers(0, 1000), st.integers(0, 1000), st.floats(0, 10), st.floats(0, 10))
     def test_a_title_is_seen_in_the_end(self, room_seq: int, titled: int, seconds: float, trip: float) -> None:
