@@ -198,7 +198,9 @@ class JoinController:
     def accepted(self, live: RoomReplica, command: JoinCommand) -> None:
         """Greet the member that a committed JOIN has accepted."""
         self._waits.retries.retry_ended(live, command.pending)
-        member = live.room.members.get(command.command.user)
+        member, new_token = live.room.members.get(command.command.user), command.command.body.new_token
+        if member is not None and identity.has_token(member, new_token):
+            self._limiter.admitted(live.room, new_token)
         if member is not None and member.successor_of:
             # The connection of the host may be dead without notice.
             self._departures.probe(live, member.successor_of)

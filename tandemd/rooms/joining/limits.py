@@ -152,13 +152,14 @@ class JoinLimiter:
     # -- PINs
 
     async def reserve_pin_attempt(
-        self, room: Room, address: str, first_seen: float, *, has_failed: bool = False
+        self, room: Room, address: str, first_seen: float, *, has_failed: bool = False, token: str = ""
     ) -> Plan:
         """Take the budgets for an attempt at the PIN of a room. Return them, so that they can be refunded.
 
         first_seen: when the address arrived at this room, in seconds of the clock.
         has_failed: whether the connection has sent a wrong PIN. It leaves a part of its address's attempts to others, because
             the people of a household share an address.
+        token: SHA-256 of the JOIN's resume token, "" for none. A device that got it here once needs none of the room's attempts.
         Raises JoinDeferredError, or RequestError if the store is unavailable.
         """
         per_room, per_address = self._limits.pin_tries_per_room, self._limits.pin_tries_per_address
@@ -166,9 +167,11 @@ class JoinLimiter:
             return ()
         attempts = TokenBucket(f"pin:{room.room_uuid}", per_room, HOUR)
         half = per_room // 2
+        admitted = Flag(_admitted(room, token))
         if not address:
             # Newcomers and guessers look the same here. They leave the half that is reserved for newcomers.
-            return await self._take([(TokenBucket(attempts.name, per_room, HOUR, reserve=half),)])
+            shared = (TokenBucket(attempts.name, per_room, HOUR, reserve=half),)
+            return await self._take([(admitted,), shared] if token else [shared])
         around = scopes(address)
         spared = ceil(per_address * SPARED_SHARE) if has_failed and per_address > 1 else 0
         repeated = [
@@ -201,6 +204,7 @@ class JoinLimiter:
             ]
         plans: list[Plan] = [
             (Flag(_known(room, address)), *repeated),
+            *([(admitted, *repeated)] if token else ()),
             *newcomer,
             (invited, *repeated, TokenBucket(by_code, per_room, HOUR, half)),
             (*repeated, TokenBucket(attempts.name, per_room, HOUR, half)),
@@ -236,6 +240,11 @@ class JoinLimiter:
         """Note that a client of this address knows the invite code of a room."""
         if address and self._limits.pin_tries_per_room:
             self._store.rate_limits.mark(_invited(room_id, address), HOUR)
+
+    def admitted(self, room: Room, token: str) -> None:
+        """Note that a device knows the PIN of the room: it is a member now. token: SHA-256 of the token that was issued to it."""
+        if room.settings.pin is not None and self._limits.pin_tries_per_room:
+            self._store.rate_limits.mark(_admitted(room, token), DAY)
 
     def pin_accepted(self, room: Room, address: str, attempt: Plan) -> None:
         """Refund an attempt with the right PIN, and note that the address knows it."""
@@ -274,6 +283,10 @@ def _check(result: TakeResult, queue: str = "") -> TakeResult:
 
 def _known(room: Room, address: str) -> str:
     return f"known:{room.room_uuid}\x00{address}"
+
+
+def _admitted(room: Room, token: str) -> str:
+    return f"admitted:{room.room_uuid}\x00{token}"
 
 
 def _invited(room_id: str, address: str) -> str:

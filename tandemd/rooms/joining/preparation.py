@@ -156,7 +156,11 @@ class JoinPreparer:
             if reservation is not None and room is not None:
                 first_seen = self.limiter.first_seen(room, client_key)
                 reservation.attempt = await self.limiter.reserve_pin_attempt(
-                    room, pending.session.address, first_seen, has_failed=pending.session.has_failed_pin
+                    room,
+                    pending.session.address,
+                    first_seen,
+                    has_failed=pending.session.has_failed_pin,
+                    token=secrets.hash_token(pending.join.token) if pending.join.token else "",
                 )
             return await self._hash_pin(pending.join.pin or "", salt)
         finally:

@@ -211,6 +211,33 @@ class PinTest(ServiceTestCase):
         self.assertEqual(self.world.join("bob", peer="2.2.2.2", pin=RIGHT).types(), ["ROOM_STATE"])
         self.assertEqual(self.world.join("dan", peer="1.1.1.1", pin=RIGHT).types(), ["ROOM_STATE"])
 
+    def test_a_device_that_was_in_the_room(self) -> None:
+        """Its address has changed, it was away for too long, and others have used all attempts of the room."""
+        cut = {}
+        for user in ("bob", "cid"):
+            client = self.world.join(user, peer="2.2.2.2", pin=RIGHT, keepsToken=True)
+            cut[user] = self.the(client.told(), "ROOM_STATE")["token"]
+            client.cut()
+        self.world.advance(60)
+        for number in range(8):
+            self.guess(number, f"6.6.6.{number}")
+        again = self.world.join("bob", peer="3.3.3.3", pin=RIGHT, keepsToken=True, token=cut["bob"])
+        self.assertEqual(again.types()[0], "ROOM_STATE")
+        self.refused(self.world.join("dan", peer="4.4.4.4", pin=RIGHT, token="x" * 40).told(), "rate_limited")
+        self.refused(self.world.join("cid", peer="5.5.5.5", pin="000099", token=cut["cid"]).told(), "bad_pin")
+        self.assertEqual(self.world.join("cid", peer="5.5.5.5", pin=RIGHT, token=cut["cid"]).types()[0], "ROOM_STATE")
+
+    def test_the_host_too(self) -> None:
+        ann = self.world.join("ann", room="b", peer="1.1.1.1", pin=RIGHT, keepsToken=True)
+        token = self.the(ann.told(), "ROOM_STATE")["token"]
+        self.world.join("zoe", room="b", peer="1.1.1.2", pin=RIGHT)
+        ann.send("LEAVE")
+        for number in range(8):
+            self.world.join(f"eve{number}", room="b", peer=f"6.6.6.{number}", pin=f"{number:06}")
+        self.assertEqual(
+            self.world.join("ann", room="b", peer="3.3.3.3", pin=RIGHT, token=token).types(), ["ROOM_STATE"]
+        )
+
     def test_who_knows_the_invite_code(self) -> None:
         for number in range(8):
             self.guess(number, f"6.6.6.{number}")

@@ -35,10 +35,11 @@ class TwoNodesTest(RedisTestCase):
         )
         return a, b, room
 
-    async def outcome(self, rations: JoinLimiter, address: str, came: float | None = None) -> str:
+    async def outcome(self, rations: JoinLimiter, address: str, came: float | None = None, *, token: str = "") -> str:
         """Return "" if an attempt is allowed, else the limit that defers it."""
         try:
-            await rations.reserve_pin_attempt(self.room, address, reactor.seconds() if came is None else came)
+            first_seen = reactor.seconds() if came is None else came
+            await rations.reserve_pin_attempt(self.room, address, first_seen, token=token)
         except JoinDeferredError as error:
             return error.reason
         return ""
@@ -99,9 +100,14 @@ class TwoNodesTest(RedisTestCase):
         way = await a.reserve_pin_attempt(room, "2.2.2.2", reactor.seconds())
         a.pin_accepted(room, "2.2.2.2", way)
         a.invited("room", "3.3.3.3")
+        a.admitted(room, "ab" * 32)
         for number in range(8):
             await self.outcome(a, f"6.6.6.{number}")
         self.assertEqual(await self.outcome(b, "1.1.1.1"), "pin_tries_per_room")
+        self.assertEqual(await self.outcome(b, "1.1.1.1", token="cd" * 32), "pin_tries_per_room")
+        self.assertEqual(await self.outcome(b, "1.1.1.1", token="ab" * 32), "")
+        self.assertEqual(await self.outcome(b, "", token="ab" * 32), "")
+        self.assertEqual(await self.outcome(b, ""), "pin_tries_per_room")
         self.assertEqual([await self.outcome(b, address) for address in ("2.2.2.2", "3.3.3.3")], ["", ""])
 
     async def test_old_guessers_leave_half(self) -> None:
@@ -130,12 +136,13 @@ class TwoNodesTest(RedisTestCase):
         a.pin_accepted(room, "2.2.2.2", await a.reserve_pin_attempt(room, "2.2.2.2", reactor.seconds()))
         await a.reserve_pin_attempt(room, "6.6.6.6", reactor.seconds())
         a.invited("room", "3.3.3.3")
+        a.admitted(room, "ab" * 32)
         await a.reserve_creation("one", "6.6.6.6")
         store = self.stores[0]
         keys = await self.ask(store, b"KEYS", b"tandem:budget:*")
         self.assertEqual(
             sorted({key.split(b":")[2].decode() for key in keys}),
-            ["founder", "invited", "known", "pin", "pinner", "rooms"],
+            ["admitted", "founder", "invited", "known", "pin", "pinner", "rooms"],
         )
         for key in keys:
             self.assertTrue(0 < await self.ask(store, b"TTL", key) <= 86400, key)
