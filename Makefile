@@ -126,6 +126,7 @@ screenshots: $(VENV)/installed-dev
 	scripts/screenshots
 
 site: $(VENV)/installed
+	@echo "Installing mkdocs and mermaid into $(VENV), about 170 MB; then writing site/"
 	$(INSTALL) .[docs]
 	$(BIN)/mkdocs build --quiet
 	npm install --silent --no-save --prefix $(VENV)/mermaid mermaid@11 && \
