@@ -7,9 +7,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from ..metrics import LabeledCounter
 from ..ratelimit import scopes
+
+log = Logger()
 
 CLOSES_PER_ITERATION = 8
 """Connections that `CloseQueue` closes in one iteration of the reactor, at some 0.1 ms each."""
@@ -79,9 +82,9 @@ class CloseQueue:
 
     def __init__(self, clock: IReactorTime):
         self._clock = clock
-        self._left: deque[Callable[[], None]] = deque()
+        self._left: deque[Callable[[], object]] = deque()
 
-    def add(self, end: Callable[[], None]) -> None:
+    def add(self, end: Callable[[], object]) -> None:
         """Call `end` after the functions that were added before."""
         self._left.append(end)
         if len(self._left) == 1:
@@ -90,7 +93,10 @@ class CloseQueue:
     def _continue(self) -> None:
         for _ in range(min(CLOSES_PER_ITERATION, len(self._left))):
             # The entry stays in the queue during the call, so that an `add` within it schedules no second round.
-            self._left[0]()
+            try:
+                self._left[0]()
+            except Exception:
+                log.failure("failed to close a connection", event="close_failed")
             self._left.popleft()
         if self._left:
             self._clock.callLater(0, self._continue)

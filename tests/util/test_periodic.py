@@ -6,22 +6,27 @@ import ast
 import gc
 import pathlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 import tandemd
 from tandemd.app.runtime_metrics import ReactorLag
+from tandemd.errors import ErrorCode, RequestError
 from tandemd.metrics import Histogram
+from tandemd.rooms.joining.controller import JoinController
 from tandemd.rooms.joining.queue import JoinQueue
 from tandemd.util.services import Periodic
 from tandemd.util.sweeper import Sweeper
+from tandemd.web.connection_quota import CloseQueue
 
-from ..support.fake_node import ServiceTestCase
+from ..support.fake_node import Client, ServiceTestCase
 from ..support.redis_nodes import RedisTestCase, until
 
+UNAVAILABLE = RequestError(ErrorCode.UNAVAILABLE, "The store is away.", 2000)
 MODULES = sorted(pathlib.Path(tandemd.__file__).parent.rglob("*.py"))
 
 
@@ -110,6 +115,14 @@ class Once:
             raise OSError(5, "Input/output error")
         return self.function(*args)
 
+    def bound(self) -> Callable[..., object]:
+        """Return it as a method."""
+
+        def method(*args: Any) -> object:
+            return self(*args)
+
+        return method
+
 
 class NodeTest(ServiceTestCase):
     """Each thing that a node does again and again fails once."""
@@ -172,4 +185,54 @@ class ChainTest(TestCase):
             lobby.enqueue("here", str(number), float(number), session, 0.1, go)  # type: ignore[arg-type]
         clock.pump([0.5] * 10)
         self.assertEqual(sorted(went), ["0", "1"])
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+
+    def test_connections_that_are_closed_in_turn(self) -> None:
+        clock = Clock()
+        ending = CloseQueue(clock)
+        closed: list[int] = []
+        for number in range(20):
+            ending.add(partial(closed.append, number))
+            if number == 3:
+                ending.add(Once(int))
+        clock.pump([0.0] * 5)
+        ending.add(partial(closed.append, 20))
+        clock.pump([0.0] * 2)
+        self.assertEqual(closed, list(range(21)))
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+
+
+class WaitingJoinsTest(ServiceTestCase):
+    """A JOIN whose retry fails is answered, and those behind it are retried."""
+
+    def fail_once(self) -> None:
+        self.patch(JoinController, "_is_authentic", Once(JoinController._is_authentic).bound())
+
+    def test_at_a_locked_room(self) -> None:
+        host = self.world.join("ann")
+        host.send("LOCK_ROOM", locked=True)
+        waiting = [self.world.join(f"user{number}") for number in range(20)]
+        for client in waiting:
+            self.assertIn("locked", [message["code"] for message in client.told("ERROR")])
+        self.fail_once()
+        host.send("LOCK_ROOM", locked=False)
+        self.world.advance(1)
+        self.check(waiting)
+
+    def test_for_a_store(self) -> None:
+        away = self.patch(self.world.store, "load", lambda *args, **kwargs: fail(UNAVAILABLE))
+        waiting = [self.world.join(f"user{number}", room=f"room{number}") for number in range(20)]
+        for client in waiting:
+            self.refused(client.told(), "unavailable")
+        away.restore()
+        self.fail_once()
+        self.world.server.rooms.others.available()
+        self.world.advance(1)
+        self.check(waiting)
+
+    def check(self, waiting: list[Client]) -> None:
+        answers = [client.told() for client in waiting]
+        failed = [answer for answer in answers if [message["type"] for message in answer] == ["ERROR"]]
+        self.assertEqual([message["code"] for answer in failed for message in answer], ["internal"], answers)
+        self.assertEqual(sum(any(message["type"] == "ROOM_STATE" for message in answer) for answer in answers), 19)
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)

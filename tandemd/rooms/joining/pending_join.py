@@ -5,8 +5,10 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
+from twisted.logger import Logger
+
 from ... import messages as m
-from ...errors import RequestError
+from ...errors import INTERNAL, RequestError
 from ...interfaces import Claims
 from ...messages.framing import error_frame
 from ...rules.commands import Enter
@@ -16,6 +18,8 @@ from ..session import Session
 
 if TYPE_CHECKING:
     from ..replica import RoomReplica
+
+log = Logger()
 
 
 class JoinState(Enum):
@@ -180,11 +184,24 @@ class PendingJoin:
 
     def retry(self) -> None:
         """Try the JOIN again from the start, after it was deferred or its room could not be opened."""
-        self._owner.retry(self)
+        try:
+            self._owner.retry(self)
+        except Exception:
+            self._failed()
 
     def resubmit(self, live: RoomReplica) -> None:
         """Have the room decide the JOIN again."""
-        self._owner.resubmit(live, self)
+        try:
+            self._owner.resubmit(live, self)
+        except Exception:
+            self._failed()
+
+    def _failed(self) -> None:
+        """Reject the JOIN after an error of the program, so that its client and the JOINs behind it do not wait for ever."""
+        log.failure("failed to retry a JOIN", event="join_retry_failed")
+        if self.is_active:
+            self.cancel()
+            self.reject(INTERNAL)
 
     def command_body(self, pin: Pin | None, token: str, invite: str) -> Enter:
         """Return the JOIN as input of the rules.
