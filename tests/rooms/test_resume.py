@@ -302,6 +302,10 @@ class NewcomerTest(ServiceTestCase):
         self.assertEqual([m["type"] for m in eve.send("JOIN", userId="eve", roomId="room")], ["ROOM_STATE"])
 
 
+ACTS = ("join", "join", "admit", "resume", "resume", "resume", "leave", "cut", "kick", "chat", "restart")
+"""The acts of `PresenceProperty`, by their frequency."""
+
+
 class PresenceProperty(ServiceTestCase):
     """Whatever members do: none is ever replayed a commit that was made before its admission."""
 
@@ -317,14 +321,17 @@ class PresenceProperty(ServiceTestCase):
         clients: dict[str, Client] = {}
         tokens: dict[str, str] = {}
         admitted: dict[str, int] = {}
+        epochs: set[int] = set()
         replayed = 0
         for step in range(60):
-            user, act = (
-                rng.choice(("ann", "bob", "cid")),
-                rng.choice(("join", "resume", "resume", "leave", "cut", "kick", "chat")),
-            )
+            user, act = rng.choice(("ann", "bob", "cid")), rng.choice(ACTS)
+            if act == "restart":
+                self.world.start(self.world.crash())
+                clients.clear()
+                host = self.world.join("host", code)
             room = self.world.room(code)
             assert room is not None
+            epochs.add(room.epoch)
             client = clients.get(user)
             if act == "kick" and user in room.members:
                 host.send("KICK", targetUserId=user)
@@ -334,14 +341,19 @@ class PresenceProperty(ServiceTestCase):
                     client.send("LEAVE")
                 client.cut()
                 del clients[user]
-            elif act in ("join", "resume"):
+            elif act in ("join", "resume", "admit"):
                 fields: dict[str, Any] = {"keepsToken": rng.random() < 0.7}
                 if act == "resume" and user in tokens:
-                    fields = {
-                        "token": tokens[user],
-                        "resume": {"epoch": room.epoch, "seq": rng.randrange(room.seq + 1)},
-                    }
+                    epoch = room.epoch if rng.random() < 0.8 else rng.choice(sorted(epochs))
+                    fields = {"token": tokens[user], "resume": {"epoch": epoch, "seq": rng.randrange(room.seq + 2)}}
+                if act == "admit":
+                    host.send("LOCK_ROOM", locked=True)
                 client = self.world.join(user, code, **fields)
+                if act == "admit":
+                    host.send("CHAT", text="about the newcomer")
+                    host.send("ADMIT", targetUserId=user, admitted=True)
+                    self.world.advance(1)
+                    host.send("LOCK_ROOM", locked=False)
                 told = client.told()
                 states = [m for m in told if m["type"] == "ROOM_STATE"]
                 if not states:
@@ -350,7 +362,8 @@ class PresenceProperty(ServiceTestCase):
                 clients[user] = client
                 tokens[user] = states[0].get("token") or tokens.get(user, "")
                 if user not in room.members:
-                    admitted[user] = room.seq + 1
+                    # The JOIN behind a lock has waited for further commits.
+                    admitted[user] = room.seq + (2 if act == "admit" else 1)
                 for message in told:
                     if message.get("replayed"):
                         replayed += 1
