@@ -1,4 +1,4 @@
-"""The limit of open files: each connection needs one descriptor."""
+"""The limit of open files: each connection needs one descriptor, and each film that it loads another one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def preallocate_fd_table(config: Config) -> None:
     Otherwise the table grows in steps. With threads each step stops the process for 10 to 20 ms, because Linux waits until no
     other processor reads the old table; this happens while many clients join. A slot takes 8 bytes.
     """
-    last = config.limits.connections + config.limits.http_connections + RESERVED_DESCRIPTORS - 1
+    last = (
+        config.limits.connections + _http_descriptors(config, config.limits.http_connections) + RESERVED_DESCRIPTORS - 1
+    )
     try:
         os.fstat(last)
     except OSError:
@@ -48,8 +50,13 @@ def fit_to_fd_limit(config: Config, files: int) -> Config:
     """
     limits = config.limits
     http = min(limits.http_connections, max(10, files // 5))
-    connections = min(limits.connections, max(10, files - http - RESERVED_DESCRIPTORS))
+    connections = min(limits.connections, max(10, files - _http_descriptors(config, http) - RESERVED_DESCRIPTORS))
     return replace(
         config,
         limits=replace(limits, http_connections=http, handshakes=min(limits.handshakes, http), connections=connections),
     )
+
+
+def _http_descriptors(config: Config, connections: int) -> int:
+    """Return the descriptors that HTTP connections may need. With `web.videos_dir` each may load a film."""
+    return 2 * connections if config.web.videos_dir else connections

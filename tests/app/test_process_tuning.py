@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tandemd.app.process_tuning import RESERVED_DESCRIPTORS, fit_to_fd_limit
 from tandemd.config import Config
-from tandemd.config.schema import Limits
+from tandemd.config.schema import Limits, Web
 
 from ..support.daemon_process import ROOT
 
@@ -27,6 +27,13 @@ class OpenFilesTests(SynchronousTestCase):
             connections, http = self.fit(files)
             self.assertLessEqual(connections + http + RESERVED_DESCRIPTORS, files)
             self.assertGreater(connections, files / 2)
+
+    def test_films_have_descriptors_of_their_own(self) -> None:
+        for files in (1024, 4096, 20_000):
+            config = Config(web=Web(videos_dir="films"))
+            found = fit_to_fd_limit(config, files).limits
+            self.assertLessEqual(found.connections + 2 * found.http_connections + RESERVED_DESCRIPTORS, files)
+            self.assertGreater(found.connections, files / 4)
 
     def test_what_is_configured_is_not_exceeded(self) -> None:
         self.assertEqual(self.fit(1024, connections=100, http_connections=20), (100, 20))
