@@ -11,9 +11,13 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 from autobahn.websocket.types import ConnectionRequest
+from OpenSSL import SSL
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
+from twisted.python.failure import Failure
 
 from ..errors import CloseCode
 from ..metrics import LabeledCounter
@@ -151,6 +155,10 @@ class TandemProtocol(ServerProtocol):
         queue = self.session_transport.queue
         if queue is not None:
             queue.finish_frame()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """End the connection. Autobahn would log an error for each client that sends malformed TLS records."""
+        super().connectionLost(Failure(ConnectionLost()) if reason.check(SSL.Error) else reason)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         connection, self.connection = self.connection, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import signal
 import socket
@@ -35,6 +36,7 @@ from ..support.certificate_authority import Authority, authority, write
 from ..support.daemon_process import Client, Daemon, DaemonTestCase
 from ..support.log_events import observe_log
 from ..support.patience import PATIENCE_SECONDS
+from ..web.test_router import head, upgrade
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -267,6 +269,33 @@ class DaemonTests(DaemonTestCase):
         daemon = await self.secure()
         self.trust = trustRootFromCertificates([Certificate.loadPEM(Authority("Another").pem)])
         await self.assertFailure(ensureDeferred(self.wss(daemon)), AssertionError)
+
+    async def test_malformed_records_are_no_line_of_the_log(self, **environ: str) -> None:
+        """Any client can send them, as often as it may connect."""
+
+        def send_garbage(port: int, data: bytes) -> None:
+            context = ssl.create_default_context(cadata=authority().pem.decode())
+            with socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS) as plain:
+                below = plain.dup()
+                with context.wrap_socket(plain, server_hostname="localhost") as secure, below:
+                    secure.sendall(data)
+                    if data:
+                        secure.recv(12)
+                    below.sendall(b"no record of TLS" * 20)
+                    below.settimeout(PATIENCE_SECONDS)
+                    with contextlib.suppress(ConnectionError):
+                        while below.recv(65536):
+                            pass
+
+        daemon = await self.secure(LOG_LEVEL="debug", **environ)
+        for data in (upgrade("/ws"), head("/health"), b"GET", b""):
+            await deferToThread(send_garbage, daemon.port, data)
+        ann = await self.wss(daemon)
+        await ann.join("movie", "ann")
+        self.assertEqual([line for line in daemon.log if line["level"] in ("warn", "error", "critical")], [])
+
+    async def test_malformed_records_where_autobahn_does_it_all(self) -> None:
+        await self.test_malformed_records_are_no_line_of_the_log(TANDEMD_FAST_PATH="false")
 
     async def test_a_new_certificate_without_a_restart(self) -> None:
         daemon = await self.secure()
