@@ -189,7 +189,7 @@ class Root(Resource):
 
 
 def _parts(request: Request) -> list[str]:
-    """Return the decoded parts of the path; an escaped slash stays within its part. Raise HttpError 400 or 414."""
+    """Return the decoded parts of the path; an escaped slash stays within its part. Raise HttpError 400, 404 or 414."""
     if len(request.uri) > MAX_URL_BYTES:
         raise HttpError(414, f"The URL is longer than {MAX_URL_BYTES} bytes.")
     path = request.path
@@ -205,6 +205,9 @@ def _parts(request: Request) -> list[str]:
         raise HttpError(400, "The path is not UTF-8.") from None
     if any(_CONTROL.search(part) for part in parts):
         raise HttpError(400, "The path contains a control character.")
+    if b"%" in path[1:].partition(b"/")[0]:
+        # No endpoint's name needs an escape. Some proxies that keep clients from /admin and /metrics compare the path as it is.
+        raise HttpError(404, "Not found")
     return parts
 
 

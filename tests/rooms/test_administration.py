@@ -378,6 +378,13 @@ class HttpTests(WebTestCase):
             self.assertEqual(self.ask(path, {}).status, 404, path)
         self.assertEqual(self.administration.asked, [])
 
+    def test_names_of_endpoints_have_no_escapes(self) -> None:
+        """A proxy may keep clients from /admin and /metrics by a comparison of the path as it is."""
+        bearer = f"Bearer {TOKEN}"
+        for path in ("/%61dmin/v1/node", "/a%64min/v1/node", "/%6Detrics", "/statu%73", "/p%61ge/main.js", "/%77s"):
+            self.assertEqual(self.request(path, Authorization=bearer).status, 404, path)
+        self.assertEqual(self.request("/admin/v1/%6Eode", Authorization=bearer).status, 200)
+
     def test_wrong_tokens_are_limited(self) -> None:
         for _ in range(10):
             self.assertEqual(self.ask("/v1/node", token="wrong").status, 401)
