@@ -143,7 +143,7 @@ def one(target: Target, kind: type[m.ClientMessage], count: int, wide: bool, run
     what = f"{name_of(kind)}, {count} of {'a /48' if wide else 'one address'}, {target.name}"
     neighbour = Client(target.address, "127.0.0.1", f"X-Forwarded-For: 198.51.100.{run % 250 + 1}\r\n")
     assert neighbour.join(f"neighbour-{run}", "neighbour") is not None
-    # Redis still holds what the crowds before this one have left.
+    # Redis still holds the data of earlier crowds.
     node, database, before = target.resident(), target.database_bytes(), target.redis_bytes()
     load = Load(target, kind, count, wide, run, neighbour)
     sent, waits, refused = 0, [0.0], []
