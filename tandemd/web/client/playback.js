@@ -14,6 +14,8 @@ const READY_WITHIN_MS = 4000;
 // Seconds: a player that is set to its very end has ended. This much before it, it plays on if more data comes.
 const BEFORE_END = 0.25;
 const POLL_MS = 20;
+// The rates of players may have steps of this size.
+const RATE_STEP = 0.02;
 
 // Seconds: a start that would be off by more is corrected by a seek before it, where seeks are quick.
 const START_EXACT = 0.08;
@@ -225,8 +227,9 @@ export class PlaybackController extends Emitter {
       }
       this.#wantsPlaying = true;
     } else {
-      this.#pause();
-      if (Math.abs(this.position - target) > 0.001) this.#jump(target, false);
+      // A player that has just been paused may go on a little behind the position that it tells.
+      const stops = this.#pause();
+      if (stops || Math.abs(this.position - target) > 0.001) this.#jump(target, false);
     }
     this.emit('changed');
   }
@@ -305,10 +308,13 @@ export class PlaybackController extends Emitter {
     this.#schedule();
   }
 
+  // Return whether it played.
   #pause() {
     this.#wantsPlaying = false;
     this.#cancelStart();
-    if (!this.#media.paused) this.#media.pause();
+    const playing = !this.#media.paused;
+    if (playing) this.#media.pause();
+    return playing;
   }
 
   #setBlocked(blocked) {
@@ -375,7 +381,8 @@ export class PlaybackController extends Emitter {
     if (this.#media.playbackRate === rate) return;
     try {
       this.#media.playbackRate = rate;
-      this.#steerable = share === 1 ? this.#steerable : this.#media.playbackRate !== this.#timeline.rate;
+      // A player that takes rates in steps may round a small difference away.
+      if (Math.abs(share - 1) > RATE_STEP) this.#steerable = this.#media.playbackRate !== this.#timeline.rate;
     } catch {
       // This player cannot play at that rate.
       this.#steerable = false;

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { PlaybackController } from '../../../tandemd/web/client/index.js';
+import { PlaybackController, ServerClock } from '../../../tandemd/web/client/index.js';
 import { SimulatedTime, SimulatedVideo } from './support.mjs';
 
 const PLAYING = { position: 100, playing: true, rate: 1 };
@@ -173,6 +173,17 @@ test('a player that refuses rates is left alone below a jump, and moved beyond i
   assert.ok(video.seeks > before);
 });
 
+test('a player whose rates have steps is steered', async () => {
+  const { time, player } = watching({ seekMs: 0, rateStep: 0.01 });
+  await time.pass(3000);
+  for (const drift of [0.005, 0.1]) {
+    player.refine({ position: player.position + drift, at: time.now, playing: true, rate: 1 });
+    await time.pass(10_000);
+    assert.equal(player.steerable, true);
+    assert.ok(Math.abs(player.drift) < 0.03, `${player.drift}`);
+  }
+});
+
 test('the policy of the room counts', async () => {
   const { time, video, player } = watching({ seekMs: 0 });
   player.sync = { jump: 5, steerFrom: 1, steerUntil: 0.5, maxRate: 1.05 };
@@ -239,4 +250,62 @@ test('a person that uses the own menu of the player is heard, and the library is
   video.pause();
   assert.equal(time.timers, 0);
   assert.deepEqual(told, ['pause', 'play']);
+});
+
+test('what comes between the press and the start counts', async () => {
+  for (const [what, act] of [
+    ['a pause', ({ player }) => player.follow({ ...PAUSED, position: 100.5 })],
+    ['a seek', ({ player }) => player.hold(300)],
+    ['another title', ({ player }) => {
+      player.load('https://tandemd.invalid/videos/other.webm');
+      player.follow({ ...PAUSED, position: 0 });
+    }],
+    ['the end', ({ player }) => player.close()],
+  ]) {
+    const watched = watching({ startMs: 50 }, { timeline: PAUSED });
+    const { time, video, player } = watched;
+    await time.pass(1000);
+    player.follow({ ...PAUSED, at: time.now + 400, playing: true });
+    await time.pass(200);
+    act(watched);
+    await time.pass(3000);
+    assert.deepEqual(video.moved, [], what);
+    assert.equal(player.playing, false, what);
+  }
+});
+
+test('a laptop that has slept for ten minutes is in step again', async () => {
+  // The time that has passed counts the sleep in some browsers, and in others not.
+  for (const counts of [true, false]) {
+    const time = new SimulatedTime();
+    const video = new SimulatedVideo(time, { seekMs: 60 });
+    let slept = 0;
+    const server = () => 5_000_000 + time.now + slept;
+    const clock = new ServerClock(time.environment);
+    const sample = () => clock.sample({ began: time.now - 40, ended: time.now, received: server() - 20, sent: server() - 20 });
+    sample();
+    clock.smooth = true;
+    const player = new PlaybackController(video, { clock, environment: time.environment });
+    player.follow({ position: 100, at: server(), playing: true, rate: 1 });
+    for (let i = 0; i < 10; i += 1, await time.pass(1000)) sample();
+    assert.ok(Math.abs(player.drift) < 0.03, `${player.drift}`);
+    if (counts) time.now += 600_000;
+    else slept = 600_000;
+    const before = video.seeks;
+    // The library asks for the time when the page is seen again.
+    await time.pass(100);
+    sample();
+    await time.pass(4000);
+    assert.ok(Math.abs(player.drift) < 0.05, `${counts}: ${player.drift}`);
+    assert.ok(Math.abs(video.currentTime - (100 + (server() - 5_001_000) / 1000)) < 0.5, `${counts}: ${video.currentTime}`);
+    assert.ok(video.seeks - before <= 2, `${counts}: ${video.seeks - before}`);
+  }
+});
+
+test('a player that is paused stands where the room stands, also if it has gone on a little', async () => {
+  const { time, video, player } = watching({ seekMs: 40 });
+  await time.pass(3000);
+  const before = video.seeks;
+  player.follow({ position: video.currentTime, at: 0, playing: false, rate: 1 });
+  assert.equal(video.seeks, before + 1);
 });

@@ -56,7 +56,7 @@ export class SimulatedTime {
 
 /*
  * A media element. seekMs, startMs: how long a seek takes, and play() until it moves. live: whether the film goes on behind its
- * duration. exactRates: whether it plays at any rate; otherwise only at 1 and 2.
+ * duration. exactRates: whether it plays at any rate; otherwise only at 1 and 2. rateStep: it rounds rates to multiples of this.
  */
 export class SimulatedVideo extends EventTarget {
   paused = true;
@@ -73,9 +73,9 @@ export class SimulatedVideo extends EventTarget {
   #seekLeft = 0;
   #startLeft = 0;
 
-  constructor(time, { seekMs = 100, startMs = 0, duration = 5400, live = false, exactRates = true } = {}) {
+  constructor(time, { seekMs = 100, startMs = 0, duration = 5400, live = false, exactRates = true, rateStep = 0 } = {}) {
     super();
-    Object.assign(this, { seekMs, startMs, duration, live, exactRates });
+    Object.assign(this, { seekMs, startMs, duration, live, exactRates, rateStep });
     time.watch((ms) => this.#pass(ms, time.now));
   }
 
@@ -95,7 +95,8 @@ export class SimulatedVideo extends EventTarget {
   }
 
   set playbackRate(rate) {
-    this.#rate = this.exactRates || rate === 2 ? rate : 1;
+    const rounded = this.rateStep ? Math.round(rate / this.rateStep) * this.rateStep : rate;
+    this.#rate = this.exactRates || rate === 2 ? rounded : 1;
   }
 
   get ended() {
