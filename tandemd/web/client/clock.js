@@ -6,13 +6,12 @@ const FRESH_MS = 4 * 60_000;
 // A larger difference is a step of one of the clocks, not a better estimate.
 const STEP_MS = 200;
 const SLEW_MS_PER_MS = 0.005;
-// Samples count for much less if their error may be greater than the least by more than this.
-const JITTER_MS = 5;
 // The first samples of a connection may move the estimate at once: the player is not in step yet.
 const SETTLING_SAMPLES = 6;
 // The clocks of two computers drift apart. The drift is measured over this time, and is no more than this.
 const SKEW_AFTER_MS = 60_000;
 const MAX_SKEW = 0.0005;
+const SKEW_STEP = 1e-6;
 // Since it is not known exactly, an old sample is worth less than its short trip says.
 const AGING = 0.0001;
 const AGING_WITH_SKEW = 0.00003;
@@ -82,16 +81,16 @@ export class ServerClock {
     this.at(ended);
     this.#skew = skewOf(this.#samples);
     const aging = this.#skew ? AGING_WITH_SKEW : AGING;
-    // The shortest trip leaves the least room for error. Those that are not much longer even out the jitter of the links.
-    const error = (one) => one.trip / 2 + (ended - one.at) * aging;
-    const least = Math.min(...this.#samples.map(error));
-    let [weights, offsets] = [0, 0];
+    // Each sample leaves the offset the room of half its trip. The middle of what all of them leave is the estimate: so the
+    // quickest way there and the quickest way back count, which are rarely those of one round trip.
+    let [most, least] = [Infinity, -Infinity];
     for (const one of this.#samples) {
-      const weight = (error(one) - least + JITTER_MS) ** -4;
-      weights += weight;
-      offsets += weight * this.#project(one, ended);
+      const error = one.trip / 2 + (ended - one.at) * aging;
+      const offset = this.#project(one, ended);
+      most = Math.min(most, offset + error);
+      least = Math.max(least, offset - error);
     }
-    const offset = offsets / weights;
+    const offset = (most + least) / 2;
     this.#best = { offset, at: ended };
     const settles = this.#settling > 0;
     this.#settling -= settles ? 1 : 0;
@@ -122,23 +121,22 @@ export class ServerClock {
   }
 }
 
-// Return by how many ms per ms the offset grows: the slope of the line through the samples, short trips counting for more.
+/*
+ * Return by how many ms per ms the offset grows: each sample says that the offset was within half of its trip, and the best line
+ * is the one that these bounds leave the most room.
+ */
 function skewOf(samples) {
-  const first = samples[0];
-  if (samples.at(-1).at - first.at < SKEW_AFTER_MS) return 0;
-  const shortest = Math.min(...samples.map(({ trip }) => trip));
-  let [weights, times, offsets] = [0, 0, 0];
-  const weighed = samples.map(({ trip, at, offset }) => {
-    const weight = 1 / ((trip - shortest) / 2 + 1) ** 2;
-    weights += weight;
-    times += weight * (at - first.at);
-    offsets += weight * (offset - first.offset);
-    return { weight, time: at - first.at, offset: offset - first.offset };
-  });
-  let [above, below] = [0, 0];
-  for (const { weight, time, offset } of weighed) {
-    above += weight * (time - times / weights) * (offset - offsets / weights);
-    below += weight * (time - times / weights) ** 2;
+  const last = samples.at(-1);
+  if (last.at - samples[0].at < SKEW_AFTER_MS) return 0;
+  const room = (skew) => {
+    const lines = samples.map((one) => ({ offset: one.offset + skew * (last.at - one.at), error: one.trip / 2 }));
+    return Math.min(...lines.map(({ offset, error }) => offset + error)) - Math.max(...lines.map(({ offset, error }) => offset - error));
+  };
+  let [low, high] = [-MAX_SKEW, MAX_SKEW];
+  while (high - low > SKEW_STEP) {
+    const third = (high - low) / 3;
+    if (room(low + third) < room(high - third)) low += third;
+    else high -= third;
   }
-  return below ? Math.max(-MAX_SKEW, Math.min(MAX_SKEW, above / below)) : 0;
+  return (low + high) / 2;
 }

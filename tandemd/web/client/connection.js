@@ -7,7 +7,7 @@ import { Pulse } from './pulse.js';
 
 export const CONNECTION_DEFAULTS = Object.freeze({
   // A PING this often; a connection is lost without a PONG, or without an open socket, within these times.
-  pingEveryMs: 10_000,
+  pingEveryMs: 5000,
   pongWithinMs: 10_000,
   openWithinMs: 10_000,
   // The wait before the first attempt to reconnect. It doubles up to the limit; each wait is 50 to 100 % of that.
