@@ -9,8 +9,8 @@ from .state import Room
 
 MAX_LEAD_SECONDS = 0.5
 """The longest lead, for any delays of members."""
-MARGIN_SECONDS = 0.03
-"""The time between the arrival of the message at the member with the longest delay and the start."""
+MARGIN_SECONDS = 0.075
+"""The time between the arrival of the message at the member with the longest delay and the start: browsers take 70 ms to start."""
 DELAY_STEP_MS, MAX_DELAY_MS = 25, 500
 """The unit of a member's delay, and its upper bound."""
 DELAY_PERCENTILE = 0.9

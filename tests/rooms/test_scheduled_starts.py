@@ -6,11 +6,12 @@ from typing import Any
 
 from tandemd.messages import DriftPolicy
 from tandemd.rooms.session import Session
+from tandemd.rules.lead import MARGIN_SECONDS
 from tests.support.settings import playback_sync_settings, rule_settings
 
 from ..support.fake_node import EPOCH, OTHER_TITLE, TITLE, Client, ServiceTestCase
 
-LEAD = 0.055
+LEAD = 0.025 + MARGIN_SECONDS
 """Seconds: links in memory have no delay, which counts as the shortest one, and a margin comes on top."""
 
 
@@ -140,7 +141,9 @@ class DelayTest(StartTestCase):
         self.world.advance(0.5)
         self.assertGreaterEqual(self.delay("cid"), 200)
         told = self.play()
-        self.assertAlmostEqual(told["at"] / 1000 - self.world.now, min(0.5, self.delay("cid") / 1000 + 0.03), 3)
+        self.assertAlmostEqual(
+            told["at"] / 1000 - self.world.now, min(0.5, self.delay("cid") / 1000 + MARGIN_SECONDS), 3
+        )
 
     def test_a_change_is_learnt_when_it_lasts(self) -> None:
         self.session("bob").delay = 200

@@ -5,11 +5,11 @@
  * jump: beyond this the player seeks. steerFrom, steerUntil: beyond the first it plays faster or slower, until it is closer than
  * the second, by factors from 2 - maxRate to maxRate.
  */
-export const SYNC_DEFAULTS = Object.freeze({ jump: 0.5, steerFrom: 0.025, steerUntil: 0.008, maxRate: 1.1 });
+export const SYNC_DEFAULTS = Object.freeze({ jump: 0.5, steerFrom: 0.02, steerUntil: 0.005, maxRate: 1.1 });
 
 const STEER_PER_SECOND = 0.8;
 // Right after a start, differences are undone faster.
-const SETTLING_STEER_PER_SECOND = 2;
+const SETTLING_STEER_PER_SECOND = 4;
 const JUMP_PAUSE_MS = 1500;
 // The cost of a jump shows after this time.
 const JUMP_MEASURED_MS = 600;
