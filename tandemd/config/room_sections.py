@@ -67,9 +67,7 @@ class Sync:
     steer_from: float = key(
         duration("20ms", "250ms"), "20ms", "The distance at which a client begins to catch up by the playback rate."
     )
-    steer_until: float = key(
-        duration("1ms", "20ms"), "5ms", "The distance at which it plays at the normal rate again."
-    )
+    steer_until: float = key(duration("1ms", "20ms"), "5ms", "The distance at which it plays at the normal rate again.")
     max_rate: float = key(
         number(1.01, 1.25), 1.1, "The greatest factor of the playback rate for that; the smallest is 2 minus this."
     )

@@ -23,7 +23,7 @@ class BadInputTest(DaemonTestCase):
         await bob.hear("URL_CHANGE")
         return ann, bob, stranger
 
-    async def refused(self, client: Client, code: str, text: str, /, *named: str) -> None:
+    async def rejected(self, client: Client, code: str, text: str, /, *named: str) -> None:
         """Send a frame, and expect an ERROR that names something."""
         client.sendMessage(text.encode())
         answer = await client.hear("ERROR")
@@ -48,16 +48,16 @@ class BadInputTest(DaemonTestCase):
             pong = await ann.hear("PONG", t0=t0)
             self.assertLess(abs(pong["received"] - began), CENTURY_MS)
             self.assertGreaterEqual(pong["sent"], pong["received"])
-        for t0 in ('"noon"', "[1]", "1e300"):
-            await self.refused(ann, "bad_message", f'{{"type":"PING","t0":{t0}}}', "t0")
+        for wrong in ('"noon"', "[1]", "1e300"):
+            await self.rejected(ann, "bad_message", f'{{"type":"PING","t0":{wrong}}}', "t0")
         for at in ("true", '"now"', "-1e300"):
-            await self.refused(
+            await self.rejected(
                 ann, "bad_message", f'{{"type":"POSITION_UPDATE","currentTime":1,"isPlaying":false,"at":{at}}}', "at"
             )
         # They are no JSON.
         for number in ("NaN", "Infinity", "-Infinity"):
-            await self.refused(ann, "bad_message", f'{{"type":"PING","t0":{number}}}')
-            await self.refused(ann, "bad_message", f'{{"type":"SET_RATE","rate":{number}}}')
+            await self.rejected(ann, "bad_message", f'{{"type":"PING","t0":{number}}}')
+            await self.rejected(ann, "bad_message", f'{{"type":"SET_RATE","rate":{number}}}')
         await self.unnoticed(ann, bob, before)
 
     async def test_positions_from_another_century(self) -> None:
@@ -77,19 +77,19 @@ class BadInputTest(DaemonTestCase):
         ann, bob, stranger = await self.party()
         before = len(bob.messages.seen)
         for rate in ("0", "100", "-1", "0.2499", "1e308", '"2"', "null"):
-            await self.refused(ann, "bad_message", f'{{"type":"SET_RATE","rate":{rate}}}', "rate")
-        await self.refused(bob, "forbidden", '{"type":"SET_RATE","rate":2}')
-        await self.refused(stranger, "not_joined", '{"type":"SET_RATE","rate":2}')
+            await self.rejected(ann, "bad_message", f'{{"type":"SET_RATE","rate":{rate}}}', "rate")
+        await self.rejected(bob, "forbidden", '{"type":"SET_RATE","rate":2}')
+        await self.rejected(stranger, "not_joined", '{"type":"SET_RATE","rate":2}')
         await self.unnoticed(ann, bob, before)
 
     async def test_statuses(self) -> None:
         ann, bob, stranger = await self.party()
         before = len(bob.messages.seen)
-        await self.refused(
+        await self.rejected(
             stranger, "not_joined", '{"type":"STATUS","status":"buffering","userId":"bob","roomId":"room"}'
         )
         for status in ('"asleep"', "5", "null"):
-            await self.refused(ann, "bad_message", f'{{"type":"STATUS","status":{status}}}', "status")
+            await self.rejected(ann, "bad_message", f'{{"type":"STATUS","status":{status}}}', "status")
         await self.unnoticed(ann, bob, before)
         # The status is that of the connection's member, also under another user id.
         ann.say("STATUS", status="away", userId="bob")
