@@ -81,6 +81,24 @@ test('clocks that drift apart by 200 ppm stay together', async () => {
   }
 });
 
+test('the jitter of the links counts less with each round trip', () => {
+  let seed = 11;
+  const random = () => (seed = (seed * 16807) % 2147483647) / 2147483647;
+  for (const [count, limit] of [[12, 15], [36, 8]]) {
+    const errors = [];
+    for (let run = 0; run < 100; run += 1) {
+      const { time, sample, ahead } = started();
+      for (let i = 0; i < count; i += 1, time.now += 100) {
+        const [there, back] = [50 + random() * 100, 50 + random() * 100];
+        sample(5000, there + back, (there - back) / 2);
+      }
+      errors.push(Math.abs(ahead() - 5000));
+    }
+    const p95 = errors.sort((a, b) => a - b)[95];
+    assert.ok(p95 < limit, `${count} round trips: ${p95}`);
+  }
+});
+
 test('the clock of the computer may be wrong and may be set', () => {
   let wall = 0;
   let elapsed = 0;
