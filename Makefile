@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # In this mode the plugin is found by twistd; in pip's usual editable mode it is not.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable
 
-.PHONY: run test coverage chaos simulate fuzz attacks check bench e2e browser screenshots site format clean deb image up lock audit
+.PHONY: run test coverage chaos simulate fuzz attacks check bench together e2e browser screenshots site format clean deb image up lock audit
 
 run: ARGS ?= --log-format=text
 # Without a configuration file, members may show any https URL, unless TANDEMD_TITLES_ALLOWED names others. VIDEOS: a directory
@@ -68,6 +68,11 @@ check: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m bench $(ARGS)
+
+# How far apart the players of a room are, beside models of other rules; needs node, and Chromium for a part. ARGS: --seed N,
+# --viewers N, --jitter MS, --rounds N, --seconds N, --only PART, --no-models, --no-pages, --no-viewers, --output FILE.
+together: $(VENV)/installed-dev
+	$(BIN)/python -m bench.together $(ARGS)
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .

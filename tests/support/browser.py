@@ -47,14 +47,20 @@ def _playwright() -> Any:
 
 def _start(environ: dict[str, str], arguments: Sequence[str]) -> tuple[Node, Any]:
     """Return a node and a Chromium that end with the process. Raises SkipTest."""
-    program, playwright = find_chromium(), _playwright()
-    chromium = playwright.chromium.launch(executable_path=program, args=[*OPTIONS, *arguments])
-    atexit.register(chromium.close)
+    chromium = launch(arguments)
     home = Path(tempfile.mkdtemp(prefix="tandemd-browser-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     node = Node(home, **environ)
     atexit.register(node.stop)
     return node, chromium
+
+
+def launch(arguments: Sequence[str] = ()) -> Any:
+    """Return a Chromium that ends with the process. Raises SkipTest."""
+    program, playwright = find_chromium(), _playwright()
+    chromium = playwright.chromium.launch(executable_path=program, args=[*OPTIONS, *arguments])
+    atexit.register(chromium.close)
+    return chromium
 
 
 def find_chromium() -> str:

@@ -1,0 +1,1 @@
+"""How far apart the players of a room are: `make together`."""
