@@ -1,7 +1,8 @@
 """Add up what runs of `make test` have ended with: "N passed, N failed[, N skipped]", after the first causes of all failures.
 
 usage: summary.py FILE STATUS [FILE STATUS ...], the output of a run and its exit status. Exits with 1 if a status is not 0, if
-any test failed or was skipped, or if none ran. Tests that need a browser, Caddy, coturn, or a newer Node.js may be skipped.
+any test failed or was skipped, or if none ran. Tests that need a browser, Caddy, coturn, Firefox,
+or a newer Node.js may be skipped.
 """
 
 import re
@@ -22,7 +23,7 @@ def summary(runs: Sequence[tuple[str, int]]) -> tuple[list[str], bool]:
             counts[1] = 1
             lines.append(f"FAILED run: it ended with {status}, and did not get to its end")
         passed, failed, skipped = passed + counts[0], failed + counts[1], skipped + counts[2]
-        reasons = r"^SKIPPED (\d+) of .*: no (?:browser|caddy|coturn|node): "
+        reasons = r"^SKIPPED (\d+) of .*: no (?:browser|caddy|coturn|firefox|node): "
         allowed += sum(map(int, re.findall(reasons, output, re.MULTILINE)))
     lines.append(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
     return lines, bool(passed and not failed and skipped <= allowed)
