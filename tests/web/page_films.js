@@ -65,6 +65,9 @@ assert.equal(obstacle('http://films.example/a.mp4', ['*'], plays(), 'https:'), '
 assert.equal(obstacle('http://films.example/a.mp4', ['*'], plays(), 'http:'), '');
 assert.equal(obstacle('https://films.example/a.avi?x=.mp4', ['*'], plays(), 'https:'), 'format');
 assert.equal(obstacle('https://films.example/a.m3u8', ['*'], plays('application/vnd.apple.mpegurl'), 'https:'), '');
+assert.equal(obstacle('https://films.example/a.m3u8?b', ['*'], plays(), 'https:'), 'hls');
+assert.equal(obstacle(`${VIDEOS}/a/b.m3u8`, [VIDEOS], plays(), 'http:'), 'hls');
+assert.equal(obstacle(`${VIDEOS}/a/b.mp4`, [VIDEOS], plays(), 'http:'), '');
 assert.equal(obstacle('https://films.example/a.mkv', ['*'], plays(), 'https:'), '');
 assert.equal(obstacle('', ['*'], plays(), 'https:'), '');
 assert.equal(endingOf('https://films.example/a.MP4?b.avi#c.avi'), 'mp4');

@@ -18,14 +18,16 @@ export function endingOf(address) {
 
 /*
  * Return why a title cannot play on this page, before any attempt: 'mixed' for an http film on an https page, 'notAllowed',
- * 'format', or ''. entries: the server's allow-list, null if it is unknown.
+ * 'hls' for a stream that only some browsers play, 'format', or ''. entries: the server's allow-list, null if it is unknown.
  */
 export function obstacle(url, entries, video, pageProtocol = location.protocol) {
-  const { kind } = parsedTitle(url);
+  const { kind, name } = parsedTitle(url);
   if (kind === 'none') return '';
   if (entries && !isAllowed(url, entries)) return 'notAllowed';
-  if (kind !== 'web') return '';
-  if (pageProtocol === 'https:' && /^http:/i.test(url)) return 'mixed';
-  const type = TYPES[endingOf(url)];
-  return type && !video.canPlayType(type) && !['mov', 'mkv'].includes(endingOf(url)) ? 'format' : '';
+  if (kind !== 'web' && kind !== 'video') return '';
+  if (kind === 'web' && pageProtocol === 'https:' && /^http:/i.test(url)) return 'mixed';
+  const ending = endingOf(kind === 'web' ? url : name);
+  const type = TYPES[ending];
+  if (!type || video.canPlayType(type) || ['mov', 'mkv'].includes(ending)) return '';
+  return ending === 'm3u8' ? 'hls' : 'format';
 }

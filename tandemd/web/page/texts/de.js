@@ -292,6 +292,7 @@ export default {
   'films.members': 'Nur Mitglieder einer Party dürfen die Filme dieses Servers laden.',
   'films.gone': 'Deine Datei wurde verschoben oder verändert. Öffne sie noch einmal.',
   'films.format': 'Dieser Browser kann diesen Film{ending} nicht abspielen: Er ist kein Video oder hat ein unbekanntes Format.',
+  'films.hls': 'Dieser Film ist ein HLS-Stream (.m3u8), den dieser Browser nicht abspielen kann. Neuere Versionen von Chrome und Edge können es, und Safari. Eine MP4-Datei läuft fast überall.',
   'films.unclear': 'Der Server des Films antwortet, aber dieser Browser kann den Film{ending} nicht abspielen: Es gibt ihn nicht, er ist kein Video oder hat ein unbekanntes Format.',
   'films.broken': 'Der Film kann nicht weiterlaufen: Seine Daten sind vielleicht beschädigt.',
   'films.subtitles': 'Untertitel, nur für dich',

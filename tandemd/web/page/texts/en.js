@@ -295,6 +295,7 @@ export default {
   'films.members': 'Only members of a party may load the films of this server.',
   'films.gone': 'Your file was moved or changed. Open it again.',
   'films.format': 'This browser cannot play this film{ending}: it is no video, or of an unsupported format.',
+  'films.hls': 'This film is an HLS stream (.m3u8), which this browser cannot play. Newer versions of Chrome and Edge can, and Safari. An MP4 file plays almost everywhere.',
   'films.unclear': 'The film’s server answers, but this browser cannot play the film{ending}: it does not exist, is no video, or has an unsupported format.',
   'films.broken': 'The film cannot be played on: its data may be damaged.',
   'films.subtitles': 'Subtitles, for you only',
