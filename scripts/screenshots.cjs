@@ -31,7 +31,7 @@ async function main() {
   });
   try {
     const host = await join(browser, url, "Ann", { width: 1280, height: 800 });
-    const link = await host.evaluate(() => document.querySelector("#invite-link")?.value ?? location.href);
+    const link = host.url();
     const guest = await join(browser, link, "Bob", { width: 390, height: 844 });
     await host.click("#play");
     for (const page of [host, guest]) await page.waitForFunction(() => document.querySelector("video").currentTime > 4);
