@@ -22,6 +22,9 @@ def clean_line(text: str | None, length: int) -> str | None:
     """
     if text is None:
         return None
+    if text.isascii() and text.isprintable():
+        # Each of these characters is shown, and stands for itself. Most names have no others.
+        return " ".join(text[: 4 * length].split())[:length].rstrip() or None
     readable = _UNREADABLE.sub("", text[: 4 * length])
     parts = _FLAG.split(readable)  # every second part is a flag
     parts[::2] = ["".join(c if _is_shown(c) or c in JOINERS else " " for c in part) for part in parts[::2]]

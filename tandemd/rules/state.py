@@ -346,10 +346,8 @@ class Room:
 
     def _count_address(self, address: str, change: int) -> None:
         for scope in scopes(address):
-            count = self.scope_counts.get(scope.name, 0) + change
-            if count:
-                self.scope_counts[scope.name] = count
-            else:
+            self.scope_counts[scope.name] = count = self.scope_counts.get(scope.name, 0) + change
+            if not count:
                 del self.scope_counts[scope.name]
 
     def _assign_one(self, kind: str, user: str, value: Any) -> None:

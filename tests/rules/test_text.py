@@ -70,6 +70,13 @@ class ChatTextTests(SynchronousTestCase):
             self.assertLessEqual(marks_in_a_row(shown), MAX_MARKS)
             self.assertFalse(is_reserved(shown))
 
+    @given(st.text(st.characters(min_codepoint=32, max_codepoint=126)), st.integers(1, 30))
+    def test_ascii_takes_a_shorter_way_to_the_same_name(self, name: str, length: int) -> None:
+        """A letter beyond ASCII sends the same name the longer way."""
+        longer = clean_line("\u00e9" + name, length + 1)
+        assert longer is not None
+        self.assertEqual(clean_line("e" + name, length + 1), "e" + longer[1:])
+
     def test_half_an_emoji_is_dropped_from_names(self) -> None:
         for name in ("Cy \ud83d", "Cy \ufffd", "C\udc00y"):
             self.assertEqual(clean_line(name, 50), "Cy")
