@@ -28,6 +28,7 @@ from .client import NodeClient, NodeUnreachableError, RequestDeniedError, Trust
 from .doctor import examine
 from .file_checks import Finding, check_files
 from .output import as_json, as_written, facts, moment, shown, table
+from .room_view import show_room
 
 P = ParamSpec("P")
 
@@ -252,28 +253,7 @@ def room(settings: CtlSettings, id: str) -> None:
     if settings.json:
         as_json(details)
         return
-    members = details.pop("members")
-    details["createdAt"] = moment(details["createdAt"])
-    facts(details)
-    click.echo()
-    # A node of an older version does not say which one it is.
-    node_id = details.get("answeredBy")
-    elsewhere = {member["nodeId"] for member in members} - {node_id, None} if node_id else set()
-    for member in members:
-        if member["nodeId"] in elsewhere:
-            member["errorMs"] = f"on {member['nodeId']}"
-        member["role"] = "host" if member["userId"] == details["hostUserId"] else ""
-        member["joinedAt"], member["lostAt"] = moment(member["joinedAt"]), moment(member["lostAt"])
-    columns = {
-        "userId": "MEMBER", "username": "NAME", "role": "ROLE", "nodeId": "NODE", "joinedAt": "JOINED", "lostAt": "LOST",
-        "status": "STATUS", "delayMs": "DELAY MS", "errorMs": "AHEAD MS",
-    }  # fmt: skip
-    table(members, columns)
-    if elsewhere:
-        names = ", ".join(shown(name) for name in sorted(elsewhere))
-        click.echo(
-            f"Positions of players stay on the node of their connection: for AHEAD MS, ask {names} too.", err=True
-        )
+    show_room(details)
 
 
 @main.command()
