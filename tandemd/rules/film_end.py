@@ -20,8 +20,8 @@ PAST_END_SECONDS = 2.0
 
 SHARED_BEFORE_SECONDS = 10.0
 """How long before the end the nodes of a room tell each other of a duration, so that they agree in time."""
-REFUTED_WITHIN_SECONDS = 3.0
-"""The time after which an end that a node has told the others counts: longer than they need to refute it."""
+REFUTED_WITHIN_SECONDS = 4.5
+"""The time after which an end that a node has told the others counts. They look at their players every 3 s."""
 MAX_KNOWN_ENDS = 8
 _ENOUGH, _ENOUGH_OF_CONTROLLERS = 2, 4
 """The players with the same end that the nodes tell each other of. Two agree; that of a controller counts alone."""

@@ -151,7 +151,7 @@ class ClusterPlaybackTest(TwoNodesTestCase):
             player.reports.stop()
         await play_to(200)
         players = [Player(self, ann, 197.0, end=200), Player(self, bob, 197.0)]
-        while (await bob.hears("HOST_HEARTBEAT"))["currentTime"] < 208:
+        while (await bob.hears("HOST_HEARTBEAT"))["currentTime"] < 214:
             self.assertTrue(timeline(here).playing, "the film is longer for the other member")
         await until(lambda: {known.kind for known in timeline(here).ends} == {"ended", "further"})
         for player in players:

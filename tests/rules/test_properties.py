@@ -24,6 +24,7 @@ from tandemd.rules.commands import (
     MeasuredDelay,
     NodeLost,
     Reattach,
+    ReportEnd,
     StalePinError,
     StopAtEnd,
     StopUnwatched,
@@ -330,6 +331,10 @@ class RoomMachine(RuleBasedStateMachine):
     @rule(user=users, watching=st.booleans(), delay=st.sampled_from([0, 25, 150, 500]))
     def watch(self, user: str, watching: bool, delay: int = 0) -> None:
         self.command("", "", Watching(watching, ((user, self.conn_of(user, 0)),), delays=(delay,)))
+
+    @rule(user=users, kind=st.sampled_from(["ended", "duration", "further"]), end=st.sampled_from([50.0, 100.0]))
+    def know_the_end(self, user: str, kind: Any, end: float) -> None:
+        self.command(user, self.conn_of(user, 0), ReportEnd(kind, end))
 
     @rule(delay=st.sampled_from([25, 150, 500]))
     def new_clients_alone(self, delay: int) -> None:
