@@ -107,7 +107,7 @@ class Journal:
             )
         except (DisconnectedError, RedisError):
             return
-        if number != self._gateway.incarnation:
+        if number is None or number != self._gateway.incarnation:
             return  # the stream may be empty because the server has lost its data
         oldest = _id(first[0][0]) if first else None
         self._metrics.journal_length.value = length

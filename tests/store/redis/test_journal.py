@@ -7,6 +7,7 @@ import os
 import shutil
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from tandemd.store.redis import codec
@@ -68,6 +69,18 @@ class JournalTest(RedisTestCase):
         await a.journal.tidy()
         a.journal.again()
         self.assertEqual(await self.entries(a), [])
+
+    async def test_a_loss_that_is_noticed_meanwhile_drops_no_entry(self) -> None:
+        """The answers come from an empty server, when the node has no incarnation any more."""
+        a = await self.node()
+        hand = await self.open(a)
+        await hand.say()
+        flushed = a._gateway.link.call(b"FLUSHALL")
+        tidying = Deferred.fromCoroutine(a.journal.tidy())
+        a._gateway.incarnation = None
+        await flushed
+        await tidying
+        self.assertEqual(len(a.journal._kept), 2)
 
     async def test_only_what_is_gone_is_forgotten(self) -> None:
         a = await self.node()
