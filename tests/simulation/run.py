@@ -34,6 +34,8 @@ GONE_SECONDS = 25.0
 """Seconds after its grace period in which a client that has gone for good has left for all others."""
 LATE_SECONDS = 4.0
 """Seconds that a ROOM_STATE takes at most from the decision to its client, which may be deaf for a while."""
+REMOVAL_SECONDS = 20.0
+"""Seconds in which a relay that was delivered is out of its mailbox, while several faults keep its node from Redis."""
 MIN_LOG_LENGTH = 1000
 """With a shorter log, clients that were away cannot resume."""
 RUN_SECONDS = 3600.0
@@ -290,8 +292,9 @@ class Simulation:
         names = self.schedule.names()
         # A single node gives its rooms a new epoch when it starts.
         renews = not names.isdisjoint(RENEWALS) or (self.schedule.nodes == 1 and "restart_node" in names)
-        if self.schedule.grace == SHORT_GRACE_SECONDS:
-            for history in histories:
+        for history in histories:
+            history.removal = REMOVAL_SECONDS
+            if self.schedule.grace == SHORT_GRACE_SECONDS:
                 history.stays = history.stays and not history.old  # the extension may come back too late
         checker = Checker(
             histories,
@@ -319,7 +322,10 @@ class Simulation:
                     key = history.room, message["userId"]
                     found = time, (epoch, message["seq"])
                     left[key] = min(left.get(key, found), found)
+        restarted = [history.user for client in self.party.clients for history in client.histories[:-1]]
         for history in histories:
+            if history.user in restarted:
+                continue  # the new user id takes the place of the former one
             time, place = left.get((history.room, history.user), (0.0, (0, 0)))
             if not time or any(kind == "said" and data["type"] == "LEAVE" for _, kind, data in history.entries):
                 continue
