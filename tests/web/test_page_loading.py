@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..support.browser import BrowserTestCase, room_of
+from ..support.browser import BrowserTestCase
 
 MOST_AT_START = 120_000
 """All that the browser loads for the start screen, in bytes: uncompressed, and with their comments."""
@@ -120,16 +120,3 @@ class MissingPartTests(BrowserTestCase):
             restore()
             if "[open]" in shown:
                 host.click(f"{shown} .close")
-
-    def test_a_question_and_a_knock(self) -> None:
-        host = self.join(self.open(), "Ann")
-        guest = self.join(self.open(f"/?room={room_of(host)}"), "Bob")
-        restore = self.without(host, "confirm-dialog.js")
-        host.click("#people-tab")
-        host.click("#people li:last-child button")
-        host.click("[role=menuitem] >> text=Kick")
-        host.wait_for_selector("#notice-text >> text=could not be loaded")
-        restore()
-        host.click("#notice-action")
-        host.click("#dismissal-yes")
-        guest.wait_for_selector("#start-error >> text=removed you")

@@ -1,9 +1,9 @@
 // The members with their permissions, and the host's actions for each.
 
+import { Dismissal } from './confirm-dialog.js';
 import { element, label, made, madeButton, nameNode, say } from './dom.js';
 import { span } from './error-texts.js';
 import { t } from './language.js';
-import { whenLoaded } from './lazy.js';
 import { Menu } from './menu.js';
 import { shownName } from './names.js';
 import { isolated } from './text.js';
@@ -55,7 +55,7 @@ class Person {
 export class People {
   #party;
   #menu = new Menu('member-menu');
-  #dismissal = null;
+  #dismissal = new Dismissal();
   #persons = new Map();
   #shownBarred = '';
 
@@ -133,16 +133,12 @@ export class People {
     ];
   }
 
-  #sendOut(userId, banning) {
-    const use = async ({ Dismissal }) => {
-      this.#dismissal ??= new Dismissal();
-      const { room, hosting } = this.#party;
-      const sure = await this.#dismissal.ask(shownName(room.users.get(userId), userId), banning);
-      if (!sure) return;
-      if (banning) hosting.ban(userId, sure.reason, sure.byAddress);
-      else hosting.kick(userId, sure.reason);
-    };
-    whenLoaded(() => import('./confirm-dialog.js'), use);
+  async #sendOut(userId, banning) {
+    const { room, hosting } = this.#party;
+    const sure = await this.#dismissal.ask(shownName(room.users.get(userId), userId), banning);
+    if (!sure) return;
+    if (banning) hosting.ban(userId, sure.reason, sure.byAddress);
+    else hosting.kick(userId, sure.reason);
   }
 
   // The kicked and banned users, which only the host is told.
