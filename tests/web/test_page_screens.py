@@ -138,6 +138,7 @@ class AccessibilityTests(BrowserTestCase):
             for dialog in ("invite", "film", "settings", "keys"):
                 if page.is_visible(f"#{dialog}-open"):
                     page.click(f"#{dialog}-open")
+                    page.wait_for_selector(f"#{dialog}-dialog[open]")
                     self.axe(page, place + dialog)
                     page.keyboard.press("Escape")
         host.click("#people li:last-child button")
@@ -171,6 +172,7 @@ class AccessibilityTests(BrowserTestCase):
 
         tab_to("invite-open")
         host.keyboard.press("Enter")
+        host.wait_for_selector("#invite-dialog[open]")
         tab_to("invite-copy")
         host.keyboard.press("Escape")
         self.assertEqual(host.evaluate("document.activeElement.id"), "invite-open")
