@@ -286,7 +286,7 @@ class PlaybackSync:
         known: Sequence[KnownEnd],
         now: float,
     ) -> None:
-        """Have the other nodes know the end of the title as players here do: one or two, as long as they agree."""
+        """Tell the other nodes which end the players of this node report: one or two players, as long as they agree."""
         known, position = list(known), live.room.playback.position_at(now)
         for session in sessions:
             share = end_to_share(here[session.user], known, session.user, position)
@@ -351,7 +351,7 @@ _JOINS = frozenset((EventType.USER_JOINED, EventType.USER_REJOINED, EventType.US
 def _watch(
     live: RoomReplica, watching: bool, watchers: Sequence[Session], position: float | None = None
 ) -> Iterator[None]:
-    """Have the room know who watches, or ceases to. Each step is a command.
+    """Tell the room which members watch, or watch no more. Each step is a command.
 
     The rules ignore sessions that have left the room meanwhile, or speak for another member.
     """

@@ -399,3 +399,10 @@ class HttpTests(WebTestCase):
         # The right one costs nothing.
         for _ in range(30):
             self.assertEqual(self.ask("/v1/node").status, 200)
+
+    def test_wrong_tokens_are_limited_by_ipv6_network(self) -> None:
+        for number in range(10):
+            self.assertEqual(self.ask("/v1/node", peer=f"2001:db8::{number + 1:x}", token="wrong").status, 401)
+        self.assertEqual(self.ask("/v1/node", peer="2001:db8::ffff", token="wrong").status, 429)
+        self.assertEqual(self.ask("/v1/node", peer="2001:db8::ffff").status, 200)
+        self.assertEqual(self.ask("/v1/node", peer="2001:db8:0:1::1", token="wrong").status, 401)
