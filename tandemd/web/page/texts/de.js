@@ -284,7 +284,7 @@ export default {
   'films.noSeek': 'Der Server dieses Films kann nicht springen (Range-Anfragen): Nach einem Sprung beginnt der Film von vorn.',
   'films.accept': 'In Ordnung',
   'films.again': 'Noch einmal versuchen',
-  'films.retrying': 'Der Film wurde unterbrochen. Neuer Versuch…',
+  'films.retrying': 'Der Film lädt gerade nicht. Neuer Versuch…',
   'films.notAllowed': 'Dieser Server erlaubt keine Filme von {site}. Das entscheidet sein Betreiber (titles.allowed).',
   'films.mixed': 'Diese Seite hat eine https-Adresse, und Browser sperren dort http-Filme. Nimm eine https-Adresse des Films.',
   'films.unreachable': 'Der Film ist nicht erreichbar. Vielleicht ist sein Server aus, oder die Adresse ist falsch.',

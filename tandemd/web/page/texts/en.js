@@ -287,7 +287,7 @@ export default {
   'films.noSeek': 'The server of this film does not support seeking (range requests): after a seek, the film starts over.',
   'films.accept': 'All right',
   'films.again': 'Try again',
-  'films.retrying': 'The film was interrupted. Trying again…',
+  'films.retrying': 'The film does not load just now. Trying again…',
   'films.notAllowed': 'This server does not allow films from {site}. Its operator decides (titles.allowed).',
   'films.mixed': 'This page is at an https address, and browsers block http films there. Use an https address of the film.',
   'films.unreachable': 'The film cannot be reached. Its server may be off, or its address wrong.',
