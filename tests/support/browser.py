@@ -26,6 +26,12 @@ from twisted.trial.unittest import SkipTest, TestCase
 from .patience import PATIENCE_SECONDS, TEST_LIMIT_SECONDS, until, wait_for_end
 from .private_servers import die_with_parent
 
+SEEK = """at => {
+    const seek = document.querySelector('#seek');
+    seek.value = at;
+    seek.dispatchEvent(new Event('change'));
+}"""
+"""Moves the seek bar to a position, as a person does."""
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 """In order of preference: the headless shell has the same engine, and a page costs it 0.8 s of CPU, instead of 2.2 s."""

@@ -7,15 +7,9 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from ..support.browser import BrowserTestCase, room_of
+from ..support.browser import SEEK, BrowserTestCase, room_of
 from ..support.patience import PATIENCE_SECONDS
 
-SEEK = """at => {
-    const seek = document.querySelector('#seek');
-    seek.value = at;
-    seek.dispatchEvent(new Event('change'));
-}"""
-"""Moves the seek bar to a position, as a person does."""
 RECORD = """() => new Promise((resolve) => {
     const canvas = document.createElement('canvas');
     Object.assign(canvas, { width: 320, height: 240 });

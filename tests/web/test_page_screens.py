@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest
 
-from ..support.browser import BrowserTestCase, room_of
+from ..support.browser import SEEK, BrowserTestCase, room_of
 
 SIZES = ((390, 844), (844, 390), (820, 1180), (1280, 800))
 
@@ -154,6 +154,16 @@ class AccessibilityTests(BrowserTestCase):
         self.axe(host, place + "kept out")
         for page in (host, guest):
             page.context.close()
+
+    def test_axe_at_the_end_of_the_film(self) -> None:
+        for scheme in ("light", "dark"):
+            host = self.open(color_scheme=scheme)
+            self.join(host, "Ann")
+            host.click("#play")
+            host.evaluate(SEEK, 88)
+            host.wait_for_selector("#film-over-text >> text=The film is over.")
+            self.axe(host, f"{scheme}: the end of the film")
+            host.context.close()
 
     def test_a_party_by_keyboard_alone(self) -> None:
         host, guest = self.party()
