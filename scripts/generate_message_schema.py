@@ -29,8 +29,8 @@ SCHEMA, ASYNCAPI, TYPES = "docs/messages.schema.json", "docs/asyncapi.yaml", "ta
 DESCRIPTION = (
     "The messages of the tandemd protocol, as docs/protocol.md describes them. Made from the declarations of the server. "
     "The server sends only messages that are valid by ServerMessage, and decodes all that are valid by ClientMessage, with these "
-    "exceptions. It rejects a room id or user id of more than 256 bytes in UTF-8, a whole number with a fraction or exponent "
-    "(1.0, 1e2), and a message that is longer than limits.frame_bytes. It accepts a position between -1 and 0, which counts as 0. "
+    "exceptions. It rejects a room id or user id of more than 256 bytes in UTF-8, and a message that is longer than "
+    "limits.frame_bytes. It accepts a position between -1 and 0, which counts as 0. "
     "A decoded message can still be rejected for its meaning, such as a title that is not allowed. Receivers ignore undeclared "
     "fields, and types that they do not know."
 )

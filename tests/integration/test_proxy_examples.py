@@ -169,6 +169,7 @@ class BelowAPathTests(ProxyTestCase):
         for directory in ("page", "client"):
             names = os.listdir(ROOT / "tandemd/web" / directory)
             wanted |= {f"{base}{directory}/{name}" for name in names if name.endswith(".js")}
+        wanted.remove(f"{base}client/index.js")  # It is for the users of the library; the page loads its parts.
         self.assertEqual(wanted - found, set())
 
     async def test_room_and_invite_link(self) -> None:

@@ -108,9 +108,7 @@ def is_known_exception(message: dict[str, Any]) -> bool:
         elif name in POSITIONS:
             if type(value) in (int, float) and -1 < value < 0:
                 return True
-        elif (isinstance(value, float) and value.is_integer()) or (
-            isinstance(value, dict) and is_known_exception(value)
-        ):
+        elif isinstance(value, dict) and is_known_exception(value):
             return True
     return False
 
@@ -171,8 +169,5 @@ class AgreementTests(SynchronousTestCase):
         seek = {"type": "SEEK", "currentTime": -0.5}
         self.assertNotEqual(faults("Client", seek), [])
         self.assertIsInstance(decoded(seek), m.Seek)
-        ping = {"type": "PING", "id": 1.0}
-        self.assertEqual(faults("Client", ping), [])
-        self.assertIsInstance(decoded(ping), m.Error)
-        for words in (f"more than {MAX_ID_BYTES} bytes", "(1.0, 1e2)", "between -1 and 0"):
+        for words in (f"more than {MAX_ID_BYTES} bytes", "between -1 and 0"):
             self.assertIn(words, generate_message_schema.DESCRIPTION)

@@ -5,6 +5,7 @@ import { Corrections, SYNC_DEFAULTS } from './corrections.js';
 import { Emitter } from './emitter.js';
 import { Latencies } from './latencies.js';
 import { positionAt } from './room.js';
+import { ViewerStatus } from './viewer-status.js';
 
 const TICK_MS = 250;
 // After a start, the player is looked at more often.
@@ -21,8 +22,6 @@ const RATE_STEP = 0.02;
 const START_EXACT = 0.08;
 const QUICK_SEEK_MS = 250;
 const MAX_START_SEEKS = 2;
-const BUFFERING_AFTER_MS = 700;
-const AWAY_AFTER_MS = 5000;
 
 const HAVE_METADATA = 1;
 const HAVE_FUTURE_DATA = 3;
@@ -40,8 +39,6 @@ export class PlaybackController extends Emitter {
   suspended = false;
   blocked = false;
   failed = false;
-  // 'watching', 'buffering', or 'away': it cannot play, or the person does not see it.
-  status = 'watching';
   #media;
   #clock;
   #environment;
@@ -55,8 +52,7 @@ export class PlaybackController extends Emitter {
   #startedAt = -Infinity;
   #latencies;
   #corrections;
-  #stalledAt = null;
-  #hiddenAt = null;
+  #status;
   #timer;
   #ends = [];
 
@@ -68,6 +64,7 @@ export class PlaybackController extends Emitter {
     this.#environment = environment;
     this.#latencies = new Latencies(media, environment);
     this.#corrections = new Corrections(environment);
+    this.#status = new ViewerStatus(environment);
     this.#listen('loadedmetadata', () => this.#align());
     this.#listen('seeked', () => this.#latencies.noteSeek());
     this.#listen('error', () => {
@@ -128,6 +125,11 @@ export class PlaybackController extends Emitter {
   // Whether it plays, or starts within a moment.
   get playing() {
     return !this.#media.paused || this.#starting !== null;
+  }
+
+  // 'watching', 'buffering', or 'away'.
+  get status() {
+    return this.#status.value;
   }
 
   get stalled() {
@@ -353,7 +355,8 @@ export class PlaybackController extends Emitter {
 
   #tick() {
     this.#latencies.noteSeek();
-    this.#tellStatus();
+    const unable = this.failed || this.blocked;
+    if (this.#status.update({ stalled: this.stalled, unable })) this.emit('status', this.status);
     if (!this.loaded || this.#media.seeking || this.suspended || this.#holding || this.#starting) return;
     const drift = this.position - this.#target();
     const playing = this.#timeline.playing && !this.#atEnd();
@@ -387,21 +390,5 @@ export class PlaybackController extends Emitter {
       // This player cannot play at that rate.
       this.#steerable = false;
     }
-  }
-
-  // -- what is told about it
-
-  #tellStatus() {
-    const now = this.#environment.elapsedMs();
-    if (!this.stalled) this.#stalledAt = null;
-    else this.#stalledAt ??= now;
-    if (!this.#environment.isHidden()) this.#hiddenAt = null;
-    else this.#hiddenAt ??= now;
-    const since = (at, ms) => at !== null && now - at >= ms;
-    const away = this.failed || this.blocked || since(this.#hiddenAt, AWAY_AFTER_MS);
-    const status = away ? 'away' : since(this.#stalledAt, BUFFERING_AFTER_MS) ? 'buffering' : 'watching';
-    if (status === this.status) return;
-    this.status = status;
-    this.emit('status', status);
   }
 }

@@ -95,6 +95,7 @@ WRITTEN: dict[str, Any] = {
         "held": False,
         "unwatched": False,
         "waits": [],
+        "ends": [],
     },
     "host": "anna",
     "settings": {
@@ -175,6 +176,7 @@ FIELDS: dict[str, Any] = {
         "held": False,
         "unwatched": False,
         "waits": [],
+        "ends": [],
     },
     "host": "anna",
     "settings": {
