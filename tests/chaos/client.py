@@ -156,7 +156,7 @@ class NewClient(Client):
         super().__init__(*args, **kwargs)
         self.token: str | None = None
         self.unanswered: dict[int, Json] = {}
-        self.acked: set[int] = set()
+        self.acked: dict[int, tuple[int, int]] = {}
         self.answered = 0
         """How many commands got an ACK."""
         self.tells_ready = True
@@ -202,7 +202,7 @@ class NewClient(Client):
             self.say("READY", targetTime=message["currentTime"])
         elif kind == "ACK":
             if self.unanswered.pop(message["id"], None) is not None:
-                self.acked.add(message["id"])
+                self.acked[message["id"]] = self.at[0], message.get("seq", self.at[1])
                 self.answered += 1
         elif kind == "ERROR" and message.get("id") in self.unanswered:
             self._refused(message)

@@ -237,6 +237,10 @@ class Party:
             mark.stop()
 
 
+NOT_YET = 1 << 62, 0
+"""A place that no client reaches."""
+
+
 class _Mark:
     """Something said in a room, to see whether it arrives."""
 
@@ -263,6 +267,11 @@ class _Mark:
     def _places(self) -> list[tuple[int, int]]:
         return [client.texts[self._text] for client in self._members if self._text in client.texts]
 
+    def _acked_at(self) -> tuple[int, int]:
+        """Return the place that the ACK says, for the case that all clients have received a whole ROOM_STATE instead."""
+        client, id_ = self._said or (None, 0)
+        return client.acked.get(id_, NOT_YET) if client is not None else NOT_YET
+
     @property
     def done(self) -> bool:
         if self._said is None:
@@ -277,7 +286,7 @@ class _Mark:
 
     def missing(self, old: bool) -> list[str]:
         """Return the clients that do not know of it. A client that received a whole ROOM_STATE instead has nothing to miss."""
-        place = max(self._places(), default=(1 << 62, 0))
+        place = max(self._places(), default=self._acked_at())
         return [
             f"{client.user} on {client.port} at {client.at if client.joined else None}, not {place}"
             for client in self._members
