@@ -326,9 +326,9 @@ class EscapeHatchTest(TestCase):
     """`fast_path: false` leaves reading and writing to Autobahn and Twisted."""
 
     def test_no_method_of_autobahn_is_replaced(self) -> None:
-        """Of Autobahn's methods, only its callbacks and five hooks are overridden."""
+        """Of Autobahn's methods, only its callbacks and six hooks are overridden."""
         callbacks = {"onConnect", "onOpen", "onMessage", "onPing", "onPong", "onClose"}
-        hooks = {"sendCloseFrame", "sendData", "onMessageFrameBegin", "onCloseFrame", "failHandshake"}
+        hooks = {"sendCloseFrame", "sendData", "onMessageFrameBegin", "onCloseFrame", "failHandshake", "connectionLost"}
         own = [kind for kind in PlainProtocol.__mro__ if kind.__module__.startswith("tandemd.")]
         self.assertEqual(own, [PlainProtocol, TandemProtocol, ServerProtocol])
         replaced = {name for kind in own for name in vars(kind) if hasattr(WebSocketServerProtocol, name)}
