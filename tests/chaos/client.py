@@ -119,7 +119,7 @@ class Client:
     def say(self, type: str, **fields: Any) -> None:
         message = {"type": type, "userId": self.user, "roomId": self.room, **fields}
         if self.wire is not None and self.wire.open:
-            if type in ("JOIN", "LEAVE"):
+            if type in ("JOIN", "LEAVE", "OFFER"):
                 self.history.add(self.reactor.seconds(), "said", message)
             self.wire.say(message)
 
