@@ -63,14 +63,13 @@ class _Plan:
             (at, type_.decode) for at, type_ in numbered if not isinstance(type_, Key) and type_ is not bytes
         ]
         self._creates = msgs.FLAG_DO_NOT_CREATE not in signature.flags
-        self.converted: list[Any] = []
 
-    def apply(self, arguments: list[Any], db: Any, items: list[CommandItem]) -> Any:
-        """Convert arguments to `converted`, and append the keys to `items`. Return GO_ON, or the result of the command."""
+    def apply(self, arguments: list[Any], db: Any, items: list[CommandItem]) -> tuple[Any, list[Any]]:
+        """Append the keys to `items`. Return GO_ON and the converted arguments, or the result of the command."""
         converted = list(arguments)
         for at, _, missing in self._keys:
             if missing is not Key.UNSPECIFIED and converted[at] not in db:
-                return missing
+                return missing, converted
         for at, decode in self._others:
             converted[at] = decode(converted[at])
         for at, type_, _ in self._keys:
@@ -84,8 +83,7 @@ class _Plan:
                     raise SimpleError(msgs.WRONGTYPE_MSG)
             converted[at] = CommandItem(converted[at], db, item, default=default)
             items.append(converted[at])
-        self.converted = converted
-        return self.GO_ON
+        return self.GO_ON, converted
 
 
 _PLANS: dict[tuple[str, int], _Plan] = {}
@@ -147,9 +145,9 @@ class _Socket(FakeSocket):
                 raise SimpleError(msgs.COMMAND_IN_SCRIPT_MSG)
             if self._pubsub and sig.name not in self.ACCEPTED_COMMANDS_WHILE_PUBSUB:
                 raise SimpleError(msgs.BAD_COMMAND_IN_PUBSUB_MSG)
-            found = plan.apply(args, self._db, items)
+            found, converted = plan.apply(args, self._db, items)
             if found is _Plan.GO_ON:
-                found = func(*plan.converted)
+                found = func(*converted)
                 if type(found) not in _PLAIN:
                     found = convert_to_resp2(found)
         except SimpleError as error:
@@ -172,9 +170,10 @@ class _Socket(FakeSocket):
 
     def _get_server_runtime(self, server: FakeServer) -> Any:
         if _Runtime.lua is None:
-            _Runtime.lua = super()._get_server_runtime(server)
-            _Runtime.attributes = {name: value for name, value in vars(server).items() if name.startswith("_lua")}
-        elif not hasattr(server, "_lua_runtime"):
+            owner = FakeServer(version=(7,))  # the runtime refers to it as long as the process lives
+            _Runtime.lua = super()._get_server_runtime(owner)
+            _Runtime.attributes = {name: value for name, value in vars(owner).items() if name.startswith("_lua")}
+        if not hasattr(server, "_lua_runtime"):
             vars(server).update(_Runtime.attributes)
         return _Runtime.lua
 
@@ -197,6 +196,7 @@ class _Socket(FakeSocket):
             raise SimpleError(msgs.SCRIPT_ERROR_MSG.format(sha.decode(), error))
         finally:
             self._script_resp = None
+            server._lua_current_socket[0] = None
         return self._convert_lua_result(result, nested=False)
 
     def script_load(self, *args: bytes) -> bytes:

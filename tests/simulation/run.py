@@ -380,4 +380,3 @@ def run(schedule: Schedule, *, keeps_trace: bool = False) -> Result:
         if collects:
             gc.enable()
         gc.collect(1)
-        gc.freeze()  # objects that remain need no further look, at the end of the process either

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import re
@@ -90,6 +91,20 @@ class TraceTests(SynchronousTestCase):
             cwd=Path(tandemd.__file__).parent.parent,
         )
         self.assertEqual(other.stdout.split(), [result.digest for result in traces.values()])
+
+
+class MemoryTests(SynchronousTestCase):
+    timeout = TEST_LIMIT_SECONDS
+
+    def test_a_run_leaves_no_world_in_memory(self) -> None:
+        def count() -> int:
+            gc.collect()
+            return sum(type(it) is World for it in gc.get_objects())
+
+        before = count()
+        for seed in range(3):
+            run(small(seed))
+        self.assertEqual(count(), before)
 
 
 class GuardTests(SynchronousTestCase):

@@ -160,6 +160,9 @@ class JournalConsumer(service.Service):
                     self._failed(error)
                     await deferLater(self._clock, wait)
                     wait = min(2 * wait, RETRY_SECONDS[1])
+        except GeneratorExit:
+            self._stopping = True  # no reference is left; another coroutine would keep the whole store in memory
+            raise
         finally:
             self._running = False
             if self._link.usable and not self._stopping:
