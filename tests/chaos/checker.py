@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,12 @@ LOGGED = frozenset(
 
 REMOVAL = 5.0
 """Seconds in which a relay that was delivered is out of its mailbox, also when Redis is silent for a moment."""
+
+
+USUAL_LOG_LENGTH = 1000
+"""With a log of this length, no client of a test is away for too many commits."""
+EMPTY_LOG_LENGTH = 16
+"""Commits that the log of a room without members keeps."""
 
 
 @dataclass
@@ -89,11 +96,17 @@ class Checker:
     """Runs all checks. problems: the broken invariants, in words.
 
     may_renew: whether epochs may change: Redis was restarted. may_lose: whether it lost its data, and the mail with it.
-    may_reset: whether the log is too short for clients that resume: a ROOM_STATE replaces what they have missed.
+    log_length: commits that the log of a room keeps at least. A ROOM_STATE may replace the commits that a client has missed if
+    they are as many.
     """
 
     def __init__(
-        self, histories: Sequence[History], *, may_renew: bool = False, may_lose: bool = False, may_reset: bool = False
+        self,
+        histories: Sequence[History],
+        *,
+        may_renew: bool = False,
+        may_lose: bool = False,
+        log_length: float = math.inf,
     ):
         self.histories = histories
         self.problems: list[str] = []
@@ -101,7 +114,7 @@ class Checker:
         """Commits replaced by a ROOM_STATE of a new epoch; see `may_renew`."""
         self._may_renew = may_renew
         self._may_lose = may_lose
-        self._may_reset = may_reset
+        self._kept_commits = min(log_length, EMPTY_LOG_LENGTH) if log_length < USUAL_LOG_LENGTH else math.inf
         self._until: dict[tuple[str, Place], int] = {}
         """For messages before a ROOM_STATE of a new epoch: that epoch. They may be in this one, or in one between."""
         self.told = [self._follow(history) for history in histories]
@@ -170,7 +183,7 @@ class Checker:
         elif missed:
             told.resets.append(time)
             resumed = state.get("resumed")
-            if self._may_reset and not resumed:
+            if place[1] - before[1] >= self._kept_commits and not resumed:
                 return
             self._wrong(told.history, f"hole: has seen {before}, ROOM_STATE is at {place}, {resumed=}")
 

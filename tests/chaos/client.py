@@ -161,6 +161,8 @@ class NewClient(Client):
         """How many commands got an ACK."""
         self.tells_ready = True
         """Whether it answers the ready gate."""
+        self._film = 0.0, False, 0.0
+        """Position and movement of its player, and since when."""
         self._ids = 0
         self._nonce = f"{self.random.getrandbits(64):x}"
         self._repeats = False
@@ -190,6 +192,8 @@ class NewClient(Client):
 
     def told(self, message: Json) -> None:
         kind = message["type"]
+        if kind in ("PLAY_PAUSE", "SEEK_PAUSE"):
+            self._film = message["currentTime"], message.get("control") == "play", self.reactor.seconds()
         if kind == "ROOM_STATE":
             self.token = message.get("token") or self.token
             if message.get("gate") is not None and self.tells_ready:
@@ -206,6 +210,13 @@ class NewClient(Client):
                 self.answered += 1
         elif kind == "ERROR" and message.get("id") in self.unanswered:
             self._refused(message)
+
+    def report_position(self) -> None:
+        """Say where the player is, as a member that watches. The positions of a host would move the room."""
+        if self.joined and self.host != self.user:
+            position, playing, since = self._film
+            position += self.reactor.seconds() - since if playing else 0.0
+            self.say("POSITION_UPDATE", currentTime=position, isPlaying=playing)
 
     def _refused(self, error: Json) -> None:
         id_ = error["id"]

@@ -191,6 +191,13 @@ class Party:
             else:
                 client.do("URL_CHANGE", url=f"{TITLE}{number}")
 
+    def seek(self) -> None:
+        """Have a member of each room seek."""
+        for members in self.rooms.values():
+            able = [client for client in members if isinstance(client, NewClient) and client.joined and client.controls]
+            if able:
+                self.random.choice(able).do("SEEK", currentTime=self.unique() + 0.5, isPlaying=True)
+
     # -- whether all is well
 
     def behind(self) -> list[str]:

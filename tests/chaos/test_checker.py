@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import signal
 import tempfile
@@ -21,7 +22,7 @@ from tandemd.store.redis.store import RedisStore
 
 from ..support.patience import PATIENCE_SECONDS, TEST_LIMIT_SECONDS
 from ..support.private_servers import Redis
-from .checker import Checker, History
+from .checker import EMPTY_LOG_LENGTH, REMOVAL, Checker, History
 from .client import Client, NewClient
 from .party import Party
 from .resp import ask
@@ -421,12 +422,36 @@ class JoinTests(TestCase):
         self.assertIn("hole", self.problems(*begun, self.state(7))[0])
 
 
+class ShortLogTests(TestCase):
+    """A ROOM_STATE may replace the commits that a client has missed, if the log is too short for them."""
+
+    def problems(self, log_length: float, missed: int, *, resumed: bool = False) -> list[str]:
+        history = History("ann", "room")
+        for seq in (20, 20 + missed):
+            state = {"type": "ROOM_STATE", "epoch": 1, "seq": seq, "prev": seq, "resumed": resumed and seq > 20}
+            history.add(float(seq), "heard", state)
+        return Checker([history], log_length=log_length).problems
+
+    def test_the_log_is_too_short(self) -> None:
+        self.assertEqual(self.problems(3, 3), [])
+        self.assertEqual(self.problems(20, EMPTY_LOG_LENGTH), [])
+
+    def test_the_log_is_long_enough(self) -> None:
+        self.assertIn("hole", self.problems(3, 2)[0])
+        self.assertIn("hole", self.problems(20, EMPTY_LOG_LENGTH - 1)[0])
+        self.assertIn("hole", self.problems(1000, 100)[0])
+        self.assertIn("hole", self.problems(math.inf, 100)[0])
+
+    def test_the_server_says_that_nothing_is_missing(self) -> None:
+        self.assertIn("hole", self.problems(3, 3, resumed=True)[0])
+
+
 class RelayTests(TestCase):
     """Relays that come more than once. Times are seconds."""
 
-    def problems(self, *times: float, lost: float = 0.0) -> list[str]:
+    def problems(self, *times: float, lost: float = 0.0, removal: float = REMOVAL) -> list[str]:
         """Return the objections if an OFFER is heard at these times, and the connection was lost at another."""
-        sender, target = History("ann", "room"), History("bob", "room", present=True)
+        sender, target = History("ann", "room"), History("bob", "room", present=True, removal=removal)
         offer = {"type": "OFFER", "id": "1", "to": "bob", "offer": {"sdp": "x"}}
         sender.add(1.0, "do", offer)
         sender.add(1.1, "heard", {"type": "ACK", "id": "1", "seq": 5})
@@ -447,6 +472,12 @@ class RelayTests(TestCase):
         self.assertEqual(self.problems(2, 4, lost=3), [])
         self.assertIn("came 2 times", self.problems(2, 4, 5, lost=3)[0])
         self.assertIn("came 2 times", self.problems(2, 22, lost=20)[0])
+
+    def test_redis_may_be_silent_for_longer(self) -> None:
+        """The excuse ends with `History.removal`, and covers one more delivery."""
+        self.assertEqual(self.problems(2, 22, lost=20, removal=20), [])
+        self.assertIn("came 2 times", self.problems(2, 22.2, lost=22.1, removal=20)[0])
+        self.assertIn("came 2 times", self.problems(2, 22, 23, lost=20, removal=20)[0])
 
 
 class NodeTests(CheckerTestCase):

@@ -282,7 +282,7 @@ NEEDS: dict[str, Callable[[Schedule], object]] = {
     "a gate has no deadline": lambda it: it.silent_share,
     "an older row replaces a newer one": lambda it: it.nodes > 1 and it.names().intersection(ON_DATABASE),
     "load: a restored room keeps its epoch": lambda it: it.names() & RENEWALS,
-    "reseed: an older replica wins": lambda it: it.names() & LOSSES,
+    "reseed: an older replica wins": lambda it: it.names() & RENEWALS,
     "heartbeat: the dead are not named": lambda it: it.names().intersection(("kill_node", "freeze_node")),
     "journal: entries that are added again are lost": lambda it: it.names() & RENEWALS or it.journal_length < 100,
     "journal: entries are not kept for a loss of Redis": lambda it: it.names() & LOSSES,

@@ -343,7 +343,7 @@ class Redis(Factory):
     """A Redis server, which can be restarted.
 
     full: whether it has no memory left. paused: whether it takes commands and carries none out.
-    on_command: is called with each command after its execution.
+    on_command: is called with each command after its execution. losses: how often it may have lost data.
     """
 
     noisy = False
@@ -358,6 +358,7 @@ class Redis(Factory):
         self.clock_offset = 0.0
         self.connections: dict[_Connection, None] = {}
         self.commands = 0
+        self.losses = 0
         self.on_command: Callable[[list[bytes], Any], None] = lambda words, answer: None
         self._random = world.random("redis")
         self._kept: dict[bytes, Any] = {}
@@ -383,6 +384,7 @@ class Redis(Factory):
         for key, item in data.items():
             db[key] = item
         db.add_change_callback(self._changed)
+        self.losses += 1
         self.run_id = self._random.randbytes(20).hex()
         self._started = self.time()
         self.paused = False
@@ -418,6 +420,7 @@ class Redis(Factory):
 
     def flush_all(self) -> None:
         """Delete all data, without a loss of connections."""
+        self.losses += 1
         with self.server.lock:
             self.server.dbs[0].clear()
 

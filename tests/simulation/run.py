@@ -6,6 +6,7 @@ import gc
 import json
 import zlib
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -18,10 +19,11 @@ from tandemd.store.redis.keys import JOURNAL, mail_key
 from ..chaos.checker import Checker, History
 from ..chaos.client import NewClient
 from ..chaos.party import KINDS, FairClock, Party
+from . import departures
 from .cluster import Cluster
 from .faults import Stage
 from .guard import simulated
-from .schedule import LOSSES, RENEWALS, SHORT_GRACE_SECONDS, VACANT_SECONDS, Schedule
+from .schedule import LOSSES, RENEWALS, SHORT_GRACE_SECONDS, SILENCES, VACANT_SECONDS, Schedule
 from .strangers import Stranger
 from .watcher import Watcher
 from .world import Machine, ProblemError, StuckError, World
@@ -32,12 +34,10 @@ PROMPT_SECONDS = 3.0
 """Seconds in which a message reaches all members in the end, when no fault is left."""
 GONE_SECONDS = 25.0
 """Seconds after its grace period in which a client that has gone for good has left for all others."""
-LATE_SECONDS = 4.0
-"""Seconds that a ROOM_STATE takes at most from the decision to its client, which may be deaf for a while."""
 REMOVAL_SECONDS = 20.0
 """Seconds in which a relay that was delivered is out of its mailbox, while several faults keep its node from Redis."""
-MIN_LOG_LENGTH = 1000
-"""With a shorter log, clients that were away cannot resume."""
+REPORT_SECONDS = 1.0
+"""Seconds between two positions of a client that watches."""
 RUN_SECONDS = 3600.0
 """Simulated seconds that a run may take."""
 
@@ -200,6 +200,8 @@ class Simulation:
         self.strangers = [
             Stranger(self.world, self.machine, self.cluster, rooms, number) for number in range(self.schedule.strangers)
         ]
+        if self.schedule.watches:
+            self._report_positions()
         for number, round_ in enumerate(self.schedule.rounds):
             await self._wait(self.schedule.seconds / (2 * len(self.schedule.rounds)))
             happening = [Deferred.fromCoroutine(self.stage.happen(fault)) for fault in round_]
@@ -214,6 +216,8 @@ class Simulation:
             await self._wait(self.schedule.grace + GONE_SECONDS)
             for client in self.stage.gone:
                 client.history.gone = True
+        if self.schedule.watches:
+            self.party.seek()
         await self.party.quiet()
         await self._complete()
         await self.party.settled("in the end", usable=PROMPT_SECONDS, old=PROMPT_SECONDS)
@@ -223,6 +227,12 @@ class Simulation:
         if self.schedule.vacates:
             await self._vacate()
         self.watcher.stop()
+
+    def _report_positions(self) -> None:
+        for client in self.party.clients:
+            if isinstance(client, NewClient):
+                client.report_position()
+        self.world.outside.callLater(REPORT_SECONDS, self._report_positions)
 
     async def _wait(self, seconds: float) -> None:
         await deferLater(cast(Any, self.world.outside), seconds)
@@ -243,6 +253,8 @@ class Simulation:
             elif backend.store.journal._spool.on_disk or backend.store.journal._spool.in_memory:
                 found.append(f"{node.name}: the spool is not empty")
             for live in node.node._rooms.open:
+                if live.room.gate is not None:
+                    found.append(f"{node.name}: the gate of {live.room.room_id} is closed")
                 if not live.commands.is_idle or live.following.catching_up:
                     found.append(f"{node.name}: {live.room.room_id} has commands or catches up")
                 ghosts = [it for it in live.room.members.values() if it.conn and it.conn not in open_]
@@ -293,14 +305,15 @@ class Simulation:
         # A single node gives its rooms a new epoch when it starts.
         renews = not names.isdisjoint(RENEWALS) or (self.schedule.nodes == 1 and "restart_node" in names)
         for history in histories:
-            history.removal = REMOVAL_SECONDS
+            if not names.isdisjoint(SILENCES):
+                history.removal = REMOVAL_SECONDS
             if self.schedule.grace == SHORT_GRACE_SECONDS:
                 history.stays = history.stays and not history.old  # the extension may come back too late
         checker = Checker(
             histories,
             may_renew=renews,
             may_lose=self._may_lose,
-            may_reset=self.schedule.log_length < MIN_LOG_LENGTH,
+            log_length=self.schedule.log_length,
         )
         self._check_grace(histories)
         for problem in checker.check(
@@ -311,33 +324,17 @@ class Simulation:
         self._check_replicas()
 
     def _check_grace(self, histories: list[History]) -> None:
-        """A member whose grace period has not passed is not reported as left."""
-        left: dict[tuple[str, str], tuple[float, tuple[int, int]]] = {}
-        for history in histories:
-            epoch = 0
-            for time, kind, message in history.entries:
-                if kind == "heard" and message["type"] == "ROOM_STATE":
-                    epoch = message["epoch"]
-                elif kind == "heard" and message["type"] == "USER_LEFT" and "seq" in message:
-                    key = history.room, message["userId"]
-                    found = time, (epoch, message["seq"])
-                    left[key] = min(left.get(key, found), found)
-        restarted = [history.user for client in self.party.clients for history in client.histories[:-1]]
-        for history in histories:
-            if history.user in restarted:
-                continue  # the new user id takes the place of the former one
-            time, place = left.get((history.room, history.user), (0.0, (0, 0)))
-            if not time or any(kind == "said" and data["type"] == "LEAVE" for _, kind, data in history.entries):
-                continue
+        replaced = {
+            former.user: new.entries[0][0]
+            for client in self.party.clients
+            for former, new in pairwise(client.histories)
+            if new.entries
+        }
+        found = departures.judge(histories, self.schedule.grace, replaced)
+        if found.ended:
             self.world.cover("grace period ended")
-            for joined, kind, message in history.entries:
-                if kind != "heard" or message["type"] != "ROOM_STATE" or joined >= time:
-                    continue
-                # It was in the room, over a connection, less than the grace period before.
-                if (message["epoch"], message["seq"]) < place and time - joined < self.schedule.grace - LATE_SECONDS:
-                    self.world.problem(
-                        f"{history.user}@{history.room} was reported as left {time - joined:.1f} s after it was in the room"
-                    )
+        for problem in found.problems:
+            self.world.problem(problem)
 
     def _check_replicas(self) -> None:
         """All nodes have the same room at the same version, and no gate is past its deadline."""

@@ -30,6 +30,8 @@ LOSSES = frozenset(("restart_redis_older", "restart_redis_empty", "empty_redis",
 """Faults after which Redis lacks data."""
 RENEWALS = LOSSES | {"restart_redis_complete"}
 """Faults after which rooms have a new epoch."""
+SILENCES = frozenset((*ON_NODES, *ON_REDIS, *ON_LINKS, "fail_over"))
+"""Faults that keep a node from Redis for longer than a moment, also together."""
 ALONE = ("restart_node", "stop_redis", *ON_CLIENTS, *ON_DATABASE, *ON_PROCESSES)
 """Faults that a single node survives without loss, as far as it has the part."""
 
@@ -77,6 +79,7 @@ class Schedule:
     sentinels: whether nodes find Redis through sentinels. drift: how much faster or slower the nodes' clocks run, at most.
     wall_error: seconds by which their wall clocks are wrong, at most. silent_share: of new clients that never say READY.
     vacates: whether all clients leave in the end, and all that was kept for them must go. constants: see `CONSTANTS`.
+    watches: whether the guests among the new clients watch, so that gates wait for them.
     """
 
     seed: int
@@ -100,6 +103,7 @@ class Schedule:
     silent_share: float
     vacates: bool
     constants: tuple[tuple[str, str, float], ...]
+    watches: bool
 
     def config(self) -> Config:
         """Return the configuration of the nodes."""
@@ -128,7 +132,8 @@ class Schedule:
             f" grace {self.grace:.0f} s, log {self.log_length}, journal {self.journal_length}, fast path {self.fast_path},"
             f" clients {self.client_delays[0]:.3f}-{self.client_delays[1]:.3f} s, Redis +{self.redis_jitter:.4f} s,"
             f" {self.strangers} strangers, {self.joins} joins a minute, sentinels {self.sentinels}, drift {self.drift},"
-            f" wall clocks {self.wall_error:.0f} s, {self.silent_share} never ready, all leave {self.vacates},"
+            f" wall clocks {self.wall_error:.0f} s, {self.silent_share} never ready, guests watch {self.watches},"
+            f" all leave {self.vacates},"
             f" {', '.join(f'{name} {value}' for _, name, value in self.constants) or 'usual limits'}:"
             f" {rounds}"
         )
@@ -174,11 +179,12 @@ def _make(
         sentinels=sentinels,
         drift=random.choice((0.0, 0.0002, 0.01)),
         wall_error=random.choice((0.0, 0.0, 5.0, 86400.0)),
-        silent_share=random.choice((0.0, 0.0, 0.5)),
+        silent_share=(silent_share := random.choice((0.0, 0.0, 0.5))),
         vacates=grace == SHORT_GRACE_SECONDS and random.random() < 0.5,
         constants=tuple(
             (module, name, random.choice(values)) for module, name, values in CONSTANTS if random.random() < 0.25
         ),
+        watches=silent_share > 0 or random.random() < 0.2,
     )
 
 

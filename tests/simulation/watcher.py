@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+from tandemd.store.redis import scripts
+
 from .cluster import Cluster, SimulatedNode
 from .faults import Stage
 from .world import World
@@ -33,7 +35,10 @@ class Watcher:
         self._deadline = deadline
         self._timelines: dict[tuple[Any, ...], tuple[float, float, float]] = {}
         self._incarnations: dict[tuple[bytes, bytes], bytes] = {}
+        self._offered: dict[bytes, tuple[int, bytes, int, int]] = {}
+        """Rooms after the last offer: losses of Redis until then, uuid, epoch, seq."""
         self._stopped = False
+        cluster.redis.on_command = self._after_command
         world.outside.callLater(SAMPLE_SECONDS, self._sample)
 
     def stop(self) -> None:
@@ -62,7 +67,7 @@ class Watcher:
             return
         overdue = now - room.gate.since - self._deadline
         quiet = not self._stage.going_on and self._world.now > self._stage.quiet_since + QUIET_SECONDS
-        if overdue > 0:
+        if overdue > -SAMPLE_SECONDS:
             self._world.cover("gate waited for its deadline")
         if overdue > (GATE_SECONDS if quiet else MOST_GATE_SECONDS):
             self._world.problem(f"{node.name}: the gate of {room.room_id} is closed {overdue:.1f} s after its deadline")
@@ -97,6 +102,25 @@ class Watcher:
             epoch = version.rpartition(b":")[0]
             if self._incarnations.setdefault((key, epoch), incarnation) != incarnation:
                 self._world.problem(f"{key!r} has the epoch of {epoch!r} in two incarnations of Redis")
+
+    def _after_command(self, words: list[bytes], answer: Any) -> None:
+        """An offer never replaces a room by an older one, also if nodes have different versions."""
+        if words[0] != b"EVALSHA" or words[1] != scripts.RESEED.sha or isinstance(answer, Exception):
+            return
+        redis = self._cluster.redis
+        key = words[3]
+        item = redis.server.dbs[0]._dict.get(key)
+        version = item.value.get(b"v") if item is not None else None
+        if not version:
+            return
+        room_uuid, epoch, seq = version.rsplit(b":", 2)
+        now = redis.losses, room_uuid, int(epoch), int(seq)
+        before = self._offered.get(key, now)
+        self._offered[key] = now
+        if answer == 0:
+            self._world.cover("an offered room was not newer")
+        if before[:2] == now[:2] and now < before:
+            self._world.problem(f"{key!r} went back from {before[2:]} to {now[2:]} by an offer")
 
     # -- in the end
 
