@@ -92,6 +92,12 @@ class IStoreEventHandler(Interface):
     def node_lost(room_id: str, prefix: str) -> Deferred[None]:
         """Report the loss of connections whose names begin with `prefix`. Fires when the room has committed it."""
 
+    def check_connections(room_id: str) -> Deferred[bool]:
+        """Report the loss of connections that the room has on this node, but this node has not: the store has lost their end.
+
+        Fires with False if commands or JOINs are under way; then ask again later. Fails if the room cannot be opened.
+        """
+
 
 class IRoomStore(Interface):
     """Rooms by room id: version, fields and log. Knows no rules.

@@ -115,6 +115,7 @@ class Node:
         config, authenticator = self._config, self._authenticator
         return make_room_service(
             self._backend.store,
+            self._conn_prefix,
             rules_of(config),
             self._reactor,
             self._outbox,

@@ -36,6 +36,7 @@ from .store_events import StoreEventHandler
 
 def make_room_service(
     store: IStore,
+    conn_prefix: str,
     rules: Rules,
     clock: IReactorTime,
     outbox: Outbox,
@@ -50,6 +51,7 @@ def make_room_service(
 ) -> RoomService:
     """Return a room service.
 
+    conn_prefix: the beginning of the names of this node's connections, "node/boot/".
     hash_pin: hashes a PIN with a salt, in a thread.
     authenticate: returns the claims of a JOIN's auth token, None if this server needs no token. Raises RequestError.
     spending: the budgets of rooms and addresses, None for no limit.
@@ -59,7 +61,7 @@ def make_room_service(
     random = random or SystemRandom()
     replicas = ReplicaFactory(store, rules, clock, outbox, metrics, spending)
     slicer = TimeSlicer(clock)
-    registry = RoomRegistry(store, replicas.make, slicer, random)
+    registry = RoomRegistry(store, conn_prefix, replicas.make, slicer, random)
     sync = PlaybackSync(store.clock, positions, lambda: registry, metrics, slicer)
     limiter = JoinLimiter(store, limits, clock, metrics, lambda: len(registry), random)
     waits = JoinWaits(clock, rules.settings, store, limiter, metrics, slicer)

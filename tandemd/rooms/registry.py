@@ -12,8 +12,10 @@ from twisted.python.failure import Failure
 
 from ..errors import INTERNAL, RequestError
 from ..interfaces import IStore
+from ..rules.commands import Command, Lost
 from ..rules.state import Room
 from ..util.time_slicer import TimeSlicer
+from .queued_command import QueuedCommand
 from .replica import RoomReplica
 
 Use = Callable[[RoomReplica], None]
@@ -25,11 +27,20 @@ log = Logger()
 class RoomRegistry:
     """The open rooms of this node, by room id.
 
+    conn_prefix: the beginning of the names of this node's connections, "node/boot/".
     make: makes a replica of a room that the store has returned. random: the source of UUIDs.
     """
 
-    def __init__(self, store: IStore, make: Callable[[Room], RoomReplica], slicer: TimeSlicer, random: Random):
+    def __init__(
+        self,
+        store: IStore,
+        conn_prefix: str,
+        make: Callable[[Room], RoomReplica],
+        slicer: TimeSlicer,
+        random: Random,
+    ):
         self._store = store
+        self._conn_prefix = conn_prefix
         self._make = make
         self._slicer = slicer
         self._random = random
@@ -68,6 +79,8 @@ class RoomRegistry:
     def _opened(self, room: Room | None, room_id: str) -> None:
         live = self._live[room_id] = self._make(room or self.blank(room_id))
         live.renew(live.room)
+        # A member with an open connection here would have kept the room open.
+        self.lose_absent_members(live)
         self._slicer.run(self._use_all(live, room_id))
 
     def _use_all(self, live: RoomReplica, room_id: str) -> Iterator[None]:
@@ -90,6 +103,20 @@ class RoomRegistry:
             error = INTERNAL
         for _, failed in self._opening.pop(room_id):
             failed(error)
+
+    def lose_absent_members(self, live: RoomReplica) -> bool:
+        """Begin the grace period of members that are connected to this node by the state of the room, but have no session here.
+
+        The store has lost the end of their connections. Return False, and do nothing, while a JOIN may be between its commit
+        and its session.
+        """
+        if not live.is_settled:
+            return False
+        for member in list(live.room.members.values()):
+            session = live.group.get(member.user_id)
+            if member.conn.startswith(self._conn_prefix) and (session is None or session.conn != member.conn):
+                live.submit(QueuedCommand(Command(member.user_id, member.conn, Lost())))
+        return True
 
     def blank(self, room_id: str) -> Room:
         """Return a room that its first commit will create."""

@@ -118,13 +118,12 @@ class RoomReplica:
     @property
     def idle(self) -> bool:
         """Whether nothing here needs the room to be open."""
-        return not (
-            len(self.group)
-            or len(self.waiting)
-            or self._users
-            or not self.commands.is_idle
-            or self.following.catching_up
-        )
+        return self.is_settled and not (len(self.group) or len(self.waiting))
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no command, JOIN or query of the store is under way."""
+        return self.commands.is_idle and not (self._users or self.following.catching_up)
 
     @contextmanager
     def kept_open(self) -> Iterator[None]:

@@ -76,6 +76,13 @@ class StoreEventHandler:
         self._registry.use(room_id, lambda live: live.submit(entry), marked.errback)
         return marked
 
+    def check_connections(self, room_id: str) -> Deferred[bool]:
+        checked: Deferred[bool] = Deferred()
+        self._registry.use(
+            room_id, lambda live: checked.callback(self._registry.lose_absent_members(live)), checked.errback
+        )
+        return checked
+
     def reloaded(self, live: RoomReplica, room: Room | None) -> None:
         """Replace the room of a replica, and send ROOM_STATE to the sessions of its members. See `OrphanedSessionHandler`."""
         titled_at = live.room.playback.titled_at

@@ -116,6 +116,7 @@ class SmallNode:
         self.outbox = Outbox(reactor, metrics.rooms.deliveries)
         self.rooms = make_room_service(
             self.store,
+            prefix,
             Rules(rule_settings(grace=grace), TitleAllowlist(["https://www.netflix.com"])),
             reactor,
             self.outbox,

@@ -483,8 +483,14 @@ class RelayTests(TestCase):
 class NodeTests(CheckerTestCase):
     """A node dies, with a member that never comes back, and is started again."""
 
-    async def _restarted_as(self, prefix: str, *, host: bool = False, within: float = PATIENCE_SECONDS) -> list[str]:
-        """Return the objections. within: fair seconds in which the others are told that the member has left, if they ever are."""
+    async def _restarted_as(
+        self, prefix: str, *, host: bool = False, forgotten: bool = False, within: float = PATIENCE_SECONDS
+    ) -> list[str]:
+        """Return the objections.
+
+        forgotten: whether Redis forgets the node that died. within: fair seconds in which the others are told that the member has
+        left, if they ever are.
+        """
         await self.scene(grace=1.0, layout=((4, 0),))
         self.party.rest()
         gone = next(
@@ -501,7 +507,9 @@ class NodeTests(CheckerTestCase):
         # Ten seconds pass, in which the others give signs of life.
         alive = {node.prefix for node in self.nodes}
         for name in ask(self.redis.path, "ZRANGE", "tandem:nodes", "0", "-1"):
-            if name not in alive:
+            if name not in alive and forgotten:
+                ask(self.redis.path, "ZREM", "tandem:nodes", name)
+            elif name not in alive:
                 ask(self.redis.path, "ZINCRBY", "tandem:nodes", "-10", name)
         others = [c for c in self.party.clients if c is not gone]
         self.party.clients[:] = [*others, gone]
@@ -522,8 +530,8 @@ class NodeTests(CheckerTestCase):
         self.assertEqual(len({client.host for client in others}), 1)
         self.assertIn(others[0].host, [client.user for client in others])
 
-    async def test_with_the_boot_of_the_one_that_died(self) -> None:
-        self.assertSeen(await self._restarted_as("a/1/", within=5.0), "is gone for long")
+    async def test_no_node_takes_the_members_over(self) -> None:
+        self.assertSeen(await self._restarted_as("a/2/", forgotten=True, within=5.0), "is gone for long")
 
 
 class ArchiveTests(CheckerTestCase):

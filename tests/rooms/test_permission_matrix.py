@@ -156,6 +156,7 @@ class Party:
         self.outbox = Outbox(self.clock, self.metrics.rooms.deliveries)
         self.rooms = make_room_service(
             self.store,
+            "n/boot/",
             make_rules(),
             self.clock,
             self.outbox,

@@ -6,12 +6,13 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from tandemd.config.schema import Limits
 from tandemd.ratelimit import Rate
-from tandemd.rules.state import Commit, Version
+from tandemd.rules.state import Commit, Room, Version
 from tandemd.store.memory import MemoryStore
 from tests.support.settings import bounds, rule_settings
 
@@ -596,6 +597,99 @@ class SlowLogTest(ServiceTestCase):
         self.world.store.slow = None
         self.world.join("bob").say("CHAT", text="hello")
         self.assertEqual([said["text"] for said in ann.told("CHAT")], ["hello"])
+
+
+class LostEndTest(ServiceTestCase):
+    """The store has lost the end of a connection, so the room has a member at a connection of this node that is not open."""
+
+    options = {"make_store": SlowLog}
+
+    def set_back(self, room: Room) -> None:
+        """Have the store return an earlier state of the room, in a new epoch."""
+        room.epoch += 1
+        self.world.store.restore([room])
+
+    def check(self) -> bool | None:
+        """Return the answer to a check of the room's connections, None if it is not known yet."""
+        answers: list[bool] = []
+        self.world.server.rooms.others.check_connections("room").addCallback(answers.append)
+        return answers[0] if answers else None
+
+    def test_a_room_that_is_open_nowhere(self) -> None:
+        [ann] = self.world.party("ann")
+        room = self.world.room()
+        assert room is not None
+        ann.cut()
+        self.set_back(room)
+        self.check()
+        self.world.advance(1)
+        self.assertEqual(list(self.world.room().lost), ["ann"])
+        self.assertIs(self.check(), True)
+        self.world.advance(45)
+        self.assertEqual(self.world.room().members, {})
+
+    def test_any_opening_of_the_room(self) -> None:
+        """The next JOIN finds the member in its grace period, too, and so does the end of another member's."""
+        [ann] = self.world.party("ann")
+        room = self.world.room()
+        assert room is not None
+        ann.cut()
+        self.set_back(room)
+        bob = self.world.join("bob")
+        self.assertEqual(self.world.room().members["ann"].conn, "")
+        self.world.advance(46)
+        self.assertIn("USER_LEFT", bob.types())
+
+    def test_a_room_that_is_open(self) -> None:
+        """Only the member without a session is lost."""
+        ann, bob = self.world.party("ann", "bob")
+        room = self.world.room()
+        assert room is not None
+        bob.cut()
+        self.world.advance(46)
+        self.set_back(room)
+        self.world.server.rooms.others.renewed("room")
+        self.world.settle()
+        self.assertTrue(self.world.room().members["bob"].conn)
+        self.assertIs(self.check(), True)
+        self.world.settle()
+        self.assertEqual(list(self.world.room().lost), ["bob"])
+        ann.told()
+        self.world.advance(46)
+        self.assertEqual(ann.types(), ["LEAVE", "USER_LEFT"])
+
+    def test_members_of_other_nodes_stay(self) -> None:
+        [ann] = self.world.party("ann")
+        room = self.world.room()
+        assert room is not None
+        ann.cut()
+        room.members["ann"] = msgspec.structs.replace(room.members["ann"], conn="other/boot/1")
+        self.set_back(room)
+        self.assertIs(self.check(), True)
+        self.world.advance(100)
+        self.assertEqual(self.world.room().members["ann"].conn, "other/boot/1")
+
+    def test_a_join_under_way(self) -> None:
+        """Its member has a connection here, and no session until the log has answered."""
+        [ann] = self.world.party("ann")
+        bob = self.world.join("bob", keepsToken=True)
+        state = self.the(bob.told(), "ROOM_STATE")
+        bob.cut()
+        for number in range(200):  # more than a node remembers
+            ann.say("CHAT", text=str(number))
+            self.world.advance(0.05)
+        self.world.store.slow = Deferred()
+        resume = {"epoch": state["epoch"], "seq": state["seq"]}
+        bob = self.world.join("bob", token=state["token"], resume=resume)
+        self.assertEqual(bob.told(), [])
+        self.assertTrue(self.world.room().members["bob"].conn)
+        before = self.world.room().version
+        self.assertIs(self.check(), False)
+        self.world.store.slow.callback(None)
+        self.assertIn("ROOM_STATE", bob.types())
+        self.assertIs(self.check(), True)
+        self.world.settle()
+        self.assertEqual(self.world.room().version, before)
 
 
 class OldAnswers(MemoryStore):

@@ -257,13 +257,10 @@ class Simulation:
                     found.append(f"{node.name}: the gate of {live.room.room_id} is closed")
                 if not live.commands.is_idle or live.following.catching_up:
                     found.append(f"{node.name}: {live.room.room_id} has commands or catches up")
-                ghosts = [it for it in live.room.members.values() if it.conn and it.conn not in open_]
-                if ghosts and self._may_lose:
-                    self.world.cover("member without a connection after a loss")  # see CONTRIBUTING.md
-                    ghosts = []
                 found += [
                     f"{node.name}: {live.room.room_id} has {ghost.user_id} at {ghost.conn}, which is not open"
-                    for ghost in ghosts
+                    for ghost in live.room.members.values()
+                    if ghost.conn and ghost.conn not in open_
                 ]
         if self.schedule.nodes > 1:
             keys = self.cluster.redis.server.dbs[0]
@@ -290,7 +287,7 @@ class Simulation:
         self.world.cover("all clients left")
         await self._wait(self.schedule.grace + VACANT_SECONDS)
         end = self.world.now + WELL_SECONDS
-        while found := self.watcher.remains(may_lose=self._may_lose):
+        while found := self.watcher.remains():
             if self.world.now > end:
                 self.world.problem(f"{WELL_SECONDS} s after the end of the last room: {'; '.join(found[:5])}")
                 return

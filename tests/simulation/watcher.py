@@ -124,11 +124,8 @@ class Watcher:
 
     # -- in the end
 
-    def remains(self, *, may_lose: bool) -> list[str]:
-        """Return the remains of members and rooms in nodes and Redis after all have gone.
-
-        may_lose: whether Redis has lost data, and with them the end of a connection. Then it may have a room with this member.
-        """
+    def remains(self) -> list[str]:
+        """Return the remains of members and rooms in nodes and Redis after all have gone."""
         found = []
         for node in self._cluster.nodes:
             found += [f"{node.name} has {live.room.room_id} open" for live in node.node._rooms.open]
@@ -138,7 +135,7 @@ class Watcher:
                 for path, count in sizes(node.node)
                 if count > MOST_ITEMS and not path.startswith(("_service", "metrics"))
             ]
-        if len(self._cluster.nodes) > 1 and not may_lose:
+        if len(self._cluster.nodes) > 1:
             redis = self._cluster.redis
             # It drops an expired key when a command asks for it.
             items, now = redis.server.dbs[0]._dict.items(), redis.time()

@@ -166,6 +166,7 @@ class Server:
         self.spending = None if limits is None else Spending(reactor, spending_rates_of(Config(limits=limits)))
         self.rooms = make_room_service(
             self.store,
+            f"node/{boot}/",
             Rules(rules or rule_settings(), TitleAllowlist([NETFLIX]), features_of(Config())),
             reactor,
             self.outbox,

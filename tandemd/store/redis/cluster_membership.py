@@ -1,15 +1,17 @@
-"""Living nodes, and the takeover of dead nodes' members."""
+"""Living nodes, the takeover of dead nodes' members, and of own members whose end Redis has lost."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from twisted.internet.defer import DeferredList
+from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from ...interfaces import IClusterClock
 from ...util.server_time import ServerTime
 from . import scripts
+from .connection import DisconnectedError, RedisError
 from .gateway import AWAY_SECONDS, RedisGateway
 from .keys import NODES, STORE, places_key
 from .metrics import StoreMetrics
@@ -17,7 +19,7 @@ from .metrics import StoreMetrics
 DEAD_SECONDS = 10.0
 """Seconds without a heartbeat after which a node is dead."""
 TAKEOVER_BATCH_ROOMS = 20
-"""Rooms in one step of a takeover."""
+"""Rooms in one step of a takeover, or of a check of this node's own connections."""
 
 
 class ClusterMembership:
@@ -41,6 +43,9 @@ class ClusterMembership:
         self._metrics = metrics
         self._counted: set[str] = set()
         self._taking = False
+        self._has_unknown_places = False
+        self._unchecked: set[bytes] = set()
+        self._checking = False
 
     async def beat(self) -> tuple[float, bytes, Sequence[str]]:
         """Send a heartbeat; return Redis' time, the store's incarnation and the names of dead nodes.
@@ -98,6 +103,39 @@ class ClusterMembership:
             done = [room_id for room_id, (worked, _) in zip(some, noted, strict=True) if worked]
             if done:
                 await self._link.call(b"SREM", places, *done)
+
+    def data_changed(self) -> None:
+        """Have the next heartbeats check the connections of this node, because Redis or the archive may have lost their end."""
+        self._has_unknown_places = True
+
+    async def check_connections(self) -> None:
+        """Start the grace period of members whose connections were here and have ended. The next heartbeat retries failed rooms.
+
+        A node that has such a room open would know, but if no node has, no event opens it. Raises DisconnectedError or RedisError.
+        """
+        if self._checking:
+            return
+        self._checking = True
+        try:
+            if self._has_unknown_places:
+                self._has_unknown_places = False
+                try:
+                    self._unchecked.update(await self._link.call(b"SMEMBERS", places_key(self._name)))
+                except (DisconnectedError, RedisError):
+                    self._has_unknown_places = True
+                    raise
+            room_ids = list(self._unchecked)
+            for start in range(0, len(room_ids), TAKEOVER_BATCH_ROOMS):
+                some = room_ids[start : start + TAKEOVER_BATCH_ROOMS]
+                checked = await DeferredList(
+                    [self._gateway.events.check_connections(room_id.decode()) for room_id in some], consumeErrors=True
+                )
+                self._unchecked.difference_update(
+                    room_id for room_id, (worked, done) in zip(some, checked, strict=True) if worked and done
+                )
+                await deferLater(self._gateway.clock, 0)  # rooms that are open answer at once
+        finally:
+            self._checking = False
 
 
 @implementer(IClusterClock)

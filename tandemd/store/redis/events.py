@@ -42,3 +42,6 @@ class NoEvents:
 
     def node_lost(self, room_id: str, prefix: str) -> Deferred[None]:
         return fail(RequestError(ErrorCode.UNAVAILABLE, "This node has no rooms yet."))
+
+    def check_connections(self, room_id: str) -> Deferred[bool]:
+        return fail(RequestError(ErrorCode.UNAVAILABLE, "This node has no rooms yet."))

@@ -127,7 +127,7 @@ class DataRecovery:
             if current != number:
                 return
             if complete == number:
-                self._complete_for = number
+                self._completed(number)
                 return
             settled = float(opens) + self._settle_seconds
             oldest = int(first[0][0].partition(b"-")[0]) / 1000 if first else gateway.time.now()
@@ -139,7 +139,7 @@ class DataRecovery:
             try:
                 await self._offer_archived()
                 if await gateway.link.run(scripts.COMPLETE, [STORE], {"incarnation": number}):
-                    self._complete_for = number
+                    self._completed(number)
             finally:
                 await call(b"DEL", COMPLETING)
         except (DisconnectedError, RedisError):
@@ -148,6 +148,11 @@ class DataRecovery:
             self._log.debug(
                 "redis: cannot copy rooms from the archive yet: {error}", event="room_copy_failed", error=str(error)
             )
+
+    def _completed(self, number: bytes) -> None:
+        """Note that Redis has all rooms of the archive, which may not know the end of connections of this node."""
+        self._complete_for = number
+        self._members.data_changed()
 
     def retry_lookup(self) -> None:
         """Ask the archive again for a room that it could not look up. Called every second."""

@@ -173,6 +173,7 @@ class RedisStore(service.Service):
     def _opened(self, renewed: bool) -> None:
         self._recovery.opened(renewed)
         if renewed:
+            self.members.data_changed()
             for room_id in self._subscription.room_ids():
                 self._gateway.events.renewed(room_id)
         self._tasks.spawn("catching up", self._subscription.catch_up())
@@ -194,6 +195,7 @@ class RedisStore(service.Service):
                 return
             await self._room_store.count()
             await self.members.take_over(dead)
+            await self.members.check_connections()
         except RedisError as error:
             gateway.mark_unavailable(str(error))
         except (DisconnectedError, RequestError):

@@ -72,6 +72,7 @@ class PinAttackTest(TestCase):
         store = MemoryStore(self.clock, 100, lambda room, commit: None, bounds())
         self.rooms = make_room_service(
             store,
+            "node/boot/",
             make_rules(),
             self.clock,
             self.outbox,

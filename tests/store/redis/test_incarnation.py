@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from twisted.internet.defer import fail, succeed
 from twisted.internet.task import deferLater
 
-from tandemd.errors import RequestError
+from tandemd.errors import ErrorCode, RequestError
 from tandemd.interfaces import Conflict
 from tandemd.rules.state import Member, Room
 from tandemd.store.redis import codec
@@ -172,6 +173,41 @@ class IncarnationTest(RestartTestCase):
         self.assertIn("room", a.follower.renewals)
         self.assertEqual((await a.rooms.load("room")).version, goes_on.room.version)
         self.assertIsNone(await a.rooms.replay("room", hand.room.version))
+
+    async def test_each_node_checks_its_own_connections(self) -> None:
+        """Redis may have lost their end. A room that answers later, or not at all, is asked again."""
+        a, b = await self.node("a/1/"), await self.node("b/1/")
+        await self.held(a)
+        await self.held(b, "other")
+        a.rooms.subscribe("second")
+        await Hand(a, "second").say("first", event="USER_JOINED")
+        await self.save(a)
+        for code in ("room", "second"):
+            a.rooms.unsubscribe(code)  # no node has them open
+        await self.restart(a, b, data="kept")
+        answers = {"room": [succeed(False)], "second": [fail(RequestError(ErrorCode.UNAVAILABLE, "not now"))]}
+        worked = a.follower.check_connections
+
+        def check(code: str) -> Any:
+            done = worked(code)
+            return answers[code].pop() if answers.get(code) else done
+
+        a.follower.check_connections = check
+        a.follower.checked.clear()
+        await a._heartbeat()
+        await a._heartbeat()
+        await until(lambda: {"room", "second"} <= set(a.follower.checked) and not answers["room"] + answers["second"])
+        await until(lambda: min(map(a.follower.checked.count, answers)) >= 2)
+        await until(lambda: b.follower.checked == ["other"])
+
+    async def test_rooms_of_the_archive_are_checked_when_all_have_come(self) -> None:
+        a = await self.node(settle_seconds=0.1)
+        hand = await self.held(a)
+        self.archive.rooms["room"] = hand.room.copy()
+        a.follower.rooms.clear()
+        a.rooms.unsubscribe("room")
+        await self.restart(a, data="none")
+        await until(lambda: a.follower.checked[-1:] == ["room"])
 
     async def test_emptied_while_running(self) -> None:
         a = await self.node()
