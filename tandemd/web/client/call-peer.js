@@ -44,6 +44,7 @@ export class CallPeer {
   // The signals are handled one after another.
   #chain = Promise.resolve();
   #candidates = [];
+  #answerSdp;
   #timer;
   #attempts = 0;
   #muted = false;
@@ -243,8 +244,10 @@ export class CallPeer {
 
   async #answered(answer) {
     const pc = this.#pc;
-    // A repeated answer, or one to an offer that was taken back.
-    if (pc?.signalingState !== 'have-local-offer') return;
+    // A repeated answer, or one to an offer that was taken back. A repeated one may come after the next offer, to which the answer
+    // has other credentials or other tracks.
+    if (pc?.signalingState !== 'have-local-offer' || answer.sdp === this.#answerSdp) return;
+    this.#answerSdp = answer.sdp;
     await pc.setRemoteDescription(answer);
     this.#restarting = false;
     await this.#flush(pc);
