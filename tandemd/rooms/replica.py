@@ -118,7 +118,7 @@ class RoomReplica:
     @property
     def idle(self) -> bool:
         """Whether nothing here needs the room to be open."""
-        return self.is_settled and not (len(self.group) or len(self.waiting))
+        return not (len(self.group) or len(self.waiting)) and self.is_settled
 
     @property
     def is_settled(self) -> bool:

@@ -124,7 +124,7 @@ class ClusterMembership:
                 except (DisconnectedError, RedisError):
                     self._has_unknown_places = True
                     raise
-            room_ids = list(self._unchecked)
+            room_ids = sorted(self._unchecked)
             for start in range(0, len(room_ids), TAKEOVER_BATCH_ROOMS):
                 some = room_ids[start : start + TAKEOVER_BATCH_ROOMS]
                 checked = await DeferredList(
