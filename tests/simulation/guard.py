@@ -4,7 +4,8 @@ This module alone replaces names of the standard library and of other libraries,
 
 - Every source of reality raises `RealityError`.
 - Constants of tandemd have the values of the schedule, for example small batches.
-- Libraries that take the time or the event loop from a global get those of the world: fakeredis, Twisted's logger, Autobahn.
+- Libraries that take the time or the event loop from a global get those of the world: fakeredis, Twisted's logger and HTTP,
+  Autobahn.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any, cast
 
 import fakeredis  # noqa: F401  # its modules must be loaded before their clock is replaced
 import twisted.logger._logger
+import twisted.web.http
 import txaio
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import ILogObserver, globalLogPublisher
@@ -108,6 +110,10 @@ def simulated(
         if name.startswith("fakeredis") and getattr(module, "time", None) is time:
             replace(module, "time", clock)
     replace(twisted.logger._logger, "time", lambda: EPOCH + world.now)
+    # For `Date` in answers.
+    replace(
+        twisted.web.http, "gmtime", lambda seconds=None: time.gmtime(EPOCH + world.now if seconds is None else seconds)
+    )
     replace(cast(Any, txaio).config, "loop", _Loop(world))
     replace(
         random, "seed", lambda *args: None

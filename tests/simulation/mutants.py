@@ -270,6 +270,9 @@ MUTANTS: dict[str, Mutant] = {
     "a grace period ends 25 s early": _wrapped(membership, "lose_connections", _ends_grace_early),
     "server time steps": lambda: _replaced(ServerTime, "_steer", _steps),
     "rooms stay open": lambda: _replaced(RoomRegistry, "close_if_idle", lambda self, live: None),
+    "the lost end of a connection is not noticed": lambda: _replaced(
+        RoomRegistry, "lose_absent_members", lambda self, live: True
+    ),
 }
 
 
@@ -277,6 +280,7 @@ NEEDS: dict[str, Callable[[Schedule], object]] = {
     "an older dump keeps its incarnation": lambda it: it.names() & {"restart_redis_older", "fail_over"},
     "a trimmed log counts as no news": lambda it: it.log_length < 100 and it.nodes > 1 and it.names(),
     "rooms stay open": lambda it: it.vacates,
+    "the lost end of a connection is not noticed": lambda it: it.vacates and it.nodes > 1 and it.names() & LOSSES,
     "commit: members that leave keep their mailbox": lambda it: it.vacates and it.nodes > 1,
     "server time steps": lambda it: it.names() & {"step_redis_clock", "step_wall_clock", "restart_node"},
     "a gate has no deadline": lambda it: it.silent_share,

@@ -105,6 +105,10 @@ class _Socket(FakeSocket):
     def put_response(self, msg: Any) -> None:
         self._respond(msg)
 
+    def smembers(self, key: CommandItem) -> list[bytes]:
+        """Return the members in an order that is the same in each process."""
+        return sorted(key.value)
+
     def execute(self, fields: list[bytes]) -> Any:
         """Return the answer to a command; NoResponse for none yet."""
         server = self._server
