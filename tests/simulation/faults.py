@@ -20,6 +20,10 @@ LONG_SECONDS = 13.0
 """A node that is frozen for so long is taken for dead."""
 
 
+MOST_AWAY_SECONDS = 5.0
+"""How long Redis accepts no commands at most: a node that starts gives up after 8 s, as `store.redis.store` says."""
+
+
 class Stage:
     """Where faults happen.
 
@@ -146,14 +150,14 @@ async def fail_over(stage: Stage, fault: Fault) -> None:
 async def stop_redis(stage: Stage, fault: Fault) -> None:
     """Its process is frozen: connections stay, and nothing is answered."""
     stage.cluster.redis_machine.freeze()
-    await stage.wait(fault.seconds)
+    await stage.wait(min(fault.seconds, MOST_AWAY_SECONDS))
     stage.cluster.redis_machine.thaw()
 
 
 async def pause_redis(stage: Stage, fault: Fault) -> None:
     """It takes commands and carries them out later."""
     stage.cluster.redis.paused = True
-    await stage.wait(min(fault.seconds, 5.0))
+    await stage.wait(min(fault.seconds, MOST_AWAY_SECONDS))
     stage.cluster.redis.go_on()
 
 
@@ -165,7 +169,7 @@ async def flush_scripts(stage: Stage, fault: Fault) -> None:
 
 async def fill_redis(stage: Stage, fault: Fault) -> None:
     stage.cluster.redis.full = True
-    await stage.wait(fault.seconds)
+    await stage.wait(min(fault.seconds, MOST_AWAY_SECONDS))
     stage.cluster.redis.full = False
 
 
@@ -251,7 +255,7 @@ async def refuse_redis(stage: Stage, fault: Fault) -> None:
     network.blocked[address] = None
     for side in _redis_sides(stage, fault):
         side.cut()
-    await stage.wait(min(fault.seconds, 5.0))
+    await stage.wait(min(fault.seconds, MOST_AWAY_SECONDS))
     network.blocked.pop(address, None)
 
 
