@@ -31,7 +31,7 @@ from .schedule import Fault, Schedule, large, small
 from .world import Machine, World
 
 FIXED_SEEDS = 200
-NEW_SEEDS = 50
+NEW_SEEDS = 10
 SAME_SEEDS = range(8)
 """Seeds that run twice here, and a third time in another process."""
 

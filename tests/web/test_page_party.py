@@ -150,6 +150,7 @@ class EndTests(BrowserTestCase):
     def test_end_and_replay(self) -> None:
         host, guest = self.party()
         host.click("#play")
+        host.wait_for_selector("#seek:enabled")
         host.evaluate(SEEK, 88)
         host.wait_for_selector("#film-over-text >> text=The film is over.")
         guest.wait_for_selector("#film-over-text >> text=The host may choose another one.")

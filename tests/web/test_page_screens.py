@@ -160,6 +160,7 @@ class AccessibilityTests(BrowserTestCase):
             host = self.open(color_scheme=scheme)
             self.join(host, "Ann")
             host.click("#play")
+            host.wait_for_selector("#seek:enabled")
             host.evaluate(SEEK, 88)
             host.wait_for_selector("#film-over-text >> text=The film is over.")
             self.axe(host, f"{scheme}: the end of the film")
