@@ -257,8 +257,7 @@ class LostServerTests(BrowserTestCase):
         self.node.start()
         # A page that is not asked again would come back too, after its pause.
         for page in (guest, host):
-            if page.is_visible("#banner-retry"):
-                page.click("#banner-retry", no_wait_after=True, force=True)
+            page.eval_on_selector("#banner-retry", "button => button.offsetParent && button.click()")
             page.wait_for_selector(RESTARTED, state="attached")
         guest.wait_for_selector("#chat .said >> text=still there?")
         guest.wait_for_selector("#chat-sending", state="hidden")
