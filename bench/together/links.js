@@ -80,7 +80,7 @@ export class Link {
   }
 }
 
-// The same for a model, without sockets: what is sent while the connection is lost does not arrive.
+// The same for a model, without sockets. A lost connection drops all messages that are sent meanwhile.
 export class LinkModel {
   #time;
   #upAt = -Infinity;

@@ -68,8 +68,8 @@ export class Scenario {
   }
 
   /*
-   * Do something, and measure from when the last one of those who must stand still and move again moves. waited: the ms from the
-   * press until the one who pressed sees motion. name: null keeps no figure.
+   * Run `act`, and measure from the motion of the last player of `who()`: the players that must stop and move again. waited: the
+   * ms from the press until the player that pressed moves. name: null keeps no figure.
    */
   async #transition(name, act, who = () => this.#crowd.viewers) {
     const measurement = this.#measurement;
