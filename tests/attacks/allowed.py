@@ -34,6 +34,7 @@ from tandemd.store.redis import codec
 from tandemd.websocket.client import ClientConnection
 
 from ..support.fake_node import NETFLIX, Server
+from ..support.socketless_transport import SocketlessTransport
 
 CROWDS = (1, 30, 480)
 """Connections of one address, or of one /48."""
@@ -140,7 +141,7 @@ _STATE = re.compile(rb'"type":"ROOM_STATE".*?"epoch":(\d+),"seq":(\d+)')
 _TOKEN = re.compile(rb'"token":"([^"]+)"')
 
 
-class Mouth:
+class Mouth(SocketlessTransport):
     """One connection. told: bytes that it was sent. acknowledged: ids. errors: codes. thrown_out: with why."""
 
     def __init__(self, server: Server, room: str, user: str, address: str, number: int):
@@ -174,21 +175,11 @@ class Mouth:
                 token = _TOKEN.search(data, state.start())
                 self.token = token[1].decode() if token is not None else self.token
 
-    def stream(self, pieces: Iterator[bytes]) -> None:
-        for piece in pieces:
-            self.write(piece)
-
     def close(self, code: int, reason: str) -> None:
         self.thrown_out = f"{code} {reason}"
 
     def close_abusive(self, reason: str) -> None:
         self.thrown_out = reason
-
-    def probe(self, answered: Callable[[bool], None]) -> None:
-        answered(True)
-
-    def crowded(self) -> bool:
-        return False
 
     def settled(self) -> None:
         if self.connection is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from typing import Any
 
 from tandemd import messages as m
@@ -13,6 +12,7 @@ from tandemd.rooms.session import Session
 
 from ..chaos.small import SmallNode
 from ..support.redis_nodes import until
+from ..support.socketless_transport import SocketlessTransport
 from .test_cluster_moderation import TwoNodesTestCase
 
 MEMBERS = LARGE_GROUP_SESSIONS + 20
@@ -20,34 +20,14 @@ MEMBERS = LARGE_GROUP_SESSIONS + 20
 TITLE = "https://www.netflix.com/watch/1"
 
 
-class KeptWire:
+class KeptWire(SocketlessTransport):
     """A connection without a socket, whose client reads everything and says nothing."""
 
     def __init__(self) -> None:
         self.data = bytearray()
-        self.closed = False
 
     def write(self, data: bytes) -> None:
         self.data += data
-
-    def stream(self, pieces: Iterator[bytes]) -> None:
-        for piece in pieces:
-            self.write(piece)
-
-    def close(self, code: int, reason: str) -> None:
-        self.closed = True
-
-    def close_abusive(self, reason: str) -> None:
-        self.closed = True
-
-    def probe(self, answered: Callable[[bool], None]) -> None:
-        answered(True)
-
-    def crowded(self) -> bool:
-        return False
-
-    def settled(self) -> None:
-        """Nothing."""
 
     def messages(self) -> list[dict[str, Any]]:
         data, found = bytes(self.data), []

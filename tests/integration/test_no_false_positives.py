@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock
@@ -18,6 +18,7 @@ from tandemd.store.redis.codec import encode_commit
 from tandemd.websocket.client import ClientConnection
 
 from ..support.fake_node import EPOCH, NETFLIX, Server
+from ..support.socketless_transport import SocketlessTransport
 
 HOME = "203.0.113.7"
 """Where all of them are, behind one address."""
@@ -32,7 +33,7 @@ def encoded(kind: str, **fields: Any) -> bytes:
     return json.dumps({"type": kind, **fields}).encode()
 
 
-class Person:
+class Person(SocketlessTransport):
     """The extension of one person. tabs: with the title open. errors: its rejected messages."""
 
     def __init__(self, evening: Evening, number: int):
@@ -50,10 +51,6 @@ class Person:
         for part in data.split(b'{"type":"ERROR"')[1:]:
             self.errors.append(part[:120])
 
-    def stream(self, pieces: Iterator[bytes]) -> None:
-        for piece in pieces:
-            self.write(piece)
-
     def close(self, code: int, reason: str) -> None:
         self.errors.append(f"closed: {code} {reason}".encode())
 
@@ -62,9 +59,6 @@ class Person:
 
     def probe(self, answered: Callable[[bool], None]) -> None:
         answered(False)
-
-    def crowded(self) -> bool:
-        return False
 
     def settled(self) -> None:
         if self.connection is not None:

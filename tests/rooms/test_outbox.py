@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from hypothesis import given
@@ -14,8 +13,10 @@ from tandemd.metrics import Counter
 from tandemd.rooms.outbox import GATHER_BYTES, GATHER_SECONDS, LARGE_GROUP_SESSIONS, Outbox, RoomSessions
 from tandemd.rooms.session import Session
 
+from ..support.socketless_transport import SocketlessTransport
 
-class FakeWire:
+
+class FakeWire(SocketlessTransport):
     """Keeps the written frames."""
 
     def __init__(self) -> None:
@@ -26,24 +27,11 @@ class FakeWire:
         if self.closed is None:
             self.writes.append(data)
 
-    def stream(self, pieces: Iterator[bytes]) -> None:
-        for piece in pieces:
-            self.write(piece)
-
     def close(self, code: int, reason: str) -> None:
         self.closed = code, reason
 
     def close_abusive(self, reason: str) -> None:
         self.closed = 1008, reason
-
-    def probe(self, answered: Callable[[bool], None]) -> None:
-        answered(True)
-
-    def crowded(self) -> bool:
-        return False
-
-    def settled(self) -> None:
-        pass
 
 
 class Fanout:

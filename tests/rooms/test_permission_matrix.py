@@ -6,7 +6,7 @@ A type without a permission, an example and a row here fails the suite.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, get_args
 
 import msgspec
@@ -28,6 +28,7 @@ from tandemd.websocket.client import ClientConnection
 from tests.support.settings import bounds, join_limits, playback_sync_settings
 
 from ..support.rules_fixture import START, TITLE, World, make_rules
+from ..support.socketless_transport import SocketlessTransport
 
 ROLES = ("stranger", "guest", "controller", "delegate", "host", "detached", "grace", "early", "late")
 """stranger: in no room. controller: a guest while guest control is on. delegate: a guest to whom control was
@@ -113,28 +114,12 @@ def tag(kind: type[m.ClientMessage]) -> str:
     return str(kind.__struct_config__.tag)
 
 
-class FakeWire:
+class FakeWire(SocketlessTransport):
     def __init__(self) -> None:
         self.data = b""
 
     def write(self, data: bytes) -> None:
         self.data += data
-
-    def stream(self, pieces: Iterator[bytes]) -> None:
-        for piece in pieces:
-            self.write(piece)
-
-    def close(self, code: int, reason: str) -> None:
-        raise AssertionError(f"closed: {code} {reason}")
-
-    def close_abusive(self, reason: str) -> None:
-        raise AssertionError(f"expelled: {reason}")
-
-    def probe(self, answered: Callable[[bool], None]) -> None:
-        answered(True)
-
-    def crowded(self) -> bool:
-        return False
 
     def settled(self) -> None:
         self.connection.join_finished()

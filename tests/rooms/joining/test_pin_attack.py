@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -19,6 +19,7 @@ from tandemd.store.memory import MemoryStore
 from tests.support.settings import bounds, join_limits, playback_sync_settings
 
 from ...support.rules_fixture import make_rules
+from ...support.socketless_transport import SocketlessTransport
 
 BOTS = 1000
 RIGHT = "654321"
@@ -31,7 +32,7 @@ def promised(hours: float) -> float:
     return LIMITS.pin_tries_per_room * (hours + 1)
 
 
-class Wire:
+class Wire(SocketlessTransport):
     """Reports some answers to a client: wrong PIN, deferred, accepted."""
 
     def __init__(self, told: Callable[[str], None]):
@@ -41,25 +42,6 @@ class Wire:
         for word in ("bad_pin", "rate_limited", "ROOM_STATE"):
             if word.encode() in data:
                 self._told(word)
-
-    def stream(self, pieces: Iterator[bytes]) -> None:
-        for piece in pieces:
-            self.write(piece)
-
-    def close(self, code: int, reason: str) -> None:
-        raise AssertionError(reason)
-
-    def close_abusive(self, reason: str) -> None:
-        raise AssertionError(reason)
-
-    def probe(self, answered: Callable[[bool], None]) -> None:
-        answered(True)
-
-    def crowded(self) -> bool:
-        return False
-
-    def settled(self) -> None:
-        pass
 
 
 class PinAttackTest(TestCase):
