@@ -16,8 +16,6 @@ SETTLED_SECONDS = 10.0
 """How long a player's `duration` must stay the same to be an end: that of a live stream grows."""
 PAST_END_SECONDS = 2.0
 """How far the timeline runs past an end before it stops there. A player for which the film goes on has reported it by then."""
-
-
 SHARED_BEFORE_SECONDS = 10.0
 """How long before the end the nodes of a room tell each other of a duration, so that they agree in time."""
 REFUTED_WITHIN_SECONDS = 4.5

@@ -229,22 +229,28 @@ def _evidence(
         progress = position - before.moved_position
         # A late report is weighed with the next ones, since the last progress.
         if -PAUSED_PROGRESS_SECONDS <= progress < SLOWEST * playback.rate * (now - before.moved_at):
-            return HostEvidence(
-                playback.titled_at, trusted, position, playing, now,
-                before.moved_position, before.moved_at, before.still_reports + 1, since, now, before.jump_followed_at,
-            )  # fmt: skip
+            return replace(
+                before,
+                titled_at=playback.titled_at,
+                trusted=trusted,
+                position=position,
+                playing=playing,
+                at=now,
+                still_reports=before.still_reports + 1,
+                mismatch_since=since,
+                steady_since=now,
+            )
     return HostEvidence(
-        playback.titled_at,
-        trusted,
-        position,
-        playing,
-        now,
-        position,
-        now,
-        0,
-        since,
-        steady_since,
-        before.jump_followed_at,
+        titled_at=playback.titled_at,
+        trusted=trusted,
+        position=position,
+        playing=playing,
+        at=now,
+        moved_position=position,
+        moved_at=now,
+        mismatch_since=since,
+        steady_since=steady_since,
+        jump_followed_at=before.jump_followed_at,
     )
 
 
