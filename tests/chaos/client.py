@@ -46,6 +46,8 @@ class Client:
         """The chats it has seen, and where in the log."""
         self.port = 0
         self.stopped = False
+        self.reachable = True
+        """Whether its network leads to a server."""
         self._choose = choose
         self._timer: IDelayedCall | None = None
         self._waiting: list[tuple[Callable[[], bool], Callable[[], None]]] = []
@@ -63,7 +65,7 @@ class Client:
     def connect(self) -> None:
         """Connect now, or as soon as a node takes connections."""
         self._timer = None
-        port = self._choose()
+        port = self._choose() if self.reachable else None
         if self.stopped or self.wire is not None:
             return
         if port is None:

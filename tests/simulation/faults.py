@@ -27,12 +27,14 @@ MOST_AWAY_SECONDS = 5.0
 class Stage:
     """Where faults happen.
 
+    grace: the nodes' grace period in seconds.
     gone: the clients that have gone for good. going_on: the number of faults that have begun and not ended.
     quiet_since: when the last fault has ended.
     """
 
-    def __init__(self, world: World, cluster: Cluster, party: Party):
+    def __init__(self, world: World, cluster: Cluster, party: Party, grace: float):
         self.world = world
+        self.grace = grace
         self.cluster = cluster
         self.party = party
         self.random = world.random("faults")
@@ -65,10 +67,14 @@ class Stage:
         nodes = [node for node in self.cluster.nodes if node.accepts]
         return nodes[fault.target % len(nodes)] if nodes else None
 
+    def connected_clients(self, random: Random, most: int) -> list[Client]:
+        """Return some clients that have a connection."""
+        clients = [client for client in self.party.clients if client.wire is not None and client.wire.open]
+        return random.sample(clients, min(most, len(clients)))
+
     def client_sides(self, random: Random, most: int) -> list[Side]:
         """Return the clients' sides of some connections."""
-        clients = [client for client in self.party.clients if client.wire is not None and client.wire.open]
-        chosen = random.sample(clients, min(most, len(clients)))
+        chosen = self.connected_clients(random, most)
         sides = [client.wire.transport for client in chosen if client.wire is not None]
         return [cast(Side, side) for side in sides if side is not None]
 
@@ -301,8 +307,18 @@ async def slow_database(stage: Stage, fault: Fault) -> None:
 
 
 async def cut_clients(stage: Stage, fault: Fault) -> None:
-    for side in stage.client_sides(stage.random, 3):
-        side.cut()
+    """Some clients lose their connections; or one does, and finds no server for half of its grace period."""
+    stays_away = fault.target % 4 in (1, 2)
+    clients = stage.connected_clients(stage.random, 1 if stays_away else 3)
+    for client in clients:
+        client.reachable = not stays_away
+        if client.wire is not None and client.wire.transport is not None:
+            cast(Side, client.wire.transport).cut()
+    if stays_away:
+        await stage.wait(stage.grace / 2)
+        stage.world.cover("client away for half of its grace period")
+        for client in clients:
+            client.reachable = True
 
 
 async def mute_clients(stage: Stage, fault: Fault) -> None:

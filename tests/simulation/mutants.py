@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred, succeed
 
 from tandemd.archive import sql_archive, statements
@@ -22,7 +23,9 @@ from tandemd.rooms.joining.greeter import JoinGreeter
 from tandemd.rooms.log_follower import LogFollower
 from tandemd.rooms.registry import RoomRegistry
 from tandemd.rooms.store_events import StoreEventHandler
-from tandemd.rules import membership, ready_gate
+from tandemd.rules import ready_gate
+from tandemd.rules.engine import Rules
+from tandemd.rules.settings import RuleSettings
 from tandemd.rules.state import Commit
 from tandemd.store.redis import mailboxes, scripts
 from tandemd.store.redis.commit_writer import CommitWriter
@@ -176,9 +179,9 @@ def _steps(self: Any) -> None:
     self._turn_base = self._base
 
 
-def _ends_grace_early(right: Callable[..., Any]) -> Callable[..., Any]:
-    def wrong(room: Any, members: Any, event: Any, now: float, since: float = 0.0) -> Any:
-        return right(room, members, event, now, now - 25.0)
+def _ends_grace_early(right: Callable[..., None]) -> Callable[..., None]:
+    def wrong(self: Any, settings: RuleSettings, *others: Any) -> None:
+        right(self, msgspec.structs.replace(settings, grace=settings.grace / 3), *others)
 
     return wrong
 
@@ -267,7 +270,7 @@ MUTANTS: dict[str, Mutant] = {
     "a copy of a delivered relay stays in the mailbox": _wrapped(Mailboxes, "announced", _skips_copies),
     # for the checks of all times
     "a gate has no deadline": lambda: _replaced(ready_gate, "opens_at", _never_opens),
-    "a grace period ends 25 s early": _wrapped(membership, "lose_connections", _ends_grace_early),
+    "a grace period ends after a third of it": _wrapped(Rules, "__init__", _ends_grace_early),
     "server time steps": lambda: _replaced(ServerTime, "_steer", _steps),
     "rooms stay open": lambda: _replaced(RoomRegistry, "close_if_idle", lambda self, live: None),
     "the lost end of a connection is not noticed": lambda: _replaced(

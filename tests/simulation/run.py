@@ -110,7 +110,7 @@ class Simulation:
         for client in self.party.clients:
             if isinstance(client, NewClient) and chosen.random() < schedule.silent_share:
                 client.tells_ready = False
-        self.stage = Stage(world, self.cluster, self.party)
+        self.stage = Stage(world, self.cluster, self.party, schedule.grace)
         self.watcher = Watcher(world, self.cluster, self.stage, schedule.config().rooms.gate_deadline)
         self.strangers: list[Stranger] = []
         self._bytes = 0

@@ -24,6 +24,7 @@ INTERESTING = (
     "node: Too many open files",
     "gate waited for its deadline",
     "grace period ended",
+    "client away for half of its grace period",
     "an offered room was not newer",
     "all clients left",
     "log: archive_unavailable",
