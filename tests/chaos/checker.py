@@ -154,8 +154,9 @@ class Checker:
             elif kind == "heard" and message["type"] == "ROOM_STATE":
                 self._state(told, time, message, first=not joined, fresh=fresh)
                 told.states.append((len(told.commits), message["epoch"]))
-                # It may come unasked, and the answer to JOIN later: with a new epoch, and before the ERROR of a stale command.
-                renewed = joined and message["epoch"] != told.at[0]
+                # It may come unasked, and the answer to JOIN later: with a new epoch, for commits that the log does not keep,
+                # and before the ERROR of a stale command.
+                renewed = joined and (message["epoch"] != told.at[0] or self._is_beyond_log(told.at, message))
                 if fresh and not (renewed or _is_before_stale_error(history, index)):
                     asked -= 1
                 told.at, part, joined = (message["epoch"], message["seq"]), (1, 1), True
@@ -182,10 +183,14 @@ class Checker:
                 self._wrong(told.history, f"the epoch changed from {before} to {place}")
         elif missed:
             told.resets.append(time)
-            resumed = state.get("resumed")
-            if place[1] - before[1] >= self._kept_commits and not resumed:
-                return
-            self._wrong(told.history, f"hole: has seen {before}, ROOM_STATE is at {place}, {resumed=}")
+            if not self._is_beyond_log(before, state):
+                resumed = state.get("resumed")
+                self._wrong(told.history, f"hole: has seen {before}, ROOM_STATE is at {place}, {resumed=}")
+
+    def _is_beyond_log(self, before: Place, state: Json) -> bool:
+        """Whether a ROOM_STATE replaces missed commits that the log need not keep. before: what the client has seen."""
+        missed = state.get("prev", 0) > before[1]
+        return missed and state["seq"] - before[1] >= self._kept_commits and not state.get("resumed")
 
     def _message(self, told: Told, part: tuple[int, int], message: Json, fresh: bool) -> tuple[int, int]:
         """fresh: it has joined again, and the answer is still to come; it receives no message of its own change."""

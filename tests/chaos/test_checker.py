@@ -442,6 +442,19 @@ class ShortLogTests(TestCase):
         self.assertIn("hole", self.problems(1000, 100)[0])
         self.assertIn("hole", self.problems(math.inf, 100)[0])
 
+    def test_it_comes_before_the_answer_to_a_join(self) -> None:
+        """The node that lost its connection to Redis sends a state to all of its members, then it answers the JOIN."""
+        history = History("ann", "room")
+        state = {"type": "ROOM_STATE", "epoch": 1}
+        history.add(1.0, "heard", {**state, "seq": 20, "prev": 20})
+        history.add(2.0, "said", {"type": "JOIN"})
+        history.add(3.0, "heard", {**state, "seq": 26, "prev": 26})
+        history.add(4.0, "heard", {**state, "seq": 27, "prev": 27})
+        self.assertEqual(Checker([history], log_length=3).problems, [])
+        self.assertIn("hole", Checker([history], log_length=20).problems[0])
+        history.add(5.0, "heard", {**state, "seq": 28, "prev": 28})
+        self.assertIn("hole", Checker([history], log_length=3).problems[0])
+
     def test_the_server_says_that_nothing_is_missing(self) -> None:
         self.assertIn("hole", self.problems(3, 3, resumed=True)[0])
 

@@ -351,8 +351,8 @@ async def leave_and_return(stage: Stage, fault: Fault) -> None:
             client.history.stays = False
             client.history.fresh = True
             client.say("LEAVE")
+            client.token = None  # over another connection, too, it joins as a newcomer: it missed nothing
             await stage.wait(stage.random.choice((0.0, 0.02, 1.0)))
-            client.token = None
             if client.joined:
                 client.opened()
 
