@@ -140,8 +140,10 @@ class DataRecovery:
                 await self._offer_archived()
                 if await gateway.link.run(scripts.COMPLETE, [STORE], {"incarnation": number}):
                     self._completed(number)
-            finally:
+            except Exception:  # not `finally`: a coroutine that is thrown away must not wait for Redis
                 await call(b"DEL", COMPLETING)
+                raise
+            await call(b"DEL", COMPLETING)
         except (DisconnectedError, RedisError):
             return
         except Exception as error:
