@@ -49,8 +49,7 @@ class FaultTests(NodesTestCase):
         await until(lambda: self.server.execute("XLEN", "tandem:journal") == b":0\r\n")
         row = self.postgres.execute("select seq, archived_at from rooms where code = 'movie'", DATABASE)
         self.assertEqual(row, [(self.hand.room.seq, None)])
-        await until(lambda: all(node.warnings() == [] for node in self.nodes))
-        self.assertEqual([node.ready() for node in self.nodes], [[], []])
+        await until(lambda: all(node.warnings() == node.ready() == [] for node in self.nodes))
 
     def warned(self, node: ClusterBackend) -> bool:
         return any("the archive cannot be written: " in warning for warning in node.warnings())
