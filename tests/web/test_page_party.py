@@ -23,7 +23,12 @@ RECORD = """() => new Promise((resolve) => {
         paint.putImageData(image, 0, 0);
     }, 100);
     const parts = [];
-    recorder.ondataavailable = ({ data }) => data.size && parts.push(data);
+    let size = 0;
+    recorder.ondataavailable = ({ data }) => {
+        parts.push(data);
+        size += data.size;
+        if (size > 1_000_000 && recorder.state === 'recording') recorder.stop();
+    };
     recorder.onstop = () => {
         clearInterval(timer);
         const reader = new FileReader();
@@ -31,9 +36,8 @@ RECORD = """() => new Promise((resolve) => {
         reader.readAsDataURL(new Blob(parts));
     };
     recorder.start(500);
-    setTimeout(() => recorder.stop(), 8000);
 })"""
-"""Records a film as a live stream has it: its length is not known before its end."""
+"""Records a film as a live stream has it: its length is not known before its end. A busy machine takes longer for its pictures."""
 POSITION = "document.querySelector('video').currentTime"
 
 
