@@ -1,6 +1,6 @@
-"""Three nodes, Redis and PostgreSQL as processes: some faults as a smoke test, and those that the simulation does not express.
+"""Three nodes, Redis and PostgreSQL as processes: a smoke test, and the faults that the simulation does not express.
 
-`make chaos` has all faults at random, for long and with more people. `make simulate` has those of Redis, links and nodes.
+`make chaos` draws from all faults, for hours and with more people. `make simulate` has the faults of Redis, links and nodes.
 """
 
 from __future__ import annotations
