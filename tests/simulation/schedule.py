@@ -39,6 +39,8 @@ VACANT_SECONDS = 5.0
 """How long rooms are kept without members, if all clients leave."""
 SHORT_GRACE_SECONDS = 15.0
 """A grace period that ends during a run. Then faults are short, so that clients are back before."""
+SHORT_JOURNAL = 20
+"""A journal that fills up. Then logs are long: if an answer is lost meanwhile, the node finds its commit in the log."""
 CONSTANTS = (
     ("tandemd.archive.writer", "MAX_RETRY_SECONDS", (1.0,)),
     ("tandemd.rooms.command_queue", "MAX_BATCH_COMMANDS", (1, 2)),
@@ -160,16 +162,19 @@ def _make(
         layout.append((count - old, old))
     grace = random.choice((SHORT_GRACE_SECONDS, 30.0, 45.0, 90.0))
     sentinels = nodes > 1 and random.random() < 0.25
+    rate, length = random.choice((1.0, 3.0, 6.0)), random.uniform(*seconds)
+    rounds_of_faults = tuple(_round(random, nodes, grace, sentinels) for _ in range(random.choice(rounds)))
+    log_length, journal_length = random.choice((3, 20, 1000, 1000)), random.choice((SHORT_JOURNAL, 200_000, 200_000))
     return Schedule(
         seed=seed,
         nodes=nodes,
         layout=tuple(layout),
-        rate=random.choice((1.0, 3.0, 6.0)),
-        seconds=random.uniform(*seconds),
-        rounds=tuple(_round(random, nodes, grace, sentinels) for _ in range(random.choice(rounds))),
+        rate=rate,
+        seconds=length,
+        rounds=rounds_of_faults,
         grace=grace,
-        log_length=random.choice((3, 20, 1000, 1000)),
-        journal_length=random.choice((20, 200_000, 200_000)),
+        log_length=log_length if journal_length > SHORT_JOURNAL else 1000,
+        journal_length=journal_length,
         drain_seconds=random.choice((0.0, 1.0, 4.0)),
         fast_path=random.random() < 0.7,
         client_delays=random.choice(((0.001, 0.005), (0.005, 0.08), (0.05, 0.3))),
