@@ -232,6 +232,8 @@ class Side:
         self._last_arrival = 0.0
         self._arriving = 0
         self._withheld: list[tuple[str, bytes]] = []
+        self._caught = 0
+        """How many of these were already on their way, before all that was sent since."""
         self._inbox = bytearray()
         self._end: Exception | None = None
         self._paused = False
@@ -280,7 +282,8 @@ class Side:
         peer = self.peer
         self._arriving -= 1
         if self.held:
-            self._withheld.append((kind, data))
+            self._withheld.insert(self._caught, (kind, data))
+            self._caught += 1
             return
         if peer._over or peer.machine.dead:
             self._on_the_way = 0
@@ -352,6 +355,7 @@ class Side:
         """Lose the connection: each end notices by itself, and bytes on their way are lost."""
         for side in (self, self.peer):
             side._withheld.clear()
+            side._caught = 0
             side._last_arrival = 0.0
             self._network.world.outside.callLater(side.delays.draw(self._network.random), side._reset)
 
@@ -362,7 +366,7 @@ class Side:
     def release(self) -> None:
         """Let everything arrive that was held."""
         self.held = False
-        withheld, self._withheld = self._withheld, []
+        withheld, self._withheld, self._caught = self._withheld, [], 0
         for kind, data in withheld:
             self._dispatch(self._network.world.now, kind, data)
 

@@ -18,6 +18,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
 import tandemd
@@ -186,6 +187,46 @@ class WorldTests(SynchronousTestCase):
         Machine(self.world, "a").callLater(1.0, lambda: 1 / 0)
         self.world.pass_time(2.0)
         self.assertIn("ZeroDivisionError", self.world.problems[0])
+
+
+class _Reader(Protocol):
+    """Keeps the bytes that it reads."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.data += data
+
+
+class _Single(ClientFactory):
+    """Makes one protocol object."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._only = protocol
+
+    def buildProtocol(self, addr: object) -> Protocol:
+        return self._only
+
+
+class NetworkTests(SynchronousTestCase):
+    def test_bytes_keep_their_order_while_a_side_is_held(self) -> None:
+        world = World(1)
+        network, near, far = Network(world), Machine(world, "near"), Machine(world, "far")
+        reader, sender = _Reader(), Protocol()
+        network.listen(far, 1, _Single(reader))
+        network.connect(near, 1, _Single(sender), 1.0, "")
+        world.pass_time(1.0)
+        side: Any = sender.transport
+        side.write(b"1")
+        side.hold()
+        side.write(b"2")
+        world.pass_time(1.0)  # the first one arrives while the side is held
+        side.write(b"3")
+        side.release()
+        side.write(b"4")
+        world.pass_time(1.0)
+        self.assertEqual(reader.data, b"1234")
 
 
 class MinimiseTests(SynchronousTestCase):
