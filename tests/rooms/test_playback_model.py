@@ -406,6 +406,14 @@ class ModelTest(ServiceTestCase):
             for host in ("old", "new", "all new"):
                 self.play([step], host, str)
 
+    def test_a_slow_guest_is_corrected_during_a_later_step(self) -> None:
+        pages = ("two_pages", 5.5, 3, 100.0)
+        self.play(
+            [("two_pages", 1.0, 1, 100.0), ("reload", 100.0), pages, ("stall", 5.5), pages, ("pass_time", 0.25)],
+            "old",
+            str,
+        )
+
     def test_parties(self) -> None:
         print(f"TANDEMD_MODEL_SEED={SEED} ", end="")
 
@@ -447,9 +455,12 @@ class ModelTest(ServiceTestCase):
             set_backs, told_back = marks[guest.user]
             back = guest.set_backs[set_backs:]
             told = guest.told_back[told_back:]
-            self.assertLessEqual(len(told), went_back, f"{guest.user} was told {told}")
             if guest.slow:
+                # The server corrects it less often, so that it may hear of a step during a later one.
+                every = sum(each.went_back for each in party.everyone if isinstance(each, Player))
+                self.assertLessEqual(len(guest.told_back), every, f"{guest.user} was told {guest.told_back}")
                 continue
+            self.assertLessEqual(len(told), went_back, f"{guest.user} was told {told}")
             self.assertLessEqual(len(back), went_back, f"{guest.user} was set back to {back}")
         for viewer in party.everyone:
             if viewer.may_be_late:
