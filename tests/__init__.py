@@ -3,5 +3,5 @@
 from hypothesis import settings
 
 # How long an example takes says nothing on a machine that does other things as well.
-settings.register_profile("tandemd", deadline=None)
+settings.register_profile("tandemd", deadline=None, print_blob=True)
 settings.load_profile("tandemd")

@@ -32,11 +32,12 @@ def _too_long(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _cause(error: Any) -> str:
-    """Return type and message of an error, in one line."""
+    """Return type and message of an error, with its notes: the failing example of a randomised test. In one line."""
     if not isinstance(error, Failure):
         error = Failure(error[1], error[0], error[2])
-    lines = error.getErrorMessage().strip().splitlines()
-    return f"{error.type.__name__}: {' | '.join(line.strip() for line in lines if line.strip())}"[:600]
+    notes = "\n".join(getattr(error.value, "__notes__", ()))
+    lines = f"{error.getErrorMessage()[:600]}\n{notes[:1400]}".splitlines()
+    return f"{error.type.__name__}: {' | '.join(line.strip() for line in lines if line.strip())}"
 
 
 class EventReporter(Reporter):

@@ -51,6 +51,12 @@ class RunnerTest(SynchronousTestCase):
         self.assertIn("the first cause", (self.kept / "samples.fails/output").read_text())
         self.assertIn("the log's second", (self.kept / "samples.fails/test.log").read_text())
 
+    def test_a_randomised_test_names_its_failing_example(self) -> None:
+        (failed,) = self.named(self.run_samples("samples.randomised"), "FAILED")
+        self.assertIn("RandomisedTest.test_small_numbers: FailTest: ", failed)
+        self.assertIn("number=10", failed)
+        self.assertIn("@reproduce_failure(", failed)
+
     def test_a_test_that_hangs_fails_alone(self) -> None:
         lines = self.run_samples("--test-limit", "3", "--spare", "3", "samples.hangs")
         first, second, third = self.named(lines, "FAILED")
