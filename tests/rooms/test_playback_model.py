@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, given, note, seed, settings
 from hypothesis import strategies as st
 from twisted.internet.testing import MemoryReactorClock
 
+from tandemd.rules.buffering import MAX_WAITS
 from tandemd.rules.playback import Playback
 
 from ..support.fake_node import EPOCH, OTHER_TITLE, TITLE, Client, ServiceTestCase, World
@@ -333,15 +334,18 @@ class Party:
         assert before == after, "a stall of one guest costs the others nothing"
 
     def buffering(self, number: int, seconds: float) -> None:
-        """A guest stalls while the room waits for members that buffer: all stand still, and none is set back."""
+        """A guest stalls while the room waits for members that buffer: all stand still, and none is set back.
+
+        The room does so `MAX_WAITS` times for each.
+        """
         guest, others = self.guests[number], [each for each in self.everyone if each is not self.guests[number]]
         self.host.client.say("WAIT_FOR_BUFFERING", enabled=True)
         self.pass_time(1)
-        playing = self.film.playing
+        waits = self.film.playing and [user for user, _ in self.film.waits].count(guest.user) < MAX_WAITS
         guest.stalled = True
         guest.client.say("STATUS", status="buffering")
         self.pass_time(3)
-        if playing and not guest.slow:
+        if waits and not guest.slow:
             assert not any(other.playing for other in others), "all wait for the guest"
         self.pass_time(seconds)
         guest.stalled = False
@@ -413,6 +417,9 @@ class ModelTest(ServiceTestCase):
             "old",
             str,
         )
+
+    def test_a_guest_is_waited_for_so_many_times(self) -> None:
+        self.play([("buffering", 1, 0.0), ("buffering", 1, 2.0), ("buffering", 1, 0.0)], "old", str)
 
     def test_parties(self) -> None:
         print(f"TANDEMD_MODEL_SEED={SEED} ", end="")
