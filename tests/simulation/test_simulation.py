@@ -32,7 +32,7 @@ from .schedule import Fault, Schedule, large, small
 from .world import Machine, World
 
 FIXED_SEEDS = 200
-NEW_SEEDS = 50
+NEW_SEEDS = 5
 SAME_SEEDS = 50
 """The number of fixed seeds that run in another process, too, where hashes of texts differ: their traces must be the same."""
 AGAIN = """
