@@ -232,6 +232,7 @@ class Side:
         self._last_arrival = 0.0
         self._arriving = 0
         self._withheld: list[tuple[str, bytes]] = []
+        self._is_cut = False
         self._caught = 0
         """How many of these were already on their way, before all that was sent since."""
         self._inbox = bytearray()
@@ -260,6 +261,8 @@ class Side:
         self._read_later()
 
     def _send(self, kind: str, data: bytes = b"") -> None:
+        if self._is_cut:
+            return
         if self.held:
             self._withheld.append((kind, data))
             return
@@ -281,6 +284,8 @@ class Side:
     def _arrive(self, kind: str, data: bytes) -> None:
         peer = self.peer
         self._arriving -= 1
+        if self._is_cut:
+            return
         if self.held:
             self._withheld.insert(self._caught, (kind, data))
             self._caught += 1
@@ -355,8 +360,7 @@ class Side:
         """Lose the connection: each end notices by itself, and bytes on their way are lost."""
         for side in (self, self.peer):
             side._withheld.clear()
-            side._caught = 0
-            side._last_arrival = 0.0
+            side._is_cut = True
             self._network.world.outside.callLater(side.delays.draw(self._network.random), side._reset)
 
     def hold(self) -> None:

@@ -210,23 +210,32 @@ class _Single(ClientFactory):
 
 
 class NetworkTests(SynchronousTestCase):
-    def test_bytes_keep_their_order_while_a_side_is_held(self) -> None:
-        world = World(1)
+    def setUp(self) -> None:
+        self.world = world = World(1)
         network, near, far = Network(world), Machine(world, "near"), Machine(world, "far")
-        reader, sender = _Reader(), Protocol()
-        network.listen(far, 1, _Single(reader))
+        self.reader, sender = _Reader(), Protocol()
+        network.listen(far, 1, _Single(self.reader))
         network.connect(near, 1, _Single(sender), 1.0, "")
         world.pass_time(1.0)
-        side: Any = sender.transport
-        side.write(b"1")
-        side.hold()
-        side.write(b"2")
-        world.pass_time(1.0)  # the first one arrives while the side is held
-        side.write(b"3")
-        side.release()
-        side.write(b"4")
-        world.pass_time(1.0)
-        self.assertEqual(reader.data, b"1234")
+        self.side: Any = sender.transport
+
+    def test_bytes_keep_their_order_while_a_side_is_held(self) -> None:
+        self.side.write(b"1")
+        self.side.hold()
+        self.side.write(b"2")
+        self.world.pass_time(1.0)  # the first one arrives while the side is held
+        self.side.write(b"3")
+        self.side.release()
+        self.side.write(b"4")
+        self.world.pass_time(1.0)
+        self.assertEqual(self.reader.data, b"1234")
+
+    def test_nothing_arrives_after_a_cut(self) -> None:
+        self.side.write(b"1")
+        self.side.cut()
+        self.side.write(b"2")
+        self.world.pass_time(1.0)
+        self.assertEqual(self.reader.data, b"")
 
 
 class MinimiseTests(SynchronousTestCase):
