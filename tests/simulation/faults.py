@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Any, cast
 
@@ -74,9 +74,12 @@ class Stage:
 
     def client_sides(self, random: Random, most: int) -> list[Side]:
         """Return the clients' sides of some connections."""
-        chosen = self.connected_clients(random, most)
-        sides = [client.wire.transport for client in chosen if client.wire is not None]
-        return [cast(Side, side) for side in sides if side is not None]
+        return _sides(self.connected_clients(random, most))
+
+
+def _sides(clients: Sequence[Client]) -> list[Side]:
+    sides = [client.wire.transport for client in clients if client.wire is not None]
+    return [cast(Side, side) for side in sides if side is not None]
 
 
 # -- nodes
@@ -312,8 +315,8 @@ async def cut_clients(stage: Stage, fault: Fault) -> None:
     clients = stage.connected_clients(stage.random, 1 if stays_away else 3)
     for client in clients:
         client.reachable = not stays_away
-        if client.wire is not None and client.wire.transport is not None:
-            cast(Side, client.wire.transport).cut()
+    for side in _sides(clients):
+        side.cut()
     if stays_away:
         await stage.wait(stage.grace / 2)
         stage.world.cover("client away for half of its grace period")

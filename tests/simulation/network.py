@@ -231,8 +231,8 @@ class Side:
         self._on_the_way = 0
         self._last_arrival = 0.0
         self._arriving = 0
-        self._withheld: list[tuple[str, bytes]] = []
         self._is_cut = False
+        self._withheld: list[tuple[str, bytes]] = []
         self._caught = 0
         """How many of these were already on their way, before all that was sent since."""
         self._inbox = bytearray()
