@@ -148,6 +148,8 @@ class TandemProtocol(ServerProtocol):
         if queue is not None:
             if self.connection is not None:
                 self.connection.session.flush()
+                # The client's answer confirms the relays up to here: see `onClose`.
+                self.connection.session.check_relays(alive=False)
             queue.release()
 
     def before_queued_write(self) -> None:
@@ -167,8 +169,9 @@ class TandemProtocol(ServerProtocol):
         try:
             was_too_slow = self.session_transport.queue is None
             if wasClean and self.closed_by_server and not self.violated and not was_too_slow:
-                # The client's answer to the close frame shows that it has everything that was written before.
-                connection.session.unconfirmed_relays = None
+                # The client's answer to the close frame shows that it has everything that was written before. Relays since
+                # then were dropped, and wait for its next connection.
+                connection.session.check_relays(alive=True)
             self.session_transport.closed()
             connection.closed()
         except Exception:

@@ -224,6 +224,20 @@ class DeadConnectionTest(ServiceTestCase):
         self.world.settle()
         self.assertEqual(self.resume().types(), ["ROOM_STATE"])
 
+    def test_a_relay_after_the_close_frame_waits_for_the_next_connection(self) -> None:
+        link = cast(Any, self.bob).link
+        link.frozen = True
+        self.ann.say("ICE_CANDIDATE", to="bob", **CANDIDATE)
+        self.world.settle()
+        for session in self.world.server.rooms.open.get("room").group:
+            if session.user == "bob":
+                session.close(1012, "the server restarts")
+        self.offer()
+        link.frozen = False
+        self.world.settle()
+        self.assertEqual(self.bob.types(), ["ICE_CANDIDATE"])
+        self.assertEqual(self.resume().types(), ["ROOM_STATE", "OFFER"])
+
     def test_order(self) -> None:
         cast(Any, self.bob).link.frozen = True
         for number in range(30):
