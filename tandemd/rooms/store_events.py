@@ -13,6 +13,7 @@ from ..interfaces import IClusterClock, IStoreEventHandler
 from ..messages.framing import text_frame
 from ..rules import join
 from ..rules.commands import Command, Decision, NodeLost, Reattach
+from ..rules.engine import Rules
 from ..rules.permissions import own_control
 from ..rules.settings import MAX_MEMBERS_PER_COMMIT
 from ..rules.state import Commit, Member, Room, Version
@@ -109,10 +110,27 @@ class StoreEventHandler:
         """Reattach a session, or close it. See `OrphanedSessionHandler`."""
         if member is not None:
             # First, because the room would refuse commands that the member has sent meanwhile.
-            live.submit(QueuedCommand(Command(session.user, session.conn, Reattach())), first=True)
+            live.submit(ReattachCommand(live, session), first=True)
         else:
             live.group.remove(session)
             session.close(CloseCode.SERVICE_RESTART, "join again")
+
+
+class ReattachCommand(QueuedCommand):
+    """Gives a lost member its connection back, if that is still its connection when the room decides."""
+
+    __slots__ = ("_attached",)
+
+    def __init__(self, live: RoomReplica, session: Session):
+        super().__init__(Command(session.user, session.conn, Reattach()))
+        self._attached = live.group, session
+
+    def decide(self, rules: Rules, room: Room, now: float) -> Decision:
+        group, session = self._attached
+        if group.get(self.command.user) is not session:
+            # It has ended meanwhile, or another connection has taken over the member and is lost, too.
+            return Decision()
+        return super().decide(rules, room, now)
 
 
 class NodeLostCommand(QueuedCommand):

@@ -16,7 +16,7 @@ from tandemd.interfaces import Conflict
 from tandemd.rooms.command_queue import OUTAGE_PATIENCE_SECONDS
 from tandemd.rooms.log_follower import RETRY_SECONDS, LogFollower
 from tandemd.rooms.replica import RoomReplica
-from tandemd.rules.commands import Command, NodeLost
+from tandemd.rules.commands import Command, Lost, NodeLost
 from tandemd.rules.engine import Rules, commit_of
 from tandemd.rules.state import MEMBER, Commit, Room
 from tandemd.rules.title_allowlist import TitleAllowlist
@@ -289,14 +289,34 @@ class ThawedTest(ServiceTestCase):
         store = self.world.store
         room, commits, done = store.kept
         MemoryStore.commit(store, room, commits, lambda result: None)
-        after = self.world.room()
-        assert after is not None
-        rules = Rules(rule_settings(), TitleAllowlist([NETFLIX]))
-        prefix = f"node/{self.world.server.boot}/"
-        decision = rules.decide(after, Command("", "", NodeLost(prefix)), store.now())
-        MemoryStore.commit(store, after, [commit_of(after, "", decision, store.now(), rules)], lambda result: None)
+        self.elsewhere(Command("", "", NodeLost(f"node/{self.world.server.boot}/")))
         done(Conflict(None))
         self.world.settle()
+
+    def elsewhere(self, command: Command) -> None:
+        """Carry out a command on another node, which the node is not told of."""
+        store, room = self.world.store, self.world.room()
+        assert room is not None
+        rules = Rules(rule_settings(), TitleAllowlist([NETFLIX]))
+        decision = rules.decide(room, command, store.now())
+        commit = commit_of(room, command.user, decision, store.now(), rules)
+        MemoryStore.commit(store, room, [commit], lambda result: None)
+
+    def take_over(self) -> None:
+        """Let another node's connection speak for ann."""
+        store, room = self.world.store, self.world.room()
+        assert room is not None
+        taken = Commit(
+            epoch=room.epoch,
+            seq=room.seq + 1,
+            at=store.now(),
+            event="USER_REJOINED",
+            user="ann",
+            details={},
+            changes={MEMBER + "ann": msgspec.structs.replace(room.members["ann"], conn="other/1/1")},
+            messages=(),
+        )
+        MemoryStore.commit(store, room, [taken], lambda result: None)
 
     def test_what_was_carried_out_is_acknowledged_and_what_waited_is_carried_out(self) -> None:
         ann, bob = self.world.party("ann", "bob")
@@ -319,24 +339,28 @@ class ThawedTest(ServiceTestCase):
         self.world.settle()
         ann.say("CHAT", text="waited", id=2)
         self.world.settle()
-        store = self.world.store
-        room, commits, done = store.kept
-        MemoryStore.commit(store, room, commits, lambda result: None)
-        after = self.world.room()
-        assert after is not None
-        member = msgspec.structs.replace(after.members["ann"], conn="other/1/1")
-        taken = Commit(
-            epoch=after.epoch,
-            seq=after.seq + 1,
-            at=store.now(),
-            event="USER_REJOINED",
-            user="ann",
-            details={},
-            changes={MEMBER + "ann": member},
-            messages=(),
-        )
-        MemoryStore.commit(store, after, [taken], lambda result: None)
+        room, commits, done = self.world.store.kept
+        MemoryStore.commit(self.world.store, room, commits, lambda result: None)
+        self.take_over()
         done(Conflict(None))
         told = ann.told()
         self.assertEqual([m["id"] for m in told if m["type"] == "ACK"], [1])
         self.assertEqual([(m["id"], m["code"]) for m in told if m["type"] == "ERROR"], [(2, "detached")])
+
+    def test_the_connection_that_has_taken_over_is_lost_meanwhile(self) -> None:
+        """The member stays lost: the node does not give it back to a connection that speaks for it no longer."""
+        (ann,) = self.world.party("ann")
+        self.world.store.keeping = True
+        ann.say("CHAT", text="carried out", id=1)
+        self.world.settle()
+        room, commits, done = self.world.store.kept
+        MemoryStore.commit(self.world.store, room, commits, lambda result: None)
+        self.elsewhere(Command("", "", NodeLost(f"node/{self.world.server.boot}/")))
+        self.take_over()
+        self.elsewhere(Command("ann", "other/1/1", Lost()))
+        done(Conflict(None))
+        self.world.settle()
+        after = self.world.room()
+        assert after is not None
+        self.assertEqual(after.members["ann"].conn, "")
+        self.assertIn("detached", [said["code"] for said in ann.send("CHAT", text="again") if said["type"] == "ERROR"])
