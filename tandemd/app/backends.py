@@ -170,7 +170,7 @@ class ClusterBackend(_Archived):
             reactor, endpoint, options, conn_prefix, redis_settings_of(config), self.archive, metrics.store, spool
         )
         self.consumer = JournalConsumer(
-            reactor, endpoint, options, conn_prefix, self.archive, metrics.store, quarantine
+            reactor, endpoint, options, config.node_id, self.archive, metrics.store, quarantine
         )
 
     def services(self, rooms: RoomService) -> list[service.Service]:

@@ -85,6 +85,7 @@ class JournalConsumer(service.Service):
         quarantine: Quarantine,
         abandoned: int = ABANDONED_MILLISECONDS,
     ):
+        """consumer: the name of the node. After a restart, the node finds its unfinished entries at once under the same name."""
         self._abandoned = abandoned
         self._forgotten = IDLE_CONSUMER_MILLISECONDS
         self._clock = clock
@@ -213,7 +214,7 @@ class JournalConsumer(service.Service):
         return await self._read(b">")
 
     async def _forget_consumers(self) -> None:
-        """Delete consumers of earlier boots, because each boot has a new name."""
+        """Delete consumers of nodes that have gone for good, such as pods with random names."""
         for flat in await self._link.call(b"XINFO", b"CONSUMERS", JOURNAL, GROUP):
             about = dict(zip(flat[::2], flat[1::2], strict=True))
             if about[b"pending"] == 0 and about[b"idle"] > self._forgotten:
