@@ -24,7 +24,8 @@ _LOGIN = (
 )
 
 _ELSEWHERE = ("NOREPLICAS", "READONLY", "MISCONF", "MASTERDOWN")
-_NOT_NOW = ("NOREPLICAS", "READONLY", "MISCONF", "OOM ", "LOADING", "BUSY ", "MASTERDOWN")
+# NOSCRIPT: another client has flushed the scripts. A node loads them again when it retries.
+_NOT_NOW = ("NOREPLICAS", "READONLY", "MISCONF", "OOM ", "LOADING", "BUSY ", "MASTERDOWN", "NOSCRIPT")
 
 
 class RedisUnreachableError(Exception):
@@ -82,7 +83,7 @@ def elsewhere(text: str) -> bool:
 def is_server_unusable(text: str) -> bool:
     """Return whether an error concerns the whole server, not one command."""
     # "executing the script": Redis 6.2 uses it instead of NOPERM within scripts.
-    return is_transient(text) or any(word in text for word in ("NOSCRIPT", "NOPERM", "executing the script"))
+    return is_transient(text) or "NOPERM" in text or "executing the script" in text
 
 
 def remedy(text: str) -> str:
