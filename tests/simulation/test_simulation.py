@@ -32,6 +32,8 @@ from .schedule import Fault, Schedule, large, small
 from .world import Machine, World
 
 FIXED_SEEDS = 200
+MENDED_SEEDS = 1291, 1327, 9300149, 9301020, 9301240
+"""Seeds that have found faults of the server, which are mended."""
 NEW_SEEDS = 5
 SAME_SEEDS = 50
 """The number of fixed seeds that run in another process, too, where hashes of texts differ: their traces must be the same."""
@@ -72,6 +74,9 @@ class SeedTests(SynchronousTestCase):
         results = self.hold(*map(small, range(FIXED_SEEDS)))
         here = [f"{result.schedule.seed} {result.digest}" for result in results[:SAME_SEEDS]]
         self.assertEqual(other.communicate(timeout=TEST_LIMIT_SECONDS)[0].splitlines(), here, "seeds and traces")
+
+    def test_mended_seeds(self) -> None:
+        self.hold(*map(small, MENDED_SEEDS))
 
     def test_new_seeds(self) -> None:
         first = random.SystemRandom().randrange(10**9)
