@@ -89,9 +89,11 @@ class ConnectionDrain(service.Service):
         return self._factory.drain(0.0, CLOSE_TIMEOUT_SECONDS)
 
 
-def _remedy(cause: object) -> str:
+def _remedy(cause: object, endpoint: str) -> str:
     """Return the remedy for an error of the system that prevents listening."""
     number = getattr(cause, "errno", None)
+    if endpoint.startswith("unix:") and number != errno.EADDRINUSE:
+        return "name a path in a directory that exists and in which the daemon may write, or choose another `port`"
     if isinstance(cause, gaierror) or number == errno.EADDRNOTAVAIL:
         return "set `host` (HOST) to an address of this machine, or to 0.0.0.0"
     if number == errno.EACCES:
@@ -143,7 +145,9 @@ class Listener(service.Service):
         except (CannotListenError, OSError) as error:
             cause = getattr(error, "socketError", error)
             reason = getattr(cause, "strerror", None) or cause
-            raise StartupError(f"cannot listen on {self._config.endpoint}: {reason}; {_remedy(cause)}") from error
+            raise StartupError(
+                f"cannot listen on {self._config.endpoint}: {reason}; {_remedy(cause, self._config.port)}"
+            ) from error
         if self._shared() and not self._config.uses_redis:
             raise StartupError(
                 f"port: {self._config.port!r}: other processes may have this port too (SO_REUSEPORT), and each would have "

@@ -236,6 +236,9 @@ def sentinel(written: str) -> tuple[str, int]:
     return match[1] or match[2], int(_within(int(match[3] or 26379), 1, 65535))
 
 
+_PORT_OF_ENDPOINT = re.compile(r"(?:haproxy:)?(?:tcp6?|ssl):([^:=]+)(?::.*)?|.*?:port=([^:]*)(?::.*)?")
+
+
 def _endpoint(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise ValueError
@@ -244,6 +247,11 @@ def _endpoint(value: object) -> str:
         return str(int(_within(int(written), 0, 65535)))
     if not re.fullmatch(r"[a-z][a-z0-9]*:.+", written) or not written.isprintable():
         raise ValueError
+    if (port := _PORT_OF_ENDPOINT.fullmatch(written)) is not None:
+        number = port[1] or port[2]
+        if not re.fullmatch(r"\d+", number, re.ASCII):
+            raise ValueError
+        _within(int(number), 0, 65535)
     return written
 
 

@@ -238,6 +238,7 @@ class WrongValues(ConfigTestCase):
 
     def test_each(self):
         for text in (
+            "port: 'tcp:abc'", "port: 'tcp:70000'", "port: 'haproxy:tcp6:-1'", "port: 'tls:/etc:port=x'",
             "port: 70000", "port: -1", "port: true", "port: ':4001'", 'port: "tcp:1\\n"', "port: [1]", "host: a b",
             "node_id: a/b", "node_id: 7", "log: {level: loud}", "log: {level: 1}", "fast_path: 1", "fast_path: maybe",
             "rooms: {grace: .nan}", "rooms: {grace: .inf}", "rooms: {grace: 1e}", "rooms: {grace: 2h}",

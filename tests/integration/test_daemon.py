@@ -366,6 +366,14 @@ class Refused(DaemonTestCase):
             line["message"], "^cannot start: cannot listen on tcp:.*; set `host` .* of this machine, or to 0"
         )
 
+    async def test_no_directory_for_the_socket(self) -> None:
+        daemon = self.start("--port", f"unix:{self.home}/none/socket")
+        self.assertEqual(await daemon.ended(), 1)
+        (line,) = daemon.log
+        self.assertRegex(
+            line["message"], "^cannot start: cannot listen on unix:.*; name a path in a directory that exists"
+        )
+
     async def test_another_has_the_port(self) -> None:
         port = (await self.running()).port
         self.state = self.home / "other"
