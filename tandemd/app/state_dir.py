@@ -7,6 +7,7 @@ import fcntl
 import os
 from collections.abc import Iterable
 
+from ..util.directories import LOCK_FILE
 from ..util.services import StartupError
 
 _REMEDY = "choose another directory with state_dir (TANDEMD_STATE_DIR, --state-dir)"
@@ -53,7 +54,7 @@ def claim(path: str) -> int:
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
         # The kernel releases the lock of a killed process, so it leaves nothing behind.
-        lock = os.open(os.path.join(path, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(os.path.join(path, LOCK_FILE), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StartupError(f"state_dir: {path} cannot be used: {error.strerror}; correct that, or {_REMEDY}") from None
     try:

@@ -14,6 +14,8 @@ from ..archive.errors import ArchiveError
 from ..archive.factory import dialect_of
 from ..archive.migrations import migrate
 from ..config import Config
+from ..config.endpoints import local_address
+from ..util.directories import is_claimed
 from ..util.text import one_line
 from .client import NodeUnreachableError, Trust, fetch
 from .file_checks import RENEWAL_SECONDS, Finding, archive_fault, check_files, check_port
@@ -175,6 +177,14 @@ def _node(config: Config, url: str, trust: Trust) -> Iterator[Finding]:
     body = _json_object(content)
     if ready == 200:
         yield Finding("ok", f"node: {body.get('nodeId')} at {url} is ready")
+    here = local_address(config)
+    # Only while a node has the port, because the check disturbs the start of another node for an instant.
+    if here is not None and url == here.url and not is_claimed(config.state_dir):
+        yield Finding(
+            "warning",
+            f"node: the one at {url} does not use the state directory {config.state_dir}",
+            "run this where the node was started, or set state_dir; if it is another node, stop it or choose another port",
+        )
     for reason in body.get("reasons", ()):
         yield Finding("problem", f"node: not ready: {reason}", "docs/operations.md, TandemdNotReady")
     for warning in body.get("warnings", ()):

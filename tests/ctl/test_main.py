@@ -172,6 +172,11 @@ class OneNodeTests(TandemctlTestCase):
         self.assertEqual(found["outside: /metrics is public"], "warning")
         run = await self.ctl(daemon, "doctor", "http://127.0.0.1:1", status=1)
         self.assertRegex(run.output, r"PROBLEM outside: .*\n +-> ")
+        for state_dir, is_other in ((self.state, False), (self.home / "other", True)):
+            here: dict[str, Any] = {"TANDEMCTL_URL": "", "PORT": str(daemon.port), "TANDEMD_STATE_DIR": str(state_dir)}
+            found = {one["what"]: one["level"] for one in (await self.ctl(daemon, "--json", "doctor", **here)).json}
+            said = [what for what, level in found.items() if level == "warning" and "does not use the state" in what]
+            self.assertEqual(len(said), int(is_other), found)
 
 
 class TlsTests(TandemctlTestCase):
