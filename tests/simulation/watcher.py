@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tandemd.store.redis import scripts
+from tandemd.store.redis.mailboxes import MAX_DELIVERED_IDS
 
 from .cluster import Cluster, SimulatedNode
 from .faults import Stage
@@ -23,6 +24,8 @@ STEP_SECONDS = 0.15
 """A step of the timeline that is none."""
 MOST_ITEMS = 64
 """Items of a container in a node without members and rooms."""
+BOUNDS = {"_backend.store._mail._delivered": MAX_DELIVERED_IDS}
+"""The same, for containers that keep items on purpose."""
 
 
 class Watcher:
@@ -133,7 +136,7 @@ class Watcher:
             found += [
                 f"{node.name}: {path} has {count} items"
                 for path, count in sizes(node.node)
-                if count > MOST_ITEMS and not path.startswith(("_service", "metrics"))
+                if count > BOUNDS.get(path, MOST_ITEMS) and not path.startswith(("_service", "metrics"))
             ]
         if len(self._cluster.nodes) > 1:
             redis = self._cluster.redis
