@@ -15,7 +15,11 @@ RECORD = """() => new Promise((resolve) => {
     Object.assign(canvas, { width: 320, height: 240 });
     const paint = canvas.getContext('2d');
     const image = paint.createImageData(320, 240);
-    const options = { mimeType: 'video/webm;codecs=vp8', videoBitsPerSecond: 2_000_000 };
+    const options = {
+        mimeType: 'video/webm;codecs=vp8', videoBitsPerSecond: 2_000_000,
+        // A page that starts late seeks. In a film of one key frame, Chromium would wait for the end of the film.
+        videoKeyFrameIntervalDuration: 500,
+    };
     const recorder = new MediaRecorder(canvas.captureStream(10), options);
     const timer = setInterval(() => {
         // Noise, because a player reads many bytes at a time.
