@@ -210,8 +210,13 @@ class NewClient(Client):
             if self.unanswered.pop(message["id"], None) is not None:
                 self.acked[message["id"]] = self.at[0], message.get("seq", self.at[1])
                 self.answered += 1
-        elif kind == "ERROR" and message.get("id") in self.unanswered:
-            self._refused(message)
+        elif kind == "ERROR":
+            if message.get("id") in self.unanswered:
+                self._refused(message)
+            if message["code"] == "detached" and self.joined:
+                # As the client library does: its former connection has joined after this one.
+                self.state = None
+                self.opened()
 
     def report_position(self) -> None:
         """Say where the player is, as a member that watches. The positions of a host would move the room."""
