@@ -137,8 +137,12 @@ class IRoomStore(Interface):
     def subscribe(room_id: str) -> None:
         """Report other nodes' commits and relays of this room to the store's `IStoreEventHandler`, until `unsubscribe`."""
 
-    def unsubscribe(room_id: str) -> None:
-        """End the subscription; this node has no members in the room any more."""
+    def unsubscribe(room_id: str, *, is_known: bool = True) -> None:
+        """End the subscription; this node has no members in the room any more.
+
+        is_known: whether the node knew the room. If not, its state may have members of this node, whose connections are to be
+        checked.
+        """
 
     def find_invite(invite: str) -> Deferred[str | None]:
         """Return the room id of the open room with an invite code (lower case), or None."""

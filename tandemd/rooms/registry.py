@@ -96,7 +96,7 @@ class RoomRegistry:
         self.close_if_idle(live)
 
     def _not_opened(self, failure: Failure, room_id: str) -> None:
-        self._store.rooms.unsubscribe(room_id)
+        self._store.rooms.unsubscribe(room_id, is_known=False)
         error = failure.value
         if not isinstance(error, RequestError):
             log.failure("failed to open {room}", event="room_open_failed", failure=failure, room=room_id)
@@ -129,4 +129,5 @@ class RoomRegistry:
         if live.idle and self._live.get(room_id) is live and room_id not in self._opening:
             del self._live[room_id]
             live.close()
-            self._store.rooms.unsubscribe(room_id)
+            # Without a version, the room may have been restored meanwhile.
+            self._store.rooms.unsubscribe(room_id, is_known=bool(live.room.seq))

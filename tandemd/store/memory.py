@@ -238,7 +238,7 @@ class MemoryStore:
         # Only `due_rooms` needs it, because other nodes do not exist.
         self._subscribed.add(room_id)
 
-    def unsubscribe(self, room_id: str) -> None:
+    def unsubscribe(self, room_id: str, *, is_known: bool = True) -> None:
         self._subscribed.discard(room_id)
         kept = self._rooms.get(room_id)
         if kept is not None and kept.room.due:

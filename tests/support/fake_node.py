@@ -80,8 +80,8 @@ class WatchedStore(MemoryStore):
         super().subscribe(code)
         self.following.add(code)
 
-    def unsubscribe(self, code: str) -> None:
-        super().unsubscribe(code)
+    def unsubscribe(self, code: str, *, is_known: bool = True) -> None:
+        super().unsubscribe(code, is_known=is_known)
         self.following.remove(code)
 
 

@@ -203,8 +203,8 @@ class RedisRoomStore:
     def subscribe(self, room_id: str) -> None:
         self._subscription.subscribe(room_id)
 
-    def unsubscribe(self, room_id: str) -> None:
-        self._subscription.unsubscribe(room_id)
+    def unsubscribe(self, room_id: str, *, is_known: bool = True) -> None:
+        self._subscription.unsubscribe(room_id, is_known=is_known)
 
     def size(self) -> int:
         return -(-self._rooms // max(1, self._members.alive))

@@ -83,13 +83,14 @@ class Subscription:
             self._unconfirmed[room_id] = self._unconfirmed.get(room_id, 0) + 1
             self.link.send_subscribe(b"SUBSCRIBE", room_key(room_id))
 
-    def unsubscribe(self, room_id: str) -> None:
+    def unsubscribe(self, room_id: str, *, is_known: bool = True) -> None:
         """See `IRoomStore.unsubscribe`."""
         followed = self._rooms.pop(room_id, None)
         if followed is None:
             return
         self.link.send_subscribe(b"UNSUBSCRIBE", room_key(room_id))
-        self._gateway.link.call(b"SREM", self._places, room_id.encode()).addErrback(lambda failure: None)
+        if is_known:
+            self._gateway.link.call(b"SREM", self._places, room_id.encode()).addErrback(lambda failure: None)
         for waiter in followed.waiting:
             waiter.callback(None)
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import ensureDeferred, fail, gatherResults
 from tandemd.errors import ErrorCode, RequestError
 from tandemd.store.redis.cluster_membership import DEAD_SECONDS
 from tandemd.store.redis.gateway import AWAY_SECONDS
-from tandemd.store.redis.keys import NODES, STORE, places_key
+from tandemd.store.redis.keys import NODES, STORE, places_key, room_key
 
 from ...support.redis_nodes import RedisTestCase, member, reactor, until
 
@@ -39,6 +39,20 @@ class MembersTest(RedisTestCase):
         a.rooms.subscribe("room")
         await hand.say("a member came")
         self.assertEqual(await self.ask(a, b"SMEMBERS", places_key("a/1/")), [b"room"])
+
+    async def test_a_room_that_could_not_be_opened_is_still_checked(self) -> None:
+        """Another node restores it with a member of this node, whose connection has ended meanwhile."""
+        a, b = await self.node("a/1/"), await self.node("b/1/")
+        hand = await self.open(b)
+        a.rooms.subscribe("room")
+        await hand.send(hand.next(member("ann", "a/1/1")))
+        await self.ask(b, b"DEL", room_key("room"))
+        await b._reseeder.one(hand.room, ())
+        a.rooms.unsubscribe("room", is_known=False)
+        self.assertEqual(await self.ask(a, b"SMEMBERS", places_key("a/1/")), [b"room"])
+        a.members.data_changed()
+        await a._heartbeat()
+        self.assertEqual(a.follower.checked, ["room"])
 
     async def test_a_dead_node_is_taken_over(self) -> None:
         a, b = await self.node("a/1/"), await self.node("b/1/")
