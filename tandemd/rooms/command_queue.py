@@ -77,6 +77,7 @@ class CommandQueue:
         "_store",
         "_timed",
         "_timed_since",
+        "_urgent",
     )
 
     def __init__(self, live: RoomReplica, rules: Rules, store: IStore, clock: IReactorTime, metrics: RoomMetrics):
@@ -86,6 +87,7 @@ class CommandQueue:
         self._clock = clock
         self._metrics = metrics
         self._queue: deque[QueuedCommand] = deque()
+        self._urgent: deque[QueuedCommand] = deque()
         self._outcomes: list[Outcome] = []
         self._is_running = False
         self._in_flight = False
@@ -96,16 +98,13 @@ class CommandQueue:
     @property
     def is_idle(self) -> bool:
         """Whether no command waits, is in flight, or is to be retried."""
-        return not (self._queue or self._is_running or self._in_flight or self._retries)
+        return not (self._queue or self._urgent or self._is_running or self._in_flight or self._retries)
 
     def submit(self, entry: QueuedCommand, *, first: bool = False) -> None:
-        """Decide a command after all earlier ones. first: before the commands that still wait."""
+        """Decide a command after all earlier ones. first: before the commands that still wait, or are to be decided again."""
         if not self._live.room.seq & UNTIMED_BITS:
             self._timed, self._timed_since = entry, self._clock.seconds()
-        if first:
-            self._queue.appendleft(entry)
-        else:
-            self._queue.append(entry)
+        (self._urgent if first else self._queue).append(entry)
         if not self._is_running:
             self.run()
 
@@ -116,7 +115,7 @@ class CommandQueue:
         self._is_running = True
         try:
             following = self._live.following
-            while self._queue and not self._in_flight and not following.catching_up:
+            while (self._urgent or self._queue) and not self._in_flight and not following.catching_up:
                 self._step()
         finally:
             self._is_running = False
@@ -136,8 +135,8 @@ class CommandQueue:
             now = room.at
         outcomes: list[Outcome] = []
         commits: list[Commit] = []
-        while self._queue and len(outcomes) < MAX_BATCH_COMMANDS:
-            entry = self._queue.popleft()
+        while (self._urgent or self._queue) and len(outcomes) < MAX_BATCH_COMMANDS:
+            entry = (self._urgent or self._queue).popleft()
             decision = self._decide(room, entry, now)
             commit = None
             if isinstance(decision, Decision) and (decision.event or decision.changes or decision.messages):
@@ -146,7 +145,7 @@ class CommandQueue:
                     commit = self._without_row(commit)
                 commits.append(commit)
             outcomes.append((entry, decision, commit))
-            if commit is not None and self._queue:
+            if commit is not None and (self._urgent or self._queue):
                 if commit.closes:
                     break
                 if room is live.room:
@@ -189,7 +188,7 @@ class CommandQueue:
             self._refuse_too_large(outcomes, result)
         else:
             self._refuse(outcomes, result.retry_after)
-        if self._queue:
+        if self._urgent or self._queue:
             self.run()
 
     def _refuse_too_large(self, outcomes: Sequence[Outcome], result: TooLarge) -> None:

@@ -293,6 +293,23 @@ class ThawedTest(ServiceTestCase):
         done(Conflict(None))
         self.world.settle()
 
+    def test_the_news_comes_before_the_answer(self) -> None:
+        """The command is decided again after the member has its connection back."""
+        ann, bob = self.world.party("ann", "bob")
+        self.world.store.keeping = True
+        ann.say("CHAT", text="too late", id=1)
+        self.world.settle()
+        _, _, done = self.world.store.kept
+        before = self.world.room()
+        assert before is not None
+        self.elsewhere(Command("", "", NodeLost(f"node/{self.world.server.boot}/")))
+        commits = self.successResultOf(self.world.store.replay("room", before.version))
+        self.world.server.rooms.others.committed("room", commits)
+        done(Conflict(None))
+        self.world.settle()
+        self.assertEqual([(m["type"], m.get("code")) for m in ann.told() if m.get("id") == 1], [("ACK", None)])
+        self.assertEqual([m["text"] for m in bob.told("CHAT")], ["too late"])
+
     def elsewhere(self, command: Command) -> None:
         """Carry out a command on another node, which the node is not told of."""
         store, room = self.world.store, self.world.room()
