@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
-
-from .connection import DisconnectedError, RedisError
+from twisted.internet.defer import Deferred, DeferredList
 
 
 async def answers(asked: Sequence[Deferred[Any]]) -> list[Any]:
     """Return the answers to several commands. Raises the first failure, after all answers."""
-    failures: list[Exception] = []
-    results = []
-    for answer in asked:
-        try:
-            results.append(await answer)
-        except (DisconnectedError, RedisError) as error:
-            failures.append(error)
-    if failures:
-        raise failures[0]
-    return results
+    # A coroutine that is cancelled leaves none of the failures unhandled.
+    found = await DeferredList(asked, consumeErrors=True)
+    for worked, result in found:
+        if not worked:
+            result.raiseException()
+    return [result for _, result in found]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from typing import Any, cast
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
 
 from tandemd.store.redis.connection import DisconnectedError, RedisConnection, RedisError
@@ -44,6 +46,15 @@ class LinkTest(RedisTestCase):
         link = await self.link()
         asked = [link.call(b"ECHO", b"%d" % i) for i in range(200)]
         self.assertEqual(await answers(asked), [b"%d" % i for i in range(200)])
+
+    async def test_cancelled_answers_leave_no_error(self) -> None:
+        link = await self.link()
+        asked = Deferred.fromCoroutine(answers([link.call(b"BLPOP", b"none", b"0"), link.call(b"PING")]))
+        asked.cancel()
+        self.failureResultOf(asked, CancelledError)
+        await link.stop()
+        gc.collect()  # the collector reports an unhandled error
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     async def test_bytes_stay_what_they_are(self) -> None:
         link = await self.link()
