@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import zlib
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -15,6 +16,7 @@ from twisted.logger import LogLevel, formatEvent
 
 from tandemd.rules import snapshot
 from tandemd.store.redis.keys import JOURNAL, mail_key
+from tandemd.store.redis.memory_pressure import SHORT_LOG_COMMITS
 
 from ..chaos.checker import Checker, History
 from ..chaos.client import NewClient
@@ -310,7 +312,8 @@ class Simulation:
             histories,
             may_renew=renews,
             may_lose=self._may_lose,
-            log_length=self.schedule.log_length,
+            # While Redis is full, nodes shorten logs.
+            log_length=min(self.schedule.log_length, SHORT_LOG_COMMITS if "fill_redis" in names else math.inf),
         )
         self._check_grace(histories)
         for problem in checker.check(

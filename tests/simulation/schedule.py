@@ -37,6 +37,8 @@ ALONE = ("restart_node", "stop_redis", *ON_CLIENTS, *ON_DATABASE, *ON_PROCESSES)
 
 VACANT_SECONDS = 5.0
 """How long rooms are kept without members, if all clients leave."""
+LOG_BYTES = 4 * 1024 * 1024
+"""The bytes of a log and of a replay, so many that only `log_length` bounds a log: the checker knows no sizes."""
 SHORT_GRACE_SECONDS = 15.0
 """A grace period that ends during a run. Then faults are short, so that clients are back before."""
 SHORT_JOURNAL = 20
@@ -114,7 +116,7 @@ class Schedule:
             default,
             fast_path=self.fast_path,
             drain_seconds=self.drain_seconds,
-            limits=dataclasses.replace(default.limits, joins=self.joins),
+            limits=dataclasses.replace(default.limits, joins=self.joins, log_bytes=LOG_BYTES, replay_bytes=LOG_BYTES),
             rooms=dataclasses.replace(
                 default.rooms,
                 grace=self.grace,
