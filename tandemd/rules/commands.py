@@ -42,6 +42,7 @@ class Enter(Struct, frozen=True, gc=False):
     schedules: whether the client starts its player at the time that PLAY_PAUSE names.
     admitted: whether the host has let this newcomer in, although the room is locked.
     calls: whether the client says by CALL whether it takes part in the call.
+    received_at: server time at which the JOIN arrived; 0.0 if not known.
     """
 
     username: str | None
@@ -58,6 +59,7 @@ class Enter(Struct, frozen=True, gc=False):
     schedules: bool = False
     admitted: bool = False
     calls: bool = False
+    received_at: float = 0.0
     id: int | None = None
 
 

@@ -111,7 +111,7 @@ def _admit(room: Room, command: Command, body: Enter, name: str | None, claimed:
         identity_proven=body.id is not None, nonce=command.nonce,
         role=body.role, name_from_token=body.named, since=room.seq + 1, follows=body.follows, schedules=body.schedules,
         successor_of=claimed.user_id if claimed is not None and old is None else "",
-        in_call=in_call,
+        in_call=in_call, attached_at=body.received_at,
     )  # fmt: skip
     messages.append(_joined(room, user, name, in_call))
     if old is not None or _becomes_host(room, body.role):
@@ -132,6 +132,9 @@ def _admit(room: Room, command: Command, body: Enter, name: str | None, claimed:
 
 
 def _come_back(room: Room, member: Member, command: Command, body: Enter, name: str | None, now: float) -> Decision:
+    if member.conn not in ("", command.conn) and 0.0 < body.received_at < member.attached_at:
+        # The JOIN waited while its client joined over another connection, which it must not detach.
+        raise RequestError(ErrorCode.DETACHED, "JOIN: you have joined over another connection since.")
     by_token = has_token(member, body.token)
     token, next_token = member.token, member.next_token
     if by_token and is_same_secret(body.token, next_token):
@@ -162,6 +165,7 @@ def _come_back(room: Room, member: Member, command: Command, body: Enter, name: 
         status_at=member.status_at if body.resume and by_token else 0.0,
         # A reloaded page has lost its connections to the others.
         in_call=member.in_call if body.resume and by_token else _not_in_call(body),
+        attached_at=body.received_at,
     )
     changes: dict[str, Any] = {MEMBER + member.user_id: back}
     messages: list[m.LoggedMessage] = []

@@ -130,6 +130,7 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     schedules: whether the client starts its player at the time that PLAY_PAUSE names.
     delay: the one-way delay of the connection in ms, as its node has measured it; 0 for not yet.
     status: as in STATUS. status_at: server time of the last change; 0.0 for none.
+    attached_at: server time at which the JOIN of the member's connection arrived; 0.0 if not known.
     """
 
     user_id: str
@@ -159,6 +160,7 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     status: MemberState = WATCHING
     status_at: float = 0.0
     in_call: bool | None = None
+    attached_at: float = 0.0
 
     @property
     def has_secret(self) -> bool:

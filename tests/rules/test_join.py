@@ -171,6 +171,16 @@ class JoinAgainTests(SynchronousTestCase):
         self.assertFalse(self.world.watch("b", conn=old).commits)
         self.assertEqual(self.world.member("b").conn, self.world.conns["b"])
 
+    def test_a_join_that_waited_does_not_detach_a_later_one(self) -> None:
+        """An old client sends JOIN once a connection, and would stay outside."""
+        self.world.join("b", received_at=2.0)
+        late = Enter("b", self.world.member("b").address, received_at=1.0)
+        self.assertEqual(self.world.refused("b", late, conn="n/boot/99"), "detached")
+        self.world.join("b", received_at=3.0)
+        self.world.lose("b")
+        self.world.join("b", received_at=2.5)
+        self.assertEqual(self.world.member("b").conn, self.world.conns["b"])
+
     def test_order_and_host_stay(self) -> None:
         order = self.world.member("a").order
         self.world.lose("a")

@@ -227,4 +227,5 @@ class PendingJoin:
             schedules=join.schedules,
             admitted=self.is_admitted,
             calls=join.calls,
+            received_at=round(self.received_at, 3),
         )
