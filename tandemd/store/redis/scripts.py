@@ -94,9 +94,10 @@ TAKE = Script("take")
 REFUND = Script("refund")
 JOURNAL_ADD = Script("journal_add")
 JOURNAL_REMOVE = Script("journal_remove")
+FORGET_PLACE = Script("forget_place")
 
 SCRIPTS = (
     PROBE, COMMIT, TURN, SHORTEN, OPEN_INCARNATION, RESEED, LOAD_ROOM, RESHAPE, COMPLETE, RELAY, READ_MAILBOX, HEADS,
-    NODE_HEARTBEAT, TAKE, REFUND, JOURNAL_ADD, JOURNAL_REMOVE,
+    NODE_HEARTBEAT, TAKE, REFUND, JOURNAL_ADD, JOURNAL_REMOVE, FORGET_PLACE,
 )  # fmt: skip
 """All scripts; each connection for commands loads them."""

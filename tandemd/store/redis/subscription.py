@@ -89,8 +89,12 @@ class Subscription:
         if followed is None:
             return
         self.link.send_subscribe(b"UNSUBSCRIBE", room_key(room_id))
+        link, name = self._gateway.link, room_id.encode()
         if is_known:
-            self._gateway.link.call(b"SREM", self._places, room_id.encode()).addErrback(lambda failure: None)
+            left = link.call(b"SREM", self._places, name)
+        else:
+            left = link.run(scripts.FORGET_PLACE, [room_key(room_id), self._places], {"room_id": name})
+        left.addErrback(lambda failure: None)
         for waiter in followed.waiting:
             waiter.callback(None)
 

@@ -53,6 +53,10 @@ class MembersTest(RedisTestCase):
         a.members.data_changed()
         await a._heartbeat()
         self.assertEqual(a.follower.checked, ["room"])
+        await self.ask(a, b"DEL", room_key("room"))
+        a.rooms.subscribe("room")
+        a.rooms.unsubscribe("room", is_known=False)
+        self.assertEqual(await self.ask(a, b"SMEMBERS", places_key("a/1/")), [])
 
     async def test_a_dead_node_is_taken_over(self) -> None:
         a, b = await self.node("a/1/"), await self.node("b/1/")
