@@ -122,7 +122,7 @@ class Subscription:
 
     def cancel_waiters(self) -> None:
         """Make all waits for a confirmation fail."""
-        for followed in self._rooms.values():
+        for followed in list(self._rooms.values()):  # the rooms of these waits close
             waiting, followed.waiting = followed.waiting, []
             for waiter in waiting:
                 waiter.errback(unavailable())

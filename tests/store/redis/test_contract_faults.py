@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from typing import Any, cast
 
+from twisted.internet.defer import gatherResults
+
 from tandemd.errors import RequestError
 from tandemd.interfaces import Conflict, Unavailable
 from tandemd.ratelimit.buckets import TokenBucket
@@ -99,6 +101,21 @@ class FollowingTest(RedisTestCase):
         a.rooms.subscribe("room")
         error = await self.assertFailure(a.rooms.load("room"), RequestError)
         self.assertEqual(error.code, "unavailable")
+
+    async def test_stopping_while_rooms_are_opened(self) -> None:
+        """Each room closes as soon as its wait has ended."""
+        proxy, a = await self.proxied()
+        proxy.deaf = "subscriptions"
+        opened = []
+        for room_id in ("one", "two", "three"):
+            a.rooms.subscribe(room_id)
+            opening = a.rooms.load(room_id)
+            opening.addErrback(lambda failure, room_id=room_id: a.rooms.unsubscribe(room_id, is_known=False))
+            opened.append(opening)
+        await until(lambda: all(followed.waiting for followed in a._subscription._rooms.values()))
+        await a.stopService()
+        await gatherResults(opened)
+        self.assertEqual(a._subscription._rooms, {})
 
     async def test_a_node_that_could_not_open_a_room_is_told_when_it_can(self) -> None:
         proxy, a = await self.proxied()
