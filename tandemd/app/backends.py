@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.application import service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import optionsForClientTLS
@@ -25,6 +25,7 @@ from ..util.certificate_files import trusted_authorities
 from ..util.file_watcher import InvalidFileError
 from ..util.server_time import ServerTime
 from ..util.services import PeriodicService, StartupError
+from ..util.text import one_line
 from .environment import Environment
 from .metrics import NodeMetrics
 from .settings import bounds_of, redis_settings_of, writer_settings_of
@@ -241,7 +242,14 @@ class Restore(service.Service):
         return Deferred.fromCoroutine(self._restore())
 
     async def _restore(self) -> None:
-        rooms = await self._archive.restore(self._store.clock.now())
+        try:
+            rooms = await self._archive.restore(self._store.clock.now())
+        except CancelledError:
+            raise
+        except Exception as error:  # each driver has errors of its own
+            raise StartupError(
+                f"the rooms cannot be read from the archive: {one_line(error)}; check the database and its disk"
+            ) from None
         self._store.restore(rooms)
         for room in rooms:
             self._rooms.start_grace(room.room_id, "")
