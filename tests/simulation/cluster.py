@@ -84,6 +84,7 @@ class SimulatedNode:
         self.boots += 1
         machine = self.machine = Machine(world, self.name, self.rate)
         machine.wall_offset = self.wall_offset
+        machine.on_stop = self._stops
         environment = Environment(
             wall=machine.wall,
             random=world.random(f"{self.name} {self.boots}"),
@@ -104,6 +105,14 @@ class SimulatedNode:
                 return
             await deferLater(cast(Any, world.outside), 0.05)
         self.accepts = self.machine is machine
+
+    def _stops(self) -> None:
+        """A single node whose archive cannot be read does not start. A service manager would start it again."""
+        if len(self.cluster.nodes) > 1 or not self.cluster.database.has_fault:
+            self.cluster.world.problem(f"{self.name}: the node stops by itself")
+        else:
+            self.cluster.world.cover("start failed without the archive")
+            self.kill()
 
     def kill(self) -> None:
         """End it at once, as kill -9 does."""

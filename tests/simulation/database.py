@@ -88,6 +88,11 @@ class Database:
         self._connection.server = self
         self._connection.deserialize(_template)
 
+    @property
+    def has_fault(self) -> bool:
+        """Whether statements may fail now."""
+        return bool(self.away or self.locked or self.full or self.fails or self.lost)
+
     def end(self) -> None:
         sqlite3.Connection.close(self._connection)
 

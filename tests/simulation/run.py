@@ -168,7 +168,8 @@ class Simulation:
         failure = event.get("log_failure")
         text = formatEvent(event).replace(self.cluster.directory, "")
         self.world.note("log", f"{level.name} {name}: {text}")
-        if level is LogLevel.critical:
+        starts_without_archive = name == "start_failed" and self.schedule.nodes == 1 and self.cluster.database.has_fault
+        if level is LogLevel.critical and not starts_without_archive:
             self.world.problem(f"log: {text} {failure.getTraceback() if failure is not None else ''}")
         elif level is not LogLevel.info:
             self.world.cover(f"log: {name}")

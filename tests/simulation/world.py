@@ -220,6 +220,7 @@ class Machine:
     wall_offset: seconds by which its wall clock was wrong in the beginning.
     out_of_files: whether the process has reached its limit of open files.
     salt: decides about the order of events of different machines at the same time.
+    on_stop: called when the process ends itself, which is a problem by default.
     """
 
     running = True
@@ -238,6 +239,7 @@ class Machine:
         self.salt = world.random(f"order {name}").getrandbits(60)
         self.sides: dict[Any, None] = {}
         self.ports: dict[Any, None] = {}
+        self.on_stop: Callable[[], None] = lambda: world.problem(f"{name}: the node stops by itself")
 
     # IReactorTime
 
@@ -275,7 +277,7 @@ class Machine:
         pass
 
     def stop(self) -> None:
-        self.world.problem(f"{self.name}: the node stops by itself")
+        self.on_stop()
 
     def installNameResolver(self, resolver: Any) -> Any:
         before, self.nameResolver = self.nameResolver, resolver
