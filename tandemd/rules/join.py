@@ -132,9 +132,7 @@ def _admit(room: Room, command: Command, body: Enter, name: str | None, claimed:
 
 
 def _come_back(room: Room, member: Member, command: Command, body: Enter, name: str | None, now: float) -> Decision:
-    if member.conn not in ("", command.conn) and 0.0 < body.received_at < member.attached_at:
-        # The JOIN waited while its client joined over another connection, which it must not detach.
-        raise RequestError(ErrorCode.DETACHED, "JOIN: you have joined over another connection since.")
+    _check_latest(member, command, body)
     by_token = has_token(member, body.token)
     token, next_token = member.token, member.next_token
     if by_token and is_same_secret(body.token, next_token):
@@ -193,6 +191,12 @@ def _come_back(room: Room, member: Member, command: Command, body: Enter, name: 
             decision.reply = m.UrlChanged(user_id=m.SERVER, url=playback.url)
     # The host's player starts again: the others do not wait for it.
     return release(room, decision, now) if host == member.user_id else decision
+
+
+def _check_latest(member: Member, command: Command, body: Enter) -> None:
+    """Raise RequestError if the client has joined over another connection while this JOIN waited."""
+    if member.conn not in ("", command.conn) and 0.0 < body.received_at < member.attached_at:
+        raise RequestError(ErrorCode.DETACHED, "JOIN: you have joined over another connection since.")
 
 
 def _becomes_host(room: Room, role: str) -> bool:

@@ -107,7 +107,7 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
 
     conn: "node/boot/number" of the connection that speaks for the member; "" while it is lost.
     order: seq of the commit that admitted the member; the lowest order is the longest presence.
-    joined_at: server time of the admission.
+    joined_at: server time of the admission. attached_at: that of the arrival of its connection's JOIN; 0.0 if not known.
     lost_at: server time of the loss of the connection; 0.0 while connected.
     watching: whether gates wait for the member; true while its positions arrive.
     address: the last known address; "" where addresses mean nothing. earlier: addresses before it, newest first.
@@ -130,7 +130,6 @@ class Member(Struct, frozen=True, gc=False, omit_defaults=True):
     schedules: whether the client starts its player at the time that PLAY_PAUSE names.
     delay: the one-way delay of the connection in ms, as its node has measured it; 0 for not yet.
     status: as in STATUS. status_at: server time of the last change; 0.0 for none.
-    attached_at: server time at which the JOIN of the member's connection arrived; 0.0 if not known.
     """
 
     user_id: str

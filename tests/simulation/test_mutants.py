@@ -16,7 +16,7 @@ class MutantTests(SynchronousTestCase):
 
     def test_the_first_seeds_find_some(self) -> None:
         for name in QUICK:
-            self.assertIsNotNone(seeds_until_found(name, most=10), name)
+            self.assertIsNotNone(seeds_until_found(name, most=40), name)
 
     def test_needs_name_mutants(self) -> None:
         self.assertLessEqual(set(NEEDS), set(MUTANTS))

@@ -67,6 +67,9 @@ class Heard:
     def flush(self) -> None:
         pass
 
+    def check_relays(self, *, alive: bool) -> bool:
+        return False
+
     def closed(self) -> None:
         pass
 

@@ -92,6 +92,9 @@ class Heard:
     def flush(self) -> None:
         pass
 
+    def check_relays(self, *, alive: bool) -> bool:
+        return False
+
     def control_frame_received(self) -> None:
         pass
 
