@@ -65,7 +65,7 @@ class SeedTests(SynchronousTestCase):
         return results
 
     def test_fixed_seeds(self) -> None:
-        # Two new processes: what ran before in this one may shift the times of a few runs.
+        # Two new processes, because earlier runs in this one may shift the times of a few.
         others = [self.start_again(hashes) for hashes in ("1", "7")]
         self.hold(*map(small, range(FIXED_SEEDS)))
         one, two = (other.communicate(timeout=TEST_LIMIT_SECONDS)[0].splitlines() for other in others)
